@@ -1,0 +1,1 @@
+"""MGRAL: performance-guided reinforced active learning for object detection."""

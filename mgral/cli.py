@@ -1,0 +1,49 @@
+"""The command line: `mgral STEP`, exit codes 0 done, 1 failed, 2 wrong usage or input."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from mgral.errors import InputError, StepError
+from mgral.steps import STEPS
+
+
+class _Steps(click.Group):
+    """Imports a step's module only when it is asked for, as torch alone takes seconds."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(STEPS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in STEPS:
+            return None
+        command = import_module(f"mgral.steps.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Steps"):
+            formatter.write_dl([(name, step.summary) for name, step in STEPS.items()])
+
+
+@click.command(cls=_Steps, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(package_name="mgral")
+def mgral() -> None:
+    """Active learning for object detection with performance-guided reinforcement, step by step.
+
+    Each step reads files and writes files; `snakemake` runs them all. Exit codes: 0 done, 1 failed, 2 wrong
+    usage, configuration or data.
+    """
+
+
+def main() -> None:
+    """Run the command line and turn the project's errors into a message and an exit code."""
+    try:
+        mgral()
+    except InputError as error:
+        print(f"mgral: {error}", file=sys.stderr)
+        sys.exit(2)
+    except StepError as error:
+        print(f"mgral: {error}", file=sys.stderr)
+        sys.exit(1)

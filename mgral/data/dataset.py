@@ -1,0 +1,82 @@
+"""The internal form of a data set: COCO JSON with the original ids, as arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts import read_json
+from mgral.errors import InputError
+
+
+class Category(NamedTuple):
+    """A class of objects with its original id, which may start at 0 and have gaps."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and boxes of one split, in the order of the JSON file, which is the row order of the image cache."""
+
+    image_ids: npt.NDArray[np.int64]
+    """Shape [N]."""
+    file_names: tuple[str, ...]
+    sizes: npt.NDArray[np.int64]
+    """Shape [N, 2]: width and height of the original images, in pixels."""
+    categories: tuple[Category, ...]
+    """Ascending by id; a label is an index into it."""
+    boxes: tuple[npt.NDArray[np.float32], ...]
+    """One array [n, 4] an image: x1, y1, x2, y2 in pixels of the original image; crowd boxes are left out."""
+    labels: tuple[npt.NDArray[np.int64], ...]
+    """One array [n] an image: indices into `categories`."""
+
+    def rows(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return the rows of the given ids, in their order; raises InputError on an id that is not there."""
+        wanted = np.asarray(image_ids, dtype=np.int64)
+        order = np.argsort(self.image_ids, kind="stable")
+        position = np.searchsorted(self.image_ids, wanted, sorter=order).clip(max=len(order) - 1)
+        rows: npt.NDArray[np.int64] = order[position]
+        unknown = wanted[self.image_ids[rows] != wanted]
+        if len(unknown):
+            raise InputError(f"image ids {unknown[:5].tolist()} are not in the data set; delete the file naming them")
+        return rows
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read a COCO JSON file that the step `data` has checked."""
+    coco = read_json(path)
+    categories = tuple(sorted(Category(c["id"], c["name"]) for c in coco["categories"]))
+    label_of = {category.id: label for label, category in enumerate(categories)}
+    images = coco["images"]
+    row_of = {image["id"]: row for row, image in enumerate(images)}
+    boxes: list[list[tuple[float, float, float, float]]] = [[] for _ in images]
+    labels: list[list[int]] = [[] for _ in images]
+    for annotation in coco["annotations"]:
+        if annotation.get("iscrowd", 0):
+            continue
+        x, y, width, height = annotation["bbox"]
+        boxes[row_of[annotation["image_id"]]].append((x, y, x + width, y + height))
+        labels[row_of[annotation["image_id"]]].append(label_of[annotation["category_id"]])
+    return Dataset(
+        image_ids=np.array([image["id"] for image in images], dtype=np.int64),
+        file_names=tuple(image["file_name"] for image in images),
+        sizes=np.array([(image["width"], image["height"]) for image in images], dtype=np.int64).reshape(-1, 2),
+        categories=categories,
+        boxes=tuple(np.array(b, dtype=np.float32).reshape(-1, 4) for b in boxes),
+        labels=tuple(np.array(found, dtype=np.int64) for found in labels),
+    )
+
+
+def load_images(path: Path, dataset: Dataset) -> npt.NDArray[np.uint8]:
+    """Map an image cache, uint8 [N, height, width, 3], into memory; its pages are shared by all processes."""
+    try:
+        images: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and run the step `cache` again") from None
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(dataset.image_ids):
+        raise InputError(f"{path} does not belong to its data set; delete it and run the step `cache` again")
+    return images

@@ -1,0 +1,41 @@
+"""The steps of the pipeline: a module, a command, a rule and a test of the same name each.
+
+`STEPS` is the one list of them. `reads` names the configuration sections that a step depends on: the rule
+reruns when one of these changes, and a test holds it against what the step's module really reads.
+"""
+
+from typing import NamedTuple
+
+
+class Step(NamedTuple):
+    """What the command line and the workflow know of a step without importing it."""
+
+    summary: str
+    reads: tuple[str, ...] = ()
+
+
+STEPS: dict[str, Step] = {
+    "config": Step("Resolve and validate a configuration."),
+    "synthesize": Step("Draw the synthetic data set.", ("data",)),
+    "data": Step(
+        "Read a data set and check it: COCO JSON of the training and the test images.",
+        ("data", "budget", "cycles", "initial"),
+    ),
+    "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
+    "initial": Step("Draw the initial labelled set.", ("initial",)),
+    "detector": Step("Train a detector on the labelled images.", ("detector", "training")),
+    "evaluate": Step("Score a detector on the test images.", ("detector", "evaluation")),
+    "embed": Step("Embed every training image.", ("detector", "embedding")),
+    "subsets": Step("Draw the subsets of the look-up table.", ("budget", "lut")),
+    "base": Step("Train the detector that every variant starts from.", ("detector", "lut", "training")),
+    "variant": Step(
+        "Train one variant and measure its mAP on the reward images.",
+        ("detector", "evaluation", "lut", "training"),
+    ),
+    "table": Step("Gather the variants into the look-up table.", ("reward",)),
+    "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "reward")),
+    "select": Step("Choose the images to label next.", ("agent", "budget", "detector", "evaluation")),
+    "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
+    "report": Step("Draw the report of an experiment."),
+    "bench": Step("Measure the speed of look-ups, selection and training."),
+}

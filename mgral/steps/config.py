@@ -1,0 +1,41 @@
+"""Step `config`: the resolved configuration that every other step of the experiment reads."""
+
+import json
+from pathlib import Path
+
+import click
+import yaml
+
+from mgral.artefacts import write_bytes
+from mgral.config import config_schema, load_config, resolve_config
+from mgral.errors import InputError
+
+
+@click.command("config")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file to resolve.")
+@click.option("--values", help="The same values as JSON, in place of a file.")
+@click.option("--output", type=click.Path(path_type=Path), help="File to write  [default: standard output]")
+@click.option("--schema", is_flag=True, help="Print the JSON schema of the configuration and stop.")
+def command(config: Path | None, values: str | None, output: Path | None, schema: bool) -> None:
+    """Validate a configuration and write it with every default filled in."""
+    if schema:
+        click.echo(json.dumps(config_schema(), indent=1, sort_keys=True))
+        return
+    if (config is None) == (values is None):
+        raise click.UsageError("give either --config or --values")
+    resolved = load_config(config) if config else resolve_config(_parse(values or ""))
+    text = yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False)
+    if output:
+        write_bytes(output, text.encode())
+    else:
+        click.echo(text, nl=False)
+
+
+def _parse(values: str) -> dict[str, object]:
+    try:
+        parsed = json.loads(values)
+    except ValueError as error:
+        raise InputError(f"--values is not JSON ({error}); correct its syntax") from None
+    if not isinstance(parsed, dict):
+        raise InputError("--values is not a JSON object; give the keys of the configuration")
+    return parsed
