@@ -1,0 +1,76 @@
+"""The multibox loss of SSD for a whole batch at once (Liu et al. 2016, section 2.2)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection._utils import encode_boxes
+
+from mgral.detectors.interface import Predictions, Targets
+
+
+def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Tensor:
+    """Match each anchor to a box, as torchvision's SSDMatcher does an image at a time.
+
+    Parameters
+    ----------
+    anchors
+        float32 [A, 4], x1, y1, x2, y2 in pixels.
+    targets
+        The boxes of B images, padded to M.
+    iou_threshold
+        Overlap from which an anchor is matched; the best anchor of a box always is.
+
+    Returns
+    -------
+    int64 [B, A], the index of the box in its image, or -1 for background.
+    """
+    boxes, valid = targets.boxes, targets.labels >= 0
+    batch, most = valid.shape
+    if most == 0:
+        return torch.full((batch, len(anchors)), -1, dtype=torch.int64, device=anchors.device)
+    overlap = (
+        torch.minimum(boxes[:, :, None, 2:], anchors[:, 2:]) - torch.maximum(boxes[:, :, None, :2], anchors[:, :2])
+    ).clamp_(min=0)
+    intersection = overlap[..., 0] * overlap[..., 1]
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+    anchor_area = (anchors[:, 2:] - anchors[:, :2]).prod(-1)
+    iou = intersection / (area[..., None] + anchor_area - intersection)
+    best_overlap, best_box = iou.max(dim=1)
+    matched = torch.where(best_overlap >= iou_threshold, best_box, -1)
+    # Where two boxes share their best anchor the later one keeps it, as in torchvision; amax makes that
+    # independent of the order in which a GPU writes.
+    best_anchor = iou.argmax(dim=2)
+    index = torch.arange(most, device=boxes.device).expand(batch, most)
+    forced = torch.full_like(matched, -1).scatter_reduce(1, best_anchor, torch.where(valid, index, -1), "amax")
+    return torch.where(forced >= 0, forced, matched)
+
+
+def multibox_loss(
+    predictions: Predictions,
+    anchors: Tensor,
+    targets: Targets,
+    iou_threshold: float,
+    negatives_per_positive: float,
+    box_weights: tuple[float, float, float, float],
+) -> Tensor:
+    """Smooth L1 on matched anchors plus cross-entropy on them and on the hardest background anchors.
+
+    The same number as torchvision's `SSD.compute_loss`, without its loop over images.
+    """
+    matched = match_anchors(anchors, targets, iou_threshold)
+    foreground = matched >= 0
+    image, anchor = foreground.nonzero(as_tuple=True)
+    box = matched[image, anchor]
+    goal = encode_boxes(targets.boxes[image, box], anchors[anchor], torch.tensor(box_weights, device=anchors.device))
+    box_loss = F.smooth_l1_loss(predictions.offsets[image, anchor], goal, reduction="sum")
+
+    classes = torch.zeros_like(matched)
+    classes[image, anchor] = targets.labels[image, box] + 1
+    class_loss = F.cross_entropy(predictions.logits.flatten(0, 1), classes.flatten(), reduction="none").view_as(
+        classes
+    )
+    background_loss = class_loss.masked_fill(foreground, 0.0).sort(dim=1, descending=True).values
+    wanted = negatives_per_positive * foreground.sum(1, keepdim=True)
+    hardest = torch.arange(classes.shape[1], device=anchors.device) < wanted
+    class_total = class_loss[foreground].sum() + background_loss[hardest].sum()
+    return (box_loss + class_total) / max(1, len(image))

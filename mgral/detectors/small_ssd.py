@@ -1,0 +1,132 @@
+"""A small SSD for the CPU: torchvision's own SSD on a plain convolutional backbone, trained from scratch."""
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.ssd import SSD
+
+from mgral.config import DetectorConfig
+from mgral.detectors.interface import Detections, Detector, Predictions, Targets
+from mgral.detectors.multibox import multibox_loss
+
+PIXEL_MEAN, PIXEL_DEVIATION = 117.0, 58.0
+SCALES = (0.1, 0.2, 0.37, 0.62, 0.9)
+"""Anchor sizes of the four maps as fractions of the image, and the one past the last (SSD, equation 4)."""
+
+
+def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class SmallBackbone(nn.Module):
+    """Four maps at strides 8, 16, 32 and 64."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        c = channels
+        self.out_channels = [4 * c, 4 * c, 4 * c, 4 * c]
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(
+                    _block(3, c, 2), _block(c, 2 * c, 2), _block(2 * c, 2 * c, 1), _block(2 * c, 4 * c, 2),
+                    _block(4 * c, 4 * c, 1),
+                ),
+                nn.Sequential(_block(4 * c, 4 * c, 2), _block(4 * c, 4 * c, 1)),
+                nn.Sequential(_block(4 * c, 4 * c, 2)),
+                nn.Sequential(_block(4 * c, 4 * c, 2)),
+            ]
+        )  # fmt: skip
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        """Return the maps by name, finest first."""
+        maps: OrderedDict[str, Tensor] = OrderedDict()
+        for index, stage in enumerate(self.stages):
+            images = stage(images)
+            maps[str(index)] = images
+        return maps
+
+
+class SmallSSD(Detector):
+    """Torchvision's SSD, with its loss and its input transform done for the whole batch at once."""
+
+    anchors: Tensor
+
+    def __init__(self, config: DetectorConfig, classes: int) -> None:
+        super().__init__()
+        ratios = [list(config.aspect_ratios) for _ in range(len(SCALES) - 1)]
+        self.size = (config.height, config.width)
+        self.ssd = SSD(
+            SmallBackbone(config.channels),
+            DefaultBoxGenerator(ratios, scales=list(SCALES)),  # type: ignore[arg-type]
+            size=self.size,
+            num_classes=classes + 1,
+        )
+        self.anchors_a_cell = self.ssd.anchor_generator.num_anchors_per_location()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with torch.no_grad():
+            maps = self._maps(torch.zeros(1, 3, *self.size))
+        self.grids = [(int(m.shape[2]), int(m.shape[3])) for m in maps]
+        image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
+        self.register_buffer("anchors", self.ssd.anchor_generator(image, maps)[0], persistent=False)
+
+    def forward(self, images: Tensor) -> Predictions:
+        """Predict every anchor; see `Detector.forward`."""
+        heads = self.ssd.head(self._maps(images))
+        return Predictions(heads["cls_logits"], heads["bbox_regression"])
+
+    def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
+        """Return the multibox loss of a batch."""
+        return multibox_loss(
+            predictions,
+            self.anchors,
+            targets,
+            self.ssd.proposal_matcher.high_threshold,
+            self.ssd.neg_to_pos_ratio,
+            self.ssd.box_coder.weights,
+        )
+
+    def class_probabilities(self, logits: Tensor) -> Tensor:
+        """Softmax over background and classes."""
+        return F.softmax(logits, dim=-1)
+
+    def mirror(self, predictions: Predictions) -> Predictions:
+        """Swap left and right anchors and turn the sign of dx (CSD, Jeong et al. 2019, section 3.1)."""
+        sign = predictions.offsets.new_tensor([-1.0, 1.0, 1.0, 1.0])
+        return Predictions(self._mirror_anchors(predictions.logits), self._mirror_anchors(predictions.offsets) * sign)
+
+    def detect(
+        self, predictions: Predictions, score_threshold: float, nms_iou: float, max_detections: int
+    ) -> list[Detections]:
+        """Decode by torchvision's own post-processing."""
+        self.ssd.score_thresh, self.ssd.nms_thresh = score_threshold, nms_iou
+        self.ssd.detections_per_img = max_detections
+        count = len(predictions.logits)
+        found = self.ssd.postprocess_detections(
+            {"cls_logits": predictions.logits, "bbox_regression": predictions.offsets},
+            [self.anchors] * count,
+            [self.size] * count,
+        )
+        return [Detections(one["boxes"], one["scores"], one["labels"] - 1) for one in found]
+
+    def features(self, images: Tensor) -> Tensor:
+        """Global average and maximum of each map of the backbone, float32 [B, F]."""
+        maps = self._maps(images)
+        return torch.cat([m.mean((2, 3)) for m in maps] + [m.amax((2, 3)) for m in maps], dim=1)
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        scaled = (images.float() - PIXEL_MEAN) / PIXEL_DEVIATION
+        return list(self.ssd.backbone(scaled.contiguous(memory_format=torch.channels_last)).values())
+
+    def _mirror_anchors(self, values: Tensor) -> Tensor:
+        sizes = [height * width * a for (height, width), a in zip(self.grids, self.anchors_a_cell, strict=True)]
+        mirrored = [
+            part.unflatten(1, (height, width, a)).flip(2).flatten(1, 3)
+            for part, (height, width), a in zip(values.split(sizes, 1), self.grids, self.anchors_a_cell, strict=True)
+        ]
+        return torch.cat(mirrored, dim=1)

@@ -1,0 +1,123 @@
+"""Detections as COCO results, and their scores by pycocotools."""
+
+import contextlib
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor
+from tqdm import tqdm
+
+from mgral.config import EvaluationConfig
+from mgral.data.dataset import Dataset
+from mgral.detectors import Detector
+
+CHUNK = 32
+"""Images that go through a detector at once."""
+SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+"""The first entries of COCOeval's summary, in its order."""
+
+
+def image_chunks(
+    pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], what: str
+) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
+    """Yield rows and their images, uint8 [B, 3, H, W], with a progress bar."""
+    for start in tqdm(range(0, len(rows), CHUNK), desc=what, unit="batch", disable=None):
+        part = rows[start : start + CHUNK]
+        yield part, torch.from_numpy(pixels[part]).permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def detect_images(
+    detector: Detector,
+    dataset: Dataset,
+    pixels: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.int64],
+    config: EvaluationConfig,
+) -> list[dict[str, Any]]:
+    """Run a detector over rows of a data set.
+
+    Returns
+    -------
+    COCO results: image_id, category_id, bbox [x, y, width, height] in pixels of the original image, score.
+    """
+    height, width = pixels.shape[1:3]
+    results: list[dict[str, Any]] = []
+    for part, images in image_chunks(pixels, rows, "detect"):
+        found = detector.detect(detector(images), config.score_threshold, config.nms_iou, config.max_detections)
+        for row, one in zip(part, found, strict=True):
+            scale = np.tile(dataset.sizes[row] / np.array([width, height]), 2)
+            boxes = one.boxes.numpy() * scale
+            boxes[:, 2:] -= boxes[:, :2]
+            results.extend(
+                {
+                    "image_id": int(dataset.image_ids[row]),
+                    "category_id": dataset.categories[label].id,
+                    "bbox": [round(float(side), 2) for side in box],
+                    "score": round(float(score), 5),
+                }
+                for box, score, label in zip(boxes, one.scores.tolist(), one.labels.tolist(), strict=True)
+            )
+    return results
+
+
+def score_detections(
+    truth: dict[str, Any], detections: list[dict[str, Any]], image_ids: Iterable[int]
+) -> dict[str, Any]:
+    """Score COCO results on some images of a COCO data set, by pycocotools.
+
+    Returns
+    -------
+    map (mAP@[.5:.95]), ap50, ap75, ap_small, ap_medium, ap_large in 0..1, None where there is no such box;
+    images, boxes (crowds left out); per_class: id, name, map, ap50, boxes.
+    """
+    wanted = {int(image_id) for image_id in image_ids}
+    truth = {
+        "images": [image for image in truth["images"] if image["id"] in wanted],
+        "annotations": [box for box in truth["annotations"] if box["image_id"] in wanted],
+        "categories": truth["categories"],
+    }
+    found = [
+        {**one, "id": index, "area": one["bbox"][2] * one["bbox"][3], "iscrowd": 0}
+        for index, one in enumerate(detections, start=1)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(_coco(truth), _coco({**truth, "annotations": found}), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    boxes = [box["category_id"] for box in truth["annotations"] if not box.get("iscrowd", 0)]
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    precision = evaluation.eval["precision"]
+    per_class = [
+        {
+            "id": category,
+            "name": names[category],
+            "map": _mean(precision[:, :, index, 0, -1]),
+            "ap50": _mean(precision[0, :, index, 0, -1]),
+            "boxes": boxes.count(category),
+        }
+        for index, category in enumerate(evaluation.params.catIds)
+    ]
+    scores = {
+        name: None if value < 0 else float(value)
+        for name, value in zip(SCORES, evaluation.stats[: len(SCORES)], strict=True)
+    }
+    return {**scores, "images": len(truth["images"]), "boxes": len(boxes), "per_class": per_class}
+
+
+def _coco(content: dict[str, Any]) -> COCO:
+    coco = COCO()
+    coco.dataset = content
+    coco.createIndex()
+    return coco
+
+
+def _mean(precision: npt.NDArray[np.float64]) -> float | None:
+    """Mean over recalls (and overlaps); pycocotools marks what has no box with -1."""
+    return None if precision.size == 0 or precision.flat[0] < 0 else float(precision.mean())

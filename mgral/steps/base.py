@@ -1,0 +1,38 @@
+"""Step `base`: the weights that every variant of the look-up table starts from."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts import derive_seed, read_json
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset, load_images
+from mgral.detectors import build_detector, save_detector
+from mgral.steps import options
+from mgral.training.batches import training_images
+from mgral.training.loop import train_detector
+
+
+@click.command("base")
+@options.config
+@options.dataset
+@options.images
+@options.subsets
+@options.seed
+@options.cycle
+@options.output
+def command(
+    config_path: Path, dataset: Path, images: Path, subsets: Path, seed: int, cycle: int, output: Path
+) -> None:
+    """Train a detector on the base images: labelled, and neither rewarded on nor in a labelled subset.
+
+    The cycle's own detector will not do: it has seen the images that rewards are measured on.
+    """
+    config = load_config(config_path)
+    data = load_dataset(dataset)
+    chosen = training_images(data, load_images(images, data), read_json(subsets)["base"])
+    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
+    train_detector(
+        detector, chosen, config.training, config.lut.base_iterations, derive_seed(seed, "base", cycle), "base"
+    )
+    save_detector(detector, output)

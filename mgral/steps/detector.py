@@ -1,0 +1,48 @@
+"""Step `detector`: the detector of a cycle, trained on all labelled images."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts import derive_seed, read_json, write_csv
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset, load_images
+from mgral.detectors import build_detector, save_detector
+from mgral.steps import options
+from mgral.training.batches import training_images
+from mgral.training.loop import train_detector
+
+
+@click.command("detector")
+@options.config
+@options.dataset
+@options.images
+@options.labelled
+@options.seed
+@options.cycle
+@click.option("--full-data", is_flag=True, help="Train for training.full_data_iterations steps.")
+@options.output
+@click.option("--log-csv", type=options.FILE, required=True, help="Loss and learning rate of each iteration.")
+def command(
+    config_path: Path,
+    dataset: Path,
+    images: Path,
+    labelled: Path,
+    seed: int,
+    cycle: int,
+    full_data: bool,
+    output: Path,
+    log_csv: Path,
+) -> None:
+    """Train a detector from its initial weights on the labelled images, and write its weights."""
+    config = load_config(config_path)
+    data = load_dataset(dataset)
+    chosen = training_images(data, load_images(images, data), read_json(labelled)["images"])
+    # The same initial weights in each cycle and strategy of a seed: they differ by their images alone.
+    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
+    iterations = config.training.full_data_iterations if full_data else config.training.iterations
+    history = train_detector(
+        detector, chosen, config.training, iterations, derive_seed(seed, "detector", cycle), "detector"
+    )
+    write_csv(log_csv, history, list(history[0]))
+    save_detector(detector, output)

@@ -1,0 +1,28 @@
+"""Step `embed`: one vector for each training image, labelled or not."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts import write_arrays
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset, load_images
+from mgral.detectors import load_detector
+from mgral.embedding import pooled_features, project
+from mgral.steps import options
+
+
+@click.command("embed")
+@options.config
+@options.dataset
+@options.images
+@options.detector
+@options.output
+def command(config_path: Path, dataset: Path, images: Path, detector: Path, output: Path) -> None:
+    """Embed images by the detector's pooled features: standardised, then principal components."""
+    config = load_config(config_path)
+    data = load_dataset(dataset)
+    network = load_detector(detector, config.detector, len(data.categories))
+    features = pooled_features(network, load_images(images, data))
+    embeddings = project(features, config.embedding.dimensions)
+    write_arrays(output, {"image_ids": data.image_ids, "embeddings": embeddings})

@@ -1,0 +1,47 @@
+"""Step `evaluate`: the scores of a cycle's detector on the test images."""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+
+from mgral.artefacts import read_json, write_json
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset, load_images
+from mgral.detectors import load_detector
+from mgral.evaluation import detect_images, score_detections
+from mgral.steps import options
+
+
+@click.command("evaluate")
+@options.config
+@options.dataset
+@options.images
+@options.detector
+@click.option("--metrics", type=options.FILE, required=True, help="Scores to write (JSON).")
+@click.option("--detections", type=options.FILE, required=True, help="COCO results to write.")
+@options.as_json
+def command(
+    config_path: Path,
+    dataset: Path,
+    images: Path,
+    detector: Path,
+    metrics: Path,
+    detections: Path,
+    as_json: bool,
+) -> None:
+    """Detect on every image of a data set and score by pycocotools: mAP@[.5:.95], AP50, AP75, by size, by class."""
+    config = load_config(config_path)
+    data = load_dataset(dataset)
+    network = load_detector(detector, config.detector, len(data.categories))
+    rows = np.arange(len(data.image_ids))
+    found = detect_images(network, data, load_images(images, data), rows, config.evaluation)
+    scores = score_detections(read_json(dataset), found, data.image_ids.tolist())
+    write_json(detections, found)
+    write_json(metrics, scores)
+    if as_json:
+        click.echo(json.dumps(scores))
+    else:
+        shown = {name: "-" if scores[name] is None else f"{scores[name]:.4f}" for name in ("map", "ap50", "ap75")}
+        click.echo(f"mAP {shown['map']}  AP50 {shown['ap50']}  AP75 {shown['ap75']}  ({scores['images']} images)")

@@ -1,0 +1,75 @@
+"""Step `variant`: what the detector gains from one subset of the look-up table."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts import derive_seed, read_json, write_json
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset, load_images
+from mgral.detectors import load_detector
+from mgral.errors import InputError, StepError
+from mgral.evaluation import detect_images, score_detections
+from mgral.steps import options
+from mgral.training.batches import training_images
+from mgral.training.loop import Unlabelled, train_detector
+
+
+@click.command("variant")
+@options.config
+@options.dataset
+@options.images
+@options.subsets
+@click.option("--base", type=options.FILE, required=True, help="Weights written by the step `base`.")
+@click.option(
+    "--variant", type=click.IntRange(min=0), required=True, help="Number of the subset; 0 is the empty one."
+)
+@options.seed
+@options.cycle
+@options.output
+def command(
+    config_path: Path,
+    dataset: Path,
+    images: Path,
+    subsets: Path,
+    base: Path,
+    variant: int,
+    seed: int,
+    cycle: int,
+    output: Path,
+) -> None:
+    """Train one variant from the base weights and measure its mAP on the reward images.
+
+    All variants of a table share their schedule and their random numbers, so that they differ by the subset alone.
+    """
+    config = load_config(config_path)
+    data = load_dataset(dataset)
+    pixels = load_images(images, data)
+    plan = read_json(subsets)
+    if variant >= len(plan["subsets"]):
+        raise InputError(f"{subsets} has no variant {variant}; give a number below {len(plan['subsets'])}")
+    subset = plan["subsets"][variant]["images"]
+    labels_paid = plan["labels"] == "labelled_subsets"
+    labelled = training_images(data, pixels, plan["base"] + subset if labels_paid else plan["base"])
+    unlabelled = None
+    if subset and not labels_paid:
+        unlabelled = Unlabelled(
+            training_images(data, pixels, subset, labels=False),
+            config.lut.unlabelled_batch_size,
+            config.lut.consistency_weight,
+        )
+    detector = load_detector(base, config.detector, len(data.categories))
+    train_detector(
+        detector,
+        labelled,
+        config.training,
+        config.lut.iterations,
+        derive_seed(seed, "variant", cycle),
+        f"variant {variant}",
+        unlabelled,
+    )
+    found = detect_images(detector, data, pixels, data.rows(plan["reward"]), config.evaluation)
+    scores = score_detections(read_json(dataset), found, plan["reward"])
+    if scores["map"] is None:
+        raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; label more initial images")
+    write_json(output, {"variant": variant, "images": len(subset), "map": scores["map"], "ap50": scores["ap50"]})

@@ -1,0 +1,1 @@
+"""Training a detector: batches, augmentation, the consistency loss and the loop."""

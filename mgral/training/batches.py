@@ -1,0 +1,63 @@
+"""Labelled images as batches: pixels from the image cache, boxes scaled to it and padded."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mgral.data.dataset import Dataset
+from mgral.detectors import Targets
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Some images of a data set, ready to be drawn from."""
+
+    image_ids: npt.NDArray[np.int64]
+    """Shape [n]."""
+    pixels: npt.NDArray[np.uint8]
+    """The whole cache, [N, H, W, 3], mapped into memory."""
+    rows: npt.NDArray[np.int64]
+    """Rows of the cache, [n]."""
+    targets: Targets
+    """Their boxes in pixels of the cache, [n, M, 4] and [n, M]."""
+
+    def batch(self, chosen: Tensor) -> tuple[Tensor, Targets]:
+        """Return uint8 images [B, 3, H, W], channels last in memory, and their boxes."""
+        images = torch.from_numpy(self.pixels[self.rows[chosen.numpy()]]).permute(0, 3, 1, 2)
+        return images, Targets(self.targets.boxes[chosen], self.targets.labels[chosen])
+
+
+def training_images(
+    dataset: Dataset, pixels: npt.NDArray[np.uint8], image_ids: npt.ArrayLike, *, labels: bool = True
+) -> TrainingImages:
+    """Gather images of a data set by id; without `labels` their boxes are left out."""
+    rows = dataset.rows(image_ids)
+    height, width = pixels.shape[1:3]
+    most = max((len(dataset.labels[row]) for row in rows), default=0) if labels else 0
+    boxes = torch.zeros(len(rows), most, 4)
+    classes = torch.full((len(rows), most), -1, dtype=torch.int64)
+    for index, row in enumerate(rows if labels else []):
+        count = len(dataset.labels[row])
+        scale = np.tile(np.array([width, height]) / dataset.sizes[row], 2)
+        boxes[index, :count] = torch.from_numpy((dataset.boxes[row] * scale).astype(np.float32))
+        classes[index, :count] = torch.from_numpy(dataset.labels[row])
+    return TrainingImages(dataset.image_ids[rows], pixels, rows, Targets(boxes, classes))
+
+
+class Sampler:
+    """Draws batches without replacement within an epoch, by its own generator."""
+
+    def __init__(self, images: int, batch_size: int, seed: int) -> None:
+        self._images, self._batch_size = images, batch_size
+        self._generator = torch.Generator().manual_seed(seed)
+        self._left = torch.empty(0, dtype=torch.int64)
+
+    def draw(self) -> Tensor:
+        """Return int64 [batch_size]; a batch may reach over into the next epoch."""
+        while len(self._left) < self._batch_size:
+            self._left = torch.cat([self._left, torch.randperm(self._images, generator=self._generator)])
+        batch, self._left = self._left[: self._batch_size], self._left[self._batch_size :]
+        return batch

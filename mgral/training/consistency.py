@@ -1,0 +1,47 @@
+"""The consistency loss between an image and its mirror image, for training without labels.
+
+CSD: Jeong, Lee, Kim, Kwak, *Consistency-based Semi-supervised Learning for Object Detection*, NeurIPS 2019.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mgral.detectors import Detector, Predictions
+
+RAMP_UP_END, RAMP_DOWN_START = 32 / 120, 100 / 120
+"""Parts of the schedule after which the weight is full, and after which it falls (of CSD's 120k iterations)."""
+
+
+def ramp(iteration: int, iterations: int) -> float:
+    """Return w(t) in 0..1: up as exp(-5 (1 - t/t1)^2), then 1, then down as exp(-12.5 (1 - (T-t)/t2)^2)."""
+    done = iteration / iterations
+    if done < RAMP_UP_END:
+        return math.exp(-5 * (1 - done / RAMP_UP_END) ** 2)
+    if done > RAMP_DOWN_START:
+        return math.exp(-12.5 * (1 - (1 - done) / (1 - RAMP_DOWN_START)) ** 2)
+    return 1.0
+
+
+def consistency_loss(detector: Detector, images: Tensor) -> Tensor:
+    """Return how far a detector's predictions differ between images [B, 3, H, W] and their mirror images."""
+    both = detector(torch.cat([images, images.flip(3)]))
+    plain = Predictions(*(part[: len(images)] for part in both))
+    mirrored = detector.mirror(Predictions(*(part[len(images) :] for part in both)))
+    return prediction_distance(detector, plain, mirrored)
+
+
+def prediction_distance(detector: Detector, plain: Predictions, mirrored: Predictions) -> Tensor:
+    """Symmetric KL of the class distributions plus squared difference of the offsets, a mean over anchors.
+
+    Only anchors that `plain` does not take for background count (CSD's background elimination, section 3.3);
+    zero where there is none.
+    """
+    p, q = (detector.class_probabilities(one.logits) for one in (plain, mirrored))
+    found = p.detach().argmax(-1) > 0
+    if not found.any():
+        return plain.logits.sum() * 0
+    p, q = p[found].clamp_min(1e-7), q[found].clamp_min(1e-7)
+    divergence = 0.5 * ((p - q) * (p.log() - q.log())).sum(-1).mean()
+    return divergence + (plain.offsets[found] - mirrored.offsets[found]).square().mean()
