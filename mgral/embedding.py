@@ -32,4 +32,5 @@ def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[n
     sign = np.sign(right[np.arange(kept), largest])
     embeddings = left[:, :kept] * scale[:kept] * sign
     norm = np.sqrt(np.square(embeddings).sum(axis=1).mean())
-    return (embeddings / (norm if norm > 0 else 1)).astype(np.float32)
+    scaled: npt.NDArray[np.float32] = (embeddings / (norm if norm > 0 else 1)).astype(np.float32)
+    return scaled

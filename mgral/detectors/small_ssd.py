@@ -63,12 +63,12 @@ class SmallSSD(Detector):
         self.size = (config.height, config.width)
         self.ssd = SSD(
             SmallBackbone(config.channels),
-            DefaultBoxGenerator(ratios, scales=list(SCALES)),  # type: ignore[arg-type]
+            DefaultBoxGenerator(ratios, scales=list(SCALES)),
             size=self.size,
             num_classes=classes + 1,
         )
         self.anchors_a_cell = self.ssd.anchor_generator.num_anchors_per_location()
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
         with torch.no_grad():
             maps = self._maps(torch.zeros(1, 3, *self.size))
         self.grids = [(int(m.shape[2]), int(m.shape[3])) for m in maps]
@@ -124,9 +124,9 @@ class SmallSSD(Detector):
         return list(self.ssd.backbone(scaled.contiguous(memory_format=torch.channels_last)).values())
 
     def _mirror_anchors(self, values: Tensor) -> Tensor:
-        sizes = [height * width * a for (height, width), a in zip(self.grids, self.anchors_a_cell, strict=True)]
-        mirrored = [
-            part.unflatten(1, (height, width, a)).flip(2).flatten(1, 3)
-            for part, (height, width), a in zip(values.split(sizes, 1), self.grids, self.anchors_a_cell, strict=True)
-        ]
+        mirrored, start = [], 0
+        for (height, width), a in zip(self.grids, self.anchors_a_cell, strict=True):
+            part = values[:, start : start + height * width * a]
+            mirrored.append(part.reshape(len(values), height, width, a, -1).flip(2).reshape(part.shape))
+            start += height * width * a
         return torch.cat(mirrored, dim=1)

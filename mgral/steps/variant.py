@@ -21,9 +21,7 @@ from mgral.training.loop import Unlabelled, train_detector
 @options.images
 @options.subsets
 @click.option("--base", type=options.FILE, required=True, help="Weights written by the step `base`.")
-@click.option(
-    "--variant", type=click.IntRange(min=0), required=True, help="Number of the subset; 0 is the empty one."
-)
+@click.option("--variant", type=click.IntRange(min=0), required=True, help="Number of the subset; 0 is empty.")
 @options.seed
 @options.cycle
 @options.output
