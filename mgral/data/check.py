@@ -85,7 +85,7 @@ def check_splits(train: Split, test: Split, root: Path, strict: bool) -> tuple[C
     _check_same_categories(train, test)
     _check_leakage(train, test)
     checked = _check_boxes(train, strict), _check_boxes(test, strict)
-    _check_classes_have_boxes(train, *checked)
+    _check_classes_have_boxes(train.source, test.source, *checked)
     for split in (train, test):
         _check_files(split, root)
     return checked
@@ -199,7 +199,7 @@ def _clip(box: list[float], width: int, height: int) -> tuple[Fault | None, list
     return ("partly outside" if overhang > ROUNDING else None), [left, top, right - left, bottom - top]
 
 
-def _check_classes_have_boxes(source: Split, train: Checked, test: Checked) -> None:
+def _check_classes_have_boxes(train_source: Path, test_source: Path, train: Checked, test: Checked) -> None:
     learnable, tested = (
         {a["category_id"] for a in split.coco["annotations"] if not a["iscrowd"]} for split in (train, test)
     )
@@ -212,9 +212,9 @@ def _check_classes_have_boxes(source: Split, train: Checked, test: Checked) -> N
             if nowhere
             else "add training images that show them, or remove them from the data set"
         )
-        raise InputError(f"{source.source}: these classes have no box in the training images: {names}; {advice}")
+        raise InputError(f"{train_source}: these classes have no box in the training images: {names}; {advice}")
     if not tested:
-        raise InputError(f"{source.source}: the test images hold no box to score against; name another test split")
+        raise InputError(f"{test_source}: the test images hold no box to score against; name another test split")
 
 
 def _check_files(split: Split, root: Path) -> None:
