@@ -31,7 +31,8 @@ class Embeddings:
             raise InputError(
                 f"{self.path} has no embedding of images {unknown[:5].tolist()}; run the step `embed` again"
             )
-        return self.vectors[rows]
+        vectors: npt.NDArray[np.float32] = self.vectors[rows]
+        return vectors
 
 
 def load_embeddings(path: Path) -> Embeddings:
@@ -62,7 +63,9 @@ def unlabelled(image_ids: npt.NDArray[np.int64], labelled: npt.NDArray[np.int64]
     """Return the pool: the ids that are not labelled, int64 [n], ascending."""
     unknown = np.setdiff1d(labelled, image_ids)
     if len(unknown):
-        raise InputError(f"labelled images {unknown[:5].tolist()} are not in the data set; delete the file naming them")
+        raise InputError(
+            f"labelled images {unknown[:5].tolist()} are not in the data set; run the step `label` again"
+        )
     return np.setdiff1d(image_ids, labelled)
 
 

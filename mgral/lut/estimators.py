@@ -28,7 +28,8 @@ def nearest(distances: Float64, values: Float64) -> Float64:
     -------
     Shape [S].
     """
-    return values[np.argmin(distances, axis=1)]
+    of_nearest: Float64 = values[np.argmin(distances, axis=1)]
+    return of_nearest
 
 
 def kernel(distances: Float64, values: Float64, width: float) -> Float64:

@@ -85,6 +85,14 @@ class RewardTable:
             kernel_width=float(arrays["kernel_width"][0]),
         )
 
+    def check_dimensions(self, dimensions: int, path: Path) -> None:
+        """Raise InputError naming the table's file where its embeddings are not of the given dimension."""
+        found = self._distance.embeddings.shape[2]
+        if found != dimensions:
+            raise InputError(
+                f"{path} is of embeddings with {found} dimensions, not {dimensions}; run the step `table` again"
+            )
+
     def look_up(self, batches: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the looked-up mAP, float64 [S], of batches of embeddings, float32 [S, B, D]."""
         return estimate(self._distance(batches), self.values, self._estimator, self._width)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mgral.artefacts import derive_seed
 from mgral.config import LutConfig
@@ -87,7 +87,9 @@ def cluster(vectors: npt.NDArray[np.float32], clusters: int, seed: int) -> Rows:
     return found
 
 
-def draw_subsets(assignment: Rows, count: int, size: int, concentration: float, rng: np.random.Generator) -> list[Rows]:
+def draw_subsets(
+    assignment: Rows, count: int, size: int, concentration: float, rng: np.random.Generator
+) -> list[Rows]:
     """Draw `count` subsets of `size` images, each a mixture of the clusters.
 
     A subset's weights over the clusters are w ~ Dirichlet(concentration); its images are drawn one after the other

@@ -88,8 +88,6 @@ def build_table(
     }
     by_nearest = leave_one_out(pairwise, values, "nearest", width)
     by_kernel = leave_one_out(pairwise, values, "kernel", width)
-    rows = [
-        dict(zip(LEAVE_ONE_OUT_COLUMNS, (k + 1, float(values[k]), float(by_nearest[k]), float(by_kernel[k])), strict=True))
-        for k in range(len(values))
-    ]
+    measured = zip(values.tolist(), by_nearest.tolist(), by_kernel.tolist(), strict=True)
+    rows = [dict(zip(LEAVE_ONE_OUT_COLUMNS, (k, *row), strict=True)) for k, row in enumerate(measured, start=1)]
     return table, rows

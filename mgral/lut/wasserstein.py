@@ -35,7 +35,8 @@ def exact_distance(first: Float32, second: Float32) -> float:
 def draw_projections(dimensions: int, count: int, rng: np.random.Generator) -> Float32:
     """Return directions uniform on the unit sphere, as columns: float32 [D, P]."""
     directions = rng.standard_normal((dimensions, count))
-    return (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
+    unit: Float32 = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
+    return unit
 
 
 def project_and_sort(sets: Float32, projections: Float32) -> Float32:
@@ -61,7 +62,7 @@ class SlicedDistance:
         count, size, dimensions = batches.shape
         projected = (batches.reshape(-1, dimensions) @ self._projections).reshape(count, size, -1)
         values = np.sort(np.ascontiguousarray(projected.transpose(0, 2, 1)), axis=-1)
-        sets, directions, members = self._sorted.shape
+        sets, _, members = self._sorted.shape
         distances = np.empty((count, sets))
         levels = None if size == members else _merged_levels(size, members)
         if levels is not None:
