@@ -79,7 +79,9 @@ def train_agent(
         advantages = torch.from_numpy(rewards - reference).to(scores.dtype)
         loss = policy_loss(scores, batches, advantages)
         if not torch.isfinite(loss):
-            raise StepError(f"agent: the loss is {float(loss.detach())} in episode {episode}; lower agent.learning_rate")
+            raise StepError(
+                f"agent: the loss is {float(loss.detach())} in episode {episode}; lower agent.learning_rate"
+            )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         gradient_norm = torch.nn.utils.get_total_norm([p.grad for p in agent.parameters() if p.grad is not None])

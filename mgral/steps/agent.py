@@ -28,9 +28,7 @@ RANDOM_BATCHES = 200
 @click.option("--seed", type=int, required=True, help="Repetition.")
 @click.option("--cycle", type=int, required=True, help="Cycle, from 0.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Agent to write.")
-@click.option(
-    "--log-csv", type=click.Path(path_type=Path), required=True, help="CSV to write, a line an episode."
-)
+@click.option("--log-csv", type=click.Path(path_type=Path), required=True, help="CSV to write, a line an episode.")
 @click.option("--summary", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
 def command(
     config_path: Path,
