@@ -102,7 +102,7 @@ def score_detections(
             "ap50": _mean(precision[0, :, index, 0, -1]),
             "boxes": boxes.count(category),
         }
-        for index, category in enumerate(evaluation.params.catIds)
+        for index, category in enumerate(map(int, evaluation.params.catIds))
     ]
     scores = {
         name: None if value < 0 else float(value)

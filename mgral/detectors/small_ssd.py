@@ -69,8 +69,10 @@ class SmallSSD(Detector):
         )
         self.anchors_a_cell = self.ssd.anchor_generator.num_anchors_per_location()
         self.to(memory_format=torch.channels_last)
+        self.eval()  # the sizes of the maps are wanted, not their statistics
         with torch.no_grad():
             maps = self._maps(torch.zeros(1, 3, *self.size))
+        self.train()
         self.grids = [(int(m.shape[2]), int(m.shape[3])) for m in maps]
         image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
         self.register_buffer("anchors", self.ssd.anchor_generator(image, maps)[0], persistent=False)

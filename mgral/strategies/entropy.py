@@ -1,26 +1,36 @@
-"""Entropy sampling: label the images whose objects the detector is least sure of."""
+"""Strategy `entropy`: the images whose objects the detector is least sure of."""
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from mgral.detectors import Detector
+from mgral.data.dataset import load_images
+from mgral.detectors import load_detector
 from mgral.evaluation import image_chunks
+from mgral.strategies import Query
 
 
 @torch.no_grad()
-def entropy_scores(
-    detector: Detector, pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Return the mean class entropy of each image's anchors, in nats, float64 [n].
+def scores(query: Query) -> npt.NDArray[np.float64]:
+    """Return the mean class entropy of each image's objects, float64 [n], in nats."""
+    assert query.images is not None
+    assert query.detector is not None
+    detector = load_detector(query.detector, query.detector_config, len(query.dataset.categories))
+    pixels = load_images(query.images, query.dataset)
+    means = [
+        mean_entropy(detector.class_probabilities(detector(images).logits).double())
+        for _, images in image_chunks(pixels, query.dataset.rows(query.pool), "entropy")
+    ]
+    return torch.cat(means).numpy().astype(np.float64)
 
-    Each anchor counts with its probability of holding an object, so that the mean is over what the detector takes
-    for objects, without a threshold; images with many objects are not preferred for their number.
+
+def mean_entropy(probabilities: Tensor) -> Tensor:
+    """Return the mean entropy of each image's anchors, [B], given distributions [B, A, C + 1].
+
+    Each anchor counts with its probability of holding an object (class 0 is the background), so that the mean is
+    over what the detector takes for objects, without a threshold, and no image is preferred for having many.
     """
-    scores = []
-    for _, images in image_chunks(pixels, rows, "entropy"):
-        probabilities = detector.class_probabilities(detector(images).logits).double()
-        entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(-1)
-        weight = 1 - probabilities[..., 0]
-        scores.append(((weight * entropy).sum(1) / weight.sum(1).clamp_min(1e-12)).numpy())
-    return np.concatenate(scores) if scores else np.zeros(0)
+    entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(-1)
+    weight = 1 - probabilities[..., 0]
+    return (weight * entropy).sum(1) / weight.sum(1).clamp_min(1e-12)

@@ -1,0 +1,1 @@
+"""The agent: a recurrent scorer of images, its policy, and its training."""

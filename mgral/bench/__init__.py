@@ -1,0 +1,1 @@
+"""Benchmarks: timings of this machine, which no artefact depends on."""

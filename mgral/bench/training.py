@@ -1,0 +1,135 @@
+"""Benchmark `training`: this project's training loop against a plain torchvision one."""
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.models.detection.ssd import SSD
+
+from mgral.artefacts import derive_seed, read_json
+from mgral.bench.machine import Measurements, machine, show
+from mgral.config import AugmentationConfig, Config, TrainingConfig, load_config
+from mgral.data.dataset import load_dataset, load_images
+from mgral.detectors import Detector, build_detector
+from mgral.detectors.small_ssd import PIXEL_DEVIATION, PIXEL_MEAN, SmallSSD
+from mgral.evaluation import detect_images, score_detections
+from mgral.training.batches import TrainingImages, training_images
+from mgral.training.loop import learning_rate_factor, train_detector
+
+Train = Callable[[SmallSSD, TrainingImages, TrainingConfig, int], None]
+
+
+@click.command("training")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results/synthetic"),
+    help="Folder of an experiment, for its images and its settings.",
+)
+@click.option("--iterations", type=click.IntRange(min=2), default=300, help="Steps of each training.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, help="Trainings by each loop, in turn.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(results: Path, iterations: int, seeds: int, as_json: bool) -> None:
+    """Train the same model on the same images both ways, one thread each: images a second and test AP.
+
+    The plain loop is torchvision's own: a DataLoader without workers, lists of images and targets, the model's
+    transform and loss. It gets the decoded images, so that reading files is no part of the difference. Both loops
+    flip at random and change nothing else.
+    """
+    torch.set_num_threads(1)
+    config = load_config(results / "config.yaml")
+    loops: dict[str, Train] = {"plain": _train_plainly, "mgral": _train_as_here}
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
+    for seed in range(seeds):
+        for name, train in loops.items():
+            runs[name].append(_measure(train, results, config, iterations, seed))
+    ratios = [ours[0] / plain[0] for ours, plain in zip(runs["mgral"], runs["plain"], strict=True)]
+    measured: Measurements = {
+        "iterations": iterations,
+        "batch_size": config.training.batch_size,
+        "width": config.detector.width,
+        "height": config.detector.height,
+    }
+    for name, of_loop in runs.items():
+        measured[f"{name}_images_per_second"] = statistics.median(speed for speed, _ in of_loop)
+        measured[f"{name}_ap50_mean"] = statistics.mean(ap for _, ap in of_loop)
+        measured[f"{name}_ap50_deviation"] = statistics.stdev(ap for _, ap in of_loop) if seeds > 1 else 0.0
+    measured["ratio_min"], measured["ratio_median"] = min(ratios), statistics.median(ratios)
+    show(measured | machine(), as_json)
+
+
+def _measure(train: Train, results: Path, config: Config, iterations: int, seed: int) -> tuple[float, float]:
+    """Return images a second in training, and AP50 on the test images."""
+    data = load_dataset(results / "dataset/train.json")
+    images = training_images(data, load_images(results / "dataset/train.npy", data), data.image_ids)
+    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
+    assert isinstance(detector, SmallSSD)
+    augmentation = AugmentationConfig(flip=0.5, zoom=1.0, colour=0.0)
+    training = config.training.model_copy(update={"augmentation": augmentation})
+    start = perf_counter()
+    torch.manual_seed(seed)
+    train(detector, images, training, iterations)
+    seconds = perf_counter() - start
+    return iterations * training.batch_size / seconds, _test_ap50(detector.eval(), results, config)
+
+
+def _test_ap50(detector: Detector, results: Path, config: Config) -> float:
+    path = results / "dataset/test.json"
+    test = load_dataset(path)
+    rows = np.arange(len(test.image_ids))
+    found = detect_images(detector, test, load_images(results / "dataset/test.npy", test), rows, config.evaluation)
+    return float(score_detections(read_json(path), found, test.image_ids.tolist())["ap50"])
+
+
+def _train_as_here(detector: SmallSSD, images: TrainingImages, config: TrainingConfig, iterations: int) -> None:
+    train_detector(detector, images, config, iterations, torch.initial_seed(), "mgral")
+
+
+def _train_plainly(detector: SmallSSD, images: TrainingImages, config: TrainingConfig, iterations: int) -> None:
+    model: SSD = detector.ssd.to(memory_format=torch.contiguous_format)
+    model.transform.image_mean = [PIXEL_MEAN / 255] * 3
+    model.transform.image_std = [PIXEL_DEVIATION / 255] * 3
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: learning_rate_factor(t, iterations))
+    loader = DataLoader(_PlainImages(images), config.batch_size, shuffle=True, drop_last=True, collate_fn=_as_lists)
+    model.train()
+    done = 0
+    while done < iterations:
+        for batch, targets in loader:
+            loss = sum(model(batch, targets).values(), torch.zeros(()))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            done += 1
+            if done == iterations:
+                break
+
+
+class _PlainImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
+    def __init__(self, images: TrainingImages) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        image = torch.from_numpy(self._images.pixels[self._images.rows[index]].copy()).permute(2, 0, 1) / 255
+        labels = self._images.targets.labels[index]
+        boxes = self._images.targets.boxes[index][labels >= 0]
+        if torch.rand(()) < 0.5:
+            image = image.flip(2)
+            x1, y1, x2, y2 = boxes.unbind(1)
+            boxes = torch.stack([image.shape[2] - x2, y1, image.shape[2] - x1, y2], 1)
+        return image.contiguous(), {"boxes": boxes, "labels": labels[labels >= 0] + 1}
+
+
+def _as_lists(samples: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Any, ...]:
+    return tuple(zip(*samples, strict=True))

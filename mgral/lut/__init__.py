@@ -1,0 +1,1 @@
+"""The look-up table: subsets, distances, estimators, and the reward of a batch."""

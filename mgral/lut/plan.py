@@ -1,0 +1,49 @@
+"""The plan of a look-up table, `subsets.json`: what is trained on, what is measured on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mgral.artefacts import read_json
+from mgral.errors import InputError
+
+
+@dataclass(frozen=True)
+class SubsetPlan:
+    """Image ids, each list ascending; the reward images are in no other list."""
+
+    labels: str
+    """`lut.labels`: what a variant learns from its subset."""
+    reward: tuple[int, ...]
+    """V_t: measures every variant."""
+    base: tuple[int, ...]
+    """Labelled images that every variant trains on."""
+    subsets: tuple[tuple[int, ...], ...]
+    """S_0..S_K; S_0 is empty, the others are of one size."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `subsets.json`."""
+        return {
+            "labels": self.labels,
+            "reward": list(self.reward),
+            "base": list(self.base),
+            "subsets": [{"variant": k, "images": list(images)} for k, images in enumerate(self.subsets)],
+        }
+
+
+def load_plan(path: Path) -> SubsetPlan:
+    """Read `subsets.json`; raises InputError where it is not one."""
+    content = read_json(path)
+    try:
+        subsets = tuple(tuple(entry["images"]) for entry in content["subsets"])
+        variants = [entry["variant"] for entry in content["subsets"]]
+        plan = SubsetPlan(content["labels"], tuple(content["reward"]), tuple(content["base"]), subsets)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a plan of subsets ({error}); run the step `subsets` again") from None
+    sizes = {len(images) for images in subsets[1:]}
+    if variants != list(range(len(subsets))) or len(subsets) < 3 or subsets[0] or len(sizes) != 1:
+        raise InputError(
+            f"{path} does not hold variant 0 without images and variants 1..K of one size; "
+            "run the step `subsets` again"
+        )
+    return plan

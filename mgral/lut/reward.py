@@ -1,0 +1,98 @@
+"""The reward of a batch, read off the look-up table instead of training a detector on it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts import read_arrays
+from mgral.config import RewardConfig
+from mgral.errors import InputError
+from mgral.lut.estimators import Estimator, estimate
+from mgral.lut.wasserstein import SlicedDistance, exact_distance
+
+ARRAYS = ("map", "baseline_map", "embeddings", "projections", "sorted", "kernel_width")
+
+
+class Reward(Protocol):
+    """What the agent learns from: anything that says what a batch is worth."""
+
+    @property
+    def baseline_map(self) -> float:
+        """mAP without any batch, 0 to 1."""
+
+    def look_up(self, batches: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return the mAP, 0 to 1, float64 [S], expected of batches float32 [S, B, D]."""
+
+
+@dataclass(frozen=True)
+class SubsetDistance:
+    """Distances of batches to the K subsets of a table, sliced or exact as configured."""
+
+    embeddings: npt.NDArray[np.float32]
+    """Shape [K, M, D]."""
+    sliced: SlicedDistance | None
+    """None for the exact distance."""
+
+    def __call__(self, batches: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return float64 [S, K] for batches [S, B, D]."""
+        if self.sliced:
+            return self.sliced(batches)
+        return np.array([[exact_distance(batch, subset) for subset in self.embeddings] for batch in batches])
+
+
+class RewardTable:
+    """The trained variants' mAP, and where their subsets lie in the embedding space."""
+
+    def __init__(
+        self,
+        values: npt.NDArray[np.float64],
+        baseline_map: float,
+        distance: SubsetDistance,
+        estimator: Estimator,
+        kernel_width: float,
+    ) -> None:
+        self.values = values
+        """mAP of the variants 1..K on the reward images, float64 [K]."""
+        self.baseline_map = baseline_map
+        """mAP of variant 0, which has no subset."""
+        self._distance = distance
+        self._estimator = estimator
+        self._width = kernel_width
+
+    @classmethod
+    def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
+        """Read `table.safetensors`; raises InputError naming the file where it cannot serve."""
+        arrays = read_arrays(path)
+        missing = [name for name in ARRAYS if name not in arrays]
+        if missing:
+            raise InputError(f"{path} holds no array {missing[0]}; run the step `table` again")
+        for name in ARRAYS:
+            if not np.isfinite(arrays[name]).all():
+                raise InputError(
+                    f"{path}: {name} holds a value that is not finite; run the steps `variant` and `table` again"
+                )
+        if arrays["projections"].shape[1] != reward.projections:
+            raise InputError(f"{path} was made with other reward.projections; run the step `table` again")
+        sliced = SlicedDistance(arrays["projections"], arrays["sorted"]) if reward.distance == "sliced" else None
+        return cls(
+            values=arrays["map"],
+            baseline_map=float(arrays["baseline_map"][0]),
+            distance=SubsetDistance(arrays["embeddings"], sliced),
+            estimator=reward.estimator,
+            kernel_width=float(arrays["kernel_width"][0]),
+        )
+
+    def check_dimensions(self, dimensions: int, path: Path) -> None:
+        """Raise InputError naming the table's file where its embeddings are not of the given dimension."""
+        found = self._distance.embeddings.shape[2]
+        if found != dimensions:
+            raise InputError(
+                f"{path} is of embeddings with {found} dimensions, not {dimensions}; run the step `table` again"
+            )
+
+    def look_up(self, batches: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return the looked-up mAP, float64 [S], of batches of embeddings, float32 [S, B, D]."""
+        return estimate(self._distance(batches), self.values, self._estimator, self._width)

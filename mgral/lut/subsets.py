@@ -1,0 +1,175 @@
+"""The reward split, and subsets that span the embedding space.
+
+The paper measures rewards on held-out data and trains each variant on a subset. Two readings are ours: the held-out
+images are a part of the labelled ones, so that no label is used that was not paid for, and the subsets are mixtures
+over clusters, as K uniform draws are all alike and their table says nothing.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from mgral.artefacts import derive_seed
+from mgral.config import LutConfig
+from mgral.errors import InputError
+from mgral.lut.plan import SubsetPlan
+from mgral.pool import Embeddings
+
+Rows = npt.NDArray[np.int64]
+
+BASE_FRACTION = 0.4
+"""Part of the labelled images outside the reward split that all variants share under `labelled_subsets`."""
+
+
+def split_reward(labels: Sequence[Rows], fraction: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Split n labelled images into reward images and the rest.
+
+    First one image of each class, the rarest class first, then others at random up to `fraction` of the images;
+    more than that where the classes need it. An image whose loss would leave the rest without one of its classes
+    stays in the rest, so a class seen in one image only is trained on and not measured.
+
+    Parameters
+    ----------
+    labels
+        One array of class indices an image; empty for an image without objects.
+    fraction
+        Part of the images to measure rewards on.
+
+    Returns
+    -------
+    Rows of the reward images and of the rest, int64, ascending; neither is empty.
+
+    Raises
+    ------
+    InputError
+        With fewer than two images.
+    """
+    count = len(labels)
+    if count < 2:
+        raise InputError(f"initial: {count} labelled images cannot be split for rewards; label at least 2")
+    present = np.zeros((count, 1 + max((int(found.max()) for found in labels if len(found)), default=0)), dtype=bool)
+    for row, found in enumerate(labels):
+        present[row, found] = True
+    order = rng.permutation(count)
+    left = present.sum(axis=0)
+    taken = np.zeros(count, dtype=bool)
+
+    def take_one(among: npt.NDArray[np.bool_]) -> bool:
+        spare = ~(present & (left < 2)).any(axis=1)
+        candidates = order[(among & spare & ~taken)[order]]
+        if len(candidates) == 0 or taken.sum() == count - 1:
+            return False
+        taken[candidates[0]] = True
+        left[present[candidates[0]]] -= 1
+        return True
+
+    for label in np.argsort(left, kind="stable"):
+        if not present[taken, label].any():
+            take_one(present[:, label])
+    anywhere = np.ones(count, dtype=bool)
+    while taken.sum() < round(fraction * count) and take_one(anywhere):
+        pass
+    if not taken.any():
+        taken[order[0]] = True
+    return np.flatnonzero(taken), np.flatnonzero(~taken)
+
+
+def cluster(vectors: npt.NDArray[np.float32], clusters: int, seed: int) -> Rows:
+    """Return the k-means cluster of each vector, int64 [N]; no more clusters than distinct vectors."""
+    distinct = len(np.unique(vectors, axis=0))
+    means = KMeans(n_clusters=min(clusters, distinct), n_init=4, random_state=seed % 2**32)
+    # Threads add up their parts of a centre in the order in which they finish, which changes its last bits.
+    with threadpool_limits(limits=1):
+        found: Rows = means.fit_predict(vectors).astype(np.int64)
+    return found
+
+
+def draw_subsets(
+    assignment: Rows, count: int, size: int, concentration: float, rng: np.random.Generator
+) -> list[Rows]:
+    """Draw `count` subsets of `size` images, each a mixture of the clusters.
+
+    A subset's weights over the clusters are w ~ Dirichlet(concentration); its images are drawn one after the other
+    without replacement, an image of cluster c with weight w_c / |c| (as the top keys log weight + Gumbel noise).
+
+    Parameters
+    ----------
+    assignment
+        Cluster of each of the N images, int64 [N].
+    size
+        At most N.
+
+    Returns
+    -------
+    `count` arrays of rows, int64 [size], ascending.
+    """
+    sizes = np.bincount(assignment)
+    occupied = sizes > 0
+    subsets = []
+    for _ in range(count):
+        weights = np.zeros(len(sizes))
+        weights[occupied] = rng.dirichlet(np.full(occupied.sum(), concentration))
+        # A cluster of weight 0 still fills up a subset that the others are too small for.
+        share = np.maximum(weights, 1e-300) / np.maximum(sizes, 1)
+        keys = np.log(share)[assignment] + rng.gumbel(size=len(assignment))
+        subsets.append(np.sort(np.argsort(-keys, kind="stable")[:size]))
+    return subsets
+
+
+def plan_subsets(
+    labelled: Rows,
+    labels: Sequence[Rows],
+    pool: Rows,
+    embeddings: Embeddings,
+    lut: LutConfig,
+    budget: int,
+    seed: int,
+    cycle: int,
+) -> SubsetPlan:
+    """Draw the reward split and the subsets S_1..S_K of a cycle.
+
+    Parameters
+    ----------
+    labelled
+        Ids of the labelled images, int64 [n].
+    labels
+        Class indices of each labelled image, in the same order.
+    pool
+        Ids of the unlabelled images.
+    """
+    rng = np.random.default_rng(derive_seed(seed, "reward split", cycle))
+    reward, rest = split_reward(labels, lut.reward_fraction, rng)
+    base, source = labelled[rest], pool
+    size = lut.subset_size or budget
+    if lut.labels == "labelled_subsets":
+        base, source = _split_base(labelled[rest], rng)
+        size = min(size, max(1, len(source) // 2))
+    if size > len(source):
+        key = "lut.subset_size" if lut.subset_size else "budget"
+        raise InputError(f"{key}: subsets of {size} images, but the pool holds {len(source)}; lower {key}")
+    assignment = cluster(embeddings.of(source), lut.clusters, derive_seed(seed, "clusters", cycle))
+    draws = np.random.default_rng(derive_seed(seed, "subsets", cycle))
+    subsets = draw_subsets(assignment, lut.variants, size, lut.concentration, draws)
+    return SubsetPlan(
+        labels=lut.labels,
+        reward=_ascending(labelled[reward]),
+        base=_ascending(base),
+        subsets=((), *(_ascending(source[rows]) for rows in subsets)),
+    )
+
+
+def _split_base(ids: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    if len(ids) < 2:
+        raise InputError(
+            "lut.labels: labelled_subsets needs at least 2 labelled images outside the reward split; raise initial"
+        )
+    shuffled = rng.permutation(ids)
+    size = min(max(1, round(BASE_FRACTION * len(ids))), len(ids) - 1)
+    return np.sort(shuffled[:size]), np.sort(shuffled[size:])
+
+
+def _ascending(ids: Rows) -> tuple[int, ...]:
+    return tuple(sorted(ids.tolist()))

@@ -1,0 +1,79 @@
+"""Step `agent`: the agent, trained on looked-up rewards."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from mgral.agent.network import Agent
+from mgral.agent.training import Episode, train_agent, uniform_batches
+from mgral.artefacts import derive_seed, write_arrays, write_csv, write_json
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset
+from mgral.lut.reward import Reward, RewardTable
+from mgral.pool import check_pool, load_embeddings, load_labelled, unlabelled
+from mgral.strategies import highest
+
+RANDOM_BATCHES = 200
+"""Uniform batches that the final selection is compared with."""
+
+
+@click.command("agent")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="Configuration.")
+@click.option("--dataset", type=click.Path(path_type=Path), required=True, help="COCO JSON of the training images.")
+@click.option("--labelled", type=click.Path(path_type=Path), required=True, help="Ids labelled so far.")
+@click.option("--embeddings", type=click.Path(path_type=Path), required=True, help="Embeddings of the images.")
+@click.option("--table", "table_path", type=click.Path(path_type=Path), required=True, help="Look-up table.")
+@click.option("--seed", type=int, required=True, help="Repetition.")
+@click.option("--cycle", type=int, required=True, help="Cycle, from 0.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Agent to write.")
+@click.option("--log-csv", type=click.Path(path_type=Path), required=True, help="CSV to write, a line an episode.")
+@click.option("--summary", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
+def command(
+    config_path: Path,
+    dataset: Path,
+    labelled: Path,
+    embeddings: Path,
+    table_path: Path,
+    seed: int,
+    cycle: int,
+    output: Path,
+    log_csv: Path,
+    summary: Path,
+) -> None:
+    """Train the agent on looked-up rewards."""
+    config = load_config(config_path)
+    pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
+    check_pool(pool, config.budget)
+    vectors = load_embeddings(embeddings).of(pool)
+    table = RewardTable.load(table_path, config.reward)
+    table.check_dimensions(vectors.shape[1], table_path)
+    agent, log = train_agent(vectors, table, config.agent, config.budget, seed, cycle)
+    rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
+    write_csv(log_csv, [episode._asdict() for episode in log], Episode._fields)
+    write_json(summary, summarise(agent, log, vectors, table, config.budget, rng))
+    write_arrays(output, agent.arrays())
+
+
+def summarise(
+    agent: Agent,
+    log: list[Episode],
+    vectors: npt.NDArray[np.float32],
+    table: Reward,
+    budget: int,
+    rng: np.random.Generator,
+) -> dict[str, float | int | None]:
+    """Compare the agent's selection from the pool, float32 [N, D], with uniform batches, all by looked-up mAP."""
+    selected = float(table.look_up(vectors[highest(agent.score_pool(vectors), budget)][None])[0])
+    uniform = table.look_up(uniform_batches(vectors, budget, RANDOM_BATCHES, rng))
+    mean, deviation = float(uniform.mean()), float(uniform.std(ddof=1))
+    return {
+        "selected_reward": selected,
+        "random_mean": mean,
+        "random_std": deviation,
+        "random_batches": RANDOM_BATCHES,
+        "standard_deviations_above": (selected - mean) / deviation if deviation > 0 else None,
+        "baseline_map": table.baseline_map,
+        "random_best_as_often": log[-1].random_best,
+    }

@@ -1,0 +1,34 @@
+"""Step `bench`: how fast the parts are whose speed the method depends on; its rule is none, people run it."""
+
+from importlib import import_module
+
+import click
+
+BENCHMARKS = {
+    "reward": "One look-up against one training of a variant.",
+    "select": "Selection from a large pool: seconds and peak memory.",
+    "training": "Training of a detector: images a second.",
+}
+
+
+class _Benchmarks(click.Group):
+    """Imports a benchmark only when it is asked for, as torch alone takes seconds."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(BENCHMARKS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in BENCHMARKS:
+            return None
+        benchmark = import_module(f"mgral.bench.{cmd_name}").command
+        assert isinstance(benchmark, click.Command)
+        return benchmark
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Benchmarks"):
+            formatter.write_dl(list(BENCHMARKS.items()))
+
+
+@click.command("bench", cls=_Benchmarks)
+def command() -> None:
+    """Measure the speed of look-ups, selection and training on this machine."""

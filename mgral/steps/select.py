@@ -1,0 +1,51 @@
+"""Step `select`: the images to label next."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts import write_json
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset
+from mgral.pool import check_pool, load_labelled, unlabelled
+from mgral.strategies import STRATEGIES, Query, highest, score_pool
+
+
+@click.command("select")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="Configuration.")
+@click.option("--strategy", type=click.Choice(tuple(STRATEGIES)), required=True, help="How the pool is scored.")
+@click.option("--dataset", type=click.Path(path_type=Path), required=True, help="COCO JSON of the training images.")
+@click.option("--labelled", type=click.Path(path_type=Path), required=True, help="Ids labelled so far.")
+@click.option("--seed", type=int, required=True, help="Repetition.")
+@click.option("--cycle", type=int, required=True, help="Cycle, from 0.")
+@click.option("--images", type=click.Path(path_type=Path), help="Cache of the training images (entropy).")
+@click.option("--detector", type=click.Path(path_type=Path), help="Detector of the cycle (entropy).")
+@click.option("--embeddings", type=click.Path(path_type=Path), help="Embeddings of the images (mgral).")
+@click.option("--agent", type=click.Path(path_type=Path), help="Trained agent (mgral).")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
+def command(
+    config_path: Path,
+    strategy: str,
+    dataset: Path,
+    labelled: Path,
+    seed: int,
+    cycle: int,
+    images: Path | None,
+    detector: Path | None,
+    embeddings: Path | None,
+    agent: Path | None,
+    output: Path,
+) -> None:
+    """Choose the images to label next: the highest scores, ties by the lower id."""
+    given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
+    missing = [f"--{name}" for name in STRATEGIES[strategy].needs if given[name] is None]
+    if missing:
+        raise click.UsageError(f"strategy {strategy} needs {' and '.join(missing)}")
+    config = load_config(config_path)
+    training_images = load_dataset(dataset)
+    pool = unlabelled(training_images.image_ids, load_labelled(labelled))
+    check_pool(pool, config.budget)
+    query = Query(training_images, pool, seed, cycle, config.detector, **given)
+    scores = score_pool(strategy, query)
+    rows = highest(scores, config.budget)
+    write_json(output, {"strategy": strategy, "images": pool[rows].tolist(), "scores": scores[rows].tolist()})

@@ -1,0 +1,44 @@
+"""Step `subsets`: the images on which rewards are measured, and the subsets that the variants learn from."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts import write_json
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset
+from mgral.lut.subsets import plan_subsets
+from mgral.pool import load_embeddings, load_labelled, unlabelled
+
+
+@click.command("subsets")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="Configuration.")
+@click.option("--dataset", type=click.Path(path_type=Path), required=True, help="COCO JSON of the training images.")
+@click.option("--labelled", type=click.Path(path_type=Path), required=True, help="Ids labelled so far.")
+@click.option("--embeddings", type=click.Path(path_type=Path), required=True, help="Embeddings of the images.")
+@click.option("--seed", type=int, required=True, help="Repetition.")
+@click.option("--cycle", type=int, required=True, help="Cycle, from 0.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
+def command(
+    config_path: Path, dataset: Path, labelled: Path, embeddings: Path, seed: int, cycle: int, output: Path
+) -> None:
+    """Draw the reward split and the subsets of the look-up table."""
+    config = load_config(config_path)
+    images = load_dataset(dataset)
+    ids = load_labelled(labelled)
+    plan = plan_subsets(
+        labelled=ids,
+        labels=[images.labels[row] for row in images.rows(ids)],
+        pool=unlabelled(images.image_ids, ids),
+        embeddings=load_embeddings(embeddings),
+        lut=config.lut,
+        budget=config.budget,
+        seed=seed,
+        cycle=cycle,
+    )
+    write_json(output, plan.to_json())
+    click.echo(
+        f"{len(plan.reward)} reward images, {len(plan.base)} base images, "
+        f"{len(plan.subsets) - 1} subsets of {len(plan.subsets[1])}",
+        err=True,
+    )

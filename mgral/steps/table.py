@@ -1,0 +1,41 @@
+"""Step `table`: the look-up table, made of the trained variants."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts import write_arrays, write_csv
+from mgral.config import load_config
+from mgral.lut.plan import load_plan
+from mgral.lut.table import LEAVE_ONE_OUT_COLUMNS, build_table, load_variants
+from mgral.pool import load_embeddings
+
+
+@click.command("table")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="Configuration.")
+@click.option("--subsets", type=click.Path(path_type=Path), required=True, help="Plan of the subsets.")
+@click.option("--embeddings", type=click.Path(path_type=Path), required=True, help="Embeddings of the images.")
+@click.option("--seed", type=int, required=True, help="Repetition.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Table to write.")
+@click.option(
+    "--leave-one-out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="CSV file to write: how well the table predicts each variant from the others.",
+)
+@click.argument("variants", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="VARIANT.json...")
+def command(
+    config_path: Path,
+    subsets: Path,
+    embeddings: Path,
+    seed: int,
+    output: Path,
+    leave_one_out: Path,
+    variants: tuple[Path, ...],
+) -> None:
+    """Gather the variants 0..K into the look-up table."""
+    config = load_config(config_path)
+    plan = load_plan(subsets)
+    table, rows = build_table(load_variants(variants, plan), plan, load_embeddings(embeddings), config.reward, seed)
+    write_csv(leave_one_out, rows, LEAVE_ONE_OUT_COLUMNS)
+    write_arrays(output, table)

@@ -1,0 +1,216 @@
+"""Training: batches, augmentation, the consistency loss, the loop."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mgral.config import AugmentationConfig, DetectorConfig, TrainingConfig
+from mgral.data.dataset import Category, Dataset
+from mgral.detectors import Predictions, Targets, build_detector
+from mgral.errors import StepError
+from mgral.training.augmentation import augment, flip
+from mgral.training.batches import Sampler, TrainingImages, training_images
+from mgral.training.consistency import consistency_loss, prediction_distance, ramp
+from mgral.training.loop import Unlabelled, learning_rate_factor, train_detector
+
+CONFIG = DetectorConfig(width=64, height=64, channels=4)
+NO_AUGMENTATION = AugmentationConfig(flip=0.0, zoom=1.0, colour=0.0)
+
+
+def squares(count: int = 12) -> tuple[Dataset, np.ndarray]:
+    """White squares on black, twice as large in the original image as in the cache."""
+    rng = np.random.default_rng(0)
+    pixels = np.zeros((count, 64, 64, 3), np.uint8)
+    boxes = []
+    for image in pixels:
+        x, y = rng.integers(0, 40, 2)
+        image[y : y + 24, x : x + 24] = 255
+        boxes.append(2 * np.array([[x, y, x + 24, y + 24]], np.float32))
+    dataset = Dataset(
+        image_ids=np.arange(10, 10 + count),
+        file_names=tuple(f"{i}.png" for i in range(count)),
+        sizes=np.full((count, 2), 128),
+        categories=(Category(0, "square"),),
+        boxes=tuple(boxes),
+        labels=tuple(np.zeros(1, np.int64) for _ in boxes),
+    )
+    return dataset, pixels
+
+
+@pytest.fixture
+def labelled() -> TrainingImages:
+    dataset, pixels = squares()
+    return training_images(dataset, pixels, dataset.image_ids[:8])
+
+
+def white_box(image: torch.Tensor) -> list[int]:
+    y, x = (image[0] > 200).nonzero().unbind(1)
+    return [int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1]
+
+
+def test_boxes_are_scaled_to_the_cache(labelled: TrainingImages) -> None:
+    images, targets = labelled.batch(torch.arange(8))
+    for image, boxes in zip(images, targets.boxes, strict=True):
+        assert boxes[0].tolist() == white_box(image)
+
+
+@pytest.mark.parametrize("zoom", [1.0, 2.0])
+@pytest.mark.parametrize("flips", [0.0, 1.0])
+def test_boxes_follow_the_pixels(labelled: TrainingImages, zoom: float, flips: float) -> None:
+    config = AugmentationConfig(flip=flips, zoom=zoom, colour=0.0)
+    generator = torch.Generator().manual_seed(3)
+    checked = 0
+    for _ in range(10):
+        images, targets = augment(*labelled.batch(torch.arange(8)), config, generator)
+        for image, boxes, labels in zip(images, targets.boxes, targets.labels, strict=True):
+            if labels[0] >= 0:
+                assert boxes[0].tolist() == pytest.approx(white_box(image), abs=1.6)
+                checked += 1
+    assert checked > 60
+
+
+def test_a_box_that_leaves_the_image_is_dropped(labelled: TrainingImages) -> None:
+    config = AugmentationConfig(flip=0.0, zoom=4.0, colour=0.0)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [augment(*labelled.batch(torch.arange(8)), config, generator)[1] for _ in range(10)]
+    targets = Targets(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
+    dropped = targets.labels < 0
+    assert dropped.any()
+    assert not dropped.all()
+    assert (targets.boxes[dropped] == 0).all()
+
+
+def test_flip_twice_is_the_identity_and_leaves_padding_alone() -> None:
+    images = torch.rand(2, 3, 8, 10)
+    targets = Targets(
+        torch.tensor([[[1.0, 2, 4, 5], [0, 0, 0, 0]], [[0, 0, 0, 0]] * 2]), torch.tensor([[0, -1], [-1, -1]])
+    )
+    chosen = torch.tensor([True, True])
+    once_images, once = flip(images, targets, chosen)
+    assert once.boxes[0, 0].tolist() == [6, 2, 9, 5]
+    assert (once.boxes[once.labels < 0] == 0).all()
+    twice_images, twice = flip(once_images, once, chosen)
+    assert torch.equal(twice_images, images)
+    assert torch.equal(twice.boxes, targets.boxes)
+
+
+def test_colour_keeps_the_boxes_and_the_range(labelled: TrainingImages) -> None:
+    config = AugmentationConfig(flip=0.0, zoom=1.0, colour=0.5)
+    plain, targets = labelled.batch(torch.arange(8))
+    images, after = augment(plain, targets, config, torch.Generator().manual_seed(0))
+    assert torch.equal(after.boxes, targets.boxes)
+    assert 0 <= images.min() < images.max() <= 255
+    assert not torch.equal(images, plain.float())
+
+
+@given(images=st.integers(1, 9), batch=st.integers(1, 20), seed=st.integers(0, 99))
+def test_sampler_shows_every_image_equally_often(images: int, batch: int, seed: int) -> None:
+    sampler = Sampler(images, batch, seed)
+    drawn = torch.cat([sampler.draw() for _ in range(images)])
+    assert torch.bincount(drawn, minlength=images).tolist() == [batch] * images
+
+
+def test_ramp_follows_csd() -> None:
+    assert ramp(0, 120) == pytest.approx(math.exp(-5))
+    assert ramp(16, 120) == pytest.approx(math.exp(-5 * 0.25))
+    assert [ramp(t, 120) for t in (32, 60, 100)] == [1, 1, 1]
+    assert ramp(110, 120) == pytest.approx(math.exp(-12.5 * 0.25))
+    assert ramp(120, 120) == pytest.approx(math.exp(-12.5))
+
+
+def test_consistency_is_zero_on_a_symmetric_network_and_positive_otherwise() -> None:
+    # With an odd width, a strided filter sees a mirrored image as the mirror of what it saw.
+    detector = build_detector(DetectorConfig(width=65, height=65, channels=4), 2, seed=0).eval()
+    images = torch.rand(2, 3, 65, 65) * 255
+    with torch.no_grad():
+        for name, parameter in detector.named_parameters():
+            if "classification_head" in name and parameter.ndim == 1:
+                parameter.view(-1, 3)[:, 1] += 3  # so that anchors are taken for objects
+        assert consistency_loss(detector, images).item() > 1e-5
+        for name, parameter in detector.named_parameters():
+            if parameter.ndim == 4:
+                parameter += parameter.flip(3)
+            if "regression_head" in name:
+                parameter.view(-1, 4, *parameter.shape[1:])[:, 0] = 0  # a symmetric filter cannot answer dx
+        assert detector(images).logits.argmax(-1).gt(0).any()
+        assert consistency_loss(detector, images).item() == pytest.approx(0, abs=1e-8)
+
+
+def test_consistency_of_one_anchor_by_hand() -> None:
+    detector = build_detector(CONFIG, 1, seed=0)
+    plain = Predictions(torch.tensor([[[0.0, 1.0], [5.0, 0.0]]]), torch.tensor([[[1.0, 0, 0, 0], [9, 9, 9, 9]]]))
+    mirrored = Predictions(torch.tensor([[[0.0, 0.0], [0.0, 5.0]]]), torch.zeros(1, 2, 4))
+    p = 1 / (1 + math.exp(-1))
+    symmetric_kl = 0.5 * ((p - 0.5) * math.log(p / 0.5) + (0.5 - p) * math.log((1 - p) / 0.5))
+    # The second anchor is background in the plain image and does not count.
+    assert prediction_distance(detector, plain, mirrored).item() == pytest.approx(symmetric_kl + 0.25, rel=1e-5)
+
+
+def test_consistency_without_a_found_object_is_zero() -> None:
+    detector = build_detector(CONFIG, 1, seed=0)
+    background = Predictions(torch.tensor([[[5.0, 0.0]]]), torch.zeros(1, 1, 4))
+    assert prediction_distance(detector, background, background).item() == 0
+
+
+def test_training_learns_and_repeats_itself(labelled: TrainingImages) -> None:
+    config = TrainingConfig(iterations=40, batch_size=4, augmentation=AugmentationConfig(zoom=1.2))
+    runs = []
+    for _ in range(2):
+        detector = build_detector(CONFIG, 1, seed=0)
+        history = train_detector(detector, labelled, config, 40, seed=5, step="detector")
+        runs.append((history, detector.state_dict()))
+    (first, weights), (second, again) = runs
+    assert first == second
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    losses = [row["loss"] for row in first]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_unlabelled_images_leave_the_labelled_batches_as_they_were() -> None:
+    dataset, pixels = squares()
+    labelled = training_images(dataset, pixels, dataset.image_ids[:6])
+    extra = training_images(dataset, pixels, dataset.image_ids[6:], labels=False)
+    config = TrainingConfig(batch_size=4, augmentation=NO_AUGMENTATION)
+    first_losses, consistencies = [], []
+    for unlabelled in (None, Unlabelled(extra, 4, 1.0)):
+        detector = build_detector(CONFIG, 1, seed=0)
+        history = train_detector(detector, labelled, config, 20, seed=5, step="variant", unlabelled=unlabelled)
+        first_losses.append(history[0]["loss"])
+        consistencies.append(sum(row["consistency"] for row in history))
+    assert first_losses[0] == first_losses[1]
+    assert consistencies[0] == 0 < consistencies[1]
+
+
+def test_unlabelled_images_carry_no_label() -> None:
+    dataset, pixels = squares()
+    extra = training_images(dataset, pixels, dataset.image_ids, labels=False)
+    assert extra.targets.labels.numel() == 0
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(labelled: TrainingImages) -> None:
+    labelled.targets.boxes[2, 0, 0] = math.nan
+    detector = build_detector(CONFIG, 1, seed=0)
+    config = TrainingConfig(batch_size=8, augmentation=NO_AUGMENTATION)
+    with pytest.raises(StepError, match=r"^detector: the loss is nan at iteration 0 \(images \[.*12.*\]\); lower"):
+        train_detector(detector, labelled, config, 5, seed=0, step="detector")
+
+
+def test_consistency_reaches_the_network(labelled: TrainingImages) -> None:
+    detector = build_detector(CONFIG, 1, seed=0)
+    head = detector.ssd.head.classification_head.module_list[0].bias
+    with torch.no_grad():
+        head.view(-1, 2)[:, 1] += 3
+    consistency_loss(detector, labelled.batch(torch.arange(4))[0].float()).backward()
+    assert head.grad.abs().sum() > 0
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    rates = [learning_rate_factor(t, 100) for t in range(101)]
+    assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+    assert all(a >= b for a, b in itertools.pairwise(rates[5:]))
+    assert rates[100] == pytest.approx(0, abs=1e-12)
