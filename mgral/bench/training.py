@@ -105,7 +105,7 @@ def _train_plainly(detector: SmallSSD, images: TrainingImages, config: TrainingC
         for batch, targets in loader:
             loss = sum(model(batch, targets).values(), torch.zeros(()))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             done += 1
