@@ -12,7 +12,13 @@ import sys
 from pathlib import Path
 
 from mgral.errors import InputError
-from mgral.workflow import annotation_files, configure, depends_on, resolved_json
+from mgral.workflow import (
+    annotation_files,
+    configure,
+    depends_on,
+    refresh_config,
+    resolved_json,
+)
 
 try:
     CONFIG = configure(
@@ -24,8 +30,19 @@ except InputError as error:
     print(f"mgral: {error}", file=sys.stderr)
     sys.exit(2)
 
+CONFIG_JSON = resolved_json(CONFIG)
+
 # `.venv/bin/snakemake` works without the environment being activated: its jobs find the `mgral` beside it.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
+
+
+# Rule `config` makes config.yaml once. Were it to rerun for every changed setting, Snakemake (9.27) would no longer ask
+# whether the settings of the jobs behind it changed: a job that reruns hides them, even where they take its output as
+# `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
+onstart:
+    refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
 
 
 include: "workflow/rules/paths.smk"

@@ -268,6 +268,11 @@ def read_values(path: Path) -> dict[str, Any]:
     return values
 
 
+def config_yaml(config: Config) -> bytes:
+    """Return the whole configuration, defaults filled in, as the text of config.yaml."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()
+
+
 def config_schema() -> dict[str, Any]:
     """Return the JSON schema of the configuration, as kept in workflow/schemas/config.schema.json."""
     return Config.model_json_schema()

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from mgral.config import CocoData, Config, SyntheticData, VocData, read_values, resolve_config
+from mgral.artefacts import write_bytes
+from mgral.config import CocoData, Config, SyntheticData, VocData, config_yaml, read_values, resolve_config
 from mgral.errors import InputError
 from mgral.steps import STEPS
 
@@ -20,8 +21,8 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any], default: Path
     files
         What follows `--configfile`; a later file overrides an earlier one. Without any, `default` is read.
     overrides
-        What follows `--config`, on top of the files: nested values are merged key by key, except that a `data` section
-        that names a format replaces the whole section, as the keys of another format mean nothing to it.
+        What follows `--config`, on top of the files: nested values are merged key by key, except that a `data`
+        section that names a format replaces the whole section, as the keys of another format mean nothing to it.
 
     Raises
     ------
@@ -44,18 +45,28 @@ def resolved_json(config: Config) -> str:
     return json.dumps(config.model_dump(mode="json"), sort_keys=True)
 
 
+def refresh_config(config: Config, path: Path) -> None:
+    """Bring an existing config.yaml up to date; a missing one is left to the rule that makes it."""
+    if path.exists() and path.read_bytes() != config_yaml(config):
+        write_bytes(path, config_yaml(config))
+
+
 def depends_on(config: Config, step: str, strategy: str | None = None) -> str:
     """Return the settings that a step's outputs depend on as JSON; Snakemake reruns the step when it changes.
 
-    They are the sections in `STEPS[step].reads`, less what a job of the given strategy never looks at.
+    They are the sections in `STEPS[step].reads`, less what such a job, of the given strategy, never looks at.
     """
     sections = config.model_dump(mode="json", include=set(STEPS[step].reads))
-    if step == "detector":
+    if "lut" in sections:
+        del sections["lut"]["refresh"]
+    if "training" in sections:
         del sections["training"]["iterations" if strategy == "full" else "full_data_iterations"]
     if step == "select" and strategy != "mgral":
         del sections["agent"]
     if step == "select" and strategy != "entropy":
         del sections["detector"], sections["evaluation"]
+    if step == "initial" and strategy == "full":
+        del sections["initial"]
     return json.dumps(sections, sort_keys=True)
 
 

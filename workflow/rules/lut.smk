@@ -18,12 +18,12 @@ rule subsets:
         LOGS + "/subsets/seed{seed}_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/subsets/seed{seed}_cycle{cycle}.tsv"
-    params:
-        depends_on=depends_on(CONFIG, "subsets"),
     threads: 1
     resources:
         mem_mb=1000,
         gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "subsets"),
     shell:
         "mgral subsets --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
         " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
@@ -41,12 +41,12 @@ rule base:
         LOGS + "/base/seed{seed}_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/base/seed{seed}_cycle{cycle}.tsv"
-    params:
-        depends_on=depends_on(CONFIG, "base"),
     threads: 1
     resources:
         mem_mb=2000,
         gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "base"),
     shell:
         "mgral base --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
@@ -65,12 +65,12 @@ rule variant:
         LOGS + "/variant/seed{seed}_cycle{cycle}_variant{variant}.log",
     benchmark:
         BENCHMARKS + "/variant/seed{seed}_cycle{cycle}_variant{variant}.tsv"
-    params:
-        depends_on=depends_on(CONFIG, "variant"),
     threads: 1
     resources:
         mem_mb=2000,
         gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "variant"),
     shell:
         "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets} --base {input.base} --variant {wildcards.variant} --seed {wildcards.seed}"
@@ -82,7 +82,10 @@ rule table:
         config=ancient(EXPERIMENT + "/config.yaml"),
         subsets=MGRAL + "/lut/subsets.json",
         embeddings=in_round("embeddings.safetensors"),
-        variants=[f"{MGRAL}/lut/variant{variant}.json" for variant in range(CONFIG.lut.variants + 1)],
+        variants=[
+            f"{MGRAL}/lut/variant{variant}.json"
+            for variant in range(CONFIG.lut.variants + 1)
+        ],
     output:
         table=MGRAL + "/lut/table.safetensors",
         leave_one_out=MGRAL + "/lut/leave_one_out.csv",
@@ -90,12 +93,12 @@ rule table:
         LOGS + "/table/seed{seed}_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/table/seed{seed}_cycle{cycle}.tsv"
-    params:
-        depends_on=depends_on(CONFIG, "table"),
     threads: 1
     resources:
         mem_mb=1000,
         gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "table"),
     shell:
         "mgral table --config {input.config} --subsets {input.subsets} --embeddings {input.embeddings}"
         " --seed {wildcards.seed} {input.variants} --output {output.table} --leave-one-out {output.leave_one_out}"

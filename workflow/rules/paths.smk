@@ -57,7 +57,11 @@ def evaluated_rounds():
         for folder in [
             "initial/cycle0",
             "full/cycle0",
-            *(f"{strategy}/cycle{cycle + 1}" for cycle in range(CONFIG.cycles) for strategy in CONFIG.strategies),
+            *(
+                f"{strategy}/cycle{cycle + 1}"
+                for cycle in range(CONFIG.cycles)
+                for strategy in CONFIG.strategies
+            ),
         ]
     ]
 
@@ -75,4 +79,8 @@ def query_rounds(*strategies):
 
 def lut_rounds():
     """The folders in which a table is built."""
-    return [folder for folder in query_rounds("mgral") if int(folder.rpartition("cycle")[2]) in LUT_CYCLES]
+    return [
+        folder
+        for folder in query_rounds("mgral")
+        if int(folder.rpartition("cycle")[2]) in LUT_CYCLES
+    ]

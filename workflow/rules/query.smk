@@ -20,12 +20,12 @@ rule agent:
         LOGS + "/agent/seed{seed}_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/agent/seed{seed}_cycle{cycle}.tsv"
-    params:
-        depends_on=depends_on(CONFIG, "agent"),
     threads: 1
     resources:
         mem_mb=1500,
         gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "agent"),
     shell:
         "mgral agent --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
         " --embeddings {input.embeddings} --table {input.table} --seed {wildcards.seed} --cycle {wildcards.cycle}"
@@ -35,10 +35,16 @@ rule agent:
 def in_select(wildcards):
     """What the strategy looks at beside the labelled set, by the option of `mgral select` that takes it."""
     if wildcards.strategy == "mgral":
-        return {"embeddings": in_embeddings(wildcards), "agent": MGRAL + "/agent.safetensors"}
+        return {
+            "embeddings": in_embeddings(wildcards),
+            "agent": MGRAL + "/agent.safetensors",
+        }
     if wildcards.strategy == "entropy":
         images = EXPERIMENT + "/dataset/train.npy"
-        return {"images": images, "detector": in_round("detector.safetensors")(wildcards)}
+        return {
+            "images": images,
+            "detector": in_round("detector.safetensors")(wildcards),
+        }
     return {}
 
 
@@ -56,13 +62,15 @@ rule select:
         BENCHMARKS + "/select/seed{seed}_{strategy}_cycle{cycle}.tsv"
     wildcard_constraints:
         strategy="mgral|random|entropy",
-    params:
-        depends_on=lambda wildcards: depends_on(CONFIG, "select", wildcards.strategy),
-        looks_at=lambda wildcards, input: " ".join(f"--{name} {input[name]}" for name in in_select(wildcards)),
     threads: 1
     resources:
         mem_mb=2000,
         gpu=0,
+    params:
+        depends_on=lambda wildcards: depends_on(CONFIG, "select", wildcards.strategy),
+        looks_at=lambda wildcards, input: " ".join(
+            f"--{name} {input[name]}" for name in in_select(wildcards)
+        ),
     shell:
         "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"
         " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.looks_at}"

@@ -20,13 +20,13 @@ rule initial:
         BENCHMARKS + "/initial/seed{seed}_{strategy}.tsv"
     wildcard_constraints:
         strategy="initial|full",
-    params:
-        depends_on=lambda wildcards: depends_on(CONFIG, "initial", wildcards.strategy),
-        all=lambda wildcards: "--all" if wildcards.strategy == "full" else "",
     threads: 1
     resources:
         mem_mb=500,
         gpu=0,
+    params:
+        depends_on=lambda wildcards: depends_on(CONFIG, "initial", wildcards.strategy),
+        all=lambda wildcards: "--all" if wildcards.strategy == "full" else "",
     shell:
         "mgral initial --config {input.config} --dataset {input.dataset} --seed {wildcards.seed} {params.all}"
         " --output {output} 2> {log}"
@@ -80,13 +80,15 @@ rule detector:
         LOGS + "/detector/seed{seed}_{strategy}_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/detector/seed{seed}_{strategy}_cycle{cycle}.tsv"
-    params:
-        depends_on=lambda wildcards: depends_on(CONFIG, "detector", wildcards.strategy),
-        full_data=lambda wildcards: "--full-data" if wildcards.strategy == "full" else "",
     threads: 1
     resources:
         mem_mb=2000,
         gpu=0,
+    params:
+        depends_on=lambda wildcards: depends_on(CONFIG, "detector", wildcards.strategy),
+        full_data=lambda wildcards: (
+            "--full-data" if wildcards.strategy == "full" else ""
+        ),
     shell:
         "mgral detector --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.full_data}"
@@ -106,12 +108,12 @@ rule evaluate:
         LOGS + "/evaluate/seed{seed}_{strategy}_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/evaluate/seed{seed}_{strategy}_cycle{cycle}.tsv"
-    params:
-        depends_on=depends_on(CONFIG, "evaluate"),
     threads: 1
     resources:
         mem_mb=2000,
         gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "evaluate"),
     shell:
         "mgral evaluate --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --detector {input.detector} --metrics {output.metrics} --detections {output.detections} 2> {log}"
@@ -129,12 +131,12 @@ rule embed:
         LOGS + "/embed/seed{seed}_{strategy}_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/embed/seed{seed}_{strategy}_cycle{cycle}.tsv"
-    params:
-        depends_on=depends_on(CONFIG, "embed"),
     threads: 1
     resources:
         mem_mb=2000,
         gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "embed"),
     shell:
         "mgral embed --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --detector {input.detector} --output {output} 2> {log}"
