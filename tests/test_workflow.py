@@ -1,6 +1,7 @@
 import ast
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -46,8 +47,11 @@ def test_rule_runs_its_step_and_says_what_it_needs(step):
 
 
 def test_wildcards_are_the_five():
-    found = {name for text in RULES.values() for name in re.findall(r"wildcards\.(\w+)", text)}
-    assert found <= {"experiment", "seed", "strategy", "cycle", "variant"}
+    patterns = re.findall(
+        r"(?:EXPERIMENT|ROUND|MGRAL|LOGS|BENCHMARKS)(?: \+| =) .*", "".join(map(Path.read_text, RULE_FILES))
+    )
+    found = {name for pattern in patterns for name in re.findall(r"(?<!\{)\{(\w+)\}", pattern)}
+    assert found == {"experiment", "seed", "strategy", "cycle", "variant"}
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step not in ("config", "report", "bench")])
