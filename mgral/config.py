@@ -252,6 +252,11 @@ def resolve_config(values: dict[str, Any]) -> Config:
 
 def load_config(path: Path) -> Config:
     """Read and validate a YAML file; raises InputError as `resolve_config` does."""
+    return resolve_config(read_values(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a YAML file of configuration keys without validating them; raises InputError where it holds none."""
     try:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -260,7 +265,12 @@ def load_config(path: Path) -> Config:
         raise InputError(f"{path} is not YAML ({error}); correct its syntax") from None
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no keys; see params.yaml for an example")
-    return resolve_config(values)
+    return values
+
+
+def config_yaml(config: Config) -> bytes:
+    """Return the whole configuration, defaults filled in, as the text of config.yaml."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()
 
 
 def config_schema() -> dict[str, Any]:

@@ -12,6 +12,8 @@ class Step(NamedTuple):
 
     summary: str
     reads: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    """Sections read only to refuse an experiment that cannot be; what the step writes does not depend on them."""
 
 
 STEPS: dict[str, Step] = {
@@ -19,7 +21,8 @@ STEPS: dict[str, Step] = {
     "synthesize": Step("Draw the synthetic data set.", ("data",)),
     "data": Step(
         "Read a data set and check it: COCO JSON of the training and the test images.",
-        ("data", "budget", "cycles", "initial"),
+        ("data",),
+        checks=("budget", "cycles", "initial"),
     ),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
     "initial": Step("Draw the initial labelled set.", ("initial",)),

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import click
-import yaml
 
 from mgral.artefacts import write_bytes
-from mgral.config import config_schema, load_config, resolve_config
+from mgral.config import config_schema, config_yaml, load_config, resolve_config
 from mgral.errors import InputError
 
 
@@ -24,11 +23,10 @@ def command(config: Path | None, values: str | None, output: Path | None, schema
     if (config is None) == (values is None):
         raise click.UsageError("give either --config or --values")
     resolved = load_config(config) if config else resolve_config(_parse(values or ""))
-    text = yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False)
     if output:
-        write_bytes(output, text.encode())
+        write_bytes(output, config_yaml(resolved))
     else:
-        click.echo(text, nl=False)
+        click.echo(config_yaml(resolved), nl=False)
 
 
 def _parse(values: str) -> dict[str, object]:

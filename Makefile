@@ -1,0 +1,59 @@
+# Everything that is done to the project itself; the experiments are Snakemake's (see README.md).
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test lint schema lock clean
+
+PYTHON ?= python3
+ARGS ?=
+UV := .uv/bin/uv
+BIN := .venv/bin
+
+# The machine's own Python is used, or the set-up fails: it never fetches another.
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := $(shell test -t 2 || echo 1)
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: .venv/ready ## Install the locked packages and mgral into .venv; does nothing when they are there.
+
+run: setup ## Run the experiment of params.yaml, or another: make run ARGS="--configfile config/bccd.yaml".
+	$(BIN)/snakemake --cores all $(ARGS)
+
+test: setup lint ## Check style and types, and run the tests.
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(ARGS)
+
+lint: setup ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+
+schema: setup ## Write workflow/schemas/config.schema.json from the model in mgral/config.py.
+	$(BIN)/mgral config --schema > workflow/schemas/config.schema.json
+
+lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml.
+	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+	    --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean: ## Remove what `make` installed and the tools' caches; results are kept.
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/ready: requirements.lock pyproject.toml $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --python .venv --require-hashes --compile-bytecode --strict requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(UV): requirements-uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or newer is needed; install it, or name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@rm -rf .uv
+	@if $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then \
+	    $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --require-hashes -r requirements-uv.txt; \
+	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+	    $(PYTHON) -m pip install --quiet --target .uv --require-hashes -r requirements-uv.txt; \
+	else \
+	    echo "Python has neither venv nor pip; run: apt install python3-venv" >&2; exit 1; \
+	fi
+	@touch $@

@@ -1,0 +1,59 @@
+# MGRAL, from data to report. `snakemake -n` shows the plan; README.md says how to run it on your own data.
+#
+# Configuration: params.yaml, or the files given by --configfile in its place; --config overrides single keys of
+# either. It is checked here, before there are jobs: a faulty one ends with exit code 2 and leaves nothing behind.
+#
+# Jobs: every rule runs one step, `mgral STEP`, on one thread, as two jobs side by side do more than one job on two.
+# `gpu` is 0 in every rule, so that no job waits for a GPU; a machine that has one hands it to the rules that train
+# in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed and agent).
+
+import os
+import sys
+from pathlib import Path
+
+from mgral.errors import InputError
+from mgral.workflow import (
+    annotation_files,
+    configure,
+    depends_on,
+    refresh_config,
+    resolved_json,
+)
+
+try:
+    CONFIG = configure(
+        [Path(file) for file in workflow.overwrite_configfiles],
+        workflow.config_settings.config,
+        default=Path(workflow.basedir) / "params.yaml",
+    )
+except InputError as error:
+    print(f"mgral: {error}", file=sys.stderr)
+    sys.exit(2)
+
+CONFIG_JSON = resolved_json(CONFIG)
+
+# `.venv/bin/snakemake` works without the environment being activated: its jobs find the `mgral` beside it.
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
+
+
+# Rule `config` makes config.yaml once. Were it to rerun for every changed setting, Snakemake (9.27) would no longer ask
+# whether the settings of the jobs behind it changed: a job that reruns hides them, even where they take its output as
+# `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
+onstart:
+    refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
+
+
+include: "workflow/rules/paths.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/round.smk"
+include: "workflow/rules/lut.smk"
+include: "workflow/rules/query.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"results/{CONFIG.experiment}/report.html",

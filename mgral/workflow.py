@@ -1,0 +1,123 @@
+"""What the Snakefile needs to know of a configuration before there are jobs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mgral.artefacts import write_bytes
+from mgral.config import CocoData, Config, SyntheticData, VocData, config_yaml, read_values, resolve_config
+from mgral.errors import InputError
+from mgral.steps import STEPS
+
+
+def configure(files: Sequence[Path], overrides: Mapping[str, Any], default: Path) -> Config:
+    """Return the experiment that Snakemake was asked for, once its data are known to be there.
+
+    Parameters
+    ----------
+    files
+        What follows `--configfile`; a later file overrides an earlier one. Without any, `default` is read.
+    overrides
+        What follows `--config`, on top of the files: nested values are merged key by key, except that a `data`
+        section that names a format replaces the whole section, as the keys of another format mean nothing to it.
+
+    Raises
+    ------
+    InputError
+        For an invalid configuration, or a file or folder of the data set that is missing.
+    """
+    values: dict[str, Any] = {}
+    for path in files or [default]:
+        values = _merge(values, read_values(path))
+    typed = _typed(overrides)
+    if isinstance(typed.get("data"), dict) and "format" in typed["data"]:
+        values.pop("data", None)
+    config = resolve_config(_merge(values, typed))
+    _check_data(config)
+    return config
+
+
+def resolved_json(config: Config) -> str:
+    """Return the whole configuration as JSON, for `mgral config --values`."""
+    return json.dumps(config.model_dump(mode="json"), sort_keys=True)
+
+
+def refresh_config(config: Config, path: Path) -> None:
+    """Bring an existing config.yaml up to date; a missing one is left to the rule that makes it."""
+    if path.exists() and path.read_bytes() != config_yaml(config):
+        write_bytes(path, config_yaml(config))
+
+
+def depends_on(config: Config, step: str, strategy: str | None = None) -> str:
+    """Return the settings that a step's outputs depend on as JSON; Snakemake reruns the step when it changes.
+
+    They are the sections in `STEPS[step].reads`, less what such a job, of the given strategy, never looks at.
+    """
+    sections = config.model_dump(mode="json", include=set(STEPS[step].reads))
+    if "lut" in sections:
+        del sections["lut"]["refresh"]
+    if "training" in sections:
+        del sections["training"]["iterations" if strategy == "full" else "full_data_iterations"]
+    if step == "select" and strategy != "mgral":
+        del sections["agent"]
+    if step == "select" and strategy != "entropy":
+        del sections["detector"], sections["evaluation"]
+    if step == "initial" and strategy == "full":
+        del sections["initial"]
+    return json.dumps(sections, sort_keys=True)
+
+
+def annotation_files(config: Config) -> list[str]:
+    """Return the files of a data set on disk that name its images: two COCO JSON, or two lists of a VOC folder."""
+    data = config.data
+    if isinstance(data, CocoData):
+        return [f"{data.root}/{name}" for name in (data.train_annotations, data.test_annotations)]
+    if isinstance(data, VocData):
+        return [f"{data.root}/ImageSets/Main/{name}.txt" for name in (data.train_split, data.test_split)]
+    return []
+
+
+def _check_data(config: Config) -> None:
+    data = config.data
+    if isinstance(data, SyntheticData):
+        return
+    if isinstance(data, CocoData):
+        folders = [data.root, f"{data.root}/{data.train_images}", f"{data.root}/{data.test_images}"]
+    else:
+        folders = [data.root, f"{data.root}/Annotations", f"{data.root}/JPEGImages"]
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise InputError(
+                f"data: there is no folder {folder}; correct data.root (a relative path starts at the working "
+                f"directory) or the folder's name, or choose another data.format than {data.format}"
+            )
+    for file in annotation_files(config):
+        if not Path(file).is_file():
+            raise InputError(f"data: there is no file {file}; correct the annotations or the split under data")
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _typed(value: Any) -> Any:
+    """Snakemake hands on the values inside of `--config "section={key: value}"` as text: give them their types."""
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    for number in (int, float):
+        try:
+            return number(value)
+        except ValueError:
+            continue
+    return yaml.safe_load(value)

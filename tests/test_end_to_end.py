@@ -1,0 +1,80 @@
+import json
+
+import pytest
+import yaml
+from run_workflow import TINY, planned, snakemake
+
+from mgral.config import load_config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the tiny experiment has been run from nothing."""
+    folder = tmp_path_factory.mktemp("tiny")
+    done = snakemake(folder, "--cores", "2", "--configfile", TINY)
+    assert done.returncode == 0, done.stdout
+    return folder / "results" / "tiny"
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+@pytest.mark.timeout(900)
+def test_report_and_scores_are_there(finished):
+    assert "<html" in (finished / "report.html").read_text()
+    assert list((finished / "figures").glob("*.svg"))
+    assert list((finished / "tables").glob("*.csv"))
+    scores = [read(path) for path in finished.glob("seed*/*/cycle*/metrics.json")]
+    config = load_config(TINY)
+    assert len(scores) == len(config.seeds) * (2 + config.cycles * len(config.strategies))
+    assert all(0 <= score["map"] <= 1 and score["images"] == 8 for score in scores)
+
+
+@pytest.mark.timeout(900)
+def test_labelled_sets_grow_by_the_budget(finished):
+    config = load_config(TINY)
+    initial = set(read(finished / "seed0" / "initial" / "cycle0" / "labelled.json")["images"])
+    assert len(initial) == config.initial
+    for strategy in config.strategies:
+        labelled = initial
+        for cycle in range(config.cycles):
+            folder = finished / "seed0" / strategy
+            selection = read(folder / f"cycle{cycle}" / "selection.json")["images"]
+            assert len(set(selection)) == len(selection) == config.budget
+            assert not labelled & set(selection)
+            labelled = labelled | set(selection)
+            assert read(folder / f"cycle{cycle + 1}" / "labelled.json")["images"] == sorted(labelled)
+    everything = read(finished / "seed0" / "full" / "cycle0" / "labelled.json")["images"]
+    assert len(everything) == config.data.train_images
+
+
+@pytest.mark.timeout(900)
+def test_no_artefact_names_this_machine(finished):
+    folder = str(finished.parent.parent).encode()
+    kept = [
+        path
+        for path in finished.rglob("*")
+        if path.is_file() and path.parent.parent.name not in ("logs", "benchmarks")
+    ]
+    assert [path for path in kept if folder in path.read_bytes()] == []
+
+
+@pytest.mark.timeout(900)
+def test_other_learning_rate_of_the_agent_trains_no_detector_of_cycle_0(finished):
+    folder = finished.parent.parent
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    change = ("--configfile", TINY, "--config", "agent={learning_rate: 0.05}")
+    done = snakemake(folder, "--cores", "2", *change)
+    assert done.returncode == 0, done.stdout
+    changed = {path.relative_to(finished) for path, time in before.items() if path.stat().st_mtime_ns != time}
+    artefacts = {path for path in changed if path.parts[0].startswith("seed")}
+    assert {path.parts[1] for path in artefacts} == {"mgral"}
+    assert {path.name for path in artefacts if path.parts[2] == "cycle0"} == {
+        "agent.safetensors",
+        "agent.csv",
+        "agent.json",
+        "selection.json",
+    }
+    assert yaml.safe_load((finished / "config.yaml").read_text())["agent"]["learning_rate"] == 0.05
+    assert planned(folder, *change) == []

@@ -1,0 +1,279 @@
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from run_workflow import ROOT, TINY, count_rules, planned, snakemake
+
+from mgral.config import Config, config_schema, load_config, resolve_config
+from mgral.errors import InputError
+from mgral.steps import STEPS
+from mgral.workflow import annotation_files, configure, depends_on, refresh_config
+
+RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+RULES = {
+    name: text
+    for file in RULE_FILES
+    for name, text in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", file.read_text() + "\n", flags=re.MULTILINE)
+}
+PIPELINE = [step for step in STEPS if step != "bench"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the stub has gone through the whole tiny experiment."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = snakemake(folder, "--cores", "2", "--configfile", TINY, stub=True)
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+def test_a_rule_for_every_step():
+    assert sorted(RULES) == sorted(PIPELINE)
+
+
+@pytest.mark.parametrize("step", PIPELINE)
+def test_rule_runs_its_step_and_says_what_it_needs(step):
+    text = RULES[step]
+    assert f'"mgral {step} ' in text
+    for key in (r"log", r"benchmark", r"threads: 1", r"resources", r"    mem_mb=\d+", r"    gpu=0"):
+        assert re.search(rf"^    {key}", text, flags=re.MULTILINE), key
+    assert not re.search(r"^    (run|script|notebook):", text, flags=re.MULTILINE)
+    if STEPS[step].reads:
+        assert f'depends_on(CONFIG, "{step}"' in text
+        assert 'ancient(EXPERIMENT + "/config.yaml")' in text
+
+
+def test_wildcards_are_the_five():
+    patterns = re.findall(
+        r"(?:EXPERIMENT|ROUND|MGRAL|LOGS|BENCHMARKS)(?: \+| =) .*", "".join(map(Path.read_text, RULE_FILES))
+    )
+    found = {name for pattern in patterns for name in re.findall(r"(?<!\{)\{(\w+)\}", pattern)}
+    assert found == {"experiment", "seed", "strategy", "cycle", "variant"}
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step not in ("config", "report", "bench")])
+def test_step_reads_only_the_sections_it_declares(step):
+    tree = ast.parse((ROOT / "mgral" / "steps" / f"{step}.py").read_text())
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "config"
+    }
+    assert read & set(Config.model_fields) <= {*STEPS[step].reads, *STEPS[step].checks}
+
+
+@pytest.mark.parametrize(
+    ("setting", "readers"),
+    [("refresh", set()), ("full_data_iterations", {"detector"})],
+)
+def test_settings_left_out_of_the_dependencies_are_read_by_nobody_else(setting, readers):
+    found = {
+        path.stem
+        for path in (ROOT / "mgral").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == setting
+    }
+    assert found <= readers
+
+
+def test_depends_on_is_what_the_step_reads():
+    config = Config()
+    for step in PIPELINE:
+        assert set(json.loads(depends_on(config, step, "mgral"))) <= set(STEPS[step].reads)
+    assert json.loads(depends_on(config, "embed"))["embedding"] == {"dimensions": config.embedding.dimensions}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sections"),
+    [("mgral", {"agent", "budget"}), ("entropy", {"budget", "detector", "evaluation"}), ("random", {"budget"})],
+)
+def test_selection_depends_on_what_its_strategy_looks_at(strategy, sections):
+    assert set(json.loads(depends_on(Config(), "select", strategy))) == sections
+
+
+def test_only_the_reference_depends_on_its_iterations():
+    longer = resolve_config({"training": {"full_data_iterations": 901}})
+    assert depends_on(longer, "detector", "full") != depends_on(Config(), "detector", "full")
+    assert depends_on(longer, "detector", "initial") == depends_on(Config(), "detector", "initial")
+    assert depends_on(longer, "base") == depends_on(Config(), "base")
+
+
+def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
+    counts = count_rules(planned(tmp_path, "--configfile", TINY))
+    config = load_config(TINY)
+    cycles, strategies = config.cycles, len(config.strategies)
+    assert set(counts) == set(PIPELINE)
+    assert counts["detector"] == counts["evaluate"] == 2 + cycles * strategies
+    assert counts["select"] == counts["label"] == cycles * strategies
+    assert counts["variant"] == config.lut.variants + 1
+    assert counts["agent"] == cycles
+    assert counts["embed"] == counts["table"] == counts["base"] == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_table_each_cycle(tmp_path):
+    jobs = planned(tmp_path, "--configfile", TINY, "--config", "lut={refresh: every_cycle}")
+    embedded = {(wildcards["strategy"], wildcards["cycle"]) for rule, wildcards in jobs if rule == "embed"}
+    assert embedded == {("initial", "0"), ("mgral", "1")}
+    assert count_rules(jobs)["table"] == 2
+
+
+def test_finished_experiment_has_nothing_to_do(finished):
+    assert planned(finished, "--configfile", TINY, stub=True) == []
+
+
+def test_commands_are_given_what_their_strategy_needs(finished):
+    seed = finished / "results" / "tiny" / "seed0"
+    mgral, entropy, random = (
+        (seed / strategy / "cycle1" / "selection.json").read_text() for strategy in ("mgral", "entropy", "random")
+    )
+    assert "--embeddings results/tiny/seed0/initial/cycle0/embeddings.safetensors" in mgral
+    assert "--agent results/tiny/seed0/mgral/cycle1/agent.safetensors" in mgral
+    assert "--detector" not in mgral
+    assert "--detector results/tiny/seed0/entropy/cycle1/detector.safetensors" in entropy
+    assert "--images results/tiny/dataset/train.npy" in entropy
+    assert not re.search("--(agent|embeddings|detector|images)", random)
+    assert "--full-data" in (seed / "full" / "cycle0" / "detector.safetensors").read_text()
+    assert "--full-data" not in (seed / "initial" / "cycle0" / "detector.safetensors").read_text()
+    assert "--all" in (seed / "full" / "cycle0" / "labelled.json").read_text()
+    labelled = (seed / "random" / "cycle1" / "labelled.json").read_text()
+    assert "--labelled results/tiny/seed0/initial/cycle0/labelled.json" in labelled
+    assert "--selection results/tiny/seed0/random/cycle0/selection.json" in labelled
+
+
+def test_agents_learning_rate_reruns_only_what_follows_from_it(finished):
+    jobs = planned(finished, "--configfile", TINY, "--config", "agent={learning_rate: 0.02}", stub=True)
+    assert count_rules(jobs) == {"agent": 2, "select": 2, "label": 2, "detector": 2, "evaluate": 2, "report": 1}
+    assert {wildcards["strategy"] for _, wildcards in jobs if "strategy" in wildcards} == {"mgral"}
+    assert {wildcards["cycle"] for rule, wildcards in jobs if rule == "detector"} == {"1", "2"}
+
+
+def test_one_more_cycle_keeps_the_others(finished):
+    jobs = planned(finished, "--configfile", TINY, "--config", "cycles=3", stub=True)
+    assert count_rules(jobs) == {"agent": 1, "select": 3, "label": 3, "detector": 3, "evaluate": 3, "report": 1}
+
+
+def test_fewer_strategies_only_redraw_the_report(finished):
+    jobs = planned(finished, "--configfile", TINY, "--config", "strategies=[random]", stub=True)
+    assert count_rules(jobs) == {"report": 1}
+
+
+def test_longer_reference_trains_only_the_reference(finished):
+    jobs = planned(finished, "--configfile", TINY, "--config", "training={full_data_iterations: 9}", stub=True)
+    assert count_rules(jobs) == {"detector": 1, "evaluate": 1, "report": 1}
+
+
+def test_failed_job_leaves_nothing_and_the_run_resumes(tmp_path):
+    run = (tmp_path, "--cores", "2", "--configfile", TINY)
+    failed = snakemake(*run, stub=True, STUB_FAILS="embed")
+    assert failed.returncode == 1
+    assert "mgral: the stub fails at embed" in failed.stdout
+    cycle = tmp_path / "results" / "tiny" / "seed0" / "initial" / "cycle0"
+    assert (cycle / "detector.safetensors").exists()
+    assert not (cycle / "embeddings.safetensors").exists()
+    assert ("detector", "initial") not in [
+        (rule, wildcards.get("strategy")) for rule, wildcards in planned(*run[:1], *run[3:], stub=True)
+    ]
+    resumed = snakemake(*run, stub=True)
+    assert resumed.returncode == 0, resumed.stdout
+    assert (cycle / "embeddings.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("budgets=3", "budgets: unknown key"),
+        ("agent={learning_rate: -1}", "agent.learning_rate: Input should be greater than 0, found -1"),
+        ("data={format: coco, root: missing}", "data: there is no folder missing; correct data.root"),
+    ],
+)
+def test_faulty_configuration_ends_with_2_and_writes_nothing(tmp_path, override, message):
+    done = snakemake(tmp_path, "--cores", "1", "--configfile", TINY, "--config", override)
+    assert done.returncode == 2
+    assert message in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.fixture
+def voc(tmp_path):
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / name).mkdir(parents=True)
+    for split in ("trainval", "test"):
+        (tmp_path / "ImageSets" / "Main" / f"{split}.txt").touch()
+    return tmp_path
+
+
+def write_yaml(path, values):
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_configuration_file_stands_alone(tmp_path):
+    default = write_yaml(tmp_path / "params.yaml", {"budget": 7, "cycles": 2})
+    other = write_yaml(tmp_path / "other.yaml", {"cycles": 4})
+    assert configure([], {}, default).budget == 7
+    assert configure([other], {}, default) == resolve_config({"cycles": 4})
+
+
+def test_later_file_and_overrides_win_key_by_key(tmp_path):
+    first = write_yaml(tmp_path / "first.yaml", {"budget": 7, "agent": {"episodes": 5, "samples": 3}})
+    second = write_yaml(tmp_path / "second.yaml", {"agent": {"episodes": 6}})
+    config = configure([first, second], {"agent": {"learning_rate": "2e-3"}, "seeds": ["3", "4"]}, first)
+    assert (config.budget, config.agent.episodes, config.agent.samples) == (7, 6, 3)
+    assert config.agent.learning_rate == 0.002
+    assert config.seeds == (3, 4)
+
+
+def test_another_format_replaces_the_data_section(tmp_path, voc):
+    default = write_yaml(tmp_path / "params.yaml", {"data": {"format": "synthetic", "train_images": 300}})
+    config = configure([], {"data": {"format": "voc", "root": str(voc), "strict": "true"}}, default)
+    assert config.data.format == "voc"
+    assert config.data.strict is True
+    kept = configure([], {"data": {"test_images": "9"}}, default)
+    assert (kept.data.train_images, kept.data.test_images) == (300, 9)
+
+
+def test_missing_list_is_named(voc):
+    (voc / "ImageSets" / "Main" / "test.txt").unlink()
+    with pytest.raises(InputError, match=r"there is no file .*test\.txt; correct"):
+        configure([], {"data": {"format": "voc", "root": str(voc)}}, ROOT / "params.yaml")
+
+
+def test_annotation_files():
+    assert annotation_files(Config()) == []
+    coco = resolve_config({"data": {"format": "coco", "root": "r", "train_annotations": "a.json"}})
+    assert annotation_files(coco) == ["r/a.json", "r/annotations/instances_test.json"]
+    voc = resolve_config({"data": {"format": "voc", "root": "r"}})
+    assert annotation_files(voc) == ["r/ImageSets/Main/trainval.txt", "r/ImageSets/Main/test.txt"]
+
+
+def test_only_an_existing_config_is_refreshed(tmp_path):
+    path = tmp_path / "config.yaml"
+    refresh_config(Config(), path)
+    assert not path.exists()
+    path.write_text("budget: 1\n")
+    refresh_config(Config(), path)
+    assert load_config(path) == Config()
+    written = path.stat().st_mtime_ns
+    refresh_config(Config(), path)
+    assert path.stat().st_mtime_ns == written
+
+
+def test_schema_is_that_of_the_model():
+    kept = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text())
+    assert kept == config_schema(), "run `make schema`"
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "params.yaml", *sorted((ROOT / "config").glob("*.yaml"))], ids=lambda p: p.stem
+)
+def test_configurations_are_valid_and_keep_to_their_own_folder(path):
+    assert load_config(path).experiment == ("synthetic" if path.stem == "params" else path.stem)
+
+
+def test_default_experiment_is_the_models():
+    assert load_config(ROOT / "params.yaml") == Config()

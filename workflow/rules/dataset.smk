@@ -1,0 +1,97 @@
+# The configuration and the data set, once for an experiment.
+#
+# config      CONFIG -> config.yaml. Every other rule takes it as `ancient` and names in `params` the settings that
+#             its outputs depend on: a changed setting reruns what depends on it, a rewritten file nothing. The values
+#             are no `params` here: the Snakefile says why, and how the file follows later changes.
+# synthesize  -> dataset/synthetic/, for data.format synthetic only
+# data        a data set -> dataset/train.json, dataset/test.json. Of a data set on disk the files that name its
+#             images are watched; images that change in place under the same list are not.
+# cache       the JSON and the images -> dataset/train.npy, dataset/test.npy
+
+SYNTHETIC = (
+    [EXPERIMENT + "/dataset/synthetic"] if CONFIG.data.format == "synthetic" else []
+)
+
+
+rule config:
+    output:
+        EXPERIMENT + "/config.yaml",
+    log:
+        LOGS + "/config/config.log",
+    benchmark:
+        BENCHMARKS + "/config/config.tsv"
+    threads: 1
+    resources:
+        mem_mb=300,
+        gpu=0,
+    shell:
+        "mgral config --values {CONFIG_JSON:q} --output {output} 2> {log}"
+
+
+rule synthesize:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+    output:
+        directory(EXPERIMENT + "/dataset/synthetic"),
+    log:
+        LOGS + "/synthesize/synthesize.log",
+    benchmark:
+        BENCHMARKS + "/synthesize/synthesize.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "synthesize"),
+    shell:
+        "mgral synthesize --config {input.config} --output {output} 2> {log}"
+
+
+rule data:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        root=SYNTHETIC,
+        annotations=annotation_files(CONFIG),
+    output:
+        train=EXPERIMENT + "/dataset/train.json",
+        test=EXPERIMENT + "/dataset/test.json",
+    log:
+        LOGS + "/data/data.log",
+    benchmark:
+        BENCHMARKS + "/data/data.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "data"),
+        root=lambda wildcards, input: f"--root {input.root}" if input.root else "",
+    shell:
+        "mgral data --config {input.config} {params.root} --train {output.train} --test {output.test} 2> {log}"
+
+
+rule cache:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        root=SYNTHETIC,
+        train=EXPERIMENT + "/dataset/train.json",
+        test=EXPERIMENT + "/dataset/test.json",
+    output:
+        train=EXPERIMENT + "/dataset/train.npy",
+        test=EXPERIMENT + "/dataset/test.npy",
+    log:
+        LOGS + "/cache/cache.log",
+    benchmark:
+        BENCHMARKS + "/cache/cache.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "cache"),
+        root=lambda wildcards, input: f"--root {input.root}" if input.root else "",
+    shell:
+        "mgral cache --config {input.config} --dataset {input.train} --split train {params.root}"
+        " --output {output.train} 2> {log} && "
+        "mgral cache --config {input.config} --dataset {input.test} --split test {params.root}"
+        " --output {output.test} 2>> {log}"

@@ -1,0 +1,105 @@
+# The look-up table of strategy mgral: of cycle 0 for all cycles, or of each cycle (lut.refresh).
+#
+# subsets  labelled.json, embeddings.safetensors -> lut/subsets.json
+# base     lut/subsets.json -> lut/base.safetensors, from which every variant starts
+# variant  lut/base.safetensors, subset k -> lut/variant<k>.json; K + 1 jobs side by side, 0 without a subset
+# table    lut/variant<k>.json of all k -> lut/table.safetensors, lut/leave_one_out.csv
+
+
+rule subsets:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        labelled=in_round("labelled.json"),
+        embeddings=in_round("embeddings.safetensors"),
+    output:
+        MGRAL + "/lut/subsets.json",
+    log:
+        LOGS + "/subsets/seed{seed}_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/subsets/seed{seed}_cycle{cycle}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "subsets"),
+    shell:
+        "mgral subsets --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
+        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
+
+
+rule base:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        images=EXPERIMENT + "/dataset/train.npy",
+        subsets=MGRAL + "/lut/subsets.json",
+    output:
+        MGRAL + "/lut/base.safetensors",
+    log:
+        LOGS + "/base/seed{seed}_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/base/seed{seed}_cycle{cycle}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "base"),
+    shell:
+        "mgral base --config {input.config} --dataset {input.dataset} --images {input.images}"
+        " --subsets {input.subsets} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
+
+
+rule variant:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        images=EXPERIMENT + "/dataset/train.npy",
+        subsets=MGRAL + "/lut/subsets.json",
+        base=MGRAL + "/lut/base.safetensors",
+    output:
+        MGRAL + "/lut/variant{variant}.json",
+    log:
+        LOGS + "/variant/seed{seed}_cycle{cycle}_variant{variant}.log",
+    benchmark:
+        BENCHMARKS + "/variant/seed{seed}_cycle{cycle}_variant{variant}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "variant"),
+    shell:
+        "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
+        " --subsets {input.subsets} --base {input.base} --variant {wildcards.variant} --seed {wildcards.seed}"
+        " --cycle {wildcards.cycle} --output {output} 2> {log}"
+
+
+rule table:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        subsets=MGRAL + "/lut/subsets.json",
+        embeddings=in_round("embeddings.safetensors"),
+        variants=[
+            f"{MGRAL}/lut/variant{variant}.json"
+            for variant in range(CONFIG.lut.variants + 1)
+        ],
+    output:
+        table=MGRAL + "/lut/table.safetensors",
+        leave_one_out=MGRAL + "/lut/leave_one_out.csv",
+    log:
+        LOGS + "/table/seed{seed}_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/table/seed{seed}_cycle{cycle}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "table"),
+    shell:
+        "mgral table --config {input.config} --subsets {input.subsets} --embeddings {input.embeddings}"
+        " --seed {wildcards.seed} {input.variants} --output {output.table} --leave-one-out {output.leave_one_out}"
+        " 2> {log}"

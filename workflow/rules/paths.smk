@@ -1,0 +1,86 @@
+# Where artefacts are: ARCHITECTURE.md describes each. No rules.
+#
+# Wildcards: experiment, seed (repetition), strategy, cycle, variant; nothing else.
+# strategy is initial (cycle 0 of every strategy), full (the reference), or one of CONFIG.strategies.
+
+import re
+
+EXPERIMENT = "results/{experiment}"
+ROUND = EXPERIMENT + "/seed{seed}/{strategy}/cycle{cycle}"
+MGRAL = EXPERIMENT + "/seed{seed}/mgral/cycle{cycle}"
+# One a job: the wildcards that follow are those of the job's outputs.
+LOGS = EXPERIMENT + "/logs"
+BENCHMARKS = EXPERIMENT + "/benchmarks"
+
+
+wildcard_constraints:
+    experiment=re.escape(CONFIG.experiment),
+    seed=r"-?\d+",
+    strategy="initial|full|mgral|random|entropy",
+    cycle=r"\d+",
+    variant=r"\d+",
+
+
+def in_round(name):
+    """The file of the job's own cycle; all strategies have that of `initial` at cycle 0."""
+
+    def path(wildcards):
+        shared = int(wildcards.cycle) == 0 and wildcards.get("strategy") != "full"
+        strategy = "initial" if shared else wildcards.get("strategy", "mgral")
+        return f"{EXPERIMENT}/seed{{seed}}/{strategy}/cycle{{cycle}}/{name}"
+
+    return path
+
+
+def lut_cycle(cycle):
+    """The cycle whose table and embeddings serve the given one."""
+    return 0 if CONFIG.lut.refresh == "once" else int(cycle)
+
+
+LUT_CYCLES = {lut_cycle(cycle) for cycle in range(CONFIG.cycles)}
+
+
+def in_embeddings(wildcards):
+    cycle = lut_cycle(wildcards.cycle)
+    return f"{EXPERIMENT}/seed{{seed}}/{'mgral' if cycle else 'initial'}/cycle{cycle}/embeddings.safetensors"
+
+
+def in_table(wildcards):
+    return f"{EXPERIMENT}/seed{{seed}}/mgral/cycle{lut_cycle(wildcards.cycle)}/lut/table.safetensors"
+
+
+def evaluated_rounds():
+    """The folders of all detectors of the experiment, cycle by cycle."""
+    return [
+        f"results/{CONFIG.experiment}/seed{seed}/{folder}"
+        for seed in CONFIG.seeds
+        for folder in [
+            "initial/cycle0",
+            "full/cycle0",
+            *(
+                f"{strategy}/cycle{cycle + 1}"
+                for cycle in range(CONFIG.cycles)
+                for strategy in CONFIG.strategies
+            ),
+        ]
+    ]
+
+
+def query_rounds(*strategies):
+    """The folders of all queries of the given strategies."""
+    return [
+        f"results/{CONFIG.experiment}/seed{seed}/{strategy}/cycle{cycle}"
+        for seed in CONFIG.seeds
+        for strategy in strategies
+        if strategy in CONFIG.strategies
+        for cycle in range(CONFIG.cycles)
+    ]
+
+
+def lut_rounds():
+    """The folders in which a table is built."""
+    return [
+        folder
+        for folder in query_rounds("mgral")
+        if int(folder.rpartition("cycle")[2]) in LUT_CYCLES
+    ]

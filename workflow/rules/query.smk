@@ -1,0 +1,77 @@
+# The query of a cycle: which images are labelled next.
+#
+# agent   the table, embeddings.safetensors, labelled.json -> agent.safetensors, agent.csv, agent.json
+# select  what the strategy looks at -> selection.json: the agent for mgral, the detector for entropy, chance alone
+#         for random
+
+
+rule agent:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        labelled=in_round("labelled.json"),
+        embeddings=in_embeddings,
+        table=in_table,
+    output:
+        weights=MGRAL + "/agent.safetensors",
+        episodes=MGRAL + "/agent.csv",
+        summary=MGRAL + "/agent.json",
+    log:
+        LOGS + "/agent/seed{seed}_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/agent/seed{seed}_cycle{cycle}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "agent"),
+    shell:
+        "mgral agent --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
+        " --embeddings {input.embeddings} --table {input.table} --seed {wildcards.seed} --cycle {wildcards.cycle}"
+        " --output {output.weights} --log-csv {output.episodes} --summary {output.summary} 2> {log}"
+
+
+def in_select(wildcards):
+    """What the strategy looks at beside the labelled set, by the option of `mgral select` that takes it."""
+    if wildcards.strategy == "mgral":
+        return {
+            "embeddings": in_embeddings(wildcards),
+            "agent": MGRAL + "/agent.safetensors",
+        }
+    if wildcards.strategy == "entropy":
+        images = EXPERIMENT + "/dataset/train.npy"
+        return {
+            "images": images,
+            "detector": in_round("detector.safetensors")(wildcards),
+        }
+    return {}
+
+
+rule select:
+    input:
+        unpack(in_select),
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        labelled=in_round("labelled.json"),
+    output:
+        ROUND + "/selection.json",
+    log:
+        LOGS + "/select/seed{seed}_{strategy}_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/select/seed{seed}_{strategy}_cycle{cycle}.tsv"
+    wildcard_constraints:
+        strategy="mgral|random|entropy",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        gpu=0,
+    params:
+        depends_on=lambda wildcards: depends_on(CONFIG, "select", wildcards.strategy),
+        looks_at=lambda wildcards, input: " ".join(
+            f"--{name} {input[name]}" for name in in_select(wildcards)
+        ),
+    shell:
+        "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"
+        " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.looks_at}"
+        " --output {output} 2> {log}"

@@ -1,0 +1,50 @@
+# report  everything that the experiment found out -> report.html, figures/, tables/. The report shows the whole
+#         configuration, and so depends on all of it.
+
+
+rule report:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=multiext(
+            EXPERIMENT + "/dataset/",
+            "train.json",
+            "test.json",
+            "train.npy",
+            "test.npy",
+        ),
+        detectors=[
+            f"{folder}/{name}"
+            for folder in evaluated_rounds()
+            for name in (
+                "labelled.json",
+                "training.csv",
+                "metrics.json",
+                "detections.json",
+            )
+        ],
+        selections=[
+            f"{folder}/selection.json" for folder in query_rounds(*CONFIG.strategies)
+        ],
+        agents=[
+            f"{folder}/agent.{ending}"
+            for folder in query_rounds("mgral")
+            for ending in ("csv", "json")
+        ],
+        tables=[f"{folder}/lut/leave_one_out.csv" for folder in lut_rounds()],
+    output:
+        html=EXPERIMENT + "/report.html",
+        figures=directory(EXPERIMENT + "/figures"),
+        tables=directory(EXPERIMENT + "/tables"),
+    log:
+        LOGS + "/report/report.log",
+    benchmark:
+        BENCHMARKS + "/report/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        gpu=0,
+    params:
+        depends_on=CONFIG_JSON,
+        results=subpath(output.html, parent=True),
+    shell:
+        "mgral report --config {input.config} --results {params.results} --output {output.html} 2> {log}"

@@ -1,0 +1,142 @@
+# A point of a curve: the labelled set of a cycle, the detector trained on it and its scores. The same rules serve
+# every strategy, the shared cycle 0 (strategy initial) and the reference on all training images (strategy full).
+#
+# initial   train.json -> labelled.json of cycle 0
+# label     labelled.json and selection.json of a cycle -> labelled.json of the next one
+# detector  labelled.json, train.npy -> detector.safetensors, training.csv
+# evaluate  detector.safetensors, test.npy -> metrics.json, detections.json
+# embed     detector.safetensors, train.npy -> embeddings.safetensors of all training images
+
+
+rule initial:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+    output:
+        EXPERIMENT + "/seed{seed}/{strategy}/cycle0/labelled.json",
+    log:
+        LOGS + "/initial/seed{seed}_{strategy}.log",
+    benchmark:
+        BENCHMARKS + "/initial/seed{seed}_{strategy}.tsv"
+    wildcard_constraints:
+        strategy="initial|full",
+    threads: 1
+    resources:
+        mem_mb=500,
+        gpu=0,
+    params:
+        depends_on=lambda wildcards: depends_on(CONFIG, "initial", wildcards.strategy),
+        all=lambda wildcards: "--all" if wildcards.strategy == "full" else "",
+    shell:
+        "mgral initial --config {input.config} --dataset {input.dataset} --seed {wildcards.seed} {params.all}"
+        " --output {output} 2> {log}"
+
+
+def in_previous(name):
+    """The file of the cycle before the job's."""
+
+    def path(wildcards):
+        cycle = int(wildcards.cycle) - 1
+        shared = cycle == 0 and name == "labelled.json"
+        strategy = "initial" if shared else wildcards.strategy
+        return f"{EXPERIMENT}/seed{{seed}}/{strategy}/cycle{cycle}/{name}"
+
+    return path
+
+
+rule label:
+    input:
+        dataset=EXPERIMENT + "/dataset/train.json",
+        labelled=in_previous("labelled.json"),
+        selection=in_previous("selection.json"),
+    output:
+        ROUND + "/labelled.json",
+    log:
+        LOGS + "/label/seed{seed}_{strategy}_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/label/seed{seed}_{strategy}_cycle{cycle}.tsv"
+    wildcard_constraints:
+        strategy="mgral|random|entropy",
+        cycle=r"[1-9]\d*",
+    threads: 1
+    resources:
+        mem_mb=500,
+        gpu=0,
+    shell:
+        "mgral label --dataset {input.dataset} --labelled {input.labelled} --selection {input.selection}"
+        " --output {output} 2> {log}"
+
+
+rule detector:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        images=EXPERIMENT + "/dataset/train.npy",
+        labelled=ROUND + "/labelled.json",
+    output:
+        weights=ROUND + "/detector.safetensors",
+        training=ROUND + "/training.csv",
+    log:
+        LOGS + "/detector/seed{seed}_{strategy}_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/detector/seed{seed}_{strategy}_cycle{cycle}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        gpu=0,
+    params:
+        depends_on=lambda wildcards: depends_on(CONFIG, "detector", wildcards.strategy),
+        full_data=lambda wildcards: (
+            "--full-data" if wildcards.strategy == "full" else ""
+        ),
+    shell:
+        "mgral detector --config {input.config} --dataset {input.dataset} --images {input.images}"
+        " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.full_data}"
+        " --output {output.weights} --log-csv {output.training} 2> {log}"
+
+
+rule evaluate:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/test.json",
+        images=EXPERIMENT + "/dataset/test.npy",
+        detector=ROUND + "/detector.safetensors",
+    output:
+        metrics=ROUND + "/metrics.json",
+        detections=ROUND + "/detections.json",
+    log:
+        LOGS + "/evaluate/seed{seed}_{strategy}_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/evaluate/seed{seed}_{strategy}_cycle{cycle}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "evaluate"),
+    shell:
+        "mgral evaluate --config {input.config} --dataset {input.dataset} --images {input.images}"
+        " --detector {input.detector} --metrics {output.metrics} --detections {output.detections} 2> {log}"
+
+
+rule embed:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        images=EXPERIMENT + "/dataset/train.npy",
+        detector=ROUND + "/detector.safetensors",
+    output:
+        ROUND + "/embeddings.safetensors",
+    log:
+        LOGS + "/embed/seed{seed}_{strategy}_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/embed/seed{seed}_{strategy}_cycle{cycle}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "embed"),
+    shell:
+        "mgral embed --config {input.config} --dataset {input.dataset} --images {input.images}"
+        " --detector {input.detector} --output {output} 2> {log}"
