@@ -39,6 +39,22 @@ STEPS: dict[str, Step] = {
     "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "reward")),
     "select": Step("Choose the images to label next.", ("budget", "detector", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
-    "report": Step("Draw the report of an experiment."),
+    "report": Step(
+        "Draw the report of an experiment.",
+        (
+            "experiment",
+            "seeds",
+            "strategies",
+            "cycles",
+            "initial",
+            "budget",
+            "data",
+            "detector",
+            "training",
+            "lut",
+            "reward",
+            "agent",
+        ),
+    ),
     "bench": Step("Measure the speed of look-ups, selection and training."),
 }

@@ -1,0 +1,168 @@
+"""What each strategy chose: the balance of classes and the boxes an image, beside the pool it chose from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.ticker import MaxNLocator
+
+from mgral.report.drawing import FAINT, STRATEGY_COLOURS, STRATEGY_MARKERS, Figure, Table, draw
+from mgral.report.results import Array, Results
+from mgral.report.spread import Spread, points
+
+# A share at a quarter or at four times the pool's gets the full colour: beyond, the eye needs no more.
+_OCTAVES = 2.0
+_CYCLES_WITH_NUMBERS = 8
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One strategy's choices and the pools they were made from, means over seeds where there is a seed axis."""
+
+    chosen: Array
+    """[seeds, cycles, classes]: share of the chosen images' boxes; NaN where they have none."""
+    pool: Array
+    """The same of the unlabelled images at the start of the cycle."""
+    chosen_boxes: Array
+    """[seeds, cycles]: boxes a chosen image."""
+    pool_boxes: Array
+    """The same of the unlabelled images."""
+
+
+def choices(results: Results, strategy: str) -> Choice:
+    """Count what a strategy chose in each cycle of each seed."""
+    settings = results.settings
+    shape = (len(settings.seeds), settings.cycles)
+    classes = len(results.class_names)
+    chosen, pool = np.full((*shape, classes), np.nan), np.full((*shape, classes), np.nan)
+    chosen_boxes, pool_boxes = np.full(shape, np.nan), np.full(shape, np.nan)
+    for row, seed in enumerate(settings.seeds):
+        for cycle in range(settings.cycles):
+            picked = results.class_counts[results.selections[seed, strategy, cycle].rows]
+            rest = np.delete(results.class_counts, results.rounds[seed, strategy, cycle].labelled, axis=0)
+            chosen[row, cycle], pool[row, cycle] = _shares(picked), _shares(rest)
+            chosen_boxes[row, cycle], pool_boxes[row, cycle] = picked.sum() / len(picked), rest.sum() / len(rest)
+    return Choice(chosen, pool, chosen_boxes, pool_boxes)
+
+
+def _shares(counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Array:
+    total = counts.sum()
+    shares: Array = counts.sum(axis=0) / total if total else np.full(counts.shape[1], np.nan)
+    return shares
+
+
+def balance_figure(results: Results, strategy: str) -> Figure:
+    """Draw the share of each class among the boxes chosen in each cycle, coloured by its ratio to the pool's."""
+    choice = choices(results, strategy)
+    chosen = _mean_over_seeds(choice.chosen)
+    pool = _mean_over_seeds(choice.pool)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        octaves = np.log2(chosen / pool).T
+    order = np.argsort(-np.nan_to_num(pool[0]), kind="stable")
+    stem = f"balance_{strategy}"
+
+    def paint(axes: Axes) -> None:
+        cycles, classes = chosen.shape
+        norm = TwoSlopeNorm(0, -_OCTAVES, _OCTAVES)
+        image = axes.imshow(
+            np.column_stack([np.zeros(classes), octaves[order]]), cmap="PuOr_r", norm=norm, aspect="auto"
+        )
+        numbers = np.column_stack([pool[0], chosen.T])[order]
+        dark = np.abs(np.column_stack([np.zeros(classes), octaves[order]])) > 0.7 * _OCTAVES
+        for (row, column), share in np.ndenumerate(numbers):
+            if np.isnan(share) or (column and cycles > _CYCLES_WITH_NUMBERS):
+                continue
+            colour = "white" if dark[row, column] else "#22272e"
+            size = 8.5 if classes <= 12 else 7.5
+            axes.text(column, row, points(share), ha="center", va="center", color=colour, fontsize=size)
+        axes.axvline(0.5, color="white", linewidth=5)
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        step = max(1, cycles // _CYCLES_WITH_NUMBERS)
+        axes.set_xticks([0, *range(1, cycles + 1, step)], ["pool", *[str(t) for t in range(0, cycles, step)]])
+        axes.xaxis.tick_top()
+        axes.set_yticks(range(classes), [_short(results.class_names[label]) for label in order])
+        axes.tick_params(axis="y", labelsize=8.5 if classes <= 12 else 7.5)
+        bar = axes.figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.05, pad=0.04, aspect=32)
+        bar.outline.set_visible(False)
+        bar.set_ticks([-2, -1, 0, 1, 2], labels=["¼ of the pool's", "½", "as the pool", "2×", "4× the pool's"])
+        bar.ax.tick_params(labelsize=7.5)
+
+    classes = len(results.class_names)
+    height = 1.1 + classes * (0.27 if classes <= 12 else 0.19)
+    rows = _balance_rows(results, strategy, choice)
+    columns = ("strategy", "cycle", "seed", "class", "chosen_share", "pool_share")
+    return Figure(strategy, "", draw(stem, 5.2, height, paint), Table(stem, columns, rows))
+
+
+def _mean_over_seeds(values: Array) -> Array:
+    """A class or a cycle without boxes in every seed stays NaN, which numpy's nanmean would warn of."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=0)
+    sums = np.where(known, values, 0.0).sum(axis=0)
+    mean: Array = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return mean
+
+
+def _short(name: str, length: int = 22) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _balance_rows(results: Results, strategy: str, choice: Choice) -> tuple[dict[str, object], ...]:
+    return tuple(
+        {
+            "strategy": strategy,
+            "cycle": cycle,
+            "seed": seed,
+            "class": name,
+            "chosen_share": float(choice.chosen[row, cycle, label]),
+            "pool_share": float(choice.pool[row, cycle, label]),
+        }
+        for row, seed in enumerate(results.settings.seeds)
+        for cycle in range(results.settings.cycles)
+        for label, name in enumerate(results.class_names)
+    )
+
+
+def boxes_figure(results: Results) -> Figure:
+    """Draw the boxes an image among the chosen images of each cycle, and in the pool."""
+    stem = "boxes_an_image"
+    gathered = {strategy: choices(results, strategy) for strategy in results.settings.strategies}
+    first_pool = next(iter(gathered.values())).pool_boxes[:, 0].mean()
+    cycles = np.arange(results.settings.cycles)
+
+    def paint(axes: Axes) -> None:
+        for strategy, choice in gathered.items():
+            colour, marker = STRATEGY_COLOURS[strategy], STRATEGY_MARKERS[strategy]
+            for seed_values in choice.chosen_boxes:
+                axes.plot(cycles, seed_values, marker, color=colour, alpha=0.4, markersize=3.5, markeredgewidth=0)
+            mean = choice.chosen_boxes.mean(axis=0)
+            axes.plot(cycles, mean, marker=marker, color=colour, markeredgecolor="white", label=strategy)
+        axes.axhline(first_pool, color=FAINT, linestyle="--", linewidth=1.2, label="pool of cycle 0")
+        axes.set(xlabel="cycle", ylabel="boxes a chosen image")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=4, columnspacing=1.0, handlelength=1.6)
+
+    rows = tuple(
+        {
+            "strategy": strategy,
+            "cycle": int(cycle),
+            "seed": seed,
+            "chosen_boxes": float(choice.chosen_boxes[row, cycle]),
+            "pool_boxes": float(choice.pool_boxes[row, cycle]),
+        }
+        for strategy, choice in gathered.items()
+        for row, seed in enumerate(results.settings.seeds)
+        for cycle in cycles
+    )
+    means = ", ".join(
+        f"{strategy} {Spread.of(choice.chosen_boxes.mean(axis=1)).mean:.2f}" for strategy, choice in gathered.items()
+    )
+    caption = (
+        f"Over all cycles and seeds: {means}; the pool of cycle 0 has {first_pool:.2f}. Points: single seeds. "
+        "A strategy that picks crowded images buys more boxes for the same budget of images."
+    )
+    columns = ("strategy", "cycle", "seed", "chosen_boxes", "pool_boxes")
+    return Figure("Boxes an image", caption, draw(stem, 5.2, 3.3, paint), Table(stem, columns, rows))

@@ -1,0 +1,173 @@
+"""The curves: scores of each cycle's detector against what was labelled for it, and what they add up to."""
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from mgral.report.drawing import INK, STRATEGY_COLOURS, STRATEGY_MARKERS, Figure, Table, draw
+from mgral.report.results import Array, Results
+from mgral.report.spread import Difference, Spread, points, points_with_spread
+
+SCORES = {"map": "mAP@[.5:.95]", "ap50": "AP50"}
+COSTS = {"images": "labelled images", "boxes": "labelled boxes"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A strategy's curve, [seeds, cycles + 1]."""
+
+    images: Array
+    boxes: Array
+    scores: dict[str, Array]
+
+    def cost(self, name: str) -> Array:
+        """Return the labelled images or boxes."""
+        return self.images if name == "images" else self.boxes
+
+    def means(self, score: str) -> Array:
+        """Return the mean height of each seed's curve, [seeds]: its area over images, divided by their range."""
+        area = np.trapezoid(self.scores[score], self.images, axis=1)
+        mean: Array = area / (self.images[:, -1] - self.images[:, 0])
+        return mean
+
+
+def curves(results: Results) -> dict[str, Curve]:
+    """Gather the curve of each strategy."""
+    settings = results.settings
+    boxes_of_image = results.class_counts.sum(axis=1)
+    gathered = {}
+    for strategy in settings.strategies:
+        rounds = [[results.rounds[s, strategy, t] for t in range(settings.cycles + 1)] for s in settings.seeds]
+        gathered[strategy] = Curve(
+            images=np.array([[len(r.labelled) for r in row] for row in rounds], dtype=np.float64),
+            boxes=np.array([[boxes_of_image[r.labelled].sum() for r in row] for row in rounds], dtype=np.float64),
+            scores={
+                name: np.array([[r.metrics.scores[name] for r in row] for row in rounds], dtype=np.float64)
+                for name in SCORES
+            },
+        )
+    return gathered
+
+
+def curve_figures(results: Results) -> list[Figure]:
+    """Draw four panels: mAP and AP50 against labelled images and against labelled boxes."""
+    gathered = curves(results)
+    return [_figure(results, gathered, score, cost) for cost, score in product(COSTS, SCORES)]
+
+
+def _figure(results: Results, gathered: dict[str, Curve], score: str, cost: str) -> Figure:
+    full = Spread.of([results.full[seed].scores[score] for seed in results.settings.seeds])
+    stem = f"{score}_by_{cost}"
+
+    def paint(axes: Axes) -> None:
+        for strategy, curve in gathered.items():
+            _paint_curve(axes, strategy, curve.cost(cost), curve.scores[score])
+        if not math.isnan(full.mean):
+            axes.axhline(full.mean, color=INK, linestyle="--", linewidth=1.2, label=f"all labels {points(full.mean)}")
+        axes.set(xlabel=COSTS[cost], ylabel=f"{SCORES[score]} (%)")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=4, columnspacing=1.0, handlelength=1.6)
+
+    title = f"{SCORES[score]} against {COSTS[cost]}"
+    reference = (
+        f"Dashed: {points_with_spread(full)} %, a detector trained on all {len(results.train.image_ids)} images."
+    )
+    return Figure(title, reference, draw(stem, 5.2, 3.7, paint), _table(results, gathered, score, cost, stem))
+
+
+def _paint_curve(axes: Axes, strategy: str, cost: Array, score: Array) -> None:
+    colour = STRATEGY_COLOURS[strategy]
+    marker = STRATEGY_MARKERS[strategy]
+    spreads = [Spread.of(column) for column in score.T]
+    at = cost.mean(axis=0)
+    if len(score) > 1:
+        lows, highs = [s.minimum for s in spreads], [s.maximum for s in spreads]
+        axes.fill_between(at, lows, highs, color=colour, alpha=0.13, linewidth=0)
+        axes.plot(cost.ravel(), score.ravel(), marker, color=colour, alpha=0.4, markersize=3, markeredgewidth=0)
+    means = [s.mean for s in spreads]
+    axes.plot(at, means, marker=marker, color=colour, markersize=5.5, markeredgecolor="white", label=strategy)
+
+
+def _table(results: Results, gathered: dict[str, Curve], score: str, cost: str, stem: str) -> Table:
+    rows: list[dict[str, object]] = []
+    for strategy, curve in gathered.items():
+        for cycle in range(results.settings.cycles + 1):
+            at, values = curve.cost(cost)[:, cycle], curve.scores[score][:, cycle]
+            key: dict[str, object] = {"strategy": strategy, "cycle": cycle}
+            for seed, x, y in zip(results.settings.seeds, at, values, strict=True):
+                rows.append({**key, "seed": seed, cost: int(x), score: float(y)})
+            rows.append({**key, "seed": "mean", cost: float(at.mean()), **_summary(score, values)})
+    full = [results.full[seed].scores[score] for seed in results.settings.seeds]
+    rows.append({"strategy": "full", "seed": "mean", **_summary(score, np.array(full))})
+    return Table(stem, ("strategy", "cycle", "seed", cost, score, "std", "minimum", "maximum"), tuple(rows))
+
+
+def _summary(score: str, values: Array) -> dict[str, object]:
+    spread = Spread.of(values)
+    return {score: spread.mean, "std": spread.std, "minimum": spread.minimum, "maximum": spread.maximum}
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """A strategy's line of the summary; the differences are None for random itself and where random was not run."""
+
+    strategy: str
+    final_map: Spread
+    final_ap50: Spread
+    mean_map: Spread
+    final_difference: Difference | None
+    mean_difference: Difference | None
+
+
+def summary(results: Results) -> list[SummaryRow]:
+    """Compare the strategies at the last cycle and over the whole curve."""
+    gathered = curves(results)
+    random = gathered.get("random")
+    rows = []
+    for strategy, curve in gathered.items():
+        compared = random is not None and strategy != "random"
+        final = curve.scores["map"][:, -1]
+        rows.append(
+            SummaryRow(
+                strategy,
+                Spread.of(final),
+                Spread.of(curve.scores["ap50"][:, -1]),
+                Spread.of(curve.means("map")),
+                Difference.of(final, random.scores["map"][:, -1]) if random and compared else None,
+                Difference.of(curve.means("map"), random.means("map")) if random and compared else None,
+            )
+        )
+    return rows
+
+
+def summary_table(rows: list[SummaryRow]) -> Table:
+    """Return the summary as numbers between 0 and 1."""
+    written = []
+    for row in rows:
+        line: dict[str, object] = {"strategy": row.strategy, "seeds": row.final_map.n}
+        spreads = {"final_map": row.final_map, "final_ap50": row.final_ap50, "mean_map": row.mean_map}
+        for name, spread in spreads.items():
+            line |= {name: spread.mean, f"{name}_std": spread.std}
+        for name, difference in (("final", row.final_difference), ("mean", row.mean_difference)):
+            if difference:
+                line |= {
+                    f"{name}_difference": difference.spread.mean,
+                    f"{name}_difference_std": difference.spread.std,
+                    f"{name}_difference_low": difference.low,
+                    f"{name}_difference_high": difference.high,
+                    f"{name}_verdict": difference.verdict,
+                }
+        written.append(line)
+    columns = ["strategy", "seeds"]
+    columns += [f"{name}{end}" for name in ("final_map", "final_ap50", "mean_map") for end in ("", "_std")]
+    columns += [
+        f"{name}_{part}"
+        for name in ("final", "mean")
+        for part in ("difference", "difference_std", "difference_low", "difference_high", "verdict")
+    ]
+    return Table("summary", tuple(columns), tuple(written))

@@ -1,0 +1,116 @@
+"""How every figure looks, and how it becomes SVG that is the same, byte for byte, on each run."""
+
+import colorsys
+import io
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+from matplotlib.typing import RcKeyType
+
+# Okabe and Ito's palette, which stays apart under the common colour deficiencies; random is grey as the baseline.
+STRATEGY_COLOURS = {"mgral": "#D55E00", "random": "#6E6E6E", "entropy": "#0072B2"}
+STRATEGY_MARKERS = {"mgral": "o", "random": "s", "entropy": "^"}
+SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+_CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
+INK = "#22272e"
+FAINT = "#8a929c"
+
+_STYLE: dict[RcKeyType, object] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#b6bcc4",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": "#e6e9ed",
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "path",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.color": INK,
+    "ytick.major.size": 0,
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a CSV file in tables/."""
+
+    stem: str
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, object], ...]
+    """NaN and None, both for what is not known, become empty cells."""
+
+    @property
+    def cells(self) -> tuple[dict[str, object], ...]:
+        """The rows as they are written."""
+        return tuple({name: "" if value != value else value for name, value in row.items()} for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing in figures/ and the numbers behind it, a table with the same stem."""
+
+    title: str
+    caption: str
+    svg: str
+    table: Table
+
+    @property
+    def stem(self) -> str:
+        """Name of both files without their suffix."""
+        return self.table.stem
+
+    @property
+    def inline(self) -> str:
+        """The `svg` element alone, for a page that holds several."""
+        return self.svg[self.svg.index("<svg") :]
+
+
+def draw(stem: str, width: float, height: float, paint: Callable[[Axes], None]) -> str:
+    """Return an SVG document of `width` x `height` inches with what `paint` puts on its axes.
+
+    Its ids start with `stem`, so that several drawings can share a page.
+    """
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": stem}):
+        canvas = Canvas(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(canvas)
+        paint(canvas.add_subplot())
+        content = io.BytesIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        canvas.savefig(content, format="svg", metadata=nothing)
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", content.getvalue().decode(), flags=re.DOTALL)
+    svg = re.sub(r"<!DOCTYPE.*?>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{stem}-", svg)
+    # The page, not the drawing, decides how wide it is; the viewBox keeps its proportions.
+    return re.sub(r' width="[^"]*pt" height="[^"]*pt"', "", svg, count=1)
+
+
+def class_colours(count: int) -> tuple[str, ...]:
+    """Return a colour a class: Okabe and Ito's while they last, else evenly spread hues of two lightnesses."""
+    if count <= len(_CLASS_COLOURS):
+        return _CLASS_COLOURS[:count]
+    spread = []
+    for label in range(count):
+        red, green, blue = colorsys.hls_to_rgb(label / count, 0.42 if label % 2 else 0.66, 0.85)
+        spread.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
+    return tuple(spread)
+
+
+def seed_colour(position: int) -> str:
+    """Return the colour of the seed at a position of the configured list."""
+    return SEED_COLOURS[position % len(SEED_COLOURS)]

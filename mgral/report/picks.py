@@ -1,0 +1,136 @@
+"""The contact sheets: the images that each strategy ranked first, with their boxes."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from mgral.report.drawing import Table, class_colours
+from mgral.report.results import Array, Results
+
+SHOWN = 12
+# Keeps three strategies' sheets of two cycles near 1 MB.
+_LONGEST_SIDE = 224
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box in pixels of the thumbnail."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: int
+
+
+@dataclass(frozen=True)
+class Pick:
+    """An image of a contact sheet."""
+
+    rank: int
+    image_id: int
+    file_name: str
+    score: float
+    source: str
+    """JPEG as a data URI."""
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    classes: tuple[tuple[int, int], ...]
+    """(label, boxes) of the classes in the image, most boxes first."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The first picks of a strategy in a cycle of the first seed."""
+
+    strategy: str
+    cycle: int
+    chosen: int
+    picks: tuple[Pick, ...]
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """A class and the colour of its boxes."""
+
+    name: str
+    colour: str
+
+
+def contact_sheets(results: Results) -> list[Sheet]:
+    """Gather the first picks of the first and of the last cycle of the first seed."""
+    seed, last = results.settings.seeds[0], results.settings.cycles - 1
+    sheets = []
+    for cycle in sorted({0, last}):
+        for strategy in results.settings.strategies:
+            selection = results.selections[seed, strategy, cycle]
+            picks = tuple(
+                _pick(results, rank, int(row), float(score))
+                for rank, (row, score) in enumerate(
+                    zip(selection.rows[:SHOWN], selection.scores[:SHOWN], strict=True), start=1
+                )
+            )
+            sheets.append(Sheet(strategy, cycle, len(selection.rows), picks))
+    return sheets
+
+
+def legend(results: Results) -> list[LegendEntry]:
+    """Return name and colour of each class, by label."""
+    colours = class_colours(len(results.class_names))
+    return [LegendEntry(name, colour) for name, colour in zip(results.class_names, colours, strict=True)]
+
+
+def _pick(results: Results, rank: int, row: int, score: float) -> Pick:
+    picture = Image.fromarray(np.asarray(results.pixels[row]))
+    original = results.train.sizes[row]
+    # The cache stretches images to the detector's shape; the eye wants the photograph's own.
+    longest = min(_LONGEST_SIDE, max(picture.size))
+    width, height = (max(1, round(float(side) * longest / float(original.max()))) for side in original)
+    picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=85)
+    scale = np.array(picture.size) / original
+    boxes = tuple(
+        _box(box * np.tile(scale, 2), int(label))
+        for box, label in zip(results.train.boxes[row], results.train.labels[row], strict=True)
+    )
+    counts = results.class_counts[row]
+    present = sorted(np.flatnonzero(counts), key=lambda label: (-counts[label], label))
+    return Pick(
+        rank=rank,
+        image_id=int(results.train.image_ids[row]),
+        file_name=results.train.file_names[row],
+        score=score,
+        source="data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode(),
+        width=picture.width,
+        height=picture.height,
+        boxes=boxes,
+        classes=tuple((int(label), int(counts[label])) for label in present),
+    )
+
+
+def _box(corners: Array, label: int) -> Box:
+    x1, y1, x2, y2 = (round(float(value), 1) for value in corners)
+    return Box(x1, y1, round(x2 - x1, 1), round(y2 - y1, 1), label)
+
+
+def picks_table(sheets: list[Sheet], names: tuple[str, ...]) -> Table:
+    """Return the contact sheets as rows."""
+    rows: tuple[dict[str, object], ...] = tuple(
+        {
+            "strategy": sheet.strategy,
+            "cycle": sheet.cycle,
+            "rank": pick.rank,
+            "image": pick.image_id,
+            "file_name": pick.file_name,
+            "score": pick.score,
+            "boxes": "; ".join(f"{names[label]} {count}" for label, count in pick.classes),
+        }
+        for sheet in sheets
+        for pick in sheet.picks
+    )
+    return Table("top_picks", ("strategy", "cycle", "rank", "image", "file_name", "score", "boxes"), rows)

@@ -1,0 +1,219 @@
+"""What the report reads: every artefact of an experiment that it shows, checked and as arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts import read_csv, read_json
+from mgral.config import AgentConfig, DataConfig, DetectorConfig, LutConfig, RewardConfig, TrainingConfig
+from mgral.data.dataset import Dataset, load_dataset, load_images
+from mgral.errors import InputError
+
+Array = npt.NDArray[np.float64]
+SIZES = ("ap_small", "ap_medium", "ap_large")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parts of the configuration that the report shows or that say which artefacts there are."""
+
+    experiment: str
+    seeds: tuple[int, ...]
+    strategies: tuple[str, ...]
+    cycles: int
+    initial: int
+    budget: int
+    data: DataConfig
+    detector: DetectorConfig
+    training: TrainingConfig
+    lut: LutConfig
+    reward: RewardConfig
+    agent: AgentConfig
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Scores of one class on the test images, 0 to 1; NaN where the class has no box there."""
+
+    name: str
+    map: float
+    ap50: float
+    boxes: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Scores of one detector on the test images, 0 to 1; NaN where null in the file."""
+
+    scores: dict[str, float]
+    """map, ap50, ap75, ap_small, ap_medium, ap_large."""
+    images: int
+    boxes: int
+    per_class: tuple[ClassScore, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A point of a curve: what is labelled at the start of a cycle, and the detector trained on it."""
+
+    labelled: npt.NDArray[np.int64]
+    """Rows of the training set."""
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a strategy chose in a cycle, best first."""
+
+    rows: npt.NDArray[np.int64]
+    scores: Array
+
+
+@dataclass(frozen=True)
+class AgentRun:
+    """The training of one agent: its learning curve by column [episodes], its summary, and its table's accuracy."""
+
+    curve: dict[str, Array]
+    summary: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the report shows; keys are (seed, strategy, cycle), or (seed, cycle) of mgral."""
+
+    settings: Settings
+    train: Dataset
+    pixels: npt.NDArray[np.uint8]
+    """[N, height, width, 3], mapped into memory."""
+    class_counts: npt.NDArray[np.int64]
+    """[N, classes]: boxes of each class in each training image."""
+    rounds: Mapping[tuple[int, str, int], Round]
+    selections: Mapping[tuple[int, str, int], Selection]
+    full: Mapping[int, Metrics]
+    """By seed: the detector trained on every training image."""
+    agents: Mapping[tuple[int, int], AgentRun]
+    tables: Mapping[tuple[int, int], dict[str, Array]]
+    """Columns measured, nearest and kernel of leave_one_out.csv, [variants]."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by label."""
+        return tuple(category.name for category in self.train.categories)
+
+
+def load_results(folder: Path, settings: Settings) -> Results:
+    """Read the artefacts of an experiment; raises InputError naming the first that is missing or incomplete."""
+    train = load_dataset(folder / "dataset" / "train.json")
+    rounds: dict[tuple[int, str, int], Round] = {}
+    selections: dict[tuple[int, str, int], Selection] = {}
+    for seed in settings.seeds:
+        shared = _load_round(folder / f"seed{seed}" / "initial" / "cycle0", train)
+        for strategy in settings.strategies:
+            rounds[seed, strategy, 0] = shared
+            for cycle in range(1, settings.cycles + 1):
+                rounds[seed, strategy, cycle] = _load_round(_cycle(folder, seed, strategy, cycle), train)
+            for cycle in range(settings.cycles):
+                selections[seed, strategy, cycle] = _load_selection(_cycle(folder, seed, strategy, cycle), train)
+    return Results(
+        settings=settings,
+        train=train,
+        pixels=load_images(folder / "dataset" / "train.npy", train),
+        class_counts=_class_counts(train),
+        rounds=rounds,
+        selections=selections,
+        full={seed: _load_metrics(_cycle(folder, seed, "full", 0) / "metrics.json") for seed in settings.seeds},
+        agents=_load_agents(folder, settings),
+        tables=_load_tables(folder, settings),
+    )
+
+
+def _cycle(folder: Path, seed: int, strategy: str, cycle: int) -> Path:
+    return folder / f"seed{seed}" / strategy / f"cycle{cycle}"
+
+
+def _load_round(folder: Path, train: Dataset) -> Round:
+    labelled = _entries(folder / "labelled.json", ("images",))["images"]
+    return Round(train.rows(labelled), _load_metrics(folder / "metrics.json"))
+
+
+def _load_metrics(path: Path) -> Metrics:
+    names = ("map", "ap50", "ap75", *SIZES)
+    values = _entries(path, (*names, "images", "boxes", "per_class"))
+    per_class = tuple(
+        ClassScore(str(entry["name"]), _score(entry["map"]), _score(entry["ap50"]), int(entry["boxes"]))
+        for entry in values["per_class"]
+    )
+    scores = {name: _score(values[name]) for name in names}
+    return Metrics(scores, int(values["images"]), int(values["boxes"]), per_class)
+
+
+def _load_selection(folder: Path, train: Dataset) -> Selection:
+    values = _entries(folder / "selection.json", ("images", "scores"))
+    return Selection(train.rows(values["images"]), np.asarray(values["scores"], dtype=np.float64))
+
+
+def _load_agents(folder: Path, settings: Settings) -> dict[tuple[int, int], AgentRun]:
+    if "mgral" not in settings.strategies:
+        return {}
+    columns = ("episode", "reward", "best", "random_reward", "random_best")
+    keys = (
+        "selected_reward",
+        "random_mean",
+        "random_std",
+        "random_batches",
+        "standard_deviations_above",
+        "baseline_map",
+        "random_best_as_often",
+    )
+    agents = {}
+    for seed in settings.seeds:
+        for cycle in range(settings.cycles):
+            place = _cycle(folder, seed, "mgral", cycle)
+            summary = _entries(place / "agent.json", keys)
+            agents[seed, cycle] = AgentRun(
+                _columns(place / "agent.csv", columns), {key: _score(summary[key]) for key in keys}
+            )
+    return agents
+
+
+def _load_tables(folder: Path, settings: Settings) -> dict[tuple[int, int], dict[str, Array]]:
+    if "mgral" not in settings.strategies:
+        return {}
+    cycles = range(settings.cycles) if settings.lut.refresh == "every_cycle" else range(1)
+    return {
+        (seed, cycle): _columns(
+            _cycle(folder, seed, "mgral", cycle) / "lut" / "leave_one_out.csv", ("measured", "nearest", "kernel")
+        )
+        for seed in settings.seeds
+        for cycle in cycles
+    }
+
+
+def _class_counts(train: Dataset) -> npt.NDArray[np.int64]:
+    classes = len(train.categories)
+    counts = [np.bincount(labels, minlength=classes) for labels in train.labels]
+    return np.array(counts, dtype=np.int64).reshape(len(train.labels), classes)
+
+
+def _entries(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    values = read_json(path)
+    missing = [key for key in keys if not isinstance(values, dict) or key not in values]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; delete it and run the step that makes it")
+    return dict(values)
+
+
+def _columns(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
+    rows = read_csv(path)
+    try:
+        return {name: np.array([float(row[name]) for row in rows], dtype=np.float64) for name in names}
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it and run the step that makes it") from None
+
+
+def _score(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,173 @@
+"""What the experiment cost, from Snakemake's benchmark files."""
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgral.report.drawing import Table
+
+# The stages of the paper's cost table, and the steps of this pipeline that belong to each.
+STAGES = {
+    "lut": ("embed", "subsets", "base", "variant", "table"),
+    "training": ("detector", "agent"),
+    "selection": ("select",),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a step; None where Snakemake could not measure, as of jobs shorter than its sampling interval."""
+
+    step: str
+    seed: int | None
+    strategy: str | None
+    cycle: int | None
+    wall: float
+    """Seconds."""
+    core: float | None
+    """Processor seconds of all threads."""
+    memory: float | None
+    """Peak resident memory in MB."""
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """All jobs of a step together."""
+
+    step: str
+    jobs: int
+    wall: float
+    core: float | None
+    memory: float | None
+
+
+@dataclass(frozen=True)
+class CycleCost:
+    """A strategy's line of the cost table, in wall seconds of jobs one after the other; None without a job."""
+
+    strategy: str
+    lut: float | None
+    """A look-up table, mean over tables."""
+    training: float | None
+    """Training of one cycle, mean over seeds and cycles: the detector, and the agent where there is one."""
+    selection: float | None
+    """Mean over seeds and cycles."""
+
+
+def load_jobs(folder: Path, strategies: Iterable[str]) -> list[Job]:
+    """Read all benchmark files below a folder, `STEP/NAME.tsv`; seed, strategy and cycle are parts of NAME.
+
+    The report's own file is left out: a second run would otherwise differ from the first.
+    """
+    known = {*strategies, "initial", "full"}
+    jobs = []
+    for path in sorted(folder.glob("*/**/*.tsv")):
+        step, *place = path.relative_to(folder).with_suffix("").parts
+        if step != "report":
+            jobs += list(_jobs(path, step, "/".join(place), known))
+    return jobs
+
+
+def _jobs(path: Path, step: str, place: str, known: set[str]) -> Iterator[Job]:
+    words = re.split(r"[/_.\-]", place)
+    strategy = next((word for word in words if word in known), None)
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            wall = _number(row.get("s"))
+            if wall is not None:
+                core, memory = _number(row.get("cpu_time")), _number(row.get("max_rss"))
+                yield Job(step, _after("seed", place), strategy, _after("cycle", place), wall, core, memory)
+
+
+def _after(name: str, place: str) -> int | None:
+    match = re.search(rf"{name}_?(\d+)", place)
+    return int(match.group(1)) if match else None
+
+
+def _number(cell: str | None) -> float | None:
+    try:
+        return float(cell or "")
+    except ValueError:
+        return None
+
+
+def step_costs(jobs: list[Job], order: Iterable[str]) -> list[StepCost]:
+    """Add the jobs of each step up, in the pipeline's order."""
+    of_step: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        of_step[job.step].append(job)
+    known = [step for step in order if step in of_step]
+    return [_add_up(step, of_step[step]) for step in [*known, *sorted(set(of_step) - set(known))]]
+
+
+def _add_up(step: str, jobs: list[Job]) -> StepCost:
+    cores = [job.core for job in jobs if job.core is not None]
+    memories = [job.memory for job in jobs if job.memory is not None]
+    return StepCost(
+        step, len(jobs), sum(job.wall for job in jobs), sum(cores) if cores else None, max(memories, default=None)
+    )
+
+
+def cycle_costs(jobs: list[Job], strategies: Iterable[str]) -> list[CycleCost]:
+    """Add up each strategy's jobs a cycle, and average over seeds and cycles."""
+    return [
+        CycleCost(
+            strategy,
+            lut=_lut_cost(jobs) if strategy == "mgral" else None,
+            training=_mean_of_sums(_training_jobs(jobs, strategy)),
+            selection=_mean_of_sums([j for j in jobs if j.step in STAGES["selection"] and j.strategy == strategy]),
+        )
+        for strategy in strategies
+    ]
+
+
+def _lut_cost(jobs: list[Job]) -> float | None:
+    """The embeddings of cycle 0 are written for all strategies, but only the table needs them."""
+    own = [job for job in jobs if job.step in STAGES["lut"]]
+    tables = {(job.seed, job.cycle) for job in own if job.step != "embed"}
+    return _mean_of_sums([job for job in own if (job.seed, job.cycle) in tables])
+
+
+def _training_jobs(jobs: list[Job], strategy: str) -> list[Job]:
+    """The detector of the last cycle serves no agent, and would draw the mean of the sums down."""
+    own = [job for job in jobs if job.step in STAGES["training"] and job.strategy in (strategy, "initial")]
+    with_agent = strategy == "mgral"
+    agents = {(job.seed, job.cycle) for job in own if job.step == "agent"}
+    return [job for job in own if not with_agent or (job.seed, job.cycle) in agents]
+
+
+def _mean_of_sums(jobs: list[Job]) -> float | None:
+    sums: dict[tuple[int | None, int | None], float] = defaultdict(float)
+    for job in jobs:
+        sums[job.seed, job.cycle] += job.wall
+    return sum(sums.values()) / len(sums) if sums else None
+
+
+def costs_table(costs: list[StepCost]) -> Table:
+    """Return the costs of the steps; seconds and MB."""
+    rows = tuple(
+        {"step": c.step, "jobs": c.jobs, "wall_s": c.wall, "core_s": c.core, "peak_memory_mb": c.memory}
+        for c in costs
+    )
+    return Table("costs_by_step", ("step", "jobs", "wall_s", "core_s", "peak_memory_mb"), rows)
+
+
+def cycles_table(costs: list[CycleCost]) -> Table:
+    """Return the costs of a cycle by strategy, in seconds."""
+    rows = tuple(
+        {"strategy": c.strategy, "lut_s": c.lut, "training_s": c.training, "selection_s": c.selection} for c in costs
+    )
+    return Table("costs_by_cycle", ("strategy", "lut_s", "training_s", "selection_s"), rows)
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds as a person reads them, or an en dash for None."""
+    if seconds is None:
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{seconds / 60:.1f} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
