@@ -61,10 +61,8 @@ def depends_on(config: Config, step: str, strategy: str | None = None) -> str:
         del sections["lut"]["refresh"]
     if "training" in sections:
         del sections["training"]["iterations" if strategy == "full" else "full_data_iterations"]
-    if step == "select" and strategy != "mgral":
-        del sections["agent"]
     if step == "select" and strategy != "entropy":
-        del sections["detector"], sections["evaluation"]
+        del sections["detector"]
     if step == "initial" and strategy == "full":
         del sections["initial"]
     return json.dumps(sections, sort_keys=True)
