@@ -148,5 +148,5 @@ def variants_figure(results: Results) -> Figure:
         for key, baseline in zip(keys, baselines, strict=True)
         for variant, value in enumerate([baseline, *results.tables[key]["measured"]])
     )
-    svg = draw(stem, 5.2, 3.7, paint)
+    svg = draw(stem, 5.0, 3.7, paint)
     return Figure("What the variants measured", caption, svg, Table(stem, ("seed", "cycle", "variant", "map"), rows))
