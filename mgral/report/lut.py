@@ -106,11 +106,11 @@ def _leave_one_out(results: Results, estimator: str) -> Figure:
 
 def _describe(correlation: RankCorrelation) -> str:
     if np.isnan(correlation.mean):
-        return "Spearman's rank correlation is undefined: all values of a side are equal."
+        return "Spearman’s rank correlation is undefined: all values of a side are equal."
     rho = f"{correlation.mean:+.2f}".replace("-", "−")
     where = "within the table" if correlation.tables == 1 else f"within tables, mean of {correlation.tables}"
     return (
-        f"Spearman's rank correlation {rho} ({where}; n = {correlation.variants} variants in all; "
+        f"Spearman’s rank correlation {rho} ({where}; n = {correlation.variants} variants in all; "
         f"p = {correlation.p_value:.2g}, one-sided, by {_SHUFFLES:,} shuffles within tables)."
     )
 
