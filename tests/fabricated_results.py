@@ -177,16 +177,16 @@ def _benchmarks(folder: Path, config: Config) -> None:
     benchmark(folder / "cache" / "train.tsv", 2.0, "310.5", "1.5")
     benchmark(folder / "report" / "report.tsv", 99.0)
     for seed in config.seeds:
-        benchmark(folder / "detector" / f"seed{seed}.initial.cycle0.tsv", 30.0, "900.25", "29")
-        benchmark(folder / "embed" / f"seed{seed}.initial.cycle0.tsv", 4.0)
+        benchmark(folder / "detector" / f"seed{seed}_initial_cycle0.tsv", 30.0, "900.25", "29")
+        benchmark(folder / "embed" / f"seed{seed}_initial_cycle0.tsv", 4.0)
         for strategy in config.strategies:
             for cycle in range(config.cycles):
-                benchmark(folder / "select" / f"seed{seed}.{strategy}.cycle{cycle}.tsv", 3.0 + cycle)
-                benchmark(folder / "detector" / f"seed{seed}.{strategy}.cycle{cycle + 1}.tsv", 40.0, "901", "39")
+                benchmark(folder / "select" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 3.0 + cycle)
+                benchmark(folder / "detector" / f"seed{seed}_{strategy}_cycle{cycle + 1}.tsv", 40.0, "901", "39")
                 if strategy == "mgral":
-                    benchmark(folder / "agent" / f"seed{seed}.mgral.cycle{cycle}.tsv", 10.0, "700", "9.5")
+                    benchmark(folder / "agent" / f"seed{seed}_mgral_cycle{cycle}.tsv", 10.0, "700", "9.5")
         if "mgral" in config.strategies:
             for variant in range(config.lut.variants + 1):
-                benchmark(folder / "variant" / f"seed{seed}.mgral.cycle0.variant{variant}.tsv", 8.0, "800", "7")
+                benchmark(folder / "variant" / f"seed{seed}_mgral_cycle0_variant{variant}.tsv", 8.0, "800", "7")
             for step in ("subsets", "base", "table"):
-                benchmark(folder / step / f"seed{seed}.mgral.cycle0.tsv", 2.0)
+                benchmark(folder / step / f"seed{seed}_mgral_cycle0.tsv", 2.0)

@@ -48,7 +48,7 @@ def _figure(results: Results, cycle: int) -> Figure:
         )
         axes.set(xlabel="episode", ylabel="looked-up mAP (%)")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=3, columnspacing=1.2, handlelength=1.8)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=3, columnspacing=1.0, handlelength=1.5)
 
     above = Spread.of([run.summary["standard_deviations_above"] for run in runs])
     best = Spread.of([run.summary["random_best_as_often"] for run in runs])
@@ -59,7 +59,7 @@ def _figure(results: Results, cycle: int) -> Figure:
         f"Bold: mean over {len(runs)} seed{'s' * (len(runs) > 1)}"
         + (f", running mean of {window} episodes." if window > 1 else ".")
     )
-    return Figure(f"Cycle {cycle}", caption, draw(stem, 5.2, 3.7, paint), _table(results, cycle, stem))
+    return Figure(f"Cycle {cycle}", caption, draw(stem, 5.0, 3.7, paint), _table(results, cycle, stem))
 
 
 def _running_mean(values: Array, window: int) -> Array:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from matplotlib.ticker import MaxNLocator
 
 from mgral.report.drawing import FAINT, STRATEGY_COLOURS, STRATEGY_MARKERS, Figure, Table, draw
@@ -14,6 +15,8 @@ from mgral.report.spread import Spread, points
 # A share at a quarter or at four times the pool's gets the full colour: beyond, the eye needs no more.
 _OCTAVES = 2.0
 _CYCLES_WITH_NUMBERS = 8
+# Without the map's near-black ends, in which rare classes would outshine all others.
+_COLOURS = ListedColormap(colormaps["PuOr_r"](np.linspace(0.14, 0.86, 129)))
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def balance_figure(results: Results, strategy: str) -> Figure:
     chosen = _mean_over_seeds(choice.chosen)
     pool = _mean_over_seeds(choice.pool)
     with np.errstate(divide="ignore", invalid="ignore"):
-        octaves = np.log2(chosen / pool).T
+        octaves = np.log2(chosen / pool).T.clip(-_OCTAVES, _OCTAVES)
     order = np.argsort(-np.nan_to_num(pool[0]), kind="stable")
     stem = f"balance_{strategy}"
 
@@ -66,10 +69,10 @@ def balance_figure(results: Results, strategy: str) -> Figure:
         cycles, classes = chosen.shape
         norm = TwoSlopeNorm(0, -_OCTAVES, _OCTAVES)
         image = axes.imshow(
-            np.column_stack([np.zeros(classes), octaves[order]]), cmap="PuOr_r", norm=norm, aspect="auto"
+            np.column_stack([np.zeros(classes), octaves[order]]), cmap=_COLOURS, norm=norm, aspect="auto"
         )
         numbers = np.column_stack([pool[0], chosen.T])[order]
-        dark = np.abs(np.column_stack([np.zeros(classes), octaves[order]])) > 0.7 * _OCTAVES
+        dark = np.abs(np.column_stack([np.zeros(classes), octaves[order]])) > 0.8 * _OCTAVES
         for (row, column), share in np.ndenumerate(numbers):
             if np.isnan(share) or (column and cycles > _CYCLES_WITH_NUMBERS):
                 continue
@@ -93,7 +96,7 @@ def balance_figure(results: Results, strategy: str) -> Figure:
     height = 1.1 + classes * (0.27 if classes <= 12 else 0.19)
     rows = _balance_rows(results, strategy, choice)
     columns = ("strategy", "cycle", "seed", "class", "chosen_share", "pool_share")
-    return Figure(strategy, "", draw(stem, 5.2, height, paint), Table(stem, columns, rows))
+    return Figure(strategy, "", draw(stem, 5.0, height, paint), Table(stem, columns, rows))
 
 
 def _mean_over_seeds(values: Array) -> Array:
@@ -165,4 +168,4 @@ def boxes_figure(results: Results) -> Figure:
         "A strategy that picks crowded images buys more boxes for the same budget of images."
     )
     columns = ("strategy", "cycle", "seed", "chosen_boxes", "pool_boxes")
-    return Figure("Boxes an image", caption, draw(stem, 5.2, 3.3, paint), Table(stem, columns, rows))
+    return Figure("Boxes an image", caption, draw(stem, 5.0, 3.3, paint), Table(stem, columns, rows))

@@ -106,11 +106,11 @@ def _leave_one_out(results: Results, estimator: str) -> Figure:
 
 def _describe(correlation: RankCorrelation) -> str:
     if np.isnan(correlation.mean):
-        return "Spearman's rank correlation is undefined: all values of a side are equal."
+        return "Spearman’s rank correlation is undefined: all values of a side are equal."
     rho = f"{correlation.mean:+.2f}".replace("-", "−")
     where = "within the table" if correlation.tables == 1 else f"within tables, mean of {correlation.tables}"
     return (
-        f"Spearman's rank correlation {rho} ({where}; n = {correlation.variants} variants in all; "
+        f"Spearman’s rank correlation {rho} ({where}; n = {correlation.variants} variants in all; "
         f"p = {correlation.p_value:.2g}, one-sided, by {_SHUFFLES:,} shuffles within tables)."
     )
 
@@ -148,5 +148,5 @@ def variants_figure(results: Results) -> Figure:
         for key, baseline in zip(keys, baselines, strict=True)
         for variant, value in enumerate([baseline, *results.tables[key]["measured"]])
     )
-    svg = draw(stem, 5.2, 3.7, paint)
+    svg = draw(stem, 5.0, 3.7, paint)
     return Figure("What the variants measured", caption, svg, Table(stem, ("seed", "cycle", "variant", "map"), rows))

@@ -54,7 +54,7 @@ class Difference:
         if abs(self.spread.mean) <= self.spread.std:
             return "within the spread: not separable from random at these seeds"
         if self.low <= 0 <= self.high:
-            return "beyond the spread, but the 95 % interval includes 0"
+            return "beyond the spread, but not separable: the 95 % interval includes 0"
         return "separable from random: the 95 % interval excludes 0"
 
 

@@ -1,0 +1,322 @@
+import csv
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from fabricated_results import CLASSES, benchmark, fabricate
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from mgral.errors import InputError
+from mgral.report.drawing import class_colours, draw
+from mgral.report.lut import rank_correlation
+from mgral.report.spread import Difference, Spread, points
+from mgral.report.times import cycle_costs, duration, load_jobs, step_costs
+from mgral.steps.report import command
+
+
+def run(folder: Path, output: Path | None = None) -> Path:
+    output = output or folder / "report.html"
+    arguments = ["--config", folder / "config.yaml", "--results", folder, "--output", output]
+    CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    return output
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def metric(folder: Path, seed: int, strategy: str, cycle: int, name: str) -> float:
+    place = f"{strategy}/cycle{cycle}" if cycle else "initial/cycle0"
+    return float(json.loads((folder / f"seed{seed}" / place / "metrics.json").read_text())[name])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    fabricate(folder)
+    run(folder)
+    return folder
+
+
+def all_written(folder: Path) -> dict[str, bytes]:
+    paths = [folder / "report.html", *folder.glob("figures/*"), *folder.glob("tables/*")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+class _CodedIn:
+    """Where each number of the curves comes from, recomputed from the files alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        coco = json.loads((folder / "dataset" / "train.json").read_text())
+        self.boxes = [annotation["image_id"] for annotation in coco["annotations"]]
+
+    def labelled_boxes(self, seed: int, strategy: str, cycle: int) -> int:
+        place = f"{strategy}/cycle{cycle}" if cycle else "initial/cycle0"
+        images = json.loads((self.folder / f"seed{seed}" / place / "labelled.json").read_text())["images"]
+        return sum(image in images for image in self.boxes)
+
+
+@pytest.mark.parametrize("score", ["map", "ap50"])
+def test_curve_tables_hold_the_metrics_and_their_means(folder: Path, score: str) -> None:
+    table = rows(folder / "tables" / f"{score}_by_boxes.csv")
+    truth = _CodedIn(folder)
+    for strategy in ("mgral", "random", "entropy"):
+        for cycle in range(3):
+            of_point = {r["seed"]: r for r in table if (r["strategy"], r["cycle"]) == (strategy, str(cycle))}
+            values = [metric(folder, seed, strategy, cycle, score) for seed in (0, 1)]
+            assert [float(of_point[seed][score]) for seed in "01"] == values
+            assert [int(of_point[s]["boxes"]) for s in "01"] == [
+                truth.labelled_boxes(seed, strategy, cycle) for seed in (0, 1)
+            ]
+            mean = of_point["mean"]
+            assert float(mean[score]) == pytest.approx(sum(values) / 2)
+            assert float(mean["std"]) == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+            assert (float(mean["minimum"]), float(mean["maximum"])) == (min(values), max(values))
+
+
+def test_images_of_the_curve_grow_by_the_budget(folder: Path) -> None:
+    table = rows(folder / "tables" / "map_by_images.csv")
+    images = [row["images"] for row in table if row["strategy"] == "entropy" and row["seed"] == "1"]
+    assert images == ["6", "10", "14"]
+
+
+def test_summary_by_hand(folder: Path) -> None:
+    summary = {row["strategy"]: row for row in rows(folder / "tables" / "summary.csv")}
+    curve = {s: [[metric(folder, r, s, t, "map") for t in range(3)] for r in (0, 1)] for s in ("mgral", "random")}
+    # Equal steps on the axis of images: half the ends and the whole of the middle.
+    mean = {s: [(y[0] / 2 + y[1] + y[2] / 2) / 2 for y in curve[s]] for s in curve}
+    assert float(summary["mgral"]["final_map"]) == pytest.approx(sum(y[2] for y in curve["mgral"]) / 2)
+    assert float(summary["mgral"]["mean_map"]) == pytest.approx(sum(mean["mgral"]) / 2)
+    differences = [a - b for a, b in zip(mean["mgral"], mean["random"], strict=True)]
+    assert float(summary["mgral"]["mean_difference"]) == pytest.approx(sum(differences) / 2)
+    assert float(summary["mgral"]["mean_difference_std"]) == pytest.approx(
+        abs(differences[0] - differences[1]) / 2**0.5
+    )
+    assert summary["random"]["mean_difference"] == ""
+
+
+def test_shares_of_classes_by_hand(folder: Path) -> None:
+    coco = json.loads((folder / "dataset" / "train.json").read_text())
+    chosen = json.loads((folder / "seed1/entropy/cycle1/selection.json").read_text())["images"]
+    labelled = json.loads((folder / "seed1/entropy/cycle1/labelled.json").read_text())["images"]
+    inside = [a["category_id"] for a in coco["annotations"] if a["image_id"] in chosen]
+    pool = [a["category_id"] for a in coco["annotations"] if a["image_id"] not in labelled]
+    written = {
+        row["class"]: row
+        for row in rows(folder / "tables" / "balance_entropy.csv")
+        if (row["cycle"], row["seed"]) == ("1", "1")
+    }
+    for label, name in enumerate(CLASSES):
+        assert float(written[name]["chosen_share"]) == pytest.approx(inside.count(label + 3) / len(inside))
+        assert float(written[name]["pool_share"]) == pytest.approx(pool.count(label + 3) / len(pool))
+    boxes = rows(folder / "tables" / "boxes_an_image.csv")
+    found = [r for r in boxes if (r["strategy"], r["cycle"], r["seed"]) == ("entropy", "1", "1")]
+    assert float(found[0]["chosen_boxes"]) == len(inside) / len(chosen)
+
+
+def test_page_stands_alone_and_holds_every_figure(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    page = ElementTree.fromstring(text)
+    assert not re.search(r'(?:src|href)="(?!#|data:image/)', text)
+    assert not re.search(r"@import|url\((?!#)", text)
+    ids = [element.get("id") for element in page.iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+    drawn = {path.stem for path in (folder / "figures").glob("*.svg")}
+    assert drawn <= set(ids)
+    assert len(drawn) == 4 + 3 + 1 + 2 + 3
+    assert drawn <= {path.stem for path in (folder / "tables").glob("*.csv")}
+    for path in (folder / "figures").glob("*.svg"):
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_references_inside_drawings_lead_somewhere(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    ids = set(re.findall(r'\bid="([^"]+)"', text))
+    references = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    assert references <= ids
+    assert len(references) > 100
+
+
+def test_names_are_escaped(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    assert "&lt;b&gt;&amp;" in text
+    assert "<b>&" not in text
+    assert "blood &lt;cells&gt;" in text
+
+
+def test_same_input_same_bytes(folder: Path, tmp_path: Path) -> None:
+    before = all_written(folder)
+    fabricate(tmp_path)
+    run(tmp_path)
+    assert all_written(tmp_path) == before
+    benchmark(tmp_path / "benchmarks" / "report" / "report.tsv", 123.0)
+    run(tmp_path)
+    assert all_written(tmp_path) == before
+
+
+def test_boxes_of_picks_are_scaled_to_the_cache(folder: Path) -> None:
+    page = ElementTree.fromstring((folder / "report.html").read_text())
+    coco = json.loads((folder / "dataset" / "train.json").read_text())
+    first = next(
+        s
+        for s in json.loads((folder / "seed0/mgral/cycle0/selection.json").read_text())["images"]
+        if any(a["image_id"] == s for a in coco["annotations"])
+    )
+    expected = [[side / 2 for side in a["bbox"]] for a in coco["annotations"] if a["image_id"] == first]
+    svg = "{http://www.w3.org/2000/svg}"
+    drawings = [e for e in page.iter(f"{svg}svg") if e.get("aria-label") == f"{first - 100:04}.jpg"]
+    boxes = [e for e in drawings[0].iter(f"{svg}rect") if e.get("class") == "box"]
+    assert [[float(box.get(k, "nan")) for k in ("x", "y", "width", "height")] for box in boxes] == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dataset/train.json",
+        "dataset/train.npy",
+        "seed1/initial/cycle0/metrics.json",
+        "seed1/random/cycle2/metrics.json",
+        "seed0/entropy/cycle1/selection.json",
+        "seed0/mgral/cycle1/labelled.json",
+        "seed0/mgral/cycle1/agent.csv",
+        "seed1/mgral/cycle1/agent.json",
+        "seed1/mgral/cycle0/lut/leave_one_out.csv",
+        "seed1/full/cycle0/metrics.json",
+    ],
+)
+def test_missing_artefact_is_named_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    fabricate(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=re.escape(name)):
+        run(tmp_path)
+    assert not any((tmp_path / written).exists() for written in ("report.html", "figures", "tables"))
+
+
+def test_incomplete_metrics_are_named(tmp_path: Path) -> None:
+    fabricate(tmp_path)
+    (tmp_path / "seed0/random/cycle1/metrics.json").write_text('{"map": 0.5}')
+    with pytest.raises(InputError, match=r"random/cycle1/metrics.json lacks ap50"):
+        run(tmp_path)
+
+
+def test_one_seed_has_no_spread(tmp_path: Path) -> None:
+    fabricate(tmp_path, seeds=(3,))
+    text = run(tmp_path).read_text()
+    assert "One seed: there is no spread" in text
+    assert "one seed: no spread to compare with" in text
+    assert "bands" not in text
+    assert {row["final_map_std"] for row in rows(tmp_path / "tables" / "summary.csv")} == {""}
+
+
+def test_without_mgral_and_benchmarks(tmp_path: Path) -> None:
+    fabricate(tmp_path, strategies=("random", "entropy"), benchmarks=False)
+    text = run(tmp_path).read_text()
+    ElementTree.fromstring(text)
+    assert 'id="agent"' not in text
+    assert 'id="lut"' not in text
+    assert "There are no timings" in text
+    assert not list((tmp_path / "tables").glob("costs*"))
+
+
+def test_without_random_there_is_no_difference(tmp_path: Path) -> None:
+    fabricate(tmp_path, strategies=("mgral",))
+    text = run(tmp_path).read_text()
+    assert "to random" not in text
+    assert rows(tmp_path / "tables" / "summary.csv")[0]["final_difference"] == ""
+
+
+def test_many_classes(tmp_path: Path) -> None:
+    fabricate(tmp_path, seeds=(0,), strategies=("random",), cycles=1, classes=[f"kind {n}" for n in range(31)])
+    page = ElementTree.fromstring(run(tmp_path).read_text())
+    legend = next(element for element in page.iter() if element.get("class") == "legend")
+    assert len(list(legend)) == 31
+    assert len(set(class_colours(31))) == 31
+
+
+def test_costs_by_hand(tmp_path: Path) -> None:
+    fabricate(tmp_path)
+    jobs = load_jobs(tmp_path / "benchmarks", ("mgral", "random", "entropy"))
+    costs = {cost.strategy: cost for cost in cycle_costs(jobs, ("mgral", "random"))}
+    # embed 4 s, six variants of 8 s, and subsets, base and table of 2 s each.
+    assert costs["mgral"].lut == pytest.approx(4 + 6 * 8 + 3 * 2)
+    # Cycle 0 has the shared detector of 30 s and cycle 1 one of 40 s, each with an agent of 10 s.
+    assert costs["mgral"].training == pytest.approx((30 + 10 + 40 + 10) / 2)
+    assert costs["mgral"].selection == pytest.approx(3.5)
+    assert costs["random"].lut is None
+    assert costs["random"].training == pytest.approx((30 + 40 + 40) / 3)
+    steps = {cost.step: cost for cost in step_costs(jobs, ("cache", "detector"))}
+    assert next(iter(steps)) == "cache"
+    assert "report" not in steps
+    detector = steps["detector"]
+    assert (detector.jobs, detector.wall, detector.core) == (14, 2 * 30 + 12 * 40, 2 * 29 + 12 * 39)
+    assert detector.memory == 901
+    assert (steps["embed"].core, steps["embed"].memory) == (None, None)
+
+
+def test_differences_are_judged_by_their_spread() -> None:
+    assert "not separable from random" in Difference.of([0.5, 0.3], [0.4, 0.4]).verdict
+    assert "interval includes 0" in Difference.of([0.43, 0.41], [0.4, 0.4]).verdict
+    assert "excludes 0" in Difference.of([0.501, 0.5, 0.499], [0.4, 0.4, 0.4]).verdict
+    known = stats.ttest_rel([0.5, 0.6, 0.4], [0.4, 0.45, 0.38]).confidence_interval(0.95)
+    difference = Difference.of([0.5, 0.6, 0.4], [0.4, 0.45, 0.38])
+    assert (difference.low, difference.high) == pytest.approx((known.low, known.high))
+
+
+def test_rank_correlation_is_not_fooled_by_the_level_of_a_table() -> None:
+    generator = np.random.default_rng(0)
+    measured = [level + 0.01 * generator.standard_normal(8) for level in (0.2, 0.6)]
+    # As a table that knows nothing: the mean of the others.
+    predicted = [(values.sum() - values) / 7 for values in measured]
+    pooled = stats.spearmanr(np.concatenate(measured), np.concatenate(predicted)).statistic
+    within = rank_correlation(measured, predicted, seed=0)
+    assert pooled > 0.3
+    assert within.mean == pytest.approx(-1)
+    assert within.p_value > 0.99
+
+
+def test_rank_correlation_of_one_table_is_spearmans() -> None:
+    generator = np.random.default_rng(1)
+    measured, predicted = generator.random(7), generator.random(7)
+    found = rank_correlation([measured], [predicted], seed=0)
+    exact = stats.permutation_test(
+        (measured,),
+        lambda values: stats.spearmanr(values, predicted).statistic,
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=np.inf,
+    )
+    assert found.mean == pytest.approx(stats.spearmanr(measured, predicted).statistic)
+    assert found.p_value == pytest.approx(exact.pvalue, abs=0.02)
+
+
+def test_rank_correlation_of_equal_values_is_undefined() -> None:
+    found = rank_correlation([np.full(4, 0.3)], [np.arange(4.0)], seed=0)
+    assert np.isnan(found.mean)
+    assert found.tables == 0
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=6))
+def test_spread_encloses_its_mean(values: list[float]) -> None:
+    spread = Spread.of(values)
+    assert spread.n == sum(value == value for value in values)
+    if spread.n:
+        assert spread.minimum - 1e-12 <= spread.mean <= spread.maximum + 1e-12
+    assert np.isnan(spread.std) == (spread.n < 2)
+
+
+def test_text_of_numbers() -> None:
+    assert [points(0.1234), points(-0.05, sign=True), points(float("nan"))] == ["12.3", "−5.0", "–"]
+    assert [duration(s) for s in (None, 4.25, 600.0, 25680.0)] == ["–", "4.2 s", "10.0 min", "7 h 8 min"]
+
+
+def test_drawing_takes_any_label() -> None:
+    svg = draw("any", 2, 2, lambda axes: axes.set_xlabel("$x_ <b>& --"))
+    assert ElementTree.fromstring(svg.split("?>", 1)[1]).get("width") is None
