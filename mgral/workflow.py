@@ -61,8 +61,6 @@ def depends_on(config: Config, step: str, strategy: str | None = None) -> str:
         del sections["lut"]["refresh"]
     if "training" in sections:
         del sections["training"]["iterations" if strategy == "full" else "full_data_iterations"]
-    if step == "select" and strategy != "mgral":
-        del sections["agent"]
     if step == "select" and strategy != "entropy":
         del sections["detector"], sections["evaluation"]
     if step == "initial" and strategy == "full":

@@ -37,7 +37,7 @@ STEPS: dict[str, Step] = {
     ),
     "table": Step("Gather the variants into the look-up table.", ("reward",)),
     "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "reward")),
-    "select": Step("Choose the images to label next.", ("agent", "budget", "detector", "evaluation")),
+    "select": Step("Choose the images to label next.", ("budget", "detector", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "report": Step("Draw the report of an experiment."),
     "bench": Step("Measure the speed of look-ups, selection and training."),
