@@ -15,9 +15,9 @@ rule subsets:
     output:
         MGRAL + "/lut/subsets.json",
     log:
-        LOGS + "/subsets/seed{seed}_cycle{cycle}.log",
+        LOGS + "/subsets/seed{seed}_mgral_cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/subsets/seed{seed}_cycle{cycle}.tsv"
+        BENCHMARKS + "/subsets/seed{seed}_mgral_cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -38,9 +38,9 @@ rule base:
     output:
         MGRAL + "/lut/base.safetensors",
     log:
-        LOGS + "/base/seed{seed}_cycle{cycle}.log",
+        LOGS + "/base/seed{seed}_mgral_cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/base/seed{seed}_cycle{cycle}.tsv"
+        BENCHMARKS + "/base/seed{seed}_mgral_cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=2000,
@@ -62,9 +62,9 @@ rule variant:
     output:
         MGRAL + "/lut/variant{variant}.json",
     log:
-        LOGS + "/variant/seed{seed}_cycle{cycle}_variant{variant}.log",
+        LOGS + "/variant/seed{seed}_mgral_cycle{cycle}_variant{variant}.log",
     benchmark:
-        BENCHMARKS + "/variant/seed{seed}_cycle{cycle}_variant{variant}.tsv"
+        BENCHMARKS + "/variant/seed{seed}_mgral_cycle{cycle}_variant{variant}.tsv"
     threads: 1
     resources:
         mem_mb=2000,
@@ -90,9 +90,9 @@ rule table:
         table=MGRAL + "/lut/table.safetensors",
         leave_one_out=MGRAL + "/lut/leave_one_out.csv",
     log:
-        LOGS + "/table/seed{seed}_cycle{cycle}.log",
+        LOGS + "/table/seed{seed}_mgral_cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/table/seed{seed}_cycle{cycle}.tsv"
+        BENCHMARKS + "/table/seed{seed}_mgral_cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=1000,

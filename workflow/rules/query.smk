@@ -17,9 +17,9 @@ rule agent:
         episodes=MGRAL + "/agent.csv",
         summary=MGRAL + "/agent.json",
     log:
-        LOGS + "/agent/seed{seed}_cycle{cycle}.log",
+        LOGS + "/agent/seed{seed}_mgral_cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/agent/seed{seed}_cycle{cycle}.tsv"
+        BENCHMARKS + "/agent/seed{seed}_mgral_cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=1500,
