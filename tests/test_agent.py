@@ -115,9 +115,12 @@ def test_an_agent_is_read_as_it_was_written(tmp_path):
 def test_the_agent_learns_which_cluster_is_worth_more(reference, estimator):
     vectors, clusters = _pool()
     table = _table(_table_arrays(vectors, clusters), estimator)
-    agent, log = train_agent(vectors, table, AgentConfig(reference=reference, episodes=120), BUDGET, 0, 0)
+    agent, log = train_agent(vectors, table, AgentConfig(reference=reference, episodes=80), BUDGET, 0, 0)
     summary = summarise(agent, log, vectors, table, BUDGET, np.random.default_rng(0))
-    assert summary["standard_deviations_above"] > 3
+    # The nearest variant's value is a step function: the best variant's is the most there is, 2.9 deviations up.
+    highest_possible = (table.values.max() - summary["random_mean"]) / summary["random_std"]
+    required = min(3.0, highest_possible)
+    assert summary["standard_deviations_above"] >= required - 1e-9
     assert log[-1].entropy < log[0].entropy
     untrained = _agent(vectors, window=32, hidden=64)
     assert (

@@ -1,5 +1,6 @@
 """The reward split and the subsets: what must never overlap, and what must be spanned."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mgral.artefacts import write_arrays, write_json
+from mgral.cli import mgral
 from mgral.config import LutConfig
 from mgral.errors import InputError
 from mgral.lut.plan import SubsetPlan, load_plan
@@ -130,8 +133,6 @@ def test_subsets_larger_than_the_pool_are_an_error_that_names_the_key():
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):
-    import json
-
     plan = SubsetPlan("semi_supervised", (1,), (2, 3), ((), (4, 5), (5, 6)))
     path = tmp_path / "subsets.json"
     path.write_text(json.dumps(plan.to_json()))
@@ -141,3 +142,28 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     path.write_text(json.dumps(broken))
     with pytest.raises(InputError, match=r"subsets\.json"):
         load_plan(path)
+
+
+def test_the_step_writes_the_same_plan_again(tmp_path):
+    embeddings = _embeddings(40)
+    ids = embeddings.image_ids
+    images = [{"id": int(i), "file_name": f"{i}.png", "width": 8, "height": 8} for i in ids]
+    boxes = [
+        {"id": n, "image_id": int(i), "category_id": 3 + n % 2, "bbox": [1, 1, 4, 4], "area": 16, "iscrowd": 0}
+        for n, i in enumerate(ids)
+    ]
+    categories = [{"id": 3, "name": "a"}, {"id": 4, "name": "b"}]
+    write_json(tmp_path / "train.json", {"images": images, "annotations": boxes, "categories": categories})
+    write_json(tmp_path / "labelled.json", {"images": ids[:10].tolist()})
+    write_json(tmp_path / "config.yaml", {"budget": 7, "lut": {"variants": 4}})
+    write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": ids, "embeddings": embeddings.vectors})
+    options = [f"--config={tmp_path}/config.yaml", f"--dataset={tmp_path}/train.json", "--seed=0", "--cycle=0"]
+    options += [f"--labelled={tmp_path}/labelled.json", f"--embeddings={tmp_path}/embeddings.safetensors"]
+    for name in ("first", "second"):
+        mgral(["subsets", *options, f"--output={tmp_path}/{name}.json"], standalone_mode=False)
+    assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
+    plan = load_plan(tmp_path / "first.json")
+    assert sorted(plan.reward + plan.base) == sorted(ids[:10].tolist())
+    # Classes alternate with the rows: each is measured.
+    assert {int(i - 7) // 3 % 2 for i in plan.reward} == {0, 1}
+    assert [len(images) for images in plan.subsets] == [0, 7, 7, 7, 7]

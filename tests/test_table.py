@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mgral.artefacts import read_arrays, write_arrays
+from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
+from mgral.cli import mgral
 from mgral.config import RewardConfig
 from mgral.errors import InputError
 from mgral.lut.estimators import WIDTH_FRACTIONS, choose_width, kernel, leave_one_out, nearest
@@ -153,3 +154,20 @@ def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
     write_arrays(path, arrays)
     with pytest.raises(InputError, match=r"table\.safetensors holds no array sorted"):
         RewardTable.load(path, RewardConfig())
+
+
+def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
+    write_json(tmp_path / "config.yaml", {"reward": {"projections": 8}})
+    write_json(tmp_path / "subsets.json", PLAN.to_json())
+    embeddings = _embeddings()
+    arrays = {"image_ids": embeddings.image_ids, "embeddings": embeddings.vectors}
+    write_arrays(tmp_path / "embeddings.safetensors", arrays)
+    variants = [str(path) for path in _variant_files(tmp_path)]
+    options = [f"--config={tmp_path}/config.yaml", f"--subsets={tmp_path}/subsets.json", "--seed=0"]
+    options += [f"--embeddings={tmp_path}/embeddings.safetensors", f"--output={tmp_path}/table.safetensors"]
+    mgral(["table", *options, f"--leave-one-out={tmp_path}/loo.csv", *variants], standalone_mode=False)
+    np.testing.assert_array_equal(read_arrays(tmp_path / "table.safetensors")["map"], MAPS[1:])
+    rows = read_csv(tmp_path / "loo.csv")
+    assert list(rows[0]) == ["variant", "measured", "nearest", "kernel"]
+    # The second subset is the first's nearest other.
+    assert (rows[0]["variant"], rows[0]["measured"], rows[0]["nearest"]) == ("1", "0.2", "0.3")
