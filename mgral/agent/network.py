@@ -62,9 +62,10 @@ class Agent(nn.Module):
         scores = []
         for position in inputs.unbind(dim=1):
             gates = torch.addmm(position, torch.cat([state, decision], dim=1), recurrent)
-            enter, forget, change, output = gates.chunk(4, dim=1)
-            cell = forget.sigmoid() * cell + enter.sigmoid() * change.tanh()
-            state = output.sigmoid() * cell.tanh()
+            # One sigmoid for all four gates, of which the third is not used, is faster than three on a CPU.
+            enter, forget, _, output = gates.sigmoid().chunk(4, dim=1)
+            cell = forget * cell + enter * gates[:, 2 * self.hidden : 3 * self.hidden].tanh()
+            state = output * cell.tanh()
             score = self.score(state)
             decision = score.sigmoid()
             scores.append(score)

@@ -1,0 +1,212 @@
+"""The agent: its network against a plain loop, what it learns, and the step."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mgral.agent.network import build_agent, load_agent
+from mgral.agent.training import Episode, train_agent
+from mgral.artefacts import read_csv, write_arrays, write_json
+from mgral.cli import mgral
+from mgral.config import AgentConfig, RewardConfig
+from mgral.errors import InputError, StepError
+from mgral.lut.estimators import choose_width
+from mgral.lut.reward import RewardTable, SubsetDistance
+from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
+from mgral.steps.agent import summarise
+
+BUDGET = 12
+
+
+def _pool(count=100, dimensions=4):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(4, dimensions)) * 4
+    clusters = rng.integers(0, 4, count)
+    return (centres[clusters] + rng.normal(size=(count, dimensions))).astype(np.float32), clusters
+
+
+def _table_arrays(vectors, clusters):
+    """A table in which the images of cluster 2 are worth more, in proportion to their number."""
+    rng = np.random.default_rng(1)
+    of = [np.flatnonzero(clusters == c) for c in range(4)]
+    mixtures = [np.concatenate([of[a][:6], of[b][6:12]]) for a in range(4) for b in range(4)]
+    values = np.array([0.2 + 0.05 * (clusters[rows] == 2).mean() for rows in mixtures])
+    projections = draw_projections(vectors.shape[1], 32, rng)
+    presorted = project_and_sort(vectors[np.stack(mixtures)], projections)
+    pairwise = SlicedDistance(projections, presorted)(vectors[np.stack(mixtures)])
+    return {
+        "map": values,
+        "baseline_map": np.array([0.19]),
+        "embeddings": vectors[np.stack(mixtures)],
+        "projections": projections,
+        "sorted": presorted,
+        "kernel_width": np.array([choose_width(pairwise, values)]),
+    }
+
+
+def _table(arrays, estimator="kernel"):
+    distance = SubsetDistance(arrays["embeddings"], SlicedDistance(arrays["projections"], arrays["sorted"]))
+    return RewardTable(arrays["map"], 0.19, distance, estimator, float(arrays["kernel_width"][0]))
+
+
+def _agent(vectors, window=7, hidden=6, seed=0):
+    return build_agent(vectors, hidden, window, torch.Generator().manual_seed(seed))
+
+
+def test_scores_are_those_of_a_plain_lstm_that_restarts_with_every_window():
+    vectors, _ = _pool(17)
+    agent = _agent(vectors)
+    with torch.no_grad():
+        standardised = torch.from_numpy((vectors - vectors.mean(0)) / vectors.std(0))
+        expected = []
+        for row, image in enumerate(standardised):
+            if row % 7 == 0:
+                state, decision = None, torch.zeros(1)
+            state = agent.cell(torch.cat([image, decision])[None], state)
+            score = agent.score(state[0])[0]
+            decision = torch.sigmoid(score)
+            expected.append(float(score))
+        found = agent(torch.from_numpy(vectors))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_previous_decision_reaches_the_next_score_and_no_other_window():
+    vectors, _ = _pool(14)
+    agent = _agent(vectors)
+    changed = vectors.copy()
+    changed[2] += 3
+    difference = np.abs(agent.score_pool(changed) - agent.score_pool(vectors)) > 1e-7
+    assert difference.tolist() == [False] * 2 + [True] * 5 + [False] * 7
+
+
+def test_chunks_and_padding_do_not_change_the_scores(monkeypatch):
+    vectors, _ = _pool(45)
+    agent = _agent(vectors)
+    whole = agent.score_pool(vectors)
+    monkeypatch.setattr("mgral.agent.network.CHUNK_IMAGES", 14)
+    np.testing.assert_allclose(agent.score_pool(vectors), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(agent.score_pool(vectors[:40])[:35], whole[:35], rtol=1e-5, atol=1e-6)
+
+
+def test_an_embedding_dimension_without_spread_is_no_division_by_zero():
+    vectors, _ = _pool(20)
+    vectors[:, 1] = 5
+    assert np.isfinite(_agent(vectors).score_pool(vectors)).all()
+
+
+def test_an_agent_is_read_as_it_was_written(tmp_path):
+    vectors, _ = _pool(20)
+    agent = _agent(vectors)
+    path = tmp_path / "agent.safetensors"
+    write_arrays(path, agent.arrays())
+    np.testing.assert_array_equal(load_agent(path).score_pool(vectors), agent.score_pool(vectors))
+    write_arrays(path, agent.arrays() | {"score.2.bias": np.array([np.nan], dtype=np.float32)})
+    with pytest.raises(InputError, match=r"agent\.safetensors holds a weight that is not finite"):
+        load_agent(path)
+    write_arrays(path, {"mean": vectors[0]})
+    with pytest.raises(InputError, match=r"agent\.safetensors is not an agent"):
+        load_agent(path)
+
+
+@pytest.mark.parametrize("reference", ["moving_average", "previous"])
+@pytest.mark.parametrize("estimator", ["kernel", "nearest"])
+def test_the_agent_learns_which_cluster_is_worth_more(reference, estimator):
+    vectors, clusters = _pool()
+    table = _table(_table_arrays(vectors, clusters), estimator)
+    agent, log = train_agent(vectors, table, AgentConfig(reference=reference, episodes=80), BUDGET, 0, 0)
+    summary = summarise(agent, log, vectors, table, BUDGET, np.random.default_rng(0))
+    # The nearest variant's value is a step function: the best variant's is the most there is, 2.9 deviations up.
+    highest_possible = (table.values.max() - summary["random_mean"]) / summary["random_std"]
+    required = min(3.0, highest_possible)
+    assert summary["standard_deviations_above"] >= required - 1e-9
+    assert log[-1].entropy < log[0].entropy
+    untrained = _agent(vectors, window=32, hidden=64)
+    assert (
+        summarise(untrained, log, vectors, table, BUDGET, np.random.default_rng(0))["standard_deviations_above"] < 3
+    )
+
+
+class _Recorder:
+    """A reward that is a known function of the batch."""
+
+    baseline_map = 0.5
+
+    def __init__(self, scale=1.0):
+        self.scale = scale
+
+    def look_up(self, batches):
+        return self.scale * batches[..., 0].mean(axis=1).astype(np.float64)
+
+
+def test_references_follow_the_configuration():
+    vectors, _ = _pool()
+    for reference, decay in (("previous", 0.9), ("moving_average", 0.75)):
+        config = AgentConfig(episodes=4, reference=reference, reference_decay=decay)
+        _, log = train_agent(vectors, _Recorder(), config, BUDGET, 0, 0)
+        expected = [0.5]
+        for episode in log[:-1]:
+            kept = 0.0 if reference == "previous" else decay
+            expected.append(kept * expected[-1] + (1 - kept) * episode.reward)
+        np.testing.assert_allclose([episode.reference for episode in log], expected)
+
+
+def test_best_so_far_never_falls_and_random_batches_do_not_depend_on_the_agent():
+    vectors, _ = _pool()
+    _, log = train_agent(vectors, _Recorder(), AgentConfig(episodes=6), BUDGET, 0, 0)
+    _, other = train_agent(vectors, _Recorder(), AgentConfig(episodes=6, hidden=3), BUDGET, 0, 0)
+    for column in ("best", "random_best"):
+        assert (np.diff([getattr(episode, column) for episode in log]) >= 0).all()
+    assert [e.random_reward for e in log] == [e.random_reward for e in other]
+    assert [e.reward for e in log] != [e.reward for e in other]
+
+
+def test_a_loss_that_is_not_finite_is_an_error_naming_the_episode():
+    vectors, _ = _pool()
+    with pytest.raises(StepError, match="agent: the loss is nan in episode 1"):
+        train_agent(vectors, _Recorder(float("nan")), AgentConfig(episodes=3), BUDGET, 0, 0)
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    vectors, clusters = _pool()
+    ids = np.arange(len(vectors)) + 1
+    images = [{"id": int(i), "file_name": f"{i}.png", "width": 8, "height": 8} for i in ids]
+    write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
+    write_json(tmp_path / "labelled.json", {"images": [1, 2, 3, 4]})
+    write_json(tmp_path / "config.yaml", {"budget": BUDGET, "agent": {"episodes": 5}, "reward": {"projections": 32}})
+    write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": ids, "embeddings": vectors})
+    write_arrays(tmp_path / "table.safetensors", _table_arrays(vectors, clusters))
+    return tmp_path
+
+
+def _train(folder, output):
+    arguments = ["--config", "config.yaml", "--dataset", "train.json", "--labelled", "labelled.json"]
+    arguments += ["--embeddings", "embeddings.safetensors", "--table", "table.safetensors", "--seed", "1"]
+    arguments += ["--cycle", "0", "--output", f"{output}.safetensors", "--log-csv", f"{output}.csv"]
+    arguments += ["--summary", f"{output}.json"]
+    paths = [str(folder / a) if "." in a else a for a in arguments]
+    mgral(["agent", *paths], standalone_mode=False)
+    return [(folder / f"{output}.{suffix}").read_bytes() for suffix in ("safetensors", "csv", "json")]
+
+
+def test_the_step_writes_the_contracts_files_and_the_same_bytes_again(experiment):
+    assert _train(experiment, "first") == _train(experiment, "second")
+    assert tuple(read_csv(experiment / "first.csv")[0]) == Episode._fields
+    summary = json.loads((experiment / "first.json").read_text())
+    assert summary["random_best_as_often"] == float(read_csv(experiment / "first.csv")[-1]["random_best"])
+    deviations = (summary["selected_reward"] - summary["random_mean"]) / summary["random_std"]
+    assert summary["standard_deviations_above"] == pytest.approx(deviations)
+    assert summary["baseline_map"] == 0.19
+
+
+def test_embeddings_of_another_dimension_than_the_table_are_an_error(experiment):
+    vectors, _ = _pool(dimensions=3)
+    write_arrays(
+        experiment / "embeddings.safetensors", {"image_ids": np.arange(len(vectors)) + 1, "embeddings": vectors}
+    )
+    with pytest.raises(InputError, match=r"table\.safetensors is of embeddings with 4 dimensions, not 3"):
+        _train(experiment, "first")
+    assert not (experiment / "first.safetensors").exists()
+    assert RewardTable.load(experiment / "table.safetensors", RewardConfig(projections=32)).baseline_map == 0.19

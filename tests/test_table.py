@@ -1,0 +1,173 @@
+"""Estimators, the gathering of variants, and look-ups."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
+from mgral.cli import mgral
+from mgral.config import RewardConfig
+from mgral.errors import InputError
+from mgral.lut.estimators import WIDTH_FRACTIONS, choose_width, kernel, leave_one_out, nearest
+from mgral.lut.plan import SubsetPlan
+from mgral.lut.reward import RewardTable
+from mgral.lut.table import build_table, load_variants
+from mgral.pool import Embeddings
+
+MAPS = np.array([0.10, 0.20, 0.30, 0.40])
+PLAN = SubsetPlan("semi_supervised", (0,), (1,), ((), (10, 11), (20, 21), (30, 31)))
+
+
+def _embeddings():
+    ids = np.array([10, 11, 20, 21, 30, 31])
+    vectors = np.array([[0, 0], [0, 1], [5, 0], [5, 1], [0, 9], [1, 9]], dtype=np.float32)
+    return Embeddings(ids, vectors, Path("embeddings"))
+
+
+def _table(tmp_path, reward):
+    arrays, rows = build_table(MAPS, PLAN, _embeddings(), reward, seed=0)
+    path = tmp_path / "table.safetensors"
+    write_arrays(path, arrays)
+    return path, rows
+
+
+def _variant_files(folder, values=(0.1, 0.2, 0.3, 0.4)):
+    paths = []
+    for k, value in enumerate(values):
+        paths.append(folder / f"variant{k}.json")
+        paths[-1].write_text(json.dumps({"variant": k, "images": len(PLAN.subsets[k]), "map": value, "ap50": 0.5}))
+    return paths
+
+
+def test_kernel_by_hand():
+    # Weights exp(-1/2) and exp(-2) at distances 1 and 2 widths.
+    weights = np.exp([-0.5, -2.0])
+    found = kernel(np.array([[3.0, 6.0]]), np.array([0.2, 0.6]), 3.0)
+    assert found[0] == pytest.approx((0.2 * weights[0] + 0.6 * weights[1]) / weights.sum())
+
+
+def test_kernel_becomes_nearest_as_it_narrows_and_the_mean_as_it_widens():
+    distances = np.random.default_rng(0).uniform(1, 2, (20, 5))
+    values = np.arange(5) / 10
+    np.testing.assert_allclose(kernel(distances, values, 1e-6), nearest(distances, values))
+    np.testing.assert_allclose(kernel(distances, values, 1e6), values.mean())
+
+
+def test_leave_one_out_by_hand():
+    pairwise = np.array([[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]])
+    values = np.array([0.1, 0.2, 0.6])
+    np.testing.assert_allclose(leave_one_out(pairwise, values, "nearest", 1.0), [0.2, 0.1, 0.2])
+    one, nine, four = np.exp([-0.5, -4.5, -2.0])
+    expected = [
+        (0.2 * one + 0.6 * nine) / (one + nine),
+        (0.1 * one + 0.6 * four) / (one + four),
+        (0.1 * nine + 0.2 * four) / (nine + four),
+    ]
+    np.testing.assert_allclose(leave_one_out(pairwise, values, "kernel", 1.0), expected)
+
+
+def test_the_width_follows_the_signal_and_stays_bounded_under_noise():
+    line = np.linspace(0, 1, 30)
+    pairwise = np.abs(line[:, None] - line)
+    median = np.median(pairwise[np.triu_indices(30, 1)])
+    assert choose_width(pairwise, np.sin(20 * line)) == pytest.approx(WIDTH_FRACTIONS[0] * median)
+    noise = np.random.default_rng(0).normal(size=30)
+    assert choose_width(pairwise, noise) <= WIDTH_FRACTIONS[-1] * median * (1 + 1e-9)
+    assert choose_width(np.zeros((3, 3)), np.array([0.1, 0.2, 0.3])) > 0
+
+
+def test_variants_are_gathered_in_any_order(tmp_path):
+    paths = _variant_files(tmp_path)
+    np.testing.assert_array_equal(load_variants(paths[::-1], PLAN), MAPS)
+
+
+def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
+    paths = _variant_files(tmp_path)
+    with pytest.raises(InputError, match=r"variants \[2\] are missing"):
+        load_variants([paths[0], paths[1], paths[3]], PLAN)
+    with pytest.raises(InputError, match=r"both variant 1"):
+        load_variants([*paths, paths[1]], PLAN)
+    paths[3].write_text(json.dumps({"variant": 9, "images": 2, "map": 0.1}))
+    with pytest.raises(InputError, match=r"variant3\.json: variant 9 is not among 0\.\.3"):
+        load_variants(paths, PLAN)
+    paths[3].write_text(json.dumps({"variant": 3, "images": 7, "map": 0.1}))
+    with pytest.raises(InputError, match=r"subset of 7 images"):
+        load_variants(paths, PLAN)
+
+
+@pytest.mark.parametrize("value", [float("nan"), None, "0.3"])
+def test_a_map_that_is_no_number_is_an_error_naming_the_file(tmp_path, value):
+    with pytest.raises(InputError, match=r"variant2\.json: map"):
+        load_variants(_variant_files(tmp_path, (0.1, 0.2, value, 0.4)), PLAN)
+
+
+@pytest.mark.parametrize("distance", ["sliced", "exact"])
+def test_a_subset_is_worth_its_own_variant(tmp_path, distance):
+    reward = RewardConfig(distance=distance, estimator="nearest", projections=16)
+    path, _ = _table(tmp_path, reward)
+    table = RewardTable.load(path, reward)
+    batches = read_arrays(path)["embeddings"]
+    np.testing.assert_array_equal(table.look_up(batches[:, ::-1].copy()), MAPS[1:])
+    assert table.baseline_map == MAPS[0]
+    # A batch of another size, beside the second subset.
+    assert table.look_up(batches[1:2, :1] + 0.1)[0] == MAPS[2]
+
+
+def test_kernel_look_up_lies_between_the_variants(tmp_path):
+    path, _ = _table(tmp_path, RewardConfig())
+    table = RewardTable.load(path, RewardConfig())
+    found = table.look_up(read_arrays(path)["embeddings"])
+    assert ((found >= MAPS[1]) & (found <= MAPS[3])).all()
+    assert found[2] > found[0]
+
+
+def test_table_has_the_contracts_shapes_and_is_reproduced(tmp_path):
+    path, rows = _table(tmp_path, RewardConfig(projections=16))
+    arrays = read_arrays(path)
+    shapes = {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
+    assert shapes == {
+        "map": ("float64", (3,)),
+        "baseline_map": ("float64", (1,)),
+        "embeddings": ("float32", (3, 2, 2)),
+        "projections": ("float32", (2, 16)),
+        "sorted": ("float32", (3, 2, 16)),
+        "kernel_width": ("float64", (1,)),
+    }
+    assert (np.diff(arrays["sorted"], axis=1) >= 0).all()
+    assert [row["variant"] for row in rows] == [1, 2, 3]
+    assert [row["measured"] for row in rows] == MAPS[1:].tolist()
+    content = path.read_bytes()
+    assert _table(tmp_path, RewardConfig(projections=16))[0].read_bytes() == content
+
+
+def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
+    path, _ = _table(tmp_path, RewardConfig())
+    with pytest.raises(InputError, match=r"table\.safetensors was made with other reward\.projections"):
+        RewardTable.load(path, RewardConfig(projections=3))
+    arrays = read_arrays(path)
+    write_arrays(path, arrays | {"map": np.array([0.1, np.nan, 0.2])})
+    with pytest.raises(InputError, match=r"table\.safetensors: map holds a value that is not finite"):
+        RewardTable.load(path, RewardConfig())
+    del arrays["sorted"]
+    write_arrays(path, arrays)
+    with pytest.raises(InputError, match=r"table\.safetensors holds no array sorted"):
+        RewardTable.load(path, RewardConfig())
+
+
+def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
+    write_json(tmp_path / "config.yaml", {"reward": {"projections": 8}})
+    write_json(tmp_path / "subsets.json", PLAN.to_json())
+    embeddings = _embeddings()
+    arrays = {"image_ids": embeddings.image_ids, "embeddings": embeddings.vectors}
+    write_arrays(tmp_path / "embeddings.safetensors", arrays)
+    variants = [str(path) for path in _variant_files(tmp_path)]
+    options = [f"--config={tmp_path}/config.yaml", f"--subsets={tmp_path}/subsets.json", "--seed=0"]
+    options += [f"--embeddings={tmp_path}/embeddings.safetensors", f"--output={tmp_path}/table.safetensors"]
+    mgral(["table", *options, f"--leave-one-out={tmp_path}/loo.csv", *variants], standalone_mode=False)
+    np.testing.assert_array_equal(read_arrays(tmp_path / "table.safetensors")["map"], MAPS[1:])
+    rows = read_csv(tmp_path / "loo.csv")
+    assert list(rows[0]) == ["variant", "measured", "nearest", "kernel"]
+    # The second subset is the first's nearest other.
+    assert (rows[0]["variant"], rows[0]["measured"], rows[0]["nearest"]) == ("1", "0.2", "0.3")
