@@ -11,6 +11,11 @@ SIZE = 128
 """Width and height of an image, in pixels."""
 CLASSES = ("cross", "disc", "ring", "square", "star", "triangle")
 
+_COLOURS = ((225, 65, 45), (45, 95, 220), (245, 205, 40), (40, 175, 90), (240, 235, 240), (165, 55, 190))
+"""Mean colour of each class's objects, RGB."""
+_COLOUR_SPREAD = 30.0
+"""Standard deviation of an object's colour around it, in 0..255."""
+
 Pixels = npt.NDArray[np.float64]
 _ROWS, _COLUMNS = np.mgrid[0.5:SIZE, 0.5:SIZE]
 _VISIBLE = 0.35
@@ -43,17 +48,17 @@ class SceneKind(NamedTuple):
 
 KINDS = (
     SceneKind("plain", 0.45, 0.22, "gradient", ((150, 170, 190), (205, 210, 215)), (1, 3), 0.12,
-              (0.01, 0.5, 0.01, 0.45, 0.01, 0.02), (12, 24), 110, 1, 5),
+              (0.01, 0.5, 0.01, 0.45, 0.01, 0.02), (15, 27), 80, 1, 5),
     SceneKind("stripes", 0.22, 0.18, "stripes", ((110, 90, 70), (170, 150, 120)), (1, 4), 0.05,
-              (0.02, 0.34, 0.02, 0.32, 0.02, 0.28), (10, 22), 90, 3, 7),
+              (0.02, 0.34, 0.02, 0.32, 0.02, 0.28), (13, 25), 70, 3, 7),
     SceneKind("grass", 0.14, 0.16, "smooth", ((40, 90, 40), (110, 150, 70)), (2, 5), 0.03,
-              (0.04, 0.2, 0.34, 0.06, 0.04, 0.32), (9, 20), 80, 5, 10),
+              (0.04, 0.2, 0.34, 0.06, 0.04, 0.32), (12, 23), 65, 5, 10),
     SceneKind("tiles", 0.09, 0.16, "tiles", ((120, 60, 55), (175, 115, 95)), (3, 6), 0.03,
-              (0.3, 0.05, 0.3, 0.2, 0.05, 0.1), (9, 20), 75, 4, 8),
+              (0.3, 0.05, 0.3, 0.2, 0.05, 0.1), (12, 23), 60, 4, 8),
     SceneKind("night", 0.06, 0.14, "specks", ((8, 10, 25), (35, 35, 60)), (3, 7), 0.03,
-              (0.25, 0.05, 0.25, 0.05, 0.35, 0.05), (8, 18), 60, 5, 9),
+              (0.25, 0.05, 0.25, 0.05, 0.35, 0.05), (11, 21), 60, 5, 9),
     SceneKind("market", 0.04, 0.14, "blobs", ((90, 60, 110), (200, 170, 90)), (6, 8), 0.0,
-              (0.25, 0.1, 0.1, 0.1, 0.3, 0.15), (8, 17), 85, 8, 8),
+              (0.25, 0.1, 0.1, 0.1, 0.3, 0.15), (10, 19), 60, 8, 8),
 )  # fmt: skip
 
 
@@ -156,18 +161,24 @@ def _place(
         velocity=(float(velocity[0]), float(velocity[1])),
         radius=radius,
         angle=float(turn),
-        colour=_far_colour(behind, kind.contrast, rng),
-        second_colour=_far_colour(behind, kind.contrast, rng),
+        colour=_far_colour(label, behind, kind.contrast, rng),
+        second_colour=_far_colour(label, behind, kind.contrast, rng),
         texture=int(rng.integers(3)),
     )
 
 
-def _far_colour(behind: Pixels, distance: float, rng: np.random.Generator) -> Pixels:
-    """Draw a colour that differs from what is behind it; shape, not colour, must tell the class."""
+def _far_colour(label: int, behind: Pixels, distance: float, rng: np.random.Generator) -> Pixels:
+    """Draw a colour around the class's own that differs from what is behind it.
+
+    The nearer the background is to the class's colour, the wider the draw: colour helps to tell the class, so that a
+    small detector learns it in seconds, but only shape tells it for certain.
+    """
+    spread = _COLOUR_SPREAD
     while True:
-        colour: Pixels = rng.uniform(0, 255, 3)
+        colour: Pixels = (np.array(_COLOURS[label]) + rng.normal(0, spread, 3)).clip(0, 255)
         if np.sqrt(((colour - behind) ** 2).sum()) > distance:
             return colour
+        spread *= 1.1
 
 
 def _draw_line(rng: np.random.Generator) -> _Line:
