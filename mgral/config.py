@@ -103,13 +103,31 @@ class AugmentationConfig(Section):
     """Largest relative change of brightness, contrast and saturation; 0 turns it off."""
 
 
-class TrainingConfig(Section):
-    """How the detector of a cycle is trained on the labelled images."""
+class IterationsConfig(Section):
+    """Optimiser steps of each kind of training."""
 
-    iterations: PositiveInt = 300
-    """Optimiser steps, the same in every cycle."""
-    full_data_iterations: PositiveInt = 900
-    """Optimiser steps of the reference detector, trained on every training image."""
+    detector: PositiveInt = 300
+    """Of a cycle's detector, the same in every cycle."""
+    full_data: PositiveInt = 900
+    """Of the reference detector, trained on every training image."""
+    base: PositiveInt = 200
+    """Of the detector that every variant of the look-up table starts from."""
+    variant: PositiveInt = 60
+    """Of each variant."""
+
+
+class SemiSupervisedConfig(Section):
+    """How a variant learns from images without labels."""
+
+    batch_size: PositiveInt = 8
+    """Images of the subset in a step, beside the labelled ones."""
+    weight: NonNegativeFloat = 1.0
+    """Factor of the consistency loss at the top of its ramp."""
+
+
+class TrainingConfig(Section):
+    """How every detector is trained."""
+
     batch_size: PositiveInt = 16
     """Images in a step."""
     learning_rate: PositiveFloat = 2e-3
@@ -153,14 +171,6 @@ class LutConfig(Section):
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
     reward_fraction: Fraction = 0.2
     """Part of the labelled images on which rewards are measured, and on which no variant trains."""
-    base_iterations: PositiveInt = 200
-    """Optimiser steps of the detector that every variant starts from."""
-    iterations: PositiveInt = 60
-    """Optimiser steps of each variant."""
-    unlabelled_batch_size: PositiveInt = 8
-    """Images of the subset in a step of a semi-supervised variant."""
-    consistency_weight: NonNegativeFloat = 1.0
-    """Factor of the consistency loss at the top of its ramp."""
 
 
 class RewardConfig(Section):
@@ -209,6 +219,8 @@ class Config(Section):
     data: DataConfig = SyntheticData()
     detector: DetectorConfig = DetectorConfig()
     training: TrainingConfig = TrainingConfig()
+    iterations: IterationsConfig = IterationsConfig()
+    semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     lut: LutConfig = LutConfig()

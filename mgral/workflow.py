@@ -54,18 +54,28 @@ def refresh_config(config: Config, path: Path) -> None:
 def depends_on(config: Config, step: str, strategy: str | None = None) -> str:
     """Return the settings that a step's outputs depend on as JSON; Snakemake reruns the step when it changes.
 
-    They are the sections in `STEPS[step].reads`, less what such a job, of the given strategy, never looks at.
+    They are those in `STEPS[step].reads`, less what such a job, of the given strategy, never looks at.
     """
-    sections = config.model_dump(mode="json", include=set(STEPS[step].reads))
-    if "lut" in sections:
-        del sections["lut"]["refresh"]
-    if "training" in sections:
-        del sections["training"]["iterations" if strategy == "full" else "full_data_iterations"]
-    if step == "select" and strategy != "entropy":
-        del sections["detector"]
-    if step == "initial" and strategy == "full":
-        del sections["initial"]
-    return json.dumps(sections, sort_keys=True)
+    left_out = {
+        "lut.refresh",  # where a table is built, not how
+        "iterations.detector" if strategy == "full" else "iterations.full_data",
+        "initial" if strategy == "full" else "",
+        "detector" if step == "select" and strategy != "entropy" else "",
+    }
+    settings = {key: _setting(config, key) for key in STEPS[step].reads if key not in left_out}
+    for section in set(settings):
+        for key in left_out:
+            if key.startswith(section + ".") and step != "report":
+                del settings[section][key.removeprefix(section + ".")]
+    return json.dumps(settings, sort_keys=True)
+
+
+def _setting(config: Config, key: str) -> Any:
+    """Return the value of a section, or of `section.key`, as plain data."""
+    values: Any = config.model_dump(mode="json")
+    for name in key.split("."):
+        values = values[name]
+    return values
 
 
 def annotation_files(config: Config) -> list[str]:

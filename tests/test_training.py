@@ -158,7 +158,7 @@ def test_consistency_without_a_found_object_is_zero() -> None:
 
 
 def test_training_learns_and_repeats_itself(labelled: TrainingImages) -> None:
-    config = TrainingConfig(iterations=40, batch_size=4, augmentation=AugmentationConfig(zoom=1.2))
+    config = TrainingConfig(batch_size=4, augmentation=AugmentationConfig(zoom=1.2))
     runs = []
     for _ in range(2):
         detector = build_detector(CONFIG, 1, seed=0)

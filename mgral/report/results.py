@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts import read_csv, read_json
-from mgral.config import AgentConfig, DataConfig, DetectorConfig, LutConfig, RewardConfig, TrainingConfig
+from mgral.config import (
+    AgentConfig,
+    DataConfig,
+    DetectorConfig,
+    IterationsConfig,
+    LutConfig,
+    RewardConfig,
+    TrainingConfig,
+)
 from mgral.data.dataset import Dataset, load_dataset, load_images
 from mgral.errors import InputError
 
@@ -30,6 +38,7 @@ class Settings:
     data: DataConfig
     detector: DetectorConfig
     training: TrainingConfig
+    iterations: IterationsConfig
     lut: LutConfig
     reward: RewardConfig
     agent: AgentConfig

@@ -1,7 +1,7 @@
 """The steps of the pipeline: a module, a command, a rule and a test of the same name each.
 
-`STEPS` is the one list of them. `reads` names the configuration sections that a step depends on: the rule
-reruns when one of these changes, and a test holds it against what the step's module really reads.
+`STEPS` is the one list of them. `reads` names the configuration sections, or single keys of them, that a step
+depends on: the rule reruns when one of these changes, and a test holds it against what the step's module really reads.
 """
 
 from typing import NamedTuple
@@ -26,18 +26,21 @@ STEPS: dict[str, Step] = {
     ),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
     "initial": Step("Draw the initial labelled set.", ("initial",)),
-    "detector": Step("Train a detector on the labelled images.", ("detector", "training")),
+    "detector": Step(
+        "Train a detector on the labelled images.",
+        ("detector", "training", "iterations.detector", "iterations.full_data"),
+    ),
     "evaluate": Step("Score a detector on the test images.", ("detector", "evaluation")),
     "embed": Step("Embed every training image.", ("detector", "embedding")),
     "subsets": Step("Draw the subsets of the look-up table.", ("budget", "lut")),
-    "base": Step("Train the detector that every variant starts from.", ("detector", "lut", "training")),
+    "base": Step("Train the detector that every variant starts from.", ("detector", "training", "iterations.base")),
     "variant": Step(
         "Train one variant and measure its mAP on the reward images.",
-        ("detector", "evaluation", "lut", "training"),
+        ("detector", "evaluation", "training", "iterations.variant", "semi_supervised"),
     ),
     "table": Step("Gather the variants into the look-up table.", ("reward",)),
     "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "reward")),
-    "select": Step("Choose the images to label next.", ("budget", "detector", "evaluation")),
+    "select": Step("Choose the images to label next.", ("budget", "detector")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "report": Step(
         "Draw the report of an experiment.",
@@ -51,6 +54,7 @@ STEPS: dict[str, Step] = {
             "data",
             "detector",
             "training",
+            "iterations",
             "lut",
             "reward",
             "agent",

@@ -33,6 +33,6 @@ def command(
     chosen = training_images(data, load_images(images, data), read_json(subsets)["base"])
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
     train_detector(
-        detector, chosen, config.training, config.lut.base_iterations, derive_seed(seed, "base", cycle), "base"
+        detector, chosen, config.training, config.iterations.base, derive_seed(seed, "base", cycle), "base"
     )
     save_detector(detector, output)

@@ -20,7 +20,7 @@ from mgral.training.loop import train_detector
 @options.labelled
 @options.seed
 @options.cycle
-@click.option("--full-data", is_flag=True, help="Train for training.full_data_iterations steps.")
+@click.option("--full-data", is_flag=True, help="Train for iterations.full_data steps, not iterations.detector.")
 @options.output
 @click.option("--log-csv", type=options.FILE, required=True, help="Loss and learning rate of each iteration.")
 def command(
@@ -40,7 +40,7 @@ def command(
     chosen = training_images(data, load_images(images, data), read_json(labelled)["images"])
     # The same initial weights in each cycle and strategy of a seed: they differ by their images alone.
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
-    iterations = config.training.full_data_iterations if full_data else config.training.iterations
+    iterations = config.iterations.full_data if full_data else config.iterations.detector
     history = train_detector(
         detector, chosen, config.training, iterations, derive_seed(seed, "detector", cycle), "detector"
     )

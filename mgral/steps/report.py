@@ -52,6 +52,7 @@ def _settings(path: Path) -> Settings:
         data=config.data,
         detector=config.detector,
         training=config.training,
+        iterations=config.iterations,
         lut=config.lut,
         reward=config.reward,
         agent=config.agent,

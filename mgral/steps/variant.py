@@ -53,15 +53,15 @@ def command(
     if subset and not labels_paid:
         unlabelled = Unlabelled(
             training_images(data, pixels, subset, labels=False),
-            config.lut.unlabelled_batch_size,
-            config.lut.consistency_weight,
+            config.semi_supervised.batch_size,
+            config.semi_supervised.weight,
         )
     detector = load_detector(base, config.detector, len(data.categories))
     train_detector(
         detector,
         labelled,
         config.training,
-        config.lut.iterations,
+        config.iterations.variant,
         derive_seed(seed, "variant", cycle),
         f"variant {variant}",
         unlabelled,
