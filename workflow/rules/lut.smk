@@ -18,6 +18,7 @@ rule subsets:
         LOGS + "/subsets/seed{seed}_mgral_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/subsets/seed{seed}_mgral_cycle{cycle}.tsv"
+    priority: LONGEST_CHAIN
     threads: 1
     resources:
         mem_mb=1000,
@@ -41,6 +42,7 @@ rule base:
         LOGS + "/base/seed{seed}_mgral_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/base/seed{seed}_mgral_cycle{cycle}.tsv"
+    priority: LONGEST_CHAIN
     threads: 1
     resources:
         mem_mb=2000,
@@ -65,6 +67,7 @@ rule variant:
         LOGS + "/variant/seed{seed}_mgral_cycle{cycle}_variant{variant}.log",
     benchmark:
         BENCHMARKS + "/variant/seed{seed}_mgral_cycle{cycle}_variant{variant}.tsv"
+    priority: LONGEST_CHAIN
     threads: 1
     resources:
         mem_mb=2000,
@@ -93,6 +96,7 @@ rule table:
         LOGS + "/table/seed{seed}_mgral_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/table/seed{seed}_mgral_cycle{cycle}.tsv"
+    priority: LONGEST_CHAIN
     threads: 1
     resources:
         mem_mb=1000,

@@ -11,6 +11,8 @@ MGRAL = EXPERIMENT + "/seed{seed}/mgral/cycle{cycle}"
 # One a job: the wildcards that follow are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
 BENCHMARKS = EXPERIMENT + "/benchmarks"
+# Of the rules that lead to the table and through the agent: what waits for them is the longest chain of jobs.
+LONGEST_CHAIN = 1
 
 
 wildcard_constraints:

@@ -20,6 +20,7 @@ rule agent:
         LOGS + "/agent/seed{seed}_mgral_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/agent/seed{seed}_mgral_cycle{cycle}.tsv"
+    priority: LONGEST_CHAIN
     threads: 1
     resources:
         mem_mb=1500,

@@ -131,6 +131,7 @@ rule embed:
         LOGS + "/embed/seed{seed}_{strategy}_cycle{cycle}.log",
     benchmark:
         BENCHMARKS + "/embed/seed{seed}_{strategy}_cycle{cycle}.tsv"
+    priority: LONGEST_CHAIN
     threads: 1
     resources:
         mem_mb=2000,
