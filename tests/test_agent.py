@@ -145,7 +145,7 @@ def test_references_follow_the_configuration():
     for reference, decay in (("previous", 0.9), ("moving_average", 0.75)):
         config = AgentConfig(episodes=4, reference=reference, reference_decay=decay)
         _, log = train_agent(vectors, _Recorder(), config, BUDGET, 0, 0)
-        expected = [0.5]
+        expected = [log[0].random_reward]
         for episode in log[:-1]:
             kept = 0.0 if reference == "previous" else decay
             expected.append(kept * expected[-1] + (1 - kept) * episode.reward)

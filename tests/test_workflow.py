@@ -48,6 +48,17 @@ def test_rule_runs_its_step_and_says_what_it_needs(step):
         assert 'ancient(EXPERIMENT + "/config.yaml")' in text
 
 
+def test_only_the_evaluation_of_a_cycle_sees_test_images():
+    """No test image is in any training or reward set, as no rule that trains or selects is given one."""
+    assert {name for name, text in RULES.items() if "test.json" in text or "test.npy" in text} == {
+        "data",
+        "cache",
+        "evaluate",
+        "report",
+    }
+    assert not [name for name, text in RULES.items() if "metrics" in text and name not in ("evaluate", "report")]
+
+
 def test_wildcards_are_the_five():
     patterns = re.findall(
         r"(?:EXPERIMENT|ROUND|MGRAL|LOGS|BENCHMARKS)(?: \+| =) .*", "".join(map(Path.read_text, RULE_FILES))

@@ -1,5 +1,6 @@
 """Training the agent: policy gradient on looked-up rewards."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -55,8 +56,11 @@ def train_agent(
     """Train an agent to choose `budget` images of the pool, float32 [N, D].
 
     In each episode the pool passes in a new order, `config.samples` batches are drawn by the scores, and each is
-    worth its looked-up mAP less the reference: the mean of the episode before, or a moving average of those means,
-    and in the first episode the mAP without any batch.
+    worth its looked-up mAP less the reference: the mean of the episode before, or a moving average of those means.
+    The first reference is the mean of batches drawn uniformly, which is what an untrained agent draws. The paper
+    starts from the mAP without any batch; where that lies far from what batches are worth, as it does where their
+    worth differs little, the first advantages are a hundred times the later ones, and Adam, which remembers their
+    square, then takes hundreds of episodes to take a step.
 
     Raises
     ------
@@ -68,10 +72,13 @@ def train_agent(
     random_rng = np.random.default_rng(derive_seed(seed, "agent random batches", cycle))
     agent = build_agent(embeddings, config.hidden, config.window, generator)
     optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate)
-    reference = table.baseline_map
+    reference = math.nan
     best = random_best = float("-inf")
     log = []
     for episode in tqdm(range(1, config.episodes + 1), desc="agent", unit="episode", disable=None):
+        random_rewards = table.look_up(uniform_batches(embeddings, budget, config.samples, random_rng))
+        if episode == 1:
+            reference = float(random_rewards.mean())
         pool = embeddings[order_rng.permutation(len(embeddings))]
         scores = agent(torch.from_numpy(pool))
         batches = sample_batches(scores, budget, config.samples, generator)
@@ -86,7 +93,6 @@ def train_agent(
         loss.backward()  # type: ignore[no-untyped-call]
         gradient_norm = torch.nn.utils.get_total_norm([p.grad for p in agent.parameters() if p.grad is not None])
         optimizer.step()
-        random_rewards = table.look_up(uniform_batches(embeddings, budget, config.samples, random_rng))
         best = max(best, float(rewards.max()))
         random_best = max(random_best, float(random_rewards.max()))
         mean = float(rewards.mean())

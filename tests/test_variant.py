@@ -1,0 +1,155 @@
+"""The steps `base` and `variant`: what they train on and measure on, and that variants differ by subset alone."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from mgral.artefacts import write_json
+from mgral.config import resolve_config
+from mgral.data.dataset import load_dataset
+from mgral.errors import InputError, StepError
+from mgral.steps import base, variant
+
+SIZE = 64
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """24 images of one or two squares; the images named by the plan, and nothing else, are looked at."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 60, (24, SIZE, SIZE, 3)).astype(np.uint8)
+    annotations = []
+    for image in range(24):
+        for label in range(1 + image % 2):
+            x, y = (int(v) for v in rng.integers(0, SIZE - 24, 2))
+            pixels[image, y : y + 24, x : x + 24, label] = 250
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image,
+                    "category_id": label,
+                    "bbox": [x, y, 24, 24],
+                    "area": 576,
+                    "iscrowd": 0,
+                }
+            )
+    np.save(tmp_path / "train.npy", pixels)
+    coco = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": SIZE, "height": SIZE} for i in range(24)],
+        "annotations": annotations,
+        "categories": [{"id": 0, "name": "red"}, {"id": 1, "name": "green"}],
+    }
+    write_json(tmp_path / "train.json", coco)
+    config = resolve_config(
+        {
+            "detector": {"width": SIZE, "height": SIZE, "channels": 4},
+            "training": {"batch_size": 4},
+            "iterations": {"base": 30, "variant": 12},
+            "semi_supervised": {"batch_size": 4, "weight": 5.0},
+        }
+    )
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    write_plan(tmp_path, "semi_supervised")
+    return tmp_path
+
+
+def write_plan(folder, labels, reward=(0, 1, 2, 3)):
+    write_json(
+        folder / "subsets.json",
+        {
+            "labels": labels,
+            "reward": list(reward),
+            "base": [4, 5, 6, 7, 8, 9],
+            "subsets": [
+                {"variant": 0, "images": []},
+                {"variant": 1, "images": [12, 13, 14, 15]},
+                {"variant": 2, "images": [16, 17, 18, 19]},
+            ],
+        },
+    )
+
+
+def run(step, folder, output, *extra):
+    common = [
+        "--config",
+        "config.yaml",
+        "--dataset",
+        "train.json",
+        "--images",
+        "train.npy",
+        "--subsets",
+        "subsets.json",
+    ]
+    paths = [str(folder / part) if "." in part else part for part in [*common, *extra, "--output", output]]
+    arguments = [*paths, "--seed", "0", "--cycle", "0"]
+    CliRunner().invoke(step.command, arguments, catch_exceptions=False, standalone_mode=False)
+    return folder / output
+
+
+def train_all(folder):
+    run(base, folder, "base.safetensors")
+    paths = [run(variant, folder, f"v{k}.json", "--base", "base.safetensors", "--variant", str(k)) for k in range(3)]
+    return [json.loads(path.read_text()) for path in paths]
+
+
+@pytest.mark.parametrize("labels", ["semi_supervised", "labelled_subsets"])
+def test_variants_differ_by_their_subset_and_repeat_themselves(experiment, labels):
+    write_plan(experiment, labels)
+    first, second = train_all(experiment), train_all(experiment)
+    assert first == second
+    assert [one["images"] for one in first] == [0, 4, 4]
+    assert len({one["map"] for one in first}) == 3
+    assert all(0 <= one["map"] <= one["ap50"] <= 1 for one in first)
+
+
+def test_only_the_images_of_the_plan_are_looked_at(experiment):
+    before = train_all(experiment)
+    pixels = np.load(experiment / "train.npy")
+    pixels[[10, 11, 20, 21, 22, 23]] = 0
+    np.save(experiment / "train.npy", pixels)
+    assert train_all(experiment) == before
+
+
+def test_reward_images_are_measured_and_not_trained_on(experiment):
+    weights = run(base, experiment, "base.safetensors").read_bytes()
+    before = train_all(experiment)
+    pixels = np.load(experiment / "train.npy")
+    pixels[:4] = 0
+    np.save(experiment / "train.npy", pixels)
+    after = train_all(experiment)
+    assert (experiment / "base.safetensors").read_bytes() == weights
+    assert all(one["map"] > other["map"] for one, other in zip(before, after, strict=True))
+
+
+def test_labels_of_the_pool_are_not_looked_at(experiment):
+    before = train_all(experiment)
+    coco = json.loads((experiment / "train.json").read_text())
+    for annotation in coco["annotations"]:
+        if annotation["image_id"] >= 12:
+            annotation["category_id"], annotation["bbox"] = 0, [1, 1, 5, 5]
+    write_json(experiment / "train.json", coco)
+    assert train_all(experiment) == before
+    write_plan(experiment, "labelled_subsets")
+    relabelled = train_all(experiment)
+    assert relabelled[0] == before[0]
+    assert relabelled[1:] != before[1:]
+
+
+def test_a_variant_that_the_plan_lacks_is_refused(experiment):
+    run(base, experiment, "base.safetensors")
+    with pytest.raises(InputError, match=r"subsets\.json has no variant 3; give a number below 3"):
+        run(variant, experiment, "v3.json", "--base", "base.safetensors", "--variant", "3")
+    assert not (experiment / "v3.json").exists()
+
+
+def test_reward_images_without_a_box_are_an_error(experiment):
+    run(base, experiment, "base.safetensors")
+    coco = json.loads((experiment / "train.json").read_text())
+    coco["annotations"] = [box for box in coco["annotations"] if box["image_id"] > 3]
+    write_json(experiment / "train.json", coco)
+    assert len(load_dataset(experiment / "train.json").boxes[0]) == 0
+    with pytest.raises(StepError, match="no reward image has a box"):
+        run(variant, experiment, "v0.json", "--base", "base.safetensors", "--variant", "0")
