@@ -64,7 +64,7 @@ class SmallSSD(Detector):
         self.ssd = SSD(
             SmallBackbone(config.channels),
             DefaultBoxGenerator(ratios, scales=list(SCALES)),
-            size=self.size,
+            size=(config.width, config.height),  # which its input transform takes for width and height
             num_classes=classes + 1,
         )
         self.anchors_a_cell = self.ssd.anchor_generator.num_anchors_per_location()

@@ -31,9 +31,9 @@ def augment(
     -------
     float32 [B, 3, H, W] in 0..255, and the boxes that are still visible.
     """
-    changed = images.float()
     flipped = torch.rand(len(images), generator=generator) < config.flip
-    changed, targets = flip(changed, targets, flipped)
+    mirrored, targets = flip(images, targets, flipped)
+    changed = mirrored.float()
     if config.zoom > 1:
         changed, targets = _zoom(changed, targets, config.zoom, generator)
     if config.colour > 0:

@@ -27,7 +27,9 @@ class TrainingImages:
     def batch(self, chosen: Tensor) -> tuple[Tensor, Targets]:
         """Return uint8 images [B, 3, H, W], channels last in memory, and their boxes."""
         images = torch.from_numpy(self.pixels[self.rows[chosen.numpy()]]).permute(0, 3, 1, 2)
-        return images, Targets(self.targets.boxes[chosen], self.targets.labels[chosen])
+        labels = self.targets.labels[chosen]
+        most = int((labels >= 0).sum(1).max()) if labels.numel() else 0
+        return images, Targets(self.targets.boxes[chosen, :most], labels[:, :most])
 
 
 def training_images(
