@@ -13,6 +13,7 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.lut.reward import Reward, RewardTable
 from mgral.pool import check_pool, load_embeddings, load_labelled, unlabelled
+from mgral.steps import options
 from mgral.strategies import highest
 
 RANDOM_BATCHES = 200
@@ -20,16 +21,16 @@ RANDOM_BATCHES = 200
 
 
 @click.command("agent")
-@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="Configuration.")
-@click.option("--dataset", type=click.Path(path_type=Path), required=True, help="COCO JSON of the training images.")
-@click.option("--labelled", type=click.Path(path_type=Path), required=True, help="Ids labelled so far.")
-@click.option("--embeddings", type=click.Path(path_type=Path), required=True, help="Embeddings of the images.")
-@click.option("--table", "table_path", type=click.Path(path_type=Path), required=True, help="Look-up table.")
-@click.option("--seed", type=int, required=True, help="Repetition.")
-@click.option("--cycle", type=int, required=True, help="Cycle, from 0.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Agent to write.")
-@click.option("--log-csv", type=click.Path(path_type=Path), required=True, help="CSV to write, a line an episode.")
-@click.option("--summary", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
+@options.config
+@options.dataset
+@options.labelled
+@options.embeddings
+@click.option("--table", "table_path", type=options.FILE, required=True, help="Look-up table.")
+@options.seed
+@options.cycle
+@options.written("Agent to write.")
+@click.option("--log-csv", type=options.FILE, required=True, help="CSV to write, a line an episode.")
+@click.option("--summary", type=options.FILE, required=True, help="JSON file to write.")
 def command(
     config_path: Path,
     dataset: Path,

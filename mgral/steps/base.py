@@ -20,7 +20,7 @@ from mgral.training.loop import train_detector
 @options.subsets
 @options.seed
 @options.cycle
-@options.output
+@options.written("Weights to write (safetensors).")
 def command(
     config_path: Path, dataset: Path, images: Path, subsets: Path, seed: int, cycle: int, output: Path
 ) -> None:

@@ -8,17 +8,16 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.data.images import cache_images
 from mgral.data.read import data_folder
+from mgral.steps import options
 
 
 @click.command("cache")
-@click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), required=True, help="Resolved configuration."
-)
-@click.option("--dataset", type=click.Path(path_type=Path), required=True, help="COCO JSON made by `data`.")
+@options.config
+@options.dataset
 @click.option("--split", type=click.Choice(["train", "test"]), required=True, help="Which split it is, for messages.")
-@click.option("--root", type=click.Path(path_type=Path), help="Data folder, in place of the configured one.")
+@options.root
 @click.option("--threads", type=click.IntRange(min=1), default=1, envvar="OMP_NUM_THREADS", help="Decoding threads.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Array to write, .npy.")
+@options.written("Array to write (.npy).")
 def command(config_path: Path, dataset: Path, split: str, root: Path | None, threads: int, output: Path) -> None:
     """Write every image as uint8 [N, height, width, 3] RGB, in the order of the data set.
 

@@ -11,18 +11,15 @@ from mgral.config import check_budget, load_config
 from mgral.data.check import Checked
 from mgral.data.read import data_folder, read_splits
 from mgral.errors import InputError
+from mgral.steps import options
 
 
 @click.command("data")
-@click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), required=True, help="Resolved configuration."
-)
-@click.option("--root", type=click.Path(path_type=Path), help="Data folder, in place of the configured one.")
-@click.option(
-    "--train", type=click.Path(path_type=Path), required=True, help="COCO JSON of training images to write."
-)
-@click.option("--test", type=click.Path(path_type=Path), required=True, help="COCO JSON of test images to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@options.config
+@options.root
+@click.option("--train", type=options.FILE, required=True, help="COCO JSON of training images to write.")
+@click.option("--test", type=options.FILE, required=True, help="COCO JSON of test images to write.")
+@options.as_json
 def command(config_path: Path, root: Path | None, train: Path, test: Path, as_json: bool) -> None:
     """Read a data set and check it; print the images and boxes of each class and split.
 

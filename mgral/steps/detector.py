@@ -21,7 +21,7 @@ from mgral.training.loop import train_detector
 @options.seed
 @options.cycle
 @click.option("--full-data", is_flag=True, help="Train for iterations.full_data steps, not iterations.detector.")
-@options.output
+@options.written("Weights to write (safetensors).")
 @click.option("--log-csv", type=options.FILE, required=True, help="Loss and learning rate of each iteration.")
 def command(
     config_path: Path,

@@ -17,7 +17,7 @@ from mgral.steps import options
 @options.dataset
 @options.images
 @options.detector
-@options.output
+@options.written("Embeddings to write (safetensors).")
 def command(config_path: Path, dataset: Path, images: Path, detector: Path, output: Path) -> None:
     """Embed images by the detector's pooled features: standardised, then principal components."""
     config = load_config(config_path)

@@ -9,16 +9,15 @@ from mgral.artefacts import derive_seed, write_json
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.errors import InputError
+from mgral.steps import options
 
 
 @click.command("initial")
-@click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), required=True, help="Resolved configuration."
-)
-@click.option("--dataset", type=click.Path(path_type=Path), required=True, help="COCO JSON of the training images.")
-@click.option("--seed", type=int, required=True, help="Repetition that the images are drawn for.")
+@options.config
+@options.dataset
+@options.seed
 @click.option("--all", "label_all", is_flag=True, help="Label every image: the full-data reference.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="labelled.json to write.")
+@options.written("JSON to write: the ids labelled at the start.")
 def command(config_path: Path, dataset: Path, seed: int, label_all: bool, output: Path) -> None:
     """Draw `initial` training images uniformly, without replacement; ids ascending."""
     config = load_config(config_path)

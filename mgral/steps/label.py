@@ -8,13 +8,14 @@ from mgral.artefacts import write_json
 from mgral.data.dataset import load_dataset
 from mgral.data.labelled import read_image_ids
 from mgral.errors import InputError
+from mgral.steps import options
 
 
 @click.command("label")
-@click.option("--dataset", type=click.Path(path_type=Path), required=True, help="COCO JSON of the training images.")
-@click.option("--labelled", type=click.Path(path_type=Path), required=True, help="labelled.json of this cycle.")
-@click.option("--selection", type=click.Path(path_type=Path), required=True, help="selection.json of this cycle.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="labelled.json of the next cycle.")
+@options.dataset
+@options.labelled
+@click.option("--selection", type=options.FILE, required=True, help="selection.json of this cycle.")
+@options.written("JSON to write: the ids labelled in the next cycle.")
 def command(dataset: Path, labelled: Path, selection: Path, output: Path) -> None:
     """Write the union of the labelled and the selected images, ids ascending."""
     before, chosen = set(read_image_ids(labelled)), set(read_image_ids(selection))

@@ -1,19 +1,28 @@
 """Command-line options that several steps share."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def written(help_text: str) -> Callable[[Any], Any]:
+    """Return the option --output with what the step writes there."""
+    return click.option("--output", type=FILE, required=True, help=help_text)
+
 
 config = click.option("--config", "config_path", type=FILE, required=True, help="The experiment's config.yaml.")
 dataset = click.option("--dataset", type=FILE, required=True, help="COCO JSON written by the step `data`.")
+root = click.option("--root", type=FOLDER, help="Data folder, in place of the configured one.")
 images = click.option("--images", type=FILE, required=True, help="Image cache (.npy) of the same data set.")
-labelled = click.option("--labelled", type=FILE, required=True, help="JSON with the ids of the labelled images.")
-subsets = click.option("--subsets", type=FILE, required=True, help="JSON written by the step `subsets`.")
-embeddings = click.option("--embeddings", type=FILE, required=True, help="Written by the step `embed`.")
+labelled = click.option("--labelled", type=FILE, required=True, help="JSON with the ids labelled so far.")
+subsets = click.option("--subsets", type=FILE, required=True, help="Plan written by the step `subsets`.")
+embeddings = click.option("--embeddings", type=FILE, required=True, help="Embeddings of all training images.")
 detector = click.option("--detector", type=FILE, required=True, help="Weights written by the step `detector`.")
 seed = click.option("--seed", type=int, required=True, help="The repetition; all random numbers derive from it.")
-cycle = click.option("--cycle", type=click.IntRange(min=0), required=True, help="The cycle, 0 for the first.")
-output = click.option("--output", type=FILE, required=True, help="File to write.")
+cycle = click.option("--cycle", type=click.IntRange(min=0), required=True, help="The cycle, from 0.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -8,21 +8,22 @@ from mgral.artefacts import write_json
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.pool import check_pool, load_labelled, unlabelled
+from mgral.steps import options
 from mgral.strategies import STRATEGIES, Query, highest, score_pool
 
 
 @click.command("select")
-@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="Configuration.")
+@options.config
 @click.option("--strategy", type=click.Choice(tuple(STRATEGIES)), required=True, help="How the pool is scored.")
-@click.option("--dataset", type=click.Path(path_type=Path), required=True, help="COCO JSON of the training images.")
-@click.option("--labelled", type=click.Path(path_type=Path), required=True, help="Ids labelled so far.")
-@click.option("--seed", type=int, required=True, help="Repetition.")
-@click.option("--cycle", type=int, required=True, help="Cycle, from 0.")
-@click.option("--images", type=click.Path(path_type=Path), help="Cache of the training images (entropy).")
-@click.option("--detector", type=click.Path(path_type=Path), help="Detector of the cycle (entropy).")
-@click.option("--embeddings", type=click.Path(path_type=Path), help="Embeddings of the images (mgral).")
-@click.option("--agent", type=click.Path(path_type=Path), help="Trained agent (mgral).")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
+@options.dataset
+@options.labelled
+@options.seed
+@options.cycle
+@click.option("--images", type=options.FILE, help="Cache of the training images (entropy).")
+@click.option("--detector", type=options.FILE, help="Detector of the cycle (entropy).")
+@click.option("--embeddings", type=options.FILE, help="Embeddings of the images (mgral).")
+@click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
+@options.written("JSON to write: the chosen ids, best first, and their scores.")
 def command(
     config_path: Path,
     strategy: str,

@@ -9,16 +9,17 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.lut.subsets import plan_subsets
 from mgral.pool import load_embeddings, load_labelled, unlabelled
+from mgral.steps import options
 
 
 @click.command("subsets")
-@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="Configuration.")
-@click.option("--dataset", type=click.Path(path_type=Path), required=True, help="COCO JSON of the training images.")
-@click.option("--labelled", type=click.Path(path_type=Path), required=True, help="Ids labelled so far.")
-@click.option("--embeddings", type=click.Path(path_type=Path), required=True, help="Embeddings of the images.")
-@click.option("--seed", type=int, required=True, help="Repetition.")
-@click.option("--cycle", type=int, required=True, help="Cycle, from 0.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
+@options.config
+@options.dataset
+@options.labelled
+@options.embeddings
+@options.seed
+@options.cycle
+@options.written("Plan to write (JSON).")
 def command(
     config_path: Path, dataset: Path, labelled: Path, embeddings: Path, seed: int, cycle: int, output: Path
 ) -> None:

@@ -7,13 +7,12 @@ import click
 from mgral.config import SyntheticData, load_config
 from mgral.data.synthetic import write_synthetic
 from mgral.errors import InputError
+from mgral.steps import options
 
 
 @click.command("synthesize")
-@click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), required=True, help="Resolved configuration."
-)
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@options.config
+@click.option("--output", type=options.FOLDER, required=True, help="Folder to make.")
 def command(config_path: Path, output: Path) -> None:
     """Draw the images and boxes of `data.format: synthetic`, the same ones for the same `data.seed`."""
     config = load_config(config_path)

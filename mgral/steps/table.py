@@ -9,21 +9,22 @@ from mgral.config import load_config
 from mgral.lut.plan import load_plan
 from mgral.lut.table import LEAVE_ONE_OUT_COLUMNS, build_table, load_variants
 from mgral.pool import load_embeddings
+from mgral.steps import options
 
 
 @click.command("table")
-@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="Configuration.")
-@click.option("--subsets", type=click.Path(path_type=Path), required=True, help="Plan of the subsets.")
-@click.option("--embeddings", type=click.Path(path_type=Path), required=True, help="Embeddings of the images.")
-@click.option("--seed", type=int, required=True, help="Repetition.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Table to write.")
+@options.config
+@options.subsets
+@options.embeddings
+@options.seed
+@options.written("Table to write.")
 @click.option(
     "--leave-one-out",
-    type=click.Path(path_type=Path),
+    type=options.FILE,
     required=True,
     help="CSV file to write: how well the table predicts each variant from the others.",
 )
-@click.argument("variants", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="VARIANT.json...")
+@click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANT.json...")
 def command(
     config_path: Path,
     subsets: Path,

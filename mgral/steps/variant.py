@@ -24,7 +24,7 @@ from mgral.training.loop import Unlabelled, train_detector
 @click.option("--variant", type=click.IntRange(min=0), required=True, help="Number of the subset; 0 is empty.")
 @options.seed
 @options.cycle
-@options.output
+@options.written("JSON to write: mAP and AP50 on the reward images.")
 def command(
     config_path: Path,
     dataset: Path,
