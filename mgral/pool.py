@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts import read_arrays, read_json
+from mgral.data.dataset import find_rows
 from mgral.errors import InputError
 
 
@@ -23,10 +24,7 @@ class Embeddings:
 
     def of(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return the vectors of the given ids, float32 [n, D], in their order; InputError on an id without one."""
-        wanted = np.asarray(image_ids, dtype=np.int64)
-        order = np.argsort(self.image_ids, kind="stable")
-        rows = order[np.searchsorted(self.image_ids, wanted, sorter=order).clip(max=len(order) - 1)]
-        unknown = wanted[self.image_ids[rows] != wanted]
+        rows, unknown = find_rows(self.image_ids, image_ids)
         if len(unknown):
             raise InputError(
                 f"{self.path} has no embedding of images {unknown[:5].tolist()}; run the step `embed` again"
@@ -49,14 +47,20 @@ def load_embeddings(path: Path) -> Embeddings:
     return Embeddings(image_ids.astype(np.int64), vectors.astype(np.float32), path)
 
 
+def read_image_ids(path: Path) -> list[int]:
+    """Return the `images` of labelled.json or selection.json, in order; InputError where there is no such list."""
+    content = read_json(path)
+    ids = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(ids, list) or not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
+        raise InputError(f"{path}: `images` is not a list of image ids; delete the file and run its step again")
+    if len(set(ids)) < len(ids):
+        raise InputError(f"{path}: `images` names an image more than once; delete the file and run its step again")
+    return ids
+
+
 def load_labelled(path: Path) -> npt.NDArray[np.int64]:
     """Return the ids in `labelled.json`, int64 [n], ascending."""
-    content = read_json(path)
-    try:
-        ids = np.array(content["images"], dtype=np.int64)
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f'{path} is not {{"images": [ids]}}; delete it and run its step again') from None
-    return np.unique(ids)
+    return np.array(sorted(read_image_ids(path)), dtype=np.int64)
 
 
 def unlabelled(image_ids: npt.NDArray[np.int64], labelled: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -36,14 +36,20 @@ class Dataset:
 
     def rows(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Return the rows of the given ids, in their order; raises InputError on an id that is not there."""
-        wanted = np.asarray(image_ids, dtype=np.int64)
-        order = np.argsort(self.image_ids, kind="stable")
-        position = np.searchsorted(self.image_ids, wanted, sorter=order).clip(max=len(order) - 1)
-        rows: npt.NDArray[np.int64] = order[position]
-        unknown = wanted[self.image_ids[rows] != wanted]
+        rows, unknown = find_rows(self.image_ids, image_ids)
         if len(unknown):
             raise InputError(f"image ids {unknown[:5].tolist()} are not in the data set; delete the file naming them")
         return rows
+
+
+def find_rows(
+    ids: npt.NDArray[np.int64], wanted: npt.ArrayLike
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the row of each wanted id among `ids` [N], and those of the wanted that are not there."""
+    sought = np.asarray(wanted, dtype=np.int64)
+    order = np.argsort(ids, kind="stable")
+    rows = order[np.searchsorted(ids, sought, sorter=order).clip(max=len(order) - 1)]
+    return rows, sought[ids[rows] != sought]
 
 
 def load_dataset(path: Path) -> Dataset:

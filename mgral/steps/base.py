@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts import derive_seed, read_json
+from mgral.artefacts import derive_seed
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset, load_images
 from mgral.detectors import build_detector, save_detector
+from mgral.lut.plan import load_plan
 from mgral.steps import options
 from mgral.training.batches import training_images
 from mgral.training.loop import train_detector
@@ -30,7 +31,7 @@ def command(
     """
     config = load_config(config_path)
     data = load_dataset(dataset)
-    chosen = training_images(data, load_images(images, data), read_json(subsets)["base"])
+    chosen = training_images(data, load_images(images, data), load_plan(subsets).base)
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
     train_detector(
         detector, chosen, config.training, config.iterations.base, derive_seed(seed, "base", cycle), "base"

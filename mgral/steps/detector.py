@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts import derive_seed, read_json, write_csv
+from mgral.artefacts import derive_seed, write_csv
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset, load_images
 from mgral.detectors import build_detector, save_detector
+from mgral.pool import load_labelled
 from mgral.steps import options
 from mgral.training.batches import training_images
 from mgral.training.loop import train_detector
@@ -37,7 +38,7 @@ def command(
     """Train a detector from its initial weights on the labelled images, and write its weights."""
     config = load_config(config_path)
     data = load_dataset(dataset)
-    chosen = training_images(data, load_images(images, data), read_json(labelled)["images"])
+    chosen = training_images(data, load_images(images, data), load_labelled(labelled))
     # The same initial weights in each cycle and strategy of a seed: they differ by their images alone.
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
     iterations = config.iterations.full_data if full_data else config.iterations.detector

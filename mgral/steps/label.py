@@ -6,8 +6,8 @@ import click
 
 from mgral.artefacts import write_json
 from mgral.data.dataset import load_dataset
-from mgral.data.labelled import read_image_ids
 from mgral.errors import InputError
+from mgral.pool import read_image_ids
 from mgral.steps import options
 
 

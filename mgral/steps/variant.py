@@ -10,6 +10,7 @@ from mgral.data.dataset import load_dataset, load_images
 from mgral.detectors import load_detector
 from mgral.errors import InputError, StepError
 from mgral.evaluation import detect_images, score_detections
+from mgral.lut.plan import load_plan
 from mgral.steps import options
 from mgral.training.batches import training_images
 from mgral.training.loop import Unlabelled, train_detector
@@ -43,12 +44,12 @@ def command(
     config = load_config(config_path)
     data = load_dataset(dataset)
     pixels = load_images(images, data)
-    plan = read_json(subsets)
-    if variant >= len(plan["subsets"]):
-        raise InputError(f"{subsets} has no variant {variant}; give a number below {len(plan['subsets'])}")
-    subset = plan["subsets"][variant]["images"]
-    labels_paid = plan["labels"] == "labelled_subsets"
-    labelled = training_images(data, pixels, plan["base"] + subset if labels_paid else plan["base"])
+    plan = load_plan(subsets)
+    if variant >= len(plan.subsets):
+        raise InputError(f"{subsets} has no variant {variant}; give a number below {len(plan.subsets)}")
+    subset = plan.subsets[variant]
+    labels_paid = plan.labels == "labelled_subsets"
+    labelled = training_images(data, pixels, plan.base + subset if labels_paid else plan.base)
     unlabelled = None
     if subset and not labels_paid:
         unlabelled = Unlabelled(
@@ -66,8 +67,8 @@ def command(
         f"variant {variant}",
         unlabelled,
     )
-    found = detect_images(detector, data, pixels, data.rows(plan["reward"]), config.evaluation)
-    scores = score_detections(read_json(dataset), found, plan["reward"])
+    found = detect_images(detector, data, pixels, data.rows(plan.reward), config.evaluation)
+    scores = score_detections(read_json(dataset), found, plan.reward)
     if scores["map"] is None:
         raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; label more initial images")
     write_json(output, {"variant": variant, "images": len(subset), "map": scores["map"], "ap50": scores["ap50"]})
