@@ -78,3 +78,25 @@ def test_other_learning_rate_of_the_agent_trains_no_detector_of_cycle_0(finished
     }
     assert yaml.safe_load((finished / "config.yaml").read_text())["agent"]["learning_rate"] == 0.05
     assert planned(folder, *change) == []
+
+
+@pytest.mark.timeout(900)
+def test_the_other_reward_source_distance_estimator_and_reference(finished):
+    """Runs last: it changes what the folder holds."""
+    change = (
+        "lut={labels: labelled_subsets, refresh: every_cycle}",
+        "reward={distance: exact, estimator: nearest}",
+        "agent={reference: previous}",
+    )
+    done = snakemake(finished.parent.parent, "--cores", "2", "--configfile", TINY, "--config", *change)
+    assert done.returncode == 0, done.stdout
+    for cycle in range(load_config(TINY).cycles):
+        folder = finished / "seed0" / "mgral" / f"cycle{cycle}"
+        plan = read(folder / "lut" / "subsets.json")
+        labelled = finished / "seed0" / ("mgral" if cycle else "initial") / f"cycle{cycle}" / "labelled.json"
+        candidates = {image for subset in plan["subsets"] for image in subset["images"]}
+        assert plan["labels"] == "labelled_subsets"
+        assert candidates | set(plan["base"]) | set(plan["reward"]) <= set(read(labelled)["images"])
+        assert not candidates & set(plan["reward"])
+        values = [read(folder / "lut" / f"variant{k}.json")["map"] for k in (1, 2)]
+        assert read(folder / "agent.json")["selected_reward"] in values
