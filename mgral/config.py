@@ -88,6 +88,8 @@ class DetectorConfig(Section):
     """Height at which images are cached, trained on and evaluated, in pixels."""
     channels: PositiveInt = 24
     """Channels of the first stage; the later stages hold multiples of it."""
+    anchor_scales: tuple[Fraction, Fraction, Fraction, Fraction, Fraction] = (0.1, 0.2, 0.37, 0.62, 0.9)
+    """Anchor sizes on the four feature maps, finest first, and one past the last, as fractions of the image."""
     aspect_ratios: tuple[PositiveFloat, ...] = (2.0,)
     """Aspect ratios of the anchors beside 1; each stands for itself and its inverse."""
 
@@ -97,8 +99,10 @@ class AugmentationConfig(Section):
 
     flip: Probability = 0.5
     """Probability of a horizontal flip."""
-    zoom: Annotated[float, Field(ge=1)] = 1.5
-    """Largest zoom, in and out, log-uniform; 1 turns it off."""
+    zoom_in: Annotated[float, Field(ge=1)] = 1.5
+    """Largest enlargement, of which the image shows a crop; log-uniform with `zoom_out`, 1 turns it off."""
+    zoom_out: Annotated[float, Field(ge=1)] = 1.5
+    """Largest shrinking, onto a grey canvas; 1 turns it off, as is better where objects are small already."""
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Largest relative change of brightness, contrast and saturation; 0 turns it off."""
 

@@ -19,7 +19,7 @@ from mgral.training.consistency import consistency_loss, prediction_distance, ra
 from mgral.training.loop import Unlabelled, learning_rate_factor, train_detector
 
 CONFIG = DetectorConfig(width=64, height=64, channels=4)
-NO_AUGMENTATION = AugmentationConfig(flip=0.0, zoom=1.0, colour=0.0)
+NO_AUGMENTATION = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.0)
 
 
 def squares(count: int = 12) -> tuple[Dataset, np.ndarray]:
@@ -59,10 +59,10 @@ def test_boxes_are_scaled_to_the_cache(labelled: TrainingImages) -> None:
         assert boxes[0].tolist() == white_box(image)
 
 
-@pytest.mark.parametrize("zoom", [1.0, 2.0])
+@pytest.mark.parametrize("zooms", [(1.0, 1.0), (2.0, 1.0), (1.0, 2.0), (2.0, 2.0)])
 @pytest.mark.parametrize("flips", [0.0, 1.0])
-def test_boxes_follow_the_pixels(labelled: TrainingImages, zoom: float, flips: float) -> None:
-    config = AugmentationConfig(flip=flips, zoom=zoom, colour=0.0)
+def test_boxes_follow_the_pixels(labelled: TrainingImages, zooms: tuple[float, float], flips: float) -> None:
+    config = AugmentationConfig(flip=flips, zoom_in=zooms[0], zoom_out=zooms[1], colour=0.0)
     generator = torch.Generator().manual_seed(3)
     checked = 0
     for _ in range(10):
@@ -75,7 +75,7 @@ def test_boxes_follow_the_pixels(labelled: TrainingImages, zoom: float, flips: f
 
 
 def test_a_box_that_leaves_the_image_is_dropped(labelled: TrainingImages) -> None:
-    config = AugmentationConfig(flip=0.0, zoom=4.0, colour=0.0)
+    config = AugmentationConfig(flip=0.0, zoom_in=4.0, zoom_out=1.0, colour=0.0)
     generator = torch.Generator().manual_seed(0)
     drawn = [augment(*labelled.batch(torch.arange(8)), config, generator)[1] for _ in range(10)]
     targets = Targets(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
@@ -100,7 +100,7 @@ def test_flip_twice_is_the_identity_and_leaves_padding_alone() -> None:
 
 
 def test_colour_keeps_the_boxes_and_the_range(labelled: TrainingImages) -> None:
-    config = AugmentationConfig(flip=0.0, zoom=1.0, colour=0.5)
+    config = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.5)
     plain, targets = labelled.batch(torch.arange(8))
     images, after = augment(plain, targets, config, torch.Generator().manual_seed(0))
     assert torch.equal(after.boxes, targets.boxes)
@@ -158,7 +158,7 @@ def test_consistency_without_a_found_object_is_zero() -> None:
 
 
 def test_training_learns_and_repeats_itself(labelled: TrainingImages) -> None:
-    config = TrainingConfig(batch_size=4, augmentation=AugmentationConfig(zoom=1.2))
+    config = TrainingConfig(batch_size=4, augmentation=AugmentationConfig(zoom_in=1.2, zoom_out=1.2))
     runs = []
     for _ in range(2):
         detector = build_detector(CONFIG, 1, seed=0)

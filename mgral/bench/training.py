@@ -79,7 +79,7 @@ def _measure(train: Train, results: Path, config: Config, iterations: int, seed:
     images = training_images(data, load_images(results / "dataset/train.npy", data), data.image_ids)
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
     assert isinstance(detector, SmallSSD)
-    augmentation = AugmentationConfig(flip=0.5, zoom=1.0, colour=0.0)
+    augmentation = AugmentationConfig(flip=0.5, zoom_in=1.0, zoom_out=1.0, colour=0.0)
     training = config.training.model_copy(update={"augmentation": augmentation})
     start = perf_counter()
     torch.manual_seed(seed)

@@ -14,8 +14,6 @@ from mgral.detectors.interface import Detections, Detector, Predictions, Targets
 from mgral.detectors.multibox import multibox_loss
 
 PIXEL_MEAN, PIXEL_DEVIATION = 117.0, 58.0
-SCALES = (0.1, 0.2, 0.37, 0.62, 0.9)
-"""Anchor sizes of the four maps as fractions of the image, and the one past the last (SSD, equation 4)."""
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -59,11 +57,11 @@ class SmallSSD(Detector):
 
     def __init__(self, config: DetectorConfig, classes: int) -> None:
         super().__init__()
-        ratios = [list(config.aspect_ratios) for _ in range(len(SCALES) - 1)]
+        ratios = [list(config.aspect_ratios) for _ in config.anchor_scales[1:]]
         self.size = (config.height, config.width)
         self.ssd = SSD(
             SmallBackbone(config.channels),
-            DefaultBoxGenerator(ratios, scales=list(SCALES)),
+            DefaultBoxGenerator(ratios, scales=list(config.anchor_scales)),
             size=(config.width, config.height),  # which its input transform takes for width and height
             num_classes=classes + 1,
         )

@@ -34,8 +34,8 @@ def augment(
     flipped = torch.rand(len(images), generator=generator) < config.flip
     mirrored, targets = flip(images, targets, flipped)
     changed = mirrored.float()
-    if config.zoom > 1:
-        changed, targets = _zoom(changed, targets, config.zoom, generator)
+    if config.zoom_in > 1 or config.zoom_out > 1:
+        changed, targets = _zoom(changed, targets, config.zoom_in, config.zoom_out, generator)
     if config.colour > 0:
         changed = _recolour(changed, config.colour, generator)
     return changed, targets
@@ -51,9 +51,12 @@ def flip(images: Tensor, targets: Targets, chosen: Tensor) -> tuple[Tensor, Targ
     return mirrored, Targets(boxes, targets.labels)
 
 
-def _zoom(images: Tensor, targets: Targets, largest: float, generator: torch.Generator) -> tuple[Tensor, Targets]:
+def _zoom(
+    images: Tensor, targets: Targets, zoom_in: float, zoom_out: float, generator: torch.Generator
+) -> tuple[Tensor, Targets]:
     count, _, height, width = images.shape
-    zoom = torch.exp((torch.rand(count, generator=generator) * 2 - 1) * math.log(largest))
+    smallest, largest = -math.log(zoom_out), math.log(zoom_in)
+    zoom = torch.exp(smallest + torch.rand(count, generator=generator) * (largest - smallest))
     # In the output's -1..1 coordinates the image is zoom wide, so its centre may lie |1 - zoom| off the middle.
     centre = (torch.rand(count, 2, generator=generator) * 2 - 1) * (1 - zoom).abs()[:, None]
     matrix = torch.zeros(count, 2, 3)
