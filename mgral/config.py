@@ -86,9 +86,9 @@ class DetectorConfig(Section):
     """Width at which images are cached, trained on and evaluated, in pixels."""
     height: PositiveInt = 128
     """Height at which images are cached, trained on and evaluated, in pixels."""
-    channels: PositiveInt = 24
-    """Channels of the first stage; the later stages hold multiples of it."""
-    anchor_scales: tuple[Fraction, Fraction, Fraction, Fraction, Fraction] = (0.1, 0.2, 0.37, 0.62, 0.9)
+    channels: PositiveInt = 16
+    """Channels at stride 2; the coarser maps hold multiples of it."""
+    anchor_scales: tuple[Fraction, Fraction, Fraction, Fraction, Fraction] = (0.08, 0.15, 0.28, 0.5, 0.8)
     """Anchor sizes on the four feature maps, finest first, and one past the last, as fractions of the image."""
     aspect_ratios: tuple[PositiveFloat, ...] = (2.0,)
     """Aspect ratios of the anchors beside 1; each stands for itself and its inverse."""

@@ -9,7 +9,7 @@ from torchvision.ops import box_iou
 from mgral.config import DetectorConfig
 from mgral.detectors import Detector, Predictions, Targets, build_detector, load_detector, save_detector
 from mgral.detectors.multibox import match_anchors
-from mgral.detectors.small_ssd import SmallSSD
+from mgral.detectors.small_ssd import MATCH_IOU, SmallSSD
 from mgral.errors import InputError
 
 CONFIG = DetectorConfig(width=96, height=64, channels=4)
@@ -53,7 +53,7 @@ def test_loss_equals_torchvisions_ssd(detector: SmallSSD) -> None:
     ]
     outputs = {"bbox_regression": predictions.offsets, "cls_logits": predictions.logits}
     expected = detector.ssd.compute_loss(as_list(targets), outputs, anchors, matched)
-    assert torch.equal(match_anchors(detector.anchors, targets, 0.5), torch.stack(matched))
+    assert torch.equal(match_anchors(detector.anchors, targets, MATCH_IOU), torch.stack(matched))
     torch.testing.assert_close(detector.loss(predictions, targets), sum(expected.values()))
 
 
@@ -106,7 +106,7 @@ def test_weights_are_drawn_by_seed_and_leave_the_global_generator_alone() -> Non
     state = torch.random.get_rng_state()
     first, second, other = (build_detector(CONFIG, 3, seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), state)
-    name = "ssd.backbone.stages.0.0.0.weight"
+    name = "ssd.backbone.stem.0.weight"
     assert torch.equal(first[name], second[name])
     assert not torch.equal(first[name], other[name])
 

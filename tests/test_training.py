@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mgral.config import AugmentationConfig, DetectorConfig, TrainingConfig
 from mgral.data.dataset import Category, Dataset
 from mgral.detectors import Predictions, Targets, build_detector
+from mgral.detectors.small_ssd import BACKGROUND_BIAS
 from mgral.errors import StepError
 from mgral.training.augmentation import augment, flip
 from mgral.training.batches import Sampler, TrainingImages, training_images
@@ -130,7 +131,7 @@ def test_consistency_is_zero_on_a_symmetric_network_and_positive_otherwise() -> 
     with torch.no_grad():
         for name, parameter in detector.named_parameters():
             if "classification_head" in name and parameter.ndim == 1:
-                parameter.view(-1, 3)[:, 1] += 3  # so that anchors are taken for objects
+                parameter.view(-1, 3)[:, 1] += BACKGROUND_BIAS + 3  # so that anchors are taken for objects
         assert consistency_loss(detector, images).item() > 1e-5
         for name, parameter in detector.named_parameters():
             if parameter.ndim == 4:

@@ -28,13 +28,7 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
     batch, most = valid.shape
     if most == 0:
         return torch.full((batch, len(anchors)), -1, dtype=torch.int64, device=anchors.device)
-    overlap = (
-        torch.minimum(boxes[:, :, None, 2:], anchors[:, 2:]) - torch.maximum(boxes[:, :, None, :2], anchors[:, :2])
-    ).clamp_(min=0)
-    intersection = overlap[..., 0] * overlap[..., 1]
-    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
-    anchor_area = (anchors[:, 2:] - anchors[:, :2]).prod(-1)
-    iou = intersection / (area[..., None] + anchor_area - intersection)
+    iou = _pairwise_iou(boxes, anchors)
     best_overlap, best_box = iou.max(dim=1)
     matched = torch.where(best_overlap >= iou_threshold, best_box, -1)
     # Where two boxes share their best anchor the later one keeps it, as in torchvision; amax makes that
@@ -43,6 +37,18 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
     index = torch.arange(most, device=boxes.device).expand(batch, most)
     forced = torch.full_like(matched, -1).scatter_reduce(1, best_anchor, torch.where(valid, index, -1), "amax")
     return torch.where(forced >= 0, forced, matched)
+
+
+def _pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Return [B, M, A]; a coordinate at a time, as a last dimension of two, as in `box_iou`, is slow on a CPU."""
+    x1, y1, x2, y2 = boxes[..., None].unbind(2)
+    left, top, right, bottom = anchors.t().contiguous().unbind(0)
+    width = (torch.minimum(x2, right) - torch.maximum(x1, left)).clamp_(min=0)
+    height = (torch.minimum(y2, bottom) - torch.maximum(y1, top)).clamp_(min=0)
+    intersection = width.mul_(height)
+    area = (x2 - x1) * (y2 - y1)
+    union = area + (right - left) * (bottom - top) - intersection
+    return intersection / union
 
 
 def multibox_loss(
@@ -69,8 +75,9 @@ def multibox_loss(
     class_loss = F.cross_entropy(predictions.logits.flatten(0, 1), classes.flatten(), reduction="none").view_as(
         classes
     )
-    background_loss = class_loss.masked_fill(foreground, 0.0).sort(dim=1, descending=True).values
-    wanted = negatives_per_positive * foreground.sum(1, keepdim=True)
-    hardest = torch.arange(classes.shape[1], device=anchors.device) < wanted
+    wanted = (negatives_per_positive * foreground.sum(1, keepdim=True)).clamp(max=classes.shape[1])
+    most = int(wanted.max().ceil())
+    background_loss = class_loss.masked_fill(foreground, 0.0).topk(most, dim=1).values
+    hardest = torch.arange(most, device=anchors.device) < wanted
     class_total = class_loss[foreground].sum() + background_loss[hardest].sum()
     return (box_loss + class_total) / max(1, len(image))

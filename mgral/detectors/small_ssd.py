@@ -14,6 +14,11 @@ from mgral.detectors.interface import Detections, Detector, Predictions, Targets
 from mgral.detectors.multibox import multibox_loss
 
 PIXEL_MEAN, PIXEL_DEVIATION = 117.0, 58.0
+MATCH_IOU = 0.4
+"""Overlap from which an anchor is matched to a box. SSD's 0.5 leaves many small boxes a single anchor."""
+BACKGROUND_BIAS = 4.0
+"""Initial logit of the background, as nearly every anchor is that (RetinaNet, Lin et al. 2017, section 4.1);
+from zero, a short training spends its first tenth on learning it."""
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -22,32 +27,40 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     )
 
 
+def _enlarge(coarse: Tensor, like: Tensor) -> Tensor:
+    """Repeat values up to the size of `like`; exact, so that a mirrored map is enlarged to the mirrored one."""
+    return F.interpolate(coarse, size=like.shape[2:], mode="nearest-exact")
+
+
 class SmallBackbone(nn.Module):
-    """Four maps at strides 8, 16, 32 and 64."""
+    """Four maps at strides 4, 8, 16 and 32; each adds what the coarser ones know (FPN, Lin et al. 2017)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         c = channels
-        self.out_channels = [4 * c, 4 * c, 4 * c, 4 * c]
+        self.out_channels = [2 * c] * 4
+        self.stem = _block(3, c, 2)
         self.stages = nn.ModuleList(
             [
-                nn.Sequential(
-                    _block(3, c, 2), _block(c, 2 * c, 2), _block(2 * c, 2 * c, 1), _block(2 * c, 4 * c, 2),
-                    _block(4 * c, 4 * c, 1),
-                ),
-                nn.Sequential(_block(4 * c, 4 * c, 2), _block(4 * c, 4 * c, 1)),
-                nn.Sequential(_block(4 * c, 4 * c, 2)),
-                nn.Sequential(_block(4 * c, 4 * c, 2)),
+                _block(c, 2 * c, 2),
+                nn.Sequential(_block(2 * c, 4 * c, 2), _block(4 * c, 4 * c, 1)),
+                nn.Sequential(_block(4 * c, 8 * c, 2), _block(8 * c, 8 * c, 1)),
+                _block(8 * c, 8 * c, 2),
             ]
-        )  # fmt: skip
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(inputs, 2 * c, 1) for inputs in (2 * c, 4 * c, 8 * c, 8 * c))
+        self.outputs = nn.ModuleList(nn.Sequential(nn.BatchNorm2d(2 * c), nn.ReLU(inplace=True)) for _ in range(4))
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """Return the maps by name, finest first."""
-        maps: OrderedDict[str, Tensor] = OrderedDict()
-        for index, stage in enumerate(self.stages):
-            images = stage(images)
-            maps[str(index)] = images
-        return maps
+        values = self.stem(images)
+        maps: list[Tensor] = []
+        for stage, lateral in zip(self.stages, self.lateral, strict=True):
+            values = stage(values)
+            maps.append(lateral(values))
+        for finer in (2, 1, 0):
+            maps[finer] = maps[finer] + _enlarge(maps[finer + 1], maps[finer])
+        return OrderedDict((str(i), output(m)) for i, (output, m) in enumerate(zip(self.outputs, maps, strict=True)))
 
 
 class SmallSSD(Detector):
@@ -64,7 +77,10 @@ class SmallSSD(Detector):
             DefaultBoxGenerator(ratios, scales=list(config.anchor_scales)),
             size=(config.width, config.height),  # which its input transform takes for width and height
             num_classes=classes + 1,
+            iou_thresh=MATCH_IOU,
         )
+        for convolution in self.ssd.head.classification_head.module_list:
+            nn.init.constant_(convolution.bias.view(-1, classes + 1)[:, 0], BACKGROUND_BIAS)
         self.anchors_a_cell = self.ssd.anchor_generator.num_anchors_per_location()
         self.to(memory_format=torch.channels_last)
         self.eval()  # the sizes of the maps are wanted, not their statistics
