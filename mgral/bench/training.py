@@ -23,7 +23,7 @@ from mgral.detectors import Detector, build_detector
 from mgral.detectors.small_ssd import PIXEL_DEVIATION, PIXEL_MEAN, SmallSSD
 from mgral.evaluation import detect_images, score_detections
 from mgral.training.batches import TrainingImages, training_images
-from mgral.training.loop import learning_rate_factor, train_detector
+from mgral.training.loop import LARGEST_GRADIENT, learning_rate_factor, train_detector
 
 Train = Callable[[SmallSSD, TrainingImages, TrainingConfig, int], None]
 
@@ -42,7 +42,7 @@ def command(results: Path, iterations: int, seeds: int, as_json: bool) -> None:
     """Train the same model on the same images both ways, one thread each: images a second and test AP.
 
     The plain loop is torchvision's own: a DataLoader without workers, lists of images and targets, the model's
-    transform and loss. It is run twice: `plain` reads each image from its file, as such a loop does; `decoded` is
+    transform and loss, and this project's optimiser, schedule and clipping. It is run twice: `plain` reads each image from its file, as such a loop does; `decoded` is
     handed the pixels of the image cache, so that only the loop itself differs. All flip at random and change
     nothing else.
     """
@@ -119,6 +119,7 @@ class _PlainLoop:
                 loss = sum(model(batch, targets).values(), torch.zeros(()))
                 optimizer.zero_grad()
                 loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
                 optimizer.step()
                 schedule.step()
                 done += 1

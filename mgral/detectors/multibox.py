@@ -43,12 +43,11 @@ def _pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
     """Return [B, M, A]; a coordinate at a time, as a last dimension of two, as in `box_iou`, is slow on a CPU."""
     x1, y1, x2, y2 = boxes[..., None].unbind(2)
     left, top, right, bottom = anchors.t().contiguous().unbind(0)
-    width = (torch.minimum(x2, right) - torch.maximum(x1, left)).clamp_(min=0)
-    height = (torch.minimum(y2, bottom) - torch.maximum(y1, top)).clamp_(min=0)
+    width = torch.minimum(x2, right).sub_(torch.maximum(x1, left)).clamp_(min=0)
+    height = torch.minimum(y2, bottom).sub_(torch.maximum(y1, top)).clamp_(min=0)
     intersection = width.mul_(height)
-    area = (x2 - x1) * (y2 - y1)
-    union = area + (right - left) * (bottom - top) - intersection
-    return intersection / union
+    areas = (x2 - x1) * (y2 - y1) + (right - left) * (bottom - top)
+    return intersection.div_(areas.sub_(intersection))
 
 
 def multibox_loss(
@@ -70,14 +69,23 @@ def multibox_loss(
     goal = encode_boxes(targets.boxes[image, box], anchors[anchor], torch.tensor(box_weights, device=anchors.device))
     box_loss = F.smooth_l1_loss(predictions.offsets[image, anchor], goal, reduction="sum")
 
-    classes = torch.zeros_like(matched)
-    classes[image, anchor] = targets.labels[image, box] + 1
-    class_loss = F.cross_entropy(predictions.logits.flatten(0, 1), classes.flatten(), reduction="none").view_as(
-        classes
-    )
-    wanted = (negatives_per_positive * foreground.sum(1, keepdim=True)).clamp(max=classes.shape[1])
-    most = int(wanted.max().ceil())
-    background_loss = class_loss.masked_fill(foreground, 0.0).topk(most, dim=1).values
-    hardest = torch.arange(most, device=anchors.device) < wanted
-    class_total = class_loss[foreground].sum() + background_loss[hardest].sum()
-    return (box_loss + class_total) / max(1, len(image))
+    negatives = _hardest_background(predictions.logits, foreground, negatives_per_positive)
+    logits = torch.cat([predictions.logits[image, anchor], predictions.logits[negatives]])
+    classes = torch.zeros(len(logits), dtype=torch.int64, device=anchors.device)
+    classes[: len(image)] = targets.labels[image, box] + 1
+    class_loss = F.cross_entropy(logits, classes, reduction="sum")
+    return (box_loss + class_loss) / max(1, len(image))
+
+
+@torch.no_grad()
+def _hardest_background(logits: Tensor, foreground: Tensor, negatives_per_positive: float) -> tuple[Tensor, Tensor]:
+    """Return image and anchor of those that count as background: in each image the worst, so many a positive.
+
+    Only these and the positives need a gradient, and they are few among thousands of anchors.
+    """
+    loss = (logits.logsumexp(-1) - logits[..., 0]).masked_fill(foreground, -torch.inf)
+    wanted = (negatives_per_positive * foreground.sum(1, keepdim=True)).clamp(max=loss.shape[1])
+    worst, anchor = loss.topk(int(wanted.max().ceil()), dim=1)
+    rank = torch.arange(worst.shape[1], device=loss.device)
+    image, place = ((rank < wanted) & (worst != -torch.inf)).nonzero(as_tuple=True)
+    return image, anchor[image, place]

@@ -93,8 +93,18 @@ class SmallSSD(Detector):
 
     def forward(self, images: Tensor) -> Predictions:
         """Predict every anchor; see `Detector.forward`."""
-        heads = self.ssd.head(self._maps(images))
-        return Predictions(heads["cls_logits"], heads["bbox_regression"])
+        head = self.ssd.head
+        logits, offsets = [], []
+        # Both heads read the same map: one convolution with the filters of both costs less than two.
+        for m, to_logits, to_offsets in zip(
+            self._maps(images), head.classification_head.module_list, head.regression_head.module_list, strict=True
+        ):
+            weight = torch.cat([to_logits.weight, to_offsets.weight])
+            both = F.conv2d(m, weight, torch.cat([to_logits.bias, to_offsets.bias]), padding=1)
+            parts = both.permute(0, 2, 3, 1).split([len(to_logits.bias), len(to_offsets.bias)], dim=3)
+            logits.append(parts[0].reshape(len(images), -1, head.classification_head.num_columns))
+            offsets.append(parts[1].reshape(len(images), -1, head.regression_head.num_columns))
+        return Predictions(torch.cat(logits, 1), torch.cat(offsets, 1))
 
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
         """Return the multibox loss of a batch."""
