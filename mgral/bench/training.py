@@ -42,9 +42,9 @@ def command(results: Path, iterations: int, seeds: int, as_json: bool) -> None:
     """Train the same model on the same images both ways, one thread each: images a second and test AP.
 
     The plain loop is torchvision's own: a DataLoader without workers, lists of images and targets, the model's
-    transform and loss, and this project's optimiser, schedule and clipping. It is run twice: `plain` reads each image from its file, as such a loop does; `decoded` is
-    handed the pixels of the image cache, so that only the loop itself differs. All flip at random and change
-    nothing else.
+    transform and loss, and this project's optimiser, schedule and clipping. It is run twice: `plain` reads each
+    image from its file, as such a loop does; `decoded` is handed the pixels of the image cache, so that only the
+    loop itself differs. All flip at random and change nothing else.
     """
     torch.set_num_threads(1)
     config = load_config(results / "config.yaml")

@@ -7,6 +7,9 @@ from torchvision.models.detection._utils import encode_boxes
 
 from mgral.detectors.interface import Predictions, Targets
 
+MATCHED_PAIRS = 2**18
+"""Pairs of box and anchor looked at together: what a processor's cache holds."""
+
 
 def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Tensor:
     """Match each anchor to a box, as torchvision's SSDMatcher does an image at a time.
@@ -24,17 +27,22 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
     -------
     int64 [B, A], the index of the box in its image, or -1 for background.
     """
-    boxes, valid = targets.boxes, targets.labels >= 0
-    batch, most = valid.shape
+    batch, most = targets.labels.shape
     if most == 0:
         return torch.full((batch, len(anchors)), -1, dtype=torch.int64, device=anchors.device)
+    images = max(1, MATCHED_PAIRS // (most * len(anchors)))
+    parts = zip(targets.boxes.split(images), targets.labels.split(images), strict=True)
+    return torch.cat([_match(anchors, boxes, labels >= 0, iou_threshold) for boxes, labels in parts])
+
+
+def _match(anchors: Tensor, boxes: Tensor, valid: Tensor, iou_threshold: float) -> Tensor:
     iou = _pairwise_iou(boxes, anchors)
     best_overlap, best_box = iou.max(dim=1)
     matched = torch.where(best_overlap >= iou_threshold, best_box, -1)
     # Where two boxes share their best anchor the later one keeps it, as in torchvision; amax makes that
     # independent of the order in which a GPU writes.
     best_anchor = iou.argmax(dim=2)
-    index = torch.arange(most, device=boxes.device).expand(batch, most)
+    index = torch.arange(valid.shape[1], device=boxes.device).expand_as(valid)
     forced = torch.full_like(matched, -1).scatter_reduce(1, best_anchor, torch.where(valid, index, -1), "amax")
     return torch.where(forced >= 0, forced, matched)
 
