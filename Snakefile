@@ -14,23 +14,24 @@ from pathlib import Path
 from mgral.errors import InputError
 from mgral.workflow import (
     annotation_files,
+    check_data,
+    config_options,
     configure,
     depends_on,
     refresh_config,
-    resolved_json,
 )
 
+CONFIG_FILES = [Path(file).resolve() for file in workflow.overwrite_configfiles] or [
+    Path(workflow.basedir) / "params.yaml"
+]
+OVERRIDES = workflow.config_settings.config
+
 try:
-    CONFIG = configure(
-        [Path(file) for file in workflow.overwrite_configfiles],
-        workflow.config_settings.config,
-        default=Path(workflow.basedir) / "params.yaml",
-    )
+    CONFIG = configure(CONFIG_FILES, OVERRIDES)
+    check_data(CONFIG)
 except InputError as error:
     print(f"mgral: {error}", file=sys.stderr)
     sys.exit(2)
-
-CONFIG_JSON = resolved_json(CONFIG)
 
 # `.venv/bin/snakemake` works without the environment being activated: its jobs find the `mgral` beside it.
 os.environ["PATH"] = os.pathsep.join(

@@ -1,6 +1,7 @@
 """What the Snakefile needs to know of a configuration before there are jobs."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from mgral.errors import InputError
 from mgral.steps import STEPS
 
 
-def configure(files: Sequence[Path], overrides: Mapping[str, Any], default: Path) -> Config:
-    """Return the experiment that Snakemake was asked for, once its data are known to be there.
+def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
+    """Return the experiment that these configuration files and values on top of them describe.
 
     Parameters
     ----------
     files
-        What follows `--configfile`; a later file overrides an earlier one. Without any, `default` is read.
+        What follows `--configfile`; a later file overrides an earlier one.
     overrides
         What follows `--config`, on top of the files: nested values are merged key by key, except that a `data`
         section that names a format replaces the whole section, as the keys of another format mean nothing to it.
@@ -27,22 +28,26 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any], default: Path
     Raises
     ------
     InputError
-        For an invalid configuration, or a file or folder of the data set that is missing.
+        For an invalid configuration.
     """
     values: dict[str, Any] = {}
-    for path in files or [default]:
+    for path in files:
         values = _merge(values, read_values(path))
     typed = _typed(overrides)
     if isinstance(typed.get("data"), dict) and "format" in typed["data"]:
         values.pop("data", None)
-    config = resolve_config(_merge(values, typed))
-    _check_data(config)
-    return config
+    return resolve_config(_merge(values, typed))
 
 
-def resolved_json(config: Config) -> str:
-    """Return the whole configuration as JSON, for `mgral config --values`."""
-    return json.dumps(config.model_dump(mode="json"), sort_keys=True)
+def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
+    """Return the options with which `mgral config` makes the same configuration."""
+    here = Path.cwd()
+    options = []
+    for path in files:
+        options += ["--config", str(path.relative_to(here) if path.is_relative_to(here) else path)]
+    if overrides:
+        options += ["--values", json.dumps(overrides, sort_keys=True)]
+    return shlex.join(options)
 
 
 def refresh_config(config: Config, path: Path) -> None:
@@ -52,22 +57,30 @@ def refresh_config(config: Config, path: Path) -> None:
 
 
 def depends_on(config: Config, step: str, strategy: str | None = None) -> str:
-    """Return the settings that a step's outputs depend on as JSON; Snakemake reruns the step when it changes.
+    """Return the settings that a step's outputs depend on as JSON; Snakemake reruns the step when it changes."""
+    return json.dumps({key: _setting(config, key) for key in keys_read(config, step, strategy)}, sort_keys=True)
+
+
+def keys_read(config: Config, step: str, strategy: str | None = None) -> list[str]:
+    """Return the sections, or single keys of them, that a step's outputs depend on.
 
     They are those in `STEPS[step].reads`, less what such a job, of the given strategy, never looks at.
     """
+    if step == "report":
+        return list(Config.model_fields)
     left_out = {
         "lut.refresh",  # where a table is built, not how
         "iterations.detector" if strategy == "full" else "iterations.full_data",
         "initial" if strategy == "full" else "",
         "detector" if step == "select" and strategy != "entropy" else "",
     }
-    settings = {key: _setting(config, key) for key in STEPS[step].reads if key not in left_out}
-    for section in set(settings):
-        for key in left_out:
-            if key.startswith(section + ".") and step != "report":
-                del settings[section][key.removeprefix(section + ".")]
-    return json.dumps(settings, sort_keys=True)
+    keys = []
+    for key in STEPS[step].reads:
+        if any(other.startswith(key + ".") for other in left_out):
+            keys += [f"{key}.{name}" for name in _setting(config, key) if f"{key}.{name}" not in left_out]
+        elif key not in left_out:
+            keys.append(key)
+    return keys
 
 
 def _setting(config: Config, key: str) -> Any:
@@ -88,7 +101,8 @@ def annotation_files(config: Config) -> list[str]:
     return []
 
 
-def _check_data(config: Config) -> None:
+def check_data(config: Config) -> None:
+    """Raise InputError where a file or folder of the data set is missing."""
     data = config.data
     if isinstance(data, SyntheticData):
         return

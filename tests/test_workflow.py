@@ -1,16 +1,19 @@
 import ast
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from run_workflow import ROOT, TINY, count_rules, planned, snakemake
 
-from mgral.config import Config, config_schema, load_config, resolve_config
+from mgral.config import Config, config_schema, config_yaml, load_config, resolve_config
 from mgral.errors import InputError
 from mgral.steps import STEPS
-from mgral.workflow import annotation_files, configure, depends_on, refresh_config
+from mgral.steps.config import command
+from mgral.workflow import annotation_files, check_data, config_options, configure, depends_on, refresh_config
 
 RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 RULES = {
@@ -41,9 +44,7 @@ def test_rule_runs_its_step_and_says_what_it_needs(step):
     for key in (r"log", r"benchmark", r"threads: 1", r"resources", r"    mem_mb=\d+", r"    gpu=0"):
         assert re.search(rf"^    {key}", text, flags=re.MULTILINE), key
     assert not re.search(r"^    (run|script|notebook):", text, flags=re.MULTILINE)
-    if step == "report":
-        assert "depends_on=CONFIG_JSON" in text
-    elif STEPS[step].reads:
+    if STEPS[step].reads:
         assert f'depends_on(CONFIG, "{step}"' in text
         assert 'ancient(EXPERIMENT + "/config.yaml")' in text
 
@@ -96,7 +97,11 @@ def test_settings_left_out_of_the_dependencies_are_read_by_nobody_else(setting, 
 def test_depends_on_is_what_the_step_reads():
     config = Config()
     for step in set(PIPELINE) - {"report"}:
-        assert set(json.loads(depends_on(config, step, "mgral"))) <= set(STEPS[step].reads)
+        for key in json.loads(depends_on(config, step, "mgral")):
+            assert key in STEPS[step].reads or key.split(".")[0] in STEPS[step].reads
+    assert "lut.variants" in json.loads(depends_on(config, "subsets"))
+    assert "lut.refresh" not in json.loads(depends_on(config, "subsets"))
+    assert set(json.loads(depends_on(config, "report"))) == set(Config.model_fields)
     assert json.loads(depends_on(config, "embed"))["embedding"] == {"dimensions": config.embedding.dimensions}
 
 
@@ -229,32 +234,43 @@ def write_yaml(path, values):
 def test_configuration_file_stands_alone(tmp_path):
     default = write_yaml(tmp_path / "params.yaml", {"budget": 7, "cycles": 2})
     other = write_yaml(tmp_path / "other.yaml", {"cycles": 4})
-    assert configure([], {}, default).budget == 7
-    assert configure([other], {}, default) == resolve_config({"cycles": 4})
+    assert configure([default], {}).budget == 7
+    assert configure([other], {}) == resolve_config({"cycles": 4})
 
 
 def test_later_file_and_overrides_win_key_by_key(tmp_path):
     first = write_yaml(tmp_path / "first.yaml", {"budget": 7, "agent": {"episodes": 5, "samples": 3}})
     second = write_yaml(tmp_path / "second.yaml", {"agent": {"episodes": 6}})
-    config = configure([first, second], {"agent": {"learning_rate": "2e-3"}, "seeds": ["3", "4"]}, first)
+    config = configure([first, second], {"agent": {"learning_rate": "2e-3"}, "seeds": ["3", "4"]})
     assert (config.budget, config.agent.episodes, config.agent.samples) == (7, 6, 3)
     assert config.agent.learning_rate == 0.002
     assert config.seeds == (3, 4)
 
 
+def test_config_options_make_the_same_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides = {"agent": {"learning_rate": "2e-3"}, "seeds": ["3", "4"]}
+    first = write_yaml(tmp_path / "first.yaml", {"budget": 7})
+    options = shlex.split(config_options([first], overrides))
+    assert options[:2] == ["--config", "first.yaml"]
+    done = CliRunner().invoke(command, options)
+    assert done.exit_code == 0
+    assert done.output.encode() == config_yaml(configure([first], overrides))
+
+
 def test_another_format_replaces_the_data_section(tmp_path, voc):
     default = write_yaml(tmp_path / "params.yaml", {"data": {"format": "synthetic", "train_images": 300}})
-    config = configure([], {"data": {"format": "voc", "root": str(voc), "strict": "true"}}, default)
+    config = configure([default], {"data": {"format": "voc", "root": str(voc), "strict": "true"}})
     assert config.data.format == "voc"
     assert config.data.strict is True
-    kept = configure([], {"data": {"test_images": "9"}}, default)
+    kept = configure([default], {"data": {"test_images": "9"}})
     assert (kept.data.train_images, kept.data.test_images) == (300, 9)
 
 
 def test_missing_list_is_named(voc):
     (voc / "ImageSets" / "Main" / "test.txt").unlink()
     with pytest.raises(InputError, match=r"there is no file .*test\.txt; correct"):
-        configure([], {"data": {"format": "voc", "root": str(voc)}}, ROOT / "params.yaml")
+        check_data(configure([ROOT / "params.yaml"], {"data": {"format": "voc", "root": str(voc)}}))
 
 
 def test_annotation_files():

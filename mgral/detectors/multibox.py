@@ -31,7 +31,7 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
     if most == 0:
         return torch.full((batch, len(anchors)), -1, dtype=torch.int64, device=anchors.device)
     images = max(1, MATCHED_PAIRS // (most * len(anchors)))
-    parts = zip(targets.boxes.split(images), targets.labels.split(images), strict=True)
+    parts = zip(torch.split(targets.boxes, images), torch.split(targets.labels, images), strict=True)
     return torch.cat([_match(anchors, boxes, labels >= 0, iou_threshold) for boxes, labels in parts])
 
 

@@ -6,23 +6,30 @@ from pathlib import Path
 import click
 
 from mgral.artefacts import write_bytes
-from mgral.config import config_schema, config_yaml, load_config, resolve_config
+from mgral.config import config_schema, config_yaml
 from mgral.errors import InputError
+from mgral.workflow import configure
 
 
 @click.command("config")
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file to resolve.")
-@click.option("--values", help="The same values as JSON, in place of a file.")
+@click.option(
+    "--config",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="YAML file to resolve; of several, a later one overrides an earlier one.",
+)
+@click.option("--values", default="{}", help="Values on top of the files, as JSON.")
 @click.option("--output", type=click.Path(path_type=Path), help="File to write  [default: standard output]")
 @click.option("--schema", is_flag=True, help="Print the JSON schema of the configuration and stop.")
-def command(config: Path | None, values: str | None, output: Path | None, schema: bool) -> None:
+def command(files: tuple[Path, ...], values: str, output: Path | None, schema: bool) -> None:
     """Validate a configuration and write it with every default filled in."""
     if schema:
         click.echo(json.dumps(config_schema(), indent=1, sort_keys=True))
         return
-    if (config is None) == (values is None):
-        raise click.UsageError("give either --config or --values")
-    resolved = load_config(config) if config else resolve_config(_parse(values or ""))
+    if not files:
+        raise click.UsageError("give --config FILE")
+    resolved = configure(files, _parse(values))
     if output:
         write_bytes(output, config_yaml(resolved))
     else:

@@ -12,6 +12,8 @@ SYNTHETIC = (
     [EXPERIMENT + "/dataset/synthetic"] if CONFIG.data.format == "synthetic" else []
 )
 
+CONFIG_OPTIONS = config_options(CONFIG_FILES, OVERRIDES)
+
 
 rule config:
     output:
@@ -25,7 +27,7 @@ rule config:
         mem_mb=300,
         gpu=0,
     shell:
-        "mgral config --values {CONFIG_JSON:q} --output {output} 2> {log}"
+        "mgral config {CONFIG_OPTIONS} --output {output} 2> {log}"
 
 
 rule synthesize:

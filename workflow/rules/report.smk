@@ -44,7 +44,7 @@ rule report:
         mem_mb=1500,
         gpu=0,
     params:
-        depends_on=CONFIG_JSON,
+        depends_on=depends_on(CONFIG, "report"),
         results=subpath(output.html, parent=True),
     shell:
         "mgral report --config {input.config} --results {params.results} --output {output.html} 2> {log}"
