@@ -1,7 +1,7 @@
 # Everything that is done to the project itself; the experiments are Snakemake's (see README.md).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint schema lock clean
+.PHONY: help setup run repro test lint schema mirror lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -20,6 +20,9 @@ setup: .venv/ready ## Install the locked packages and mgral into .venv; does not
 run: setup ## Run the experiment of params.yaml, or another: make run ARGS="--configfile config/bccd.yaml".
 	$(BIN)/snakemake --cores all $(ARGS)
 
+repro: setup ## Do the same by DVC, and again exactly what dvc.lock records; other stages: make repro ARGS="STAGE".
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro $(ARGS)
+
 test: setup lint ## Check style and types, and run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(ARGS)
 
@@ -31,6 +34,9 @@ lint: setup ## Check style and types.
 
 schema: setup ## Write workflow/schemas/config.schema.json from the model in mgral/config.py.
 	$(BIN)/mgral config --schema > workflow/schemas/config.schema.json
+
+mirror: setup ## Write dvc.yaml from the Snakefile and params.yaml.
+	$(BIN)/mgral dvc --output dvc.yaml
 
 lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml.
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \

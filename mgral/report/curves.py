@@ -12,7 +12,7 @@ from mgral.report.drawing import INK, STRATEGY_COLOURS, STRATEGY_MARKERS, Figure
 from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, points, points_with_spread
 
-SCORES = {"map": "mAP@[.5:.95]", "ap50": "AP50"}
+CURVE_SCORES = {"map": "mAP@[.5:.95]", "ap50": "AP50"}
 COSTS = {"images": "labelled images", "boxes": "labelled boxes"}
 
 
@@ -47,7 +47,7 @@ def curves(results: Results) -> dict[str, Curve]:
             boxes=np.array([[boxes_of_image[r.labelled].sum() for r in row] for row in rounds], dtype=np.float64),
             scores={
                 name: np.array([[r.metrics.scores[name] for r in row] for row in rounds], dtype=np.float64)
-                for name in SCORES
+                for name in CURVE_SCORES
             },
         )
     return gathered
@@ -56,7 +56,7 @@ def curves(results: Results) -> dict[str, Curve]:
 def curve_figures(results: Results) -> list[Figure]:
     """Draw four panels: mAP and AP50 against labelled images and against labelled boxes."""
     gathered = curves(results)
-    return [_figure(results, gathered, score, cost) for cost, score in product(COSTS, SCORES)]
+    return [_figure(results, gathered, score, cost) for cost, score in product(COSTS, CURVE_SCORES)]
 
 
 def _figure(results: Results, gathered: dict[str, Curve], score: str, cost: str) -> Figure:
@@ -68,16 +68,30 @@ def _figure(results: Results, gathered: dict[str, Curve], score: str, cost: str)
             _paint_curve(axes, strategy, curve.cost(cost), curve.scores[score])
         if not math.isnan(full.mean):
             axes.axhline(full.mean, color=INK, linestyle="--", linewidth=1.2, label=f"all labels {points(full.mean)}")
-        axes.set(xlabel=COSTS[cost], ylabel=f"{SCORES[score]} (%)")
+        axes.set(xlabel=COSTS[cost], ylabel=f"{CURVE_SCORES[score]} (%)")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=4, columnspacing=1.0, handlelength=1.6)
 
-    title = f"{SCORES[score]} against {COSTS[cost]}"
+    title = f"{CURVE_SCORES[score]} against {COSTS[cost]}"
     reference = (
         f"Dashed: {points_with_spread(full)} %, a detector trained on all {len(results.train.image_ids)} images."
     )
     return Figure(title, reference, draw(stem, 5.0, 3.7, paint), _table(results, gathered, score, cost, stem))
+
+
+def curve_table(results: Results) -> Table:
+    """Return the mean curves side by side, a row a cycle, for programs that draw a line a column."""
+    gathered = curves(results)
+    columns = [(strategy, score) for score in CURVE_SCORES for strategy in gathered]
+    rows = [
+        {
+            "images": float(next(iter(gathered.values())).images[:, cycle].mean()),
+            **{f"{s}_{score}": float(gathered[s].scores[score][:, cycle].mean()) for s, score in columns},
+        }
+        for cycle in range(results.settings.cycles + 1)
+    ]
+    return Table("curves", ("images", *(f"{strategy}_{score}" for strategy, score in columns)), tuple(rows))
 
 
 def _paint_curve(axes: Axes, strategy: str, cost: Array, score: Array) -> None:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from mgral.config import SyntheticData
 from mgral.report.agent import agent_figures, agent_lines, agent_table
 from mgral.report.choices import balance_figure, boxes_figure
-from mgral.report.curves import SummaryRow, curve_figures, summary, summary_table
+from mgral.report.curves import SummaryRow, curve_figures, curve_table, summary, summary_table
 from mgral.report.drawing import STRATEGY_COLOURS, Figure, Table
 from mgral.report.lut import leave_one_out_figures, variants_figure
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
@@ -56,7 +56,7 @@ def build_report(results: Results, jobs: list[Job], steps: tuple[str, ...]) -> R
     }
     overall, classes = overall_rows(results), class_rows(results)
     costs, cycles = step_costs(jobs, steps), cycle_costs(jobs, strategies)
-    tables = [summary_table(rows), picks_table(sheets, results.class_names)]
+    tables = [summary_table(rows), curve_table(results), picks_table(sheets, results.class_names)]
     tables += [scores_table("scores_overall", overall), scores_table("scores_by_class", classes)]
     tables += [agent_table(results)] if results.agents else []
     tables += [costs_table(costs), cycles_table(cycles)] if jobs else []

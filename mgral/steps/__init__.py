@@ -60,5 +60,6 @@ STEPS: dict[str, Step] = {
             "agent",
         ),
     ),
+    "dvc": Step("Write the workflow as DVC stages."),
     "bench": Step("Measure the speed of look-ups, selection and training."),
 }
