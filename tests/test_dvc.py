@@ -17,6 +17,7 @@ from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
 from mgral.config import load_config
+from mgral.errors import InputError
 from mgral.mirror import dvc_yaml
 
 DEFAULT = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -144,3 +145,9 @@ def test_each_engine_has_nothing_to_do_after_the_other(project):
     dvc("commit", "--force", "--no-relink")
     assert "Data and pipelines are up to date" in dvc("repro")
     assert "Nothing to be done" in snakemake(project, "--dry-run", "--configfile", configfile, stub=True).stdout
+
+
+def test_a_configuration_that_snakemake_refuses_is_refused(project):
+    (project / "bad.yaml").write_text("data: {format: coco, root: nowhere}\n")
+    with pytest.raises(InputError, match=r"there is no folder nowhere; correct data\.root"):
+        dvc_yaml(Path("bad.yaml"))
