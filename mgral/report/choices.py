@@ -145,7 +145,8 @@ def boxes_figure(results: Results) -> Figure:
         axes.axhline(first_pool, color=FAINT, linestyle="--", linewidth=1.2, label="pool of cycle 0")
         axes.set(xlabel="cycle", ylabel="boxes a chosen image")
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.set_xlim(-0.5, len(cycles) - 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=4, columnspacing=1.0, handlelength=1.6)
 
     rows = tuple(
