@@ -18,7 +18,7 @@ MATCH_IOU = 0.4
 """Overlap from which an anchor is matched to a box. SSD's 0.5 leaves many small boxes a single anchor."""
 BACKGROUND_BIAS = 4.0
 """Initial logit of the background, as nearly every anchor is that (RetinaNet, Lin et al. 2017, section 4.1);
-from zero, a short training spends its first tenth on learning it."""
+from zero, a short training spends its start on learning it."""
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
