@@ -37,8 +37,10 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
 
 def _match(anchors: Tensor, boxes: Tensor, valid: Tensor, iou_threshold: float) -> Tensor:
     iou = _pairwise_iou(boxes, anchors)
-    best_overlap, best_box = iou.max(dim=1)
-    matched = torch.where(best_overlap >= iou_threshold, best_box, -1)
+    matched = torch.full((len(boxes), len(anchors)), -1, dtype=torch.int64, device=boxes.device)
+    # On a CPU amax takes a tenth of the time of max or argmax: few anchors need to know which box is theirs.
+    image, anchor = (iou.amax(dim=1) >= iou_threshold).nonzero(as_tuple=True)
+    matched[image, anchor] = iou[image, :, anchor].argmax(dim=1)
     # Where two boxes share their best anchor the later one keeps it, as in torchvision; amax makes that
     # independent of the order in which a GPU writes.
     best_anchor = iou.argmax(dim=2)
@@ -91,9 +93,11 @@ def _hardest_background(logits: Tensor, foreground: Tensor, negatives_per_positi
 
     Only these and the positives need a gradient, and they are few among thousands of anchors.
     """
-    loss = (logits.logsumexp(-1) - logits[..., 0]).masked_fill(foreground, -torch.inf)
-    wanted = (negatives_per_positive * foreground.sum(1, keepdim=True)).clamp(max=loss.shape[1])
-    worst, anchor = loss.topk(int(wanted.max().ceil()), dim=1)
-    rank = torch.arange(worst.shape[1], device=loss.device)
-    image, place = ((rank < wanted) & (worst != -torch.inf)).nonzero(as_tuple=True)
+    # The odds against background rank anchors as the cross-entropy log(1 + odds) does, at a third of the time.
+    odds = (logits[..., 1:] - logits[..., :1]).exp_() @ logits.new_ones(logits.shape[-1] - 1)
+    odds.masked_fill_(foreground, -1)
+    wanted = (negatives_per_positive * foreground.sum(1, keepdim=True)).clamp(max=odds.shape[1])
+    worst, anchor = odds.topk(int(wanted.max().ceil()), dim=1)
+    rank = torch.arange(worst.shape[1], device=odds.device)
+    image, place = ((rank < wanted) & (worst >= 0)).nonzero(as_tuple=True)
     return image, anchor[image, place]

@@ -59,10 +59,10 @@ def _zoom(
     zoom = torch.exp(smallest + torch.rand(count, generator=generator) * (largest - smallest))
     # In the output's -1..1 coordinates the image is zoom wide, so its centre may lie |1 - zoom| off the middle.
     centre = (torch.rand(count, 2, generator=generator) * 2 - 1) * (1 - zoom).abs()[:, None]
-    matrix = torch.zeros(count, 2, 3)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = 1 / zoom
-    matrix[:, :, 2] = -centre / zoom[:, None]
-    grid = F.affine_grid(matrix, [count, 3, height, width], align_corners=False)
+    # What F.affine_grid would make, a coordinate at a time, which takes a fifth of its time.
+    x, y = (_pixel_centres(size) for size in (width, height))
+    source_x, source_y = ((line - centre[:, i, None]) / zoom[:, None] for i, line in enumerate((x, y)))
+    grid = torch.stack([source_x[:, None].expand(-1, height, -1), source_y[:, :, None].expand(-1, -1, width)], dim=-1)
     zoomed = F.grid_sample(images - FILL, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + FILL
 
     half = torch.tensor([width, height, width, height]) / 2
@@ -73,6 +73,10 @@ def _zoom(
     whole = (moved[..., 2:] - moved[..., :2]).prod(-1)
     kept = (targets.labels >= 0) & (visible >= SMALLEST_VISIBLE_PART * whole) & (visible > 1)
     return zoomed, Targets(clipped * kept[..., None], torch.where(kept, targets.labels, -1))
+
+
+def _pixel_centres(size: int) -> Tensor:
+    return (torch.arange(size) * 2 + 1) / size - 1
 
 
 def _recolour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
