@@ -111,9 +111,10 @@ class IterationsConfig(Section):
     """Optimiser steps of each kind of training."""
 
     detector: PositiveInt = 300
-    """Of a cycle's detector, the same in every cycle."""
-    full_data: PositiveInt = 900
-    """Of the reference detector, trained on every training image."""
+    """Of the detector of cycle 0, trained on `initial` images."""
+    growth: Probability = 0.75
+    """How a detector's steps grow with its labelled images n: detector * (n / initial)^growth. 0 gives all detectors
+    the same number of steps, 1 the same number of epochs; the reference on all training images follows it too."""
     base: PositiveInt = 200
     """Of the detector that every variant of the look-up table starts from."""
     variant: PositiveInt = 60

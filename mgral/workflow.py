@@ -70,8 +70,7 @@ def keys_read(config: Config, step: str, strategy: str | None = None) -> list[st
         return list(Config.model_fields)
     left_out = {
         "lut.refresh",  # where a table is built, not how
-        "iterations.detector" if strategy == "full" else "iterations.full_data",
-        "initial" if strategy == "full" else "",
+        "initial" if step == "initial" and strategy == "full" else "",
         "detector" if step == "select" and strategy != "entropy" else "",
     }
     keys = []

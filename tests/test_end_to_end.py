@@ -50,6 +50,15 @@ def test_labelled_sets_grow_by_the_budget(finished):
 
 
 @pytest.mark.timeout(900)
+def test_trainings_grow_with_the_labelled_images(finished):
+    """4 iterations on 6 images; 4 (n / 6)^0.75 on 10, 14 and all 24."""
+    trainings = {"initial/cycle0": 4, "random/cycle1": 6, "mgral/cycle2": 8, "full/cycle0": 11}
+    for folder, iterations in trainings.items():
+        lines = (finished / "seed0" / folder / "training.csv").read_text().splitlines()
+        assert len(lines) == 1 + iterations
+
+
+@pytest.mark.timeout(900)
 def test_no_artefact_names_this_machine(finished):
     folder = str(finished.parent.parent).encode()
     kept = [

@@ -79,19 +79,15 @@ def test_step_reads_only_the_sections_it_declares(step):
     assert {key for key in read if key not in declared and key.split(".")[0] not in declared} == set()
 
 
-@pytest.mark.parametrize(
-    ("setting", "readers"),
-    [("refresh", set()), ("full_data", {"detector"})],
-)
-def test_settings_left_out_of_the_dependencies_are_read_by_nobody_else(setting, readers):
+def test_the_setting_left_out_of_all_dependencies_is_read_by_no_step():
     found = {
         path.stem
         for path in (ROOT / "mgral").rglob("*.py")
         if "report" not in path.parts
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr == setting
+        if isinstance(node, ast.Attribute) and node.attr == "refresh"
     }
-    assert found <= readers
+    assert not found
 
 
 def test_depends_on_is_what_the_step_reads():
@@ -113,11 +109,16 @@ def test_selection_depends_on_what_its_strategy_looks_at(strategy, sections):
     assert set(json.loads(depends_on(Config(), "select", strategy))) == sections
 
 
-def test_only_the_reference_depends_on_its_iterations():
-    longer = resolve_config({"iterations": {"full_data": 901}})
-    assert depends_on(longer, "detector", "full") != depends_on(Config(), "detector", "full")
-    assert depends_on(longer, "detector", "initial") == depends_on(Config(), "detector", "initial")
+def test_a_kind_of_training_depends_on_its_own_iterations():
+    longer = resolve_config({"iterations": {"detector": 301}})
+    assert depends_on(longer, "detector") != depends_on(Config(), "detector")
     assert depends_on(longer, "base") == depends_on(Config(), "base")
+    assert depends_on(longer, "variant") == depends_on(Config(), "variant")
+
+
+def test_only_the_initial_set_that_is_drawn_depends_on_its_size():
+    assert set(json.loads(depends_on(Config(), "initial", "initial"))) == {"initial"}
+    assert json.loads(depends_on(Config(), "initial", "full")) == {}
 
 
 def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
@@ -178,11 +179,6 @@ def test_one_more_cycle_keeps_the_others(finished):
 def test_fewer_strategies_only_redraw_the_report(finished):
     jobs = planned(finished, "--configfile", TINY, "--config", "strategies=[random]", stub=True)
     assert count_rules(jobs) == {"report": 1}
-
-
-def test_longer_reference_trains_only_the_reference(finished):
-    jobs = planned(finished, "--configfile", TINY, "--config", "iterations={full_data: 9}", stub=True)
-    assert count_rules(jobs) == {"detector": 1, "evaluate": 1, "report": 1}
 
 
 def test_failed_job_leaves_nothing_and_the_run_resumes(tmp_path):

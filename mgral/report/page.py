@@ -113,7 +113,11 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("At the end", f"{labelled} images, {100 * labelled / len(train.image_ids):.0f} % of the training set"),
         (f"Seed{plural}", ", ".join(map(str, settings.seeds))),
         ("Detector", f"{settings.detector.name}, {settings.detector.width} × {settings.detector.height} px"),
-        ("Training", f"{settings.iterations.detector} iterations of {settings.training.batch_size} images"),
+        (
+            "Training",
+            f"{settings.iterations.detector} iterations of {settings.training.batch_size} images in cycle 0, "
+            f"× (labelled / {settings.initial})^{settings.iterations.growth:g} later",
+        ),
     ]
     if "mgral" in settings.strategies:
         lut, agent, reward = settings.lut, settings.agent, settings.reward

@@ -28,7 +28,7 @@ STEPS: dict[str, Step] = {
     "initial": Step("Draw the initial labelled set.", ("initial",)),
     "detector": Step(
         "Train a detector on the labelled images.",
-        ("detector", "training", "iterations.detector", "iterations.full_data"),
+        ("detector", "initial", "training", "iterations.detector", "iterations.growth"),
     ),
     "evaluate": Step("Score a detector on the test images.", ("detector", "evaluation")),
     "embed": Step("Embed every training image.", ("detector", "embedding")),

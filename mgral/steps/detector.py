@@ -21,7 +21,6 @@ from mgral.training.loop import train_detector
 @options.labelled
 @options.seed
 @options.cycle
-@click.option("--full-data", is_flag=True, help="Train for iterations.full_data steps, not iterations.detector.")
 @options.written("Weights to write (safetensors).")
 @click.option("--log-csv", type=options.FILE, required=True, help="Loss and learning rate of each iteration.")
 def command(
@@ -31,17 +30,17 @@ def command(
     labelled: Path,
     seed: int,
     cycle: int,
-    full_data: bool,
     output: Path,
     log_csv: Path,
 ) -> None:
-    """Train a detector from its initial weights on the labelled images, and write its weights."""
+    """Train a detector from its initial weights, the longer the more images are labelled, and write its weights."""
     config = load_config(config_path)
     data = load_dataset(dataset)
     chosen = training_images(data, load_images(images, data), load_labelled(labelled))
     # The same initial weights in each cycle and strategy of a seed: they differ by their images alone.
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
-    iterations = config.iterations.full_data if full_data else config.iterations.detector
+    growth = (len(chosen.rows) / config.initial) ** config.iterations.growth
+    iterations = max(1, round(config.iterations.detector * growth))
     history = train_detector(
         detector, chosen, config.training, iterations, derive_seed(seed, "detector", cycle), "detector"
     )

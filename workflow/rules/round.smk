@@ -85,13 +85,10 @@ rule detector:
         mem_mb=2000,
         gpu=0,
     params:
-        depends_on=lambda wildcards: depends_on(CONFIG, "detector", wildcards.strategy),
-        full_data=lambda wildcards: (
-            "--full-data" if wildcards.strategy == "full" else ""
-        ),
+        depends_on=depends_on(CONFIG, "detector"),
     shell:
         "mgral detector --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.full_data}"
+        " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle}"
         " --output {output.weights} --log-csv {output.training} 2> {log}"
 
 
