@@ -5,7 +5,9 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,45 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from mgral.errors import InputError
+from mgral.errors import InputError, StepError
+from mgral.integrity import WRITTEN, read_verified
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a partial file, or folder, to be made in the place of `path`, which it becomes when it is done.
+
+    A reader, or a crash, sees the old one or the new one and nothing between.
+
+    Raises
+    ------
+    StepError
+        Naming `path`, where it cannot be written: a full disk, a folder that may not be written to.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+        WRITTEN.add(path)
+    except OSError as error:
+        raise StepError(
+            f"{path} cannot be written ({error.strerror}); free space, or make its folder writable, and run again"
+        ) from None
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old one or the new one and nothing between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a file whole, synchronised with the disk; raises StepError as `whole` does."""
+    with whole(path) as partial, partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -40,7 +66,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; raises InputError where the file is missing or is not JSON."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_verified(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; check the path, or run the step that makes it") from None
     except ValueError as error:
@@ -59,8 +85,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequenc
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Read rows by column name, values as text."""
     try:
-        with path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        return list(csv.DictReader(io.StringIO(read_verified(path).decode(), newline="")))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
 
@@ -73,7 +98,7 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Read named arrays from safetensors; raises InputError where the file is missing or damaged."""
     try:
-        return load_safetensors(path.read_bytes())
+        return load_safetensors(read_verified(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
     except SafetensorError as error:

@@ -2,11 +2,13 @@
 
 import gc
 import sys
+from copy import copy
 from importlib import import_module
 
 import click
 
 from mgral.errors import InputError, StepError
+from mgral.provenance import recorded
 from mgral.steps import STEPS
 
 
@@ -21,10 +23,12 @@ class _Steps(click.Group):
             return None
         # Importing torch makes a million objects that stay; collecting garbage meanwhile costs a tenth of a start.
         gc.disable()
-        command = import_module(f"mgral.steps.{cmd_name}").command
+        command = copy(import_module(f"mgral.steps.{cmd_name}").command)
         gc.freeze()
         gc.enable()
         assert isinstance(command, click.Command)
+        assert command.callback is not None
+        command.callback = recorded(cmd_name, command.callback)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

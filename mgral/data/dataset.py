@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mgral.artefacts import read_json
 from mgral.errors import InputError
+from mgral.integrity import verify_file
 
 
 class Category(NamedTuple):
@@ -80,6 +81,7 @@ def load_dataset(path: Path) -> Dataset:
 def load_images(path: Path, dataset: Dataset) -> npt.NDArray[np.uint8]:
     """Map an image cache, uint8 [N, height, width, 3], into memory; its pages are shared by all processes."""
     try:
+        verify_file(path)
         images: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and run the step `cache` again") from None

@@ -1,5 +1,6 @@
 """The image cache: every image of a split decoded once, at the detector's resolution."""
 
+import io
 import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,10 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from mgral.artefacts import whole
 from mgral.data.dataset import Dataset
 from mgral.errors import InputError
+from mgral.integrity import read_verified
 
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
@@ -37,7 +40,7 @@ def decode_image(path: Path, original: tuple[int, int], size: tuple[int, int]) -
         Naming the file, where it is missing, truncated, no image, or not of the annotated size.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(read_verified(path))) as image:
             if image.size != original:
                 raise InputError(
                     f"{path} is {image.width} x {image.height} pixels, but {original[0]} x {original[1]} in the "
@@ -60,11 +63,10 @@ def cache_images(
     `size` is width and height in pixels. Raises InputError as `decode_image` does, and then leaves nothing behind.
     """
     width, height = size
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        shape = (len(dataset.file_names), height, width, 3)
+    shape = (len(dataset.file_names), height, width, 3)
+    with whole(output) as partial:
         array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(partial)
 
         def fill(row: int) -> None:
             original = (int(dataset.sizes[row, 0]), int(dataset.sizes[row, 1]))
@@ -79,6 +81,10 @@ def cache_images(
         array.flush()
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space of a file now: were a disk full later, writing to the map would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -7,15 +7,13 @@ each other; every test image is a scene of its own. A choice that avoids repetit
 detector more than a uniform one.
 """
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
 from tqdm import tqdm
 
-from mgral.artefacts import derive_seed, write_json
+from mgral.artefacts import derive_seed, whole, write_json
 from mgral.config import SyntheticData
 from mgral.data.check import Annotation, CategoryRecord, Coco, Image
 from mgral.data.scenes import CLASSES, KINDS, SIZE, SceneKind, draw_scene, render_frame
@@ -33,15 +31,11 @@ def write_synthetic(data: SyntheticData, output: Path) -> None:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} is there already; delete it or name another folder")
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
+    with whole(output) as partial:
         for split, images in (("train", data.train_images), ("test", data.test_images)):
             (partial / split).mkdir(parents=True)
             coco = _write_split(data.seed, split, images, partial / split)
             write_json(partial / "annotations" / f"instances_{split}.json", coco)
-        partial.replace(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def plan_videos(seed: int, split: str, images: int) -> list[tuple[SceneKind, int]]:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from mgral.data.check import Annotation, CategoryRecord, Coco, Image, Split
 from mgral.errors import InputError
+from mgral.integrity import read_verified
 
 
 class _Object(NamedTuple):
@@ -84,7 +85,7 @@ def _to_box(corners: tuple[float, float, float, float]) -> list[float]:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        lines = path.read_text().splitlines()
+        lines = read_verified(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} cannot be read ({error}); correct `data.root` and the names of the splits, or add the list"
@@ -94,7 +95,7 @@ def _read_list(path: Path) -> list[str]:
 
 def _read_scene(path: Path) -> _Scene:
     try:
-        root = ElementTree.fromstring(path.read_bytes())
+        root = ElementTree.fromstring(read_verified(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; add it, or remove its image from the list") from None
     except ElementTree.ParseError as error:

@@ -12,6 +12,7 @@ from mgral.config import DetectorConfig
 from mgral.detectors.interface import Detections, Detector, Predictions, Targets
 from mgral.detectors.small_ssd import SmallSSD
 from mgral.errors import InputError
+from mgral.integrity import read_verified
 
 __all__ = [
     "Detections",
@@ -47,7 +48,7 @@ def load_detector(path: Path, config: DetectorConfig, classes: int) -> Detector:
     """
     detector = build_detector(config, classes, seed=0)
     try:
-        detector.load_state_dict(load_safetensors(path.read_bytes()))
+        detector.load_state_dict(load_safetensors(read_verified(path)))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
     except (SafetensorError, RuntimeError) as error:

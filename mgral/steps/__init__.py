@@ -60,6 +60,7 @@ STEPS: dict[str, Step] = {
             "agent",
         ),
     ),
+    "compare": Step("Compare the artefacts of two results folders byte by byte."),
     "dvc": Step("Write the workflow as DVC stages."),
     "bench": Step("Measure the speed of look-ups, selection and training."),
 }
