@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,17 +37,44 @@ class Stage(NamedTuple):
     settings: frozenset[str]
 
 
+def make_project(folder: Path) -> None:
+    """Make a folder with the workflow in it and nothing else, as a repository of Git and of DVC."""
+    for name in ("Snakefile", "workflow", "profiles"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".gitignore").write_text("/results/\n/.cache/\n/.snakemake/\n")
+    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+        subprocess.run(command, check=True, cwd=folder)
+    (folder / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text())
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A folder with the workflow in it and nothing else, as a repository of Git and of DVC."""
-    for name in ("Snakefile", "workflow", "profiles"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    """A project in which nothing has run, as the working directory."""
+    make_project(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
-    Path(".gitignore").write_text("/results/\n/.cache/\n/.snakemake/\n")
-    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
-        subprocess.run(command, check=True)
-    Path(".dvc/config").write_text((ROOT / ".dvc" / "config").read_text())
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    """A project after `dvc repro` of the tiny experiment on the stub of the steps, everything committed."""
+    folder = tmp_path_factory.mktemp("tiny_run")
+    make_project(folder)
+    (folder / "params.yaml").write_text(TINY.read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("dvc.yaml").write_bytes(dvc_yaml(Path("params.yaml")))
+        dvc("repro", "--quiet")
+        git("add", ".")
+        git("commit", "--quiet", "--message", "the tiny experiment")
+    return folder
+
+
+@pytest.fixture
+def finished(tiny_run, tmp_path, monkeypatch):
+    """A copy of that project, as the working directory."""
+    shutil.copytree(tiny_run, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -61,6 +89,11 @@ def dvc(*arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def git(*arguments: str) -> None:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
+    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
 
 
 def planned_stages(configfile: Path) -> dict[str, Stage]:
@@ -122,13 +155,9 @@ def test_the_committed_mirror_is_that_of_the_default_experiment(monkeypatch):
     )
 
 
-def test_each_engine_has_nothing_to_do_after_the_other(project):
-    configfile = project / "params.yaml"
-    configfile.write_text(TINY.read_text())
-    Path("dvc.yaml").write_bytes(dvc_yaml(Path("params.yaml")))
-
-    dvc("repro", "--quiet")
-    plan = snakemake(project, "--dry-run", "--configfile", configfile, stub=True)
+def test_each_engine_has_nothing_to_do_after_the_other(finished):
+    configfile = finished / "params.yaml"
+    plan = snakemake(finished, "--dry-run", "--configfile", configfile, stub=True)
     assert "Nothing to be done" in plan.stdout, plan.stdout
 
     settings = yaml.safe_load(configfile.read_text())
@@ -136,15 +165,40 @@ def test_each_engine_has_nothing_to_do_after_the_other(project):
     configfile.write_text(yaml.safe_dump(settings))
     repeated = set(re.findall(r"Running stage '(\w+)", dvc("repro")))
     assert repeated == {"config", "agent", "select", "label", "detector", "evaluate", "report"}
-    assert "Nothing to be done" in snakemake(project, "--dry-run", "--configfile", configfile, stub=True).stdout
+    assert "Nothing to be done" in snakemake(finished, "--dry-run", "--configfile", configfile, stub=True).stdout
 
     settings["agent"]["learning_rate"] = 0.25
     configfile.write_text(yaml.safe_dump(settings))
-    done = snakemake(project, "--cores", "2", "--configfile", configfile, stub=True)
+    done = snakemake(finished, "--cores", "2", "--configfile", configfile, stub=True)
     assert done.returncode == 0, done.stdout
     dvc("commit", "--force", "--no-relink")
     assert "Data and pipelines are up to date" in dvc("repro")
-    assert "Nothing to be done" in snakemake(project, "--dry-run", "--configfile", configfile, stub=True).stdout
+    assert "Nothing to be done" in snakemake(finished, "--dry-run", "--configfile", configfile, stub=True).stdout
+
+
+def artefacts(folder: Path) -> dict[Path, bytes]:
+    results = folder / "results" / "tiny"
+    return {path.relative_to(results): path.read_bytes() for path in results.rglob("*") if path.is_file()}
+
+
+def test_push_and_pull_move_every_artefact(finished, tmp_path_factory, monkeypatch):
+    remote = tmp_path_factory.mktemp("remote")
+    dvc("remote", "add", "--quiet", "--default", "folder", str(remote))
+    git("commit", "--quiet", "--all", "--message", "a remote")
+    dvc("push", "--quiet")
+    clone = tmp_path_factory.mktemp("colleague") / "clone"
+    git("clone", "--quiet", str(finished), str(clone))
+    monkeypatch.chdir(clone)
+    dvc("pull", "--quiet")
+    assert artefacts(clone) == artefacts(finished)
+    assert "Data and pipelines are up to date" in dvc("repro")
+
+
+def test_an_experiment_with_another_setting_runs_what_depends_on_it(finished):
+    ran = dvc("exp", "run", "--set-param", "agent.episodes=4")
+    repeated = set(re.findall(r"Running stage '(\w+)", ran))
+    assert repeated == {"config", "agent", "select", "label", "detector", "evaluate", "report"}
+    assert yaml.safe_load(Path("results/tiny/config.yaml").read_text())["agent"]["episodes"] == 4
 
 
 def test_a_configuration_that_snakemake_refuses_is_refused(project):
