@@ -60,6 +60,7 @@ STEPS: dict[str, Step] = {
             "agent",
         ),
     ),
+    "timings": Step("Write what the jobs cost, as Snakemake measured them."),
     "dvc": Step("Write the workflow as DVC stages."),
     "bench": Step("Measure the speed of look-ups, selection and training."),
 }

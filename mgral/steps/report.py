@@ -9,8 +9,6 @@ from mgral.config import load_config
 from mgral.report.page import build_report
 from mgral.report.results import Settings, load_results
 from mgral.report.spread import points_with_spread
-from mgral.report.times import load_jobs
-from mgral.steps import STEPS
 
 
 @click.command("report")
@@ -27,10 +25,7 @@ def command(config: Path, results: Path, output: Path) -> None:
 
     Prints each strategy's final mAP in per cent, mean ± standard deviation over seeds.
     """
-    settings = _settings(config)
-    report = build_report(
-        load_results(results, settings), load_jobs(results / "benchmarks", settings.strategies), tuple(STEPS)
-    )
+    report = build_report(load_results(results, _settings(config)))
     for figure in report.figures:
         write_bytes(output.parent / "figures" / f"{figure.stem}.svg", figure.svg.encode())
     for table in report.tables:
