@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from mgral.errors import InputError
+from mgral.report.timings import write_timings
 from mgral.workflow import (
     annotation_files,
     check_data,
@@ -44,6 +45,15 @@ os.environ["PATH"] = os.pathsep.join(
 # `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
 onstart:
     refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
+
+
+# Times differ from run to run, so they are written by no job and read by none. Called after every run that had a job to
+# do; whatever is wrong with the times, the results are there.
+onsuccess:
+    try:
+        write_timings(CONFIG, Path(f"results/{CONFIG.experiment}"))
+    except Exception as error:
+        print(f"mgral: timings are not written: {error}", file=sys.stderr)
 
 
 include: "workflow/rules/paths.smk"

@@ -28,7 +28,7 @@ def fabricate(
     budget: int = 4,
     benchmarks: bool = True,
 ) -> Path:
-    """Write the artefacts that the report reads into `folder` and return the path of its configuration."""
+    """Write what the report and the timings read into `folder` and return the path of its configuration."""
     config = resolve_config(
         {
             "experiment": "fabricated",

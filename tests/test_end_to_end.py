@@ -25,6 +25,11 @@ def test_report_and_scores_are_there(finished):
     assert "<html" in (finished / "report.html").read_text()
     assert list((finished / "figures").glob("*.svg"))
     assert list((finished / "tables").glob("*.csv"))
+    assert {path.name for path in (finished / "timings").iterdir()} == {
+        "timings.html",
+        "costs_by_step.csv",
+        "costs_by_cycle.csv",
+    }
     scores = [read(path) for path in finished.glob("seed*/*/cycle*/metrics.json")]
     config = load_config(TINY)
     assert len(scores) == len(config.seeds) * (2 + config.cycles * len(config.strategies))

@@ -16,7 +16,6 @@ from mgral.errors import InputError
 from mgral.report.drawing import class_colours, draw
 from mgral.report.lut import rank_correlation
 from mgral.report.spread import Difference, Spread, points
-from mgral.report.times import cycle_costs, duration, load_jobs, step_costs
 from mgral.steps.report import command
 
 
@@ -125,7 +124,7 @@ def test_shares_of_classes_by_hand(folder: Path) -> None:
 def test_page_stands_alone_and_holds_every_figure(folder: Path) -> None:
     text = (folder / "report.html").read_text()
     page = ElementTree.fromstring(text)
-    assert not re.search(r'(?:src|href)="(?!#|data:image/)', text)
+    assert re.findall(r'(?:src|href)="(?!#|data:image/)([^"]*)"', text) == ["timings/timings.html"]
     assert not re.search(r"@import|url\((?!#)", text)
     ids = [element.get("id") for element in page.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
@@ -157,9 +156,18 @@ def test_same_input_same_bytes(folder: Path, tmp_path: Path) -> None:
     fabricate(tmp_path)
     run(tmp_path)
     assert all_written(tmp_path) == before
-    benchmark(tmp_path / "benchmarks" / "report" / "report.tsv", 123.0)
+
+
+def test_same_bytes_whatever_was_measured(folder: Path, tmp_path: Path) -> None:
+    before = all_written(folder)
+    fabricate(tmp_path, benchmarks=False)
     run(tmp_path)
     assert all_written(tmp_path) == before
+    benchmark(tmp_path / "benchmarks" / "detector" / "seed0_initial_cycle0.tsv", 123.0, "456", "78")
+    (tmp_path / "benchmarks" / "detector" / "seed0_random_cycle1.tsv").write_bytes(b"\xff")
+    run(tmp_path)
+    assert all_written(tmp_path) == before
+    assert not [name for name in before if "cost" in name]
 
 
 def test_boxes_of_picks_are_scaled_to_the_cache(folder: Path) -> None:
@@ -216,14 +224,12 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     assert {row["final_map_std"] for row in rows(tmp_path / "tables" / "summary.csv")} == {""}
 
 
-def test_without_mgral_and_benchmarks(tmp_path: Path) -> None:
-    fabricate(tmp_path, strategies=("random", "entropy"), benchmarks=False)
+def test_without_mgral(tmp_path: Path) -> None:
+    fabricate(tmp_path, strategies=("random", "entropy"))
     text = run(tmp_path).read_text()
     ElementTree.fromstring(text)
     assert 'id="agent"' not in text
     assert 'id="lut"' not in text
-    assert "There are no timings" in text
-    assert not list((tmp_path / "tables").glob("costs*"))
 
 
 def test_without_random_there_is_no_difference(tmp_path: Path) -> None:
@@ -239,26 +245,6 @@ def test_many_classes(tmp_path: Path) -> None:
     legend = next(element for element in page.iter() if element.get("class") == "legend")
     assert len(list(legend)) == 31
     assert len(set(class_colours(31))) == 31
-
-
-def test_costs_by_hand(tmp_path: Path) -> None:
-    fabricate(tmp_path)
-    jobs = load_jobs(tmp_path / "benchmarks", ("mgral", "random", "entropy"))
-    costs = {cost.strategy: cost for cost in cycle_costs(jobs, ("mgral", "random"))}
-    # embed 4 s, six variants of 8 s, and subsets, base and table of 2 s each.
-    assert costs["mgral"].lut == pytest.approx(4 + 6 * 8 + 3 * 2)
-    # Cycle 0 has the shared detector of 30 s and cycle 1 one of 40 s, each with an agent of 10 s.
-    assert costs["mgral"].training == pytest.approx((30 + 10 + 40 + 10) / 2)
-    assert costs["mgral"].selection == pytest.approx(3.5)
-    assert costs["random"].lut is None
-    assert costs["random"].training == pytest.approx((30 + 40 + 40) / 3)
-    steps = {cost.step: cost for cost in step_costs(jobs, ("cache", "detector"))}
-    assert next(iter(steps)) == "cache"
-    assert "report" not in steps
-    detector = steps["detector"]
-    assert (detector.jobs, detector.wall, detector.core) == (14, 2 * 30 + 12 * 40, 2 * 29 + 12 * 39)
-    assert detector.memory == 901
-    assert (steps["embed"].core, steps["embed"].memory) == (None, None)
 
 
 def test_differences_are_judged_by_their_spread() -> None:
@@ -314,7 +300,6 @@ def test_spread_encloses_its_mean(values: list[float]) -> None:
 
 def test_text_of_numbers() -> None:
     assert [points(0.1234), points(-0.05, sign=True), points(float("nan"))] == ["12.3", "−5.0", "–"]
-    assert [duration(s) for s in (None, 4.25, 600.0, 25680.0)] == ["–", "4.2 s", "10.0 min", "7 h 8 min"]
 
 
 def test_drawing_takes_any_label() -> None:

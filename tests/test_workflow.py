@@ -1,4 +1,5 @@
 import ast
+import csv
 import json
 import re
 import shlex
@@ -21,7 +22,8 @@ RULES = {
     for file in RULE_FILES
     for name, text in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", file.read_text() + "\n", flags=re.MULTILINE)
 }
-PIPELINE = [step for step in STEPS if step not in ("bench", "compare", "dvc")]
+NO_JOBS = ("bench", "compare", "dvc", "timings")
+PIPELINE = [step for step in STEPS if step not in NO_JOBS]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_wildcards_are_the_five():
     assert found == {"experiment", "seed", "strategy", "cycle", "variant"}
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step in PIPELINE and step not in ("config", "report")])
+@pytest.mark.parametrize("step", [step for step in PIPELINE if step not in ("config", "report")])
 def test_step_reads_only_the_sections_it_declares(step):
     tree = ast.parse((ROOT / "mgral" / "steps" / f"{step}.py").read_text())
     chains = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -145,6 +147,32 @@ def test_finished_experiment_has_nothing_to_do(finished):
     assert planned(finished, "--configfile", TINY, stub=True) == []
 
 
+def test_a_run_ends_with_its_timings(finished):
+    results = finished / "results" / "tiny"
+    measured = {folder.name: len(list(folder.glob("*.tsv"))) for folder in (results / "benchmarks").iterdir()}
+    assert set(measured) == set(PIPELINE)
+    with (results / "timings" / "costs_by_step.csv").open(newline="") as file:
+        assert {row["step"]: int(row["jobs"]) for row in csv.DictReader(file)} == measured
+
+
+def test_no_rule_reads_times():
+    """They differ from run to run, and so would what was made of them."""
+    assert not [name for name, text in RULES.items() if "timings" in text]
+    assert not [name for name, text in RULES.items() if re.search(r"BENCHMARKS|benchmarks", text.split("output:")[0])]
+
+
+def test_timings_that_cannot_be_written_fail_no_run(tmp_path):
+    """Here a file is in the place of their folder."""
+    place = tmp_path / "results" / "tiny" / "timings"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    run = (tmp_path, "--cores", "1", "--configfile", TINY, "--until", "config")
+    done = snakemake(*run, stub=True)
+    assert done.returncode == 0, done.stdout
+    assert "mgral: timings are not written: " in done.stdout
+    assert place.read_bytes() == b""
+
+
 def test_commands_are_given_what_their_strategy_needs(finished):
     seed = finished / "results" / "tiny" / "seed0"
     mgral, entropy, random = (
@@ -156,8 +184,6 @@ def test_commands_are_given_what_their_strategy_needs(finished):
     assert "--detector results/tiny/seed0/entropy/cycle1/detector.safetensors" in entropy
     assert "--images results/tiny/dataset/train.npy" in entropy
     assert not re.search("--(agent|embeddings|detector|images)", random)
-    assert "--full-data" in (seed / "full" / "cycle0" / "detector.safetensors").read_text()
-    assert "--full-data" not in (seed / "initial" / "cycle0" / "detector.safetensors").read_text()
     assert "--all" in (seed / "full" / "cycle0" / "labelled.json").read_text()
     labelled = (seed / "random" / "cycle1" / "labelled.json").read_text()
     assert "--labelled results/tiny/seed0/initial/cycle0/labelled.json" in labelled

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from mgral.report.drawing import FAINT, INK, STRATEGY_COLOURS, Figure, Table, draw
+from mgral.report.drawing import FAINT, INK, Figure, Table, draw
+from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.results import AgentRun, Array, Results
 from mgral.report.spread import Spread, points, points_with_spread
 

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from matplotlib.ticker import MaxNLocator
 
-from mgral.report.drawing import FAINT, STRATEGY_COLOURS, STRATEGY_MARKERS, Figure, Table, draw
+from mgral.report.drawing import FAINT, STRATEGY_MARKERS, Figure, Table, draw
+from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.results import Array, Results
 from mgral.report.spread import Spread, points
 

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mgral.report.drawing import INK, STRATEGY_COLOURS, STRATEGY_MARKERS, Figure, Table, draw
+from mgral.report.drawing import INK, STRATEGY_MARKERS, Figure, Table, draw
+from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, points, points_with_spread
 

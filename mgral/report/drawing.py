@@ -12,10 +12,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.typing import RcKeyType
 
-# Okabe and Ito's palette, which stays apart under the common colour deficiencies; random is grey as the baseline.
-STRATEGY_COLOURS = {"mgral": "#D55E00", "random": "#6E6E6E", "entropy": "#0072B2"}
 STRATEGY_MARKERS = {"mgral": "o", "random": "s", "entropy": "^"}
 SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+# Okabe and Ito's palette, as in `STRATEGY_COLOURS`.
 _CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 INK = "#22272e"
 FAINT = "#8a929c"

@@ -1,24 +1,19 @@
 """The page itself: every section's figures and numbers in one file that needs no network."""
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import PurePath
-from typing import Any
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from mgral.config import SyntheticData
 from mgral.report.agent import agent_figures, agent_lines, agent_table
 from mgral.report.choices import balance_figure, boxes_figure
 from mgral.report.curves import SummaryRow, curve_figures, curve_table, summary, summary_table
-from mgral.report.drawing import STRATEGY_COLOURS, Figure, Table
+from mgral.report.drawing import Figure, Table
 from mgral.report.lut import leave_one_out_figures, variants_figure
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
+from mgral.report.rendering import render
 from mgral.report.results import Results
 from mgral.report.scores import REFERENCE, class_rows, overall_rows, scores_table
 from mgral.report.spread import Difference, points, points_with_spread
-from mgral.report.times import STAGES, Job, costs_table, cycle_costs, cycles_table, duration, step_costs
 
 
 @dataclass(frozen=True)
@@ -32,18 +27,8 @@ class Report:
     summary: tuple[SummaryRow, ...]
 
 
-def build_report(results: Results, jobs: list[Job], steps: tuple[str, ...]) -> Report:
-    """Draw all figures and render the page.
-
-    Parameters
-    ----------
-    results
-        The experiment's artefacts.
-    jobs
-        Snakemake's benchmarks; an empty list gives a page that says how to get them.
-    steps
-        The pipeline's steps in their order, for the table of costs.
-    """
+def build_report(results: Results) -> Report:
+    """Draw all figures of an experiment and render the page."""
     strategies = results.settings.strategies
     rows = summary(results)
     sheets = contact_sheets(results)
@@ -55,12 +40,12 @@ def build_report(results: Results, jobs: list[Job], steps: tuple[str, ...]) -> R
         "lut": [*leave_one_out_figures(results), variants_figure(results)] if results.tables else [],
     }
     overall, classes = overall_rows(results), class_rows(results)
-    costs, cycles = step_costs(jobs, steps), cycle_costs(jobs, strategies)
     tables = [summary_table(rows), curve_table(results), picks_table(sheets, results.class_names)]
     tables += [scores_table("scores_overall", overall), scores_table("scores_by_class", classes)]
     tables += [agent_table(results)] if results.agents else []
-    tables += [costs_table(costs), cycles_table(cycles)] if jobs else []
-    html = _render(
+    html = render(
+        "report.html.jinja",
+        {"points": points, "spread": points_with_spread, "interval": _interval},
         results=results,
         settings=results.settings,
         facts=_facts(results),
@@ -73,26 +58,9 @@ def build_report(results: Results, jobs: list[Job], steps: tuple[str, ...]) -> R
         overall=overall,
         classes=classes,
         compared=(*strategies, REFERENCE),
-        costs=costs,
-        cycles=cycles,
-        stages=STAGES,
     )
     drawn = tuple(figure for section in figures.values() for figure in section)
     return Report(html, drawn, (*(figure.table for figure in drawn), *tables), tuple(rows))
-
-
-def _render(**values: Any) -> str:
-    package = resources.files("mgral.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "points": points,
-        "spread": points_with_spread,
-        "duration": duration,
-        "interval": _interval,
-    }
-    template = environment.from_string((package / "template.html.jinja").read_text(encoding="utf-8"))
-    style = (package / "style.css").read_text(encoding="utf-8")
-    return template.render(style=Markup(style), markup=Markup, colours=STRATEGY_COLOURS, **values) + "\n"
 
 
 def _interval(difference: Difference) -> str:

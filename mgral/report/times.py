@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.report.drawing import Table
-
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
     "lut": ("embed", "subsets", "base", "variant", "table"),
@@ -58,16 +56,12 @@ class CycleCost:
 
 
 def load_jobs(folder: Path, strategies: Iterable[str]) -> list[Job]:
-    """Read all benchmark files below a folder, `STEP/NAME.tsv`; seed, strategy and cycle are parts of NAME.
-
-    The report's own file is left out: a second run would otherwise differ from the first.
-    """
+    """Read all benchmark files below a folder, `STEP/NAME.tsv`; seed, strategy and cycle are parts of NAME."""
     known = {*strategies, "initial", "full"}
     jobs = []
     for path in sorted(folder.glob("*/**/*.tsv")):
         step, *place = path.relative_to(folder).with_suffix("").parts
-        if step != "report":
-            jobs += list(_jobs(path, step, "/".join(place), known))
+        jobs += list(_jobs(path, step, "/".join(place), known))
     return jobs
 
 
@@ -146,21 +140,19 @@ def _mean_of_sums(jobs: list[Job]) -> float | None:
     return sum(sums.values()) / len(sums) if sums else None
 
 
-def costs_table(costs: list[StepCost]) -> Table:
-    """Return the costs of the steps; seconds and MB."""
-    rows = tuple(
+def step_rows(costs: list[StepCost]) -> list[dict[str, object]]:
+    """Return the lines of costs_by_step.csv; seconds and MB."""
+    return [
         {"step": c.step, "jobs": c.jobs, "wall_s": c.wall, "core_s": c.core, "peak_memory_mb": c.memory}
         for c in costs
-    )
-    return Table("costs_by_step", ("step", "jobs", "wall_s", "core_s", "peak_memory_mb"), rows)
+    ]
 
 
-def cycles_table(costs: list[CycleCost]) -> Table:
-    """Return the costs of a cycle by strategy, in seconds."""
-    rows = tuple(
+def cycle_rows(costs: list[CycleCost]) -> list[dict[str, object]]:
+    """Return the lines of costs_by_cycle.csv; seconds."""
+    return [
         {"strategy": c.strategy, "lut_s": c.lut, "training_s": c.training, "selection_s": c.selection} for c in costs
-    )
-    return Table("costs_by_cycle", ("strategy", "lut_s", "training_s", "selection_s"), rows)
+    ]
 
 
 def duration(seconds: float | None) -> str:

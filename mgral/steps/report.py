@@ -9,12 +9,11 @@ from mgral.config import load_config
 from mgral.report.page import build_report
 from mgral.report.results import Settings, load_results
 from mgral.report.spread import points_with_spread
-from mgral.report.times import load_jobs
-from mgral.steps import STEPS
+from mgral.steps import options
 
 
 @click.command("report")
-@click.option("--config", required=True, type=click.Path(path_type=Path), help="The experiment's configuration.")
+@options.config
 @click.option("--results", required=True, type=click.Path(path_type=Path), help="The experiment's results folder.")
 @click.option(
     "--output",
@@ -22,15 +21,12 @@ from mgral.steps import STEPS
     type=click.Path(path_type=Path),
     help="HTML file to write; figures/ and tables/ are written beside it.",
 )
-def command(config: Path, results: Path, output: Path) -> None:
+def command(config_path: Path, results: Path, output: Path) -> None:
     """Draw the report of a finished experiment: one HTML file, and its figures and numbers as SVG and CSV.
 
     Prints each strategy's final mAP in per cent, mean ± standard deviation over seeds.
     """
-    settings = _settings(config)
-    report = build_report(
-        load_results(results, settings), load_jobs(results / "benchmarks", settings.strategies), tuple(STEPS)
-    )
+    report = build_report(load_results(results, _settings(config_path)))
     for figure in report.figures:
         write_bytes(output.parent / "figures" / f"{figure.stem}.svg", figure.svg.encode())
     for table in report.tables:

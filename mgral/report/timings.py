@@ -1,0 +1,40 @@
+"""The folder timings/: what the jobs cost, kept apart from the results, which are to be the same in each run."""
+
+from pathlib import Path
+
+from mgral.artefacts import write_bytes, write_csv
+from mgral.config import Config
+from mgral.errors import InputError
+from mgral.report.rendering import render
+from mgral.report.times import STAGES, cycle_costs, cycle_rows, duration, load_jobs, step_costs, step_rows
+from mgral.steps import STEPS
+
+
+def write_timings(config: Config, results: Path) -> None:
+    """Write the page and the tables of what Snakemake measured of the jobs of an experiment.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    results
+        Its results folder; benchmarks/ in it is read, timings/ is written.
+
+    Raises
+    ------
+    InputError
+        Where no job has been measured.
+    """
+    jobs = load_jobs(results / "benchmarks", config.strategies)
+    if not jobs:
+        raise InputError(
+            f"{results / 'benchmarks'} holds no times of jobs, as only Snakemake measures them; run snakemake, "
+            "with --forceall where the results are there already"
+        )
+    steps, cycles = step_costs(jobs, STEPS), cycle_costs(jobs, config.strategies)
+    page = render(
+        "timings.html.jinja", {"duration": duration}, config=config, steps=steps, cycles=cycles, stages=STAGES
+    )
+    for name, rows in (("costs_by_step", step_rows(steps)), ("costs_by_cycle", cycle_rows(cycles))):
+        write_csv(results / "timings" / f"{name}.csv", rows, tuple(rows[0]))
+    write_bytes(results / "timings" / "timings.html", page.encode())
