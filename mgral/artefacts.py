@@ -80,6 +80,15 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise InputError(f"{path} is damaged ({error}); delete it and run the step again") from None
 
 
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal; raises InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
+
+
 def derive_seed(seed: int, *purpose: str | int) -> int:
     """Return a 63-bit seed for one purpose, unrelated to those of any other purpose of the same seed."""
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
