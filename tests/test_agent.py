@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from stopping import StoppedError, stop_after
 
 from mgral.agent.network import build_agent, load_agent
 from mgral.agent.training import Episode, train_agent
@@ -16,6 +17,7 @@ from mgral.lut.estimators import choose_width
 from mgral.lut.reward import RewardTable, SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.steps.agent import summarise
+from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint
 
 BUDGET = 12
 
@@ -168,6 +170,22 @@ def test_a_loss_that_is_not_finite_is_an_error_naming_the_episode():
         train_agent(vectors, _Recorder(float("nan")), AgentConfig(episodes=3), BUDGET, 0, 0)
 
 
+@pytest.mark.parametrize("reference", ["moving_average", "previous"])
+def test_a_stopped_training_goes_on_to_the_same_bits(reference, tmp_path, monkeypatch):
+    vectors, clusters = _pool()
+    table = _table(_table_arrays(vectors, clusters))
+    config = AgentConfig(episodes=8, reference=reference)
+    agent, log = train_agent(vectors, table, config, BUDGET, 0, 0)
+    for stop in (1, 4, 7):
+        path = tmp_path / f"{stop}.checkpoint"
+        with stop_after(stop, monkeypatch), pytest.raises(StoppedError):
+            train_agent(vectors, table, config, BUDGET, 0, 0, Checkpoint(path, "job", every=0))
+        resumed, other = train_agent(vectors, table, config, BUDGET, 0, 0, Checkpoint(path, "job"))
+        assert other == log
+        for name, array in agent.arrays().items():
+            np.testing.assert_array_equal(resumed.arrays()[name], array)
+
+
 @pytest.fixture
 def experiment(tmp_path):
     vectors, clusters = _pool()
@@ -210,3 +228,26 @@ def test_embeddings_of_another_dimension_than_the_table_are_an_error(experiment)
         _train(experiment, "first")
     assert not (experiment / "first.safetensors").exists()
     assert RewardTable.load(experiment / "table.safetensors", RewardConfig(projections=32)).baseline_map == 0.19
+
+
+def test_the_step_goes_on_after_a_stop_and_leaves_no_checkpoint(experiment, monkeypatch, capsys):
+    undisturbed = _train(experiment, "first")
+    monkeypatch.setenv(SECONDS_VARIABLE, "0")
+    with stop_after(3, monkeypatch), pytest.raises(StoppedError):
+        _train(experiment, "second")
+    path = experiment / "second.safetensors.checkpoint"
+    assert path.exists()
+    assert _train(experiment, "second") == undisturbed
+    assert f"agent: resumed at episode 3 of 5 from {path}" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_another_table_is_not_used(experiment, monkeypatch, capsys):
+    monkeypatch.setenv(SECONDS_VARIABLE, "0")
+    with stop_after(3, monkeypatch), pytest.raises(StoppedError):
+        _train(experiment, "first")
+    arrays = _table_arrays(*_pool())
+    write_arrays(experiment / "table.safetensors", arrays | {"map": arrays["map"][::-1]})
+    stale = _train(experiment, "first")
+    assert "first.safetensors.checkpoint is of other settings, inputs or code" in capsys.readouterr().err
+    assert stale == _train(experiment, "second")

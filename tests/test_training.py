@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stopping import StoppedError, stop_after
 
 from mgral.config import AugmentationConfig, DetectorConfig, TrainingConfig
 from mgral.data.dataset import Category, Dataset
@@ -16,6 +17,7 @@ from mgral.detectors.small_ssd import BACKGROUND_BIAS
 from mgral.errors import StepError
 from mgral.training.augmentation import augment, flip
 from mgral.training.batches import Sampler, TrainingImages, training_images
+from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, prediction_distance, ramp
 from mgral.training.loop import Unlabelled, learning_rate_factor, train_detector
 
@@ -170,6 +172,33 @@ def test_training_learns_and_repeats_itself(labelled: TrainingImages) -> None:
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     losses = [row["loss"] for row in first]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("semi_supervised", [False, True])
+def test_a_stopped_training_goes_on_to_the_same_bits(semi_supervised, tmp_path, monkeypatch) -> None:
+    """With batches that reach over epochs, all of the augmentation, and dropout from torch's own generator."""
+    dataset, pixels = squares()
+    labelled = training_images(dataset, pixels, dataset.image_ids[:7])
+    extra = training_images(dataset, pixels, dataset.image_ids[7:], labels=False)
+    unlabelled = Unlabelled(extra, 3, 5.0) if semi_supervised else None
+    config = TrainingConfig(batch_size=3, augmentation=AugmentationConfig())
+
+    def train(checkpoint: Checkpoint | None, global_seed: int) -> tuple[list[dict[str, float]], dict]:
+        detector = build_detector(CONFIG, 1, seed=0)
+        detector.ssd.backbone.stem.append(torch.nn.Dropout(0.2))
+        torch.manual_seed(global_seed)
+        history = train_detector(detector, labelled, config, 8, 5, "variant", unlabelled, checkpoint)
+        return history, detector.state_dict()
+
+    with torch.random.fork_rng():
+        history, weights = train(None, 0)
+        for stop in (1, 4, 7):
+            path = tmp_path / f"{stop}.checkpoint"
+            with stop_after(stop, monkeypatch), pytest.raises(StoppedError):
+                train(Checkpoint(path, "job", every=0), 0)
+            resumed, others = train(Checkpoint(path, "job"), 1)
+            assert resumed == history
+            assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 def test_unlabelled_images_leave_the_labelled_batches_as_they_were() -> None:

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from stopping import StoppedError, stop_after
 
 from mgral.artefacts import write_json
 from mgral.config import resolve_config
 from mgral.data.dataset import load_dataset
 from mgral.errors import InputError, StepError
 from mgral.steps import base, variant
+from mgral.training.checkpoint import SECONDS_VARIABLE
 
 SIZE = 64
 
@@ -153,3 +155,32 @@ def test_reward_images_without_a_box_are_an_error(experiment):
     assert len(load_dataset(experiment / "train.json").boxes[0]) == 0
     with pytest.raises(StepError, match="no reward image has a box"):
         run(variant, experiment, "v0.json", "--base", "base.safetensors", "--variant", "0")
+
+
+@pytest.mark.parametrize("labels", ["semi_supervised", "labelled_subsets"])
+def test_a_stopped_base_and_a_stopped_variant_go_on_to_the_same_bytes(experiment, labels, monkeypatch):
+    write_plan(experiment, labels)
+    of_variant = ("--base", "base.safetensors", "--variant", "1")
+    steps = [(base, "base.safetensors"), (variant, "v1.json", *of_variant)]
+    undisturbed = [run(step, experiment, *rest).read_bytes() for step, *rest in steps]
+    monkeypatch.setenv(SECONDS_VARIABLE, "0")
+    for (step, output, *extra), expected in zip(steps, undisturbed, strict=True):
+        (experiment / output).unlink()
+        with stop_after(5, monkeypatch), pytest.raises(StoppedError):
+            run(step, experiment, output, *extra)
+        assert not (experiment / output).exists()
+        assert (experiment / f"{output}.checkpoint").exists()
+        assert run(step, experiment, output, *extra).read_bytes() == expected
+        assert not (experiment / f"{output}.checkpoint").exists()
+
+
+def test_a_variant_does_not_go_on_from_another_variants_checkpoint(experiment, monkeypatch, capsys):
+    run(base, experiment, "base.safetensors")
+    second = run(variant, experiment, "v2.json", "--base", "base.safetensors", "--variant", "2").read_bytes()
+    monkeypatch.setenv(SECONDS_VARIABLE, "0")
+    with stop_after(5, monkeypatch), pytest.raises(StoppedError):
+        run(variant, experiment, "v1.json", "--base", "base.safetensors", "--variant", "1")
+    (experiment / "v1.json.checkpoint").rename(experiment / "v2.json.checkpoint")
+    again = run(variant, experiment, "v2.json", "--base", "base.safetensors", "--variant", "2")
+    assert again.read_bytes() == second
+    assert not (experiment / "v2.json.checkpoint").exists()

@@ -1,7 +1,8 @@
 """Training the agent: policy gradient on looked-up rewards."""
 
-import math
-from typing import NamedTuple
+import json
+import sys
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from mgral.artefacts import derive_seed
 from mgral.config import AgentConfig
 from mgral.errors import StepError
 from mgral.lut.reward import Reward
+from mgral.training.checkpoint import Checkpoint
 
 
 class Episode(NamedTuple):
@@ -51,7 +53,13 @@ def policy_loss(scores: Tensor, batches: Tensor, advantages: Tensor) -> Tensor:
 
 
 def train_agent(
-    embeddings: npt.NDArray[np.float32], table: Reward, config: AgentConfig, budget: int, seed: int, cycle: int
+    embeddings: npt.NDArray[np.float32],
+    table: Reward,
+    config: AgentConfig,
+    budget: int,
+    seed: int,
+    cycle: int,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Agent, list[Episode]]:
     """Train an agent to choose `budget` images of the pool, float32 [N, D].
 
@@ -62,26 +70,27 @@ def train_agent(
     worth differs little, the first advantages are a hundred times the later ones, and Adam, which remembers their
     square, then takes hundreds of episodes to take a step.
 
+    With a checkpoint of the same training it goes on from there, to the same agent bit for bit.
+
     Raises
     ------
     StepError
         Where the loss is not finite.
+    InputError
+        On a damaged checkpoint.
     """
-    generator = torch.Generator().manual_seed(derive_seed(seed, "agent", cycle))
-    order_rng = np.random.default_rng(derive_seed(seed, "agent pool order", cycle))
-    random_rng = np.random.default_rng(derive_seed(seed, "agent random batches", cycle))
-    agent = build_agent(embeddings, config.hidden, config.window, generator)
-    optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate)
-    reference = math.nan
-    best = random_best = float("-inf")
-    log = []
-    for episode in tqdm(range(1, config.episodes + 1), desc="agent", unit="episode", disable=None):
-        random_rewards = table.look_up(uniform_batches(embeddings, budget, config.samples, random_rng))
-        if episode == 1:
-            reference = float(random_rewards.mean())
-        pool = embeddings[order_rng.permutation(len(embeddings))]
+    run = _Run(embeddings, config, seed, cycle)
+    if checkpoint and (state := checkpoint.load()):
+        run.load_state_dict(state)
+        print(f"agent: resumed at episode {run.done} of {config.episodes} from {checkpoint.path}", file=sys.stderr)
+    agent, log = run.agent, run.log
+    left = range(run.done + 1, config.episodes + 1)
+    for episode in tqdm(left, "agent", config.episodes, unit="episode", disable=None, initial=run.done):
+        random_rewards = table.look_up(uniform_batches(embeddings, budget, config.samples, run.random_rng))
+        reference = _next_reference(log[-1], config) if log else float(random_rewards.mean())
+        pool = embeddings[run.order_rng.permutation(len(embeddings))]
         scores = agent(torch.from_numpy(pool))
-        batches = sample_batches(scores, budget, config.samples, generator)
+        batches = sample_batches(scores, budget, config.samples, run.generator)
         rewards = table.look_up(pool[batches.numpy()])
         advantages = torch.from_numpy(rewards - reference).to(scores.dtype)
         loss = policy_loss(scores, batches, advantages)
@@ -89,31 +98,65 @@ def train_agent(
             raise StepError(
                 f"agent: the loss is {float(loss.detach())} in episode {episode}; lower agent.learning_rate"
             )
-        optimizer.zero_grad()
+        run.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         gradient_norm = torch.nn.utils.get_total_norm([p.grad for p in agent.parameters() if p.grad is not None])
-        optimizer.step()
-        best = max(best, float(rewards.max()))
-        random_best = max(random_best, float(random_rewards.max()))
-        mean = float(rewards.mean())
+        run.optimizer.step()
+        best, random_best = float(rewards.max()), float(random_rewards.max())
         log.append(
             Episode(
                 episode=episode,
-                reward=mean,
-                best=best,
+                reward=float(rewards.mean()),
+                best=max(best, log[-1].best) if log else best,
                 random_reward=float(random_rewards.mean()),
-                random_best=random_best,
+                random_best=max(random_best, log[-1].random_best) if log else random_best,
                 reference=reference,
                 loss=float(loss.detach()),
                 entropy=float(entropy(scores.detach())),
                 gradient_norm=float(gradient_norm),
             )
         )
-        reference = _next_reference(reference, mean, config)
+        if checkpoint:
+            checkpoint.save_if_due(run.state_dict)
     return agent, log
 
 
-def _next_reference(reference: float, reward: float, config: AgentConfig) -> float:
+def _next_reference(last: Episode, config: AgentConfig) -> float:
     if config.reference == "previous":
-        return reward
-    return config.reference_decay * reference + (1 - config.reference_decay) * reward
+        return last.reward
+    return config.reference_decay * last.reference + (1 - config.reference_decay) * last.reward
+
+
+class _Run:
+    """All that changes from one episode to the next, so that a checkpoint holds it whole."""
+
+    def __init__(self, embeddings: npt.NDArray[np.float32], config: AgentConfig, seed: int, cycle: int) -> None:
+        self.generator = torch.Generator().manual_seed(derive_seed(seed, "agent", cycle))
+        self.order_rng = np.random.default_rng(derive_seed(seed, "agent pool order", cycle))
+        self.random_rng = np.random.default_rng(derive_seed(seed, "agent random batches", cycle))
+        self.agent = build_agent(embeddings, config.hidden, config.window, self.generator)
+        self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=config.learning_rate)
+        self.log: list[Episode] = []
+
+    @property
+    def done(self) -> int:
+        return len(self.log)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "agent": self.agent.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            # As text: the states are integers of 128 bits, and the episodes of a type that torch.load does not know.
+            "order_rng": json.dumps(self.order_rng.bit_generator.state),
+            "random_rng": json.dumps(self.random_rng.bit_generator.state),
+            "log": json.dumps(self.log),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.agent.load_state_dict(state["agent"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.order_rng.bit_generator.state = json.loads(state["order_rng"])
+        self.random_rng.bit_generator.state = json.loads(state["random_rng"])
+        self.log = [Episode(*row) for row in json.loads(state["log"])]

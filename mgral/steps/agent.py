@@ -15,12 +15,14 @@ from mgral.lut.reward import Reward, RewardTable
 from mgral.pool import check_pool, load_embeddings, load_labelled, unlabelled
 from mgral.steps import options
 from mgral.strategies import highest
+from mgral.training.checkpoint import HELP, Checkpoint, job_identity
+from mgral.workflow import depends_on
 
 RANDOM_BATCHES = 200
 """Uniform batches that the final selection is compared with."""
 
 
-@click.command("agent")
+@click.command("agent", epilog=HELP)
 @options.config
 @options.dataset
 @options.labelled
@@ -50,11 +52,14 @@ def command(
     vectors = load_embeddings(embeddings).of(pool)
     table = RewardTable.load(table_path, config.reward)
     table.check_dimensions(vectors.shape[1], table_path)
-    agent, log = train_agent(vectors, table, config.agent, config.budget, seed, cycle)
+    job = job_identity(depends_on(config, "agent"), [dataset, labelled, embeddings, table_path], "agent", seed, cycle)
+    checkpoint = Checkpoint.beside(output, job)
+    agent, log = train_agent(vectors, table, config.agent, config.budget, seed, cycle, checkpoint)
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
     write_csv(log_csv, [episode._asdict() for episode in log], Episode._fields)
     write_json(summary, summarise(agent, log, vectors, table, config.budget, rng))
     write_arrays(output, agent.arrays())
+    checkpoint.remove()
 
 
 def summarise(

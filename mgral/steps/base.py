@@ -11,10 +11,12 @@ from mgral.detectors import build_detector, save_detector
 from mgral.lut.plan import load_plan
 from mgral.steps import options
 from mgral.training.batches import training_images
+from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 from mgral.training.loop import train_detector
+from mgral.workflow import depends_on
 
 
-@click.command("base")
+@click.command("base", epilog=HELP)
 @options.config
 @options.dataset
 @options.images
@@ -33,7 +35,17 @@ def command(
     data = load_dataset(dataset)
     chosen = training_images(data, load_images(images, data), load_plan(subsets).base)
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
+    checkpoint = Checkpoint.beside(
+        output, job_identity(depends_on(config, "base"), [dataset, images, subsets], "base", seed, cycle)
+    )
     train_detector(
-        detector, chosen, config.training, config.iterations.base, derive_seed(seed, "base", cycle), "base"
+        detector,
+        chosen,
+        config.training,
+        config.iterations.base,
+        derive_seed(seed, "base", cycle),
+        "base",
+        checkpoint=checkpoint,
     )
     save_detector(detector, output)
+    checkpoint.remove()

@@ -11,10 +11,12 @@ from mgral.detectors import build_detector, save_detector
 from mgral.pool import load_labelled
 from mgral.steps import options
 from mgral.training.batches import training_images
+from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 from mgral.training.loop import train_detector
+from mgral.workflow import depends_on
 
 
-@click.command("detector")
+@click.command("detector", epilog=HELP)
 @options.config
 @options.dataset
 @options.images
@@ -41,8 +43,18 @@ def command(
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
     growth = (len(chosen.rows) / config.initial) ** config.iterations.growth
     iterations = max(1, round(config.iterations.detector * growth))
+    checkpoint = Checkpoint.beside(
+        output, job_identity(depends_on(config, "detector"), [dataset, images, labelled], "detector", seed, cycle)
+    )
     history = train_detector(
-        detector, chosen, config.training, iterations, derive_seed(seed, "detector", cycle), "detector"
+        detector,
+        chosen,
+        config.training,
+        iterations,
+        derive_seed(seed, "detector", cycle),
+        "detector",
+        checkpoint=checkpoint,
     )
     write_csv(log_csv, history, list(history[0]))
     save_detector(detector, output)
+    checkpoint.remove()

@@ -13,10 +13,12 @@ from mgral.evaluation import detect_images, score_detections
 from mgral.lut.plan import load_plan
 from mgral.steps import options
 from mgral.training.batches import training_images
+from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 from mgral.training.loop import Unlabelled, train_detector
+from mgral.workflow import depends_on
 
 
-@click.command("variant")
+@click.command("variant", epilog=HELP)
 @options.config
 @options.dataset
 @options.images
@@ -57,6 +59,10 @@ def command(
             config.semi_supervised.batch_size,
             config.semi_supervised.weight,
         )
+    job = job_identity(
+        depends_on(config, "variant"), [dataset, images, subsets, base], "variant", variant, seed, cycle
+    )
+    checkpoint = Checkpoint.beside(output, job)
     detector = load_detector(base, config.detector, len(data.categories))
     train_detector(
         detector,
@@ -66,9 +72,11 @@ def command(
         derive_seed(seed, "variant", cycle),
         f"variant {variant}",
         unlabelled,
+        checkpoint,
     )
     found = detect_images(detector, data, pixels, data.rows(plan.reward), config.evaluation)
     scores = score_detections(read_json(dataset), found, plan.reward)
     if scores["map"] is None:
         raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; label more initial images")
     write_json(output, {"variant": variant, "images": len(subset), "map": scores["map"], "ap50": scores["ap50"]})
+    checkpoint.remove()

@@ -1,6 +1,7 @@
 """Labelled images as batches: pixels from the image cache, boxes scaled to it and padded."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,3 +64,12 @@ class Sampler:
             self._left = torch.cat([self._left, torch.randperm(self._images, generator=self._generator)])
         batch, self._left = self._left[: self._batch_size], self._left[self._batch_size :]
         return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the generator's state and what is left of the epoch."""
+        return {"generator": self._generator.get_state(), "left": self._left}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the sampler that gave `state` was."""
+        self._generator.set_state(state["generator"])
+        self._left = state["left"]

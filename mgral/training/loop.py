@@ -1,7 +1,9 @@
 """The training loop, the same for a cycle's detector, the base of a table and its variants."""
 
 import math
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -12,6 +14,7 @@ from mgral.detectors import Detector
 from mgral.errors import StepError
 from mgral.training.augmentation import augment
 from mgral.training.batches import Sampler, TrainingImages
+from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, ramp
 
 WARM_UP = 0.05
@@ -38,11 +41,13 @@ def train_detector(
     seed: int,
     step: str,
     unlabelled: Unlabelled | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, float]]:
     """Train a detector in place: L = L_S + w(t) L_U (design, section 1.6).
 
     The random numbers of the labelled part depend on `seed` alone, so that detectors trained with and without
-    unlabelled images see the same labelled batches.
+    unlabelled images see the same labelled batches. With a checkpoint of the same training it goes on from there, to
+    the same weights bit for bit.
 
     Returns
     -------
@@ -52,24 +57,23 @@ def train_detector(
     ------
     StepError
         On a loss that is not finite, naming the step, the iteration, the images and the loss.
+    InputError
+        On a damaged checkpoint.
     """
-    optimizer = torch.optim.AdamW(
-        detector.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: learning_rate_factor(t, iterations))
-    sampler = Sampler(len(labelled.rows), config.batch_size, derive_seed(seed, "labelled batches"))
-    generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
-    other = _UnlabelledBatches(unlabelled, config, seed) if unlabelled else None
-    history: list[dict[str, float]] = []
+    run = _Run(detector, len(labelled.rows), config, iterations, seed, unlabelled)
+    if checkpoint and (state := checkpoint.load()):
+        run.load_state_dict(state)
+        print(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}", file=sys.stderr)
     detector.train()
-    for iteration in tqdm(range(iterations), desc=step, unit="it", disable=None):
-        chosen = sampler.draw()
-        images, targets = augment(*labelled.batch(chosen), config.augmentation, generator)
+    left = range(run.done, iterations)
+    for iteration in tqdm(left, step, iterations, unit="it", disable=None, initial=run.done):
+        chosen = run.sampler.draw()
+        images, targets = augment(*labelled.batch(chosen), config.augmentation, run.generator)
         supervised = detector.loss(detector(images), targets)
         consistency = torch.zeros(())
-        if other:
-            weight = other.unlabelled.weight * ramp(iteration, iterations)
-            consistency = weight * consistency_loss(detector, other.draw())
+        if run.other:
+            weight = run.other.unlabelled.weight * ramp(iteration, iterations)
+            consistency = weight * consistency_loss(detector, run.other.draw())
         loss = supervised + consistency
         if not math.isfinite(loss.item()):
             ids = labelled.image_ids[chosen.numpy()].tolist()
@@ -77,13 +81,13 @@ def train_detector(
                 f"{step}: the loss is {loss.item()} at iteration {iteration} (images {ids}); "
                 "lower training.learning_rate, or look at the boxes of these images"
             )
-        optimizer.zero_grad()
+        run.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(detector.parameters(), LARGEST_GRADIENT)
-        rate = schedule.get_last_lr()[0]
-        optimizer.step()
-        schedule.step()
-        history.append(
+        rate = run.schedule.get_last_lr()[0]
+        run.optimizer.step()
+        run.schedule.step()
+        run.history.append(
             {
                 "iteration": iteration,
                 "loss": supervised.item(),
@@ -91,8 +95,10 @@ def train_detector(
                 "learning_rate": float(rate),
             }
         )
+        if checkpoint:
+            checkpoint.save_if_due(run.state_dict)
     detector.eval()
-    return history
+    return run.history
 
 
 def learning_rate_factor(iteration: int, iterations: int) -> float:
@@ -101,6 +107,59 @@ def learning_rate_factor(iteration: int, iterations: int) -> float:
     if iteration < warm_up:
         return (iteration + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, iterations - warm_up)))
+
+
+class _Run:
+    """All that changes from one iteration to the next, so that a checkpoint holds it whole."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        labelled: int,
+        config: TrainingConfig,
+        iterations: int,
+        seed: int,
+        unlabelled: Unlabelled | None,
+    ) -> None:
+        self.detector = detector
+        self.optimizer = torch.optim.AdamW(
+            detector.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda t: learning_rate_factor(t, iterations)
+        )
+        self.sampler = Sampler(labelled, config.batch_size, derive_seed(seed, "labelled batches"))
+        self.generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
+        self.other = _UnlabelledBatches(unlabelled, config, seed) if unlabelled else None
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def done(self) -> int:
+        return len(self.history)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "detector": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "generator": self.generator.get_state(),
+            "other": self.other.state_dict() if self.other else None,
+            "history": self.history,
+            # What a detector with dropout draws from.
+            "global_generator": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.detector.load_state_dict(state["detector"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.sampler.load_state_dict(state["sampler"])
+        self.generator.set_state(state["generator"])
+        if self.other:
+            self.other.load_state_dict(state["other"])
+        self.history = state["history"]
+        torch.set_rng_state(state["global_generator"])
 
 
 class _UnlabelledBatches:
@@ -115,3 +174,10 @@ class _UnlabelledBatches:
     def draw(self) -> torch.Tensor:
         images, targets = self.unlabelled.images.batch(self._sampler.draw())
         return augment(images, targets, self._config.augmentation, self._generator)[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sampler": self._sampler.state_dict(), "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._sampler.load_state_dict(state["sampler"])
+        self._generator.set_state(state["generator"])

@@ -1,0 +1,122 @@
+"""Checkpoints: the state of a training in a file, from which one that was killed goes on as if it had not been."""
+
+import glob
+import hashlib
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mgral.artefacts import write_bytes
+from mgral.errors import InputError
+from mgral.integrity import READ, file_hash
+
+CHECKPOINT_SECONDS = 60.0
+"""Time between two checkpoints, unless the environment says otherwise."""
+SECONDS_VARIABLE = "MGRAL_CHECKPOINT_SECONDS"
+HELP = (
+    f"A training keeps its state in OUTPUT.checkpoint, every {CHECKPOINT_SECONDS:.0f} seconds or as the environment "
+    f"variable {SECONDS_VARIABLE} says. After a stop the same command goes on from there, to the same bytes; it "
+    "removes the file in the end."
+)
+"""What the help of every step that trains says of this."""
+PACKAGE = Path(__file__).parents[1]
+
+
+class Checkpoint:
+    """The file in which one training keeps its state.
+
+    A line with the SHA-256 of all that follows, a line with the job's identity, and what `torch.save` makes of the
+    state: a file in which any byte is missing or changed is known for damaged.
+    """
+
+    def __init__(self, path: Path, job: str, every: float = CHECKPOINT_SECONDS) -> None:
+        """Take the file, the identity of what is trained (see `job_identity`) and the seconds between two saves."""
+        self.path = path
+        self._job = job.encode()
+        self._every = every
+        self._last = time.monotonic()
+
+    @classmethod
+    def beside(cls, output: Path, job: str) -> "Checkpoint":
+        """Return the checkpoint of the step that writes `output`, at the interval that the environment asks for."""
+        return cls(output.with_name(f"{output.name}.checkpoint"), job, _seconds())
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the saved state; None where there is no file, or, with a word on stderr, one of another training.
+
+        Raises
+        ------
+        InputError
+            Where the file is damaged or cannot be read.
+        """
+        try:
+            header, _, body = self.path.read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror}; delete it and run the step again") from None
+        if header != _header(body):
+            raise InputError(f"{self.path} is damaged; delete it and run the step again, which then trains anew")
+        job, _, payload = body.partition(b"\n")
+        if job != self._job:
+            print(f"{self.path} is of other settings, inputs or code; training anew", file=sys.stderr)
+            return None
+        state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True)
+        return state
+
+    def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Write what `state` returns, if the time for it has come; it may hold what `weights_only` can load."""
+        if time.monotonic() - self._last < self._every:
+            return
+        payload = io.BytesIO()
+        torch.save(state(), payload)
+        body = self._job + b"\n" + payload.getvalue()
+        write_bytes(self.path, _header(body) + b"\n" + body)
+        self._last = time.monotonic()
+
+    def remove(self) -> None:
+        """Remove the file, and what a process that was killed while it wrote one has left."""
+        self.path.unlink(missing_ok=True)
+        for partial in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.partial"):
+            partial.unlink(missing_ok=True)
+
+
+def job_identity(settings: str, inputs: Sequence[Path], *values: str | int) -> str:
+    """Return what tells one training from every other, as a SHA-256.
+
+    Parameters
+    ----------
+    settings
+        What the step reads of the configuration, as JSON.
+    inputs
+        Files that the step reads; their content counts, not their path.
+    values
+        What else it is given: step, seed, cycle.
+    """
+    # Half a training by the old code and half by the new one would be neither's result.
+    code = sorted(PACKAGE.rglob("*.py"))
+    hashes = [READ.get(path) or file_hash(path) for path in [*inputs, *code]]
+    parts = [settings, hashes, values, torch.__version__]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _header(body: bytes) -> bytes:
+    return f"mgral checkpoint {hashlib.sha256(body).hexdigest()}".encode()
+
+
+def _seconds() -> float:
+    text = os.environ.get(SECONDS_VARIABLE, str(CHECKPOINT_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:  # which NaN is not either
+        raise InputError(f"{SECONDS_VARIABLE} is {text!r}; give a number of seconds, from 0, or unset it")
+    return seconds

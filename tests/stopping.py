@@ -1,0 +1,29 @@
+"""Stopping a training in the middle, for the tests of what comes after."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from mgral.training.checkpoint import Checkpoint
+
+
+class StoppedError(Exception):
+    """Raised in the place of a killed process."""
+
+
+@contextmanager
+def stop_after(iterations: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let trainings raise `StoppedError` once so many iterations are done and, where that is due, saved."""
+    save, done = Checkpoint.save_if_due, itertools.count(1)
+
+    def save_and_stop(checkpoint: Checkpoint, state: Callable[[], dict[str, Any]]) -> None:
+        save(checkpoint, state)
+        if next(done) == iterations:
+            raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save_if_due", save_and_stop)
+        yield
