@@ -24,7 +24,7 @@ repro: setup ## Do the same by DVC, and again exactly what dvc.lock records; oth
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro $(ARGS)
 
 test: setup lint ## Check style and types, and run the tests.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .

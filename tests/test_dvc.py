@@ -20,6 +20,7 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 from mgral.config import load_config
 from mgral.errors import InputError
 from mgral.mirror import dvc_yaml
+from mgral.steps.compare import compare
 
 DEFAULT = yaml.safe_load((ROOT / "params.yaml").read_text())
 OTHER = {
@@ -78,12 +79,11 @@ def finished(tiny_run, tmp_path, monkeypatch):
     return tmp_path
 
 
-def dvc(*arguments: str) -> str:
-    """Run DVC on the stub of the steps."""
-    variables = {
-        **os.environ,
-        "PATH": f"{ROOT / 'tests' / 'stub'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+def dvc(*arguments: str, stub: bool = True) -> str:
+    """Run DVC on the real steps or on the stub of them."""
+    steps = Path(sys.executable).parent
+    path = f"{ROOT / 'tests' / 'stub'}:{steps}" if stub else str(steps)
+    variables = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments], env=variables, text=True, capture_output=True, check=False
     )
@@ -174,6 +174,16 @@ def test_each_engine_has_nothing_to_do_after_the_other(finished):
     dvc("commit", "--force", "--no-relink")
     assert "Data and pipelines are up to date" in dvc("repro")
     assert "Nothing to be done" in snakemake(finished, "--dry-run", "--configfile", configfile, stub=True).stdout
+
+
+@pytest.mark.timeout(900)
+def test_dvc_makes_the_same_bytes_as_snakemake(project, undisturbed):
+    (project / "params.yaml").write_text(TINY.read_text())
+    Path("dvc.yaml").write_bytes(dvc_yaml(Path("params.yaml")))
+    dvc("repro", "--quiet", stub=False)
+    found = compare(project / "results" / "tiny", undisturbed / "results" / "tiny")
+    assert found.different == found.missing == []
+    assert len(found.identical) > 80
 
 
 def artefacts(folder: Path) -> dict[Path, bytes]:

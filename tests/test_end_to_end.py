@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import yaml
@@ -8,11 +9,10 @@ from mgral.config import load_config
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A folder in which the tiny experiment has been run from nothing."""
-    folder = tmp_path_factory.mktemp("tiny")
-    done = snakemake(folder, "--cores", "2", "--configfile", TINY)
-    assert done.returncode == 0, done.stdout
+def finished(undisturbed, tmp_path_factory):
+    """The results of the tiny experiment, in a copy that may be changed."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(undisturbed, folder, dirs_exist_ok=True)
     return folder / "results" / "tiny"
 
 

@@ -60,11 +60,8 @@ STEPS: dict[str, Step] = {
             "agent",
         ),
     ),
-<<<<<<< HEAD
     "compare": Step("Compare the artefacts of two results folders byte by byte."),
-=======
     "timings": Step("Write what the jobs cost, as Snakemake measured them."),
->>>>>>> timings
     "dvc": Step("Write the workflow as DVC stages."),
     "bench": Step("Measure the speed of look-ups, selection and training."),
 }

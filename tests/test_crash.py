@@ -1,0 +1,117 @@
+"""What is left of a run that was killed, and of artefacts that were changed behind the engines' back."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from run_workflow import ROOT, TINY, snakemake
+
+from mgral.steps.compare import compare
+
+KILLS = 20
+LONGEST = 16.0
+"""Seconds: about three jobs of the tiny experiment, start-up included."""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the tiny experiment, its trainings with a checkpoint at every iteration."""
+    variables = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(folder / ".cache"),
+        "OMP_NUM_THREADS": "1",
+        "MGRAL_CHECKPOINT_SECONDS": "0",
+    }
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2"]
+    with (folder / "snakemake.log").open("ab") as log:
+        return subprocess.Popen([*command, "--configfile", TINY], cwd=folder, env=variables, stdout=log, stderr=log)
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """Send SIGKILL to a process and to all that it started, itself first so that it notices nothing."""
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in tree:
+        one.kill()
+    psutil.wait_procs(tree)
+    process.wait()
+
+
+def finish(folder: Path, undisturbed: Path) -> None:
+    """Run to the end and hold the result against that of the undisturbed run."""
+    unlocked = snakemake(folder, "--unlock", "--configfile", TINY)
+    assert unlocked.returncode == 0, unlocked.stdout
+    done = snakemake(folder, "--cores", "2", "--configfile", TINY)
+    assert done.returncode == 0, done.stdout
+    found = compare(folder / "results" / "tiny", undisturbed / "results" / "tiny")
+    assert found.different == found.missing == []
+    assert not list((folder / "results").rglob("*.checkpoint"))
+
+
+@pytest.mark.timeout(2400)
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(undisturbed, tmp_path):
+    moments = random.Random(0)
+    kills = runs = 0
+    folder = tmp_path / "run0"
+    folder.mkdir()
+    while kills < KILLS:
+        process = start(folder)
+        end = time.monotonic() + moments.uniform(0, LONGEST)
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        if process.poll() is None:
+            kill_tree(process)
+            kills += 1
+            snakemake(folder, "--unlock", "--configfile", TINY)
+        else:
+            assert process.returncode == 0, (folder / "snakemake.log").read_text()
+            finish(folder, undisturbed)
+            runs += 1
+            folder = tmp_path / f"run{runs}"
+            folder.mkdir()
+    finish(folder, undisturbed)
+
+
+def edit_reward(path: Path) -> None:
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "map": values["map"] + 0.25}))
+
+
+def cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_last_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("artefact", "change"),
+    [
+        ("seed0/mgral/cycle0/lut/variant1.json", edit_reward),
+        ("seed0/mgral/cycle0/lut/table.safetensors", cut_in_half),
+        ("seed0/entropy/cycle1/detector.safetensors", flip_last_bit),
+        ("dataset/test.npy", flip_last_bit),
+    ],
+)
+def test_an_altered_artefact_is_named_and_made_again(undisturbed, tmp_path, artefact, change):
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    path = Path("results/tiny") / artefact
+    report = (tmp_path / "results/tiny/report.html").read_bytes()
+    change(tmp_path / path)
+    failed = snakemake(tmp_path, "--cores", "2", "--configfile", TINY)
+    assert failed.returncode == 1
+    assert f"mgral: {path} is not what step" in failed.stdout
+    (tmp_path / path).unlink()
+    done = snakemake(tmp_path, "--cores", "2", "--configfile", TINY)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "results/tiny/report.html").read_bytes() == report
+    assert compare(tmp_path / "results" / "tiny", undisturbed / "results" / "tiny").different == []
