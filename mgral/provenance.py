@@ -34,7 +34,7 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
         callback(**arguments)
         for path in [value for value in arguments.values() if isinstance(value, Path)]:
             place = integrity.record_path(path)
-            if path in integrity.WRITTEN and place is not None:
+            if path in integrity.WRITTEN and path.is_file() and place is not None:
                 write_json(place, _record(step, path, arguments))
 
     return run
