@@ -1,6 +1,7 @@
 """Reading and writing the files that pass between steps; each appears whole or not at all."""
 
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -35,6 +36,9 @@ def whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # One job at a time makes a file, so another partial one is what a killed process left.
+        for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+            _discard(left_over)
         yield partial
         partial.replace(path)
         WRITTEN.add(path)
@@ -43,11 +47,14 @@ def whole(path: Path) -> Iterator[Path]:
             f"{path} cannot be written ({error.strerror}); free space, or make its folder writable, and run again"
         ) from None
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+        _discard(partial)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -154,6 +154,13 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / ".labelled.json.17.partial").write_text("[1,")
+    (tmp_path / ".other.json.17.partial").write_text("[1,")
+    write_json(tmp_path / "labelled.json", [1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.json.17.partial", "labelled.json"]
+
+
 def test_a_full_disk_is_noticed_before_images_are_decoded(experiment, monkeypatch):
     def full(descriptor, offset, length):
         raise OSError(errno.ENOSPC, "No space left on device")
