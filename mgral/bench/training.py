@@ -1,5 +1,6 @@
 """Benchmark `training`: this project's training loop against a plain torchvision one."""
 
+import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,9 @@ from mgral.evaluation import detect_images, score_detections
 from mgral.training.batches import TrainingImages, training_images
 from mgral.training.loop import LARGEST_GRADIENT, learning_rate_factor, train_detector
 
+PROFILED = 20
+"""Iterations of which the parts are timed."""
+
 Train = Callable[[SmallSSD, TrainingImages, TrainingConfig, int], None]
 
 
@@ -44,7 +48,8 @@ def command(results: Path, iterations: int, seeds: int, as_json: bool) -> None:
     The plain loop is torchvision's own: a DataLoader without workers, lists of images and targets, the model's
     transform and loss, and this project's optimiser, schedule and clipping. It is run twice: `plain` reads each
     image from its file, as such a loop does; `decoded` is handed the pixels of the image cache, so that only the
-    loop itself differs. All flip at random and change nothing else.
+    loop itself differs. All flip at random and change nothing else. `convolution_share` is the part of this
+    project's step that convolution and batch normalisation take, forward and backward, as torch's profiler has it.
     """
     torch.set_num_threads(1)
     config = load_config(results / "config.yaml")
@@ -70,11 +75,24 @@ def command(results: Path, iterations: int, seeds: int, as_json: bool) -> None:
     for name in ("plain", "decoded"):
         ratios = [ours[0] / other[0] for ours, other in zip(runs["mgral"], runs[name], strict=True)]
         measured[f"ratio_to_{name}_min"], measured[f"ratio_to_{name}_median"] = min(ratios), statistics.median(ratios)
+    measured["convolution_share"] = _convolution_share(results, config)
     show(measured | machine(), as_json)
 
 
-def _measure(train: Train, results: Path, config: Config, iterations: int, seed: int) -> tuple[float, float]:
-    """Return images a second in training, and AP50 on the test images."""
+def _convolution_share(results: Path, config: Config) -> float:
+    """Return the part of this project's step that convolution and batch normalisation take: what bounds it."""
+    with torch.profiler.profile() as profiler:
+        _measure(_train_as_here, results, config, PROFILED, seed=0, score=False)
+    averages = profiler.key_averages()
+    times = {event.key: event.self_cpu_time_total for event in averages}
+    layers = sum(time for name, time in times.items() if re.search("conv|batch_norm", name) and "aten::" in name)
+    return float(layers / sum(times.values()))
+
+
+def _measure(
+    train: Train, results: Path, config: Config, iterations: int, seed: int, score: bool = True
+) -> tuple[float, float]:
+    """Return images a second in training, and AP50 on the test images, or 0 unless it is asked for."""
     data = load_dataset(results / "dataset/train.json")
     images = training_images(data, load_images(results / "dataset/train.npy", data), data.image_ids)
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
@@ -85,7 +103,8 @@ def _measure(train: Train, results: Path, config: Config, iterations: int, seed:
     torch.manual_seed(seed)
     train(detector, images, training, iterations)
     seconds = perf_counter() - start
-    return iterations * training.batch_size / seconds, _test_ap50(detector.eval(), results, config)
+    ap50 = _test_ap50(detector.eval(), results, config) if score else 0.0
+    return iterations * training.batch_size / seconds, ap50
 
 
 def _test_ap50(detector: Detector, results: Path, config: Config) -> float:
