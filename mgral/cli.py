@@ -1,6 +1,7 @@
 """The command line: `mgral STEP`, exit codes 0 done, 1 failed, 2 wrong usage or input."""
 
 import gc
+import os
 import sys
 from copy import copy
 from importlib import import_module
@@ -8,8 +9,10 @@ from importlib import import_module
 import click
 
 from mgral.errors import InputError, StepError
-from mgral.provenance import recorded
 from mgral.steps import STEPS
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read by torch, NumPy and SciPy when they are imported."""
 
 
 class _Steps(click.Group):
@@ -21,8 +24,13 @@ class _Steps(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in STEPS:
             return None
+        if cmd_name != "bench":
+            # As Snakemake does for its jobs: sums over another number of threads have other last bits.
+            for name in THREADS:
+                os.environ.setdefault(name, "1")
         # Importing torch makes a million objects that stay; collecting garbage meanwhile costs a tenth of a start.
         gc.disable()
+        recorded = import_module("mgral.provenance").recorded
         command = copy(import_module(f"mgral.steps.{cmd_name}").command)
         gc.freeze()
         gc.enable()

@@ -102,10 +102,11 @@ def packages() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """Return what may change the last bits of a result: Python, the system, and the vector instructions used."""
+    """Return what may change the last bits of a result: Python, the system, vector instructions and threads."""
     torch = sys.modules.get("torch")
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "vector_instructions": torch.backends.cpu.get_cpu_capability() if torch else "not used",
+        "threads": str(torch.get_num_threads()) if torch else "1",
     }

@@ -17,6 +17,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
+from mgral.cli import THREADS
 from mgral.config import load_config
 from mgral.errors import InputError
 from mgral.mirror import dvc_yaml
@@ -83,7 +84,9 @@ def dvc(*arguments: str, stub: bool = True) -> str:
     """Run DVC on the real steps or on the stub of them."""
     steps = Path(sys.executable).parent
     path = f"{ROOT / 'tests' / 'stub'}:{steps}" if stub else str(steps)
-    variables = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    variables = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"}
+    for name in THREADS:  # which pytest is given, and a user's shell is not
+        variables.pop(name, None)
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments], env=variables, text=True, capture_output=True, check=False
     )
