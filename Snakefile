@@ -20,6 +20,7 @@ from mgral.workflow import (
     configure,
     depends_on,
     refresh_config,
+    variant_jobs,
 )
 
 CONFIG_FILES = [Path(file).resolve() for file in workflow.overwrite_configfiles] or [

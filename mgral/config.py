@@ -164,6 +164,8 @@ class LutConfig(Section):
 
     variants: Annotated[int, Field(ge=2)] = 8
     """K, detectors trained on a subset each (one more is trained on no subset)."""
+    variants_per_job: PositiveInt = 1
+    """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
     subset_size: PositiveInt | None = None
     """Images in a subset; the budget unless given."""
     clusters: PositiveInt = 8

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from mgral.artefacts import write_bytes
-from mgral.config import CocoData, Config, SyntheticData, VocData, config_yaml, read_values, resolve_config
+from mgral.config import CocoData, Config, LutConfig, SyntheticData, VocData, config_yaml, read_values, resolve_config
 from mgral.errors import InputError
 from mgral.steps import STEPS
 
@@ -70,6 +70,7 @@ def keys_read(config: Config, step: str, strategy: str | None = None) -> list[st
         return list(Config.model_fields)
     left_out = {
         "lut.refresh",  # where a table is built, not how
+        "lut.variants_per_job",  # changes what a job is, and with it the files' names
         "initial" if step == "initial" and strategy == "full" else "",
         "detector" if step == "select" and strategy != "entropy" else "",
     }
@@ -80,6 +81,12 @@ def keys_read(config: Config, step: str, strategy: str | None = None) -> list[st
         elif key not in left_out:
             keys.append(key)
     return keys
+
+
+def variant_jobs(lut: LutConfig) -> list[tuple[int, int]]:
+    """Return the first and the last variant of each job, of the variants 0..K."""
+    size = lut.variants_per_job
+    return [(first, min(first + size - 1, lut.variants)) for first in range(0, lut.variants + 1, size)]
 
 
 def _setting(config: Config, key: str) -> Any:

@@ -9,6 +9,7 @@ import yaml
 
 from mgral.artefacts import write_bytes, write_csv, write_json
 from mgral.config import Config, resolve_config
+from mgral.workflow import variant_jobs
 
 CLASSES = ("platelet", "<b>&", "red cell")
 IMAGES = 40
@@ -186,7 +187,7 @@ def _benchmarks(folder: Path, config: Config) -> None:
                 if strategy == "mgral":
                     benchmark(folder / "agent" / f"seed{seed}_mgral_cycle{cycle}.tsv", 10.0, "700", "9.5")
         if "mgral" in config.strategies:
-            for variant in range(config.lut.variants + 1):
-                benchmark(folder / "variant" / f"seed{seed}_mgral_cycle0_variant{variant}.tsv", 8.0, "800", "7")
+            for first, last in variant_jobs(config.lut):
+                benchmark(folder / "variant" / f"seed{seed}_mgral_cycle0_variants{first}-{last}.tsv", 8.0, "800", "7")
             for step in ("subsets", "base", "table"):
                 benchmark(folder / step / f"seed{seed}_mgral_cycle0.tsv", 2.0)

@@ -112,5 +112,6 @@ def test_the_other_reward_source_distance_estimator_and_reference(finished):
         assert plan["labels"] == "labelled_subsets"
         assert candidates | set(plan["base"]) | set(plan["reward"]) <= set(read(labelled)["images"])
         assert not candidates & set(plan["reward"])
-        values = [read(folder / "lut" / f"variant{k}.json")["map"] for k in (1, 2)]
+        files = [folder / "lut" / name for name in ("variants0-1.json", "variants2-2.json")]
+        _, *values = [variant["map"] for file in files for variant in read(file)["variants"]]
         assert read(folder / "agent.json")["selected_reward"] in values

@@ -33,11 +33,15 @@ def _table(tmp_path, reward):
     return path, rows
 
 
+def write_variants(path, *variants):
+    path.write_text(json.dumps({"variants": variants}))
+
+
 def _variant_files(folder, values=(0.1, 0.2, 0.3, 0.4)):
     paths = []
     for k, value in enumerate(values):
-        paths.append(folder / f"variant{k}.json")
-        paths[-1].write_text(json.dumps({"variant": k, "images": len(PLAN.subsets[k]), "map": value, "ap50": 0.5}))
+        paths.append(folder / f"variants{k}-{k}.json")
+        write_variants(paths[-1], {"variant": k, "images": len(PLAN.subsets[k]), "map": value, "ap50": 0.5})
     return paths
 
 
@@ -87,19 +91,19 @@ def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
     paths = _variant_files(tmp_path)
     with pytest.raises(InputError, match=r"variants \[2\] are missing"):
         load_variants([paths[0], paths[1], paths[3]], PLAN)
-    with pytest.raises(InputError, match=r"both variant 1"):
+    with pytest.raises(InputError, match=r"both hold variant 1"):
         load_variants([*paths, paths[1]], PLAN)
-    paths[3].write_text(json.dumps({"variant": 9, "images": 2, "map": 0.1}))
-    with pytest.raises(InputError, match=r"variant3\.json: variant 9 is not among 0\.\.3"):
+    write_variants(paths[3], {"variant": 9, "images": 2, "map": 0.1})
+    with pytest.raises(InputError, match=r"variants3-3\.json: variant 9 is not among 0\.\.3"):
         load_variants(paths, PLAN)
-    paths[3].write_text(json.dumps({"variant": 3, "images": 7, "map": 0.1}))
+    write_variants(paths[3], {"variant": 3, "images": 7, "map": 0.1})
     with pytest.raises(InputError, match=r"subset of 7 images"):
         load_variants(paths, PLAN)
 
 
 @pytest.mark.parametrize("value", [float("nan"), None, "0.3"])
 def test_a_map_that_is_no_number_is_an_error_naming_the_file(tmp_path, value):
-    with pytest.raises(InputError, match=r"variant2\.json: map"):
+    with pytest.raises(InputError, match=r"variants2-2\.json: map"):
         load_variants(_variant_files(tmp_path, (0.1, 0.2, value, 0.4)), PLAN)
 
 

@@ -91,10 +91,17 @@ def run(step, folder, output, *extra):
     return folder / output
 
 
+def train(folder, output, first, last):
+    return run(variant, folder, output, "--base", "base.safetensors", "--first", str(first), "--last", str(last))
+
+
+def read_variants(path):
+    return json.loads(path.read_text())["variants"]
+
+
 def train_all(folder):
     run(base, folder, "base.safetensors")
-    paths = [run(variant, folder, f"v{k}.json", "--base", "base.safetensors", "--variant", str(k)) for k in range(3)]
-    return [json.loads(path.read_text()) for path in paths]
+    return read_variants(train(folder, "all.json", 0, 2))
 
 
 @pytest.mark.parametrize("labels", ["semi_supervised", "labelled_subsets"])
@@ -105,6 +112,11 @@ def test_variants_differ_by_their_subset_and_repeat_themselves(experiment, label
     assert [one["images"] for one in first] == [0, 4, 4]
     assert len({one["map"] for one in first}) == 3
     assert all(0 <= one["map"] <= one["ap50"] <= 1 for one in first)
+
+
+def test_a_variant_is_the_same_in_a_job_of_its_own(experiment):
+    together = train_all(experiment)
+    assert [read_variants(train(experiment, f"v{k}.json", k, k)) for k in range(3)] == [[one] for one in together]
 
 
 def test_only_the_images_of_the_plan_are_looked_at(experiment):
@@ -142,8 +154,10 @@ def test_labels_of_the_pool_are_not_looked_at(experiment):
 
 def test_a_variant_that_the_plan_lacks_is_refused(experiment):
     run(base, experiment, "base.safetensors")
-    with pytest.raises(InputError, match=r"subsets\.json has no variant 3; give a number below 3"):
-        run(variant, experiment, "v3.json", "--base", "base.safetensors", "--variant", "3")
+    with pytest.raises(
+        InputError, match=r"subsets\.json has no variants 2 to 3; give --first and --last from 0 to 2"
+    ):
+        train(experiment, "v3.json", 2, 3)
     assert not (experiment / "v3.json").exists()
 
 
@@ -154,13 +168,13 @@ def test_reward_images_without_a_box_are_an_error(experiment):
     write_json(experiment / "train.json", coco)
     assert len(load_dataset(experiment / "train.json").boxes[0]) == 0
     with pytest.raises(StepError, match="no reward image has a box"):
-        run(variant, experiment, "v0.json", "--base", "base.safetensors", "--variant", "0")
+        train(experiment, "v0.json", 0, 0)
 
 
 @pytest.mark.parametrize("labels", ["semi_supervised", "labelled_subsets"])
 def test_a_stopped_base_and_a_stopped_variant_go_on_to_the_same_bytes(experiment, labels, monkeypatch):
     write_plan(experiment, labels)
-    of_variant = ("--base", "base.safetensors", "--variant", "1")
+    of_variant = ("--base", "base.safetensors", "--first", "1", "--last", "2")
     steps = [(base, "base.safetensors"), (variant, "v1.json", *of_variant)]
     undisturbed = [run(step, experiment, *rest).read_bytes() for step, *rest in steps]
     monkeypatch.setenv(SECONDS_VARIABLE, "0")
@@ -176,11 +190,11 @@ def test_a_stopped_base_and_a_stopped_variant_go_on_to_the_same_bytes(experiment
 
 def test_a_variant_does_not_go_on_from_another_variants_checkpoint(experiment, monkeypatch, capsys):
     run(base, experiment, "base.safetensors")
-    second = run(variant, experiment, "v2.json", "--base", "base.safetensors", "--variant", "2").read_bytes()
+    second = train(experiment, "v2.json", 2, 2).read_bytes()
     monkeypatch.setenv(SECONDS_VARIABLE, "0")
     with stop_after(5, monkeypatch), pytest.raises(StoppedError):
-        run(variant, experiment, "v1.json", "--base", "base.safetensors", "--variant", "1")
+        train(experiment, "v1.json", 1, 1)
     (experiment / "v1.json.checkpoint").rename(experiment / "v2.json.checkpoint")
-    again = run(variant, experiment, "v2.json", "--base", "base.safetensors", "--variant", "2")
+    again = train(experiment, "v2.json", 2, 2)
     assert again.read_bytes() == second
     assert not (experiment / "v2.json.checkpoint").exists()

@@ -62,12 +62,12 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images():
     assert not [name for name, text in RULES.items() if "metrics" in text and name not in ("evaluate", "report")]
 
 
-def test_wildcards_are_the_five():
+def test_wildcards_are_the_six():
     patterns = re.findall(
         r"(?:EXPERIMENT|ROUND|MGRAL|LOGS|BENCHMARKS)(?: \+| =) .*", "".join(map(Path.read_text, RULE_FILES))
     )
     found = {name for pattern in patterns for name in re.findall(r"(?<!\{)\{(\w+)\}", pattern)}
-    assert found == {"experiment", "seed", "strategy", "cycle", "variant"}
+    assert found == {"experiment", "seed", "strategy", "cycle", "first", "last"}
 
 
 @pytest.mark.parametrize("step", [step for step in PIPELINE if step not in ("config", "report")])
@@ -81,13 +81,13 @@ def test_step_reads_only_the_sections_it_declares(step):
     assert {key for key in read if key not in declared and key.split(".")[0] not in declared} == set()
 
 
-def test_the_setting_left_out_of_all_dependencies_is_read_by_no_step():
+def test_the_settings_left_out_of_all_dependencies_are_read_by_no_step():
     found = {
         path.stem
         for path in (ROOT / "mgral").rglob("*.py")
-        if "report" not in path.parts
+        if "report" not in path.parts and path.name != "workflow.py"
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr == "refresh"
+        if isinstance(node, ast.Attribute) and node.attr in ("refresh", "variants_per_job")
     }
     assert not found
 
@@ -98,7 +98,7 @@ def test_depends_on_is_what_the_step_reads():
         for key in json.loads(depends_on(config, step, "mgral")):
             assert key in STEPS[step].reads or key.split(".")[0] in STEPS[step].reads
     assert "lut.variants" in json.loads(depends_on(config, "subsets"))
-    assert "lut.refresh" not in json.loads(depends_on(config, "subsets"))
+    assert not {"lut.refresh", "lut.variants_per_job"} & set(json.loads(depends_on(config, "subsets")))
     assert set(json.loads(depends_on(config, "report"))) == set(Config.model_fields)
     assert json.loads(depends_on(config, "embed"))["embedding"] == {"dimensions": config.embedding.dimensions}
 
@@ -130,7 +130,7 @@ def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
     assert set(counts) == set(PIPELINE)
     assert counts["detector"] == counts["evaluate"] == 2 + cycles * strategies
     assert counts["select"] == counts["label"] == cycles * strategies
-    assert counts["variant"] == config.lut.variants + 1
+    assert counts["variant"] == 2  # variants 0 and 1, and variant 2
     assert counts["agent"] == cycles
     assert counts["embed"] == counts["table"] == counts["base"] == 1
     assert not (tmp_path / "results").exists()

@@ -88,8 +88,10 @@ def measure_training(results: Path) -> Measurements:
             raise InputError(f"{path} is missing; run the workflow again")
     options = [part for name, path in inputs.items() for part in (f"--{name}", str(path))]
     with tempfile.TemporaryDirectory() as folder:
-        output = str(Path(folder) / "variant1.json")
-        whole = _run_variant([*options, "--variant", "1", "--seed", seed, "--cycle", cycle, "--output", output])
+        output = str(Path(folder) / "variants1-1.json")
+        whole = _run_variant(
+            [*options, "--first", "1", "--last", "1", "--seed", seed, "--cycle", cycle, "--output", output]
+        )
     start_up = _run_variant(["--help"])
     return {"training_seconds": whole, "training_seconds_without_start_up": whole - start_up}
 

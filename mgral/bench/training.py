@@ -1,9 +1,15 @@
 """Benchmark `training`: this project's training loop against a plain torchvision one."""
 
+import multiprocessing
+import os
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -28,6 +34,8 @@ from mgral.training.loop import LARGEST_GRADIENT, learning_rate_factor, train_de
 
 PROFILED = 20
 """Iterations of which the parts are timed."""
+WARM_UP = 3
+"""Iterations before those that are timed, as what a process does for the first time takes longer."""
 
 Train = Callable[[SmallSSD, TrainingImages, TrainingConfig, int], None]
 
@@ -41,15 +49,21 @@ Train = Callable[[SmallSSD, TrainingImages, TrainingConfig, int], None]
 )
 @click.option("--iterations", type=click.IntRange(min=2), default=300, help="Steps of each training.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, help="Trainings by each loop, in turn.")
+@click.option(
+    "--cores", type=click.IntRange(min=1), default=os.cpu_count(), help="Processor cores that both ways may use."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(results: Path, iterations: int, seeds: int, as_json: bool) -> None:
-    """Train the same model on the same images both ways, one thread each: images a second and test AP.
+def command(results: Path, iterations: int, seeds: int, cores: int, as_json: bool) -> None:
+    """Train the same model on the same images both ways: images a second and test AP.
 
     The plain loop is torchvision's own: a DataLoader without workers, lists of images and targets, the model's
     transform and loss, and this project's optimiser, schedule and clipping. It is run twice: `plain` reads each
     image from its file, as such a loop does; `decoded` is handed the pixels of the image cache, so that only the
-    loop itself differs. All flip at random and change nothing else. `convolution_share` is the part of this
-    project's step that convolution and batch normalisation take, forward and backward, as torch's profiler has it.
+    loop itself differs. All flip at random and change nothing else. These have one thread each. With all cores, the
+    plain loop has a thread a core (`plain_all_cores`), and this project works as in the workflow: a training a core,
+    of one thread each, at once (`mgral_all_cores`, the images of all trainings together). `convolution_share` is the
+    part of this project's step that convolution and batch normalisation take, forward and backward, as torch's
+    profiler has it.
     """
     torch.set_num_threads(1)
     config = load_config(results / "config.yaml")
@@ -58,12 +72,17 @@ def command(results: Path, iterations: int, seeds: int, as_json: bool) -> None:
         "decoded": _PlainLoop(_CachedPixels()),
         "mgral": _train_as_here,
     }
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
+    runs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for seed in range(seeds):
         for name, train in loops.items():
             runs[name].append(_measure(train, results, config, iterations, seed))
+        torch.set_num_threads(cores)
+        runs["plain_all_cores"].append(_measure(loops["plain"], results, config, iterations, seed))
+        torch.set_num_threads(1)
+        runs["mgral_all_cores"].append(_measure_side_by_side(cores, results, config, iterations, seed))
     measured: Measurements = {
         "iterations": iterations,
+        "cores": cores,
         "batch_size": config.training.batch_size,
         "width": config.detector.width,
         "height": config.detector.height,
@@ -72,9 +91,12 @@ def command(results: Path, iterations: int, seeds: int, as_json: bool) -> None:
         measured[f"{name}_images_per_second"] = statistics.median(speed for speed, _ in of_loop)
         measured[f"{name}_ap50_mean"] = statistics.mean(ap for _, ap in of_loop)
         measured[f"{name}_ap50_deviation"] = statistics.stdev(ap for _, ap in of_loop) if seeds > 1 else 0.0
-    for name in ("plain", "decoded"):
-        ratios = [ours[0] / other[0] for ours, other in zip(runs["mgral"], runs[name], strict=True)]
-        measured[f"ratio_to_{name}_min"], measured[f"ratio_to_{name}_median"] = min(ratios), statistics.median(ratios)
+    for ours, theirs in (("mgral", "plain"), ("mgral", "decoded"), ("mgral_all_cores", "plain_all_cores")):
+        ratios = [here[0] / there[0] for here, there in zip(runs[ours], runs[theirs], strict=True)]
+        measured |= {
+            f"{ours}_to_{theirs}_min": min(ratios),
+            f"{ours}_to_{theirs}_median": statistics.median(ratios),
+        }
     measured["convolution_share"] = _convolution_share(results, config)
     show(measured | machine(), as_json)
 
@@ -105,6 +127,26 @@ def _measure(
     seconds = perf_counter() - start
     ap50 = _test_ap50(detector.eval(), results, config) if score else 0.0
     return iterations * training.batch_size / seconds, ap50
+
+
+def _measure_side_by_side(
+    cores: int, results: Path, config: Config, iterations: int, seed: int
+) -> tuple[float, float]:
+    """Return images a second of a training a core, all at once, and the AP50 of the first."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(cores, mp_context=context) as processes:
+        measure = partial(_measure_with_others, manager.Barrier(cores), results, config, iterations)
+        found = list(processes.map(measure, range(seed, seed + cores)))
+    return sum(speed for speed, _ in found), found[0][1]
+
+
+def _measure_with_others(
+    all_ready: Barrier, results: Path, config: Config, iterations: int, seed: int
+) -> tuple[float, float]:
+    torch.set_num_threads(1)
+    _measure(_train_as_here, results, config, WARM_UP, seed, score=False)
+    all_ready.wait()
+    return _measure(_train_as_here, results, config, iterations, seed)
 
 
 def _test_ap50(detector: Detector, results: Path, config: Config) -> float:

@@ -1,6 +1,6 @@
 """Gathering the variants into the look-up table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -30,22 +30,30 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> npt.NDArray[np.flo
     """
     found: dict[int, tuple[Path, float]] = {}
     for path in paths:
-        variant, value = _read_variant(path, plan)
-        if variant in found:
-            raise InputError(f"{path} and {found[variant][0]} are both variant {variant}; give each variant once")
-        found[variant] = (path, value)
+        for variant, value in _read_variants(path, plan):
+            if variant in found:
+                raise InputError(
+                    f"{path} and {found[variant][0]} both hold variant {variant}; give each variant once"
+                )
+            found[variant] = (path, value)
     missing = [k for k in range(len(plan.subsets)) if k not in found]
     if missing:
         raise InputError(f"variants {missing} are missing; run the step `variant` for each and give its file")
     return np.array([found[k][1] for k in range(len(plan.subsets))])
 
 
-def _read_variant(path: Path, plan: SubsetPlan) -> tuple[int, float]:
+def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, float]]:
     content = read_json(path)
     try:
-        variant, images, value = content["variant"], content["images"], content["map"]
+        found = [(entry["variant"], entry["images"], entry["map"]) for entry in content["variants"]]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a variant ({error}); run the step `variant` again") from None
+        raise InputError(f"{path} does not hold variants ({error}); run the step `variant` again") from None
+    for variant, images, value in found:
+        _check_variant(path, plan, variant, images, value)
+        yield variant, float(value)
+
+
+def _check_variant(path: Path, plan: SubsetPlan, variant: Any, images: Any, value: Any) -> None:
     if not isinstance(variant, int) or not 0 <= variant < len(plan.subsets):
         raise InputError(
             f"{path}: variant {variant} is not among 0..{len(plan.subsets) - 1} of the plan; leave the file out"
@@ -57,7 +65,6 @@ def _read_variant(path: Path, plan: SubsetPlan) -> tuple[int, float]:
         )
     if not isinstance(value, int | float) or not isfinite(value):
         raise InputError(f"{path}: map is {value}, not a number; run the step `variant` again")
-    return variant, float(value)
 
 
 def build_table(

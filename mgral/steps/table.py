@@ -24,7 +24,7 @@ from mgral.steps import options
     required=True,
     help="CSV file to write: how well the table predicts each variant from the others.",
 )
-@click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANT.json...")
+@click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANTS.json...")
 def command(
     config_path: Path,
     subsets: Path,

@@ -1,4 +1,4 @@
-"""Step `variant`: what the detector gains from one subset of the look-up table."""
+"""Step `variant`: what the detector gains from a subset of the look-up table."""
 
 from pathlib import Path
 
@@ -24,22 +24,26 @@ from mgral.workflow import depends_on
 @options.images
 @options.subsets
 @click.option("--base", type=options.FILE, required=True, help="Weights written by the step `base`.")
-@click.option("--variant", type=click.IntRange(min=0), required=True, help="Number of the subset; 0 is empty.")
+@click.option("--first", type=click.IntRange(min=0), required=True, help="Number of the first subset; 0 is empty.")
+@click.option(
+    "--last", type=click.IntRange(min=0), required=True, help="Number of the last subset; may be the first."
+)
 @options.seed
 @options.cycle
-@options.written("JSON to write: mAP and AP50 on the reward images.")
+@options.written("JSON to write: mAP and AP50 of each variant on the reward images.")
 def command(
     config_path: Path,
     dataset: Path,
     images: Path,
     subsets: Path,
     base: Path,
-    variant: int,
+    first: int,
+    last: int,
     seed: int,
     cycle: int,
     output: Path,
 ) -> None:
-    """Train one variant from the base weights and measure its mAP on the reward images.
+    """Train variants, one after the other, from the base weights and measure their mAP on the reward images.
 
     All variants of a table share their schedule and their random numbers, so that they differ by the subset alone.
     """
@@ -47,36 +51,41 @@ def command(
     data = load_dataset(dataset)
     pixels = load_images(images, data)
     plan = load_plan(subsets)
-    if variant >= len(plan.subsets):
-        raise InputError(f"{subsets} has no variant {variant}; give a number below {len(plan.subsets)}")
-    subset = plan.subsets[variant]
-    labels_paid = plan.labels == "labelled_subsets"
-    labelled = training_images(data, pixels, plan.base + subset if labels_paid else plan.base)
-    unlabelled = None
-    if subset and not labels_paid:
-        unlabelled = Unlabelled(
-            training_images(data, pixels, subset, labels=False),
-            config.semi_supervised.batch_size,
-            config.semi_supervised.weight,
+    if not first <= last < len(plan.subsets):
+        raise InputError(
+            f"{subsets} has no variants {first} to {last}; give --first and --last from 0 to {len(plan.subsets) - 1}"
         )
-    job = job_identity(
-        depends_on(config, "variant"), [dataset, images, subsets, base], "variant", variant, seed, cycle
-    )
-    checkpoint = Checkpoint.beside(output, job)
-    detector = load_detector(base, config.detector, len(data.categories))
-    train_detector(
-        detector,
-        labelled,
-        config.training,
-        config.iterations.variant,
-        derive_seed(seed, "variant", cycle),
-        f"variant {variant}",
-        unlabelled,
-        checkpoint,
-    )
-    found = detect_images(detector, data, pixels, data.rows(plan.reward), config.evaluation)
-    scores = score_detections(read_json(dataset), found, plan.reward)
-    if scores["map"] is None:
-        raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; label more initial images")
-    write_json(output, {"variant": variant, "images": len(subset), "map": scores["map"], "ap50": scores["ap50"]})
-    checkpoint.remove()
+    labels_paid = plan.labels == "labelled_subsets"
+    found = []
+    for variant in range(first, last + 1):
+        subset = plan.subsets[variant]
+        labelled = training_images(data, pixels, plan.base + subset if labels_paid else plan.base)
+        unlabelled = None
+        if subset and not labels_paid:
+            unlabelled = Unlabelled(
+                training_images(data, pixels, subset, labels=False),
+                config.semi_supervised.batch_size,
+                config.semi_supervised.weight,
+            )
+        job = job_identity(
+            depends_on(config, "variant"), [dataset, images, subsets, base], "variant", variant, seed, cycle
+        )
+        checkpoint = Checkpoint.beside(output, job)
+        detector = load_detector(base, config.detector, len(data.categories))
+        train_detector(
+            detector,
+            labelled,
+            config.training,
+            config.iterations.variant,
+            derive_seed(seed, "variant", cycle),
+            f"variant {variant}",
+            unlabelled,
+            checkpoint,
+        )
+        detections = detect_images(detector, data, pixels, data.rows(plan.reward), config.evaluation)
+        scores = score_detections(read_json(dataset), detections, plan.reward)
+        if scores["map"] is None:
+            raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; label more initial images")
+        found.append({"variant": variant, "images": len(subset), "map": scores["map"], "ap50": scores["ap50"]})
+        checkpoint.remove()
+    write_json(output, {"variants": found})

@@ -2,8 +2,8 @@
 #
 # subsets  labelled.json, embeddings.safetensors -> lut/subsets.json
 # base     lut/subsets.json -> lut/base.safetensors, from which every variant starts
-# variant  lut/base.safetensors, subset k -> lut/variant<k>.json; K + 1 jobs side by side, 0 without a subset
-# table    lut/variant<k>.json of all k -> lut/table.safetensors, lut/leave_one_out.csv
+# variant  lut/base.safetensors, subsets i to j -> lut/variants<i>-<j>.json; jobs side by side, variant 0 without a subset
+# table    lut/variants<i>-<j>.json of all variants -> lut/table.safetensors, lut/leave_one_out.csv
 
 
 rule subsets:
@@ -62,11 +62,11 @@ rule variant:
         subsets=MGRAL + "/lut/subsets.json",
         base=MGRAL + "/lut/base.safetensors",
     output:
-        MGRAL + "/lut/variant{variant}.json",
+        MGRAL + "/lut/variants{first}-{last}.json",
     log:
-        LOGS + "/variant/seed{seed}_mgral_cycle{cycle}_variant{variant}.log",
+        LOGS + "/variant/seed{seed}_mgral_cycle{cycle}_variants{first}-{last}.log",
     benchmark:
-        BENCHMARKS + "/variant/seed{seed}_mgral_cycle{cycle}_variant{variant}.tsv"
+        BENCHMARKS + "/variant/seed{seed}_mgral_cycle{cycle}_variants{first}-{last}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -76,8 +76,8 @@ rule variant:
         depends_on=depends_on(CONFIG, "variant"),
     shell:
         "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --subsets {input.subsets} --base {input.base} --variant {wildcards.variant} --seed {wildcards.seed}"
-        " --cycle {wildcards.cycle} --output {output} 2> {log}"
+        " --subsets {input.subsets} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
 
 
 rule table:
@@ -86,8 +86,8 @@ rule table:
         subsets=MGRAL + "/lut/subsets.json",
         embeddings=in_round("embeddings.safetensors"),
         variants=[
-            f"{MGRAL}/lut/variant{variant}.json"
-            for variant in range(CONFIG.lut.variants + 1)
+            f"{MGRAL}/lut/variants{first}-{last}.json"
+            for first, last in variant_jobs(CONFIG.lut)
         ],
     output:
         table=MGRAL + "/lut/table.safetensors",

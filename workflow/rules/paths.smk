@@ -1,6 +1,6 @@
 # Where artefacts are: ARCHITECTURE.md describes each. No rules.
 #
-# Wildcards: experiment, seed (repetition), strategy, cycle, variant; nothing else.
+# Wildcards: experiment, seed (repetition), strategy, cycle, first and last (variant of a job); nothing else.
 # strategy is initial (cycle 0 of every strategy), full (the reference), or one of CONFIG.strategies.
 
 import re
@@ -20,7 +20,8 @@ wildcard_constraints:
     seed=r"-?\d+",
     strategy="initial|full|mgral|random|entropy",
     cycle=r"\d+",
-    variant=r"\d+",
+    first=r"\d+",
+    last=r"\d+",
 
 
 def in_round(name):
