@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+import snakemake.benchmark
+
 from mgral.errors import InputError
 from mgral.report.timings import write_timings
 from mgral.workflow import (
@@ -39,6 +41,11 @@ except InputError as error:
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
 )
+
+
+# How often a job's memory is measured in its first moments. Snakemake's half a second costs a twelfth of two cores, as
+# adding up the memory of a process with torch in it takes 35 ms.
+snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 1  # second
 
 
 # Rule `config` makes config.yaml once. Were it to rerun for every changed setting, Snakemake (9.27) would no longer ask

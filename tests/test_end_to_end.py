@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -61,6 +63,17 @@ def test_trainings_grow_with_the_labelled_images(finished):
     for folder, iterations in trainings.items():
         lines = (finished / "seed0" / folder / "training.csv").read_text().splitlines()
         assert len(lines) == 1 + iterations
+
+
+@pytest.mark.timeout(900)
+def test_training_is_measured_against_a_plain_loop(finished):
+    arguments = ["bench", "training", f"--results={finished}", "--iterations=2", "--seeds=1", "--cores=2", "--json"]
+    done = subprocess.run([sys.executable, "-m", "mgral", *arguments], text=True, capture_output=True, check=True)
+    found = json.loads(done.stdout)
+    ratio = found["mgral_images_per_second"] / found["plain_images_per_second"]
+    assert found["mgral_to_plain_median"] == pytest.approx(ratio)
+    assert found["mgral_all_cores_images_per_second"] > 0
+    assert 0 < found["convolution_share"] < 1
 
 
 @pytest.mark.timeout(900)
