@@ -162,7 +162,7 @@ class EmbeddingConfig(Section):
 class LutConfig(Section):
     """The look-up table of detector variants."""
 
-    variants: Annotated[int, Field(ge=2)] = 8
+    variants: Annotated[int, Field(ge=2)] = 15
     """K, detectors trained on a subset each (one more is trained on no subset)."""
     variants_per_job: PositiveInt = 1
     """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
@@ -172,11 +172,11 @@ class LutConfig(Section):
     """k-means clusters that the subsets are mixtures of."""
     concentration: PositiveFloat = 0.3
     """Of the Dirichlet mixture weights; the smaller, the more a subset keeps to few clusters."""
-    labels: Literal["semi_supervised", "labelled_subsets"] = "semi_supervised"
+    labels: Literal["semi_supervised", "labelled_subsets"] = "labelled_subsets"
     """What a variant learns from its subset: consistency without labels (the paper), or labels already paid for."""
     refresh: Literal["once", "every_cycle"] = "once"
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
-    reward_fraction: Fraction = 0.2
+    reward_fraction: Fraction = 0.4
     """Part of the labelled images on which rewards are measured, and on which no variant trains."""
 
 

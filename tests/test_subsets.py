@@ -93,7 +93,7 @@ def test_more_clusters_than_distinct_images_is_no_error():
 
 
 def test_semi_supervised_subsets_come_from_the_pool():
-    plan, labelled, pool = _plan()
+    plan, labelled, pool = _plan(LutConfig(labels="semi_supervised", variants=8))
     assert sorted(plan.reward + plan.base) == sorted(labelled.tolist())
     assert plan.subsets[0] == ()
     assert len(plan.subsets) == 9
@@ -127,9 +127,9 @@ def test_the_plan_depends_on_seed_and_cycle_and_on_nothing_else():
 
 def test_subsets_larger_than_the_pool_are_an_error_that_names_the_key():
     with pytest.raises(InputError, match=r"budget: subsets of 200 .* lower budget"):
-        _plan(budget=200)
+        _plan(LutConfig(labels="semi_supervised"), budget=200)
     with pytest.raises(InputError, match=r"lower lut\.subset_size"):
-        _plan(LutConfig(subset_size=200))
+        _plan(LutConfig(labels="semi_supervised", subset_size=200))
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):
@@ -155,7 +155,7 @@ def test_the_step_writes_the_same_plan_again(tmp_path):
     categories = [{"id": 3, "name": "a"}, {"id": 4, "name": "b"}]
     write_json(tmp_path / "train.json", {"images": images, "annotations": boxes, "categories": categories})
     write_json(tmp_path / "labelled.json", {"images": ids[:10].tolist()})
-    write_json(tmp_path / "config.yaml", {"budget": 7, "lut": {"variants": 4}})
+    write_json(tmp_path / "config.yaml", {"budget": 7, "lut": {"variants": 4, "labels": "semi_supervised"}})
     write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": ids, "embeddings": embeddings.vectors})
     options = [f"--config={tmp_path}/config.yaml", f"--dataset={tmp_path}/train.json", "--seed=0", "--cycle=0"]
     options += [f"--labelled={tmp_path}/labelled.json", f"--embeddings={tmp_path}/embeddings.safetensors"]
