@@ -43,8 +43,8 @@ os.environ["PATH"] = os.pathsep.join(
 )
 
 
-# How often a job's memory is measured in its first moments. Snakemake's half a second costs a twelfth of two cores, as
-# adding up the memory of a process with torch in it takes 35 ms.
+# How often a job's memory is measured in its first moments: half a second, as Snakemake has it, takes a good part of a
+# core, as adding up the memory of a process with torch in it takes tens of milliseconds.
 snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 1  # second
 
 
