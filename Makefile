@@ -20,8 +20,10 @@ setup: .venv/ready ## Install the locked packages and mgral into .venv; does not
 run: setup ## Run the experiment of params.yaml, or another: make run ARGS="--configfile config/bccd.yaml".
 	$(BIN)/snakemake --cores all $(ARGS)
 
-repro: setup ## Do the same by DVC, and again exactly what dvc.lock records; other stages: make repro ARGS="STAGE".
+repro: setup ## Do the same by DVC, less what Snakemake has done; of single stages: make repro ARGS="STAGE".
+	$(BIN)/mgral handover dvc
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro $(ARGS)
+	$(BIN)/mgral handover snakemake
 
 test: setup lint ## Check style and types, and run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)

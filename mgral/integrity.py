@@ -38,13 +38,13 @@ def record_path(path: Path) -> Path | None:
 def read_verified(path: Path) -> bytes:
     """Read a file; raises OSError, or InputError where it is not what its step wrote."""
     content = path.read_bytes()
-    _hold_against_record(path, hashlib.sha256(content).hexdigest(), _load_record(path))
+    _hold_against_record(path, hashlib.sha256(content).hexdigest(), load_record(path))
     return content
 
 
 def verify_file(path: Path) -> None:
     """Check a file that is to be mapped into memory; raises as `read_verified` does."""
-    status, record = path.stat(), _load_record(path)
+    status, record = path.stat(), load_record(path)
     unchanged = record is not None and (record["bytes"], record["modified_ns"]) == (
         status.st_size,
         status.st_mtime_ns,
@@ -55,19 +55,33 @@ def verify_file(path: Path) -> None:
         _hold_against_record(path, file_hash(path), record)
 
 
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and hashes of the files in a folder."""
+    if path.is_file():
+        return file_hash(path)
+    lines = "".join(f"{file_hash(file)}  {file.relative_to(path).as_posix()}\n" for file in files_of(path))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a file itself, or the files in a folder, less the hidden ones, which the engines put there."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("[!.]*") if file.is_file())
+
+
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load_record(path: Path) -> dict[str, Any] | None:
+def load_record(path: Path) -> dict[str, Any] | None:
+    """Return the record of an artefact, if it has one; raises InputError where that is damaged."""
     place = record_path(path)
     if place is None or not place.exists():
         return None
     try:
-        record = json.loads(place.read_bytes())
-        return {key: record[key] for key in ("step", "sha256", "bytes", "modified_ns")}
+        record: dict[str, Any] = json.loads(place.read_bytes())
+        return {key: record[key] for key in ("step", "sha256", "bytes", "modified_ns")} | record
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{place} is damaged; delete it and {path}, and run again") from None
 

@@ -43,14 +43,20 @@ def workflow_jobs(configfile: Path) -> list[Job]:
     InputError
         Where Snakemake refuses the configuration, with its message.
     """
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--printshellcmds"]
-    done = subprocess.run([*command, "--configfile", str(configfile)], text=True, capture_output=True, check=False)
+    announced = run_snakemake(configfile, "--dry-run", "--forceall", "--printshellcmds")
+    blocks = re.split(r"^rule ", announced, flags=re.MULTILINE)[1:]
+    return [_job(block) for block in blocks if not block.startswith("all:")]
+
+
+def run_snakemake(configfile: Path, *options: str) -> str:
+    """Return what Snakemake prints with these options; raises InputError where it refuses the configuration."""
+    command = [sys.executable, "-m", "snakemake", "--quiet", "host", "--configfile", str(configfile)]
+    done = subprocess.run([*command, *options], text=True, capture_output=True, check=False)
     if done.returncode == 2:
         raise InputError(done.stderr.rpartition("mgral: ")[2].strip())
     if done.returncode:
-        raise StepError(f"snakemake --dry-run failed:\n{done.stderr.strip()}")
-    blocks = re.split(r"^rule ", done.stdout, flags=re.MULTILINE)[1:]
-    return [_job(block) for block in blocks if not block.startswith("all:")]
+        raise StepError(f"snakemake {options[0]} failed:\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def _job(block: str) -> Job:
@@ -80,7 +86,7 @@ def _stage(job: Job, config: Config, configfile: Path) -> dict[str, Any]:
     elif keys:
         # Read from the resolved file, which stage `config` makes: an edge between the two, as narrow as the keys.
         params = [{resolved: keys}]
-    stage: dict[str, Any] = {"cmd": _without_log(job.command)}
+    stage: dict[str, Any] = {"cmd": without_log(job.command)}
     if params:
         stage["params"] = params
     dependencies = sorted(set(job.inputs) - {resolved})
@@ -97,7 +103,7 @@ def _stage_name(job: Job) -> str:
     return job.rule if job.name == job.rule else f"{job.rule}-{job.name}"
 
 
-def _without_log(command: str) -> str:
+def without_log(command: str) -> str:
     """DVC makes no folder for a log; and as dvc.lock keeps one of two blanks, the stage would never be up to date."""
     return " ".join(re.sub(r" 2>>? \S+\.log\b", "", command).split())
 

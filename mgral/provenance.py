@@ -17,7 +17,7 @@ from typing import Any
 import mgral
 from mgral import integrity
 from mgral.artefacts import write_json
-from mgral.config import load_config
+from mgral.config import Config, load_config
 from mgral.workflow import depends_on
 
 LISTED = 100
@@ -25,7 +25,7 @@ LISTED = 100
 
 
 def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
-    """Return a step's callback that afterwards records each file which it wrote and which an option names."""
+    """Return a step's callback that afterwards records each file or folder which it wrote and an option names."""
 
     @functools.wraps(callback)
     def run(**arguments: Any) -> None:
@@ -34,7 +34,7 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
         callback(**arguments)
         for path in [value for value in arguments.values() if isinstance(value, Path)]:
             place = integrity.record_path(path)
-            if path in integrity.WRITTEN and path.is_file() and place is not None:
+            if path in integrity.WRITTEN and path.exists() and place is not None:
                 write_json(place, _record(step, path, arguments))
 
     return run
@@ -44,8 +44,8 @@ def _record(step: str, path: Path, arguments: Mapping[str, Any]) -> dict[str, An
     status = path.stat()
     return {
         "step": step,
-        "sha256": integrity.file_hash(path),
-        "bytes": status.st_size,
+        "sha256": integrity.content_hash(path),
+        "bytes": sum(file.stat().st_size for file in integrity.files_of(path)),
         "modified_ns": status.st_mtime_ns,
         "arguments": {name: _plain(value) for name, value in arguments.items() if value is not None},
         "settings": _settings(step, arguments),
@@ -66,6 +66,15 @@ def _settings(step: str, arguments: Mapping[str, Any]) -> Any:
     """Return the part of the resolved configuration that the step reads; the whole is in config.yaml."""
     path = arguments.get("config_path")
     return json.loads(depends_on(load_config(path), step, arguments.get("strategy"))) if path else {}
+
+
+def vouched_for(path: Path, config: Config) -> bool:
+    """Return whether a record says that this very file, or folder, was made with these settings."""
+    record = integrity.load_record(path)
+    if record is None:
+        return False
+    settings = json.loads(depends_on(config, record["step"], record["arguments"].get("strategy")))
+    return bool(record["settings"] == settings and record["sha256"] == integrity.content_hash(path))
 
 
 def _inputs() -> Iterator[tuple[str, str]]:

@@ -1,10 +1,12 @@
-"""Stopping a training in the middle, for the tests of what comes after."""
+"""Stopping a training, or a whole run, in the middle, for the tests of what comes after."""
 
 import itertools
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import pytest
 
 from mgral.training.checkpoint import Checkpoint
@@ -27,3 +29,12 @@ def stop_after(iterations: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save_if_due", save_and_stop)
         yield
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """Send SIGKILL to a process and to all that it started, itself first so that it notices nothing."""
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in tree:
+        one.kill()
+    psutil.wait_procs(tree)
+    process.wait()

@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from run_workflow import ROOT, TINY, snakemake
+from stopping import kill_tree
 
 from mgral.steps.compare import compare
 
@@ -31,15 +31,6 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2"]
     with (folder / "snakemake.log").open("ab") as log:
         return subprocess.Popen([*command, "--configfile", TINY], cwd=folder, env=variables, stdout=log, stderr=log)
-
-
-def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGKILL to a process and to all that it started, itself first so that it notices nothing."""
-    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for one in tree:
-        one.kill()
-    psutil.wait_procs(tree)
-    process.wait()
 
 
 def finish(folder: Path, undisturbed: Path) -> None:

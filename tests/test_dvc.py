@@ -1,23 +1,24 @@
 """The DVC mirror: the same stages, edges, commands and settings as the Snakemake workflow."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
 from dvc.repo import Repo
-from run_workflow import ROOT, TINY, snakemake
+from dvc_project import DVC, dvc, dvc_environment, git, handover, make_project
+from run_workflow import ROOT, TINY, count_rules, planned
 from snakemake.api import SnakemakeApi
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+from stopping import kill_tree
 
-from mgral.cli import THREADS
 from mgral.config import load_config
 from mgral.errors import InputError
 from mgral.mirror import dvc_yaml
@@ -37,16 +38,6 @@ class Stage(NamedTuple):
     inputs: frozenset[str]
     outputs: frozenset[str]
     settings: frozenset[str]
-
-
-def make_project(folder: Path) -> None:
-    """Make a folder with the workflow in it and nothing else, as a repository of Git and of DVC."""
-    for name in ("Snakefile", "workflow", "profiles"):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / ".gitignore").write_text("/results/\n/.cache/\n/.snakemake/\n")
-    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
-        subprocess.run(command, check=True, cwd=folder)
-    (folder / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text())
 
 
 @pytest.fixture
@@ -78,25 +69,6 @@ def finished(tiny_run, tmp_path, monkeypatch):
     shutil.copytree(tiny_run, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def dvc(*arguments: str, stub: bool = True) -> str:
-    """Run DVC on the real steps or on the stub of them."""
-    steps = Path(sys.executable).parent
-    path = f"{ROOT / 'tests' / 'stub'}:{steps}" if stub else str(steps)
-    variables = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"}
-    for name in THREADS:  # which pytest is given, and a user's shell is not
-        variables.pop(name, None)
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], env=variables, text=True, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def git(*arguments: str) -> None:
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
-    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
 
 
 def planned_stages(configfile: Path) -> dict[str, Stage]:
@@ -158,35 +130,58 @@ def test_the_committed_mirror_is_that_of_the_default_experiment(monkeypatch):
     )
 
 
-def test_each_engine_has_nothing_to_do_after_the_other(finished):
+def test_snakemake_has_nothing_to_do_after_dvc(finished):
     configfile = finished / "params.yaml"
-    plan = snakemake(finished, "--dry-run", "--configfile", configfile, stub=True)
-    assert "Nothing to be done" in plan.stdout, plan.stdout
+    run = (finished, "--configfile", configfile)
+    assert planned(*run, stub=True) == []
 
+    # Without the handover Snakemake would not notice the setting. Of `config` it needs to know nothing.
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    assert handover("snakemake") == f"snakemake takes over {len(stages) - 1} stages\n"
     settings = yaml.safe_load(configfile.read_text())
     settings["agent"]["learning_rate"] = 0.5
     configfile.write_text(yaml.safe_dump(settings))
+    affected = {"agent": 2, "select": 2, "label": 2, "detector": 2, "evaluate": 2, "report": 1}
+    assert count_rules(planned(*run, stub=True)) == affected
+
     repeated = set(re.findall(r"Running stage '(\w+)", dvc("repro")))
-    assert repeated == {"config", "agent", "select", "label", "detector", "evaluate", "report"}
-    assert "Nothing to be done" in snakemake(finished, "--dry-run", "--configfile", configfile, stub=True).stdout
-
-    settings["agent"]["learning_rate"] = 0.25
-    configfile.write_text(yaml.safe_dump(settings))
-    done = snakemake(finished, "--cores", "2", "--configfile", configfile, stub=True)
-    assert done.returncode == 0, done.stdout
-    dvc("commit", "--force", "--no-relink")
+    assert repeated == {"config", *affected}
+    assert handover("snakemake") == f"snakemake takes over {sum(affected.values())} stages\n"
+    assert planned(*run, stub=True) == []
+    assert handover("snakemake") == "snakemake has nothing to take over\n"
     assert "Data and pipelines are up to date" in dvc("repro")
-    assert "Nothing to be done" in snakemake(finished, "--dry-run", "--configfile", configfile, stub=True).stdout
 
 
-@pytest.mark.timeout(900)
-def test_dvc_makes_the_same_bytes_as_snakemake(project, undisturbed):
+def repro_until(reached: Callable[[], bool]) -> None:
+    """Run `dvc repro` on the real steps, and kill all of it at a moment."""
+    variables = {**dvc_environment(stub=False), "MGRAL_CHECKPOINT_SECONDS": "0"}
+    with Path("dvc.log").open("ab") as log:
+        process = subprocess.Popen([*DVC, "repro"], env=variables, stdout=log, stderr=log)
+    while not reached():
+        assert process.poll() is None, Path("dvc.log").read_text()
+        time.sleep(0.001)
+    kill_tree(process)
+
+
+@pytest.mark.timeout(1200)
+def test_dvc_makes_the_same_bytes_as_snakemake_though_it_is_killed(project, undisturbed):
     (project / "params.yaml").write_text(TINY.read_text())
     Path("dvc.yaml").write_bytes(dvc_yaml(Path("params.yaml")))
-    dvc("repro", "--quiet", stub=False)
+    seed, lock = Path("results/tiny/seed0"), Path("dvc.lock")
+    repro_until((seed / "initial/cycle0/detector.safetensors.checkpoint").exists)
+    repro_until((seed / "mgral/cycle0/agent.safetensors").exists)
+    repro_until((seed / "mgral/cycle1/labelled.json").exists)
+    lock.write_bytes(b"")  # as a kill leaves it while DVC is writing it
+    stopped = subprocess.run([*DVC, "repro", "config"], text=True, capture_output=True, check=False)
+    assert stopped.returncode
+    assert "dvc.lock' validation failed" in stopped.stderr
+    lock.unlink()
+    said = dvc("repro", stub=False)
+    assert "Stage 'agent-seed0_mgral_cycle0' is cached - skipping run" in said
     found = compare(project / "results" / "tiny", undisturbed / "results" / "tiny")
     assert found.different == found.missing == []
     assert len(found.identical) > 80
+    assert not list(Path("results").rglob("*.checkpoint"))
 
 
 def artefacts(folder: Path) -> dict[Path, bytes]:
@@ -212,6 +207,9 @@ def test_an_experiment_with_another_setting_runs_what_depends_on_it(finished):
     repeated = set(re.findall(r"Running stage '(\w+)", ran))
     assert repeated == {"config", "agent", "select", "label", "detector", "evaluate", "report"}
     assert yaml.safe_load(Path("results/tiny/config.yaml").read_text())["agent"]["episodes"] == 4
+    changes = json.loads(dvc("metrics", "diff", "--json"))
+    assert set(changes) == {f"results/tiny/seed0/mgral/cycle{cycle}/metrics.json" for cycle in (1, 2)}
+    assert all(change["map"]["old"] != change["map"]["new"] for change in changes.values())
 
 
 def test_a_configuration_that_snakemake_refuses_is_refused(project):

@@ -16,9 +16,11 @@ import yaml
 from mgral import integrity
 from mgral.artefacts import read_json, write_json
 from mgral.cli import mgral
+from mgral.config import load_config, resolve_config
 from mgral.data.dataset import load_dataset, load_images
 from mgral.data.images import cache_images
 from mgral.errors import InputError, StepError
+from mgral.provenance import vouched_for
 
 
 @pytest.fixture
@@ -76,6 +78,18 @@ def test_records_of_many_inputs_are_one_hash(experiment, monkeypatch):
     train.write_text(train.read_text() + " ")
     draw_initial(experiment)
     assert read_json(experiment / "provenance" / "labelled.json.json")["inputs"] != before
+
+
+def test_a_folder_is_known_by_what_is_in_it(experiment):
+    values = yaml.safe_load((experiment / "config.yaml").read_text())
+    config, folder = experiment / "config.yaml", experiment / "dataset" / "synthetic"
+    mgral(["synthesize", f"--config={config}", f"--output={folder}"], standalone_mode=False)
+    assert vouched_for(folder, load_config(config))
+    (folder / ".snakemake_timestamp").touch()
+    assert vouched_for(folder, load_config(config))
+    assert not vouched_for(folder, resolve_config({**values, "data": {**values["data"], "seed": 1}}))
+    next(folder.glob("train/*.png")).write_bytes(b"")
+    assert not vouched_for(folder, load_config(config))
 
 
 @pytest.mark.parametrize("change", ["other", "truncated", "same size"])
