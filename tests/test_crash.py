@@ -70,7 +70,8 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(undisturbed, tm
 
 def edit_reward(path: Path) -> None:
     values = json.loads(path.read_text())
-    path.write_text(json.dumps({**values, "map": values["map"] + 0.25}))
+    values["variants"][1]["map"] += 0.25
+    path.write_text(json.dumps(values))
 
 
 def cut_in_half(path: Path) -> None:

@@ -32,7 +32,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_writes_a_coco_folder_that_passes_every_check(tmp_path: Path) -> None:
     assert run(tmp_path).exit_code == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "set"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "provenance", "set"]
     train, test = read_splits(SyntheticData(strict=True), tmp_path / "set")
     assert [image["id"] for image in train.coco["images"]] == list(range(1, 9))
     assert train.coco["images"][0]["file_name"] == "train/000001.png"
