@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from run_workflow import ROOT, TINY, snakemake
-from stopping import kill_tree
+from stopping import kill_group, start_group
 
 from mgral.steps.compare import compare
 
@@ -29,8 +29,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
         "MGRAL_CHECKPOINT_SECONDS": "0",
     }
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2"]
-    with (folder / "snakemake.log").open("ab") as log:
-        return subprocess.Popen([*command, "--configfile", TINY], cwd=folder, env=variables, stdout=log, stderr=log)
+    return start_group([*command, "--configfile", TINY], folder / "snakemake.log", variables, folder)
 
 
 def finish(folder: Path, undisturbed: Path) -> None:
@@ -56,7 +55,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(undisturbed, tm
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.05)
         if process.poll() is None:
-            kill_tree(process)
+            kill_group(process)
             kills += 1
             snakemake(folder, "--unlock", "--configfile", TINY)
         else:

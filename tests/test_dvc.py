@@ -17,7 +17,7 @@ from run_workflow import ROOT, TINY, count_rules, planned
 from snakemake.api import SnakemakeApi
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
-from stopping import kill_tree
+from stopping import kill_group, start_group
 
 from mgral.config import load_config
 from mgral.errors import InputError
@@ -155,12 +155,11 @@ def test_snakemake_has_nothing_to_do_after_dvc(finished):
 def repro_until(reached: Callable[[], bool]) -> None:
     """Run `dvc repro` on the real steps, and kill all of it at a moment."""
     variables = {**dvc_environment(stub=False), "MGRAL_CHECKPOINT_SECONDS": "0"}
-    with Path("dvc.log").open("ab") as log:
-        process = subprocess.Popen([*DVC, "repro"], env=variables, stdout=log, stderr=log)
+    process = start_group([*DVC, "repro"], Path("dvc.log"), variables)
     while not reached():
         assert process.poll() is None, Path("dvc.log").read_text()
         time.sleep(0.001)
-    kill_tree(process)
+    kill_group(process)
 
 
 @pytest.mark.timeout(1200)
