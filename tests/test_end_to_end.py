@@ -72,7 +72,7 @@ def test_training_is_measured_against_a_plain_loop(finished):
     found = json.loads(done.stdout)
     ratio = found["mgral_images_per_second"] / found["plain_images_per_second"]
     assert found["mgral_to_plain_median"] == pytest.approx(ratio)
-    assert found["mgral_all_cores_images_per_second"] > 0
+    assert found["mgral_side_by_side_images_per_second"] > 0
     assert 0 < found["convolution_share"] < 1
 
 

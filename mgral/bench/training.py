@@ -60,8 +60,9 @@ def command(results: Path, iterations: int, seeds: int, cores: int, as_json: boo
     transform and loss, and this project's optimiser, schedule and clipping. It is run twice: `plain` reads each
     image from its file, as such a loop does; `decoded` is handed the pixels of the image cache, so that only the
     loop itself differs. All flip at random and change nothing else. These have one thread each. With all cores, the
-    plain loop has a thread a core (`plain_all_cores`), and this project works as in the workflow: a training a core,
-    of one thread each, at once (`mgral_all_cores`, the images of all trainings together). `convolution_share` is the
+    plain loop has a thread a core (`plain_all_cores`), and both also run as in the workflow: a training a core, of
+    one thread each, at once (`plain_side_by_side`, `mgral_side_by_side`: the images of all trainings together).
+    `convolution_share` is the
     part of this project's step that convolution and batch normalisation take, forward and backward, as torch's
     profiler has it.
     """
@@ -79,7 +80,9 @@ def command(results: Path, iterations: int, seeds: int, cores: int, as_json: boo
         torch.set_num_threads(cores)
         runs["plain_all_cores"].append(_measure(loops["plain"], results, config, iterations, seed))
         torch.set_num_threads(1)
-        runs["mgral_all_cores"].append(_measure_side_by_side(cores, results, config, iterations, seed))
+        for name in ("plain", "mgral"):
+            side_by_side = _measure_side_by_side(loops[name], cores, results, config, iterations, seed)
+            runs[f"{name}_side_by_side"].append(side_by_side)
     measured: Measurements = {
         "iterations": iterations,
         "cores": cores,
@@ -91,7 +94,12 @@ def command(results: Path, iterations: int, seeds: int, cores: int, as_json: boo
         measured[f"{name}_images_per_second"] = statistics.median(speed for speed, _ in of_loop)
         measured[f"{name}_ap50_mean"] = statistics.mean(ap for _, ap in of_loop)
         measured[f"{name}_ap50_deviation"] = statistics.stdev(ap for _, ap in of_loop) if seeds > 1 else 0.0
-    for ours, theirs in (("mgral", "plain"), ("mgral", "decoded"), ("mgral_all_cores", "plain_all_cores")):
+    for ours, theirs in (
+        ("mgral", "plain"),
+        ("mgral", "decoded"),
+        ("mgral_side_by_side", "plain_side_by_side"),
+        ("mgral_side_by_side", "plain_all_cores"),
+    ):
         ratios = [here[0] / there[0] for here, there in zip(runs[ours], runs[theirs], strict=True)]
         measured |= {
             f"{ours}_to_{theirs}_min": min(ratios),
@@ -130,23 +138,23 @@ def _measure(
 
 
 def _measure_side_by_side(
-    cores: int, results: Path, config: Config, iterations: int, seed: int
+    train: Train, cores: int, results: Path, config: Config, iterations: int, seed: int
 ) -> tuple[float, float]:
     """Return images a second of a training a core, all at once, and the AP50 of the first."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(cores, mp_context=context) as processes:
-        measure = partial(_measure_with_others, manager.Barrier(cores), results, config, iterations)
+        measure = partial(_measure_with_others, train, manager.Barrier(cores), results, config, iterations)
         found = list(processes.map(measure, range(seed, seed + cores)))
     return sum(speed for speed, _ in found), found[0][1]
 
 
 def _measure_with_others(
-    all_ready: Barrier, results: Path, config: Config, iterations: int, seed: int
+    train: Train, all_ready: Barrier, results: Path, config: Config, iterations: int, seed: int
 ) -> tuple[float, float]:
     torch.set_num_threads(1)
-    _measure(_train_as_here, results, config, WARM_UP, seed, score=False)
+    _measure(train, results, config, WARM_UP, seed, score=False)
     all_ready.wait()
-    return _measure(_train_as_here, results, config, iterations, seed)
+    return _measure(train, results, config, iterations, seed)
 
 
 def _test_ap50(detector: Detector, results: Path, config: Config) -> float:

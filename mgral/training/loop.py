@@ -16,6 +16,7 @@ from mgral.training.augmentation import augment
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, ramp
+from mgral.training.parameters import flatten_parameters
 
 WARM_UP = 0.05
 """Part of the schedule in which the learning rate rises."""
@@ -81,9 +82,9 @@ def train_detector(
                 f"{step}: the loss is {loss.item()} at iteration {iteration} (images {ids}); "
                 "lower training.learning_rate, or look at the boxes of these images"
             )
-        run.optimizer.zero_grad()
+        run.optimizer.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(detector.parameters(), LARGEST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(run.parameters, LARGEST_GRADIENT)
         rate = run.schedule.get_last_lr()[0]
         run.optimizer.step()
         run.schedule.step()
@@ -122,8 +123,9 @@ class _Run:
         unlabelled: Unlabelled | None,
     ) -> None:
         self.detector = detector
+        self.parameters = flatten_parameters(detector)
         self.optimizer = torch.optim.AdamW(
-            detector.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            [self.parameters], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda t: learning_rate_factor(t, iterations)
