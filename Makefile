@@ -1,10 +1,11 @@
 # Everything that is done to the project itself; the experiments are Snakemake's (see README.md).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run repro test lint schema mirror lock clean
+.PHONY: help setup run repro test lint image container schema mirror lock clean
 
 PYTHON ?= python3
 ARGS ?=
+OPTIONS ?=
 UV := .uv/bin/uv
 BIN := .venv/bin
 
@@ -33,6 +34,12 @@ lint: setup ## Check style and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
+
+image: ## Build the image of docker/Dockerfile, and mgral.sif where Apptainer is; OPTIONS are the builder's.
+	docker/build $(OPTIONS)
+
+container: setup image ## Build the image and run an experiment inside it, to the same bytes as outside.
+	OMP_NUM_THREADS=1 MGRAL_SIF="$(CURDIR)/mgral.sif" $(BIN)/pytest tests/test_container.py
 
 schema: setup ## Write workflow/schemas/config.schema.json from the model in mgral/config.py.
 	$(BIN)/mgral config --schema > workflow/schemas/config.schema.json

@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 
 import snakemake.benchmark
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
+from mgral.container import check_image, container_environment
 from mgral.errors import InputError
 from mgral.report.timings import write_timings
 from mgral.workflow import (
@@ -29,10 +32,13 @@ CONFIG_FILES = [Path(file).resolve() for file in workflow.overwrite_configfiles]
     Path(workflow.basedir) / "params.yaml"
 ]
 OVERRIDES = workflow.config_settings.config
+CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 
 try:
     CONFIG = configure(CONFIG_FILES, OVERRIDES)
     check_data(CONFIG)
+    if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:
+        check_image(CONFIG.container.image)
 except InputError as error:
     print(f"mgral: {error}", file=sys.stderr)
     sys.exit(2)
@@ -41,6 +47,14 @@ except InputError as error:
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
 )
+
+
+# With --use-singularity every job runs in this image, and outside it without.
+container: CONFIG.container.image
+
+
+if CONTAINED:
+    os.environ |= container_environment(CONFIG)
 
 
 # How often a job's memory is measured in its first moments: half a second, as Snakemake has it, takes a good part of a
@@ -53,6 +67,11 @@ snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 1  # second
 # `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
 onstart:
     refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
+    if CONTAINED and "://" in CONFIG.container.image:  # pulled by now
+        try:
+            check_image(workflow.dag.container_imgs[CONFIG.container.image].path)
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
 
 
 # Times differ from run to run, so they are written by no job and read by none. Called after every run that had a job to

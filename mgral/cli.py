@@ -44,8 +44,21 @@ class _Steps(click.Group):
             formatter.write_dl([(name, step.summary) for name, step in STEPS.items()])
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"mgral, {import_module('mgral.provenance').version()}")
+        ctx.exit()
+
+
 @click.command(cls=_Steps, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(package_name="mgral")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show version and code, and exit.",
+)
 def mgral() -> None:
     """Active learning for object detection with performance-guided reinforcement, step by step.
 

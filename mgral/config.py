@@ -209,6 +209,13 @@ class AgentConfig(Section):
     """Weight of the past in the moving average."""
 
 
+class ContainerConfig(Section):
+    """Where the jobs run, not what they do: it is left out of config.yaml, and changes no result."""
+
+    image: str = "docker://mgral/mgral:0.1.0"
+    """What `snakemake --use-singularity` runs the jobs in: a registry's image, or the path of a SIF (make image)."""
+
+
 class Config(Section):
     """A whole experiment."""
 
@@ -233,6 +240,7 @@ class Config(Section):
     lut: LutConfig = LutConfig()
     reward: RewardConfig = RewardConfig()
     agent: AgentConfig = AgentConfig()
+    container: Annotated[ContainerConfig, Field(exclude=True)] = ContainerConfig()
 
     @model_validator(mode="after")
     def _repetitions_differ(self) -> "Config":

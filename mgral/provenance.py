@@ -102,6 +102,14 @@ def commit() -> str:
         return os.environ.get("MGRAL_COMMIT", "unknown")
 
 
+def version() -> str:
+    """Return mgral's version, and the hash of its code, which tells two states of one version apart."""
+    package = Path(mgral.__file__).parent
+    files = sorted(file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    lines = "".join(f"{integrity.file_hash(file)}  {file.relative_to(package).as_posix()}\n" for file in files)
+    return f"version {metadata.version('mgral')}, code {sha256(lines.encode()).hexdigest()[:12]}"
+
+
 @functools.cache
 def packages() -> dict[str, str]:
     """Return the versions of mgral and of the packages that it names as its own."""
@@ -111,11 +119,12 @@ def packages() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """Return what may change the last bits of a result: Python, the system, vector instructions and threads."""
+    """Return what may change the last bits of a result, from Python to the container's image."""
     torch = sys.modules.get("torch")
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "vector_instructions": torch.backends.cpu.get_cpu_capability() if torch else "not used",
         "threads": str(torch.get_num_threads()) if torch else "1",
+        "container": Path(os.environ.get("APPTAINER_CONTAINER", "none")).name,
     }

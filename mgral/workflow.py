@@ -67,7 +67,7 @@ def keys_read(config: Config, step: str, strategy: str | None = None) -> list[st
     They are those in `STEPS[step].reads`, less what such a job, of the given strategy, never looks at.
     """
     if step == "report":
-        return list(Config.model_fields)
+        return list(config.model_dump())
     left_out = {
         "lut.refresh",  # where a table is built, not how
         "lut.variants_per_job",  # changes what a job is, and with it the files' names
