@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from run_workflow import TINY, snakemake
 from mgral.config import resolve_config
 from mgral.container import check_image, container_environment
 from mgral.errors import InputError
-from mgral.provenance import version
+from mgral.provenance import commit, version
 from mgral.steps.compare import compare
 
 IMAGE = os.environ.get("MGRAL_SIF")
@@ -117,10 +118,20 @@ def test_data_outside_the_working_directory_are_shown_inside(monkeypatch, tmp_pa
 
 
 @pytest.mark.skipif(IMAGE is None, reason=WHERE)
+def test_the_image_says_what_it_is():
+    labels = subprocess.run(["apptainer", "inspect", str(IMAGE)], text=True, capture_output=True, check=True).stdout
+    assert f"org.opencontainers.image.version: {metadata.version('mgral')}" in labels
+    assert f"org.opencontainers.image.revision: {commit()}" in labels
+
+
+@pytest.mark.skipif(IMAGE is None, reason=WHERE)
 def test_the_image_holds_what_jobs_need_and_no_more():
     script = "command -v python mgral && ! command -v gcc && ! test -e /build && ! find / -xdev -name .cache | grep ."
     done = subprocess.run(
-        ["apptainer", "exec", "--containall", str(IMAGE), "sh", "-c", script], text=True, capture_output=True, check=False
+        ["apptainer", "exec", "--containall", str(IMAGE), "sh", "-c", script],
+        text=True,
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == ["/opt/mgral/bin/python", "/opt/mgral/code/bin/mgral"]
