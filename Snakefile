@@ -54,7 +54,7 @@ container: CONFIG.container.image
 
 
 if CONTAINED:
-    os.environ |= container_environment(CONFIG)
+    os.environ |= container_environment(CONFIG, CONFIG_FILES)
 
 
 # How often a job's memory is measured in its first moments: half a second, as Snakemake has it, takes a good part of a

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from mgral.config import Config, SyntheticData
@@ -10,16 +11,16 @@ from mgral.errors import InputError
 from mgral.provenance import version
 
 
-def container_environment(config: Config) -> dict[str, str]:
-    """Return variables that make Apptainer show the data set inside, read-only, where it is outside.
+def container_environment(config: Config, files: Sequence[Path]) -> dict[str, str]:
+    """Return variables that make Apptainer show the data set and configuration files inside, read-only.
 
     The working directory is there anyway. Variables, as Snakemake's `--singularity-args` are the user's own.
     """
-    if isinstance(config.data, SyntheticData):
-        return {}
-    folder = Path.cwd() / config.data.root
-    binds = [os.environ.get("APPTAINER_BIND", ""), f"{folder}:{folder}:ro"]
-    return {"APPTAINER_BIND": ",".join(filter(None, binds))}
+    roots = [] if isinstance(config.data, SyntheticData) else [Path(config.data.root)]
+    paths = [Path(os.path.normpath(Path.cwd() / path)) for path in [*roots, *files]]
+    binds = [f"{path}:{path}:ro" for path in paths if not path.is_relative_to(Path.cwd())]
+    asked = os.environ.get("APPTAINER_BIND")
+    return {"APPTAINER_BIND": ",".join([asked, *binds] if asked else binds)}
 
 
 def check_image(image: str | Path) -> None:

@@ -106,15 +106,19 @@ def test_the_image_is_no_part_of_the_results():
     assert "container" not in config.model_dump()
 
 
-def test_data_outside_the_working_directory_are_shown_inside(monkeypatch, tmp_path):
+def test_what_is_read_outside_the_working_directory_is_shown_inside(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("APPTAINER_BIND", raising=False)
-    assert container_environment(resolve_config({})) == {}
+    here, elsewhere = tmp_path / "params.yaml", Path("/settings/mine.yaml")
+    assert container_environment(resolve_config({}), [here]) == {"APPTAINER_BIND": ""}
     config = resolve_config({"data": {"format": "voc", "root": "/data/voc"}})
-    assert container_environment(config) == {"APPTAINER_BIND": "/data/voc:/data/voc:ro"}
+    shown = "/data/voc:/data/voc:ro,/settings/mine.yaml:/settings/mine.yaml:ro"
+    assert container_environment(config, [here, elsewhere]) == {"APPTAINER_BIND": shown}
     monkeypatch.setenv("APPTAINER_BIND", "/scratch")
-    config = resolve_config({"data": {"format": "voc", "root": "voc"}})
-    assert container_environment(config) == {"APPTAINER_BIND": f"/scratch,{tmp_path}/voc:{tmp_path}/voc:ro"}
+    assert container_environment(config, [here, elsewhere]) == {"APPTAINER_BIND": f"/scratch,{shown}"}
+    for root, shown in (("voc", "/scratch"), ("../voc", f"/scratch,{tmp_path.parent}/voc:{tmp_path.parent}/voc:ro")):
+        config = resolve_config({"data": {"format": "voc", "root": root}})
+        assert container_environment(config, [here]) == {"APPTAINER_BIND": shown}
 
 
 @pytest.mark.skipif(IMAGE is None, reason=WHERE)
@@ -126,13 +130,10 @@ def test_the_image_says_what_it_is():
 
 @pytest.mark.skipif(IMAGE is None, reason=WHERE)
 def test_the_image_holds_what_jobs_need_and_no_more():
-    script = "command -v python mgral && ! command -v gcc && ! test -e /build && ! find / -xdev -name .cache | grep ."
-    done = subprocess.run(
-        ["apptainer", "exec", "--containall", str(IMAGE), "sh", "-c", script],
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    found = "command -v python && command -v mgral"
+    script = f"{found} && ! command -v gcc && ! test -e /build && ! find / -xdev -name .cache | grep ."
+    command = ["apptainer", "exec", "--containall", str(IMAGE), "sh", "-c", script]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == ["/opt/mgral/bin/python", "/opt/mgral/code/bin/mgral"]
 
