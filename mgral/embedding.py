@@ -12,7 +12,8 @@ from mgral.evaluation import image_chunks
 def pooled_features(detector: Detector, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return the pooled features of every cached image, float32 [N, F]."""
     chunks = [
-        detector.features(images).numpy() for _, images in image_chunks(pixels, np.arange(len(pixels)), "embed")
+        detector.features(images.to(detector.device)).cpu().numpy()
+        for _, images in image_chunks(pixels, np.arange(len(pixels)), "embed")
     ]
     return np.concatenate(chunks)
 

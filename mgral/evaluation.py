@@ -49,10 +49,11 @@ def detect_images(
     height, width = pixels.shape[1:3]
     results: list[dict[str, Any]] = []
     for part, images in image_chunks(pixels, rows, "detect"):
-        found = detector.detect(detector(images), config.score_threshold, config.nms_iou, config.max_detections)
+        predictions = detector(images.to(detector.device))
+        found = detector.detect(predictions, config.score_threshold, config.nms_iou, config.max_detections)
         for row, one in zip(part, found, strict=True):
             scale = np.tile(dataset.sizes[row] / np.array([width, height]), 2)
-            boxes = one.boxes.numpy() * scale
+            boxes = one.boxes.cpu().numpy() * scale
             boxes[:, 2:] -= boxes[:, :2]
             results.extend(
                 {

@@ -15,7 +15,7 @@ from mgral.data.dataset import Category, Dataset
 from mgral.detectors import Predictions, Targets, build_detector
 from mgral.detectors.small_ssd import BACKGROUND_BIAS
 from mgral.errors import StepError
-from mgral.training.augmentation import augment, flip
+from mgral.training.augmentation import augment, draw_changes, flip
 from mgral.training.batches import Sampler, TrainingImages, training_images
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, prediction_distance, ramp
@@ -69,7 +69,7 @@ def test_boxes_follow_the_pixels(labelled: TrainingImages, zooms: tuple[float, f
     generator = torch.Generator().manual_seed(3)
     checked = 0
     for _ in range(10):
-        images, targets = augment(*labelled.batch(torch.arange(8)), config, generator)
+        images, targets = augment(*labelled.batch(torch.arange(8)), draw_changes(8, config, generator))
         for image, boxes, labels in zip(images, targets.boxes, targets.labels, strict=True):
             if labels[0] >= 0:
                 assert boxes[0].tolist() == pytest.approx(white_box(image), abs=1.6)
@@ -80,7 +80,7 @@ def test_boxes_follow_the_pixels(labelled: TrainingImages, zooms: tuple[float, f
 def test_a_box_that_leaves_the_image_is_dropped(labelled: TrainingImages) -> None:
     config = AugmentationConfig(flip=0.0, zoom_in=4.0, zoom_out=1.0, colour=0.0)
     generator = torch.Generator().manual_seed(0)
-    drawn = [augment(*labelled.batch(torch.arange(8)), config, generator)[1] for _ in range(10)]
+    drawn = [augment(*labelled.batch(torch.arange(8)), draw_changes(8, config, generator))[1] for _ in range(10)]
     targets = Targets(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
     dropped = targets.labels < 0
     assert dropped.any()
@@ -105,7 +105,7 @@ def test_flip_twice_is_the_identity_and_leaves_padding_alone() -> None:
 def test_colour_keeps_the_boxes_and_the_range(labelled: TrainingImages) -> None:
     config = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.5)
     plain, targets = labelled.batch(torch.arange(8))
-    images, after = augment(plain, targets, config, torch.Generator().manual_seed(0))
+    images, after = augment(plain, targets, draw_changes(8, config, torch.Generator().manual_seed(0)))
     assert torch.equal(after.boxes, targets.boxes)
     assert 0 <= images.min() < images.max() <= 255
     assert not torch.equal(images, plain.float())

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -36,7 +37,15 @@ class Detections(NamedTuple):
 
 
 class Detector(nn.Module, ABC):
-    """An anchor-based, single-stage detector; images are uint8 or float [B, 3, H, W] in 0..255."""
+    """An anchor-based, single-stage detector; images are uint8 or float [B, 3, H, W] in 0..255, on its device.
+
+    To be trained in several processes, each with a share of a batch, it normalises by `distributed.BatchNorm2d`.
+    """
+
+    @property
+    def device(self) -> torch.device:
+        """The device of its parameters."""
+        return next(self.parameters()).device
 
     @abstractmethod
     def forward(self, images: Tensor) -> Predictions:
@@ -44,7 +53,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
-        """Return the supervised loss of a batch, a scalar."""
+        """Return the supervised loss of a batch, a scalar; of a share of it, what the share adds to that loss."""
 
     @abstractmethod
     def class_probabilities(self, logits: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 from torchvision.models.detection._utils import encode_boxes
 
 from mgral.detectors.interface import Predictions, Targets
+from mgral.distributed import add_up
 
 MATCHED_PAIRS = 2**18
 """Pairs of box and anchor looked at together: what a processor's cache holds."""
@@ -70,7 +71,8 @@ def multibox_loss(
 ) -> Tensor:
     """Smooth L1 on matched anchors plus cross-entropy on them and on the hardest background anchors.
 
-    The same number as torchvision's `SSD.compute_loss`, without its loop over images.
+    The same number as torchvision's `SSD.compute_loss`, without its loop over images. In several processes it is
+    divided by the matched anchors of all of them, so that their losses add up to that of the whole batch.
     """
     matched = match_anchors(anchors, targets, iou_threshold)
     foreground = matched >= 0
@@ -84,7 +86,8 @@ def multibox_loss(
     classes = torch.zeros(len(logits), dtype=torch.int64, device=anchors.device)
     classes[: len(image)] = targets.labels[image, box] + 1
     class_loss = F.cross_entropy(logits, classes, reduction="sum")
-    return (box_loss + class_loss) / max(1, len(image))
+    matches = add_up(torch.tensor(len(image), device=anchors.device))
+    return (box_loss + class_loss) / matches.clamp(min=1)
 
 
 @torch.no_grad()

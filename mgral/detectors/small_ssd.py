@@ -12,6 +12,7 @@ from torchvision.models.detection.ssd import SSD
 from mgral.config import DetectorConfig
 from mgral.detectors.interface import Detections, Detector, Predictions, Targets
 from mgral.detectors.multibox import multibox_loss
+from mgral.distributed import BatchNorm2d
 
 PIXEL_MEAN, PIXEL_DEVIATION = 117.0, 58.0
 MATCH_IOU = 0.4
@@ -23,7 +24,7 @@ from zero, a short training spends its start on learning it."""
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
 
 
@@ -49,7 +50,7 @@ class SmallBackbone(nn.Module):
             ]
         )
         self.lateral = nn.ModuleList(nn.Conv2d(inputs, 2 * c, 1) for inputs in (2 * c, 4 * c, 8 * c, 8 * c))
-        self.outputs = nn.ModuleList(nn.Sequential(nn.BatchNorm2d(2 * c), nn.ReLU(inplace=True)) for _ in range(4))
+        self.outputs = nn.ModuleList(nn.Sequential(BatchNorm2d(2 * c), nn.ReLU(inplace=True)) for _ in range(4))
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """Return the maps by name, finest first."""

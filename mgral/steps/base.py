@@ -8,6 +8,8 @@ from mgral.artefacts import derive_seed
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset, load_images
 from mgral.detectors import build_detector, save_detector
+from mgral.device import HELP as DEVICE_HELP
+from mgral.device import choose_device
 from mgral.lut.plan import load_plan
 from mgral.steps import options
 from mgral.training.batches import training_images
@@ -16,28 +18,29 @@ from mgral.training.loop import train_detector
 from mgral.workflow import depends_on
 
 
-@click.command("base", epilog=HELP)
+@click.command("base", epilog=f"{HELP} {DEVICE_HELP}")
 @options.config
 @options.dataset
 @options.images
 @options.subsets
 @options.seed
 @options.cycle
+@options.gpus
 @options.written("Weights to write (safetensors).")
 def command(
-    config_path: Path, dataset: Path, images: Path, subsets: Path, seed: int, cycle: int, output: Path
+    config_path: Path, dataset: Path, images: Path, subsets: Path, seed: int, cycle: int, gpus: int, output: Path
 ) -> None:
     """Train a detector on the base images: labelled, and neither rewarded on nor in a labelled subset.
 
     The cycle's own detector will not do: it has seen the images that rewards are measured on.
     """
+    device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
     chosen = training_images(data, load_images(images, data), load_plan(subsets).base)
-    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
-    checkpoint = Checkpoint.beside(
-        output, job_identity(depends_on(config, "base"), [dataset, images, subsets], "base", seed, cycle)
-    )
+    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights")).to(device)
+    job = job_identity(depends_on(config, "base"), [dataset, images, subsets], "base", seed, cycle, device.type)
+    checkpoint = Checkpoint.beside(output, job)
     train_detector(
         detector,
         chosen,

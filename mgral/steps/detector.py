@@ -8,21 +8,29 @@ from mgral.artefacts import derive_seed, write_csv
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset, load_images
 from mgral.detectors import build_detector, save_detector
+from mgral.device import HELP as DEVICE_HELP
+from mgral.device import choose_device
 from mgral.pool import load_labelled
 from mgral.steps import options
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
-from mgral.training.loop import train_detector
+from mgral.training.devices import train_on_gpus
 from mgral.workflow import depends_on
 
 
-@click.command("detector", epilog=HELP)
+@click.command("detector", epilog=f"{HELP} {DEVICE_HELP}")
 @options.config
 @options.dataset
 @options.images
 @options.labelled
 @options.seed
 @options.cycle
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=0),
+    default=0,
+    help="0 for the CPU, or on how many GPUs of this machine to train: a process each, with a share of each batch.",
+)
 @options.written("Weights to write (safetensors).")
 @click.option("--log-csv", type=options.FILE, required=True, help="Loss and learning rate of each iteration.")
 def command(
@@ -32,10 +40,12 @@ def command(
     labelled: Path,
     seed: int,
     cycle: int,
+    gpus: int,
     output: Path,
     log_csv: Path,
 ) -> None:
     """Train a detector from its initial weights, the longer the more images are labelled, and write its weights."""
+    device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
     chosen = training_images(data, load_images(images, data), load_labelled(labelled))
@@ -43,17 +53,18 @@ def command(
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
     growth = (len(chosen.rows) / config.initial) ** config.iterations.growth
     iterations = max(1, round(config.iterations.detector * growth))
-    checkpoint = Checkpoint.beside(
-        output, job_identity(depends_on(config, "detector"), [dataset, images, labelled], "detector", seed, cycle)
-    )
-    history = train_detector(
+    inputs, where = [dataset, images, labelled], (device.type, max(1, gpus))
+    job = job_identity(depends_on(config, "detector"), inputs, "detector", seed, cycle, *where)
+    checkpoint = Checkpoint.beside(output, job)
+    history = train_on_gpus(
+        gpus,
         detector,
         chosen,
         config.training,
         iterations,
         derive_seed(seed, "detector", cycle),
         "detector",
-        checkpoint=checkpoint,
+        checkpoint,
     )
     write_csv(log_csv, history, list(history[0]))
     save_detector(detector, output)

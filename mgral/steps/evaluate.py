@@ -10,17 +10,19 @@ from mgral.artefacts import read_json, write_json
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset, load_images
 from mgral.detectors import load_detector
+from mgral.device import HELP, choose_device
 from mgral.evaluation import detect_images, score_detections
 from mgral.steps import options
 
 
-@click.command("evaluate")
+@click.command("evaluate", epilog=HELP)
 @options.config
 @options.dataset
 @options.images
 @options.detector
 @click.option("--metrics", type=options.FILE, required=True, help="Scores to write (JSON).")
 @click.option("--detections", type=options.FILE, required=True, help="COCO results to write.")
+@options.gpus
 @options.as_json
 def command(
     config_path: Path,
@@ -29,12 +31,14 @@ def command(
     detector: Path,
     metrics: Path,
     detections: Path,
+    gpus: int,
     as_json: bool,
 ) -> None:
     """Detect on every image of a data set and score by pycocotools: mAP@[.5:.95], AP50, AP75, by size, by class."""
+    device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
-    network = load_detector(detector, config.detector, len(data.categories))
+    network = load_detector(detector, config.detector, len(data.categories)).to(device)
     rows = np.arange(len(data.image_ids))
     found = detect_images(network, data, load_images(images, data), rows, config.evaluation)
     scores = score_detections(read_json(dataset), found, data.image_ids.tolist())

@@ -25,4 +25,7 @@ embeddings = click.option("--embeddings", type=FILE, required=True, help="Embedd
 detector = click.option("--detector", type=FILE, required=True, help="Weights written by the step `detector`.")
 seed = click.option("--seed", type=int, required=True, help="The repetition; all random numbers derive from it.")
 cycle = click.option("--cycle", type=click.IntRange(min=0), required=True, help="The cycle, from 0.")
+gpus = click.option(
+    "--gpus", type=click.IntRange(0, 1), default=0, help="0 for the CPU, 1 for the first GPU that the job can see."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -8,6 +8,8 @@ from mgral.artefacts import derive_seed, read_json, write_json
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset, load_images
 from mgral.detectors import load_detector
+from mgral.device import HELP as DEVICE_HELP
+from mgral.device import choose_device
 from mgral.errors import InputError, StepError
 from mgral.evaluation import detect_images, score_detections
 from mgral.lut.plan import load_plan
@@ -18,7 +20,7 @@ from mgral.training.loop import Unlabelled, train_detector
 from mgral.workflow import depends_on
 
 
-@click.command("variant", epilog=HELP)
+@click.command("variant", epilog=f"{HELP} {DEVICE_HELP}")
 @options.config
 @options.dataset
 @options.images
@@ -30,6 +32,7 @@ from mgral.workflow import depends_on
 )
 @options.seed
 @options.cycle
+@options.gpus
 @options.written("JSON to write: mAP and AP50 of each variant on the reward images.")
 def command(
     config_path: Path,
@@ -41,12 +44,14 @@ def command(
     last: int,
     seed: int,
     cycle: int,
+    gpus: int,
     output: Path,
 ) -> None:
     """Train variants, one after the other, from the base weights and measure their mAP on the reward images.
 
     All variants of a table share their schedule and their random numbers, so that they differ by the subset alone.
     """
+    device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
     pixels = load_images(images, data)
@@ -67,11 +72,10 @@ def command(
                 config.semi_supervised.batch_size,
                 config.semi_supervised.weight,
             )
-        job = job_identity(
-            depends_on(config, "variant"), [dataset, images, subsets, base], "variant", variant, seed, cycle
-        )
+        inputs = [dataset, images, subsets, base]
+        job = job_identity(depends_on(config, "variant"), inputs, "variant", variant, seed, cycle, device.type)
         checkpoint = Checkpoint.beside(output, job)
-        detector = load_detector(base, config.detector, len(data.categories))
+        detector = load_detector(base, config.detector, len(data.categories)).to(device)
         train_detector(
             detector,
             labelled,

@@ -1,6 +1,8 @@
 """Random changes of a whole batch at once; the boxes follow."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +17,38 @@ FILL = 117.0
 """Grey level of what lies outside a zoomed-out image."""
 
 
-def augment(
-    images: Tensor, targets: Targets, config: AugmentationConfig, generator: torch.Generator
-) -> tuple[Tensor, Targets]:
-    """Flip, zoom and recolour each image independently.
+class Changes(NamedTuple):
+    """What is done to each of B images, and independently of the others; None is not done."""
+
+    flipped: Tensor
+    """bool [B]."""
+    zoom: Tensor | None
+    """float32 [B, 3]: the factor, and where the centre comes to lie, x and y, in -1..1 of the image."""
+    colour: Tensor | None
+    """float32 [B, 3]: factors of brightness, contrast and saturation."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Changes":
+        """Return what a function makes of each tensor."""
+        return Changes(function(self.flipped), *(part if part is None else function(part) for part in self[1:]))
+
+
+def draw_changes(count: int, config: AugmentationConfig, generator: torch.Generator) -> Changes:
+    """Draw changes for so many images, on the generator's device."""
+    flipped = torch.rand(count, generator=generator) < config.flip
+    zoom = colour = None
+    if config.zoom_in > 1 or config.zoom_out > 1:
+        smallest, largest = -math.log(config.zoom_out), math.log(config.zoom_in)
+        factor = torch.exp(smallest + torch.rand(count, generator=generator) * (largest - smallest))
+        # In the output's -1..1 coordinates the image is as wide as the factor: its centre may lie |1 - factor| off.
+        centre = (torch.rand(count, 2, generator=generator) * 2 - 1) * (1 - factor).abs()[:, None]
+        zoom = torch.cat([factor[:, None], centre], dim=1)
+    if config.colour > 0:
+        colour = (1 + config.colour * (torch.rand(3, count, generator=generator) * 2 - 1)).t()
+    return Changes(flipped, zoom, colour)
+
+
+def augment(images: Tensor, targets: Targets, changes: Changes) -> tuple[Tensor, Targets]:
+    """Flip, zoom and recolour images, all on one device.
 
     Parameters
     ----------
@@ -26,18 +56,19 @@ def augment(
         uint8 [B, 3, H, W].
     targets
         Boxes in pixels of the images.
+    changes
+        Of the same B images.
 
     Returns
     -------
     float32 [B, 3, H, W] in 0..255, and the boxes that are still visible.
     """
-    flipped = torch.rand(len(images), generator=generator) < config.flip
-    mirrored, targets = flip(images, targets, flipped)
+    mirrored, targets = flip(images, targets, changes.flipped)
     changed = mirrored.float()
-    if config.zoom_in > 1 or config.zoom_out > 1:
-        changed, targets = _zoom(changed, targets, config.zoom_in, config.zoom_out, generator)
-    if config.colour > 0:
-        changed = _recolour(changed, config.colour, generator)
+    if changes.zoom is not None:
+        changed, targets = _zoom(changed, targets, changes.zoom)
+    if changes.colour is not None:
+        changed = _recolour(changed, changes.colour)
     return changed, targets
 
 
@@ -51,21 +82,16 @@ def flip(images: Tensor, targets: Targets, chosen: Tensor) -> tuple[Tensor, Targ
     return mirrored, Targets(boxes, targets.labels)
 
 
-def _zoom(
-    images: Tensor, targets: Targets, zoom_in: float, zoom_out: float, generator: torch.Generator
-) -> tuple[Tensor, Targets]:
-    count, _, height, width = images.shape
-    smallest, largest = -math.log(zoom_out), math.log(zoom_in)
-    zoom = torch.exp(smallest + torch.rand(count, generator=generator) * (largest - smallest))
-    # In the output's -1..1 coordinates the image is zoom wide, so its centre may lie |1 - zoom| off the middle.
-    centre = (torch.rand(count, 2, generator=generator) * 2 - 1) * (1 - zoom).abs()[:, None]
+def _zoom(images: Tensor, targets: Targets, changes: Tensor) -> tuple[Tensor, Targets]:
+    _, _, height, width = images.shape
+    zoom, centre = changes[:, 0], changes[:, 1:]
     # What F.affine_grid would make, a coordinate at a time, which takes a fifth of its time.
-    x, y = (_pixel_centres(size) for size in (width, height))
+    x, y = (_pixel_centres(size, images.device) for size in (width, height))
     source_x, source_y = ((line - centre[:, i, None]) / zoom[:, None] for i, line in enumerate((x, y)))
     grid = torch.stack([source_x[:, None].expand(-1, height, -1), source_y[:, :, None].expand(-1, -1, width)], dim=-1)
     zoomed = F.grid_sample(images - FILL, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + FILL
 
-    half = torch.tensor([width, height, width, height]) / 2
+    half = torch.tensor([width, height, width, height], device=images.device) / 2
     moved = targets.boxes - half
     moved = moved * zoom[:, None, None] + half + (centre.repeat(1, 2) * half)[:, None]
     clipped = torch.minimum(moved.clamp(min=0), half * 2)
@@ -75,14 +101,12 @@ def _zoom(
     return zoomed, Targets(clipped * kept[..., None], torch.where(kept, targets.labels, -1))
 
 
-def _pixel_centres(size: int) -> Tensor:
-    return (torch.arange(size) * 2 + 1) / size - 1
+def _pixel_centres(size: int, device: torch.device) -> Tensor:
+    return (torch.arange(size, device=device) * 2 + 1) / size - 1
 
 
-def _recolour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    brightness, contrast, saturation = (1 + strength * (torch.rand(3, len(images), generator=generator) * 2 - 1))[
-        :, :, None, None, None
-    ].unbind(0)
+def _recolour(images: Tensor, factors: Tensor) -> Tensor:
+    brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
     grey = images.mean(1, keepdim=True)
     level = grey.mean((2, 3), keepdim=True)
     coloured = (images - grey) * saturation + grey

@@ -25,6 +25,18 @@ class TrainingImages:
     targets: Targets
     """Their boxes in pixels of the cache, [n, M, 4] and [n, M]."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Let another process map the cache itself: what is mapped would be pickled whole."""
+        if not isinstance(self.pixels, np.memmap):
+            return self.__dict__
+        return {**self.__dict__, "pixels": str(self.pixels.filename)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Undo `__getstate__`."""
+        self.__dict__.update(state)
+        if isinstance(state["pixels"], str):
+            self.__dict__["pixels"] = np.load(state["pixels"], mmap_mode="r")
+
     def batch(self, chosen: Tensor) -> tuple[Tensor, Targets]:
         """Return uint8 images [B, 3, H, W], channels last in memory, and their boxes."""
         images = torch.from_numpy(self.pixels[self.rows[chosen.numpy()]]).permute(0, 3, 1, 2)

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from mgral.artefacts import write_bytes
+from mgral.distributed import say
 from mgral.errors import InputError
 from mgral.integrity import READ, file_hash
 
@@ -66,9 +66,9 @@ class Checkpoint:
             raise InputError(f"{self.path} is damaged; delete it and run the step again, which then trains anew")
         job, _, payload = body.partition(b"\n")
         if job != self._job:
-            print(f"{self.path} is of other settings, inputs or code; training anew", file=sys.stderr)
+            say(f"{self.path} is of other settings, inputs or code; training anew")
             return None
-        state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(payload), "cpu", weights_only=True)
         return state
 
     def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:

@@ -1,18 +1,19 @@
 """The training loop, the same for a cycle's detector, the base of a table and its variants."""
 
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from mgral.artefacts import derive_seed
 from mgral.config import TrainingConfig
-from mgral.detectors import Detector
+from mgral.detectors import Detector, Targets
+from mgral.distributed import add_up, add_up_, processes, rank, say, share
 from mgral.errors import StepError
-from mgral.training.augmentation import augment
+from mgral.training.augmentation import augment, draw_changes
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, ramp
@@ -44,11 +45,12 @@ def train_detector(
     unlabelled: Unlabelled | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, float]]:
-    """Train a detector in place: L = L_S + w(t) L_U (design, section 1.6).
+    """Train a detector in place, on its device: L = L_S + w(t) L_U (design, section 1.6).
 
     The random numbers of the labelled part depend on `seed` alone, so that detectors trained with and without
     unlabelled images see the same labelled batches. With a checkpoint of the same training it goes on from there, to
-    the same weights bit for bit.
+    the same weights bit for bit. Several processes that call this alike train one detector, each with its share of
+    every batch, and without unlabelled images; the first writes the checkpoint.
 
     Returns
     -------
@@ -61,29 +63,32 @@ def train_detector(
     InputError
         On a damaged checkpoint.
     """
+    assert processes() == 1 or unlabelled is None
     run = _Run(detector, len(labelled.rows), config, iterations, seed, unlabelled)
     if checkpoint and (state := checkpoint.load()):
         run.load_state_dict(state)
-        print(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}", file=sys.stderr)
+        say(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
     detector.train()
     left = range(run.done, iterations)
-    for iteration in tqdm(left, step, iterations, unit="it", disable=None, initial=run.done):
+    hidden = True if rank() else None
+    for iteration in tqdm(left, step, iterations, unit="it", disable=hidden, initial=run.done):
         chosen = run.sampler.draw()
-        images, targets = augment(*labelled.batch(chosen), config.augmentation, run.generator)
+        images, targets = _changed(labelled, chosen, config, run.generator, detector.device)
         supervised = detector.loss(detector(images), targets)
-        consistency = torch.zeros(())
+        consistency = torch.zeros((), device=detector.device)
         if run.other:
             weight = run.other.unlabelled.weight * ramp(iteration, iterations)
             consistency = weight * consistency_loss(detector, run.other.draw())
-        loss = supervised + consistency
-        if not math.isfinite(loss.item()):
+        of_labels, of_consistency = add_up(supervised.detach()).item(), consistency.item()
+        if not math.isfinite(of_labels + of_consistency):
             ids = labelled.image_ids[chosen.numpy()].tolist()
             raise StepError(
-                f"{step}: the loss is {loss.item()} at iteration {iteration} (images {ids}); "
+                f"{step}: the loss is {of_labels + of_consistency} at iteration {iteration} (images {ids}); "
                 "lower training.learning_rate, or look at the boxes of these images"
             )
         run.optimizer.zero_grad(set_to_none=False)
-        loss.backward()  # type: ignore[no-untyped-call]
+        (supervised + consistency).backward()  # type: ignore[no-untyped-call]
+        add_up_(run.gradients)
         torch.nn.utils.clip_grad_norm_(run.parameters, LARGEST_GRADIENT)
         rate = run.schedule.get_last_lr()[0]
         run.optimizer.step()
@@ -91,12 +96,12 @@ def train_detector(
         run.history.append(
             {
                 "iteration": iteration,
-                "loss": supervised.item(),
-                "consistency": consistency.item(),
+                "loss": of_labels,
+                "consistency": of_consistency,
                 "learning_rate": float(rate),
             }
         )
-        if checkpoint:
+        if checkpoint and rank() == 0:
             checkpoint.save_if_due(run.state_dict)
     detector.eval()
     return run.history
@@ -108,6 +113,19 @@ def learning_rate_factor(iteration: int, iterations: int) -> float:
     if iteration < warm_up:
         return (iteration + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, iterations - warm_up)))
+
+
+def _changed(
+    images: TrainingImages, chosen: Tensor, config: TrainingConfig, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor, Targets]:
+    """Return this process' share of the chosen images, changed at random, and their boxes, on the device.
+
+    The random numbers are those of the whole batch, and drawn on the CPU: the same on every device, for any share.
+    """
+    changes = draw_changes(len(chosen), config.augmentation, generator)
+    pixels, targets = images.batch(share(chosen))
+    on_device = Targets(*(part.to(device) for part in targets))
+    return augment(pixels.to(device), on_device, changes.map(lambda part: share(part).to(device)))
 
 
 class _Run:
@@ -124,6 +142,8 @@ class _Run:
     ) -> None:
         self.detector = detector
         self.parameters = flatten_parameters(detector)
+        assert self.parameters.grad is not None
+        self.gradients = self.parameters.grad
         self.optimizer = torch.optim.AdamW(
             [self.parameters], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -132,7 +152,7 @@ class _Run:
         )
         self.sampler = Sampler(labelled, config.batch_size, derive_seed(seed, "labelled batches"))
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
-        self.other = _UnlabelledBatches(unlabelled, config, seed) if unlabelled else None
+        self.other = _UnlabelledBatches(unlabelled, config, seed, detector.device) if unlabelled else None
         self.history: list[dict[str, float]] = []
 
     @property
@@ -150,6 +170,7 @@ class _Run:
             "history": self.history,
             # What a detector with dropout draws from.
             "global_generator": torch.get_rng_state(),
+            "gpu_generator": torch.cuda.get_rng_state() if self.detector.device.type == "cuda" else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -162,20 +183,21 @@ class _Run:
             self.other.load_state_dict(state["other"])
         self.history = state["history"]
         torch.set_rng_state(state["global_generator"])
+        if state["gpu_generator"] is not None:
+            torch.cuda.set_rng_state(state["gpu_generator"])
 
 
 class _UnlabelledBatches:
-    def __init__(self, unlabelled: Unlabelled, config: TrainingConfig, seed: int) -> None:
+    def __init__(self, unlabelled: Unlabelled, config: TrainingConfig, seed: int, device: torch.device) -> None:
         self.unlabelled = unlabelled
-        self._config = config
+        self._config, self._device = config, device
         self._sampler = Sampler(
             len(unlabelled.images.rows), unlabelled.batch_size, derive_seed(seed, "unlabelled batches")
         )
         self._generator = torch.Generator().manual_seed(derive_seed(seed, "unlabelled augmentation"))
 
-    def draw(self) -> torch.Tensor:
-        images, targets = self.unlabelled.images.batch(self._sampler.draw())
-        return augment(images, targets, self._config.augmentation, self._generator)[0]
+    def draw(self) -> Tensor:
+        return _changed(self.unlabelled.images, self._sampler.draw(), self._config, self._generator, self._device)[0]
 
     def state_dict(self) -> dict[str, Any]:
         return {"sampler": self._sampler.state_dict(), "generator": self._generator.get_state()}

@@ -13,11 +13,11 @@ def flatten_parameters(module: nn.Module) -> nn.Parameter:
 
     Returns
     -------
-    float32 [P] on the module's device, with its gradient; each part keeps the memory format of its parameter.
+    [P] of the module's type and on its device, with its gradient; each part keeps the memory format of its parameter.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     sizes = [parameter.numel() for parameter in parameters]
-    flat = nn.Parameter(torch.empty(sum(sizes), device=parameters[0].device))
+    flat = nn.Parameter(parameters[0].new_empty(sum(sizes)))
     flat.grad = torch.zeros_like(flat)
     for parameter, values, gradients in zip(
         parameters, torch.split(flat.data, sizes), torch.split(flat.grad, sizes), strict=True

@@ -1,0 +1,56 @@
+"""Training a detector where a step was told to: on the CPU, on a GPU, or on several at once."""
+
+from typing import Any
+
+from mgral.config import TrainingConfig
+from mgral.detectors import Detector
+from mgral.device import choose_device
+from mgral.distributed import processes, rank, run_processes
+from mgral.errors import InputError
+from mgral.training.batches import TrainingImages
+from mgral.training.checkpoint import Checkpoint
+from mgral.training.loop import train_detector
+
+
+def train_on_gpus(
+    gpus: int,
+    detector: Detector,
+    labelled: TrainingImages,
+    config: TrainingConfig,
+    iterations: int,
+    seed: int,
+    step: str,
+    checkpoint: Checkpoint,
+) -> list[dict[str, float]]:
+    """Train a detector in place as `train_detector` does, in a process a GPU if there are several.
+
+    These share each batch, and so do what one process does, to rounding.
+
+    Raises
+    ------
+    InputError, StepError
+        As `train_detector` and `choose_device` raise them; InputError where a batch has fewer images than there are
+        GPUs; StepError where a process failed.
+    """
+    device = choose_device(gpus)
+    arguments = (detector, labelled, config, iterations, seed, step, None, checkpoint)
+    if gpus <= 1:
+        detector.to(device)
+        return train_detector(*arguments)
+    if gpus > config.batch_size:
+        raise InputError(
+            f"--gpus {gpus}: training.batch_size is {config.batch_size}, and each GPU takes an image of a batch or "
+            "more; lower --gpus, or raise training.batch_size"
+        )
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    history: list[dict[str, float]]
+    history, weights = run_processes(gpus, backend, step, _train_share, *arguments)
+    detector.load_state_dict(weights)
+    return history
+
+
+def _train_share(detector: Detector, *arguments: Any) -> tuple[list[dict[str, float]], dict[str, Any]]:
+    detector.to(choose_device(processes(), rank()))
+    history = train_detector(detector, *arguments)
+    # Copies, as each parameter is a part of one tensor, with which it would be pickled.
+    return history, {name: tensor.cpu().clone() for name, tensor in detector.state_dict().items()}
