@@ -4,18 +4,19 @@
 # either. It is checked here, before there are jobs: a faulty one ends with exit code 2 and leaves nothing behind.
 #
 # Jobs: every rule runs one step, `mgral STEP`, on one thread, as two jobs side by side do more than one job on two.
-# `gpu` is 0 in every rule, so that no job waits for a GPU; a machine that has one hands it to the rules that train
-# in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed and agent).
+# `gpu` is 0 in every rule, so that no job waits for a GPU; a machine that has one hands it to the rules that can use
+# it in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate and embed). The detector can
+# use several. With MGRAL_DEVICE=cpu in the environment all work on the CPU nevertheless.
 
 import os
 import sys
 from pathlib import Path
 
 import snakemake.benchmark
-from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 from mgral.container import check_image, container_environment
+from mgral.driver import check_gpus
 from mgral.errors import InputError
 from mgral.report.timings import write_timings
 from mgral.workflow import (
@@ -66,12 +67,19 @@ snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 1  # second
 # whether the settings of the jobs behind it changed: a job that reruns hides them, even where they take its output as
 # `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
 onstart:
-    refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
-    if CONTAINED and "://" in CONFIG.container.image:  # pulled by now
-        try:
+    given = max((job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()), default=0)
+    try:
+        # Jobs elsewhere may have what is not here; they say themselves where it is missing.
+        if workflow.local_exec:
+            check_gpus(given)
+        if CONTAINED and "://" in CONFIG.container.image:  # pulled by now
             check_image(workflow.dag.container_imgs[CONFIG.container.image].path)
-        except InputError as error:
-            raise WorkflowError(str(error)) from None
+    except InputError as error:
+        print(f"mgral: {error}", file=sys.stderr)
+        sys.exit(2)
+    if given:
+        os.environ["APPTAINER_NV"] = "1"  # shows the driver inside, as --nv does
+    refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
 
 
 # Times differ from run to run, so they are written by no job and read by none. Called after every run that had a job to

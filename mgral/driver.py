@@ -29,7 +29,7 @@ def check_gpus(wanted: int) -> None:
     InputError
         Where `nvidia-smi` is missing or fails, shows fewer GPUs, or a driver older than the CUDA of torch.
     """
-    if wanted == 0 or only_cpu():
+    if only_cpu() or wanted == 0:
         return
     try:
         shown = subprocess.run(["nvidia-smi", "-q", "-d", "COMPUTE"], text=True, capture_output=True, check=True)

@@ -83,7 +83,7 @@ def test_an_image_from_a_registry_is_looked_at_once_it_is_here(tmp_path):
     answer = 'case "$*" in *mgral*) echo "mgral, version 0.0.1";; *) touch "$3";; esac'  # pull --name FILE URL
     run = ("--cores", "1", "--use-singularity", "--configfile", TINY, "--config", "container={image: docker://a/b}")
     done = snakemake(tmp_path, *run, PATH=installed(tmp_path, answer))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "is mgral, version 0.0.1, but here is" in done.stdout
     assert not (tmp_path / "results" / "tiny" / "config.yaml").exists()
 

@@ -47,11 +47,13 @@ rule base:
     resources:
         mem_mb=2000,
         gpu=0,
+        vram_mb=VRAM_MB,
     params:
         depends_on=depends_on(CONFIG, "base"),
     shell:
         "mgral base --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --subsets {input.subsets} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
+        " --subsets {input.subsets} --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu}"
+        " --output {output} 2> {log}"
 
 
 rule variant:
@@ -72,12 +74,13 @@ rule variant:
     resources:
         mem_mb=2000,
         gpu=0,
+        vram_mb=VRAM_MB,
     params:
         depends_on=depends_on(CONFIG, "variant"),
     shell:
         "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
-        " --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output} 2> {log}"
 
 
 rule table:

@@ -1,4 +1,4 @@
-# Where artefacts are: ARCHITECTURE.md describes each. No rules.
+# What the rules share: above all where artefacts are, of which ARCHITECTURE.md describes each. No rules.
 #
 # Wildcards: experiment, seed (repetition), strategy, cycle, first and last (variant of a job); nothing else.
 # strategy is initial (cycle 0 of every strategy), full (the reference), or one of CONFIG.strategies.
@@ -11,6 +11,10 @@ MGRAL = EXPERIMENT + "/seed{seed}/mgral/cycle{cycle}"
 # One a job: the wildcards that follow are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
 BENCHMARKS = EXPERIMENT + "/benchmarks"
+# Memory of the card that a job on a GPU needs, in MiB, so that several can share one: `--resources vram_mb=24000`
+# bounds their sum. For the detector of the default size with room to spare, but not measured yet; set-resources
+# gives another.
+VRAM_MB = 2000
 # Of the rules that lead to the table and through the agent: what waits for them is the longest chain of jobs.
 LONGEST_CHAIN = 1
 

@@ -84,12 +84,13 @@ rule detector:
     resources:
         mem_mb=2000,
         gpu=0,
+        vram_mb=VRAM_MB,
     params:
         depends_on=depends_on(CONFIG, "detector"),
     shell:
         "mgral detector --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle}"
-        " --output {output.weights} --log-csv {output.training} 2> {log}"
+        " --gpus {resources.gpu} --output {output.weights} --log-csv {output.training} 2> {log}"
 
 
 rule evaluate:
@@ -109,11 +110,13 @@ rule evaluate:
     resources:
         mem_mb=2000,
         gpu=0,
+        vram_mb=VRAM_MB,
     params:
         depends_on=depends_on(CONFIG, "evaluate"),
     shell:
         "mgral evaluate --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --detector {input.detector} --metrics {output.metrics} --detections {output.detections} 2> {log}"
+        " --detector {input.detector} --gpus {resources.gpu}"
+        " --metrics {output.metrics} --detections {output.detections} 2> {log}"
 
 
 rule embed:
@@ -133,8 +136,9 @@ rule embed:
     resources:
         mem_mb=2000,
         gpu=0,
+        vram_mb=VRAM_MB,
     params:
         depends_on=depends_on(CONFIG, "embed"),
     shell:
         "mgral embed --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --detector {input.detector} --output {output} 2> {log}"
+        " --detector {input.detector} --gpus {resources.gpu} --output {output} 2> {log}"
