@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -147,6 +148,9 @@ def _explain(failure: ProcessRaisedException | ProcessExitedException, which: st
 def _work(number: int, count: int, backend: str, folder: Path, call: bytes) -> None:
     # Sent by the system when the parent dies (see torch.multiprocessing); ends a process that waits for another too.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = parent_process()
+    if parent is None or not parent.is_alive():  # it died before this
+        return
     # Gloo would look for the address of the host's name. The first interface is the loopback, under any name.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", socket.if_indextoname(1))
     # The processes find each other by a file, so that no port has to be free.

@@ -18,6 +18,7 @@ import mgral
 from mgral import integrity
 from mgral.artefacts import write_json
 from mgral.config import Config, load_config
+from mgral.driver import only_cpu
 from mgral.workflow import depends_on
 
 LISTED = 100
@@ -52,7 +53,7 @@ def _record(step: str, path: Path, arguments: Mapping[str, Any]) -> dict[str, An
         "inputs": dict(_inputs()),
         "commit": commit(),
         "packages": packages(),
-        "machine": machine(),
+        "machine": machine(arguments.get("gpus", 0)),
     }
 
 
@@ -118,8 +119,8 @@ def packages() -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
-def machine() -> dict[str, str]:
-    """Return what may change the last bits of a result, from Python to the container's image."""
+def machine(gpus: int) -> dict[str, str]:
+    """Return what may change the last bits of a result, from Python to the GPU and the container's image."""
     torch = sys.modules.get("torch")
     return {
         "python": platform.python_version(),
@@ -127,4 +128,5 @@ def machine() -> dict[str, str]:
         "vector_instructions": torch.backends.cpu.get_cpu_capability() if torch else "not used",
         "threads": str(torch.get_num_threads()) if torch else "1",
         "container": Path(os.environ.get("APPTAINER_CONTAINER", "none")).name,
+        "gpu": torch.cuda.get_device_name() if torch and gpus and not only_cpu() else "not used",
     }

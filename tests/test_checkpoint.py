@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from squares import detector_command, write_config, write_experiment, written
 from stopping import StoppedError, stop_after
 
 from mgral.artefacts import write_json
@@ -20,7 +21,6 @@ from mgral.cli import main
 from mgral.errors import InputError
 from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint, job_identity
 
-SIZE = 64
 STATE = {"weights": torch.arange(3.0), "history": [{"loss": 0.1}], "text": "x"}
 
 
@@ -122,59 +122,22 @@ def test_an_interval_that_is_none_is_an_error(tmp_path, monkeypatch, text):
 @pytest.fixture
 def experiment(tmp_path):
     """Twelve images of a square, all labelled."""
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 60, (12, SIZE, SIZE, 3)).astype(np.uint8)
-    annotations = []
-    for image in range(12):
-        x, y = (int(v) for v in rng.integers(0, SIZE - 24, 2))
-        pixels[image, y : y + 24, x : x + 24] = 250
-        box = {"id": image + 1, "image_id": image, "category_id": 0, "bbox": [x, y, 24, 24]}
-        annotations.append(box | {"area": 576, "iscrowd": 0})
-    np.save(tmp_path / "train.npy", pixels)
-    images = [{"id": i, "file_name": f"{i}.png", "width": SIZE, "height": SIZE} for i in range(12)]
-    categories = [{"id": 0, "name": "square"}]
-    write_json(tmp_path / "train.json", {"images": images, "annotations": annotations, "categories": categories})
-    write_json(tmp_path / "labelled.json", {"images": list(range(12))})
-    write_config(tmp_path, iterations=10)
+    write_experiment(tmp_path)
     return tmp_path
 
 
-def write_config(folder, iterations, learning_rate=2e-3):
-    write_json(
-        folder / "config.yaml",
-        {
-            "initial": 12,
-            "detector": {"width": SIZE, "height": SIZE, "channels": 4},
-            "training": {"batch_size": 5, "learning_rate": learning_rate},
-            "iterations": {"detector": iterations},
-        },
-    )
-
-
-def arguments(folder, name):
-    """The step `detector`, which writes NAME.safetensors and NAME.csv."""
-    inputs = {"config": "config.yaml", "dataset": "train.json", "images": "train.npy", "labelled": "labelled.json"}
-    files = inputs | {"output": f"{name}.safetensors", "log-csv": f"{name}.csv"}
-    paths = [text for option, file in files.items() for text in (f"--{option}", str(folder / file))]
-    return ["mgral", "detector", *paths, "--seed", "0", "--cycle", "1"]
-
-
 def train(folder, name, monkeypatch):
-    monkeypatch.setattr("sys.argv", arguments(folder, name))
+    monkeypatch.setattr("sys.argv", detector_command(folder, name))
     with pytest.raises(SystemExit) as end:
         main()
     return end.value.code
-
-
-def written(folder, name):
-    return [(folder / f"{name}.{suffix}").read_bytes() for suffix in ("safetensors", "csv")]
 
 
 @pytest.fixture
 def stopped(experiment, monkeypatch):
     """The experiment after a stop in the middle of its training, and the checkpoint that is there."""
     monkeypatch.setenv(SECONDS_VARIABLE, "0")
-    monkeypatch.setattr("sys.argv", arguments(experiment, "d"))
+    monkeypatch.setattr("sys.argv", detector_command(experiment, "d"))
     with stop_after(6, monkeypatch), pytest.raises(StoppedError):
         main()
     checkpoint = experiment / "d.safetensors.checkpoint"
@@ -211,7 +174,7 @@ def change_a_label(folder):
     [
         change_an_image,
         change_a_label,
-        lambda folder: write_json(folder / "labelled.json", {"images": list(range(11))}),
+        lambda folder: write_json(folder / "labelled.json", {"images": list(range(10, 21))}),
         lambda folder: write_config(folder, 10, learning_rate=1e-3),
     ],
     ids=["image", "label", "labelled images", "setting"],
@@ -228,7 +191,7 @@ def test_a_checkpoint_of_other_inputs_or_settings_is_not_used(stopped, change, m
 
 def test_a_short_training_writes_no_checkpoint(experiment, monkeypatch):
     monkeypatch.delenv(SECONDS_VARIABLE, raising=False)
-    monkeypatch.setattr("sys.argv", arguments(experiment, "d"))
+    monkeypatch.setattr("sys.argv", detector_command(experiment, "d"))
     with stop_after(10, monkeypatch), pytest.raises(StoppedError):
         main()
     assert not list(experiment.glob("*checkpoint*"))
@@ -239,7 +202,7 @@ def test_a_training_killed_by_the_system_goes_on_to_the_same_bytes(experiment):
     environment = os.environ | {SECONDS_VARIABLE: "0", "OMP_NUM_THREADS": "1"}
 
     def start(name):
-        command = [sys.executable, "-m", *arguments(experiment, name)]
+        command = [sys.executable, "-m", *detector_command(experiment, name)]
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
     process = start("d")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from squares import squares
 from stopping import StoppedError, stop_after
 
 from mgral.config import AugmentationConfig, DetectorConfig, TrainingConfig
-from mgral.data.dataset import Category, Dataset
 from mgral.detectors import Predictions, Targets, build_detector
 from mgral.detectors.small_ssd import BACKGROUND_BIAS
 from mgral.errors import StepError
@@ -23,26 +23,6 @@ from mgral.training.loop import Unlabelled, learning_rate_factor, train_detector
 
 CONFIG = DetectorConfig(width=64, height=64, channels=4)
 NO_AUGMENTATION = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.0)
-
-
-def squares(count: int = 12) -> tuple[Dataset, np.ndarray]:
-    """White squares on black, twice as large in the original image as in the cache."""
-    rng = np.random.default_rng(0)
-    pixels = np.zeros((count, 64, 64, 3), np.uint8)
-    boxes = []
-    for image in pixels:
-        x, y = rng.integers(0, 40, 2)
-        image[y : y + 24, x : x + 24] = 255
-        boxes.append(2 * np.array([[x, y, x + 24, y + 24]], np.float32))
-    dataset = Dataset(
-        image_ids=np.arange(10, 10 + count),
-        file_names=tuple(f"{i}.png" for i in range(count)),
-        sizes=np.full((count, 2), 128),
-        categories=(Category(0, "square"),),
-        boxes=tuple(boxes),
-        labels=tuple(np.zeros(1, np.int64) for _ in boxes),
-    )
-    return dataset, pixels
 
 
 @pytest.fixture
