@@ -8,7 +8,10 @@ from mgral.training.parameters import flatten_parameters
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 9, 2))
+    # Without a bias before the normalisation: its gradient would be zero but for rounding, which Adam blows up.
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 9, 2)
+    )
     layers[4].bias.requires_grad_(False)
     return layers.to(memory_format=torch.channels_last)
 
