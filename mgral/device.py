@@ -15,10 +15,10 @@ HELP = (
 """What the help of every step that can use a GPU says of this."""
 
 
-def choose_device(gpus: int, index: int = 0) -> torch.device:
-    """Return the device for a process of a step that was given so many GPUs; none is the CPU.
+def choose_device(gpus: int) -> torch.device:
+    """Return the device of a step that is given so many GPUs: the CPU where that is none.
 
-    On a GPU, torch is set to what gives the same bits again, which is slower.
+    For GPUs torch is set to what gives the same bits again, which is slower. None of them is touched yet.
 
     Raises
     ------
@@ -28,9 +28,8 @@ def choose_device(gpus: int, index: int = 0) -> torch.device:
     if only_cpu() or gpus == 0:
         return torch.device("cpu")
     _check(gpus)
-    torch.cuda.set_device(index)
     compute_deterministically()
-    return torch.device("cuda", index)
+    return torch.device("cuda")
 
 
 def _check(gpus: int) -> None:

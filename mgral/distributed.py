@@ -153,14 +153,10 @@ def _work(number: int, count: int, backend: str, folder: Path, call: bytes) -> N
         return
     # Gloo would look for the address of the host's name. The first interface is the loopback, under any name.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", socket.if_indextoname(1))
+    if backend == "nccl":
+        torch.cuda.set_device(number)
     # The processes find each other by a file, so that no port has to be free.
-    dist.init_process_group(
-        backend,
-        init_method=f"file://{folder / MEETING}",
-        rank=number,
-        world_size=count,
-        device_id=torch.device("cuda", number) if backend == "nccl" else None,
-    )
+    dist.init_process_group(backend, init_method=f"file://{folder / MEETING}", rank=number, world_size=count)
     function, arguments = pickle.loads(call)
     try:
         result = function(*arguments)

@@ -12,7 +12,7 @@ import torch
 from run_workflow import ROOT, TINY, snakemake
 
 from mgral.cli import main
-from mgral.device import choose_device, compute_deterministically
+from mgral.device import choose_device
 from mgral.driver import DEVICE_VARIABLE, check_gpus, cuda_of_torch
 from mgral.errors import InputError
 from mgral.steps import STEPS
@@ -106,12 +106,13 @@ def test_a_driver_that_torch_finds_too_old(monkeypatch):
 
 
 def test_a_gpu_computes_the_same_again_in_full_precision(monkeypatch):
+    cuda_present(monkeypatch, 2)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     convolutions, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
     before = convolutions.fp32_precision, products.fp32_precision
     try:
-        compute_deterministically()
+        assert choose_device(2) == torch.device("cuda")
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.backends.cudnn.benchmark
         assert convolutions.fp32_precision == products.fp32_precision == "ieee"

@@ -5,7 +5,7 @@ from typing import Any
 from mgral.config import TrainingConfig
 from mgral.detectors import Detector
 from mgral.device import choose_device
-from mgral.distributed import processes, rank, run_processes
+from mgral.distributed import processes, run_processes
 from mgral.errors import InputError
 from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
@@ -50,7 +50,7 @@ def train_on_gpus(
 
 
 def _train_share(detector: Detector, *arguments: Any) -> tuple[list[dict[str, float]], dict[str, Any]]:
-    detector.to(choose_device(processes(), rank()))
+    detector.to(choose_device(processes()))
     history = train_detector(detector, *arguments)
     # Copies, as each parameter is a part of one tensor, with which it would be pickled.
     return history, {name: tensor.cpu().clone() for name, tensor in detector.state_dict().items()}
