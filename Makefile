@@ -1,7 +1,7 @@
 # Everything that is done to the project itself; the experiments are Snakemake's (see README.md).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run repro test lint image container schema mirror lock clean
+.PHONY: help setup run repro test lint image container slurm schema mirror lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -40,6 +40,10 @@ image: ## Build the image of docker/Dockerfile, and mgral.sif where Apptainer is
 
 container: setup image ## Build the image and run an experiment inside it, to the same bytes as outside.
 	OMP_NUM_THREADS=1 MGRAL_SIF="$(CURDIR)/mgral.sif" $(BIN)/pytest tests/test_container.py
+
+slurm: ## Install Slurm, which the cluster tests need (Debian and Ubuntu, as root).
+	apt-get -qq update
+	DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends slurm-wlm munge
 
 schema: setup ## Write workflow/schemas/config.schema.json from the model in mgral/config.py.
 	$(BIN)/mgral config --schema > workflow/schemas/config.schema.json

@@ -1,0 +1,33 @@
+import re
+
+import pytest
+import yaml
+from run_workflow import ROOT, snakemake
+from test_workflow import RULES
+
+PROFILES = ROOT / "workflow" / "profiles"
+USE_GPU = {"detector", "evaluate", "embed", "base", "variant"}
+
+
+def read(name):
+    return yaml.safe_load((PROFILES / name / "config.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", ["slurm", "kubernetes"])
+def test_gpus_go_to_the_rules_that_compute_on_one(name):
+    assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU}
+
+
+def test_groups_are_of_rules():
+    assert set(read("slurm")["groups"]) <= set(RULES)
+
+
+@pytest.mark.parametrize("change", ["lut={refresh: once}", "lut={refresh: every_cycle}"])
+def test_slurm_profile_plans_every_experiment(tmp_path, change):
+    """A group that waits for a job that waits for the group is found out here; profiles/default is loaded too."""
+    done = snakemake(tmp_path, "--dry-run", "--profile", PROFILES / "slurm", "--config", change)
+    assert done.returncode == 0, done.stdout
+    assert "workflow specific profile" in done.stdout
+    asked = re.findall(r"^ *rule (\w+):\n(?: +.*\n)*? +resources: .*gpu=(\d)", done.stdout, flags=re.MULTILINE)
+    assert {rule for rule, gpus in asked if gpus == "1"} == USE_GPU
+    assert {rule for rule, gpus in asked if gpus == "0"} == set(RULES) - USE_GPU
