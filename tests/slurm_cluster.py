@@ -17,11 +17,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+from run_workflow import ROOT
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sinfo", "squeue", "scancel")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 NODES = {"node1": "/dev/null", "node2": "/dev/zero"}
 """With the device file of its GPU, without which Slurm takes the node for broken."""
+
+EXECUTOR = (
+    "--profile",
+    str(ROOT / "workflow" / "profiles" / "slurm"),
+    "--slurm-status-command=squeue",
+    "--slurm-init-seconds-before-status-checks=1",
+)
+"""Options of Snakemake for such a cluster, which keeps no accounts, and less patience than a lab's profile has."""
 
 SLURM_CONF = """\
 ClusterName=test

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 from run_workflow import ROOT, TINY, snakemake
-from slurm_cluster import PATH, PROGRAMS, Cluster, Job, slurm_cluster
+from slurm_cluster import EXECUTOR, PATH, PROGRAMS, Cluster, Job, slurm_cluster
 from stopping import kill_group, start_group
 
 from mgral.steps.compare import compare
@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(
         bool(MISSING), reason=f"NOT TESTED ON A CLUSTER, no {', '.join(MISSING)} here: run `make slurm`"
     ),
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(2400),
 ]
 
 # Variants long enough to be killed in the middle of, each a job of its own.
@@ -32,14 +32,7 @@ EXPERIMENT = (
     "strategies=[mgral]",
     "cycles=1",
     "lut={variants: 3, variants_per_job: 1}",
-    "iterations={variant: 150}",
-)
-# What the profile leaves to Slurm's accounting, which is not set up here, and to the patience of a lab.
-PROFILE = (
-    "--profile",
-    str(ROOT / "workflow" / "profiles" / "slurm"),
-    "--slurm-status-command=squeue",
-    "--slurm-init-seconds-before-status-checks=1",
+    "iterations={variant: 250}",
 )
 USE_GPU = {"detector", "evaluate", "variant", "variants_start"}
 """Rules, and a group, of which two of three rules use the GPU."""
@@ -59,18 +52,14 @@ def rule(job: Job) -> str:
     return re.fullmatch(r"(?:rule|group)_(.+?)(?:_wildcards_.*)?", job.name)[1]
 
 
-def kill_node_of_variant(cluster: Cluster, folder: Path) -> int:
-    """Wait until a variant is half trained, kill its node and return the number of its job."""
-    while True:
-        for checkpoint in folder.rglob("lut/variants*.checkpoint"):
-            first, last = re.findall(r"\d+", checkpoint.name)
-            for job in cluster.jobs():
-                if job.state == "RUNNING" and rule(job) == "variant" and job.name.endswith(f"_{first}_{last}"):
-                    cluster.kill_node(job.node)
-                    assert checkpoint.exists()
-                    cluster.start_node(job.node)
-                    return job.number
-        time.sleep(0.1)
+def training_variant(cluster: Cluster, folder: Path) -> Job | None:
+    """Return the job of a variant that is half trained, if there is one."""
+    for checkpoint in folder.rglob("lut/variants*.checkpoint"):
+        first, last = re.findall(r"\d+", checkpoint.name)
+        for job in cluster.jobs():
+            if job.state == "RUNNING" and rule(job) == "variant" and job.name.endswith(f"_{first}_{last}"):
+                return job
+    return None
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +73,21 @@ def run(tmp_path_factory):
             "MGRAL_DEVICE": "cpu",
             "MGRAL_CHECKPOINT_SECONDS": "0.1",
         }
-        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", *PROFILE, *EXPERIMENT]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", *EXECUTOR, *EXPERIMENT]
         log = results / "snakemake.log"
         process = start_group(command, log, variables, results)
         try:
-            killed = kill_node_of_variant(cluster, results)
+            while process.poll() is None and (killed := training_variant(cluster, results)) is None:
+                time.sleep(0.05)
+            assert process.poll() is None, log.read_text()
+            cluster.kill_node(killed.node)
+            assert list(results.rglob("lut/variants*.checkpoint"))
+            cluster.start_node(killed.node)
             assert process.wait() == 0, log.read_text()
         finally:
             if process.poll() is None:
                 kill_group(process)
-        return Run(results, cluster.jobs(), killed)
+        return Run(results, cluster.jobs(), killed.number)
 
 
 def test_jobs_share_two_gpus(run):
