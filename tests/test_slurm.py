@@ -34,8 +34,8 @@ EXPERIMENT = (
     "lut={variants: 3, variants_per_job: 1}",
     "iterations={variant: 250}",
 )
-USE_GPU = {"detector", "evaluate", "variant", "variants_start"}
-"""Rules, and a group, of which two of three rules use the GPU."""
+USE_GPU = {"detector", "evaluate", "variant", "variants_start_base_embed_subsets"}
+"""Rules, and a group with the names of its rules, of which two use the GPU."""
 
 
 class Run(NamedTuple):
