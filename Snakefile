@@ -67,7 +67,10 @@ snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 1  # second
 # whether the settings of the jobs behind it changed: a job that reruns hides them, even where they take its output as
 # `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
 onstart:
-    given = max((job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()), default=0)
+    given = max(
+        (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()),
+        default=0,
+    )
     try:
         # Jobs elsewhere may have what is not here; they say themselves where it is missing.
         if workflow.local_exec:

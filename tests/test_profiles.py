@@ -1,8 +1,11 @@
+"""The profiles: what each hands to which rules."""
+
+import os
 import re
 
 import pytest
 import yaml
-from run_workflow import ROOT, snakemake
+from run_workflow import ROOT, TINY, snakemake
 from test_workflow import RULES
 
 PROFILES = ROOT / "workflow" / "profiles"
@@ -13,7 +16,7 @@ def read(name):
     return yaml.safe_load((PROFILES / name / "config.yaml").read_text())
 
 
-@pytest.mark.parametrize("name", ["slurm", "kubernetes"])
+@pytest.mark.parametrize("name", ["gpu", "slurm", "kubernetes"])
 def test_gpus_go_to_the_rules_that_compute_on_one(name):
     assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU}
 
@@ -31,3 +34,16 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
     asked = re.findall(r"^ *rule (\w+):\n(?: +.*\n)*? +resources: .*gpu=(\d)", done.stdout, flags=re.MULTILINE)
     assert {rule for rule, gpus in asked if gpus == "1"} == USE_GPU
     assert {rule for rule, gpus in asked if gpus == "0"} == set(RULES) - USE_GPU
+
+
+def test_a_gpu_that_is_not_there_is_said_before_the_first_job(tmp_path):
+    program = tmp_path / "programs" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
+    program.chmod(0o755)
+    run = ("--cores", "1", "--profile", PROFILES / "gpu", "--configfile", TINY)
+    done = snakemake(tmp_path, *run, PATH=f"{program.parent}:{os.environ['PATH']}")
+    assert done.returncode == 2, done.stdout
+    assert "jobs are given 1 GPU" in done.stdout
+    assert "nvidia-smi fails (No devices were found); repair the driver, or run without" in done.stdout
+    assert not (tmp_path / "results" / "tiny" / "config.yaml").exists()
