@@ -45,7 +45,7 @@ slurm: ## Install Slurm, which the cluster tests need (Debian and Ubuntu, as roo
 	apt-get -qq update
 	DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends slurm-wlm munge
 
-schema: setup ## Write workflow/schemas/config.schema.json from the model in mgral/config.py.
+schema: setup ## Write workflow/schemas/config.schema.json from the model in mgral/config/.
 	$(BIN)/mgral config --schema > workflow/schemas/config.schema.json
 
 mirror: setup ## Write dvc.yaml from the Snakefile and params.yaml.

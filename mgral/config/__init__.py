@@ -1,0 +1,43 @@
+"""The configuration: one typed, strict model, the only place where a default is written."""
+
+from mgral.config.data import CocoData, DataConfig, SyntheticData, VocData
+from mgral.config.detector import DetectorConfig, EvaluationConfig
+from mgral.config.experiment import (
+    Config,
+    ContainerConfig,
+    Strategy,
+    check_budget,
+    config_schema,
+    config_yaml,
+    load_config,
+    read_values,
+    resolve_config,
+)
+from mgral.config.method import AgentConfig, EmbeddingConfig, LutConfig, RewardConfig
+from mgral.config.training import AugmentationConfig, IterationsConfig, SemiSupervisedConfig, TrainingConfig
+
+__all__ = [
+    "AgentConfig",
+    "AugmentationConfig",
+    "CocoData",
+    "Config",
+    "ContainerConfig",
+    "DataConfig",
+    "DetectorConfig",
+    "EmbeddingConfig",
+    "EvaluationConfig",
+    "IterationsConfig",
+    "LutConfig",
+    "RewardConfig",
+    "SemiSupervisedConfig",
+    "Strategy",
+    "SyntheticData",
+    "TrainingConfig",
+    "VocData",
+    "check_budget",
+    "config_schema",
+    "config_yaml",
+    "load_config",
+    "read_values",
+    "resolve_config",
+]

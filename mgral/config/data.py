@@ -1,0 +1,56 @@
+"""Settings of the data set: where it is and how it is read."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from mgral.config.section import Section
+
+
+class SyntheticData(Section):
+    """Scenes drawn by seed; see `mgral.data.synthetic`."""
+
+    format: Literal["synthetic"] = "synthetic"
+    train_images: PositiveInt = 480
+    """Images in the training set (labelled and pool together)."""
+    test_images: PositiveInt = 160
+    """Images in the test set."""
+    seed: int = 0
+    """Seed of the scenes; independent of the experiment's seeds."""
+    strict: bool = False
+    """Make a faulty box an error instead of dropping it with a count."""
+
+
+class VocData(Section):
+    """A folder in the PASCAL VOC layout: Annotations, ImageSets/Main, JPEGImages."""
+
+    format: Literal["voc"]
+    root: str
+    """The folder, absolute or relative to the working directory."""
+    train_split: str = "trainval"
+    """Name of the list in ImageSets/Main whose images can be labelled."""
+    test_split: str = "test"
+    """Name of the list in ImageSets/Main that only the final evaluation of a cycle sees."""
+    strict: bool = False
+    """Make a faulty box an error instead of dropping it with a count."""
+
+
+class CocoData(Section):
+    """COCO JSON files and the image folders that belong to them."""
+
+    format: Literal["coco"]
+    root: str
+    """The folder that the other paths are relative to; absolute or relative to the working directory."""
+    train_annotations: str = "annotations/instances_train.json"
+    """COCO JSON of the images that can be labelled."""
+    train_images: str = "train"
+    """Folder of those images."""
+    test_annotations: str = "annotations/instances_test.json"
+    """COCO JSON that only the final evaluation of a cycle sees."""
+    test_images: str = "test"
+    """Folder of those images."""
+    strict: bool = False
+    """Make a faulty box an error instead of dropping it with a count."""
+
+
+DataConfig = Annotated[SyntheticData | VocData | CocoData, Field(discriminator="format")]

@@ -1,0 +1,64 @@
+"""Settings of the method: embedding, look-up table, reward, agent."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from mgral.config.section import Fraction, Section
+
+
+class EmbeddingConfig(Section):
+    """What an image looks like to the LUT and to the agent."""
+
+    dimensions: PositiveInt = 32
+    """Principal components kept of the pooled backbone features, at most the number of training images."""
+
+
+class LutConfig(Section):
+    """The look-up table of detector variants."""
+
+    variants: Annotated[int, Field(ge=2)] = 15
+    """K, detectors trained on a subset each (one more is trained on no subset)."""
+    variants_per_job: PositiveInt = 1
+    """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
+    subset_size: PositiveInt | None = None
+    """Images in a subset; the budget unless given."""
+    clusters: PositiveInt = 8
+    """k-means clusters that the subsets are mixtures of."""
+    concentration: PositiveFloat = 0.3
+    """Of the Dirichlet mixture weights; the smaller, the more a subset keeps to few clusters."""
+    labels: Literal["semi_supervised", "labelled_subsets"] = "labelled_subsets"
+    """What a variant learns from its subset: consistency without labels (the paper), or labels already paid for."""
+    refresh: Literal["once", "every_cycle"] = "once"
+    """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
+    reward_fraction: Fraction = 0.4
+    """Part of the labelled images on which rewards are measured, and on which no variant trains."""
+
+
+class RewardConfig(Section):
+    """How the table answers what a batch is worth."""
+
+    distance: Literal["sliced", "exact"] = "sliced"
+    """Wasserstein distance over fixed random projections, or the exact one."""
+    projections: PositiveInt = 64
+    """Projections of the sliced distance."""
+    estimator: Literal["kernel", "nearest"] = "kernel"
+    """A soft mean over the variants, or the nearest variant's value (the paper)."""
+
+
+class AgentConfig(Section):
+    """The LSTM agent and its policy gradient."""
+
+    episodes: PositiveInt = 200
+    samples: PositiveInt = 8
+    """Batches drawn and looked up in an episode."""
+    learning_rate: PositiveFloat = 3e-3
+    """Of Adam."""
+    hidden: PositiveInt = 64
+    """Units of the LSTM and of the MLP's hidden layer."""
+    window: PositiveInt = 32
+    """Images that the LSTM sees in a row; windows are scored in parallel."""
+    reference: Literal["moving_average", "previous"] = "moving_average"
+    """What a reward is compared with: the mean of past rewards, or the previous episode's."""
+    reference_decay: Fraction = 0.9
+    """Weight of the past in the moving average."""
