@@ -21,10 +21,12 @@ from mgral.errors import InputError
 from mgral.report.timings import write_timings
 from mgral.workflow import (
     annotation_files,
+    backbone_weights,
     check_data,
     config_options,
     configure,
     depends_on,
+    downloads,
     refresh_config,
     variant_jobs,
 )
@@ -80,6 +82,9 @@ onstart:
     except InputError as error:
         print(f"mgral: {error}", file=sys.stderr)
         sys.exit(2)
+    if CONTAINED and downloads(CONFIG):
+        # Apptainer starts no job without the folders that it is to show inside.
+        Path(CONFIG.data.root).mkdir(parents=True, exist_ok=True)
     if given:
         os.environ["APPTAINER_NV"] = "1"  # shows the driver inside, as --nv does
     refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))

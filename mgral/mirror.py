@@ -44,7 +44,7 @@ def workflow_jobs(configfile: Path) -> list[Job]:
         Where Snakemake refuses the configuration, with its message.
     """
     announced = run_snakemake(configfile, "--dry-run", "--forceall", "--printshellcmds")
-    blocks = re.split(r"^rule ", announced, flags=re.MULTILINE)[1:]
+    blocks = re.split(r"^(?:local)?rule ", announced, flags=re.MULTILINE)[1:]
     return [_job(block) for block in blocks if not block.startswith("all:")]
 
 

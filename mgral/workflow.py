@@ -10,6 +10,7 @@ import yaml
 
 from mgral.artefacts import write_bytes
 from mgral.config import CocoData, Config, LutConfig, SyntheticData, VocData, config_yaml, read_values, resolve_config
+from mgral.data.archives import DATA_SETS
 from mgral.errors import InputError
 from mgral.steps import STEPS
 
@@ -69,6 +70,7 @@ def keys_read(config: Config, step: str, strategy: str | None = None) -> list[st
     if step == "report":
         return list(config.model_dump())
     left_out = {
+        "" if isinstance(config.data, SyntheticData) else "data.mirror",  # the same bytes from elsewhere
         "lut.refresh",  # where a table is built, not how
         "lut.variants_per_job",  # changes what a job is, and with it the files' names
         "initial" if step == "initial" and strategy == "full" else "",
@@ -107,8 +109,25 @@ def annotation_files(config: Config) -> list[str]:
     return []
 
 
+def downloads(config: Config) -> bool:
+    """Return whether the data set is downloaded, unless it is there already."""
+    return not isinstance(config.data, SyntheticData) and config.data.download is not None
+
+
+BACKBONE_WEIGHTS = {
+    "ssd300_vgg16": "VGG16_Weights.IMAGENET1K_FEATURES",
+    "retinanet_resnet50_fpn": "ResNet50_Weights.IMAGENET1K_V1",
+}
+"""The weights, by torchvision's name, that torchvision trained its own detector of that name from."""
+
+
+def backbone_weights(config: Config) -> str | None:
+    """Return the weights that the detector's backbone starts from, None where it starts from random ones."""
+    return BACKBONE_WEIGHTS.get(config.detector.name)
+
+
 def check_data(config: Config) -> None:
-    """Raise InputError where a file or folder of the data set is missing."""
+    """Raise InputError where a file or folder of the data set is missing, or will be after its download."""
     data = config.data
     if isinstance(data, SyntheticData):
         return
@@ -116,6 +135,15 @@ def check_data(config: Config) -> None:
         folders = [data.root, f"{data.root}/{data.train_images}", f"{data.root}/{data.test_images}"]
     else:
         folders = [data.root, f"{data.root}/Annotations", f"{data.root}/JPEGImages"]
+    if data.download is not None:
+        made = [Path(data.root, path) for path in _paths_made(data.download)]
+        for asked in map(Path, [*folders, *annotation_files(config)]):
+            if asked not in made:
+                raise InputError(
+                    f"data: data.download: {data.download} makes no {asked}, but {', '.join(map(str, made[1:]))}; "
+                    "correct the annotations, the images' folder or the split under data"
+                )
+        return
     for folder in folders:
         if not Path(folder).is_dir():
             raise InputError(
@@ -125,6 +153,12 @@ def check_data(config: Config) -> None:
     for file in annotation_files(config):
         if not Path(file).is_file():
             raise InputError(f"data: there is no file {file}; correct the annotations or the split under data")
+
+
+def _paths_made(name: str) -> list[Path]:
+    """The folder of a public data set, and what is known to be in it, relative to it."""
+    known = [Path(folder.name, entry) for folder in DATA_SETS[name] for entry in (".", *folder.entries)]
+    return list(dict.fromkeys([Path(), *known]))
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

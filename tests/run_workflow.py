@@ -12,14 +12,18 @@ TINY = ROOT / "config" / "tiny.yaml"
 
 
 def snakemake(
-    folder: Path, *arguments: str | Path, stub: bool = False, **environment: str
+    folder: Path, *arguments: str | Path, stub: bool | Path = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `snakemake` in `folder`; output and messages come back as one text."""
+    """Run `snakemake` in `folder`; output and messages come back as one text.
+
+    `stub` may also be the folder of another `mgral`.
+    """
     variables = {**os.environ, "XDG_CACHE_HOME": str(folder / ".cache"), "OMP_NUM_THREADS": "1", **environment}
     if stub:
         # The Snakefile puts the real `mgral` first on the PATH; bash, which runs the jobs, puts the stub before it.
         startup = folder / "stub.sh"
-        startup.write_text(f'PATH="{ROOT / "tests" / "stub"}:$PATH"\n')
+        programs = ROOT / "tests" / "stub" if stub is True else stub
+        startup.write_text(f'PATH="{programs}:$PATH"\n')
         variables["BASH_ENV"] = str(startup)
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", *arguments]
     return subprocess.run(

@@ -27,6 +27,11 @@ class VocData(Section):
     format: Literal["voc"]
     root: str
     """The folder, absolute or relative to the working directory."""
+    download: Literal["voc2007+2012"] | None = None
+    """What to download into `root`, unless it is there: PASCAL VOC 2007 and 2012, 2.9 GB, as VOC2007 and VOC2012."""
+    mirror: str | None = None
+    """URL, or folder, that has the archives, and the backbone's weights, by their published names; the public hosts
+    unless given. Checksums are the same."""
     train_split: str = "trainval"
     """Name of the list in ImageSets/Main whose images can be labelled."""
     test_split: str = "test"
@@ -41,6 +46,11 @@ class CocoData(Section):
     format: Literal["coco"]
     root: str
     """The folder that the other paths are relative to; absolute or relative to the working directory."""
+    download: Literal["coco2017"] | None = None
+    """What to download into `root`, unless it is there: COCO 2017, 20 GB, as annotations, train2017 and val2017."""
+    mirror: str | None = None
+    """URL, or folder, that has the archives, and the backbone's weights, by their published names; the public hosts
+    unless given. Checksums are the same."""
     train_annotations: str = "annotations/instances_train.json"
     """COCO JSON of the images that can be labelled."""
     train_images: str = "train"

@@ -16,7 +16,10 @@ def data_folder(data: DataConfig, root: Path | None) -> Path:
             raise InputError("synthetic data has no configured folder; pass --root, the folder made by `synthesize`")
         root = Path(data.root)
     if not root.is_dir():
-        raise InputError(f"{root}: no such data folder; correct `data.root` or --root, or fetch the data set")
+        raise InputError(
+            f"{root}: no such data folder; correct `data.root` or --root, or run the step `download` (again), which "
+            "the workflow does where dataset/download.json is not there"
+        )
     return root
 
 

@@ -13,18 +13,21 @@ class Step(NamedTuple):
     summary: str
     reads: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
-    """Sections read only to refuse an experiment that cannot be; what the step writes does not depend on them."""
+    """Sections that what the step writes does not depend on: read to refuse an experiment that cannot be, or to know
+    where to look for a file."""
 
 
 STEPS: dict[str, Step] = {
     "config": Step("Resolve and validate a configuration."),
     "synthesize": Step("Draw the synthetic data set.", ("data",)),
+    "download": Step("Download and unpack a public data set, or check the one that is there.", ("data",)),
     "data": Step(
         "Read a data set and check it: COCO JSON of the training and the test images.",
         ("data",),
         checks=("budget", "cycles", "initial"),
     ),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
+    "weights": Step("Download the weights that a detector's backbone starts from.", ("detector.name",), ("data",)),
     "initial": Step("Draw the initial labelled set.", ("initial",)),
     "detector": Step(
         "Train a detector on the labelled images.",

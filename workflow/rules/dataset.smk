@@ -4,6 +4,11 @@
 #             its outputs depend on: a changed setting reruns what depends on it, a rewritten file nothing. The values
 #             are no `params` here: the Snakefile says why, and how the file follows later changes.
 # synthesize  -> dataset/synthetic/, for data.format synthetic only
+# download    data.root -> dataset/download.json, where data.download names a public data set: what is not there yet is
+#             downloaded, the rest is checked
+# weights     -> weights.pth, for a detector whose backbone starts from published weights
+#             Only these two touch a network. They run where Snakemake runs, as a cluster's nodes often have none, and
+#             outside of the container, which knows nothing of proxies and sees the data set's folder read-only.
 # data        a data set -> dataset/train.json, dataset/test.json. Of a data set on disk the files that name its
 #             images are watched; images that change in place under the same list are not.
 # cache       the JSON and the images -> dataset/train.npy, dataset/test.npy
@@ -11,6 +16,8 @@
 SYNTHETIC = (
     [EXPERIMENT + "/dataset/synthetic"] if CONFIG.data.format == "synthetic" else []
 )
+
+DOWNLOADED = [EXPERIMENT + "/dataset/download.json"] if downloads(CONFIG) else []
 
 CONFIG_OPTIONS = config_options(CONFIG_FILES, OVERRIDES)
 
@@ -49,11 +56,56 @@ rule synthesize:
         "mgral synthesize --config {input.config} --output {output} 2> {log}"
 
 
+rule download:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+    output:
+        EXPERIMENT + "/dataset/download.json",
+    log:
+        LOGS + "/download/download.log",
+    benchmark:
+        BENCHMARKS + "/download/download.tsv"
+    localrule: True
+    container:
+        None
+    threads: 1
+    resources:
+        mem_mb=1000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "download"),
+    shell:
+        "mgral download --config {input.config} --output {output} 2> {log}"
+
+
+rule weights:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+    output:
+        EXPERIMENT + "/weights.pth",
+    log:
+        LOGS + "/weights/weights.log",
+    benchmark:
+        BENCHMARKS + "/weights/weights.tsv"
+    localrule: True
+    container:
+        None
+    threads: 1
+    resources:
+        mem_mb=1000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "weights"),
+    shell:
+        "mgral weights --config {input.config} --output {output} 2> {log}"
+
+
 rule data:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         root=SYNTHETIC,
-        annotations=annotation_files(CONFIG),
+        downloaded=DOWNLOADED,
+        annotations=[] if DOWNLOADED else annotation_files(CONFIG),
     output:
         train=EXPERIMENT + "/dataset/train.json",
         test=EXPERIMENT + "/dataset/test.json",
