@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from filelock import FileLock
 from loopback import corrupt, cut, serve
@@ -22,6 +23,7 @@ from mgral.data import archives, fetch
 from mgral.data.archives import DATA_SETS, Checksum, Folder
 from mgral.data.download import download
 from mgral.errors import InputError, StepError
+from mgral.mirror import dvc_yaml
 from mgral.workflow import check_data, depends_on
 
 VOC, COCO = "voc2007+2012", "coco2017"
@@ -334,6 +336,18 @@ def test_snakemake_goes_from_download_to_cache(tmp_path, server, served):
     assert len(train["images"]) == 8
     assert (folder / "results/tracks/dataset/test.npy").stat().st_size > 6 * 128 * 128 * 3
     assert planned(*run) == []
+
+
+def test_dvc_has_the_download_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = tmp_path / "coco.yaml"
+    config.write_text(json.dumps({"experiment": "tracks", "data": coco_config(tmp_path / "data")}))
+    stages = yaml.safe_load(dvc_yaml(config))["stages"]
+    receipt = "results/tracks/dataset/download.json"
+    assert stages["download"]["outs"] == stages["data"]["deps"] == [receipt]
+    read = stages["download"]["params"][0]["results/tracks/config.yaml"]
+    assert "data.download" in read
+    assert "data.mirror" not in read
 
 
 # Who may speak to a network
