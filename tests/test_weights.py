@@ -11,21 +11,25 @@ from mgral.cli import mgral
 from mgral.config import Config
 from mgral.detectors.weights import published_weights
 from mgral.steps import weights
-from mgral.workflow import BACKBONE_WEIGHTS, backbone_weights
+from mgral.workflow import backbone_weights
 
 CONTENT = bytes(range(256)) * 40
 NAME = f"vgg16_features-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
 
 
 @pytest.mark.parametrize(
-    ("detector", "url", "digits"),
+    ("name", "url", "digits"),
     [
-        ("ssd300_vgg16", "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth", "88682ab5"),
-        ("retinanet_resnet50_fpn", "https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61"),
+        (
+            "VGG16_Weights.IMAGENET1K_FEATURES",
+            "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth",
+            "88682ab5",
+        ),
+        ("ResNet50_Weights.IMAGENET1K_V1", "https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61"),
     ],
 )
-def test_they_are_where_torchvision_says_with_the_digits_in_their_name(detector, url, digits):
-    file = published_weights(BACKBONE_WEIGHTS[detector])
+def test_they_are_where_torchvision_says_with_the_digits_in_their_name(name, url, digits):
+    file = published_weights(name)
     assert (file.url, file.checksum) == (url, ("sha256", digits))
 
 
