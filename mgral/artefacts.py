@@ -5,6 +5,8 @@ import glob
 import hashlib
 import io
 import json
+import math
+import mmap
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,12 +16,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from mgral.errors import InputError, StepError
-from mgral.integrity import WRITTEN, read_verified
+from mgral.integrity import WRITTEN, read_verified, verify_file
+
+DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
+"""Of the arrays that are mapped into memory, by their names in safetensors."""
 
 
 @contextmanager
@@ -110,6 +115,33 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
     except SafetensorError as error:
         raise InputError(f"{path} is damaged ({error}); delete it and run the step again") from None
+
+
+def map_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Map named arrays from safetensors into memory, read-only; their pages are shared by all processes.
+
+    Raises
+    ------
+    InputError
+        As `read_arrays`.
+    """
+    try:
+        verify_file(path)
+        with path.open("rb") as file, safe_open(path, "numpy") as content:
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # The arrays lie one after the other behind the header, whose length comes first.
+            start = 8 + int.from_bytes(memory[:8], "little")
+            arrays = {}
+            for name in content.offset_keys():
+                part = content.get_slice(name)
+                shape, dtype = part.get_shape(), np.dtype(DTYPES[part.get_dtype()])
+                arrays[name] = np.frombuffer(memory, dtype, math.prod(shape), start).reshape(shape)
+                start += arrays[name].nbytes
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it and run the step again") from None
+    return arrays
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mgral.artefacts import read_arrays, read_json
+from mgral.artefacts import map_arrays, read_json
 from mgral.data.dataset import find_rows
 from mgral.errors import InputError
 
@@ -34,8 +34,8 @@ class Embeddings:
 
 
 def load_embeddings(path: Path) -> Embeddings:
-    """Read `embeddings.safetensors`; raises InputError where it is damaged or holds a value that is not finite."""
-    arrays = read_arrays(path)
+    """Map `embeddings.safetensors`; raises InputError where it is damaged or holds a value that is not finite."""
+    arrays = map_arrays(path)
     try:
         image_ids, vectors = arrays["image_ids"], arrays["embeddings"]
     except KeyError as error:
@@ -44,7 +44,7 @@ def load_embeddings(path: Path) -> Embeddings:
         raise InputError(f"{path} does not hold one embedding an image; run the step `embed` again")
     if not np.isfinite(vectors).all():
         raise InputError(f"{path} holds an embedding that is not finite; run the steps `detector` and `embed` again")
-    return Embeddings(image_ids.astype(np.int64), vectors.astype(np.float32), path)
+    return Embeddings(image_ids.astype(np.int64, copy=False), vectors.astype(np.float32, copy=False), path)
 
 
 def read_image_ids(path: Path) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from stopping import StoppedError, stop_after
 
 from mgral.agent.network import build_agent, load_agent
-from mgral.agent.training import Episode, train_agent
+from mgral.agent.training import Episode, train_agent, uniform_batches
 from mgral.artefacts import read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import AgentConfig, RewardConfig
@@ -48,9 +48,10 @@ def _table_arrays(vectors, clusters):
     }
 
 
-def _table(arrays, estimator="kernel"):
+def _table(arrays, vectors, estimator="kernel", device="cpu"):
     distance = SubsetDistance(arrays["embeddings"], SlicedDistance(arrays["projections"], arrays["sorted"]))
-    return RewardTable(arrays["map"], 0.19, distance, estimator, float(arrays["kernel_width"][0]))
+    table = RewardTable(arrays["map"], 0.19, distance, estimator, float(arrays["kernel_width"][0]))
+    return table.over(vectors, device)
 
 
 def _agent(vectors, window=7, hidden=6, seed=0):
@@ -116,11 +117,11 @@ def test_an_agent_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize("estimator", ["kernel", "nearest"])
 def test_the_agent_learns_which_cluster_is_worth_more(reference, estimator):
     vectors, clusters = _pool()
-    table = _table(_table_arrays(vectors, clusters), estimator)
+    table = _table(_table_arrays(vectors, clusters), vectors, estimator)
     agent, log = train_agent(vectors, table, AgentConfig(reference=reference, episodes=80), BUDGET, 0, 0)
     summary = summarise(agent, log, vectors, table, BUDGET, np.random.default_rng(0))
     # The nearest variant's value is a step function: the best variant's is the most there is, 2.9 deviations up.
-    highest_possible = (table.values.max() - summary["random_mean"]) / summary["random_std"]
+    highest_possible = (table.table.values.max() - summary["random_mean"]) / summary["random_std"]
     required = min(3.0, highest_possible)
     assert summary["standard_deviations_above"] >= required - 1e-9
     assert log[-1].entropy < log[0].entropy
@@ -130,23 +131,40 @@ def test_the_agent_learns_which_cluster_is_worth_more(reference, estimator):
     )
 
 
+def test_batches_are_looked_up_as_many_at_a_time_as_memory_allows(monkeypatch):
+    vectors, clusters = _pool()
+    reward = _table(_table_arrays(vectors, clusters), vectors)
+    batches = uniform_batches(len(vectors), BUDGET, 7, np.random.default_rng(3))
+    whole = reward.look_up(batches)
+    np.testing.assert_allclose(whole, reward.table.look_up(vectors[batches]), rtol=1e-12)
+    np.testing.assert_allclose([reward.look_up(batch[None])[0] for batch in batches], whole, rtol=1e-6)
+    monkeypatch.setattr("mgral.lut.reward.LOOKED_UP_IMAGES", 3 * BUDGET)
+    np.testing.assert_allclose(reward.look_up(batches), whole, rtol=1e-6)
+
+
+def test_uniform_batches_hold_no_image_twice():
+    batches = uniform_batches(20, 15, 50, np.random.default_rng(0))
+    assert all(len(set(batch)) == 15 for batch in batches.tolist())
+    assert set(batches.ravel().tolist()) == set(range(20))
+
+
 class _Recorder:
     """A reward that is a known function of the batch."""
 
     baseline_map = 0.5
 
-    def __init__(self, scale=1.0):
-        self.scale = scale
+    def __init__(self, vectors, scale=1.0):
+        self.worth = scale * vectors[:, 0]
 
     def look_up(self, batches):
-        return self.scale * batches[..., 0].mean(axis=1).astype(np.float64)
+        return self.worth[batches].mean(axis=1).astype(np.float64)
 
 
 def test_references_follow_the_configuration():
     vectors, _ = _pool()
     for reference, decay in (("previous", 0.9), ("moving_average", 0.75)):
         config = AgentConfig(episodes=4, reference=reference, reference_decay=decay)
-        _, log = train_agent(vectors, _Recorder(), config, BUDGET, 0, 0)
+        _, log = train_agent(vectors, _Recorder(vectors), config, BUDGET, 0, 0)
         expected = [log[0].random_reward]
         for episode in log[:-1]:
             kept = 0.0 if reference == "previous" else decay
@@ -156,8 +174,8 @@ def test_references_follow_the_configuration():
 
 def test_best_so_far_never_falls_and_random_batches_do_not_depend_on_the_agent():
     vectors, _ = _pool()
-    _, log = train_agent(vectors, _Recorder(), AgentConfig(episodes=6), BUDGET, 0, 0)
-    _, other = train_agent(vectors, _Recorder(), AgentConfig(episodes=6, hidden=3), BUDGET, 0, 0)
+    _, log = train_agent(vectors, _Recorder(vectors), AgentConfig(episodes=6), BUDGET, 0, 0)
+    _, other = train_agent(vectors, _Recorder(vectors), AgentConfig(episodes=6, hidden=3), BUDGET, 0, 0)
     for column in ("best", "random_best"):
         assert (np.diff([getattr(episode, column) for episode in log]) >= 0).all()
     assert [e.random_reward for e in log] == [e.random_reward for e in other]
@@ -167,13 +185,13 @@ def test_best_so_far_never_falls_and_random_batches_do_not_depend_on_the_agent()
 def test_a_loss_that_is_not_finite_is_an_error_naming_the_episode():
     vectors, _ = _pool()
     with pytest.raises(StepError, match="agent: the loss is nan in episode 1"):
-        train_agent(vectors, _Recorder(float("nan")), AgentConfig(episodes=3), BUDGET, 0, 0)
+        train_agent(vectors, _Recorder(vectors, float("nan")), AgentConfig(episodes=3), BUDGET, 0, 0)
 
 
 @pytest.mark.parametrize("reference", ["moving_average", "previous"])
 def test_a_stopped_training_goes_on_to_the_same_bits(reference, tmp_path, monkeypatch):
     vectors, clusters = _pool()
-    table = _table(_table_arrays(vectors, clusters))
+    table = _table(_table_arrays(vectors, clusters), vectors)
     config = AgentConfig(episodes=8, reference=reference)
     agent, log = train_agent(vectors, table, config, BUDGET, 0, 0)
     for stop in (1, 4, 7):

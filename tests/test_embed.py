@@ -37,3 +37,12 @@ def test_identical_images_have_identical_embeddings(features: np.ndarray) -> Non
     twins = np.concatenate([features, features[:1]])
     embeddings = project(twins, 4)
     np.testing.assert_allclose(embeddings[0], embeddings[-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("dimensions", [1, 4, 6])
+def test_a_large_pool_has_the_same_components_in_parts(features: np.ndarray, dimensions: int, monkeypatch) -> None:
+    features[:, 4] = 0.1
+    whole = project(features, dimensions)
+    monkeypatch.setattr("mgral.embedding.LARGE", 0)
+    monkeypatch.setattr("mgral.embedding.PART", 7)
+    np.testing.assert_allclose(project(features, dimensions), whole, atol=1e-6)

@@ -9,7 +9,7 @@ from run_workflow import ROOT, TINY, snakemake
 from test_workflow import RULES
 
 PROFILES = ROOT / "workflow" / "profiles"
-USE_GPU = {"detector", "evaluate", "embed", "base", "variant"}
+USE_GPU = {"detector", "evaluate", "embed", "base", "variant", "agent"}
 
 
 def read(name):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
+from mgral.lut.torch_distance import PoolSlicedDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, exact_distance, project_and_sort
 
 
@@ -63,6 +64,19 @@ def test_chunks_do_not_change_the_distance(monkeypatch):
     whole = distance(_sets(0, 2, 4, 3))
     monkeypatch.setattr("mgral.lut.wasserstein.CHUNK_VALUES", 1)
     np.testing.assert_allclose(distance(_sets(0, 2, 4, 3)), whole, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "members"), [(6, 6), (9, 4), (1, 5)])
+def test_torch_computes_the_same_distances_of_batches_of_a_pool(size, members, monkeypatch):
+    rng = np.random.default_rng(0)
+    pool, projections = _sets(0, 30, 3), draw_projections(3, 8, rng)
+    sliced = SlicedDistance(projections, project_and_sort(_sets(1, 5, members, 3), projections))
+    batches = np.stack([rng.choice(30, size, replace=False) for _ in range(4)])
+    by_torch = PoolSlicedDistance(pool, sliced, "cpu")
+    np.testing.assert_allclose(by_torch(batches), sliced(pool[batches]), rtol=1e-5)
+    alone = [by_torch(batch[None])[0] for batch in batches]
+    monkeypatch.setattr("mgral.lut.torch_distance.CHUNK_VALUES", 1)
+    np.testing.assert_allclose(by_torch(batches), alone, rtol=1e-6)
 
 
 def test_directions_have_unit_length_and_no_preferred_side():

@@ -22,7 +22,7 @@ RULES = {
     for file in RULE_FILES
     for name, text in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", file.read_text() + "\n", flags=re.MULTILINE)
 }
-NO_JOBS = ("bench", "compare", "dvc", "handover", "timings")
+NO_JOBS = ("bench", "compare", "dvc", "estimate", "handover", "timings")
 PIPELINE = [step for step in STEPS if step not in NO_JOBS]
 ON_A_NETWORK = {"download", "weights"}
 """Steps that an experiment has only where its data set, or its detector, asks for them."""

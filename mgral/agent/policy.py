@@ -23,7 +23,7 @@ def sample_batches(scores: Tensor, size: int, count: int, generator: torch.Gener
     uniform = torch.rand(count, len(scores), generator=generator, dtype=torch.float64)
     # `rand` can return 0 exactly, whose Gumbel key would be -inf, and nearly 1 but never 1.
     gumbel = -(-uniform.clamp_min(torch.finfo(torch.float64).tiny).log()).log()
-    return (scores.detach() + gumbel).topk(size, dim=1).indices
+    return (scores.detach() + gumbel.to(scores.device)).topk(size, dim=1).indices
 
 
 def log_probability(scores: Tensor, batches: Tensor) -> Tensor:

@@ -39,12 +39,9 @@ class Episode(NamedTuple):
     gradient_norm: float
 
 
-def uniform_batches(
-    embeddings: npt.NDArray[np.float32], size: int, count: int, rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
-    """Return the embeddings [S, B, D] of batches drawn uniformly without replacement from [N, D]."""
-    rows = [rng.choice(len(embeddings), size, replace=False, shuffle=False) for _ in range(count)]
-    return embeddings[np.stack(rows)]
+def uniform_batches(pool: int, size: int, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return the rows, int64 [S, B], of batches drawn uniformly without replacement from a pool of N images."""
+    return np.stack([rng.choice(pool, size, replace=False, shuffle=False) for _ in range(count)])
 
 
 def policy_loss(scores: Tensor, batches: Tensor, advantages: Tensor) -> Tensor:
@@ -60,8 +57,9 @@ def train_agent(
     seed: int,
     cycle: int,
     checkpoint: Checkpoint | None = None,
+    device: str = "cpu",
 ) -> tuple[Agent, list[Episode]]:
-    """Train an agent to choose `budget` images of the pool, float32 [N, D].
+    """Train an agent to choose `budget` images of the pool, float32 [N, D]; it comes back on the CPU.
 
     In each episode the pool passes in a new order, `config.samples` batches are drawn by the scores, and each is
     worth its looked-up mAP less the reference: the mean of the episode before, or a moving average of those means.
@@ -70,7 +68,8 @@ def train_agent(
     worth differs little, the first advantages are a hundred times the later ones, and Adam, which remembers their
     square, then takes hundreds of episodes to take a step.
 
-    With a checkpoint of the same training it goes on from there, to the same agent bit for bit.
+    With a checkpoint of the same training it goes on from there, to the same agent bit for bit. Random numbers are
+    drawn on the CPU, wherever the network is.
 
     Raises
     ------
@@ -79,20 +78,21 @@ def train_agent(
     InputError
         On a damaged checkpoint.
     """
-    run = _Run(embeddings, config, seed, cycle)
+    run = _Run(embeddings, config, seed, cycle, device)
     if checkpoint and (state := checkpoint.load()):
         run.load_state_dict(state)
         print(f"agent: resumed at episode {run.done} of {config.episodes} from {checkpoint.path}", file=sys.stderr)
     agent, log = run.agent, run.log
+    pool = torch.from_numpy(embeddings).to(device)
     left = range(run.done + 1, config.episodes + 1)
     for episode in tqdm(left, "agent", config.episodes, unit="episode", disable=None, initial=run.done):
-        random_rewards = table.look_up(uniform_batches(embeddings, budget, config.samples, run.random_rng))
+        random_rewards = table.look_up(uniform_batches(len(pool), budget, config.samples, run.random_rng))
         reference = _next_reference(log[-1], config) if log else float(random_rewards.mean())
-        pool = embeddings[run.order_rng.permutation(len(embeddings))]
-        scores = agent(torch.from_numpy(pool))
+        order = run.order_rng.permutation(len(pool))
+        scores = agent(pool[torch.from_numpy(order).to(device)])
         batches = sample_batches(scores, budget, config.samples, run.generator)
-        rewards = table.look_up(pool[batches.numpy()])
-        advantages = torch.from_numpy(rewards - reference).to(scores.dtype)
+        rewards = table.look_up(order[batches.cpu().numpy()])
+        advantages = torch.from_numpy(rewards - reference).to(scores)
         loss = policy_loss(scores, batches, advantages)
         if not torch.isfinite(loss):
             raise StepError(
@@ -118,7 +118,7 @@ def train_agent(
         )
         if checkpoint:
             checkpoint.save_if_due(run.state_dict)
-    return agent, log
+    return agent.cpu(), log
 
 
 def _next_reference(last: Episode, config: AgentConfig) -> float:
@@ -130,11 +130,13 @@ def _next_reference(last: Episode, config: AgentConfig) -> float:
 class _Run:
     """All that changes from one episode to the next, so that a checkpoint holds it whole."""
 
-    def __init__(self, embeddings: npt.NDArray[np.float32], config: AgentConfig, seed: int, cycle: int) -> None:
+    def __init__(
+        self, embeddings: npt.NDArray[np.float32], config: AgentConfig, seed: int, cycle: int, device: str
+    ) -> None:
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "agent", cycle))
         self.order_rng = np.random.default_rng(derive_seed(seed, "agent pool order", cycle))
         self.random_rng = np.random.default_rng(derive_seed(seed, "agent random batches", cycle))
-        self.agent = build_agent(embeddings, config.hidden, config.window, self.generator)
+        self.agent = build_agent(embeddings, config.hidden, config.window, self.generator).to(device)
         self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=config.learning_rate)
         self.log: list[Episode] = []
 

@@ -1,5 +1,6 @@
 """The reward of a batch, read off the look-up table instead of training a detector on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -7,13 +8,19 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mgral.artefacts import read_arrays
+from mgral.artefacts import map_arrays
 from mgral.config import RewardConfig
 from mgral.errors import InputError
 from mgral.lut.estimators import Estimator, estimate
 from mgral.lut.wasserstein import SlicedDistance, exact_distance
 
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
 ARRAYS = ("map", "baseline_map", "embeddings", "projections", "sorted", "kernel_width")
+LOOKED_UP_IMAGES = 1 << 18
+"""Images whose embeddings are looked up at a time, which bounds the memory: 268 MB of 256 dimensions."""
 
 
 class Reward(Protocol):
@@ -23,20 +30,20 @@ class Reward(Protocol):
     def baseline_map(self) -> float:
         """mAP without any batch, 0 to 1."""
 
-    def look_up(self, batches: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Return the mAP, 0 to 1, float64 [S], expected of batches float32 [S, B, D]."""
+    def look_up(self, batches: Rows) -> Float64:
+        """Return the mAP, 0 to 1, float64 [S], expected of batches of the pool, rows int64 [S, B]."""
 
 
 @dataclass(frozen=True)
 class SubsetDistance:
     """Distances of batches to the K subsets of a table, sliced or exact as configured."""
 
-    embeddings: npt.NDArray[np.float32]
+    embeddings: Float32
     """Shape [K, M, D]."""
     sliced: SlicedDistance | None
     """None for the exact distance."""
 
-    def __call__(self, batches: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def __call__(self, batches: Float32) -> Float64:
         """Return float64 [S, K] for batches [S, B, D]."""
         if self.sliced:
             return self.sliced(batches)
@@ -48,7 +55,7 @@ class RewardTable:
 
     def __init__(
         self,
-        values: npt.NDArray[np.float64],
+        values: Float64,
         baseline_map: float,
         distance: SubsetDistance,
         estimator: Estimator,
@@ -65,7 +72,7 @@ class RewardTable:
     @classmethod
     def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
         """Read `table.safetensors`; raises InputError naming the file where it cannot serve."""
-        arrays = read_arrays(path)
+        arrays = map_arrays(path)
         missing = [name for name in ARRAYS if name not in arrays]
         if missing:
             raise InputError(f"{path} holds no array {missing[0]}; run the step `table` again")
@@ -93,6 +100,41 @@ class RewardTable:
                 f"{path} is of embeddings with {found} dimensions, not {dimensions}; run the step `table` again"
             )
 
-    def look_up(self, batches: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def look_up(self, batches: Float32) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches of embeddings, float32 [S, B, D]."""
-        return estimate(self._distance(batches), self.values, self._estimator, self._width)
+        return self.estimate(self._distance(batches))
+
+    def estimate(self, distances: Float64) -> Float64:
+        """Return the looked-up mAP, float64 [S], of batches at the given distances, [S, K], from the subsets."""
+        return estimate(distances, self.values, self._estimator, self._width)
+
+    def over(self, vectors: Float32, device: str = "cpu") -> "PoolReward":
+        """Return the look-up of batches of a pool, float32 [N, D]; sliced distances are computed on the device."""
+        sliced = self._distance.sliced
+        if sliced is None or device == "cpu":
+            return PoolReward(self, lambda rows: self._distance(vectors[rows]))
+        # The import of torch takes seconds, and `table` does without.
+        from mgral.lut.torch_distance import PoolSlicedDistance
+
+        return PoolReward(self, PoolSlicedDistance(vectors, sliced, device))
+
+
+@dataclass(frozen=True)
+class PoolReward:
+    """The looked-up reward of batches of one pool."""
+
+    table: RewardTable
+    distance: Callable[[Rows], Float64]
+    """From rows of the pool, int64 [S, B], to distances float64 [S, K]."""
+
+    @property
+    def baseline_map(self) -> float:
+        """mAP of variant 0."""
+        return self.table.baseline_map
+
+    def look_up(self, batches: Rows) -> Float64:
+        """Return the looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
+        count, size = batches.shape
+        step = max(1, LOOKED_UP_IMAGES // size)
+        distances = [self.distance(batches[start : start + step]) for start in range(0, count, step)]
+        return self.table.estimate(np.concatenate(distances))

@@ -53,23 +53,25 @@ class SlicedDistance:
 
     def __init__(self, projections: Float32, presorted: Float32) -> None:
         """Take directions, float32 [D, P], and the sets as `project_and_sort` returns them, float32 [K, M, P]."""
-        self._projections = projections
+        self.projections = projections
+        """Float32 [D, P]."""
         # Directions before images: sorting and comparing then run along contiguous memory.
-        self._sorted = np.ascontiguousarray(presorted.transpose(0, 2, 1))
+        self.sorted = np.ascontiguousarray(presorted.transpose(0, 2, 1))
+        """Float32 [K, P, M], ascending along M."""
 
     def __call__(self, batches: Float32) -> Float64:
         """Return the distances float64 [S, K] of batches [S, B, D], of any size B, to the K sets."""
         count, size, dimensions = batches.shape
-        projected = (batches.reshape(-1, dimensions) @ self._projections).reshape(count, size, -1)
+        projected = (batches.reshape(-1, dimensions) @ self.projections).reshape(count, size, -1)
         values = np.sort(np.ascontiguousarray(projected.transpose(0, 2, 1)), axis=-1)
-        sets, _, members = self._sorted.shape
+        sets, _, members = self.sorted.shape
         distances = np.empty((count, sets))
-        levels = None if size == members else _merged_levels(size, members)
+        levels = None if size == members else merged_levels(size, members)
         if levels is not None:
             values = values[..., levels[0]]
         step = max(1, CHUNK_VALUES // values[0].size)
         for start in range(0, sets, step):
-            part = self._sorted[start : start + step]
+            part = self.sorted[start : start + step]
             if levels is not None:
                 part = part[..., levels[1]]
             for row in range(count):
@@ -81,7 +83,7 @@ class SlicedDistance:
 
 
 @lru_cache(maxsize=8)
-def _merged_levels(first: int, second: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float32]:
+def merged_levels(first: int, second: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float32]:
     """Return the pieces between the jumps of two quantile functions of B and M values.
 
     The rank of each piece in either sorted set, and the width of the piece; widths add up to 1. The levels i/B

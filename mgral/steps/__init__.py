@@ -66,6 +66,7 @@ STEPS: dict[str, Step] = {
     "compare": Step("Compare the artefacts of two results folders byte by byte."),
     "timings": Step("Write what the jobs cost, as Snakemake measured them."),
     "dvc": Step("Write the workflow as DVC stages."),
+    "estimate": Step("Estimate what an experiment costs: jobs, images, hours, disk."),
     "handover": Step("Let one engine take over what the other has made."),
     "bench": Step("Measure the speed of look-ups, selection and training."),
 }

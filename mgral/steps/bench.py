@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 BENCHMARKS = {
+    "agent": "Training of the agent on a large pool: steps and look-ups a second, peak memory.",
     "reward": "One look-up against one training of a variant.",
     "select": "Selection from a large pool: seconds and peak memory.",
     "training": "Training of a detector: images a second.",

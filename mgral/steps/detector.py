@@ -15,6 +15,7 @@ from mgral.steps import options
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 from mgral.training.devices import train_on_gpus
+from mgral.training.length import detector_iterations
 from mgral.workflow import depends_on
 
 
@@ -51,8 +52,8 @@ def command(
     chosen = training_images(data, load_images(images, data), load_labelled(labelled))
     # The same initial weights in each cycle and strategy of a seed: they differ by their images alone.
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
-    growth = (len(chosen.rows) / config.initial) ** config.iterations.growth
-    iterations = max(1, round(config.iterations.detector * growth))
+    relative_size = len(chosen.rows) / config.initial
+    iterations = detector_iterations(config.iterations.detector, config.iterations.growth, relative_size)
     inputs, where = [dataset, images, labelled], (device.type, max(1, gpus))
     job = job_identity(depends_on(config, "detector"), inputs, "detector", seed, cycle, *where)
     checkpoint = Checkpoint.beside(output, job)

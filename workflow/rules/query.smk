@@ -23,14 +23,15 @@ rule agent:
     priority: LONGEST_CHAIN
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=4000,
         gpu=0,
+        vram_mb=VRAM_MB,
     params:
         depends_on=depends_on(CONFIG, "agent"),
     shell:
         "mgral agent --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
         " --embeddings {input.embeddings} --table {input.table} --seed {wildcards.seed} --cycle {wildcards.cycle}"
-        " --output {output.weights} --log-csv {output.episodes} --summary {output.summary} 2> {log}"
+        " --gpus {resources.gpu} --output {output.weights} --log-csv {output.episodes} --summary {output.summary} 2> {log}"
 
 
 def in_select(wildcards):

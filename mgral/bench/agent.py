@@ -1,0 +1,113 @@
+"""Benchmark `agent`: its training, and the look-ups that teach it, at the size of COCO."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+import click
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mgral.agent.training import train_agent, uniform_batches
+from mgral.bench.machine import Measurements, machine, peak_memory, show
+from mgral.config import AgentConfig
+from mgral.device import choose_device
+from mgral.lut.reward import PoolReward, RewardTable, SubsetDistance
+from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
+from mgral.steps import options
+
+LOOK_UPS = 5
+"""Look-ups of an episode's batches, of which the mean time counts."""
+
+
+@click.command("agent")
+@click.option("--images", type=click.IntRange(min=1), default=115000, help="Images in the pool.")
+@click.option("--dimensions", type=click.IntRange(min=1), default=256, help="Dimensions of an embedding.")
+@click.option("--budget", type=click.IntRange(min=1), default=2345, help="Images to choose, and in a subset.")
+@click.option("--variants", type=click.IntRange(min=1), default=100, help="Variants in the look-up table.")
+@click.option("--projections", type=click.IntRange(min=1), default=64, help="Projections of the sliced distance.")
+@click.option("--episodes", type=click.IntRange(min=1), default=5, help="Steps of the agent that are timed.")
+@options.gpus
+@options.as_json
+def command(
+    images: int,
+    dimensions: int,
+    budget: int,
+    variants: int,
+    projections: int,
+    episodes: int,
+    gpus: int,
+    as_json: bool,
+) -> None:
+    """Train an agent of default size on random embeddings and a random table: its steps and look-ups a second.
+
+    A step holds all that an episode does: both look-ups of 8 batches, scores, loss, gradient. Memory in MB.
+    """
+    if budget > images:
+        raise click.UsageError(f"--budget {budget} is above --images {images}")
+    device = choose_device(gpus)
+    rng = np.random.default_rng(0)
+    pool = rng.standard_normal((images, dimensions), dtype=np.float32)
+    reward = random_table(pool, budget, variants, projections, rng).over(pool, device.type)
+    measured: Measurements = {
+        "images": images,
+        "dimensions": dimensions,
+        "budget": budget,
+        "variants": variants,
+        "projections": projections,
+        **measure_look_ups(reward, images, budget, rng),
+        **measure_steps(pool, reward, budget, episodes, device.type),
+        "peak_memory_mb": peak_memory(),
+        "torch_threads": torch.get_num_threads(),
+        "device": device.type,
+    }
+    if device.type == "cuda":
+        measured["device"] = torch.cuda.get_device_name()
+        measured["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
+    show(measured | machine(), as_json)
+
+
+def random_table(
+    pool: npt.NDArray[np.float32], size: int, variants: int, projections: int, rng: np.random.Generator
+) -> RewardTable:
+    """Return a table of random subsets of a pool, float32 [N, D], with random mAP."""
+    directions = draw_projections(pool.shape[1], projections, rng)
+    subsets = pool[uniform_batches(len(pool), size, variants, rng)]
+    distance = SubsetDistance(subsets, SlicedDistance(directions, project_and_sort(subsets, directions)))
+    return RewardTable(rng.random(variants), 0.0, distance, "kernel", 1.0)
+
+
+def measure_look_ups(reward: PoolReward, images: int, budget: int, rng: np.random.Generator) -> Measurements:
+    """Time look-ups of as many batches at a time as an episode draws."""
+    batches = uniform_batches(images, budget, AgentConfig().samples, rng)
+    reward.look_up(batches)  # what a process does for the first time takes longer
+    with _timed() as seconds:
+        for _ in range(LOOK_UPS):
+            reward.look_up(batches)
+    return {"look_ups_a_second": LOOK_UPS * len(batches) / seconds[0]}
+
+
+def measure_steps(
+    pool: npt.NDArray[np.float32], reward: PoolReward, budget: int, episodes: int, device: str
+) -> Measurements:
+    """Time episodes of a training, less what comes before the first and the first itself."""
+    seconds = []
+    for count in (1, 1 + episodes):
+        with _timed() as of_count:
+            train_agent(pool, reward, AgentConfig(episodes=count), budget, seed=0, cycle=0, device=device)
+        seconds += of_count
+    return {
+        "episodes": episodes,
+        "steps_a_second": episodes / (seconds[1] - seconds[0]),
+        "first_step_seconds": seconds[0],
+    }
+
+
+@contextmanager
+def _timed() -> Iterator[list[float]]:
+    """Give a list that holds the seconds once the block is done."""
+    seconds: list[float] = []
+    start = perf_counter()
+    yield seconds
+    seconds.append(perf_counter() - start)

@@ -1,0 +1,128 @@
+"""The estimate: its counts against Snakemake's plan, its sums by hand, and what it says where it knows too little."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from run_workflow import TINY, count_rules, planned
+
+from mgral.artefacts import write_csv, write_json
+from mgral.cli import mgral
+from mgral.config import Config, config_yaml, load_config, resolve_config
+from mgral.errors import InputError
+from mgral.estimate import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_work
+from mgral.steps.estimate import load_speeds
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"lut": {"refresh": "every_cycle", "variants_per_job": 1}, "seeds": [0, 3]},
+        {"strategies": ["random", "entropy"], "cycles": 1},
+    ],
+)
+def test_jobs_are_those_that_snakemake_plans(tmp_path, changes):
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(changes))
+    jobs = count_rules(planned(tmp_path, "--configfile", TINY, path))
+    done = CliRunner().invoke(
+        mgral, ["estimate", "--configfile", str(TINY), "--configfile", str(path), "--json"], catch_exceptions=False
+    )
+    assert {step: work["jobs"] for step, work in json.loads(done.stdout)["steps"].items()} == jobs
+
+
+def test_images_are_added_up_by_hand():
+    config = resolve_config(
+        {
+            "seeds": (0, 1),
+            "strategies": ("mgral", "entropy"),
+            "cycles": 2,
+            "initial": 100,
+            "budget": 50,
+            "data": {"format": "synthetic", "train_images": 400, "test_images": 30},
+            "training": {"batch_size": 4},
+            "iterations": {"detector": 10, "growth": 1.0, "base": 7, "variant": 3},
+            "lut": {"variants": 5, "labels": "semi_supervised", "reward_fraction": 0.2},
+            "semi_supervised": {"batch_size": 2},
+            "agent": {"episodes": 9},
+        }
+    )
+    work = plan_work(config, Sizes(400, 30, 6))
+    # Detectors of 100, 400, and twice 150 and 200 images: 10, 40, 15, 15, 20 and 20 steps of 4 images, two seeds.
+    assert work["detector"] == Work(12, trained=2 * 4 * 120)
+    assert work["evaluate"] == Work(12, seen=12 * 30)
+    assert work["embed"] == Work(2, seen=2 * 400)
+    assert work["base"] == Work(2, trained=2 * 4 * 7)
+    # Six variants of 3 steps of 4 images, and 2 unlabelled ones in five of them; 20 reward images for each.
+    assert work["variant"] == Work(12, trained=2 * 3 * (6 * 4 + 5 * 2), seen=2 * 6 * 20)
+    assert work["agent"] == Work(4, episodes=36)
+    assert work["select"] == Work(8, seen=2 * (300 + 250))
+
+
+def test_disk_is_that_of_the_largest_artefacts():
+    config = resolve_config({"seeds": (0,), "strategies": ("mgral",), "cycles": 1, "lut": {"variants": 5}})
+    disk = estimate_disk(config, Sizes(480, 160, 6), detector_bytes=1000)
+    assert disk["image cache"] == 640 * 3 * 128 * 128
+    assert disk["weights"] == 4 * 1000  # initial, full, cycle 1, base
+    assert disk["embeddings"] == 480 * (32 * 4 + 8)
+    assert disk["tables"] == 5 * 40 * 4 * (32 + 64)
+
+
+def test_hours_follow_from_measured_speeds_only():
+    rates = {"training_images_a_second": 10.0, "inference_images_a_second": 100.0}
+    speeds = Speeds(rates, {"embed": (36.0, Work(1, seen=50)), "table": (72.0, Work(2))})
+    assert speeds.hours("variant", Work(3, trained=36000, seen=720000)) == pytest.approx(1 + 2)
+    assert speeds.hours("embed", Work(2, seen=5000)) == pytest.approx(1)
+    assert speeds.hours("table", Work(100)) == pytest.approx(1)
+    assert speeds.hours("agent", Work(2, episodes=400)) is None
+    assert speeds.hours("label", Work(2)) is None
+
+
+def test_a_finished_run_gives_its_own_speeds(tmp_path):
+    config = load_config(TINY)
+    (tmp_path / "config.yaml").write_bytes(config_yaml(config))
+    work = plan_work(config, find_sizes(config, tmp_path))
+    rows = [
+        {"step": "detector", "jobs": work["detector"].jobs, "wall_s": 3600.0},
+        {"step": "evaluate", "jobs": work["evaluate"].jobs + 1, "wall_s": 5.0},  # one of them was run again
+    ]
+    write_csv(tmp_path / "timings" / "costs_by_step.csv", rows, ("step", "jobs", "wall_s"))
+    speeds = load_speeds([tmp_path])
+    assert speeds.hours("detector", work["detector"]) == pytest.approx(1)
+    assert speeds.hours("evaluate", work["evaluate"]) is None
+
+
+def test_the_size_of_a_data_set_comes_from_where_it_is_known(tmp_path):
+    config = resolve_config({"data": {"format": "coco", "root": str(tmp_path / "data")}})
+    with pytest.raises(InputError, match="is not known yet; give --sizes TRAIN TEST CLASSES, or run"):
+        find_sizes(config, tmp_path)
+    for split, count in (("train", 3), ("test", 2)):
+        content = {"images": [{"id": i} for i in range(count)], "categories": [{"id": 1}, {"id": 2}]}
+        write_json(tmp_path / "data" / "annotations" / f"instances_{split}.json", content)
+        write_json(tmp_path / "dataset" / f"{split}.json", {**content, "images": content["images"][1:]})
+    assert find_sizes(config, tmp_path / "elsewhere") == Sizes(3, 2, 2)
+    assert find_sizes(config, tmp_path) == Sizes(2, 1, 2)
+    assert find_sizes(Config(), tmp_path) == Sizes(480, 160, 6)
+
+
+def test_without_speeds_it_says_how_to_get_hours(tmp_path):
+    arguments = ["estimate", "--configfile", str(TINY), "--sizes", "1000", "10", "3"]
+    done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
+    assert "1000 training and 10 test images, 3 classes" in done.stdout
+    assert "No hours without measured speeds: give --speeds the folder of a finished run" in done.stdout
+    rates = tmp_path / "speeds.json"
+    rates.write_text('{"training_images_a_second": 100, "device": "a GPU"}')
+    done = CliRunner().invoke(mgral, [*arguments, "--speeds", str(rates)], catch_exceptions=False)
+    assert "No hours" not in done.stdout
+    assert "without evaluate, embed, variant, agent, of which no speed is known" in done.stdout
+
+
+@pytest.mark.parametrize(("content", "message"), [("{", "is not JSON"), ("[1]", "holds no measurements")])
+def test_speeds_that_are_none(tmp_path, content, message):
+    (tmp_path / "speeds.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_speeds([tmp_path / "speeds.json"])
+    with pytest.raises(InputError, match=r"holds no timings/costs_by_step\.csv; give the folder of a run that is"):
+        load_speeds([tmp_path])
