@@ -114,8 +114,9 @@ def _overlaps(ours: _Array, theirs: _Array) -> _Array:
     sides = np.minimum(ours[:, None, 2:], theirs[:, 2:]) - np.maximum(ours[:, None, :2], theirs[:, :2])
     intersection = sides.clip(min=0).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (ours, theirs)]
-    union: _Array = areas[0][:, None] + areas[1] - intersection
-    return intersection / union
+    union = areas[0][:, None] + areas[1] - intersection
+    overlaps: _Array = intersection / union
+    return overlaps
 
 
 def _by_class(entries: Entries) -> defaultdict[int, Entries]:

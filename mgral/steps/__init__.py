@@ -64,5 +64,5 @@ STEPS: dict[str, Step] = {
     "timings": Step("Write what the jobs cost, as Snakemake measured them."),
     "dvc": Step("Write the workflow as DVC stages."),
     "handover": Step("Let one engine take over what the other has made."),
-    "bench": Step("Measure the speed of look-ups, selection and training."),
+    "bench": Step("Measure the speed of evaluation, look-ups, selection and training."),
 }
