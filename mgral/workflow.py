@@ -11,6 +11,7 @@ import yaml
 from mgral.artefacts import write_bytes
 from mgral.config import CocoData, Config, LutConfig, SyntheticData, VocData, config_yaml, read_values, resolve_config
 from mgral.data.archives import DATA_SETS
+from mgral.data.voc import layout_folder, list_file
 from mgral.errors import InputError
 from mgral.steps import STEPS
 
@@ -100,12 +101,12 @@ def _setting(config: Config, key: str) -> Any:
 
 
 def annotation_files(config: Config) -> list[str]:
-    """Return the files of a data set on disk that name its images: two COCO JSON, or two lists of a VOC folder."""
+    """Return the files of a data set on disk that name its images: two COCO JSON, or the lists of VOC folders."""
     data = config.data
     if isinstance(data, CocoData):
         return [f"{data.root}/{name}" for name in (data.train_annotations, data.test_annotations)]
     if isinstance(data, VocData):
-        return [f"{data.root}/ImageSets/Main/{name}.txt" for name in (data.train_split, data.test_split)]
+        return [str(list_file(Path(data.root), split)) for split in (*data.train_split, *data.test_split)]
     return []
 
 
@@ -134,7 +135,8 @@ def check_data(config: Config) -> None:
     if isinstance(data, CocoData):
         folders = [data.root, f"{data.root}/{data.train_images}", f"{data.root}/{data.test_images}"]
     else:
-        folders = [data.root, f"{data.root}/Annotations", f"{data.root}/JPEGImages"]
+        layouts = {layout_folder(Path(data.root), split): None for split in (*data.train_split, *data.test_split)}
+        folders = [data.root, *(f"{layout}/{part}" for layout in layouts for part in ("Annotations", "JPEGImages"))]
     if data.download is not None:
         made = [Path(data.root, path) for path in _paths_made(data.download)]
         for asked in map(Path, [*folders, *annotation_files(config)]):

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mgral.artefacts import write_arrays, write_json
+from mgral.bench.evaluate import largest_difference
 from mgral.bench.reward import measure_look_up, measure_size
 from mgral.cli import mgral
 from mgral.errors import InputError
@@ -51,3 +52,18 @@ def test_exact_look_ups_are_slower_than_sliced_ones():
     found = measure_size(batch=200, variants=4, dimensions=8, projections=4)
     sliced, exact = (found[f"batch_200_variants_4_{kind}_look_ups_a_second"] for kind in ("sliced", "exact"))
     assert sliced > exact > 0
+
+
+def test_both_libraries_are_measured_and_agree():
+    result = CliRunner().invoke(mgral, ["bench", "evaluate", "--images=20", "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    for name, classes in (("voc", 20), ("coco", 80)):
+        assert (found[f"{name}_images"], found[f"{name}_classes"], found[f"{name}_detections"]) == (20, classes, 2000)
+        assert found[f"{name}_largest_difference"] < 1e-12
+        assert 0 < found[f"{name}_map"] < 1
+        assert found[f"{name}_pycocotools_seconds"] > 0
+
+
+def test_a_score_that_one_has_not_is_an_infinite_difference():
+    assert largest_difference({"a": 0.25, "b": [None, 0.5]}, {"b": [None, 0.0], "a": 0.5}) == 0.5
+    assert largest_difference({"a": None}, {"a": 0.0}) == float("inf")

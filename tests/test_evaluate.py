@@ -1,9 +1,14 @@
 """Evaluation: detections in original pixels, scores by pycocotools, and nothing but the images asked for."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mgral.evaluation import score_detections
+from mgral.bench.evaluate import largest_difference
+from mgral.evaluation import Evaluate, by_faster_coco_eval, by_pycocotools, score_detections
 
 TRUTH = {
     "images": [{"id": 7, "width": 100, "height": 80}, {"id": 9, "width": 100, "height": 80}],
@@ -30,8 +35,9 @@ def test_the_truth_scores_one() -> None:
     assert (scores["images"], scores["boxes"]) == (2, 3)
 
 
-def test_no_detection_scores_zero() -> None:
-    assert score_detections(TRUTH, [], [7, 9])["map"] == 0
+@pytest.mark.parametrize("evaluate", [by_pycocotools, by_faster_coco_eval])
+def test_no_detection_scores_zero(evaluate: Evaluate) -> None:
+    assert score_detections(TRUTH, [], [7, 9], evaluate)["map"] == 0
 
 
 def test_only_the_images_asked_for_count() -> None:
@@ -46,3 +52,37 @@ def test_a_missed_box_halves_recall() -> None:
     by_name = {one["name"]: one["ap50"] for one in scores["per_class"]}
     assert by_name["zero"] == pytest.approx(51 / 101)
     assert scores["ap50"] == pytest.approx(np.mean([51 / 101, 1]))
+
+
+IMAGES, CLASSES = [1, 4, 5], [0, 3, 90]  # the last class of the truth has no box
+coordinates = st.tuples(*[st.integers(0, 60)] * 2, *[st.sampled_from([1, 20, 40, 41, 110])] * 2).map(list)
+entries = st.fixed_dictionaries(
+    {"image_id": st.sampled_from(IMAGES), "category_id": st.sampled_from(CLASSES), "bbox": coordinates}
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    boxes=st.lists(st.tuples(entries, st.integers(0, 3)), max_size=12),
+    found=st.lists(st.tuples(entries, st.sampled_from([0.1, 0.5, 0.50001, 0.9])), max_size=30),
+    copies=st.lists(st.tuples(st.integers(0, 11), st.integers(-4, 4), st.floats(0, 1)), max_size=20),
+)
+def test_both_libraries_agree(boxes: list[Any], found: list[Any], copies: list[Any]) -> None:
+    """On crowds, ties, classes without a box or a detection, several detections of a box, and all sizes."""
+    truth = {
+        "images": [{"id": image, "width": 200, "height": 200} for image in IMAGES],
+        "categories": [{"id": number, "name": str(number)} for number in [*CLASSES, 91]],
+        "annotations": [
+            {**box, "id": index, "area": box["bbox"][2] * box["bbox"][3], "iscrowd": int(crowd == 0)}
+            for index, (box, crowd) in enumerate(boxes, start=1)
+        ],
+    }
+    detections = [{**one, "score": score} for one, score in found]
+    for index, moved, score in copies:
+        if index < len(boxes):
+            box = boxes[index][0]
+            detections.append({**box, "bbox": [box["bbox"][0] + moved, *box["bbox"][1:]], "score": score})
+    ours, theirs = (
+        score_detections(truth, detections, IMAGES, evaluate) for evaluate in (by_faster_coco_eval, by_pycocotools)
+    )
+    assert largest_difference(ours, theirs) < 1e-12

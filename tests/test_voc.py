@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mgral.config import resolve_config
+from mgral.data.check import Split
 from mgral.data.voc import read_voc
 from mgral.errors import InputError
 
@@ -23,8 +25,16 @@ def write_xml(root: Path, stem: str, *objects: tuple[str, tuple[float, ...]], di
     return path
 
 
+def read(root: Path, **settings: object) -> tuple[Split, Split]:
+    return read_voc(root, resolve_config({"data": {"format": "voc", "root": str(root), **settings}}).data)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    return write_layout(tmp_path)
+
+
+def write_layout(tmp_path: Path) -> Path:
     lists = tmp_path / "ImageSets" / "Main"
     lists.mkdir(parents=True)
     (lists / "trainval.txt").write_text("c\na\n\n")
@@ -36,7 +46,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_ids_follow_sorted_names_over_both_splits(root: Path) -> None:
-    train, test = read_voc(root, "trainval", "test")
+    train, test = read(root)
     assert [(image["id"], image["file_name"]) for image in train.coco["images"]] == [
         (3, "JPEGImages/c.jpg"),
         (1, "JPEGImages/a.jpg"),
@@ -48,39 +58,72 @@ def test_ids_follow_sorted_names_over_both_splits(root: Path) -> None:
 
 
 def test_boxes_start_at_zero(root: Path) -> None:
-    train, _ = read_voc(root, "trainval", "test")
+    train, _ = read(root)
     assert [a["bbox"] for a in train.coco["annotations"]] == [[0, 0, 19, 9], [2, 3, 3, 4]]
 
 
-def test_difficult_objects_are_crowds(root: Path) -> None:
-    train, test = read_voc(root, "trainval", "test")
-    assert [a["iscrowd"] for a in test.coco["annotations"]] == [1]
-    assert [a["iscrowd"] for a in train.coco["annotations"]] == [0, 0]
+@pytest.mark.parametrize(("train_counts", "test_counts"), [(False, False), (True, False), (False, True)])
+def test_difficult_objects_are_crowds_unless_they_count(root: Path, train_counts: bool, test_counts: bool) -> None:
+    write_xml(root, "a", ("ant", (3, 4, 6, 8)), difficult=1)
+    write_xml(root, "c", ("ant", (3, 4, 6, 8)))
+    splits = read(root, train_difficult=train_counts, test_difficult=test_counts)
+    train, test = ([(a["difficult"], a["iscrowd"]) for a in split.coco["annotations"]] for split in splits)
+    assert train == [(0, 0), (1, int(not train_counts))]
+    assert test == [(1, int(not test_counts))]
+
+
+def test_several_years_are_read_as_one(tmp_path: Path) -> None:
+    for year in ("VOC2007", "VOC2012"):
+        write_layout(tmp_path / year)
+    train, test = read(tmp_path, train_split=["VOC2007/trainval", "VOC2012/trainval"], test_split="VOC2007/test")
+    assert [(image["id"], image["file_name"]) for image in train.coco["images"]] == [
+        (3, "VOC2007/JPEGImages/c.jpg"),
+        (1, "VOC2007/JPEGImages/a.jpg"),
+        (5, "VOC2012/JPEGImages/c.jpg"),
+        (4, "VOC2012/JPEGImages/a.jpg"),
+    ]
+    assert [(image["id"], image["file_name"]) for image in test.coco["images"]] == [(2, "VOC2007/JPEGImages/b.jpg")]
+    assert [a["image_id"] for a in train.coco["annotations"]] == [1, 1, 4, 4]
+    assert train.source == " and ".join(
+        str(tmp_path / year / "ImageSets/Main/trainval.txt") for year in ("VOC2007", "VOC2012")
+    )
+
+
+def test_an_image_that_two_lists_name_is_named(root: Path) -> None:
+    (root / "ImageSets/Main/train.txt").write_text("a")
+    with pytest.raises(InputError, match=r"train\.txt lists a, which .*trainval\.txt lists already"):
+        read(root, train_split=["trainval", "train"])
+
+
+@pytest.mark.parametrize("split", ["", "/trainval", "../trainval", "VOC2007/", "VOC2007//trainval", []])
+def test_a_split_outside_of_the_root_is_no_split(split: object) -> None:
+    with pytest.raises(InputError, match=r"data\.train_split"):
+        resolve_config({"data": {"format": "voc", "root": "x", "train_split": split}})
 
 
 @pytest.mark.parametrize("corners", [(5, 5, 5, 5), (5, 2, 5, 9), (9, 2, 5, 9)])
 def test_boxes_of_one_point_or_turned_around_have_no_area(root: Path, corners: tuple[int, ...]) -> None:
     write_xml(root, "a", ("ant", corners))
-    box = read_voc(root, "trainval", "test")[0].coco["annotations"][0]["bbox"]
+    box = read(root)[0].coco["annotations"][0]["bbox"]
     assert box[2] == 0
 
 
 def test_a_missing_list_is_named(root: Path) -> None:
     with pytest.raises(InputError, match=r"val2\.txt cannot be read .*data\.root"):
-        read_voc(root, "val2", "test")
+        read(root, train_split="val2")
 
 
 def test_a_missing_xml_file_is_named(root: Path) -> None:
     (root / "Annotations" / "c.xml").unlink()
     with pytest.raises(InputError, match=r"c\.xml: No such file"):
-        read_voc(root, "trainval", "test")
+        read(root)
 
 
 def test_damaged_xml_is_named(root: Path) -> None:
     path = root / "Annotations" / "a.xml"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match=r"a\.xml is not XML"):
-        read_voc(root, "trainval", "test")
+        read(root)
 
 
 @pytest.mark.parametrize(
@@ -97,4 +140,4 @@ def test_faulty_entries_are_named(root: Path, old: str, new: str, message: str) 
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(InputError, match=message):
-        read_voc(root, "trainval", "test")
+        read(root)

@@ -2,9 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from mgral.config.section import Section
+
+VocSplit = Annotated[str, Field(pattern=r"^([^/.][^/]*/)*[^/.][^/]*$")]
+VocSplits = Annotated[
+    tuple[VocSplit, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: (value,) if isinstance(value, str) else value,
+        json_schema_input_type=VocSplit | Annotated[tuple[VocSplit, ...], Field(min_length=1)],
+    ),
+]
 
 
 class SyntheticData(Section):
@@ -22,7 +32,11 @@ class SyntheticData(Section):
 
 
 class VocData(Section):
-    """A folder in the PASCAL VOC layout: Annotations, ImageSets/Main, JPEGImages."""
+    """Folders in the PASCAL VOC layout: Annotations, ImageSets/Main, JPEGImages.
+
+    A split is the name of a list in ImageSets/Main, such as `trainval`, or FOLDER/NAME, such as `VOC2007/trainval`,
+    where the layout is in a folder of the root. Several splits are read as one.
+    """
 
     format: Literal["voc"]
     root: str
@@ -32,10 +46,14 @@ class VocData(Section):
     mirror: str | None = None
     """URL, or folder, that has the archives, and the backbone's weights, by their published names; the public hosts
     unless given. Checksums are the same."""
-    train_split: str = "trainval"
-    """Name of the list in ImageSets/Main whose images can be labelled."""
-    test_split: str = "test"
-    """Name of the list in ImageSets/Main that only the final evaluation of a cycle sees."""
+    train_split: VocSplits = ("trainval",)
+    """The split, or splits, whose images can be labelled."""
+    test_split: VocSplits = ("test",)
+    """The split, or splits, that only the final evaluation of a cycle sees."""
+    train_difficult: bool = False
+    """Learn objects marked `difficult`, and count them in rewards, as any other; else neither sees them."""
+    test_difficult: bool = False
+    """Score objects marked `difficult` as any other; else finding them counts neither way, as in VOC."""
     strict: bool = False
     """Make a faulty box an error instead of dropping it with a count."""
 
@@ -59,6 +77,9 @@ class CocoData(Section):
     """COCO JSON that only the final evaluation of a cycle sees."""
     test_images: str = "test"
     """Folder of those images."""
+    pool: Literal["all", "with_boxes"] = "all"
+    """Training images that can be labelled: all, or those with a box to learn from, as torchvision, mmdetection and
+    detectron2 have it: 117,266 of COCO 2017's 118,287. But which these are is known to who has looked at all only."""
     strict: bool = False
     """Make a faulty box an error instead of dropping it with a count."""
 

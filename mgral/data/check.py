@@ -31,6 +31,9 @@ class Annotation(TypedDict):
     bbox: list[float]
     area: NotRequired[float]
     iscrowd: int
+    """1 where it is neither learnt nor scored, and finding it is no mistake."""
+    difficult: NotRequired[int]
+    """Of VOC's objects only: 1 where it is marked so."""
 
 
 class CategoryRecord(TypedDict):
@@ -50,9 +53,9 @@ class Coco(TypedDict):
 
 @dataclass(frozen=True)
 class Split:
-    """What a reader found: one split, and the file that an error message names."""
+    """What a reader found: one split, and the file, or files, that an error message names."""
 
-    source: Path
+    source: str
     coco: Coco
 
 
@@ -91,6 +94,17 @@ def check_splits(train: Split, test: Split, root: Path, strict: bool) -> tuple[C
     return checked
 
 
+def with_boxes(split: Checked) -> Checked:
+    """Leave out the images that hold no box to learn from: none at all, or only crowds."""
+    learnable = {a["image_id"] for a in split.coco["annotations"] if not a["iscrowd"]}
+    coco = Coco(
+        images=[image for image in split.coco["images"] if image["id"] in learnable],
+        annotations=[a for a in split.coco["annotations"] if a["image_id"] in learnable],
+        categories=split.coco["categories"],
+    )
+    return Checked(coco, split.faults)
+
+
 def _check_ids(split: Split) -> None:
     source, coco = split.source, split.coco
     if not coco["images"]:
@@ -116,7 +130,7 @@ def _check_ids(split: Split) -> None:
                 )
 
 
-def _check_unique(source: Path, what: str, values: Iterable[Hashable]) -> None:
+def _check_unique(source: str, what: str, values: Iterable[Hashable]) -> None:
     repeated = [value for value, times in Counter(values).items() if times > 1]
     if repeated:
         raise InputError(f"{source}: {what} {repeated[0]!r} is there more than once; give each its own")
@@ -199,7 +213,7 @@ def _clip(box: list[float], width: int, height: int) -> tuple[Fault | None, list
     return ("partly outside" if overhang > ROUNDING else None), [left, top, right - left, bottom - top]
 
 
-def _check_classes_have_boxes(train_source: Path, test_source: Path, train: Checked, test: Checked) -> None:
+def _check_classes_have_boxes(train_source: str, test_source: str, train: Checked, test: Checked) -> None:
     learnable, tested = (
         {a["category_id"] for a in split.coco["annotations"] if not a["iscrowd"]} for split in (train, test)
     )

@@ -27,7 +27,7 @@ def read_coco(path: Path, images: str) -> Split:
     for annotation in annotations:
         annotation["id"] += shift
     return Split(
-        path,
+        str(path),
         Coco(
             images=[_read_image(entry, images, path) for entry in _entries(content, "images", path)],
             annotations=annotations,

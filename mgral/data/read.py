@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mgral.config import CocoData, DataConfig, SyntheticData
-from mgral.data.check import Checked, check_splits
+from mgral.data.check import Checked, check_splits, with_boxes
 from mgral.data.coco import read_coco
 from mgral.data.voc import read_voc
 from mgral.errors import InputError
@@ -26,9 +26,10 @@ def data_folder(data: DataConfig, root: Path | None) -> Path:
 def read_splits(data: DataConfig, root: Path) -> tuple[Checked, Checked]:
     """Read and check the training and the test images of a data set in the folder `root`."""
     if data.format == "voc":
-        train, test = read_voc(root, data.train_split, data.test_split)
-    else:
-        coco = data if isinstance(data, CocoData) else CocoData(format="coco", root=str(root))
-        train = read_coco(root / coco.train_annotations, coco.train_images)
-        test = read_coco(root / coco.test_annotations, coco.test_images)
-    return check_splits(train, test, root, data.strict)
+        train, test = read_voc(root, data)
+        return check_splits(train, test, root, data.strict)
+    coco = data if isinstance(data, CocoData) else CocoData(format="coco", root=str(root))
+    train = read_coco(root / coco.train_annotations, coco.train_images)
+    test = read_coco(root / coco.test_annotations, coco.test_images)
+    pool, tested = check_splits(train, test, root, data.strict)
+    return with_boxes(pool) if coco.pool == "with_boxes" else pool, tested

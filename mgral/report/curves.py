@@ -12,6 +12,7 @@ from mgral.report.drawing import INK, STRATEGY_MARKERS, Figure, Table, draw
 from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, points, points_with_spread
+from mgral.voc_evaluation import VOC_SCORES
 
 CURVE_SCORES = {"map": "mAP@[.5:.95]", "ap50": "AP50"}
 COSTS = {"images": "labelled images", "boxes": "labelled boxes"}
@@ -24,6 +25,7 @@ class Curve:
     images: Array
     boxes: Array
     scores: dict[str, Array]
+    """Those that are drawn and, of VOC data, those by VOC's rules."""
 
     def cost(self, name: str) -> Array:
         """Return the labelled images or boxes."""
@@ -48,7 +50,8 @@ def curves(results: Results) -> dict[str, Curve]:
             boxes=np.array([[boxes_of_image[r.labelled].sum() for r in row] for row in rounds], dtype=np.float64),
             scores={
                 name: np.array([[r.metrics.scores[name] for r in row] for row in rounds], dtype=np.float64)
-                for name in CURVE_SCORES
+                for name in (*CURVE_SCORES, *VOC_SCORES)
+                if name in rounds[0][0].metrics.scores
             },
         )
     return gathered
@@ -84,7 +87,7 @@ def _figure(results: Results, gathered: dict[str, Curve], score: str, cost: str)
 def curve_table(results: Results) -> Table:
     """Return the mean curves side by side, a row a cycle, for programs that draw a line a column."""
     gathered = curves(results)
-    columns = [(strategy, score) for score in CURVE_SCORES for strategy in gathered]
+    columns = [(strategy, score) for score in next(iter(gathered.values())).scores for strategy in gathered]
     rows = [
         {
             "images": float(next(iter(gathered.values())).images[:, cycle].mean()),

@@ -12,7 +12,7 @@ from mgral.report.lut import leave_one_out_figures, variants_figure
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
 from mgral.report.rendering import render
 from mgral.report.results import Results
-from mgral.report.scores import REFERENCE, class_rows, overall_rows, scores_table
+from mgral.report.scores import CLASS_TABLES, REFERENCE, SCORE_NAMES, class_rows, overall_rows, scores_table
 from mgral.report.spread import Difference, points, points_with_spread
 
 
@@ -41,7 +41,8 @@ def build_report(results: Results) -> Report:
     }
     overall, classes = overall_rows(results), class_rows(results)
     tables = [summary_table(rows), curve_table(results), picks_table(sheets, results.class_names)]
-    tables += [scores_table("scores_overall", overall), scores_table("scores_by_class", classes)]
+    tables += [scores_table("scores_overall", overall)]
+    tables += [scores_table(CLASS_TABLES[key], rows) for key, rows in classes.items()]
     tables += [agent_table(results)] if results.agents else []
     html = render(
         "report.html.jinja",
@@ -57,6 +58,7 @@ def build_report(results: Results) -> Report:
         agent_lines=agent_lines(results) if results.agents else [],
         overall=overall,
         classes=classes,
+        score_names=SCORE_NAMES,
         compared=(*strategies, REFERENCE),
     )
     drawn = tuple(figure for section in figures.values() for figure in section)

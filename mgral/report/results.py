@@ -20,6 +20,7 @@ from mgral.config import (
 )
 from mgral.data.dataset import Dataset, load_dataset, load_images
 from mgral.errors import InputError
+from mgral.voc_evaluation import VOC_SCORES
 
 Array = npt.NDArray[np.float64]
 SIZES = ("ap_small", "ap_medium", "ap_large")
@@ -49,8 +50,8 @@ class ClassScore:
     """Scores of one class on the test images, 0 to 1; NaN where the class has no box there."""
 
     name: str
-    map: float
-    ap50: float
+    scores: dict[str, float]
+    """map, ap50 and, of VOC data, the two of `mgral.voc_evaluation`."""
     boxes: int
 
 
@@ -59,7 +60,7 @@ class Metrics:
     """Scores of one detector on the test images, 0 to 1; NaN where null in the file."""
 
     scores: dict[str, float]
-    """map, ap50, ap75, ap_small, ap_medium, ap_large."""
+    """map, ap50, ap75, ap_small, ap_medium, ap_large and, of VOC data, the two of `mgral.voc_evaluation`."""
     images: int
     boxes: int
     per_class: tuple[ClassScore, ...]
@@ -152,11 +153,14 @@ def _load_round(folder: Path, train: Dataset) -> Round:
 def _load_metrics(path: Path) -> Metrics:
     names = ("map", "ap50", "ap75", *SIZES)
     values = _entries(path, (*names, "images", "boxes", "per_class"))
+    voc = tuple(name for name in VOC_SCORES if name in values)
     per_class = tuple(
-        ClassScore(str(entry["name"]), _score(entry["map"]), _score(entry["ap50"]), int(entry["boxes"]))
+        ClassScore(
+            str(entry["name"]), {name: _score(entry[name]) for name in ("map", "ap50", *voc)}, int(entry["boxes"])
+        )
         for entry in values["per_class"]
     )
-    scores = {name: _score(values[name]) for name in names}
+    scores = {name: _score(values[name]) for name in (*names, *voc)}
     return Metrics(scores, int(values["images"]), int(values["boxes"]), per_class)
 
 

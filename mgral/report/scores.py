@@ -10,6 +10,18 @@ from mgral.report.results import Metrics, Results
 from mgral.report.spread import Spread
 
 REFERENCE = "all labels"
+SCORE_NAMES = {
+    "map": "mAP@[.5:.95]",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP small",
+    "ap_medium": "AP medium",
+    "ap_large": "AP large",
+    "ap50_11point": "AP50, VOC’s 11 points",
+    "ap50_area": "AP50, VOC’s area",
+}
+CLASS_TABLES = {"map": "scores_by_class", "ap50_11point": "scores_by_class_voc"}
+"""Files of the tables by class, by the score that they show."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +47,29 @@ def last_metrics(results: Results) -> dict[str, list[Metrics]]:
 
 
 def overall_rows(results: Results) -> list[ScoreRow]:
-    """Return mAP, AP50, AP75 and AP by COCO's sizes."""
-    names = {
-        "map": "mAP@[.5:.95]",
-        "ap50": "AP50",
-        "ap75": "AP75",
-        "ap_small": "AP small",
-        "ap_medium": "AP medium",
-        "ap_large": "AP large",
-    }
+    """Return mAP, AP50, AP75, AP by COCO's sizes and, of VOC data, AP50 by VOC's rules."""
 
     def score(key: str) -> Callable[[Metrics], float]:
         return lambda metrics: metrics.scores[key]
 
     last = last_metrics(results)
-    return [_row(name, None, last, score(key)) for key, name in names.items()]
+    there = last[REFERENCE][0].scores
+    return [_row(name, None, last, score(key)) for key, name in SCORE_NAMES.items() if key in there]
 
 
-def class_rows(results: Results) -> list[ScoreRow]:
-    """Return mAP@[.5:.95] of each class, in the order of the metrics file."""
+def class_rows(results: Results) -> dict[str, list[ScoreRow]]:
+    """Return the rows of each table by class, by the score that it shows, in the order of the metrics file."""
     last = last_metrics(results)
+    classes = last[REFERENCE][0].per_class
 
-    def score(index: int) -> Callable[[Metrics], float]:
-        return lambda metrics: metrics.per_class[index].map
+    def score(index: int, key: str) -> Callable[[Metrics], float]:
+        return lambda metrics: metrics.per_class[index].scores[key]
 
-    return [_row(entry.name, entry.boxes, last, score(i)) for i, entry in enumerate(last[REFERENCE][0].per_class)]
+    return {
+        key: [_row(entry.name, entry.boxes, last, score(index, key)) for index, entry in enumerate(classes)]
+        for key in CLASS_TABLES
+        if key in classes[0].scores
+    }
 
 
 def _row(name: str, boxes: int | None, last: dict[str, list[Metrics]], score: Callable[[Metrics], float]) -> ScoreRow:

@@ -68,5 +68,5 @@ STEPS: dict[str, Step] = {
     "dvc": Step("Write the workflow as DVC stages."),
     "estimate": Step("Estimate what an experiment costs: jobs, images, hours, disk."),
     "handover": Step("Let one engine take over what the other has made."),
-    "bench": Step("Measure the speed of look-ups, selection and training."),
+    "bench": Step("Measure the speed of evaluation, look-ups, selection and training."),
 }

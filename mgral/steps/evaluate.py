@@ -13,6 +13,10 @@ from mgral.detectors import load_detector
 from mgral.device import HELP, choose_device
 from mgral.evaluation import detect_images, score_detections
 from mgral.steps import options
+from mgral.voc_evaluation import add_voc_scores, is_voc
+
+NAMES = {"map": "mAP", "ap50": "AP50", "ap75": "AP75", "ap50_11point": "VOC 11 points", "ap50_area": "VOC area"}
+"""What is printed of the scores."""
 
 
 @click.command("evaluate", epilog=HELP)
@@ -34,18 +38,25 @@ def command(
     gpus: int,
     as_json: bool,
 ) -> None:
-    """Detect on every image of a data set and score by pycocotools: mAP@[.5:.95], AP50, AP75, by size, by class."""
+    """Detect on every image of a data set and score: COCO's mAP@[.5:.95], AP50, AP75, by size, by class.
+
+    Of VOC data also AP50 by VOC's own rules: at 11 points of recall (2007), and by area (2010 and later).
+    """
     device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
     rows = np.arange(len(data.image_ids))
     found = detect_images(network, data, load_images(images, data), rows, config.evaluation)
-    scores = score_detections(read_json(dataset), found, data.image_ids.tolist())
+    truth = read_json(dataset)
+    scores = score_detections(truth, found, data.image_ids.tolist())
+    if is_voc(truth):
+        scores = add_voc_scores(scores, truth, found)
     write_json(detections, found)
     write_json(metrics, scores)
     if as_json:
         click.echo(json.dumps(scores))
     else:
-        shown = {name: "-" if scores[name] is None else f"{scores[name]:.4f}" for name in ("map", "ap50", "ap75")}
-        click.echo(f"mAP {shown['map']}  AP50 {shown['ap50']}  AP75 {shown['ap75']}  ({scores['images']} images)")
+        names = [name for name in NAMES if name in scores]
+        shown = [f"{NAMES[name]} {'-' if scores[name] is None else f'{scores[name]:.4f}'}" for name in names]
+        click.echo("  ".join([*shown, f"({scores['images']} images)"]))
