@@ -21,6 +21,7 @@ from mgral.errors import InputError
 from mgral.report.timings import write_timings
 from mgral.workflow import (
     annotation_files,
+    backbone_weights,
     check_data,
     config_options,
     configure,

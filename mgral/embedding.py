@@ -4,16 +4,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mgral.data.images import Images
 from mgral.detectors import Detector
 from mgral.evaluation import image_chunks
 
 
 @torch.no_grad()
-def pooled_features(detector: Detector, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def pooled_features(detector: Detector, images: Images) -> npt.NDArray[np.float32]:
     """Return the pooled features of every cached image, float32 [N, F]."""
     chunks = [
-        detector.features(images.to(detector.device)).cpu().numpy()
-        for _, images in image_chunks(pixels, np.arange(len(pixels)), "embed")
+        detector.features(inputs).cpu().numpy()
+        for _, inputs in image_chunks(images, np.arange(len(images)), "embed", detector.device)
     ]
     return np.concatenate(chunks)
 

@@ -107,6 +107,11 @@ def annotation_files(config: Config) -> list[str]:
     return []
 
 
+def backbone_weights(config: Config) -> str | None:
+    """Return the weights that the detector's backbone starts from, by torchvision's name; None for random ones."""
+    return config.detector.weights
+
+
 def check_data(config: Config) -> None:
     """Raise InputError where a file or folder of the data set is missing."""
     data = config.data

@@ -11,6 +11,8 @@ MGRAL = EXPERIMENT + "/seed{seed}/mgral/cycle{cycle}"
 # One a job: the wildcards that follow are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
 BENCHMARKS = EXPERIMENT + "/benchmarks"
+# What the backbone of the detector starts from, for rules that build one.
+WEIGHTS = [EXPERIMENT + "/weights.pth"] if backbone_weights(CONFIG) else []
 # Memory of the card that a job on a GPU needs, in MiB, so that several can share one: `--resources vram_mb=24000`
 # bounds their sum. For the detector of the default size with room to spare, but not measured yet; set-resources
 # gives another.
@@ -26,6 +28,11 @@ wildcard_constraints:
     cycle=r"\d+",
     first=r"\d+",
     last=r"\d+",
+
+
+def weights_option(wildcards, input):
+    """The option of the rules that build a detector."""
+    return f" --weights {input.weights}" if WEIGHTS else ""
 
 
 def in_round(name):
