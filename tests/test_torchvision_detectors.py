@@ -5,6 +5,7 @@ import torch
 from squares import squares
 from torch import Tensor
 from torchvision.models import resnet50
+from torchvision.models.detection import ssd300_vgg16
 from torchvision.ops import box_iou
 
 from mgral.config import (
@@ -20,6 +21,7 @@ from mgral.data.canvas import Canvas
 from mgral.data.images import Images
 from mgral.detectors import Predictions, Targets, build_detector, load_detector, random_detector, save_detector
 from mgral.detectors.focal import match_anchors
+from mgral.detectors.ssd300 import GRIDS
 from mgral.embedding import pooled_features, project
 from mgral.errors import InputError
 from mgral.strategies.entropy import mean_entropy
@@ -41,6 +43,21 @@ def detector(request):
     if request.param not in BUILT:
         BUILT[request.param] = build_detector(CONFIGS[request.param], CLASSES, seed=1).eval()
     return BUILT[request.param]
+
+
+def test_ssd300_is_torchvisions():
+    """Its function is called without VGG16's classifier, which takes seconds to draw."""
+    own = random_detector(CONFIGS["ssd300"], CLASSES, seed=1)
+    with torch.device("meta"):
+        theirs = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
+    shapes = {name: values.shape for name, values in theirs.state_dict().items()}
+    assert {name: values.shape for name, values in own.ssd.state_dict().items()} == shapes
+    for name in ("scales", "aspect_ratios", "steps", "clip"):
+        assert getattr(own.ssd.anchor_generator, name) == getattr(theirs.anchor_generator, name)
+    assert own.ssd.transform.image_mean == pytest.approx(theirs.transform.image_mean, abs=1e-4)
+    assert own.ssd.transform.image_std == theirs.transform.image_std
+    maps = [tuple(values.shape[2:]) for values in own._maps(torch.zeros(1, 3, 300, 300))]
+    assert maps == list(GRIDS)
 
 
 def random_targets(side: float) -> Targets:

@@ -2,8 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection import ssd300_vgg16
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.ssd import SSD, SSDFeatureExtractorVGG
+from torchvision.models.vgg import cfgs, make_layers
 
 from mgral.config import SSD300Config
 from mgral.data.canvas import SSD300_SIDE
@@ -15,25 +17,49 @@ PIXEL_MEAN = (123.0, 117.0, 104.0)
 """Subtracted from the pixels, and nothing else is done to them, as the weights of the backbone were trained so."""
 GRIDS = ((38, 38), (19, 19), (10, 10), (5, 5), (3, 3), (1, 1))
 """Heights and widths of the feature maps."""
+CHANNELS = [512, 1024, 512, 256, 256, 256]
+"""Of the feature maps."""
+ASPECT_RATIOS = [[2], [2, 3], [2, 3], [2, 3], [2], [2]]
+SCALES = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05]
+STEPS = [8, 16, 32, 64, 100, 300]
+"""Of the anchors, as torchvision's ssd300_vgg16 has them; steps in pixels."""
 STAGES = 5
 """Of VGG16; each but the first begins with a pooling."""
 
 
+def _vgg16_features() -> nn.Sequential:
+    """Return VGG16's convolutions with the initial weights of torchvision's."""
+    layers: nn.Sequential = make_layers(cfgs["D"], batch_norm=False)
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return layers
+
+
 class SSD300(TorchvisionSSD):
-    """Torchvision's ssd300_vgg16 for images of 300 x 300 pixels."""
+    """Torchvision's ssd300_vgg16 for images of 300 x 300 pixels.
+
+    It is put together here, as torchvision's function draws VGG16's classifier first, 120 million weights that
+    nothing uses.
+    """
 
     mean: Tensor
 
     def __init__(self, config: SSD300Config, classes: int) -> None:
         super().__init__()
         self.size = (SSD300_SIDE, SSD300_SIDE)
-        self.ssd = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=classes + 1)
+        backbone = SSDFeatureExtractorVGG(_vgg16_features(), highres=False)
+        backbone.out_channels = CHANNELS
+        generator = DefaultBoxGenerator(ASPECT_RATIOS, scales=SCALES, steps=STEPS)
+        self.ssd = SSD(
+            backbone, generator, self.size, classes + 1, [mean / 255 for mean in PIXEL_MEAN], [1 / 255] * 3
+        )
         for layer in self._vgg()[: self._first_trained(config)]:
             layer.requires_grad_(False)
         self.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
         image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
-        generator = self.ssd.anchor_generator
         self.register_buffer(
             "anchors", generator(image, [torch.zeros(1, 1, *grid) for grid in GRIDS])[0], persistent=False
         )
