@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from mgral.artefacts import write_arrays, write_json
 from mgral.bench.reward import measure_look_up, measure_size
 from mgral.cli import mgral
+from mgral.config import RetinaNetConfig
 from mgral.errors import InputError
 
 
@@ -51,3 +52,15 @@ def test_exact_look_ups_are_slower_than_sliced_ones():
     found = measure_size(batch=200, variants=4, dimensions=8, projections=4)
     sliced, exact = (found[f"batch_200_variants_4_{kind}_look_ups_a_second"] for kind in ("sliced", "exact"))
     assert sliced > exact > 0
+
+
+def test_an_iteration_of_a_detector_is_measured(monkeypatch):
+    small = {"retinanet_resnet50_fpn": RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128)}
+    monkeypatch.setattr("mgral.bench.detector.CONFIGS", small)
+    arguments = ["bench", "detector", "--detector=retinanet_resnet50_fpn", "--json"]
+    result = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert found["device"] == "cpu"
+    for way in ("mgral", "torchvision"):
+        assert found[f"{way}_seconds"] > 0
+        assert found[f"{way}_peak_memory_mb"] > 100

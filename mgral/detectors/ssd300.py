@@ -33,6 +33,7 @@ def _vgg16_features() -> nn.Sequential:
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
     return layers
 
@@ -52,9 +53,8 @@ class SSD300(TorchvisionSSD):
         backbone = SSDFeatureExtractorVGG(_vgg16_features(), highres=False)
         backbone.out_channels = CHANNELS
         generator = DefaultBoxGenerator(ASPECT_RATIOS, scales=SCALES, steps=STEPS)
-        self.ssd = SSD(
-            backbone, generator, self.size, classes + 1, [mean / 255 for mean in PIXEL_MEAN], [1 / 255] * 3
-        )
+        mean, deviation = [level / 255 for level in PIXEL_MEAN], [1 / 255] * 3
+        self.ssd = SSD(backbone, generator, self.size, classes + 1, mean, deviation)
         for layer in self._vgg()[: self._first_trained(config)]:
             layer.requires_grad_(False)
         self.to(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 BENCHMARKS = {
+    "detector": "Iterations of SSD300 and RetinaNet at full size, beside torchvision's loop.",
     "reward": "One look-up against one training of a variant.",
     "select": "Selection from a large pool: seconds and peak memory.",
     "training": "Training of a detector: images a second.",
