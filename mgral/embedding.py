@@ -5,6 +5,7 @@ import numpy.typing as npt
 import torch
 from scipy.linalg import eigh
 
+from mgral.data.images import Images
 from mgral.detectors import Detector
 from mgral.evaluation import image_chunks
 
@@ -16,16 +17,16 @@ PART = 4096
 
 
 @torch.no_grad()
-def pooled_features(detector: Detector, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def pooled_features(detector: Detector, images: Images) -> npt.NDArray[np.float32]:
     """Return the pooled features of every cached image, float32 [N, F]."""
-    chunks = image_chunks(pixels, np.arange(len(pixels)), "embed")
+    chunks = image_chunks(images, np.arange(len(images)), "embed", detector.device)
     _, first = next(chunks)
-    of_first = detector.features(first.to(detector.device)).cpu().numpy()
+    of_first = detector.features(first).cpu().numpy()
     # One array that is filled: the chunks and what they are concatenated to would be twice as much.
-    features = np.empty((len(pixels), of_first.shape[1]), dtype=np.float32)
+    features = np.empty((len(images), of_first.shape[1]), dtype=np.float32)
     features[: len(of_first)] = of_first
-    for rows, images in chunks:
-        features[rows] = detector.features(images.to(detector.device)).cpu().numpy()
+    for rows, inputs in chunks:
+        features[rows] = detector.features(inputs).cpu().numpy()
     return features
 
 

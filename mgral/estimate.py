@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mgral.config import Config, SyntheticData
+from mgral.config import CocoData, Config, SyntheticData
+from mgral.data.archives import DATA_SETS
+from mgral.data.canvas import canvas_of, keeps_files
 from mgral.errors import InputError
 from mgral.steps import STEPS
 from mgral.training.length import detector_iterations
-from mgral.workflow import annotation_files, variant_jobs
+from mgral.workflow import annotation_files, backbone_weights, downloads, variant_jobs
 
 PUBLISHED = {"voc2007+2012": (16551, 4952, 20), "coco2017": (118287, 5000, 80)}
 """Training images, test images and classes of the data sets that can be downloaded, by `data.download`."""
+COCO_WITH_BOXES = 117266
+"""Of its training images, those that hold a box to learn from."""
 SYNTHETIC_CLASSES = 6
 
 
@@ -56,9 +60,10 @@ def find_sizes(config: Config, results: Path) -> Sizes:
         return Sizes(data.train_images, data.test_images, SYNTHETIC_CLASSES)
     if all(path.exists() for path in read):
         return _sizes_of_json(*read)
-    published = PUBLISHED.get(str(data.model_dump().get("download")))
-    if published:
-        return Sizes(*published)
+    if data.download is not None:
+        published = Sizes(*PUBLISHED[data.download])
+        with_boxes = isinstance(data, CocoData) and data.pool == "with_boxes"
+        return published._replace(train=COCO_WITH_BOXES) if with_boxes else published
     listed = [Path(file) for file in annotation_files(config)]
     if data.format == "coco" and all(path.is_file() for path in listed):
         return _sizes_of_json(*listed)
@@ -92,6 +97,8 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
     unlabelled = config.semi_supervised.batch_size * lut.variants if lut.labels == "semi_supervised" else 0
     yield "config", Work(1)
     yield "synthesize", Work(int(isinstance(config.data, SyntheticData)))
+    yield "download", Work(int(downloads(config)))
+    yield "weights", Work(int(backbone_weights(config) is not None))
     yield "data", Work(1)
     yield "cache", Work(1)
     yield "initial", Work(2 * seeds)
@@ -139,12 +146,30 @@ def estimate_disk(config: Config, sizes: Sizes, detector_bytes: int) -> dict[str
     result = {"image_id": sizes.test, "category_id": sizes.classes, "bbox": [1000.25] * 4, "score": 0.12345}
     detection = len(json.dumps([result], indent=1))
     return {
-        "image cache": (sizes.train + sizes.test) * 3 * config.detector.width * config.detector.height,
+        "image cache": _cache_bytes(config, sizes),
         "weights": (work["detector"].jobs + tables) * detector_bytes,
         "embeddings": tables * sizes.train * (4 * dimensions + 8),
         "tables": tables * lut.variants * size * 4 * (dimensions + config.reward.projections),
         "detections": work["evaluate"].jobs * sizes.test * config.evaluation.max_detections * detection,
     }
+
+
+def _cache_bytes(config: Config, sizes: Sizes) -> int:
+    if keeps_files(config.detector):
+        return _file_bytes(config)
+    canvas = canvas_of(config.detector)
+    return (sizes.train + sizes.test) * 3 * canvas.width * canvas.height
+
+
+def _file_bytes(config: Config) -> int:
+    """Return the bytes of the image files; of a data set to download those of its archives, which are hardly more."""
+    data = config.data
+    if isinstance(data, SyntheticData):
+        return 0
+    if data.download is not None:
+        return sum(folder.bytes for folder in DATA_SETS[data.download])
+    images = (path for path in Path(data.root).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    return sum(path.stat().st_size for path in images)
 
 
 @dataclass(frozen=True)

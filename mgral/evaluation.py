@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from mgral.config import EvaluationConfig
 from mgral.data.dataset import Dataset
+from mgral.data.images import Images
 from mgral.detectors import Detector
+from mgral.detectors.view import show
 
-CHUNK = 32
-"""Images that go through a detector at once."""
+CHUNK, CHUNK_PIXELS = 32, 4 * 1024 * 1024
+"""Images that go through a detector at once, and how many pixels they may have together: maps take memory."""
 SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 """The first entries of COCOeval's summary, in its order."""
 FEW = 20_000
@@ -30,19 +32,24 @@ Evaluate = Callable[[dict[str, Any], dict[str, Any]], Any]
 
 
 def image_chunks(
-    pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], what: str
+    images: Images, rows: npt.NDArray[np.int64], what: str, device: torch.device
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
-    """Yield rows and their images, uint8 [B, 3, H, W], with a progress bar."""
-    for start in tqdm(range(0, len(rows), CHUNK), desc=what, unit="batch", disable=None):
-        part = rows[start : start + CHUNK]
-        yield part, torch.from_numpy(pixels[part]).permute(0, 3, 1, 2)
+    """Yield rows and what a detector is shown of them, [B, 3, H, W] on a device, with a progress bar."""
+    width, height = images.canvas.input_size
+    size = max(1, min(CHUNK, CHUNK_PIXELS // (width * height)))
+    covered = torch.from_numpy(images.covered.astype(np.float32))
+    for start in tqdm(range(0, len(rows), size), desc=what, unit="batch", disable=None):
+        part = rows[start : start + size]
+        pixels = torch.from_numpy(images.read(part)).permute(0, 3, 1, 2)
+        images.prefetch(rows[start + size : start + 2 * size])
+        yield part, show(pixels.to(device), covered[part].to(device), images.canvas)
 
 
 @torch.no_grad()
 def detect_images(
     detector: Detector,
     dataset: Dataset,
-    pixels: npt.NDArray[np.uint8],
+    images: Images,
     rows: npt.NDArray[np.int64],
     config: EvaluationConfig,
 ) -> list[dict[str, Any]]:
@@ -52,14 +59,14 @@ def detect_images(
     -------
     COCO results: image_id, category_id, bbox [x, y, width, height] in pixels of the original image, score.
     """
-    height, width = pixels.shape[1:3]
+    shown = images.canvas.shown(dataset.sizes)
     results: list[dict[str, Any]] = []
-    for part, images in image_chunks(pixels, rows, "detect"):
-        predictions = detector(images.to(detector.device))
+    for part, inputs in image_chunks(images, rows, "detect", detector.device):
+        predictions = detector(inputs)
         found = detector.detect(predictions, config.score_threshold, config.nms_iou, config.max_detections)
         for row, one in zip(part, found, strict=True):
-            scale = np.tile(dataset.sizes[row] / np.array([width, height]), 2)
-            boxes = one.boxes.cpu().numpy() * scale
+            scale = np.tile(dataset.sizes[row] / shown[row], 2)
+            boxes = np.minimum(one.boxes.cpu().numpy() * scale, np.tile(dataset.sizes[row], 2))
             boxes[:, 2:] -= boxes[:, :2]
             results.extend(
                 {

@@ -115,16 +115,9 @@ def downloads(config: Config) -> bool:
     return not isinstance(config.data, SyntheticData) and config.data.download is not None
 
 
-BACKBONE_WEIGHTS = {
-    "ssd300_vgg16": "VGG16_Weights.IMAGENET1K_FEATURES",
-    "retinanet_resnet50_fpn": "ResNet50_Weights.IMAGENET1K_V1",
-}
-"""The weights, by torchvision's name, that torchvision trained its own detector of that name from."""
-
-
 def backbone_weights(config: Config) -> str | None:
-    """Return the weights that the detector's backbone starts from, None where it starts from random ones."""
-    return BACKBONE_WEIGHTS.get(config.detector.name)
+    """Return the weights that the detector's backbone starts from, by torchvision's name; None for random ones."""
+    return config.detector.weights
 
 
 def check_data(config: Config) -> None:

@@ -3,16 +3,17 @@
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from mgral.artefacts import write_json
+from mgral.data.canvas import Canvas
 from mgral.data.dataset import Category, Dataset
+from mgral.data.images import Images
 
 SIZE = 64
 """Side of the cached images in pixels; the original ones are twice as large."""
 
 
-def squares(count: int = 12) -> tuple[Dataset, npt.NDArray[np.uint8]]:
+def squares(count: int = 12) -> tuple[Dataset, Images]:
     """A square an image, and the image cache; ids from 10."""
     rng = np.random.default_rng(0)
     pixels = np.zeros((count, SIZE, SIZE, 3), np.uint8)
@@ -29,22 +30,22 @@ def squares(count: int = 12) -> tuple[Dataset, npt.NDArray[np.uint8]]:
         boxes=tuple(boxes),
         labels=tuple(np.zeros(1, np.int64) for _ in boxes),
     )
-    return dataset, pixels
+    return dataset, Images(pixels, dataset.sizes, Canvas(SIZE, SIZE))
 
 
 def write_experiment(folder: Path) -> None:
     """Write what the step `detector` reads; all images are labelled."""
-    dataset, pixels = squares()
-    np.save(folder / "train.npy", pixels)
+    dataset, images = squares()
+    np.save(folder / "train.npy", images.stored)
     ids = dataset.image_ids.tolist()
     annotations = []
     for image, boxes in zip(ids, dataset.boxes, strict=True):
         x1, y1, x2, y2 = boxes[0].tolist()
         box = {"id": image, "image_id": image, "category_id": 0, "bbox": [x1, y1, x2 - x1, y2 - y1]}
         annotations.append(box | {"area": (x2 - x1) * (y2 - y1), "iscrowd": 0})
-    images = [{"id": i, "file_name": f"{i}.png", "width": 2 * SIZE, "height": 2 * SIZE} for i in ids]
+    listed = [{"id": i, "file_name": f"{i}.png", "width": 2 * SIZE, "height": 2 * SIZE} for i in ids]
     categories = [{"id": 0, "name": "square"}]
-    write_json(folder / "train.json", {"images": images, "annotations": annotations, "categories": categories})
+    write_json(folder / "train.json", {"images": listed, "annotations": annotations, "categories": categories})
     write_json(folder / "labelled.json", {"images": ids})
     write_config(folder, iterations=10)
 

@@ -10,6 +10,7 @@ from mgral.artefacts import write_arrays, write_json
 from mgral.bench.evaluate import largest_difference
 from mgral.bench.reward import measure_look_up, measure_size
 from mgral.cli import mgral
+from mgral.config import RetinaNetConfig
 from mgral.errors import InputError
 
 
@@ -67,3 +68,15 @@ def test_both_libraries_are_measured_and_agree():
 def test_a_score_that_one_has_not_is_an_infinite_difference():
     assert largest_difference({"a": 0.25, "b": [None, 0.5]}, {"b": [None, 0.0], "a": 0.5}) == 0.5
     assert largest_difference({"a": None}, {"a": 0.0}) == float("inf")
+
+
+def test_an_iteration_of_a_detector_is_measured(monkeypatch):
+    small = {"retinanet_resnet50_fpn": RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128)}
+    monkeypatch.setattr("mgral.bench.detector.CONFIGS", small)
+    arguments = ["bench", "detector", "--detector=retinanet_resnet50_fpn", "--json"]
+    result = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert found["device"] == "cpu"
+    for way in ("mgral", "torchvision"):
+        assert found[f"{way}_seconds"] > 0
+        assert found[f"{way}_peak_memory_mb"] > 100

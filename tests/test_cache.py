@@ -10,8 +10,9 @@ from PIL import Image
 
 from mgral.artefacts import write_json
 from mgral.cli import mgral
-from mgral.data.dataset import load_dataset, load_images
-from mgral.data.images import decode_image
+from mgral.data.canvas import Canvas
+from mgral.data.dataset import load_dataset
+from mgral.data.images import decode_image, load_images
 from mgral.errors import InputError
 
 SIZES = ((16, 8), (40, 40), (7, 30))
@@ -41,7 +42,7 @@ def run(folder: Path, *more: str) -> Result:
 
 def test_row_n_is_image_n(folder: Path) -> None:
     assert run(folder).exit_code == 0
-    images = load_images(folder / "out" / "train.npy", load_dataset(folder / "train.json"))
+    images = load_images(folder / "out" / "train.npy", load_dataset(folder / "train.json"), Canvas(12, 8)).stored
     assert images.shape == (3, 8, 12, 3)
     for number in range(3):
         assert (images[number] == [number * 50, 10, 200]).all()
@@ -94,7 +95,7 @@ def test_a_damaged_file_is_named_and_nothing_written(folder: Path, content: byte
 def test_another_size_than_annotated_is_an_error(folder: Path) -> None:
     Image.new("RGB", (30, 7)).save(folder / "set" / "7.png")
     with pytest.raises(InputError, match=r"7\.png is 30 x 7 pixels, but 7 x 30 in the annotations"):
-        decode_image(folder / "set" / "7.png", SIZES[2], (12, 8))
+        decode_image(folder / "set" / "7.png", SIZES[2], Canvas(12, 8))
 
 
 def test_orientation_is_not_applied(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_orientation_is_not_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
     image.save(tmp_path / "turned.png", exif=exif)
-    pixels = decode_image(tmp_path / "turned.png", (4, 2), (4, 2))
+    pixels = decode_image(tmp_path / "turned.png", (4, 2), Canvas(4, 2))
     assert pixels[0, 0].tolist() == [255, 0, 0]
 
 
@@ -111,7 +112,7 @@ def test_scaling_down_averages(tmp_path: Path) -> None:
     """Without antialiasing a fine chequerboard would come out black or white."""
     board = ((np.indices((64, 64)).sum(axis=0) % 2) * 255).astype(np.uint8)
     Image.fromarray(board).save(tmp_path / "board.png")
-    pixels = decode_image(tmp_path / "board.png", (64, 64), (8, 8))
+    pixels = decode_image(tmp_path / "board.png", (64, 64), Canvas(8, 8))
     assert pixels.shape == (8, 8, 3)
     assert np.abs(pixels.astype(int) - 127).max() < 10
 
@@ -119,7 +120,7 @@ def test_scaling_down_averages(tmp_path: Path) -> None:
 def test_more_than_eight_bits_is_an_error(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(InputError, match=r"deep\.png has more than 8 bits"):
-        decode_image(tmp_path / "deep.png", (4, 4), (4, 4))
+        decode_image(tmp_path / "deep.png", (4, 4), Canvas(4, 4))
 
 
 def test_synthetic_data_needs_a_root(folder: Path) -> None:

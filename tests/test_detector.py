@@ -6,13 +6,13 @@ from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
-from mgral.config import DetectorConfig
+from mgral.config import SmallSSDConfig
 from mgral.detectors import Detector, Predictions, Targets, build_detector, load_detector, save_detector
 from mgral.detectors.multibox import match_anchors
 from mgral.detectors.small_ssd import MATCH_IOU, SmallSSD
 from mgral.errors import InputError
 
-CONFIG = DetectorConfig(width=96, height=64, channels=4)
+CONFIG = SmallSSDConfig(width=96, height=64, channels=4)
 
 
 @pytest.fixture

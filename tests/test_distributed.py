@@ -14,7 +14,8 @@ import pytest
 import torch
 from squares import detector_command, squares, write_config, write_experiment, written
 
-from mgral.config import AugmentationConfig, DetectorConfig, TrainingConfig
+from mgral.config import AugmentationConfig, SmallSSDConfig, TrainingConfig
+from mgral.data.images import load_images
 from mgral.detectors import build_detector
 from mgral.driver import DEVICE_VARIABLE
 from mgral.errors import InputError, StepError
@@ -22,7 +23,7 @@ from mgral.training.batches import training_images
 from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint
 from mgral.training.devices import train_on_gpus
 
-CONFIG = DetectorConfig(width=64, height=64, channels=4)
+CONFIG = SmallSSDConfig(width=64, height=64, channels=4)
 TRAINING = TrainingConfig(batch_size=5)
 """Of which one process has three images and the other two."""
 
@@ -44,8 +45,8 @@ def as_double(module, inputs):
 
 def test_two_processes_train_as_one_does(checkpoint):
     """In double precision, so that rounding is told from any other difference, which Adam would make as large."""
-    dataset, pixels = squares()
-    labelled = training_images(dataset, pixels, dataset.image_ids[:8])
+    dataset, images = squares()
+    labelled = training_images(dataset, images, dataset.image_ids[:8])
     runs = []
     for processes in (1, 2):
         detector = build_detector(CONFIG, 1, seed=0).double()
@@ -61,8 +62,8 @@ def test_two_processes_train_as_one_does(checkpoint):
 
 
 def test_an_error_in_the_processes_is_that_of_one(checkpoint, capfd):
-    dataset, pixels = squares()
-    labelled = training_images(dataset, pixels, dataset.image_ids[:5])
+    dataset, images = squares()
+    labelled = training_images(dataset, images, dataset.image_ids[:5])
     labelled.targets.boxes[2, 0, 0] = float("nan")
     detector = build_detector(CONFIG, 1, seed=0)
     plain = TrainingConfig(batch_size=5, augmentation=AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0))
@@ -72,21 +73,21 @@ def test_an_error_in_the_processes_is_that_of_one(checkpoint, capfd):
 
 
 def test_each_process_needs_an_image(checkpoint):
-    dataset, pixels = squares()
-    labelled = training_images(dataset, pixels, dataset.image_ids)
+    dataset, images = squares()
+    labelled = training_images(dataset, images, dataset.image_ids)
     detector = build_detector(CONFIG, 1, seed=0)
-    with pytest.raises(InputError, match=r"--gpus 6: training\.batch_size is 5, .* lower --gpus, or raise"):
+    with pytest.raises(InputError, match=r"--gpus 6: training\.batch_size is 5, .*; lower --gpus, or raise"):
         train_on_gpus(6, detector, labelled, TRAINING, 5, 0, "detector", checkpoint)
 
 
 def test_another_process_maps_the_image_cache_itself(tmp_path):
-    dataset, pixels = squares()
-    np.save(tmp_path / "train.npy", pixels)
-    mapped = training_images(dataset, np.load(tmp_path / "train.npy", mmap_mode="r"), dataset.image_ids)
+    dataset, images = squares()
+    np.save(tmp_path / "train.npy", images.stored)
+    mapped = training_images(dataset, load_images(tmp_path / "train.npy", dataset, images.canvas), dataset.image_ids)
     pickled = pickle.dumps(mapped)
-    assert len(pickled) < pixels.nbytes / 10
+    assert len(pickled) < images.stored.nbytes / 10
     again = pickle.loads(pickled)
-    assert isinstance(again.pixels, np.memmap)
+    assert isinstance(again.images.stored, np.memmap)
     assert torch.equal(again.batch(torch.arange(12))[0], mapped.batch(torch.arange(12))[0])
 
 

@@ -17,8 +17,9 @@ from mgral import integrity
 from mgral.artefacts import read_json, write_json
 from mgral.cli import mgral
 from mgral.config import load_config, resolve_config
-from mgral.data.dataset import load_dataset, load_images
-from mgral.data.images import cache_images
+from mgral.data.canvas import Canvas
+from mgral.data.dataset import load_dataset
+from mgral.data.images import cache_images, load_images
 from mgral.errors import InputError, StepError
 from mgral.provenance import vouched_for
 
@@ -126,12 +127,12 @@ def test_an_altered_image_cache_is_not_mapped(experiment):
         "modified_ns": status.st_mtime_ns,
     }
     write_json(experiment / "provenance" / "dataset" / "train.npy.json", record)
-    assert load_images(cache, dataset).sum() == 0
+    assert load_images(cache, dataset, Canvas(4, 4)).stored.sum() == 0
     with cache.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\1")
     with pytest.raises(InputError, match=r"train\.npy is not what step `cache` wrote"):
-        load_images(cache, dataset)
+        load_images(cache, dataset, Canvas(4, 4))
 
 
 def test_what_dvc_brought_back_is_read(experiment):

@@ -14,7 +14,7 @@ from torch import nn
 from mgral.agent.network import build_agent
 from mgral.artefacts import write_arrays, write_json
 from mgral.cli import mgral
-from mgral.config import DetectorConfig, Strategy
+from mgral.config import SmallSSDConfig, Strategy
 from mgral.data.dataset import Category, Dataset
 from mgral.detectors import Predictions
 from mgral.errors import InputError
@@ -139,5 +139,13 @@ def test_entropy_looks_at_the_pool_and_prefers_what_the_detector_doubts(monkeypa
     empty = tuple(np.zeros((0, 4), np.float32) for _ in levels)
     dataset = Dataset(np.arange(5), tuple("abcde"), np.full((5, 2), 8), (Category(1, "thing"),), empty, tuple(empty))
     monkeypatch.setattr(entropy, "load_detector", lambda *_: Doubting())
-    query = Query(dataset, np.array([0, 2, 3, 4]), 0, 0, DetectorConfig(), tmp_path / "train.npy", tmp_path / "d")
+    query = Query(
+        dataset,
+        np.array([0, 2, 3, 4]),
+        0,
+        0,
+        SmallSSDConfig(width=8, height=8),
+        tmp_path / "train.npy",
+        tmp_path / "d",
+    )
     assert np.argsort(-entropy.scores(query)).tolist() == [2, 1, 3, 0]

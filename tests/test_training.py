@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from squares import squares
 from stopping import StoppedError, stop_after
 
-from mgral.config import AugmentationConfig, DetectorConfig, TrainingConfig
+from mgral.config import AugmentationConfig, SmallSSDConfig, TrainingConfig
 from mgral.detectors import Predictions, Targets, build_detector
 from mgral.detectors.small_ssd import BACKGROUND_BIAS
 from mgral.errors import StepError
@@ -21,14 +21,14 @@ from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, prediction_distance, ramp
 from mgral.training.loop import Unlabelled, learning_rate_factor, train_detector
 
-CONFIG = DetectorConfig(width=64, height=64, channels=4)
+CONFIG = SmallSSDConfig(width=64, height=64, channels=4)
 NO_AUGMENTATION = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.0)
 
 
 @pytest.fixture
 def labelled() -> TrainingImages:
-    dataset, pixels = squares()
-    return training_images(dataset, pixels, dataset.image_ids[:8])
+    dataset, images = squares()
+    return training_images(dataset, images, dataset.image_ids[:8])
 
 
 def white_box(image: torch.Tensor) -> list[int]:
@@ -49,7 +49,7 @@ def test_boxes_follow_the_pixels(labelled: TrainingImages, zooms: tuple[float, f
     generator = torch.Generator().manual_seed(3)
     checked = 0
     for _ in range(10):
-        images, targets = augment(*labelled.batch(torch.arange(8)), draw_changes(8, config, generator))
+        images, targets = augment(*labelled.batch(torch.arange(8)), draw_changes(labelled.targets, config, generator))
         for image, boxes, labels in zip(images, targets.boxes, targets.labels, strict=True):
             if labels[0] >= 0:
                 assert boxes[0].tolist() == pytest.approx(white_box(image), abs=1.6)
@@ -60,7 +60,8 @@ def test_boxes_follow_the_pixels(labelled: TrainingImages, zooms: tuple[float, f
 def test_a_box_that_leaves_the_image_is_dropped(labelled: TrainingImages) -> None:
     config = AugmentationConfig(flip=0.0, zoom_in=4.0, zoom_out=1.0, colour=0.0)
     generator = torch.Generator().manual_seed(0)
-    drawn = [augment(*labelled.batch(torch.arange(8)), draw_changes(8, config, generator))[1] for _ in range(10)]
+    batch = labelled.batch(torch.arange(8))
+    drawn = [augment(*batch, draw_changes(labelled.targets, config, generator))[1] for _ in range(10)]
     targets = Targets(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
     dropped = targets.labels < 0
     assert dropped.any()
@@ -85,7 +86,7 @@ def test_flip_twice_is_the_identity_and_leaves_padding_alone() -> None:
 def test_colour_keeps_the_boxes_and_the_range(labelled: TrainingImages) -> None:
     config = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.5)
     plain, targets = labelled.batch(torch.arange(8))
-    images, after = augment(plain, targets, draw_changes(8, config, torch.Generator().manual_seed(0)))
+    images, after = augment(plain, targets, draw_changes(targets, config, torch.Generator().manual_seed(0)))
     assert torch.equal(after.boxes, targets.boxes)
     assert 0 <= images.min() < images.max() <= 255
     assert not torch.equal(images, plain.float())
@@ -108,7 +109,7 @@ def test_ramp_follows_csd() -> None:
 
 def test_consistency_is_zero_on_a_symmetric_network_and_positive_otherwise() -> None:
     # With an odd width, a strided filter sees a mirrored image as the mirror of what it saw.
-    detector = build_detector(DetectorConfig(width=65, height=65, channels=4), 2, seed=0).eval()
+    detector = build_detector(SmallSSDConfig(width=65, height=65, channels=4), 2, seed=0).eval()
     images = torch.rand(2, 3, 65, 65) * 255
     with torch.no_grad():
         for name, parameter in detector.named_parameters():
@@ -157,9 +158,9 @@ def test_training_learns_and_repeats_itself(labelled: TrainingImages) -> None:
 @pytest.mark.parametrize("semi_supervised", [False, True])
 def test_a_stopped_training_goes_on_to_the_same_bits(semi_supervised, tmp_path, monkeypatch) -> None:
     """With batches that reach over epochs, all of the augmentation, and dropout from torch's own generator."""
-    dataset, pixels = squares()
-    labelled = training_images(dataset, pixels, dataset.image_ids[:7])
-    extra = training_images(dataset, pixels, dataset.image_ids[7:], labels=False)
+    dataset, images = squares()
+    labelled = training_images(dataset, images, dataset.image_ids[:7])
+    extra = training_images(dataset, images, dataset.image_ids[7:], labels=False)
     unlabelled = Unlabelled(extra, 3, 5.0) if semi_supervised else None
     config = TrainingConfig(batch_size=3, augmentation=AugmentationConfig())
 
@@ -182,9 +183,9 @@ def test_a_stopped_training_goes_on_to_the_same_bits(semi_supervised, tmp_path, 
 
 
 def test_unlabelled_images_leave_the_labelled_batches_as_they_were() -> None:
-    dataset, pixels = squares()
-    labelled = training_images(dataset, pixels, dataset.image_ids[:6])
-    extra = training_images(dataset, pixels, dataset.image_ids[6:], labels=False)
+    dataset, images = squares()
+    labelled = training_images(dataset, images, dataset.image_ids[:6])
+    extra = training_images(dataset, images, dataset.image_ids[6:], labels=False)
     config = TrainingConfig(batch_size=4, augmentation=NO_AUGMENTATION)
     first_losses, consistencies = [], []
     for unlabelled in (None, Unlabelled(extra, 4, 1.0)):
@@ -197,8 +198,8 @@ def test_unlabelled_images_leave_the_labelled_batches_as_they_were() -> None:
 
 
 def test_unlabelled_images_carry_no_label() -> None:
-    dataset, pixels = squares()
-    extra = training_images(dataset, pixels, dataset.image_ids, labels=False)
+    dataset, images = squares()
+    extra = training_images(dataset, images, dataset.image_ids, labels=False)
     assert extra.targets.labels.numel() == 0
 
 
@@ -220,7 +221,7 @@ def test_consistency_reaches_the_network(labelled: TrainingImages) -> None:
 
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:
-    rates = [learning_rate_factor(t, 100) for t in range(101)]
+    rates = [learning_rate_factor(t, 100, TrainingConfig()) for t in range(101)]
     assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
     assert all(a >= b for a, b in itertools.pairwise(rates[5:]))
     assert rates[100] == pytest.approx(0, abs=1e-12)

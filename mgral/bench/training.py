@@ -1,5 +1,6 @@
 """Benchmark `training`: this project's training loop against a plain torchvision one."""
 
+import math
 import multiprocessing
 import os
 import re
@@ -24,13 +25,16 @@ from torchvision.transforms.functional import to_tensor
 
 from mgral.artefacts import derive_seed, read_json
 from mgral.bench.machine import Measurements, machine, show
-from mgral.config import AugmentationConfig, Config, SyntheticData, TrainingConfig, load_config
-from mgral.data.dataset import load_dataset, load_images
+from mgral.config import AugmentationConfig, Config, SmallSSDConfig, SyntheticData, TrainingConfig, load_config
+from mgral.data.canvas import canvas_of
+from mgral.data.dataset import load_dataset
+from mgral.data.images import load_images
 from mgral.detectors import Detector, build_detector
 from mgral.detectors.small_ssd import PIXEL_DEVIATION, PIXEL_MEAN, SmallSSD
+from mgral.errors import InputError
 from mgral.evaluation import detect_images, score_detections
 from mgral.training.batches import TrainingImages, training_images
-from mgral.training.loop import LARGEST_GRADIENT, learning_rate_factor, train_detector
+from mgral.training.loop import learning_rate_factor, train_detector
 
 PROFILED = 20
 """Iterations of which the parts are timed."""
@@ -68,6 +72,8 @@ def command(results: Path, iterations: int, seeds: int, cores: int, as_json: boo
     """
     torch.set_num_threads(1)
     config = load_config(results / "config.yaml")
+    if not isinstance(config.detector, SmallSSDConfig):
+        raise InputError(f"bench training is of small_ssd; for {config.detector.name} run `mgral bench detector`")
     loops: dict[str, Train] = {
         "plain": _PlainLoop(_ImageFiles(results, config)),
         "decoded": _PlainLoop(_CachedPixels()),
@@ -83,12 +89,13 @@ def command(results: Path, iterations: int, seeds: int, cores: int, as_json: boo
         for name in ("plain", "mgral"):
             side_by_side = _measure_side_by_side(loops[name], cores, results, config, iterations, seed)
             runs[f"{name}_side_by_side"].append(side_by_side)
+    width, height = canvas_of(config.detector).input_size
     measured: Measurements = {
         "iterations": iterations,
         "cores": cores,
         "batch_size": config.training.batch_size,
-        "width": config.detector.width,
-        "height": config.detector.height,
+        "width": width,
+        "height": height,
     }
     for name, of_loop in runs.items():
         measured[f"{name}_images_per_second"] = statistics.median(speed for speed, _ in of_loop)
@@ -124,7 +131,8 @@ def _measure(
 ) -> tuple[float, float]:
     """Return images a second in training, and AP50 on the test images, or 0 unless it is asked for."""
     data = load_dataset(results / "dataset/train.json")
-    images = training_images(data, load_images(results / "dataset/train.npy", data), data.image_ids)
+    cached = load_images(results / "dataset/train.npy", data, canvas_of(config.detector))
+    images = training_images(data, cached, data.image_ids)
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
     assert isinstance(detector, SmallSSD)
     augmentation = AugmentationConfig(flip=0.5, zoom_in=1.0, zoom_out=1.0, colour=0.0)
@@ -161,7 +169,8 @@ def _test_ap50(detector: Detector, results: Path, config: Config) -> float:
     path = results / "dataset/test.json"
     test = load_dataset(path)
     rows = np.arange(len(test.image_ids))
-    found = detect_images(detector, test, load_images(results / "dataset/test.npy", test), rows, config.evaluation)
+    cached = load_images(results / "dataset/test.npy", test, canvas_of(config.detector))
+    found = detect_images(detector, test, cached, rows, config.evaluation)
     return float(score_detections(read_json(path), found, test.image_ids.tolist())["ap50"])
 
 
@@ -178,7 +187,7 @@ class _PlainLoop:
         model.transform.image_mean = [PIXEL_MEAN / 255] * 3
         model.transform.image_std = [PIXEL_DEVIATION / 255] * 3
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: learning_rate_factor(t, iterations))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: learning_rate_factor(t, iterations, config))
         samples = _PlainImages(images, self._source)
         loader = DataLoader(samples, config.batch_size, shuffle=True, drop_last=True, collate_fn=_as_lists)
         model.train()
@@ -188,7 +197,7 @@ class _PlainLoop:
                 loss = sum(model(batch, targets).values(), torch.zeros(()))
                 optimizer.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_norm or math.inf)
                 optimizer.step()
                 schedule.step()
                 done += 1
@@ -203,7 +212,7 @@ class _ImageSource(Protocol):
 
 class _CachedPixels:
     def __call__(self, images: TrainingImages, index: int) -> Tensor:
-        return torch.from_numpy(images.pixels[images.rows[index]].copy()).permute(2, 0, 1) / 255
+        return torch.from_numpy(images.images.image(int(images.rows[index])).copy()).permute(2, 0, 1) / 255
 
 
 class _ImageFiles:
@@ -229,7 +238,7 @@ class _PlainImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         image = self._source(self._images, index)
         labels = self._images.targets.labels[index]
         # Boxes are kept at the cache's resolution; the model's own transform resizes image and boxes alike.
-        scale = torch.tensor([image.shape[2], image.shape[1]]) / torch.tensor(self._images.pixels.shape[2:0:-1])
+        scale = torch.tensor([image.shape[2], image.shape[1]]) / self._images.covered[index]
         boxes = self._images.targets.boxes[index][labels >= 0] * scale.repeat(2)
         if torch.rand(()) < 0.5:
             image = image.flip(2)

@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from mgral.config.data import DataConfig, SyntheticData
-from mgral.config.detector import DetectorConfig, EvaluationConfig
+from mgral.config.detector import DETECTORS, DetectorConfig, EvaluationConfig, SmallSSDConfig
 from mgral.config.method import AgentConfig, EmbeddingConfig, LutConfig, RewardConfig
 from mgral.config.section import Name, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
@@ -38,7 +38,7 @@ class Config(Section):
     budget: PositiveInt = 40
     """Images labelled in a cycle."""
     data: DataConfig = SyntheticData()
-    detector: DetectorConfig = DetectorConfig()
+    detector: DetectorConfig = SmallSSDConfig()
     training: TrainingConfig = TrainingConfig()
     iterations: IterationsConfig = IterationsConfig()
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
@@ -122,7 +122,7 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    tags = {"synthetic", "voc", "coco"}
+    tags = {"synthetic", "voc", "coco", *DETECTORS}
     key = ".".join(str(part) for part in error["loc"] if part not in tags)
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or correct it (see workflow/schemas/config.schema.json)"

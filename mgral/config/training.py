@@ -1,10 +1,10 @@
 """Settings of every training of a detector."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from mgral.config.section import Probability, Section
+from mgral.config.section import Fraction, Probability, Section
 
 
 class AugmentationConfig(Section):
@@ -18,6 +18,13 @@ class AugmentationConfig(Section):
     """Largest shrinking, onto a grey canvas; 1 turns it off, as is better where objects are small already."""
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Largest relative change of brightness, contrast and saturation; 0 turns it off."""
+    crop: Literal["zoom", "iou"] = "zoom"
+    """What is shown of an image: `zoom_in` and `zoom_out` as they say, or SSD's crops, which overlap a box by a drawn
+    share and have their own shape, in an image that was made smaller first (`expand`)."""
+    expand: Annotated[float, Field(ge=1)] = 4.0
+    """Largest shrinking before SSD's crops, of every second image."""
+    distort: Probability = 0.0
+    """Probability of each of SSD's photometric distortions: brightness, contrast, saturation and hue."""
 
 
 class IterationsConfig(Section):
@@ -49,6 +56,33 @@ class TrainingConfig(Section):
     batch_size: PositiveInt = 16
     """Images in a step."""
     learning_rate: PositiveFloat = 2e-3
-    """Peak learning rate of AdamW; warmed up over the first twentieth, then lowered by a half cosine."""
+    """Peak learning rate, reached after the warm-up."""
     weight_decay: NonNegativeFloat = 5e-4
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD."""
+    schedule: Literal["cosine", "steps"] = "cosine"
+    """How the learning rate falls: by a half cosine to zero, or to a tenth at each of `steps`."""
+    steps: tuple[Fraction, ...] = (2 / 3, 5 / 6)
+    """Parts of the iterations after which the schedule `steps` lowers the learning rate; SSD's and RetinaNet's."""
+    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Part of the iterations in which the learning rate rises linearly."""
+    gradient_norm: PositiveFloat | None = 10.0
+    """Norm at which gradients are clipped, or null."""
+    accumulate: PositiveInt = 1
+    """Parts in which a batch goes through the detector, one after the other, where it is too large for the memory.
+    The loss is their mean; batch normalisation sees a part at a time."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """In which convolutions compute; losses and weights stay in float32."""
+    compile: bool = False
+    """Compile the detector by torch.compile: minutes once, and faster iterations where they are many."""
     augmentation: AugmentationConfig = AugmentationConfig()
+
+    @model_validator(mode="after")
+    def _parts_hold_images(self) -> "TrainingConfig":
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"training.accumulate: a batch of {self.batch_size} images has no {self.accumulate} parts; lower it, "
+                "or raise training.batch_size"
+            )
+        return self

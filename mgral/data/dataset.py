@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from mgral.artefacts import read_json
 from mgral.errors import InputError
-from mgral.integrity import verify_file
 
 
 class Category(NamedTuple):
@@ -76,15 +75,3 @@ def load_dataset(path: Path) -> Dataset:
         boxes=tuple(np.array(b, dtype=np.float32).reshape(-1, 4) for b in boxes),
         labels=tuple(np.array(found, dtype=np.int64) for found in labels),
     )
-
-
-def load_images(path: Path, dataset: Dataset) -> npt.NDArray[np.uint8]:
-    """Map an image cache, uint8 [N, height, width, 3], into memory; its pages are shared by all processes."""
-    try:
-        verify_file(path)
-        images: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and run the step `cache` again") from None
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(dataset.image_ids):
-        raise InputError(f"{path} does not belong to its data set; delete it and run the step `cache` again")
-    return images

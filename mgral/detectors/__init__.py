@@ -1,5 +1,7 @@
 """Detectors behind one interface; a new one is a module here and a name in `DetectorConfig`."""
 
+import io
+import pickle
 from pathlib import Path
 
 import torch
@@ -8,9 +10,11 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from mgral.artefacts import write_bytes
-from mgral.config import DetectorConfig
+from mgral.config import DetectorConfig, RetinaNetConfig, SmallSSDConfig, SSD300Config
 from mgral.detectors.interface import Detections, Detector, Predictions, Targets
+from mgral.detectors.retinanet import RetinaNet
 from mgral.detectors.small_ssd import SmallSSD
+from mgral.detectors.ssd300 import SSD300
 from mgral.errors import InputError
 from mgral.integrity import read_verified
 
@@ -21,15 +25,60 @@ __all__ = [
     "Targets",
     "build_detector",
     "load_detector",
+    "random_detector",
     "save_detector",
 ]
 
 
-def build_detector(config: DetectorConfig, classes: int, seed: int) -> Detector:
-    """Build a detector for a number of classes (without background), with initial weights drawn by seed."""
+def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Path | None = None) -> Detector:
+    """Build a detector for a number of classes (without background), as a training begins with it.
+
+    Parameters
+    ----------
+    seed
+        Of the random weights.
+    weights
+        File with the state dict of the backbone that `config.weights` names, as torchvision publishes it.
+
+    Raises
+    ------
+    InputError
+        Where there is no such file and `config.weights` wants one, or the other way round; where it is damaged, or
+        another network's.
+    """
+    if config.weights is not None and weights is None:
+        raise InputError(f"detector.weights is {config.weights}; give its file by --weights, or set it to null")
+    if config.weights is None and weights is not None:
+        raise InputError(f"detector {config.name} starts from random weights as configured; leave out --weights")
+    detector = random_detector(config, classes, seed)
+    if weights is not None:
+        _load_backbone(detector, weights)
+    return detector
+
+
+def random_detector(config: DetectorConfig, classes: int, seed: int) -> Detector:
+    """Build a detector with all weights drawn by seed, whatever it is configured to start from."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return SmallSSD(config, classes)
+        match config:
+            case SmallSSDConfig():
+                return SmallSSD(config, classes)
+            case SSD300Config():
+                return SSD300(config, classes)
+            case RetinaNetConfig():
+                return RetinaNet(config, classes)
+
+
+def _load_backbone(detector: Detector, path: Path) -> None:
+    try:
+        detector.load_backbone(torch.load(io.BytesIO(read_verified(path)), "cpu", weights_only=True))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step `weights`") from None
+    except (KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} does not hold the weights of this detector's backbone ({error}); delete it and run the step "
+            "`weights` again"
+        ) from None
 
 
 def save_detector(detector: Detector, path: Path) -> None:
@@ -46,7 +95,7 @@ def load_detector(path: Path, config: DetectorConfig, classes: int) -> Detector:
     InputError
         Where the file is missing or damaged, or belongs to another architecture.
     """
-    detector = build_detector(config, classes, seed=0)
+    detector = random_detector(config, classes, seed=0)
     try:
         detector.load_state_dict(load_safetensors(read_verified(path)))
     except OSError as error:

@@ -1,6 +1,7 @@
 """What a detector must offer to be trained, regularised, evaluated and embedded by the pipeline."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ class Targets(NamedTuple):
     """The boxes of a batch, padded to the largest number of boxes M of its images."""
 
     boxes: Tensor
-    """float32 [B, M, 4]: x1, y1, x2, y2 in pixels at the detector's resolution; padding is zero."""
+    """float32 [B, M, 4]: x1, y1, x2, y2 in pixels of the images; padding is zero."""
     labels: Tensor
     """int64 [B, M]: indices into the data set's categories; padding is -1."""
 
@@ -20,7 +21,8 @@ class Predictions(NamedTuple):
     """What the network says of each anchor, before any decoding."""
 
     logits: Tensor
-    """float32 [B, A, C + 1], class 0 is the background."""
+    """float32 [B, A, L]: what `Detector.class_probabilities` makes C + 1 probabilities of. L is C + 1, class 0 the
+    background; or C where each class is a yes or no of its own."""
     offsets: Tensor
     """float32 [B, A, 4]: dx, dy, dw, dh relative to the anchor."""
 
@@ -29,7 +31,7 @@ class Detections(NamedTuple):
     """The boxes found in one image, best first."""
 
     boxes: Tensor
-    """float32 [n, 4]: x1, y1, x2, y2 in pixels at the detector's resolution."""
+    """float32 [n, 4]: x1, y1, x2, y2 in pixels of what the detector was shown."""
     scores: Tensor
     """float32 [n], in 0..1."""
     labels: Tensor
@@ -57,7 +59,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def class_probabilities(self, logits: Tensor) -> Tensor:
-        """Turn logits [B, A, C + 1] into distributions over the background and the classes, same shape."""
+        """Turn logits [..., L] into distributions over the background and the classes, [..., C + 1]."""
 
     @abstractmethod
     def mirror(self, predictions: Predictions) -> Predictions:
@@ -72,3 +74,17 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """Return the pooled backbone features, float32 [B, F]: the averages, then the maxima of each map."""
+
+    def load_backbone(self, state: dict[str, Tensor]) -> None:
+        """Take pre-trained weights, by torchvision's names; raises KeyError or RuntimeError where they do not fit."""
+        raise KeyError(f"{type(self).__name__} has no backbone of torchvision's")
+
+
+def full_precision(predictions: Predictions) -> Predictions:
+    """Return predictions in float32 where they come from half precision, for what is computed of them."""
+    return Predictions(*(part.float() if part.dtype.itemsize < 4 else part for part in predictions))
+
+
+def pooled(maps: Sequence[Tensor]) -> Tensor:
+    """Return the averages, then the maxima of maps [B, C, H, W], as `Detector.features` does."""
+    return torch.cat([m.mean((2, 3)) for m in maps] + [m.amax((2, 3)) for m in maps], dim=1)

@@ -37,7 +37,7 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
 
 
 def _match(anchors: Tensor, boxes: Tensor, valid: Tensor, iou_threshold: float) -> Tensor:
-    iou = _pairwise_iou(boxes, anchors)
+    iou = pairwise_iou(boxes, anchors)
     matched = torch.full((len(boxes), len(anchors)), -1, dtype=torch.int64, device=boxes.device)
     # On a CPU amax takes a tenth of the time of max or argmax: few anchors need to know which box is theirs.
     image, anchor = (iou.amax(dim=1) >= iou_threshold).nonzero(as_tuple=True)
@@ -50,7 +50,7 @@ def _match(anchors: Tensor, boxes: Tensor, valid: Tensor, iou_threshold: float) 
     return torch.where(forced >= 0, forced, matched)
 
 
-def _pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
+def pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
     """Return [B, M, A]; a coordinate at a time, as a last dimension of two, as in `box_iou`, is slow on a CPU."""
     x1, y1, x2, y2 = boxes[..., None].unbind(2)
     left, top, right, bottom = anchors.t().contiguous().unbind(0)

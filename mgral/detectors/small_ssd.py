@@ -9,9 +9,10 @@ from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 
-from mgral.config import DetectorConfig
-from mgral.detectors.interface import Detections, Detector, Predictions, Targets
-from mgral.detectors.multibox import multibox_loss
+from mgral.config import SmallSSDConfig
+from mgral.detectors.interface import Predictions, pooled
+from mgral.detectors.mirror import mirror_cells
+from mgral.detectors.ssd import TorchvisionSSD
 from mgral.distributed import BatchNorm2d
 
 PIXEL_MEAN, PIXEL_DEVIATION = 117.0, 58.0
@@ -64,12 +65,10 @@ class SmallBackbone(nn.Module):
         return OrderedDict((str(i), output(m)) for i, (output, m) in enumerate(zip(self.outputs, maps, strict=True)))
 
 
-class SmallSSD(Detector):
-    """Torchvision's SSD, with its loss and its input transform done for the whole batch at once."""
+class SmallSSD(TorchvisionSSD):
+    """Torchvision's SSD on a small backbone, with its input transform done for the whole batch at once."""
 
-    anchors: Tensor
-
-    def __init__(self, config: DetectorConfig, classes: int) -> None:
+    def __init__(self, config: SmallSSDConfig, classes: int) -> None:
         super().__init__()
         ratios = [list(config.aspect_ratios) for _ in config.anchor_scales[1:]]
         self.size = (config.height, config.width)
@@ -107,53 +106,18 @@ class SmallSSD(Detector):
             offsets.append(parts[1].reshape(len(images), -1, head.regression_head.num_columns))
         return Predictions(torch.cat(logits, 1), torch.cat(offsets, 1))
 
-    def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
-        """Return the multibox loss of a batch."""
-        return multibox_loss(
-            predictions,
-            self.anchors,
-            targets,
-            self.ssd.proposal_matcher.high_threshold,
-            self.ssd.neg_to_pos_ratio,
-            self.ssd.box_coder.weights,
-        )
-
-    def class_probabilities(self, logits: Tensor) -> Tensor:
-        """Softmax over background and classes."""
-        return F.softmax(logits, dim=-1)
-
     def mirror(self, predictions: Predictions) -> Predictions:
         """Swap left and right anchors and turn the sign of dx (CSD, Jeong et al. 2019, section 3.1)."""
         sign = predictions.offsets.new_tensor([-1.0, 1.0, 1.0, 1.0])
         return Predictions(self._mirror_anchors(predictions.logits), self._mirror_anchors(predictions.offsets) * sign)
 
-    def detect(
-        self, predictions: Predictions, score_threshold: float, nms_iou: float, max_detections: int
-    ) -> list[Detections]:
-        """Decode by torchvision's own post-processing."""
-        self.ssd.score_thresh, self.ssd.nms_thresh = score_threshold, nms_iou
-        self.ssd.detections_per_img = max_detections
-        count = len(predictions.logits)
-        found = self.ssd.postprocess_detections(
-            {"cls_logits": predictions.logits, "bbox_regression": predictions.offsets},
-            [self.anchors] * count,
-            [self.size] * count,
-        )
-        return [Detections(one["boxes"], one["scores"], one["labels"] - 1) for one in found]
-
     def features(self, images: Tensor) -> Tensor:
         """Global average and maximum of each map of the backbone, float32 [B, F]."""
-        maps = self._maps(images)
-        return torch.cat([m.mean((2, 3)) for m in maps] + [m.amax((2, 3)) for m in maps], dim=1)
+        return pooled(self._maps(images))
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         scaled = (images.float() - PIXEL_MEAN) / PIXEL_DEVIATION
         return list(self.ssd.backbone(scaled.contiguous(memory_format=torch.channels_last)).values())
 
     def _mirror_anchors(self, values: Tensor) -> Tensor:
-        mirrored, start = [], 0
-        for (height, width), a in zip(self.grids, self.anchors_a_cell, strict=True):
-            part = values[:, start : start + height * width * a]
-            mirrored.append(part.reshape(len(values), height, width, a, -1).flip(2).reshape(part.shape))
-            start += height * width * a
-        return torch.cat(mirrored, dim=1)
+        return mirror_cells(values, self.grids, self.anchors_a_cell)

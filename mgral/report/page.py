@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from mgral.config import SyntheticData
+from mgral.data.canvas import canvas_of
 from mgral.report.agent import agent_figures, agent_lines, agent_table
 from mgral.report.choices import balance_figure, boxes_figure
 from mgral.report.curves import SummaryRow, curve_figures, curve_table, summary, summary_table
@@ -74,6 +75,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     train, test = results.train, results.full[settings.seeds[0]]
     labelled = settings.initial + settings.cycles * settings.budget
     plural = "s" * (len(settings.seeds) > 1)
+    width, height = canvas_of(settings.detector).input_size
     facts = [
         ("Data", _data_name(results)),
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
@@ -82,7 +84,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("Labels", f"{settings.initial} at the start, {settings.budget} a cycle, {settings.cycles} cycles"),
         ("At the end", f"{labelled} images, {100 * labelled / len(train.image_ids):.0f} % of the training set"),
         (f"Seed{plural}", ", ".join(map(str, settings.seeds))),
-        ("Detector", f"{settings.detector.name}, {settings.detector.width} × {settings.detector.height} px"),
+        ("Detector", f"{settings.detector.name}, {width} × {height} px"),
         (
             "Training",
             f"{settings.iterations.detector} iterations of {settings.training.batch_size} images in cycle 0, "

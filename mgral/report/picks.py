@@ -85,7 +85,7 @@ def legend(results: Results) -> list[LegendEntry]:
 
 
 def _pick(results: Results, rank: int, row: int, score: float) -> Pick:
-    picture = Image.fromarray(np.asarray(results.pixels[row]))
+    picture = Image.fromarray(results.images.image(row))
     original = results.train.sizes[row]
     # The cache stretches images to the detector's shape; the eye wants the photograph's own.
     longest = min(_LONGEST_SIDE, max(picture.size))

@@ -18,7 +18,9 @@ from mgral.config import (
     RewardConfig,
     TrainingConfig,
 )
-from mgral.data.dataset import Dataset, load_dataset, load_images
+from mgral.data.canvas import canvas_of
+from mgral.data.dataset import Dataset, load_dataset
+from mgral.data.images import Images, load_images
 from mgral.errors import InputError
 from mgral.voc_evaluation import VOC_SCORES
 
@@ -97,8 +99,7 @@ class Results:
 
     settings: Settings
     train: Dataset
-    pixels: npt.NDArray[np.uint8]
-    """[N, height, width, 3], mapped into memory."""
+    images: Images
     class_counts: npt.NDArray[np.int64]
     """[N, classes]: boxes of each class in each training image."""
     rounds: Mapping[tuple[int, str, int], Round]
@@ -131,7 +132,7 @@ def load_results(folder: Path, settings: Settings) -> Results:
     return Results(
         settings=settings,
         train=train,
-        pixels=load_images(folder / "dataset" / "train.npy", train),
+        images=load_images(folder / "dataset" / "train.npy", train, canvas_of(settings.detector)),
         class_counts=_class_counts(train),
         rounds=rounds,
         selections=selections,

@@ -6,7 +6,9 @@ import click
 
 from mgral.artefacts import derive_seed
 from mgral.config import load_config
-from mgral.data.dataset import load_dataset, load_images
+from mgral.data.canvas import canvas_of
+from mgral.data.dataset import load_dataset
+from mgral.data.images import load_images
 from mgral.detectors import build_detector, save_detector
 from mgral.device import HELP as DEVICE_HELP
 from mgral.device import choose_device
@@ -23,12 +25,21 @@ from mgral.workflow import depends_on
 @options.dataset
 @options.images
 @options.subsets
+@options.weights
 @options.seed
 @options.cycle
 @options.gpus
 @options.written("Weights to write (safetensors).")
 def command(
-    config_path: Path, dataset: Path, images: Path, subsets: Path, seed: int, cycle: int, gpus: int, output: Path
+    config_path: Path,
+    dataset: Path,
+    images: Path,
+    subsets: Path,
+    weights: Path | None,
+    seed: int,
+    cycle: int,
+    gpus: int,
+    output: Path,
 ) -> None:
     """Train a detector on the base images: labelled, and neither rewarded on nor in a labelled subset.
 
@@ -37,9 +48,11 @@ def command(
     device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
-    chosen = training_images(data, load_images(images, data), load_plan(subsets).base)
-    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights")).to(device)
-    job = job_identity(depends_on(config, "base"), [dataset, images, subsets], "base", seed, cycle, device.type)
+    cached = load_images(images, data, canvas_of(config.detector))
+    chosen = training_images(data, cached, load_plan(subsets).base)
+    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"), weights).to(device)
+    inputs = [dataset, images, subsets, *([weights] if weights else [])]
+    job = job_identity(depends_on(config, "base"), inputs, "base", seed, cycle, device.type)
     checkpoint = Checkpoint.beside(output, job)
     train_detector(
         detector,

@@ -6,7 +6,9 @@ import click
 
 from mgral.artefacts import derive_seed, write_csv
 from mgral.config import load_config
-from mgral.data.dataset import load_dataset, load_images
+from mgral.data.canvas import canvas_of
+from mgral.data.dataset import load_dataset
+from mgral.data.images import load_images
 from mgral.detectors import build_detector, save_detector
 from mgral.device import HELP as DEVICE_HELP
 from mgral.device import choose_device
@@ -24,6 +26,7 @@ from mgral.workflow import depends_on
 @options.dataset
 @options.images
 @options.labelled
+@options.weights
 @options.seed
 @options.cycle
 @click.option(
@@ -39,6 +42,7 @@ def command(
     dataset: Path,
     images: Path,
     labelled: Path,
+    weights: Path | None,
     seed: int,
     cycle: int,
     gpus: int,
@@ -49,12 +53,14 @@ def command(
     device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
-    chosen = training_images(data, load_images(images, data), load_labelled(labelled))
+    cached = load_images(images, data, canvas_of(config.detector))
+    chosen = training_images(data, cached, load_labelled(labelled))
     # The same initial weights in each cycle and strategy of a seed: they differ by their images alone.
-    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
+    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"), weights)
     relative_size = len(chosen.rows) / config.initial
     iterations = detector_iterations(config.iterations.detector, config.iterations.growth, relative_size)
-    inputs, where = [dataset, images, labelled], (device.type, max(1, gpus))
+    inputs = [dataset, images, labelled, *([weights] if weights else [])]
+    where = (device.type, max(1, gpus))
     job = job_identity(depends_on(config, "detector"), inputs, "detector", seed, cycle, *where)
     checkpoint = Checkpoint.beside(output, job)
     history = train_on_gpus(

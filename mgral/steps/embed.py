@@ -6,7 +6,9 @@ import click
 
 from mgral.artefacts import write_arrays
 from mgral.config import load_config
-from mgral.data.dataset import load_dataset, load_images
+from mgral.data.canvas import canvas_of
+from mgral.data.dataset import load_dataset
+from mgral.data.images import load_images
 from mgral.detectors import load_detector
 from mgral.device import HELP, choose_device
 from mgral.embedding import pooled_features, project
@@ -26,6 +28,6 @@ def command(config_path: Path, dataset: Path, images: Path, detector: Path, gpus
     config = load_config(config_path)
     data = load_dataset(dataset)
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
-    features = pooled_features(network, load_images(images, data))
+    features = pooled_features(network, load_images(images, data, canvas_of(config.detector)))
     embeddings = project(features, config.embedding.dimensions)
     write_arrays(output, {"image_ids": data.image_ids, "embeddings": embeddings})

@@ -8,7 +8,9 @@ import numpy as np
 
 from mgral.artefacts import read_json, write_json
 from mgral.config import load_config
-from mgral.data.dataset import load_dataset, load_images
+from mgral.data.canvas import canvas_of
+from mgral.data.dataset import load_dataset
+from mgral.data.images import load_images
 from mgral.detectors import load_detector
 from mgral.device import HELP, choose_device
 from mgral.evaluation import detect_images, score_detections
@@ -47,7 +49,8 @@ def command(
     data = load_dataset(dataset)
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
     rows = np.arange(len(data.image_ids))
-    found = detect_images(network, data, load_images(images, data), rows, config.evaluation)
+    cached = load_images(images, data, canvas_of(config.detector))
+    found = detect_images(network, data, cached, rows, config.evaluation)
     truth = read_json(dataset)
     scores = score_detections(truth, found, data.image_ids.tolist())
     if is_voc(truth):

@@ -6,7 +6,9 @@ import click
 
 from mgral.artefacts import derive_seed, read_json, write_json
 from mgral.config import load_config
-from mgral.data.dataset import load_dataset, load_images
+from mgral.data.canvas import canvas_of
+from mgral.data.dataset import load_dataset
+from mgral.data.images import load_images
 from mgral.detectors import load_detector
 from mgral.device import HELP as DEVICE_HELP
 from mgral.device import choose_device
@@ -54,7 +56,7 @@ def command(
     device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
-    pixels = load_images(images, data)
+    cached = load_images(images, data, canvas_of(config.detector))
     plan = load_plan(subsets)
     if not first <= last < len(plan.subsets):
         raise InputError(
@@ -64,11 +66,11 @@ def command(
     found = []
     for variant in range(first, last + 1):
         subset = plan.subsets[variant]
-        labelled = training_images(data, pixels, plan.base + subset if labels_paid else plan.base)
+        labelled = training_images(data, cached, plan.base + subset if labels_paid else plan.base)
         unlabelled = None
         if subset and not labels_paid:
             unlabelled = Unlabelled(
-                training_images(data, pixels, subset, labels=False),
+                training_images(data, cached, subset, labels=False),
                 config.semi_supervised.batch_size,
                 config.semi_supervised.weight,
             )
@@ -86,7 +88,7 @@ def command(
             unlabelled,
             checkpoint,
         )
-        detections = detect_images(detector, data, pixels, data.rows(plan.reward), config.evaluation)
+        detections = detect_images(detector, data, cached, data.rows(plan.reward), config.evaluation)
         scores = score_detections(read_json(dataset), detections, plan.reward)
         if scores["map"] is None:
             raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; label more initial images")

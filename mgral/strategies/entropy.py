@@ -5,7 +5,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mgral.data.dataset import load_images
+from mgral.data.canvas import canvas_of
+from mgral.data.images import load_images
 from mgral.detectors import load_detector
 from mgral.evaluation import image_chunks
 from mgral.strategies import Query
@@ -17,10 +18,10 @@ def scores(query: Query) -> npt.NDArray[np.float64]:
     assert query.images is not None
     assert query.detector is not None
     detector = load_detector(query.detector, query.detector_config, len(query.dataset.categories))
-    pixels = load_images(query.images, query.dataset)
+    images = load_images(query.images, query.dataset, canvas_of(query.detector_config))
     means = [
-        mean_entropy(detector.class_probabilities(detector(images).logits).double())
-        for _, images in image_chunks(pixels, query.dataset.rows(query.pool), "entropy")
+        mean_entropy(detector.class_probabilities(detector(inputs).logits).double())
+        for _, inputs in image_chunks(images, query.dataset.rows(query.pool), "entropy", torch.device("cpu"))
     ]
     return torch.cat(means).numpy().astype(np.float64)
 

@@ -9,7 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mgral.config import AugmentationConfig
+from mgral.data.canvas import Canvas
 from mgral.detectors import Targets
+from mgral.detectors.view import WHOLE, look
+from mgral.training.crops import distort, draw_distortions, draw_windows, in_sides, move_boxes
 
 SMALLEST_VISIBLE_PART = 0.3
 """A box of which a zoom leaves less than this part inside the image is no longer an object to find."""
@@ -26,17 +29,22 @@ class Changes(NamedTuple):
     """float32 [B, 3]: the factor, and where the centre comes to lie, x and y, in -1..1 of the image."""
     colour: Tensor | None
     """float32 [B, 3]: factors of brightness, contrast and saturation."""
+    windows: Tensor | None = None
+    """float32 [B, 4]: what is shown of each image, see `crops.draw_windows`."""
+    distortions: Tensor | None = None
+    """float32 [B, 3, 4]: see `crops.draw_distortions`."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Changes":
         """Return what a function makes of each tensor."""
         return Changes(function(self.flipped), *(part if part is None else function(part) for part in self[1:]))
 
 
-def draw_changes(count: int, config: AugmentationConfig, generator: torch.Generator) -> Changes:
-    """Draw changes for so many images, on the generator's device."""
+def draw_changes(boxes: Targets, config: AugmentationConfig, generator: torch.Generator) -> Changes:
+    """Draw changes on the CPU for the images that have these boxes, in sides of the image."""
+    count = len(boxes.labels)
     flipped = torch.rand(count, generator=generator) < config.flip
-    zoom = colour = None
-    if config.zoom_in > 1 or config.zoom_out > 1:
+    zoom = colour = windows = distortions = None
+    if config.crop == "zoom" and (config.zoom_in > 1 or config.zoom_out > 1):
         smallest, largest = -math.log(config.zoom_out), math.log(config.zoom_in)
         factor = torch.exp(smallest + torch.rand(count, generator=generator) * (largest - smallest))
         # In the output's -1..1 coordinates the image is as wide as the factor: its centre may lie |1 - factor| off.
@@ -44,7 +52,42 @@ def draw_changes(count: int, config: AugmentationConfig, generator: torch.Genera
         zoom = torch.cat([factor[:, None], centre], dim=1)
     if config.colour > 0:
         colour = (1 + config.colour * (torch.rand(3, count, generator=generator) * 2 - 1)).t()
-    return Changes(flipped, zoom, colour)
+    if config.crop == "iou":
+        windows = draw_windows(boxes, config.expand, generator)
+    if config.distort > 0:
+        distortions = draw_distortions(count, config.distort, generator)
+    return Changes(flipped, zoom, colour, windows, distortions)
+
+
+def show_changed(
+    images: Tensor, targets: Targets, covered: Tensor, canvas: Canvas, changes: Changes
+) -> tuple[Tensor, Targets]:
+    """Return what a detector is shown of images in training, all on one device.
+
+    Parameters
+    ----------
+    images
+        uint8 [B, 3, H, W], canvases.
+    targets
+        Boxes in pixels of the canvases.
+    covered
+        float32 [B, 2], what each image covers of its canvas, width and height in pixels.
+    changes
+        Of the same B images.
+
+    Returns
+    -------
+    float32 [B, 3, h, w] in 0..255, and the boxes that are still visible, in its pixels.
+    """
+    if changes.distortions is not None:
+        images = distort(images, changes.distortions)
+    if changes.windows is not None or canvas.view:
+        windows = changes.windows
+        if windows is None:
+            windows = torch.tensor(WHOLE, device=images.device).expand(len(images), 4)
+        images = look(images, covered, windows, canvas.input_size)
+        targets = move_boxes(in_sides(targets, covered), windows, canvas.input_size)
+    return augment(images, targets, changes)
 
 
 def augment(images: Tensor, targets: Targets, changes: Changes) -> tuple[Tensor, Targets]:

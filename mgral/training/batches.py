@@ -1,4 +1,4 @@
-"""Labelled images as batches: pixels from the image cache, boxes scaled to it and padded."""
+"""Labelled images as batches: pixels from the image cache, boxes scaled to their canvas and padded."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mgral.data.dataset import Dataset
+from mgral.data.images import Images
 from mgral.detectors import Targets
 
 
@@ -18,48 +19,47 @@ class TrainingImages:
 
     image_ids: npt.NDArray[np.int64]
     """Shape [n]."""
-    pixels: npt.NDArray[np.uint8]
-    """The whole cache, [N, H, W, 3], mapped into memory."""
+    images: Images
+    """All images of the data set."""
     rows: npt.NDArray[np.int64]
-    """Rows of the cache, [n]."""
+    """Rows of the data set, [n]."""
     targets: Targets
-    """Their boxes in pixels of the cache, [n, M, 4] and [n, M]."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Let another process map the cache itself: what is mapped would be pickled whole."""
-        if not isinstance(self.pixels, np.memmap):
-            return self.__dict__
-        return {**self.__dict__, "pixels": str(self.pixels.filename)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Undo `__getstate__`."""
-        self.__dict__.update(state)
-        if isinstance(state["pixels"], str):
-            self.__dict__["pixels"] = np.load(state["pixels"], mmap_mode="r")
+    """Their boxes in pixels of the canvas, [n, M, 4] and [n, M]."""
+    covered: Tensor
+    """What each covers of its canvas from the top left, float32 [n, 2]: width and height in pixels."""
 
     def batch(self, chosen: Tensor) -> tuple[Tensor, Targets]:
         """Return uint8 images [B, 3, H, W], channels last in memory, and their boxes."""
-        images = torch.from_numpy(self.pixels[self.rows[chosen.numpy()]]).permute(0, 3, 1, 2)
+        images = torch.from_numpy(self.images.read(self.rows[chosen.numpy()])).permute(0, 3, 1, 2)
+        return images, self.boxes(chosen)
+
+    def boxes(self, chosen: Tensor) -> Targets:
+        """Return the boxes of some images, padded to their largest number."""
         labels = self.targets.labels[chosen]
         most = int((labels >= 0).sum(1).max()) if labels.numel() else 0
-        return images, Targets(self.targets.boxes[chosen, :most], labels[:, :most])
+        return Targets(self.targets.boxes[chosen, :most], labels[:, :most])
+
+    def prefetch(self, chosen: Tensor) -> None:
+        """Begin to decode the images of the next batch."""
+        self.images.prefetch(self.rows[chosen.numpy()])
 
 
 def training_images(
-    dataset: Dataset, pixels: npt.NDArray[np.uint8], image_ids: npt.ArrayLike, *, labels: bool = True
+    dataset: Dataset, images: Images, image_ids: npt.ArrayLike, *, labels: bool = True
 ) -> TrainingImages:
     """Gather images of a data set by id; without `labels` their boxes are left out."""
     rows = dataset.rows(image_ids)
-    height, width = pixels.shape[1:3]
+    covered = images.covered[rows]
     most = max((len(dataset.labels[row]) for row in rows), default=0) if labels else 0
     boxes = torch.zeros(len(rows), most, 4)
     classes = torch.full((len(rows), most), -1, dtype=torch.int64)
     for index, row in enumerate(rows if labels else []):
         count = len(dataset.labels[row])
-        scale = np.tile(np.array([width, height]) / dataset.sizes[row], 2)
+        scale = np.tile(covered[index] / dataset.sizes[row], 2)
         boxes[index, :count] = torch.from_numpy((dataset.boxes[row] * scale).astype(np.float32))
         classes[index, :count] = torch.from_numpy(dataset.labels[row])
-    return TrainingImages(dataset.image_ids[rows], pixels, rows, Targets(boxes, classes))
+    on_canvas = torch.from_numpy(covered.astype(np.float32))
+    return TrainingImages(dataset.image_ids[rows], images, rows, Targets(boxes, classes), on_canvas)
 
 
 class Sampler:
@@ -72,10 +72,15 @@ class Sampler:
 
     def draw(self) -> Tensor:
         """Return int64 [batch_size]; a batch may reach over into the next epoch."""
+        batch = self.peek()
+        self._left = self._left[self._batch_size :]
+        return batch
+
+    def peek(self) -> Tensor:
+        """Return what `draw` returns next."""
         while len(self._left) < self._batch_size:
             self._left = torch.cat([self._left, torch.randperm(self._images, generator=self._generator)])
-        batch, self._left = self._left[: self._batch_size], self._left[self._batch_size :]
-        return batch
+        return self._left[: self._batch_size]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator's state and what is left of the epoch."""

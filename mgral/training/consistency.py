@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mgral.detectors import Detector, Predictions
+from mgral.detectors.interface import full_precision
 
 RAMP_UP_END, RAMP_DOWN_START = 32 / 120, 100 / 120
 """Parts of the schedule after which the weight is full, and after which it falls (of CSD's 120k iterations)."""
@@ -26,7 +27,7 @@ def ramp(iteration: int, iterations: int) -> float:
 
 def consistency_loss(detector: Detector, images: Tensor) -> Tensor:
     """Return how far a detector's predictions differ between images [B, 3, H, W] and their mirror images."""
-    both = detector(torch.cat([images, images.flip(3)]))
+    both = full_precision(detector(torch.cat([images, images.flip(3)])))
     plain = Predictions(*(part[: len(images)] for part in both))
     mirrored = detector.mirror(Predictions(*(part[len(images) :] for part in both)))
     return prediction_distance(detector, plain, mirrored)
@@ -38,10 +39,10 @@ def prediction_distance(detector: Detector, plain: Predictions, mirrored: Predic
     Only anchors that `plain` does not take for background count (CSD's background elimination, section 3.3);
     zero where there is none.
     """
-    p, q = (detector.class_probabilities(one.logits) for one in (plain, mirrored))
-    found = p.detach().argmax(-1) > 0
+    found = detector.class_probabilities(plain.logits.detach()).argmax(-1) > 0
     if not found.any():
         return plain.logits.sum() * 0
-    p, q = p[found].clamp_min(1e-7), q[found].clamp_min(1e-7)
+    # Of these few only, as all distributions of a large image take gigabytes.
+    p, q = (detector.class_probabilities(one.logits[found]).clamp_min(1e-7) for one in (plain, mirrored))
     divergence = 0.5 * ((p - q) * (p.log() - q.log())).sum(-1).mean()
     return divergence + (plain.offsets[found] - mirrored.offsets[found]).square().mean()

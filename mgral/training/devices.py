@@ -37,10 +37,10 @@ def train_on_gpus(
     if gpus <= 1:
         detector.to(device)
         return train_detector(*arguments)
-    if gpus > config.batch_size:
+    if gpus * config.accumulate > config.batch_size:
         raise InputError(
-            f"--gpus {gpus}: training.batch_size is {config.batch_size}, and each GPU takes an image of a batch or "
-            "more; lower --gpus, or raise training.batch_size"
+            f"--gpus {gpus}: training.batch_size is {config.batch_size}, and each GPU takes an image or more of each "
+            f"part of a batch ({config.accumulate}, training.accumulate); lower --gpus, or raise training.batch_size"
         )
     backend = "nccl" if device.type == "cuda" else "gloo"
     history: list[dict[str, float]]

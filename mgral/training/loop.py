@@ -1,28 +1,32 @@
 """The training loop, the same for a cycle's detector, the base of a table and its variants."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mgral.artefacts import derive_seed
 from mgral.config import TrainingConfig
 from mgral.detectors import Detector, Targets
+from mgral.detectors.interface import full_precision
 from mgral.distributed import add_up, add_up_, processes, rank, say, share
 from mgral.errors import StepError
-from mgral.training.augmentation import augment, draw_changes
+from mgral.training.augmentation import draw_changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, ramp
+from mgral.training.crops import in_sides
 from mgral.training.parameters import flatten_parameters
 
-WARM_UP = 0.05
-"""Part of the schedule in which the learning rate rises."""
-LARGEST_GRADIENT = 10.0
-"""Norm at which gradients are clipped; short trainings reach a lower loss and a higher AP with it."""
+PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What convolutions may compute in, beside float32."""
+STEP_FACTOR = 0.1
+"""Of the learning rate, at each step of the schedule `steps`."""
 
 
 @dataclass(frozen=True)
@@ -64,41 +68,51 @@ def train_detector(
         On a damaged checkpoint.
     """
     assert processes() == 1 or unlabelled is None
-    run = _Run(detector, len(labelled.rows), config, iterations, seed, unlabelled)
+    run = _Run(detector, labelled, config, seed, unlabelled)
     if checkpoint and (state := checkpoint.load()):
         run.load_state_dict(state)
         say(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
     detector.train()
+    if config.compile:
+        detector.compile()
     left = range(run.done, iterations)
     hidden = True if rank() else None
     for iteration in tqdm(left, step, iterations, unit="it", disable=hidden, initial=run.done):
-        chosen = run.sampler.draw()
-        images, targets = _changed(labelled, chosen, config, run.generator, detector.device)
-        supervised = detector.loss(detector(images), targets)
-        consistency = torch.zeros((), device=detector.device)
-        if run.other:
-            weight = run.other.unlabelled.weight * ramp(iteration, iterations)
-            consistency = weight * consistency_loss(detector, run.other.draw())
-        of_labels, of_consistency = add_up(supervised.detach()).item(), consistency.item()
-        if not math.isfinite(of_labels + of_consistency):
-            ids = labelled.image_ids[chosen.numpy()].tolist()
-            raise StepError(
-                f"{step}: the loss is {of_labels + of_consistency} at iteration {iteration} (images {ids}); "
-                "lower training.learning_rate, or look at the boxes of these images"
-            )
+        rate = config.learning_rate * learning_rate_factor(iteration, iterations, config)
+        run.optimizer.param_groups[0]["lr"] = rate
         run.optimizer.zero_grad(set_to_none=False)
-        (supervised + consistency).backward()  # type: ignore[no-untyped-call]
+        of_labels = of_consistency = 0.0
+        others = run.unlabelled.draw() if run.unlabelled else repeat(None)
+        for part, other in zip(run.labelled.draw(), others, strict=False):
+            with run.precision:
+                predictions = detector(part.images)
+            loss = part.weight * detector.loss(full_precision(predictions), part.targets)
+            of_labels += add_up(loss.detach()).item()
+            if unlabelled and other and len(other.images):
+                with run.precision:
+                    distance = consistency_loss(detector, other.images)
+                consistency = other.weight * unlabelled.weight * ramp(iteration, iterations) * distance
+                of_consistency += consistency.item()
+                loss = loss + consistency
+            if not math.isfinite(of_labels + of_consistency):
+                ids = labelled.image_ids[part.chosen.numpy()].tolist()
+                raise StepError(
+                    f"{step}: the loss is {of_labels + of_consistency} at iteration {iteration} (images {ids}); "
+                    "lower training.learning_rate, or look at the boxes of these images"
+                )
+            run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         add_up_(run.gradients)
-        torch.nn.utils.clip_grad_norm_(run.parameters, LARGEST_GRADIENT)
-        rate = run.schedule.get_last_lr()[0]
-        run.optimizer.step()
-        run.schedule.step()
+        run.scaler.unscale_(run.optimizer)
+        if config.gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(run.parameters, config.gradient_norm)
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
         run.history.append(
             {
                 "iteration": iteration,
                 "loss": of_labels,
                 "consistency": of_consistency,
-                "learning_rate": float(rate),
+                "learning_rate": rate,
             }
         )
         if checkpoint and rank() == 0:
@@ -107,25 +121,22 @@ def train_detector(
     return run.history
 
 
-def learning_rate_factor(iteration: int, iterations: int) -> float:
-    """Linear warm-up over the first twentieth, then a half cosine down to zero."""
-    warm_up = max(1, round(WARM_UP * iterations))
+def learning_rate_factor(iteration: int, iterations: int, config: TrainingConfig) -> float:
+    """Rise linearly in the warm-up; then fall by a half cosine down to zero, or by steps, as configured."""
+    warm_up = max(1, round(config.warm_up * iterations))
     if iteration < warm_up:
         return (iteration + 1) / warm_up
+    if config.schedule == "steps":
+        return float(STEP_FACTOR ** sum(iteration >= round(step * iterations) for step in config.steps))
     return 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, iterations - warm_up)))
 
 
-def _changed(
-    images: TrainingImages, chosen: Tensor, config: TrainingConfig, generator: torch.Generator, device: torch.device
-) -> tuple[Tensor, Targets]:
-    """Return this process' share of the chosen images, changed at random, and their boxes, on the device.
-
-    The random numbers are those of the whole batch, and drawn on the CPU: the same on every device, for any share.
-    """
-    changes = draw_changes(len(chosen), config.augmentation, generator)
-    pixels, targets = images.batch(share(chosen))
-    on_device = Targets(*(part.to(device) for part in targets))
-    return augment(pixels.to(device), on_device, changes.map(lambda part: share(part).to(device)))
+def make_optimizer(parameters: nn.Parameter, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the configured optimiser of all parameters, as one tensor."""
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD([parameters], rate, config.momentum, weight_decay=decay, fused=True)
+    return torch.optim.AdamW([parameters], rate, weight_decay=decay, fused=True)
 
 
 class _Run:
@@ -134,9 +145,8 @@ class _Run:
     def __init__(
         self,
         detector: Detector,
-        labelled: int,
+        labelled: TrainingImages,
         config: TrainingConfig,
-        iterations: int,
         seed: int,
         unlabelled: Unlabelled | None,
     ) -> None:
@@ -144,15 +154,16 @@ class _Run:
         self.parameters = flatten_parameters(detector)
         assert self.parameters.grad is not None
         self.gradients = self.parameters.grad
-        self.optimizer = torch.optim.AdamW(
-            [self.parameters], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda t: learning_rate_factor(t, iterations)
-        )
-        self.sampler = Sampler(labelled, config.batch_size, derive_seed(seed, "labelled batches"))
-        self.generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
-        self.other = _UnlabelledBatches(unlabelled, config, seed, detector.device) if unlabelled else None
+        self.optimizer = make_optimizer(self.parameters, config)
+        device = detector.device
+        self.precision = torch.autocast(device.type, PRECISIONS.get(config.precision), config.precision in PRECISIONS)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
+        seeds = derive_seed(seed, "labelled batches"), derive_seed(seed, "augmentation")
+        self.labelled = _Batches(labelled, config.batch_size, config, *seeds, device)
+        self.unlabelled: _Batches | None = None
+        if unlabelled:
+            seeds = derive_seed(seed, "unlabelled batches"), derive_seed(seed, "unlabelled augmentation")
+            self.unlabelled = _Batches(unlabelled.images, unlabelled.batch_size, config, *seeds, device)
         self.history: list[dict[str, float]] = []
 
     @property
@@ -163,10 +174,9 @@ class _Run:
         return {
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "sampler": self.sampler.state_dict(),
-            "generator": self.generator.get_state(),
-            "other": self.other.state_dict() if self.other else None,
+            "scaler": self.scaler.state_dict(),
+            "labelled": self.labelled.state_dict(),
+            "unlabelled": self.unlabelled.state_dict() if self.unlabelled else None,
             "history": self.history,
             # What a detector with dropout draws from.
             "global_generator": torch.get_rng_state(),
@@ -176,28 +186,67 @@ class _Run:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.detector.load_state_dict(state["detector"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.sampler.load_state_dict(state["sampler"])
-        self.generator.set_state(state["generator"])
-        if self.other:
-            self.other.load_state_dict(state["other"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.labelled.load_state_dict(state["labelled"])
+        if self.unlabelled:
+            self.unlabelled.load_state_dict(state["unlabelled"])
         self.history = state["history"]
         torch.set_rng_state(state["global_generator"])
         if state["gpu_generator"] is not None:
             torch.cuda.set_rng_state(state["gpu_generator"])
 
 
-class _UnlabelledBatches:
-    def __init__(self, unlabelled: Unlabelled, config: TrainingConfig, seed: int, device: torch.device) -> None:
-        self.unlabelled = unlabelled
-        self._config, self._device = config, device
-        self._sampler = Sampler(
-            len(unlabelled.images.rows), unlabelled.batch_size, derive_seed(seed, "unlabelled batches")
-        )
-        self._generator = torch.Generator().manual_seed(derive_seed(seed, "unlabelled augmentation"))
+class _Part(NamedTuple):
+    """What of a batch goes through the detector at once."""
 
-    def draw(self) -> Tensor:
-        return _changed(self.unlabelled.images, self._sampler.draw(), self._config, self._generator, self._device)[0]
+    weight: float
+    """Its part of the batch."""
+    chosen: Tensor
+    """int64 [n]: which images they are; in several processes, those of all."""
+    images: Tensor
+    targets: Targets
+    """Of this process' share, on the device."""
+
+
+class _Batches:
+    """Batches of some images, changed at random, by random numbers of their own.
+
+    These are those of the whole batch, and drawn on the CPU: the same on every device, and for any share of it.
+    """
+
+    def __init__(
+        self,
+        images: TrainingImages,
+        batch_size: int,
+        config: TrainingConfig,
+        sampler_seed: int,
+        augmentation_seed: int,
+        device: torch.device,
+    ) -> None:
+        self._images, self._config, self._device = images, config, device
+        self._sampler = Sampler(len(images.rows), batch_size, sampler_seed)
+        self._generator = torch.Generator().manual_seed(augmentation_seed)
+
+    def draw(self) -> Iterator[_Part]:
+        """Yield the parts of the next batch."""
+        chosen = self._sampler.draw()
+        boxes = in_sides(self._images.boxes(chosen), self._images.covered[chosen])
+        changes = draw_changes(boxes, self._config.augmentation, self._generator)
+        parts = torch.arange(len(chosen)).tensor_split(self._config.accumulate)
+        for number, part in enumerate(parts, start=1):
+            mine = share(part)
+            pixels, targets = self._images.batch(chosen[mine])
+            if number == len(parts):
+                following = self._sampler.peek()
+                self._images.prefetch(following[torch.cat([share(part) for part in parts])])
+            shown = show_changed(
+                pixels.to(self._device),
+                Targets(*(values.to(self._device) for values in targets)),
+                self._images.covered[chosen[mine]].to(self._device),
+                self._images.images.canvas,
+                changes.map(lambda values, mine=mine: values[mine].to(self._device)),  # type: ignore[misc]
+            )
+            yield _Part(len(part) / len(chosen), chosen[part], *shown)
 
     def state_dict(self) -> dict[str, Any]:
         return {"sampler": self._sampler.state_dict(), "generator": self._generator.get_state()}

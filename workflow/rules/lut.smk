@@ -36,6 +36,7 @@ rule base:
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
         subsets=MGRAL + "/lut/subsets.json",
+        weights=WEIGHTS,
     output:
         MGRAL + "/lut/base.safetensors",
     log:
@@ -50,10 +51,11 @@ rule base:
         vram_mb=VRAM_MB,
     params:
         depends_on=depends_on(CONFIG, "base"),
+        weights=weights_option,
     shell:
         "mgral base --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --subsets {input.subsets} --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu}"
-        " --output {output} 2> {log}"
+        " --subsets {input.subsets}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle}"
+        " --gpus {resources.gpu} --output {output} 2> {log}"
 
 
 rule variant:

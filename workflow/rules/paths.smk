@@ -30,6 +30,11 @@ wildcard_constraints:
     last=r"\d+",
 
 
+def weights_option(wildcards, input):
+    """The option of the rules that build a detector."""
+    return f" --weights {input.weights}" if WEIGHTS else ""
+
+
 def in_round(name):
     """The file of the job's own cycle; all strategies have that of `initial` at cycle 0."""
 

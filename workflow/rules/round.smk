@@ -73,6 +73,7 @@ rule detector:
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
         labelled=ROUND + "/labelled.json",
+        weights=WEIGHTS,
     output:
         weights=ROUND + "/detector.safetensors",
         training=ROUND + "/training.csv",
@@ -87,9 +88,10 @@ rule detector:
         vram_mb=VRAM_MB,
     params:
         depends_on=depends_on(CONFIG, "detector"),
+        weights=weights_option,
     shell:
         "mgral detector --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle}"
+        " --labelled {input.labelled}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle}"
         " --gpus {resources.gpu} --output {output.weights} --log-csv {output.training} 2> {log}"
 
 

@@ -1,0 +1,61 @@
+"""Where an image lies in the cache, and what of it a detector is shown."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.config import DetectorConfig, RetinaNetConfig, SmallSSDConfig, SSD300Config
+
+SSD300_SIDE = 300
+"""Pixels."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The frame of one size in which images of all sizes are cached; sizes are width and height in pixels."""
+
+    width: int
+    height: int
+    placement: Literal["stretch", "shrink", "fit"] = "stretch"
+    """Stretched over the whole of it; or at the top left, with the aspect ratio kept: shrunk where the image is
+    larger (`shrink`), or shrunk or enlarged until one side is filled (`fit`)."""
+    view: tuple[int, int] | None = None
+    """Size to which a detector is shown what the image covers; None shows it the whole canvas as it is."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Size of what a detector is shown."""
+        return self.view or (self.width, self.height)
+
+    def covered(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the part of the canvas that images of the given sizes [N, 2] cover, [N, 2], from the top left."""
+        whole = np.array([self.width, self.height])
+        if self.placement == "stretch":
+            return np.broadcast_to(whole, sizes.shape)
+        factor = (whole / sizes).min(axis=-1, keepdims=True)
+        if self.placement == "shrink":
+            factor = np.minimum(factor, 1)
+        covered: npt.NDArray[np.int64] = np.maximum(np.rint(sizes * factor), 1).astype(np.int64)
+        return covered
+
+    def shown(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the part of a detector's input that images of the given sizes [N, 2] cover, [N, 2]."""
+        return np.broadcast_to(np.array(self.view), sizes.shape) if self.view else self.covered(sizes)
+
+
+def canvas_of(config: DetectorConfig) -> Canvas:
+    """Return the canvas that a detector wants."""
+    match config:
+        case SmallSSDConfig():
+            return Canvas(config.width, config.height)
+        case SSD300Config():
+            return Canvas(config.canvas, config.canvas, "shrink", view=(SSD300_SIDE, SSD300_SIDE))
+        case RetinaNetConfig():
+            return Canvas(config.canvas, config.canvas, "fit")
+
+
+def keeps_files(config: DetectorConfig) -> bool:
+    """Say whether the cache holds image files as they are, not pixels."""
+    return not isinstance(config, SmallSSDConfig) and config.cache == "encoded"
