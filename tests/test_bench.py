@@ -51,3 +51,13 @@ def test_exact_look_ups_are_slower_than_sliced_ones():
     found = measure_size(batch=200, variants=4, dimensions=8, projections=4)
     sliced, exact = (found[f"batch_200_variants_4_{kind}_look_ups_a_second"] for kind in ("sliced", "exact"))
     assert sliced > exact > 0
+
+
+def test_the_agents_steps_and_look_ups_are_measured():
+    sizes = ["--images=60", "--dimensions=4", "--budget=6", "--variants=3", "--projections=5", "--episodes=1"]
+    result = CliRunner().invoke(mgral, ["bench", "agent", *sizes, "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert (found["images"], found["budget"], found["device"]) == (60, 6, "cpu")
+    assert found["look_ups_a_second"] > 0
+    assert found["peak_memory_mb"] > 10
+    assert "steps_a_second" in found
