@@ -80,3 +80,13 @@ def test_an_iteration_of_a_detector_is_measured(monkeypatch):
     for way in ("mgral", "torchvision"):
         assert found[f"{way}_seconds"] > 0
         assert found[f"{way}_peak_memory_mb"] > 100
+
+
+def test_the_agents_steps_and_look_ups_are_measured():
+    sizes = ["--images=60", "--dimensions=4", "--budget=6", "--variants=3", "--projections=5", "--episodes=1"]
+    result = CliRunner().invoke(mgral, ["bench", "agent", *sizes, "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert (found["images"], found["budget"], found["device"]) == (60, 6, "cpu")
+    assert found["look_ups_a_second"] > 0
+    assert found["peak_memory_mb"] > 10
+    assert "steps_a_second" in found

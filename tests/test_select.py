@@ -76,7 +76,7 @@ def test_mgral_takes_the_agents_best_in_ascending_order_of_ids(experiment):
 
     options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
     selection = _select(experiment, "mgral", *options)
-    vectors = load_embeddings(experiment / "embeddings.safetensors").vectors[4:]
+    vectors = load_embeddings(experiment / "embeddings.safetensors").vectors[4:].copy()
     scores = load_agent(experiment / "agent.safetensors").score_pool(vectors)
     assert selection["images"] == IDS[4:][np.argsort(-scores)[:6]].tolist()
     assert selection["scores"] == pytest.approx(np.sort(scores)[::-1][:6].tolist())

@@ -48,9 +48,16 @@ class Agent(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return the scores, float32 [N], of embeddings [N, D] in the order given."""
-        count, dimensions = embeddings.shape
+        return self.score_standardised(self.standardise(embeddings))
+
+    def standardise(self, embeddings: Tensor) -> Tensor:
+        """Return embeddings, float32 [N, D], by the pool's mean and deviation."""
+        return (embeddings - self.mean) / self.deviation
+
+    def score_standardised(self, standardised: Tensor) -> Tensor:
+        """Return the scores, float32 [N], of standardised embeddings [N, D] in the order given."""
+        count, dimensions = standardised.shape
         window = min(int(self.window), count)
-        standardised = (embeddings - self.mean) / self.deviation
         weight = self.cell.weight_ih
         # What the gates take from the images does not depend on the recurrence: one product for all of them.
         inputs = functional.linear(standardised, weight[:, :dimensions], self.cell.bias_ih + self.cell.bias_hh)

@@ -83,13 +83,13 @@ def train_agent(
         run.load_state_dict(state)
         print(f"agent: resumed at episode {run.done} of {config.episodes} from {checkpoint.path}", file=sys.stderr)
     agent, log = run.agent, run.log
-    pool = torch.from_numpy(embeddings).to(device)
+    pool = agent.standardise(torch.from_numpy(embeddings).to(device))
     left = range(run.done + 1, config.episodes + 1)
     for episode in tqdm(left, "agent", config.episodes, unit="episode", disable=None, initial=run.done):
         random_rewards = table.look_up(uniform_batches(len(pool), budget, config.samples, run.random_rng))
         reference = _next_reference(log[-1], config) if log else float(random_rewards.mean())
         order = run.order_rng.permutation(len(pool))
-        scores = agent(pool[torch.from_numpy(order).to(device)])
+        scores = agent.score_standardised(pool[torch.from_numpy(order).to(device)])
         batches = sample_batches(scores, budget, config.samples, run.generator)
         rewards = table.look_up(order[batches.cpu().numpy()])
         advantages = torch.from_numpy(rewards - reference).to(scores)

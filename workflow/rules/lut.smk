@@ -21,7 +21,7 @@ rule subsets:
     priority: LONGEST_CHAIN
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=1500,
         gpu=0,
     params:
         depends_on=depends_on(CONFIG, "subsets"),
@@ -104,7 +104,7 @@ rule table:
     priority: LONGEST_CHAIN
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=1500,
         gpu=0,
     params:
         depends_on=depends_on(CONFIG, "table"),

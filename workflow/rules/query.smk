@@ -23,7 +23,7 @@ rule agent:
     priority: LONGEST_CHAIN
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=3500,
         gpu=0,
         vram_mb=VRAM_MB,
     params:

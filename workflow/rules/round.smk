@@ -22,7 +22,7 @@ rule initial:
         strategy="initial|full",
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=1500,
         gpu=0,
     params:
         depends_on=lambda wildcards: depends_on(CONFIG, "initial", wildcards.strategy),
@@ -60,7 +60,7 @@ rule label:
         cycle=r"[1-9]\d*",
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=1500,
         gpu=0,
     shell:
         "mgral label --dataset {input.dataset} --labelled {input.labelled} --selection {input.selection}"
@@ -136,7 +136,7 @@ rule embed:
     priority: LONGEST_CHAIN
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         gpu=0,
         vram_mb=VRAM_MB,
     params:
