@@ -224,6 +224,28 @@ def test_command_line_exits_2_and_names_the_missing_folder(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [config]
 
 
+@pytest.mark.parametrize(("pool", "images"), [("all", [1, 2, 3, 7]), ("with_boxes", [1, 3])])
+def test_which_training_images_make_the_pool(tmp_path: Path, pool: str, images: list[int]) -> None:
+    """Image 2 has no box, and 7 only a crowd and a box without area; ids have a gap."""
+
+    def change(train: dict[str, Any], test: dict[str, Any]) -> None:
+        train["images"].append({"id": 7, "file_name": "7.png", "width": 20, "height": 10})
+        (tmp_path / "set" / "train" / "7.png").touch()
+        train["annotations"] += [
+            annotation(20, 7, 0, [0, 0, 5, 5]) | {"iscrowd": 1},
+            annotation(21, 7, 0, [0, 0, 0, 5]),
+        ]
+        test["images"].append({"id": 8, "file_name": "8.png", "width": 20, "height": 10})
+        (tmp_path / "set" / "test" / "8.png").touch()
+
+    write_folder(tmp_path / "set", change)
+    run(tmp_path, config=CONFIG.replace("root: ROOT", f"root: ROOT, pool: {pool}"))
+    train, test = (json.loads((tmp_path / "out" / f"{split}.json").read_text()) for split in ("train", "test"))
+    assert [image["id"] for image in train["images"]] == images
+    assert {a["image_id"] for a in train["annotations"]} <= set(images)
+    assert [image["id"] for image in test["images"]] == [1, 8]
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(-5, 30)] * 2, *[st.integers(0, 30)] * 2), max_size=6))
 def test_boxes_end_up_inside_their_images(tmp_path_factory: pytest.TempPathFactory, boxes: list[Any]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mgral import evaluation
 from mgral.bench.evaluate import largest_difference
 from mgral.evaluation import Evaluate, by_faster_coco_eval, by_pycocotools, score_detections
 
@@ -86,3 +87,16 @@ def test_both_libraries_agree(boxes: list[Any], found: list[Any], copies: list[A
         score_detections(truth, detections, IMAGES, evaluate) for evaluate in (by_faster_coco_eval, by_pycocotools)
     )
     assert largest_difference(ours, theirs) < 1e-12
+
+
+def test_many_detections_go_to_the_faster_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+    for name in ("by_pycocotools", "by_faster_coco_eval"):
+        library = getattr(evaluation, name)
+        monkeypatch.setattr(
+            evaluation, name, lambda *both, name=name, library=library: used.append(name) or library(*both)
+        )
+    monkeypatch.setattr(evaluation, "FEW", 1)
+    for boxes in (1, 2):
+        score_detections(TRUTH, [detection(box) for box in TRUTH["annotations"][:boxes]], [7, 9])
+    assert used == ["by_pycocotools", "by_faster_coco_eval"]

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -305,3 +306,27 @@ def test_text_of_numbers() -> None:
 def test_drawing_takes_any_label() -> None:
     svg = draw("any", 2, 2, lambda axes: axes.set_xlabel("$x_ <b>& --"))
     assert ElementTree.fromstring(svg.split("?>", 1)[1]).get("width") is None
+
+
+def test_scores_by_vocs_rules_are_shown_where_there_are_some(folder: Path, tmp_path: Path) -> None:
+    assert "VOC" not in (folder / "report.html").read_text()
+    assert not (folder / "tables" / "scores_by_class_voc.csv").exists()
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.glob("seed*/*/cycle*/metrics.json"):
+        metrics = json.loads(path.read_text())
+        for entry in (metrics, *metrics["per_class"]):
+            entry |= {"ap50_11point": entry["ap50"] and 0.9 * entry["ap50"], "ap50_area": entry["ap50"]}
+        path.write_text(json.dumps(metrics))
+    run(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "AP50, VOC’s 11 points of each class" in page
+    assert "AP50, VOC’s area" in page
+    overall = {(row["name"], row["strategy"]): row for row in rows(tmp_path / "tables" / "scores_overall.csv")}
+    expected = 0.9 * float(overall["AP50", "random"]["mean"])
+    assert float(overall["AP50, VOC’s 11 points", "random"]["mean"]) == pytest.approx(expected)
+    by_class = rows(tmp_path / "tables" / "scores_by_class_voc.csv")
+    assert [row["mean"] for row in by_class if row["strategy"] == "random"][:1] == ["0.45"]
+    curves = rows(tmp_path / "tables" / "curves.csv")
+    assert [float(row["random_ap50_11point"]) for row in curves] == [
+        pytest.approx(0.9 * float(row["random_ap50"])) for row in curves
+    ]

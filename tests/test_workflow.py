@@ -298,6 +298,24 @@ def test_missing_list_is_named(voc):
         check_data(configure([ROOT / "params.yaml"], {"data": {"format": "voc", "root": str(voc)}}))
 
 
+def test_every_list_of_several_years_is_watched_and_its_folder_checked(tmp_path):
+    data = {
+        "format": "voc",
+        "root": str(tmp_path),
+        "train_split": ["VOC2007/a", "VOC2012/a"],
+        "test_split": "VOC2007/b",
+    }
+    config = resolve_config({"data": data})
+    lists = [tmp_path / name for name in ("VOC2007", "VOC2012", "VOC2007")]
+    assert annotation_files(config) == [
+        str(folder / "ImageSets/Main" / name) for folder, name in zip(lists, ("a.txt", "a.txt", "b.txt"), strict=True)
+    ]
+    (tmp_path / "VOC2007/Annotations").mkdir(parents=True)
+    (tmp_path / "VOC2007/JPEGImages").mkdir()
+    with pytest.raises(InputError, match=r"there is no folder .*VOC2012/Annotations"):
+        check_data(config)
+
+
 def test_annotation_files():
     assert annotation_files(Config()) == []
     coco = resolve_config({"data": {"format": "coco", "root": "r", "train_annotations": "a.json"}})
