@@ -27,7 +27,7 @@ repro: setup ## Do the same by DVC, less what Snakemake has done; of single stag
 	$(BIN)/mgral handover snakemake
 
 test: setup lint ## Check style and types, and run the tests.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .
