@@ -39,6 +39,7 @@ def fabricate(
             "initial": 6,
             "budget": budget,
             "data": {"format": "coco", "root": "somewhere/blood <cells>"},
+            "detector": {"width": side, "height": side},
             "lut": {"variants": variants},
         }
     )

@@ -183,7 +183,7 @@ def test_a_full_disk_is_noticed_before_images_are_decoded(experiment, monkeypatc
     monkeypatch.setattr(os, "posix_fallocate", full)
     dataset = load_dataset(experiment / "dataset" / "train.json")
     with pytest.raises(StepError, match=r"train\.npy cannot be written \(No space left on device\)"):
-        cache_images(dataset, experiment, (4, 4), experiment / "dataset" / "train.npy")
+        cache_images(dataset, experiment, Canvas(4, 4), experiment / "dataset" / "train.npy")
     assert [path.name for path in (experiment / "dataset").iterdir()] == ["train.json"]
 
 

@@ -155,14 +155,28 @@ def test_training_learns_and_repeats_itself(labelled: TrainingImages) -> None:
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
+RECIPES = {
+    "as configured": {},
+    "sgd, steps, parts, half precision": {
+        "optimizer": "sgd",
+        "schedule": "steps",
+        "accumulate": 2,
+        "precision": "bfloat16",
+        "learning_rate": 1e-4,
+        "augmentation": AugmentationConfig(crop="iou", distort=0.5),
+    },
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("semi_supervised", [False, True])
-def test_a_stopped_training_goes_on_to_the_same_bits(semi_supervised, tmp_path, monkeypatch) -> None:
+def test_a_stopped_training_goes_on_to_the_same_bits(semi_supervised, recipe, tmp_path, monkeypatch) -> None:
     """With batches that reach over epochs, all of the augmentation, and dropout from torch's own generator."""
     dataset, images = squares()
     labelled = training_images(dataset, images, dataset.image_ids[:7])
     extra = training_images(dataset, images, dataset.image_ids[7:], labels=False)
     unlabelled = Unlabelled(extra, 3, 5.0) if semi_supervised else None
-    config = TrainingConfig(batch_size=3, augmentation=AugmentationConfig())
+    config = TrainingConfig(**{"batch_size": 3, "augmentation": AugmentationConfig()} | RECIPES[recipe])
 
     def train(checkpoint: Checkpoint | None, global_seed: int) -> tuple[list[dict[str, float]], dict]:
         detector = build_detector(CONFIG, 1, seed=0)
@@ -225,3 +239,41 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
     assert all(a >= b for a, b in itertools.pairwise(rates[5:]))
     assert rates[100] == pytest.approx(0, abs=1e-12)
+
+
+def test_learning_rate_falls_by_steps() -> None:
+    config = TrainingConfig(schedule="steps", steps=(0.5, 0.8), warm_up=0.02)
+    rates = [learning_rate_factor(t, 100, config) for t in range(100)]
+    assert rates[:2] == [0.5, 1]
+    assert set(rates[1:50]) == {1}
+    assert rates[50:80] == pytest.approx([0.1] * 30)
+    assert rates[80:] == pytest.approx([0.01] * 20)
+
+
+@pytest.mark.parametrize("norm", [None, 1e-3])
+def test_sgd_steps_along_the_gradient_no_further_than_its_norm_allows(norm, labelled: TrainingImages) -> None:
+    config = TrainingConfig(
+        batch_size=4,
+        optimizer="sgd",
+        momentum=0.0,
+        weight_decay=0.0,
+        learning_rate=0.5,
+        warm_up=0.0,
+        gradient_norm=norm,
+        augmentation=NO_AUGMENTATION,
+    )
+    before, detector = (build_detector(CONFIG, 1, seed=0) for _ in range(2))
+    train_detector(detector, labelled, config, 1, seed=0, step="detector")
+    moved = [(a - b).detach() for a, b in zip(before.parameters(), detector.parameters(), strict=True)]
+    length = torch.cat([part.flatten() for part in moved]).norm().item()
+    assert (length == pytest.approx(0.5 * 1e-3, rel=1e-2)) if norm else (length > 0.01)
+
+
+def test_the_next_batch_is_decoded_ahead_and_is_the_one_that_is_drawn(labelled: TrainingImages, monkeypatch) -> None:
+    asked, read = [], []
+    monkeypatch.setattr(labelled.images, "prefetch", lambda rows: asked.append(rows.tolist()))
+    taken = labelled.images.read
+    monkeypatch.setattr(labelled.images, "read", lambda rows: read.append(rows.tolist()) or taken(rows))
+    config = TrainingConfig(batch_size=3, augmentation=NO_AUGMENTATION)
+    train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 4, seed=0, step="detector")
+    assert asked[:3] == read[1:]

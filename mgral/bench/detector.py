@@ -60,21 +60,13 @@ def command(name: str, batch: int, iterations: int, gpus: int, half: bool, compi
         ways |= {f"mgral_{kind}": {"precision": kind} for kind in ("bfloat16", "float16")}
     if compiled:
         ways["mgral_compiled"] = {"compile": True, "precision": "bfloat16" if half else "float32"}
-    measured: Measurements = {
-        "detector": name,
-        "batch": batch,
-        "iterations": iterations,
-        "device": _device_name(device),
-    }
+    where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    measured: Measurements = {"detector": name, "batch": batch, "iterations": iterations, "device": where}
     for way, settings in ways.items():
         measured |= _measure(way, batch, device, partial(_train, name, batch, iterations, device, settings))
     for way, kind in {"torchvision": None, **({"torchvision_bfloat16": torch.bfloat16} if half else {})}.items():
         measured |= _measure(way, batch, device, partial(_train_plainly, name, batch, iterations, device, kind))
     show(measured | machine(), as_json)
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
 
 
 def _measure(way: str, batch: int, device: torch.device, train: Callable[[], list[float]]) -> Measurements:
@@ -146,13 +138,12 @@ def _train_plainly(
 ) -> list[float]:
     detector = random_detector(CONFIGS[name], CLASSES[name], 0).to(memory_format=torch.contiguous_format)
     assert isinstance(detector, SSD300 | RetinaNet)
-    model: nn.Module = (detector.ssd if isinstance(detector, SSD300) else detector.retinanet).to(device).train()
+    first_label = int(isinstance(detector, SSD300))
+    model: Any = (detector.ssd if isinstance(detector, SSD300) else detector.retinanet).to(device).train()
     side = detector.size[0]
     assert isinstance(model.transform, GeneralizedRCNNTransform)
     model.transform.min_size, model.transform.max_size = (side,), side
-    images, targets = _as_lists(
-        _images(name, batch), side, first_label=int(isinstance(detector, SSD300)), device=device
-    )
+    images, targets = _as_lists(_images(name, batch), side, first_label, device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, LEARNING_RATE, momentum=0.9)
     stopwatch = _Stopwatch(device)
