@@ -115,7 +115,7 @@ rule data:
         BENCHMARKS + "/data/data.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=4000,
         gpu=0,
     params:
         depends_on=depends_on(CONFIG, "data"),
