@@ -89,7 +89,7 @@ def test_a_finished_run_gives_its_own_speeds(tmp_path):
         {"step": "evaluate", "jobs": work["evaluate"].jobs + 1, "wall_s": 5.0},  # one of them was run again
     ]
     write_csv(tmp_path / "timings" / "costs_by_step.csv", rows, ("step", "jobs", "wall_s"))
-    speeds = load_speeds([tmp_path])
+    speeds = load_speeds([tmp_path], config)
     assert speeds.hours("detector", work["detector"]) == pytest.approx(1)
     assert speeds.hours("evaluate", work["evaluate"]) is None
 
@@ -123,6 +123,27 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
 def test_speeds_that_are_none(tmp_path, content, message):
     (tmp_path / "speeds.json").write_text(content)
     with pytest.raises(InputError, match=message):
-        load_speeds([tmp_path / "speeds.json"])
+        load_speeds([tmp_path / "speeds.json"], Config())
     with pytest.raises(InputError, match=r"holds no timings/costs_by_step\.csv; give the folder of a run that is"):
-        load_speeds([tmp_path])
+        load_speeds([tmp_path], Config())
+
+
+@pytest.mark.parametrize(
+    ("training", "rate"), [({}, 20.0), ({"precision": "bfloat16"}, 50.0), ({"compile": True}, 80.0)]
+)
+def test_a_benchmark_of_the_detector_gives_the_speed_of_the_configured_precision(tmp_path, training, rate):
+    rates = {"mgral": 20.0, "mgral_bfloat16": 50.0, "mgral_compiled": 80.0}
+    content = {f"{way}_images_per_second": value for way, value in rates.items()}
+    path = tmp_path / "detector.json"
+    path.write_text(json.dumps({"detector": "ssd300_vgg16", **content}))
+    config = resolve_config({"detector": {"name": "ssd300_vgg16"}, "training": training})
+    assert load_speeds([path], config).hours("base", Work(1, trained=7200)) == pytest.approx(2 / rate)
+    with pytest.raises(InputError, match=r"detector\.json is of ssd300_vgg16, the experiment of small_ssd; measure"):
+        load_speeds([path], Config())
+
+
+def test_a_run_of_another_detector_gives_no_speeds(tmp_path):
+    (tmp_path / "config.yaml").write_bytes(config_yaml(load_config(TINY)))
+    write_csv(tmp_path / "timings" / "costs_by_step.csv", [], ("step", "jobs", "wall_s"))
+    with pytest.raises(InputError, match="other settings under `detector`; give a run with the same"):
+        load_speeds([tmp_path], Config())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mgral.config import Config, load_config
+from mgral.config import Config, TrainingConfig, load_config
 from mgral.errors import InputError
 from mgral.estimate import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_work
 from mgral.steps import options
@@ -17,8 +17,8 @@ ON_GPUS = ("detector", "evaluate", "embed", "base", "variant", "agent")
 """Steps whose hours are GPU hours where they are given a GPU."""
 WITHOUT_SPEEDS = """
 No hours without measured speeds: give --speeds the folder of a finished run of the same detector and size
-(results/NAME), or files of JSON with training_images_a_second and inference_images_a_second, and with
-steps_a_second, which `mgral bench agent --json` prints."""
+(results/NAME), or what `mgral bench detector --json` (trainings) and `mgral bench agent --json` print, as files.
+A file may also name training_images_a_second, and inference_images_a_second, which no benchmark measures yet."""
 
 
 @click.command("estimate")
@@ -47,7 +47,7 @@ def command(
     """
     config = configure(files, {})
     known = Sizes(*sizes) if sizes else find_sizes(config, Path("results") / config.experiment)
-    work, measured = plan_work(config, known), load_speeds(speeds)
+    work, measured = plan_work(config, known), load_speeds(speeds, config)
     hours = {step: measured.hours(step, of_step) for step, of_step in work.items()}
     disk = estimate_disk(config, known, detector_bytes(config, known.classes))
     if as_json:
@@ -71,38 +71,47 @@ def detector_bytes(config: Config, classes: int) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
 
 
-def load_speeds(paths: Sequence[Path]) -> Speeds:
-    """Read benchmarks' JSON and finished runs; raises InputError naming what is neither."""
+def load_speeds(paths: Sequence[Path], config: Config) -> Speeds:
+    """Read benchmarks' JSON and finished runs; raises InputError naming what is neither, or of another detector."""
     rates: dict[str, float] = {}
     seconds: dict[str, tuple[float, Work]] = {}
     for path in paths:
         if path.is_dir():
-            seconds |= _speeds_of_run(path)
+            seconds |= _speeds_of_run(path, config)
         else:
-            rates |= _speeds_of_benchmark(path)
+            rates |= _speeds_of_benchmark(path, config)
     return Speeds(rates, seconds)
 
 
-def _speeds_of_benchmark(path: Path) -> dict[str, float]:
+def _speeds_of_benchmark(path: Path, config: Config) -> dict[str, float]:
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); give what a benchmark prints with --json") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no measurements; give what a benchmark prints with --json")
-    return {
-        name: value
-        for name, value in content.items()
-        if isinstance(value, int | float) and name.endswith("_a_second")
-    }
+    if (found := content.get("detector", config.detector.name)) != config.detector.name:
+        raise InputError(f"{path} is of {found}, the experiment of {config.detector.name}; measure that one")
+    rates = {name: value for name, value in content.items() if isinstance(value, int | float)}
+    measured = rates.get(f"{_way(config.training)}_images_per_second")
+    return rates if measured is None else {"training_images_a_second": measured, **rates}
 
 
-def _speeds_of_run(folder: Path) -> dict[str, tuple[float, Work]]:
+def _way(training: TrainingConfig) -> str:
+    """Return how `mgral bench detector` names a training with these settings."""
+    if training.compile:
+        return "mgral_compiled"
+    return "mgral" if training.precision == "float32" else f"mgral_{training.precision}"
+
+
+def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work]]:
     """Hold the seconds of a run against what its own configuration says that it did."""
     times = folder / "timings" / "costs_by_step.csv"
     if not times.is_file():
         raise InputError(f"{folder} holds no timings/{times.name}; give the folder of a run that is finished")
     config = load_config(folder / "config.yaml")
+    if config.detector != planned.detector:
+        raise InputError(f"{folder} was run with other settings under `detector`; give a run with the same")
     work = plan_work(config, find_sizes(config, folder))
     with times.open(newline="") as file:
         rows = list(csv.DictReader(file))
