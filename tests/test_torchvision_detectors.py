@@ -1,13 +1,17 @@
 """SSD300 and RetinaNet: torchvision's numbers, mirrors, planted boxes, pre-trained backbones, training."""
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from squares import squares
 from torch import Tensor
 from torchvision.models import resnet50
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.ops import box_iou
 
+from mgral.artefacts import read_json, write_json
+from mgral.cli import mgral
 from mgral.config import (
     AugmentationConfig,
     EmbeddingConfig,
@@ -333,3 +337,61 @@ def test_a_section_without_a_name_is_the_small_detectors():
         resolve_config({"detector": {"name": "ssd300_vgg16", "channels": 3}})
     with pytest.raises(InputError, match=r"training\.accumulate: a batch of 2 images has no 3 parts"):
         resolve_config({"training": {"batch_size": 2, "accumulate": 3}})
+
+
+def test_steps_from_files_to_a_query(tmp_path):
+    """RetinaNet with packed files and pre-trained weights, by the commands that the workflow calls."""
+    values = {
+        "initial": 4,
+        "budget": 2,
+        "cycles": 1,
+        "data": {"format": "synthetic", "train_images": 8, "test_images": 2},
+        "detector": {"name": "retinanet_resnet50_fpn", "canvas": 128},
+        "training": {"batch_size": 2, "learning_rate": 1e-4, "optimizer": "sgd", "accumulate": 2},
+        "iterations": {"detector": 1, "base": 1, "variant": 1},
+        "semi_supervised": {"batch_size": 2},
+        "lut": {"variants": 2, "clusters": 2, "labels": "semi_supervised"},
+        "embedding": {"dimensions": 2},
+    }
+    write_json(tmp_path / "config.yaml", values)
+    torch.save(resnet50(weights=None).state_dict(), tmp_path / "weights.pth")
+
+    def run(step: str, **options: str) -> None:
+        arguments = ["--config", str(tmp_path / "config.yaml")]
+        for name, value in options.items():
+            is_path = "." in value or "/" in value
+            arguments += [f"--{name.replace('_', '-')}", str(tmp_path / value) if is_path else value]
+        CliRunner().invoke(mgral, [step, *arguments], catch_exceptions=False)
+
+    run("synthesize", output="set/")
+    run("data", root="set/", train="train.json", test="test.json")
+    for split in ("train", "test"):
+        run("cache", dataset=f"{split}.json", split=split, root="set/", output=f"{split}.npy")
+    assert np.load(tmp_path / "train.npy").ndim == 1
+    common = {"dataset": "train.json", "images": "train.npy", "seed": "0", "cycle": "0"}
+    run("initial", dataset="train.json", seed="0", output="labelled.json")
+    made = {"output": "d.safetensors", "log_csv": "d.csv"}
+    run("detector", **common, labelled="labelled.json", weights="weights.pth", **made)
+    run(
+        "evaluate",
+        dataset="test.json",
+        images="test.npy",
+        detector="d.safetensors",
+        metrics="m.json",
+        detections="f.json",
+    )
+    run("embed", dataset="train.json", images="train.npy", detector="d.safetensors", output="e.safetensors")
+    run(
+        "subsets",
+        dataset="train.json",
+        labelled="labelled.json",
+        embeddings="e.safetensors",
+        seed="0",
+        cycle="0",
+        output="subsets.json",
+    )
+    run("base", **common, subsets="subsets.json", weights="weights.pth", output="base.safetensors")
+    run("variant", **common, subsets="subsets.json", base="base.safetensors", first="0", last="1", output="v.json")
+    assert [one["variant"] for one in read_json(tmp_path / "v.json")["variants"]] == [0, 1]
+    run("select", **common, strategy="entropy", labelled="labelled.json", detector="d.safetensors", output="q.json")
+    assert len(read_json(tmp_path / "q.json")["images"]) == 2
