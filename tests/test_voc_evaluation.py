@@ -121,7 +121,7 @@ def test_agrees_with_the_kits_loop(boxes: list[dict[str, Any]], found: list[dict
 
 
 def loop_over_detections(boxes: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[bool]:
-    """Match as VOCevaldet.m does, one detection after the other, in VOC's own coordinates: from 1, last pixel included."""
+    """Match as VOCevaldet.m does, one detection after the other, in VOC's coordinates: from 1, last pixel in."""
     taken, hits = set(), []
     for one in sorted(found, key=lambda one: -one["score"]):
         best, most = None, 0.0
