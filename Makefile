@@ -1,7 +1,7 @@
 # Everything that is done to the project itself; the experiments are Snakemake's (see README.md).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run repro test lint image container slurm schema mirror lock clean
+.PHONY: help setup run repro test lint tracks image container slurm schema mirror lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -34,6 +34,9 @@ lint: setup ## Check style and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
+
+tracks: setup ## Run the paper's two tracks on miniature archives, with the real detectors.
+	OMP_NUM_THREADS=1 MGRAL_TRACKS=1 $(BIN)/pytest tests/test_tracks.py
 
 image: ## Build the image of docker/Dockerfile, and mgral.sif where Apptainer is; OPTIONS are the builder's.
 	docker/build $(OPTIONS)

@@ -6,6 +6,7 @@ server on the loopback.
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from miniature import write_coco_archives, write_voc_archives
 from run_workflow import ROOT, snakemake
 from safetensors.torch import load_file
 from torchvision.models import resnet50, vgg16
+
+pytestmark = [
+    pytest.mark.skipif("MGRAL_TRACKS" not in os.environ, reason="takes minutes: make tracks runs this test"),
+    pytest.mark.timeout(1800),
+]
 
 PROGRAM = """#!{python}
 # `mgral`, but that it downloads the miniature archives and the random weights: their checksums and numbers of images.
@@ -98,7 +104,6 @@ def track(request, tmp_path_factory):
     return name, folder
 
 
-@pytest.mark.timeout(1200)
 def test_from_download_to_report(track):
     name, folder = track
     results = folder / "results" / name
