@@ -161,16 +161,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Let another process map the cache itself: what is mapped would be pickled whole."""
-        stored = str(self.stored.filename) if isinstance(self.stored, np.memmap) else self.stored
-        return {"stored": stored, "sizes": self.sizes, "canvas": self.canvas}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Undo `__getstate__`."""
-        if isinstance(state["stored"], str):
-            state = state | {"stored": np.load(state["stored"], mmap_mode="r")}
-        self.__init__(**state)  # type: ignore[misc]
+        stored = Path(str(self.stored.filename)) if isinstance(self.stored, np.memmap) else self.stored
+        return _reopen, (stored, self.sizes, self.canvas)
 
     @property
     def encoded(self) -> bool:
@@ -210,6 +204,10 @@ class Images:
         start, end = self.stored[place : place + 2 * OFFSET.itemsize].view(OFFSET)
         name = f"the file of row {row} of the image cache"
         return _decode(self.stored[start:end].tobytes, name, _size(self.sizes, row), self.canvas)
+
+
+def _reopen(stored: Path | npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64], canvas: Canvas) -> Images:
+    return Images(np.load(stored, mmap_mode="r") if isinstance(stored, Path) else stored, sizes, canvas)
 
 
 def load_images(path: Path, dataset: Dataset, canvas: Canvas) -> Images:

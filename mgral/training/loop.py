@@ -16,7 +16,7 @@ from mgral.detectors import Detector, Targets
 from mgral.detectors.interface import full_precision
 from mgral.distributed import add_up, add_up_, processes, rank, say, share
 from mgral.errors import StepError
-from mgral.training.augmentation import draw_changes, show_changed
+from mgral.training.augmentation import Changes, draw_changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, ramp
@@ -234,19 +234,22 @@ class _Batches:
         changes = draw_changes(boxes, self._config.augmentation, self._generator)
         parts = torch.arange(len(chosen)).tensor_split(self._config.accumulate)
         for number, part in enumerate(parts, start=1):
-            mine = share(part)
-            pixels, targets = self._images.batch(chosen[mine])
+            shown = self._show(chosen, share(part), changes)
             if number == len(parts):
                 following = self._sampler.peek()
                 self._images.prefetch(following[torch.cat([share(part) for part in parts])])
-            shown = show_changed(
-                pixels.to(self._device),
-                Targets(*(values.to(self._device) for values in targets)),
-                self._images.covered[chosen[mine]].to(self._device),
-                self._images.images.canvas,
-                changes.map(lambda values, mine=mine: values[mine].to(self._device)),  # type: ignore[misc]
-            )
             yield _Part(len(part) / len(chosen), chosen[part], *shown)
+
+    def _show(self, chosen: Tensor, mine: Tensor, changes: Changes) -> tuple[Tensor, Targets]:
+        """Return the images of a batch at the places `mine`, changed, and their boxes, on the device."""
+        pixels, targets = self._images.batch(chosen[mine])
+        return show_changed(
+            pixels.to(self._device),
+            Targets(*(values.to(self._device) for values in targets)),
+            self._images.covered[chosen[mine]].to(self._device),
+            self._images.images.canvas,
+            changes.map(lambda values: values[mine].to(self._device)),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"sampler": self._sampler.state_dict(), "generator": self._generator.get_state()}
