@@ -77,7 +77,7 @@ def test_an_iteration_of_a_detector_is_measured(monkeypatch):
     result = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     found = json.loads(result.stdout)
     assert found["device"] == "cpu"
-    for way in ("mgral", "torchvision"):
+    for way in ("mgral", "torchvision", "inference"):
         assert found[f"{way}_seconds"] > 0
         assert found[f"{way}_peak_memory_mb"] > 100
 

@@ -133,11 +133,13 @@ def test_speeds_that_are_none(tmp_path, content, message):
 )
 def test_a_benchmark_of_the_detector_gives_the_speed_of_the_configured_precision(tmp_path, training, rate):
     rates = {"mgral": 20.0, "mgral_bfloat16": 50.0, "mgral_compiled": 80.0}
-    content = {f"{way}_images_per_second": value for way, value in rates.items()}
+    content = {f"{way}_images_per_second": value for way, value in {**rates, "inference": 100.0}.items()}
     path = tmp_path / "detector.json"
     path.write_text(json.dumps({"detector": "ssd300_vgg16", **content}))
     config = resolve_config({"detector": {"name": "ssd300_vgg16"}, "training": training})
-    assert load_speeds([path], config).hours("base", Work(1, trained=7200)) == pytest.approx(2 / rate)
+    speeds = load_speeds([path], config)
+    assert speeds.hours("base", Work(1, trained=7200)) == pytest.approx(2 / rate)
+    assert speeds.hours("embed", Work(1, seen=7200)) == pytest.approx(2 / 100)
     with pytest.raises(InputError, match=r"detector\.json is of ssd300_vgg16, the experiment of small_ssd; measure"):
         load_speeds([path], Config())
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from stopping import StoppedError, stop_after
 from mgral.config import AugmentationConfig, SmallSSDConfig, TrainingConfig
 from mgral.detectors import Predictions, Targets, build_detector
 from mgral.detectors.small_ssd import BACKGROUND_BIAS
-from mgral.errors import StepError
+from mgral.errors import InputError, StepError
 from mgral.training.augmentation import augment, draw_changes, flip
 from mgral.training.batches import Sampler, TrainingImages, training_images
 from mgral.training.checkpoint import Checkpoint
@@ -277,3 +278,28 @@ def test_the_next_batch_is_decoded_ahead_and_is_the_one_that_is_drawn(labelled: 
     config = TrainingConfig(batch_size=3, augmentation=NO_AUGMENTATION)
     train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 4, seed=0, step="detector")
     assert asked[:3] == read[1:]
+
+
+@pytest.mark.parametrize("settings", [{"precision": "bfloat16"}, {"precision": "float16"}, {"compile": True}])
+def test_half_precision_and_compilation_train_the_same_detector(settings, labelled: TrainingImages, monkeypatch):
+    # Of torch.compile without its compiler, which takes a minute: the detector is traced, and run as it was traced.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    histories = []
+    for changed in ({}, settings):
+        config = TrainingConfig(batch_size=4, learning_rate=1e-3, **changed)
+        detector = build_detector(CONFIG, 1, seed=0)
+        histories.append([row["loss"] for row in train_detector(detector, labelled, config, 6, 0, "detector")])
+        assert {parameter.dtype for parameter in detector.parameters()} == {torch.float32}
+    # float16 may leave out the first steps, until its gradients are scaled so that none overflows.
+    assert histories[1] == pytest.approx(histories[0], rel=0.1)
+    assert histories[1][0] == pytest.approx(histories[0][0], rel=0.01)
+    assert (histories[1] == histories[0]) == (not settings.get("precision"))
+
+
+def test_compilation_without_a_compiler_is_refused(labelled: TrainingImages, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    config = TrainingConfig(compile=True)
+    with pytest.raises(
+        InputError, match=r"wants a C\+\+ compiler, and none of c\+\+, g\+\+"
+    ):
+        train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 1, seed=0, step="detector")

@@ -1,4 +1,4 @@
-"""Benchmark `detector`: iterations of SSD300 and RetinaNet at full size, beside torchvision's reference loop."""
+"""Benchmark `detector`: SSD300 and RetinaNet at full size, their training beside torchvision's reference loop."""
 
 import itertools
 from collections.abc import Callable
@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from mgral.bench.machine import Measurements, machine, peak_memory, show
-from mgral.config import AugmentationConfig, RetinaNetConfig, SSD300Config, TrainingConfig
+from mgral.config import AugmentationConfig, EvaluationConfig, RetinaNetConfig, SSD300Config, TrainingConfig
 from mgral.data.canvas import canvas_of
 from mgral.data.images import Images
 from mgral.detectors import Targets, random_detector
 from mgral.detectors.retinanet import RetinaNet
 from mgral.detectors.ssd300 import SSD300
 from mgral.device import choose_device
+from mgral.evaluation import image_chunks
 from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.loop import train_detector
@@ -52,7 +53,8 @@ def command(name: str, batch: int, iterations: int, gpus: int, half: bool, compi
 
     `torchvision` is its own loop (references/detection/engine.py): lists of images and targets at the network's
     size, on the device already, the model's transform and loss, SGD. Ours reads the cache and augments as the paper's
-    tracks do. Seconds are the median of an iteration; memory is the process', or on a GPU what torch took there.
+    tracks do. Seconds are the median of an iteration; memory is what the process took so far, or torch on a GPU.
+    `inference` is what an evaluation does with a batch, up to its detections, with random weights.
     """
     device = choose_device(gpus)
     ways: dict[str, dict[str, Any]] = {"mgral": {}}
@@ -66,6 +68,7 @@ def command(name: str, batch: int, iterations: int, gpus: int, half: bool, compi
         measured |= _measure(way, batch, device, partial(_train, name, batch, iterations, device, settings))
     for way, kind in {"torchvision": None, **({"torchvision_bfloat16": torch.bfloat16} if half else {})}.items():
         measured |= _measure(way, batch, device, partial(_train_plainly, name, batch, iterations, device, kind))
+    measured |= _measure("inference", batch, device, partial(_detect, name, batch, iterations, device))
     show(measured | machine(), as_json)
 
 
@@ -128,8 +131,9 @@ def _train(name: str, batch: int, iterations: int, device: torch.device, setting
     )
     detector = random_detector(CONFIGS[name], CLASSES[name], 0).to(device)
     stopwatch = _Stopwatch(device)
-    images, warm_up = _images(name, batch), WARM_UP if iterations > WARM_UP else 0
-    train_detector(detector, images, config, warm_up + iterations, 0, "bench", checkpoint=stopwatch)
+    train_detector(
+        detector, _images(name, batch), config, _with_warm_up(iterations), 0, "bench", checkpoint=stopwatch
+    )
     return stopwatch.seconds(iterations)
 
 
@@ -147,12 +151,27 @@ def _train_plainly(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, LEARNING_RATE, momentum=0.9)
     stopwatch = _Stopwatch(device)
-    for _ in range(iterations + (WARM_UP if iterations > WARM_UP else 0)):
+    for _ in range(_with_warm_up(iterations)):
         with torch.autocast(device.type, kind, enabled=kind is not None):
             losses = model(images, targets)
         optimizer.zero_grad()
         sum(losses.values(), torch.zeros((), device=device)).backward()
         optimizer.step()
+        stopwatch.save_if_due(None)
+    return stopwatch.seconds(iterations)
+
+
+def _with_warm_up(iterations: int) -> int:
+    return iterations + (WARM_UP if iterations > WARM_UP else 0)
+
+
+@torch.no_grad()
+def _detect(name: str, batch: int, iterations: int, device: torch.device) -> list[float]:
+    detector = random_detector(CONFIGS[name], CLASSES[name], 0).to(device).eval()
+    images, config, stopwatch = _images(name, batch), EvaluationConfig(), _Stopwatch(device)
+    for _ in range(_with_warm_up(iterations)):
+        for _, inputs in image_chunks(images.images, images.rows, "inference", device):
+            detector.detect(detector(inputs), config.score_threshold, config.nms_iou, config.max_detections)
         stopwatch.save_if_due(None)
     return stopwatch.seconds(iterations)
 

@@ -75,7 +75,7 @@ class TrainingConfig(Section):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """In which convolutions compute; losses and weights stay in float32."""
     compile: bool = False
-    """Compile the detector by torch.compile: minutes once, and faster iterations where they are many."""
+    """Compile the detector by torch.compile, which wants a C++ compiler: minutes once, and then faster iterations."""
     augmentation: AugmentationConfig = AugmentationConfig()
 
     @model_validator(mode="after")

@@ -17,8 +17,8 @@ ON_GPUS = ("detector", "evaluate", "embed", "base", "variant", "agent")
 """Steps whose hours are GPU hours where they are given a GPU."""
 WITHOUT_SPEEDS = """
 No hours without measured speeds: give --speeds the folder of a finished run of the same detector and size
-(results/NAME), or what `mgral bench detector --json` (trainings) and `mgral bench agent --json` print, as files.
-A file may also name training_images_a_second, and inference_images_a_second, which no benchmark measures yet."""
+(results/NAME), or what `mgral bench detector --json` and `mgral bench agent --json` print, as files. A file may also
+name training_images_a_second, inference_images_a_second and steps_a_second (of the agent) itself."""
 
 
 @click.command("estimate")
@@ -93,8 +93,9 @@ def _speeds_of_benchmark(path: Path, config: Config) -> dict[str, float]:
     if (found := content.get("detector", config.detector.name)) != config.detector.name:
         raise InputError(f"{path} is of {found}, the experiment of {config.detector.name}; measure that one")
     rates = {name: value for name, value in content.items() if isinstance(value, int | float)}
-    measured = rates.get(f"{_way(config.training)}_images_per_second")
-    return rates if measured is None else {"training_images_a_second": measured, **rates}
+    ways = {"training": _way(config.training), "inference": "inference"}
+    measured = {f"{what}_images_a_second": rates.get(f"{way}_images_per_second") for what, way in ways.items()}
+    return {name: value for name, value in measured.items() if value is not None} | rates
 
 
 def _way(training: TrainingConfig) -> str:

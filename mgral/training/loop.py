@@ -1,6 +1,7 @@
 """The training loop, the same for a cycle's detector, the base of a table and its variants."""
 
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
@@ -15,7 +16,7 @@ from mgral.config import TrainingConfig
 from mgral.detectors import Detector, Targets
 from mgral.detectors.interface import full_precision
 from mgral.distributed import add_up, add_up_, processes, rank, say, share
-from mgral.errors import StepError
+from mgral.errors import InputError, StepError
 from mgral.training.augmentation import Changes, draw_changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
@@ -25,6 +26,7 @@ from mgral.training.parameters import flatten_parameters
 
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """What convolutions may compute in, beside float32."""
+COMPILERS = ("c++", "g++", "clang++")
 STEP_FACTOR = 0.1
 """Of the learning rate, at each step of the schedule `steps`."""
 
@@ -65,7 +67,7 @@ def train_detector(
     StepError
         On a loss that is not finite, naming the step, the iteration, the images and the loss.
     InputError
-        On a damaged checkpoint.
+        On a damaged checkpoint, and where `training.compile` has no C++ compiler.
     """
     assert processes() == 1 or unlabelled is None
     run = _Run(detector, labelled, config, seed, unlabelled)
@@ -74,7 +76,7 @@ def train_detector(
         say(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
     detector.train()
     if config.compile:
-        detector.compile()
+        _compile(detector)
     left = range(run.done, iterations)
     hidden = True if rank() else None
     for iteration in tqdm(left, step, iterations, unit="it", disable=hidden, initial=run.done):
@@ -119,6 +121,16 @@ def train_detector(
             checkpoint.save_if_due(run.state_dict)
     detector.eval()
     return run.history
+
+
+def _compile(detector: Detector) -> None:
+    """Have torch compile the detector, which calls a compiler of the machine, also for a GPU."""
+    if not any(map(shutil.which, COMPILERS)):
+        raise InputError(
+            f"training.compile wants a C++ compiler, and none of {', '.join(COMPILERS)} is on the PATH (nor in the "
+            "container); install one, or set training.compile to false"
+        )
+    detector.compile()
 
 
 def learning_rate_factor(iteration: int, iterations: int, config: TrainingConfig) -> float:
