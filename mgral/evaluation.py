@@ -98,12 +98,7 @@ def score_detections(
     map (mAP@[.5:.95]), ap50, ap75, ap_small, ap_medium, ap_large in 0..1, None where there is no such box;
     images, boxes (crowds left out); per_class: id, name, map, ap50, boxes.
     """
-    wanted = {int(image_id) for image_id in image_ids}
-    truth = {
-        "images": [image for image in truth["images"] if image["id"] in wanted],
-        "annotations": [box for box in truth["annotations"] if box["image_id"] in wanted],
-        "categories": truth["categories"],
-    }
+    truth = of_images(truth, image_ids)
     found = [
         {**one, "id": index, "area": one["bbox"][2] * one["bbox"][3], "iscrowd": 0}
         for index, one in enumerate(detections, start=1)
@@ -129,6 +124,16 @@ def score_detections(
         for name, value in zip(SCORES, evaluation.stats[: len(SCORES)], strict=True)
     }
     return {**scores, "images": len(truth["images"]), "boxes": boxes.total(), "per_class": per_class}
+
+
+def of_images(truth: dict[str, Any], image_ids: Iterable[int]) -> dict[str, Any]:
+    """Return the part of a COCO data set that is about some of its images."""
+    wanted = {int(image_id) for image_id in image_ids}
+    return {
+        "images": [image for image in truth["images"] if image["id"] in wanted],
+        "annotations": [box for box in truth["annotations"] if box["image_id"] in wanted],
+        "categories": truth["categories"],
+    }
 
 
 def by_pycocotools(truth: dict[str, Any], found: dict[str, Any]) -> COCOeval:

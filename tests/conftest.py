@@ -1,6 +1,7 @@
 """What tests of several modules start from."""
 
 import pytest
+from filelock import FileLock
 from run_workflow import TINY, snakemake
 
 LONGEST = ("test_slurm.py", "test_crash.py", "test_dvc.py", "test_end_to_end.py", "test_distributed.py")
@@ -13,9 +14,17 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
-    """A folder in which the tiny experiment has been run from nothing, on two cores; not to be changed."""
-    folder = tmp_path_factory.mktemp("tiny")
-    done = snakemake(folder, "--cores", "2", "--configfile", TINY)
-    assert done.returncode == 0, done.stdout
+def undisturbed(tmp_path_factory, worker_id):
+    """A folder in which the tiny experiment has been run from nothing, on two cores; not to be changed.
+
+    The first of pytest's processes that wants it makes it for all of them.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "tiny"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "finished").exists():
+            folder.mkdir()
+            done = snakemake(folder, "--cores", "2", "--configfile", TINY)
+            assert done.returncode == 0, done.stdout
+            (folder / "finished").touch()
     return folder

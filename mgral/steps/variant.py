@@ -13,7 +13,7 @@ from mgral.detectors import load_detector
 from mgral.device import HELP as DEVICE_HELP
 from mgral.device import choose_device
 from mgral.errors import InputError, StepError
-from mgral.evaluation import detect_images, score_detections
+from mgral.evaluation import detect_images, of_images, score_detections
 from mgral.lut.plan import load_plan
 from mgral.steps import options
 from mgral.training.batches import training_images
@@ -63,6 +63,7 @@ def command(
             f"{subsets} has no variants {first} to {last}; give --first and --last from 0 to {len(plan.subsets) - 1}"
         )
     labels_paid = plan.labels == "labelled_subsets"
+    truth = of_images(read_json(dataset), plan.reward)
     found = []
     for variant in range(first, last + 1):
         subset = plan.subsets[variant]
@@ -89,7 +90,7 @@ def command(
             checkpoint,
         )
         detections = detect_images(detector, data, cached, data.rows(plan.reward), config.evaluation)
-        scores = score_detections(read_json(dataset), detections, plan.reward)
+        scores = score_detections(truth, detections, plan.reward)
         if scores["map"] is None:
             raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; label more initial images")
         found.append({"variant": variant, "images": len(subset), "map": scores["map"], "ap50": scores["ap50"]})
