@@ -5,7 +5,7 @@
 #
 # Jobs: every rule runs one step, `mgral STEP`, on one thread, as two jobs side by side do more than one job on two.
 # `gpu` is 0 in every rule, so that no job waits for a GPU; a machine that has one hands it to the rules that can use
-# it in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed and agent). The detector can
+# it in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed, agent and select). The detector can
 # use several. With MGRAL_DEVICE=cpu in the environment all work on the CPU nevertheless.
 
 import os
@@ -18,6 +18,7 @@ from snakemake.settings.types import DeploymentMethod
 from mgral.container import check_image, container_environment
 from mgral.driver import check_gpus
 from mgral.errors import InputError
+from mgral.memory import card_memory_mb
 from mgral.report.timings import write_timings
 from mgral.workflow import (
     annotation_files,

@@ -8,12 +8,6 @@ import torch
 from mgral.driver import DEVICE_VARIABLE, only_cpu
 from mgral.errors import InputError
 
-HELP = (
-    f"With the environment variable {DEVICE_VARIABLE}=cpu a step works on the CPU, however many GPUs it is given, to "
-    "try a cluster's set-up without any."
-)
-"""What the help of every step that can use a GPU says of this."""
-
 
 def choose_device(gpus: int) -> torch.device:
     """Return the device of a step that is given so many GPUs: the CPU where that is none.

@@ -9,6 +9,11 @@ from mgral.errors import InputError
 
 DEVICE_VARIABLE = "MGRAL_DEVICE"
 """With the value `cpu` every step works on the processor, however many GPUs it is given."""
+HELP = (
+    f"With the environment variable {DEVICE_VARIABLE}=cpu a step works on the CPU, however many GPUs it is given, to "
+    "try a cluster's set-up without any."
+)
+"""What the help of every step that can use a GPU says of this."""
 
 
 def only_cpu() -> bool:

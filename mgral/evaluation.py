@@ -21,8 +21,6 @@ from mgral.data.images import Images
 from mgral.detectors import Detector
 from mgral.detectors.view import show
 
-CHUNK, CHUNK_PIXELS = 32, 4 * 1024 * 1024
-"""Images that go through a detector at once, and how many pixels they may have together: maps take memory."""
 SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 """The first entries of COCOeval's summary, in its order."""
 FEW = 20_000
@@ -35,8 +33,7 @@ def image_chunks(
     images: Images, rows: npt.NDArray[np.int64], what: str, device: torch.device
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
     """Yield rows and what a detector is shown of them, [B, 3, H, W] on a device, with a progress bar."""
-    width, height = images.canvas.input_size
-    size = max(1, min(CHUNK, CHUNK_PIXELS // (width * height)))
+    size = images.canvas.chunk
     covered = torch.from_numpy(images.covered.astype(np.float32))
     for start in tqdm(range(0, len(rows), size), desc=what, unit="batch", disable=None):
         part = rows[start : start + size]

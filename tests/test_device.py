@@ -17,7 +17,7 @@ from mgral.driver import DEVICE_VARIABLE, check_gpus, cuda_of_torch
 from mgral.errors import InputError
 from mgral.steps import STEPS
 
-ON_GPUS = {"agent", "detector", "evaluate", "embed", "base", "variant"}
+ON_GPUS = {"agent", "detector", "evaluate", "embed", "base", "variant", "select"}
 SMI = """
 ==============NVSMI LOG==============
 

@@ -18,7 +18,8 @@ def read(name):
 
 @pytest.mark.parametrize("name", ["gpu", "slurm", "kubernetes"])
 def test_gpus_go_to_the_rules_that_compute_on_one(name):
-    assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU}
+    of_select = "1 if wildcards.strategy == 'entropy' else 0"
+    assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU} | {"select": {"gpu": of_select}}
 
 
 def test_groups_are_of_rules():
@@ -31,10 +32,13 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
     done = snakemake(tmp_path, "--dry-run", "--profile", PROFILES / "slurm", "--config", change)
     assert done.returncode == 0, done.stdout
     assert "workflow specific profile" in done.stdout
-    asked = re.findall(r"^ *rule (\w+):\n(?: +.*\n)*? +resources: .*gpu=(\d)", done.stdout, flags=re.MULTILINE)
-    assert {rule for rule, gpus in asked if gpus == "1"} == USE_GPU
+    job = r"^ *rule (\w+):\n(?: +.*\n)*?(?: +wildcards: (.*)\n)? +resources: .*gpu=(\d)"
+    asked = re.findall(job, done.stdout, flags=re.MULTILINE)
+    assert {rule for rule, _, gpus in asked if gpus == "1"} == USE_GPU | {"select"}
+    queries = [("strategy=entropy" in wildcards, gpus) for rule, wildcards, gpus in asked if rule == "select"]
+    assert set(queries) == {(True, "1"), (False, "0")}
     # Synthetic images and a detector that starts from random weights: nothing is downloaded.
-    assert {rule for rule, gpus in asked if gpus == "0"} == set(RULES) - USE_GPU - {"download", "weights"}
+    assert {rule for rule, _, gpus in asked if gpus == "0"} == set(RULES) - USE_GPU - {"download", "weights"}
 
 
 def test_a_gpu_that_is_not_there_is_said_before_the_first_job(tmp_path):

@@ -299,7 +299,5 @@ def test_half_precision_and_compilation_train_the_same_detector(settings, labell
 def test_compilation_without_a_compiler_is_refused(labelled: TrainingImages, monkeypatch) -> None:
     monkeypatch.setenv("PATH", "")
     config = TrainingConfig(compile=True)
-    with pytest.raises(
-        InputError, match=r"wants a C\+\+ compiler, and none of c\+\+, g\+\+"
-    ):
+    with pytest.raises(InputError, match=r"wants a C\+\+ compiler, and none of c\+\+, g\+\+"):
         train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 1, seed=0, step="detector")

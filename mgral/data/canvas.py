@@ -10,6 +10,8 @@ from mgral.config import DetectorConfig, RetinaNetConfig, SmallSSDConfig, SSD300
 
 SSD300_SIDE = 300
 """Pixels."""
+CHUNK, CHUNK_PIXELS = 32, 4 * 1024 * 1024
+"""Images that go through a detector at once where it does not learn, and how many pixels they may have together."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class Canvas:
     def input_size(self) -> tuple[int, int]:
         """Size of what a detector is shown."""
         return self.view or (self.width, self.height)
+
+    @property
+    def chunk(self) -> int:
+        """Images that go through a detector at once where it does not learn: its maps take memory."""
+        width, height = self.input_size
+        return max(1, min(CHUNK, CHUNK_PIXELS // (width * height)))
 
     def covered(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the part of the canvas that images of the given sizes [N, 2] cover, [N, 2], from the top left."""

@@ -11,8 +11,8 @@ from mgral.agent.training import Episode, train_agent, uniform_batches
 from mgral.artefacts import derive_seed, write_arrays, write_csv, write_json
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
-from mgral.device import HELP as DEVICE_HELP
 from mgral.device import choose_device
+from mgral.driver import HELP as DEVICE_HELP
 from mgral.lut.reward import Reward, RewardTable
 from mgral.pool import check_pool, load_embeddings, load_labelled, unlabelled
 from mgral.steps import options

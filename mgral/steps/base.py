@@ -10,8 +10,8 @@ from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.detectors import build_detector, save_detector
-from mgral.device import HELP as DEVICE_HELP
 from mgral.device import choose_device
+from mgral.driver import HELP as DEVICE_HELP
 from mgral.lut.plan import load_plan
 from mgral.steps import options
 from mgral.training.batches import training_images

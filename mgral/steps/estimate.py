@@ -13,7 +13,7 @@ from mgral.estimate import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_
 from mgral.steps import options
 from mgral.workflow import configure
 
-ON_GPUS = ("detector", "evaluate", "embed", "base", "variant", "agent")
+ON_GPUS = ("detector", "evaluate", "embed", "base", "variant", "agent", "select")
 """Steps whose hours are GPU hours where they are given a GPU."""
 WITHOUT_SPEEDS = """
 No hours without measured speeds: give --speeds the folder of a finished run of the same detector and size

@@ -12,7 +12,8 @@ from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.detectors import load_detector
-from mgral.device import HELP, choose_device
+from mgral.device import choose_device
+from mgral.driver import HELP
 from mgral.evaluation import detect_images, score_detections
 from mgral.steps import options
 from mgral.voc_evaluation import add_voc_scores, is_voc

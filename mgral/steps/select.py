@@ -7,12 +7,13 @@ import click
 from mgral.artefacts import write_json
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
+from mgral.driver import HELP
 from mgral.pool import check_pool, load_labelled, unlabelled
 from mgral.steps import options
 from mgral.strategies import STRATEGIES, Query, highest, score_pool
 
 
-@click.command("select")
+@click.command("select", epilog=HELP)
 @options.config
 @click.option("--strategy", type=click.Choice(tuple(STRATEGIES)), required=True, help="How the pool is scored.")
 @options.dataset
@@ -23,6 +24,7 @@ from mgral.strategies import STRATEGIES, Query, highest, score_pool
 @click.option("--detector", type=options.FILE, help="Detector of the cycle (entropy).")
 @click.option("--embeddings", type=options.FILE, help="Embeddings of the images (mgral).")
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
+@options.gpus
 @options.written("JSON to write: the chosen ids, best first, and their scores.")
 def command(
     config_path: Path,
@@ -35,6 +37,7 @@ def command(
     detector: Path | None,
     embeddings: Path | None,
     agent: Path | None,
+    gpus: int,
     output: Path,
 ) -> None:
     """Choose the images to label next: the highest scores, ties by the lower id."""
@@ -46,7 +49,7 @@ def command(
     training_images = load_dataset(dataset)
     pool = unlabelled(training_images.image_ids, load_labelled(labelled))
     check_pool(pool, config.budget)
-    query = Query(training_images, pool, seed, cycle, config.detector, **given)
+    query = Query(training_images, pool, seed, cycle, config.detector, **given, gpus=gpus)
     scores = score_pool(strategy, query)
     rows = highest(scores, config.budget)
     write_json(output, {"strategy": strategy, "images": pool[rows].tolist(), "scores": scores[rows].tolist()})

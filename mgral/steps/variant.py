@@ -10,8 +10,8 @@ from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.detectors import load_detector
-from mgral.device import HELP as DEVICE_HELP
 from mgral.device import choose_device
+from mgral.driver import HELP as DEVICE_HELP
 from mgral.errors import InputError, StepError
 from mgral.evaluation import detect_images, of_images, score_detections
 from mgral.lut.plan import load_plan

@@ -46,6 +46,8 @@ class Query:
     detector: Path | None = None
     embeddings: Path | None = None
     agent: Path | None = None
+    gpus: int = 0
+    """What a strategy that runs the detector may use; 0 for the CPU."""
 
 
 def score_pool(strategy: str, query: Query) -> npt.NDArray[np.float64]:

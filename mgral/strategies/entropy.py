@@ -8,6 +8,7 @@ from torch import Tensor
 from mgral.data.canvas import canvas_of
 from mgral.data.images import load_images
 from mgral.detectors import load_detector
+from mgral.device import choose_device
 from mgral.evaluation import image_chunks
 from mgral.strategies import Query
 
@@ -17,13 +18,14 @@ def scores(query: Query) -> npt.NDArray[np.float64]:
     """Return the mean class entropy of each image's objects, float64 [n], in nats."""
     assert query.images is not None
     assert query.detector is not None
-    detector = load_detector(query.detector, query.detector_config, len(query.dataset.categories))
+    device = choose_device(query.gpus)
+    detector = load_detector(query.detector, query.detector_config, len(query.dataset.categories)).to(device)
     images = load_images(query.images, query.dataset, canvas_of(query.detector_config))
     means = [
         mean_entropy(detector.class_probabilities(detector(inputs).logits).double())
-        for _, inputs in image_chunks(images, query.dataset.rows(query.pool), "entropy", torch.device("cpu"))
+        for _, inputs in image_chunks(images, query.dataset.rows(query.pool), "entropy", device)
     ]
-    return torch.cat(means).numpy().astype(np.float64)
+    return torch.cat(means).cpu().numpy().astype(np.float64)
 
 
 def mean_entropy(probabilities: Tensor) -> Tensor:

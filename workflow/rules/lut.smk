@@ -46,9 +46,9 @@ rule base:
     priority: LONGEST_CHAIN
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=MEM_MB,
         gpu=0,
-        vram_mb=VRAM_MB,
+        vram_mb=card_memory_mb(CONFIG, "base"),
     params:
         depends_on=depends_on(CONFIG, "base"),
         weights=weights_option,
@@ -74,9 +74,9 @@ rule variant:
     priority: LONGEST_CHAIN
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=MEM_MB,
         gpu=0,
-        vram_mb=VRAM_MB,
+        vram_mb=card_memory_mb(CONFIG, "variant"),
     params:
         depends_on=depends_on(CONFIG, "variant"),
     shell:

@@ -13,10 +13,10 @@ LOGS = EXPERIMENT + "/logs"
 BENCHMARKS = EXPERIMENT + "/benchmarks"
 # What the backbone of the detector starts from, for rules that build one.
 WEIGHTS = [EXPERIMENT + "/weights.pth"] if backbone_weights(CONFIG) else []
-# Memory of the card that a job on a GPU needs, in MiB, so that several can share one: `--resources vram_mb=24000`
-# bounds their sum. For the detector of the default size with room to spare, but not measured yet; set-resources
-# gives another.
-VRAM_MB = 2000
+# Memory of the process of a job that runs the detector, in MB. Of the large ones, which train on a GPU, that of CUDA's
+# libraries and of COCO's annotations; on the CPU they take what `mgral bench detector` says. vram_mb is the memory of the
+# card, in MiB, so that several jobs can share one: `--resources vram_mb=24000` bounds their sum.
+MEM_MB = 2000 if CONFIG.detector.name == "small_ssd" else 6000
 # Of the rules that lead to the table and through the agent: what waits for them is the longest chain of jobs.
 LONGEST_CHAIN = 1
 

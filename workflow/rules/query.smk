@@ -25,7 +25,7 @@ rule agent:
     resources:
         mem_mb=3500,
         gpu=0,
-        vram_mb=VRAM_MB,
+        vram_mb=card_memory_mb(CONFIG, "agent"),
     params:
         depends_on=depends_on(CONFIG, "agent"),
     shell:
@@ -66,8 +66,9 @@ rule select:
         strategy="mgral|random|entropy",
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=MEM_MB,
         gpu=0,
+        vram_mb=card_memory_mb(CONFIG, "select"),
     params:
         depends_on=lambda wildcards: depends_on(CONFIG, "select", wildcards.strategy),
         looks_at=lambda wildcards, input: " ".join(
@@ -76,4 +77,4 @@ rule select:
     shell:
         "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"
         " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.looks_at}"
-        " --output {output} 2> {log}"
+        " --gpus {resources.gpu} --output {output} 2> {log}"

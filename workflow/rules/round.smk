@@ -83,9 +83,9 @@ rule detector:
         BENCHMARKS + "/detector/seed{seed}_{strategy}_cycle{cycle}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=MEM_MB,
         gpu=0,
-        vram_mb=VRAM_MB,
+        vram_mb=card_memory_mb(CONFIG, "detector"),
     params:
         depends_on=depends_on(CONFIG, "detector"),
         weights=weights_option,
@@ -110,9 +110,9 @@ rule evaluate:
         BENCHMARKS + "/evaluate/seed{seed}_{strategy}_cycle{cycle}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=MEM_MB,
         gpu=0,
-        vram_mb=VRAM_MB,
+        vram_mb=card_memory_mb(CONFIG, "evaluate"),
     params:
         depends_on=depends_on(CONFIG, "evaluate"),
     shell:
@@ -138,7 +138,7 @@ rule embed:
     resources:
         mem_mb=4000,
         gpu=0,
-        vram_mb=VRAM_MB,
+        vram_mb=card_memory_mb(CONFIG, "embed"),
     params:
         depends_on=depends_on(CONFIG, "embed"),
     shell:
