@@ -50,7 +50,7 @@ SHORT = {
     "cycles": 1,
     "initial": 4,
     "budget": 2,
-    "training": {"batch_size": 2},
+    "training": {"batch_size": 1, "accumulate": 1},
     "iterations": {"detector": 1, "growth": 0.0, "base": 1, "variant": 1},
     "semi_supervised": {"batch_size": 1},
     "embedding": {"dimensions": 4},
