@@ -1,6 +1,7 @@
 """The benchmarks, at sizes of a moment."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -73,10 +74,12 @@ def test_a_score_that_one_has_not_is_an_infinite_difference():
 def test_an_iteration_of_a_detector_is_measured(monkeypatch):
     small = {"retinanet_resnet50_fpn": RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128)}
     monkeypatch.setattr("mgral.bench.detector.CONFIGS", small)
-    arguments = ["bench", "detector", "--detector=retinanet_resnet50_fpn", "--json"]
+    monkeypatch.setattr("mgral.bench.detector.ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count))
+    arguments = ["bench", "detector", "--detector=retinanet_resnet50_fpn", "--at-once=2", "--json"]
     result = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     found = json.loads(result.stdout)
     assert found["device"] == "cpu"
+    assert found["at_once_images_per_second"] > 0
     for way in ("mgral", "torchvision", "inference"):
         assert found[f"{way}_seconds"] > 0
         assert found[f"{way}_peak_memory_mb"] > 100

@@ -2,7 +2,9 @@
 
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -47,14 +49,18 @@ LEARNING_RATE = 1e-4
 @click.option("--gpus", type=click.IntRange(0, 1), default=0, help="1 for the first GPU.")
 @click.option("--half", is_flag=True, help="Also in bfloat16 and float16.")
 @click.option("--compiled", is_flag=True, help="Also by torch.compile, in bfloat16 with --half.")
+@click.option("--at-once", type=click.IntRange(min=1), default=1, help="Also so many trainings at the same time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(name: str, batch: int, iterations: int, gpus: int, half: bool, compiled: bool, as_json: bool) -> None:
+def command(
+    name: str, batch: int, iterations: int, gpus: int, half: bool, compiled: bool, at_once: int, as_json: bool
+) -> None:
     """Time iterations on random images that fill the canvas, from the image cache to the optimiser's step.
 
     `torchvision` is its own loop (references/detection/engine.py): lists of images and targets at the network's
     size, on the device already, the model's transform and loss, SGD. Ours reads the cache and augments as the paper's
     tracks do. Seconds are the median of an iteration; memory is what the process took so far, or torch on a GPU.
-    `inference` is what an evaluation does with a batch, up to its detections, with random weights.
+    `inference` is what an evaluation does with a batch, up to its detections, with random weights. `at_once` is what
+    trainings in processes of their own do together, as variants that share a card, images of all of them added up.
     """
     device = choose_device(gpus)
     ways: dict[str, dict[str, Any]] = {"mgral": {}}
@@ -66,6 +72,9 @@ def command(name: str, batch: int, iterations: int, gpus: int, half: bool, compi
     measured: Measurements = {"detector": name, "batch": batch, "iterations": iterations, "device": where}
     for way, settings in ways.items():
         measured |= _measure(way, batch, device, partial(_train, name, batch, iterations, device, settings))
+    if at_once > 1:
+        train = partial(_train, name, batch, iterations, device, {})
+        measured["at_once_images_per_second"] = _images_per_second_at_once(train, at_once, batch)
     for way, kind in {"torchvision": None, **({"torchvision_bfloat16": torch.bfloat16} if half else {})}.items():
         measured |= _measure(way, batch, device, partial(_train_plainly, name, batch, iterations, device, kind))
     measured |= _measure("inference", batch, device, partial(_detect, name, batch, iterations, device))
@@ -83,6 +92,12 @@ def _measure(way: str, batch: int, device: torch.device, train: Callable[[], lis
         f"{way}_images_per_second": batch / seconds,
         f"{way}_peak_memory_mb": memory,
     }
+
+
+def _images_per_second_at_once(train: Callable[[], list[float]], processes: int, batch: int) -> float:
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        runs = [pool.submit(train) for _ in range(processes)]
+        return sum(batch / median(run.result()) for run in runs)
 
 
 class _Stopwatch(Checkpoint):
