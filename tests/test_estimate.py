@@ -116,7 +116,7 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     rates.write_text('{"training_images_a_second": 100, "device": "a GPU"}')
     done = CliRunner().invoke(mgral, [*arguments, "--speeds", str(rates)], catch_exceptions=False)
     assert "No hours" not in done.stdout
-    assert "without evaluate, embed, variant, agent, of which no speed is known" in done.stdout
+    assert "without evaluate, embed, variant, agent, select, of which no speed is known" in done.stdout
 
 
 @pytest.mark.parametrize(("content", "message"), [("{", "is not JSON"), ("[1]", "holds no measurements")])

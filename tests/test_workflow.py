@@ -45,7 +45,7 @@ def test_a_rule_for_every_step():
 def test_rule_runs_its_step_and_says_what_it_needs(step):
     text = RULES[step]
     assert f'"mgral {step} ' in text
-    for key in (r"log", r"benchmark", r"threads: 1", r"resources", r"    mem_mb=\d+", r"    gpu=0"):
+    for key in (r"log", r"benchmark", r"threads: 1", r"resources", r"    mem_mb=(\d+|MEM_MB)", r"    gpu=0"):
         assert re.search(rf"^    {key}", text, flags=re.MULTILINE), key
     assert not re.search(r"^    (run|script|notebook):", text, flags=re.MULTILINE)
     if STEPS[step].reads:
