@@ -15,7 +15,7 @@ from stopping import kill_group, start_group
 
 from mgral.steps.compare import compare
 
-KILLS = int(os.environ.get("MGRAL_KILLS", "6"))
+KILLS = int(os.environ.get("MGRAL_KILLS", "4"))
 LONGEST = 16.0
 """Seconds: about three jobs of the tiny experiment, start-up included."""
 
