@@ -37,7 +37,7 @@ CLASSES = {"ssd300_vgg16": 20, "retinanet_resnet50_fpn": 80}
 BOXES = 8
 """In an image."""
 WARM_UP = 3
-"""Iterations that are not timed, where there are more than that."""
+"""Iterations at the start that are not timed; at most as many as are: the first one makes room in memory."""
 LEARNING_RATE = 1e-4
 """Low, as the weights are random."""
 
@@ -177,7 +177,7 @@ def _train_plainly(
 
 
 def _with_warm_up(iterations: int) -> int:
-    return iterations + (WARM_UP if iterations > WARM_UP else 0)
+    return iterations + min(WARM_UP, iterations)
 
 
 @torch.no_grad()
