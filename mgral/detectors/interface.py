@@ -85,6 +85,15 @@ def full_precision(predictions: Predictions) -> Predictions:
     return Predictions(*(part.float() if part.dtype.itemsize < 4 else part for part in predictions))
 
 
+def laid_out(images: Tensor) -> Tensor:
+    """Return images with channels last in memory on a GPU, and first on a CPU.
+
+    There, with channels last, the backward pass of wide convolutions takes nearly twice as long; that of `small_ssd`
+    does not.
+    """
+    return images.contiguous(memory_format=torch.channels_last if images.is_cuda else torch.contiguous_format)
+
+
 def pooled(maps: Sequence[Tensor]) -> Tensor:
     """Return the averages, then the maxima of maps [B, C, H, W], as `Detector.features` does."""
     return torch.cat([m.mean((2, 3)) for m in maps] + [m.amax((2, 3)) for m in maps], dim=1)

@@ -11,7 +11,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from mgral.config import RetinaNetConfig
 from mgral.detectors.focal import retinanet_loss
-from mgral.detectors.interface import Detections, Detector, Predictions, Targets, pooled
+from mgral.detectors.interface import Detections, Detector, Predictions, Targets, laid_out, pooled
 from mgral.detectors.mirror import Mirror
 from mgral.distributed import BatchNorm2d
 
@@ -43,7 +43,6 @@ class RetinaNet(Detector):
             extra_blocks=LastLevelP6P7(256, 256),
         )
         self.retinanet = TorchvisionRetinaNet(backbone, classes)
-        self.to(memory_format=torch.channels_last)
         self.size = (side, side)
         self.grids = [(side // stride, side // stride) for stride in STRIDES]
         for name, values in (("mean", PIXEL_MEAN), ("deviation", PIXEL_DEVIATION)):
@@ -106,5 +105,5 @@ class RetinaNet(Detector):
         self.retinanet.backbone.body.load_state_dict(kept)
 
     def _maps(self, images: Tensor) -> list[Tensor]:
-        values = (images.float() - self.mean) / self.deviation
-        return list(self.retinanet.backbone(values.contiguous(memory_format=torch.channels_last)).values())
+        values = laid_out((images.float() - self.mean) / self.deviation)
+        return list(self.retinanet.backbone(values).values())

@@ -9,7 +9,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from mgral.config import SSD300Config
 from mgral.data.canvas import SSD300_SIDE
-from mgral.detectors.interface import Predictions, pooled
+from mgral.detectors.interface import Predictions, laid_out, pooled
 from mgral.detectors.mirror import Mirror
 from mgral.detectors.ssd import TorchvisionSSD
 
@@ -57,7 +57,6 @@ class SSD300(TorchvisionSSD):
         self.ssd = SSD(backbone, generator, self.size, classes + 1, mean, deviation)
         for layer in self._vgg()[: self._first_trained(config)]:
             layer.requires_grad_(False)
-        self.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
         image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
         self.register_buffer(
@@ -87,8 +86,7 @@ class SSD300(TorchvisionSSD):
                 layer.load_state_dict({name: state[f"features.{index}.{name}"] for name in ("weight", "bias")})
 
     def _maps(self, images: Tensor) -> list[Tensor]:
-        values = (images.float() - self.mean).contiguous(memory_format=torch.channels_last)
-        return list(self.ssd.backbone(values).values())
+        return list(self.ssd.backbone(laid_out(images.float() - self.mean)).values())
 
     def _vgg(self) -> list[nn.Module]:
         """Return the layers of VGG16 in its order: the first map is taken from their middle."""
