@@ -27,6 +27,7 @@ from mgral.training.parameters import flatten_parameters
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """What convolutions may compute in, beside float32."""
 COMPILERS = ("c++", "g++", "clang++")
+"""One of which torch.compile needs."""
 STEP_FACTOR = 0.1
 """Of the learning rate, at each step of the schedule `steps`."""
 
