@@ -26,8 +26,9 @@ repro: setup ## Do the same by DVC, less what Snakemake has done; of single stag
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro $(ARGS)
 	$(BIN)/mgral handover snakemake
 
+# A process more than there are cores: the longest tests wait for engines that poll.
 test: setup lint ## Check style and types, and run the tests.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .

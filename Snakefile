@@ -5,8 +5,8 @@
 #
 # Jobs: every rule runs one step, `mgral STEP`, on one thread, as two jobs side by side do more than one job on two.
 # `gpu` is 0 in every rule, so that no job waits for a GPU; a machine that has one hands it to the rules that can use
-# it in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed, agent and select). The detector can
-# use several. With MGRAL_DEVICE=cpu in the environment all work on the CPU nevertheless.
+# it in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed, agent, select and gain). The
+# detector can use several. With MGRAL_DEVICE=cpu in the environment all work on the CPU nevertheless.
 
 import os
 import sys
@@ -20,6 +20,7 @@ from mgral.driver import check_gpus
 from mgral.errors import InputError
 from mgral.memory import card_memory_mb
 from mgral.report.timings import write_timings
+from mgral.strategies import STRATEGIES
 from mgral.workflow import (
     annotation_files,
     backbone_weights,
@@ -106,6 +107,7 @@ include: "workflow/rules/round.smk"
 include: "workflow/rules/lut.smk"
 include: "workflow/rules/query.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/fidelity.smk"
 
 
 rule all:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mgral.config import CocoData, Config, SyntheticData
+from mgral.config import CocoData, Config, IterationsConfig, LutConfig, SemiSupervisedConfig, SyntheticData
 from mgral.data.archives import DATA_SETS
 from mgral.data.canvas import canvas_of, keeps_files
 from mgral.errors import InputError
 from mgral.steps import STEPS
+from mgral.strategies import STRATEGIES
 from mgral.training.length import detector_iterations
 from mgral.workflow import annotation_files, backbone_weights, downloads, variant_jobs
 
@@ -94,7 +95,6 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
     ]
     agents = seeds * cycles if "mgral" in config.strategies else 0
     tables = seeds * count_tables(config)
-    unlabelled = config.semi_supervised.batch_size * lut.variants if lut.labels == "semi_supervised" else 0
     yield "config", Work(1)
     yield "synthesize", Work(int(isinstance(config.data, SyntheticData)))
     yield "download", Work(int(downloads(config)))
@@ -104,21 +104,24 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
     yield "initial", Work(2 * seeds)
     yield "detector", Work(seeds * len(labelled), trained=seeds * batch * sum(steps))
     yield "evaluate", Work(seeds * len(labelled), seen=seeds * len(labelled) * sizes.test)
-    yield "embed", Work(tables, seen=tables * sizes.train)
+    others = [name for name in config.strategies if name != "mgral" and "embeddings" in STRATEGIES[name].looks_at]
+    embedded = max(tables, seeds * bool(others)) + seeds * (cycles - 1) * len(others)
+    yield "embed", Work(embedded, seen=embedded * sizes.train)
     yield "subsets", Work(tables)
     yield "base", Work(tables, trained=tables * batch * iterations.base)
     yield (
         "variant",
         Work(
             tables * len(variant_jobs(lut)),
-            trained=tables * iterations.variant * (batch * (lut.variants + 1) + unlabelled),
+            trained=tables * variant_images(lut, iterations, batch, config.semi_supervised),
             seen=(lut.variants + 1) * _reward_images(config, tables),
         ),
     )
     yield "table", Work(tables)
     yield "agent", Work(agents, episodes=agents * config.agent.episodes)
     scored = [sizes.train - config.initial - t * config.budget for t in range(cycles)]
-    yield "select", Work(seeds * queries, seen=seeds * sum(scored) if "entropy" in config.strategies else 0)
+    looking = sum(STRATEGIES[name].views for name in config.strategies if "detector" in STRATEGIES[name].looks_at)
+    yield "select", Work(seeds * queries, seen=seeds * looking * sum(scored))
     yield "label", Work(seeds * queries)
     yield "report", Work(1)
 
@@ -128,6 +131,14 @@ def count_tables(config: Config) -> int:
     if "mgral" not in config.strategies:
         return 0
     return 1 if config.lut.refresh == "once" else config.cycles
+
+
+def variant_images(
+    lut: LutConfig, iterations: IterationsConfig, batch: int, semi_supervised: SemiSupervisedConfig
+) -> int:
+    """Return the images of all training batches of a table's variants, 0..K; 0 has no subset to learn from."""
+    unlabelled = semi_supervised.batch_size * lut.variants if lut.labels == "semi_supervised" else 0
+    return iterations.variant * (batch * (lut.variants + 1) + unlabelled)
 
 
 def _reward_images(config: Config, tables: int) -> int:

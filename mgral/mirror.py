@@ -109,7 +109,7 @@ def without_log(command: str) -> str:
 
 
 def _strategy(job: Job) -> str | None:
-    found = re.match(r"seed-?\d+_([a-z]+)", job.name)
+    found = re.match(r"seed-?\d+_([a-z_]+?)(?:_cycle|$)", job.name)
     return found[1] if found else None
 
 

@@ -14,6 +14,7 @@ from mgral.data.archives import DATA_SETS
 from mgral.data.voc import layout_folder, list_file
 from mgral.errors import InputError
 from mgral.steps import STEPS
+from mgral.strategies import STRATEGIES
 
 
 def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
@@ -75,8 +76,9 @@ def keys_read(config: Config, step: str, strategy: str | None = None) -> list[st
         "lut.refresh",  # where a table is built, not how
         "lut.variants_per_job",  # changes what a job is, and with it the files' names
         "initial" if step == "initial" and strategy == "full" else "",
-        "detector" if step == "select" and strategy != "entropy" else "",
     }
+    if strategy in STRATEGIES and "detector" not in STRATEGIES[strategy].looks_at and step == "select":
+        left_out |= {"detector", "evaluation"}
     keys = []
     for key in STEPS[step].reads:
         if any(other.startswith(key + ".") for other in left_out):

@@ -9,6 +9,7 @@ import yaml
 
 from mgral.artefacts import write_bytes, write_csv, write_json
 from mgral.config import Config, resolve_config
+from mgral.strategies import STRATEGIES
 from mgral.workflow import variant_jobs
 
 CLASSES = ("platelet", "<b>&", "red cell")
@@ -100,7 +101,9 @@ def _seed(
             pool = [i for i in generator.permutation(ids).tolist() if i not in labelled]
             chosen = pool[: config.budget]
             scores = np.sort(generator.random(len(chosen)))[::-1].tolist()
-            write_json(place / "selection.json", {"strategy": strategy, "images": chosen, "scores": scores})
+            looks = "detector" in STRATEGIES[strategy].looks_at
+            selection = {"strategy": strategy, "images": chosen, "scores": scores}
+            write_json(place / "selection.json", {**selection, "forward_passes": len(pool) * looks})
             labelled = sorted(labelled + chosen)
             if strategy == "mgral":
                 _agent(place, generator, episodes)
@@ -185,6 +188,8 @@ def _benchmarks(folder: Path, config: Config) -> None:
             for cycle in range(config.cycles):
                 benchmark(folder / "select" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 3.0 + cycle)
                 benchmark(folder / "detector" / f"seed{seed}_{strategy}_cycle{cycle + 1}.tsv", 40.0, "901", "39")
+                if cycle and strategy != "mgral" and "embeddings" in STRATEGIES[strategy].looks_at:
+                    benchmark(folder / "embed" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 5.0)
                 if strategy == "mgral":
                     benchmark(folder / "agent" / f"seed{seed}_mgral_cycle{cycle}.tsv", 10.0, "700", "9.5")
         if "mgral" in config.strategies:

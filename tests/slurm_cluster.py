@@ -151,16 +151,17 @@ class Cluster:
                     process.kill()
 
     def _processes_on(self, node: str) -> list[psutil.Process]:
-        """Return the processes of a node's jobs, and Slurm's that watch over them."""
+        """Return the processes of a node's jobs, after Slurm's that watch over them and would report their end."""
         ours = {"SLURM_CONF": self.environment["SLURM_CONF"], "SLURMD_NODENAME": node}
-        found = set()
+        watchers, found = set(), set()
         for process in psutil.process_iter():
             try:
                 if ours.items() <= process.environ().items():
-                    found |= {process, *(parent for parent in process.parents() if parent.name() == "slurmstepd")}
+                    found.add(process)
+                    watchers |= {parent for parent in process.parents() if parent.name() == "slurmstepd"}
             except psutil.Error:
                 continue
-        return list(found)
+        return [*watchers, *(found - watchers)]
 
     def _state(self, node: str) -> str:
         return self.run("sinfo", "--noheader", f"--nodes={node}", "--format=%T").strip()

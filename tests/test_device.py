@@ -17,7 +17,7 @@ from mgral.driver import DEVICE_VARIABLE, check_gpus, cuda_of_torch
 from mgral.errors import InputError
 from mgral.steps import STEPS
 
-ON_GPUS = {"agent", "detector", "evaluate", "embed", "base", "variant", "select"}
+ON_GPUS = {"agent", "detector", "evaluate", "embed", "base", "variant", "select", "gain"}
 SMI = """
 ==============NVSMI LOG==============
 
@@ -175,9 +175,20 @@ def test_snakemake_refuses_before_the_first_job(smi, tmp_path):
 
 
 def test_a_rule_hands_its_gpus_to_its_step(tmp_path):
-    options = [f"{step}:gpu={number}" for number, step in enumerate(sorted(ON_GPUS), start=1)]
+    numbers = {step: number for number, step in enumerate(sorted(ON_GPUS), start=1)}
+    options = [f"{step}:gpu={number}" for step, number in numbers.items()]
+    of_fidelity = [f"{step}_of_source:gpu={numbers[step]}" for step in ("base", "variant")]
     planned = snakemake(
-        tmp_path, "--dry-run", "--printshellcmds", "--configfile", TINY, "--set-resources", *options
+        tmp_path,
+        "all",
+        "fidelity",
+        "--dry-run",
+        "--printshellcmds",
+        "--configfile",
+        TINY,
+        "--set-resources",
+        *options,
+        *of_fidelity,
     ).stdout
     commands = re.findall(r"mgral (\w+) --config.*?--gpus (\d)", planned)
     assert {f"{step}:gpu={gpus}" for step, gpus in commands} == set(options)

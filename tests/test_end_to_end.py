@@ -6,7 +6,9 @@ import sys
 import pytest
 import yaml
 from run_workflow import TINY, planned, snakemake
+from safetensors.numpy import load_file
 
+from mgral.artefacts import read_csv
 from mgral.config import load_config
 
 
@@ -108,6 +110,24 @@ def test_other_learning_rate_of_the_agent_trains_no_detector_of_cycle_0(finished
 
 
 @pytest.mark.timeout(900)
+def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finished):
+    """Variants that start anew, on real steps; the page is drawn from made-up numbers in test_fidelity.py."""
+    place = "results/tiny/seed0/fidelity/cycle0"
+    wanted = (f"{place}/gains0-1.json", f"{place}/labelled_subsets_cold/lookups.csv")
+    change = ("fidelity={cycle: 0}", "lut={variants_per_job: 4}")
+    done = snakemake(finished.parent.parent, *wanted, "--cores", "2", "--configfile", TINY, "--config", *change)
+    assert done.returncode == 0, done.stdout
+    gains = read(finished.parent.parent / wanted[0])["gains"]
+    assert [len(one["map"]) for one in gains] == [2, 2]
+    found = read_csv(finished.parent.parent / wanted[1])
+    assert {(row["labels"], row["start"]) for row in found} == {("labelled_subsets", "cold")}
+    assert len(found) == 8 * load_config(TINY).fidelity.batches
+    base = finished / "seed0" / "fidelity" / "cycle0" / "labelled_subsets_cold" / "base.safetensors"
+    untrained = load_file(base)
+    assert not untrained["class_quality.batches"].any()
+
+
+@pytest.mark.timeout(900)
 def test_the_other_reward_source_distance_estimator_and_reference(finished):
     """Runs last: it changes what the folder holds."""
     change = (
@@ -115,9 +135,11 @@ def test_the_other_reward_source_distance_estimator_and_reference(finished):
         "reward={distance: exact, estimator: nearest}",
         "agent={reference: previous}",
     )
-    done = snakemake(finished.parent.parent, "--cores", "2", "--configfile", TINY, "--config", *change)
+    cycles = load_config(TINY).cycles
+    last = f"results/tiny/seed0/mgral/cycle{cycles - 1}/selection.json"
+    done = snakemake(finished.parent.parent, last, "--cores", "2", "--configfile", TINY, "--config", *change)
     assert done.returncode == 0, done.stdout
-    for cycle in range(load_config(TINY).cycles):
+    for cycle in range(cycles):
         folder = finished / "seed0" / "mgral" / f"cycle{cycle}"
         plan = read(folder / "lut" / "subsets.json")
         labelled = finished / "seed0" / ("mgral" if cycle else "initial") / f"cycle{cycle}" / "labelled.json"

@@ -21,6 +21,7 @@ from mgral.steps.estimate import load_speeds
         {},
         {"lut": {"refresh": "every_cycle", "variants_per_job": 1}, "seeds": [0, 3]},
         {"strategies": ["random", "entropy"], "cycles": 1},
+        {"strategies": ["mgral", "core_set", "ppal"]},
     ],
 )
 def test_jobs_are_those_that_snakemake_plans(tmp_path, changes):
@@ -59,6 +60,10 @@ def test_images_are_added_up_by_hand():
     assert work["variant"] == Work(12, trained=2 * 3 * (6 * 4 + 5 * 2), seen=2 * 6 * 20)
     assert work["agent"] == Work(4, episodes=36)
     assert work["select"] == Work(8, seen=2 * (300 + 250))
+    others = plan_work(config.model_copy(update={"strategies": ("cald", "core_set")}), Sizes(400, 30, 6))
+    assert others["select"].seen == 5 * work["select"].seen
+    # The embeddings of cycle 0, which all share, and core-set's own of cycle 1.
+    assert others["embed"] == Work(4, seen=4 * 400)
 
 
 def test_disk_is_that_of_the_largest_artefacts():

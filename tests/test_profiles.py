@@ -6,10 +6,11 @@ import re
 import pytest
 import yaml
 from run_workflow import ROOT, TINY, snakemake
-from test_workflow import RULES
+from test_workflow import FIDELITY, RULES
 
 PROFILES = ROOT / "workflow" / "profiles"
 USE_GPU = {"detector", "evaluate", "embed", "base", "variant", "agent"}
+OF_FIDELITY = {"gain", "base_of_source", "variant_of_source"}
 
 
 def read(name):
@@ -18,8 +19,10 @@ def read(name):
 
 @pytest.mark.parametrize("name", ["gpu", "slurm", "kubernetes"])
 def test_gpus_go_to_the_rules_that_compute_on_one(name):
-    of_select = "1 if wildcards.strategy == 'entropy' else 0"
-    assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU} | {"select": {"gpu": of_select}}
+    of_select = "0 if wildcards.strategy in ('mgral', 'random', 'core_set') else 1"
+    assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU | OF_FIDELITY} | {
+        "select": {"gpu": of_select}
+    }
 
 
 def test_groups_are_of_rules():
@@ -38,7 +41,10 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
     queries = [("strategy=entropy" in wildcards, gpus) for rule, wildcards, gpus in asked if rule == "select"]
     assert set(queries) == {(True, "1"), (False, "0")}
     # Synthetic images and a detector that starts from random weights: nothing is downloaded.
-    assert {rule for rule, _, gpus in asked if gpus == "0"} == set(RULES) - USE_GPU - {"download", "weights"}
+    assert {rule for rule, _, gpus in asked if gpus == "0"} == set(RULES) - USE_GPU - FIDELITY - {
+        "download",
+        "weights",
+    }
 
 
 def test_a_gpu_that_is_not_there_is_said_before_the_first_job(tmp_path):

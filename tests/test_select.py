@@ -1,7 +1,6 @@
 """Strategies and the step `select`."""
 
 import json
-import math
 import subprocess
 import sys
 
@@ -9,17 +8,12 @@ import click
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from mgral.agent.network import build_agent
 from mgral.artefacts import write_arrays, write_json
 from mgral.cli import mgral
-from mgral.config import SmallSSDConfig, Strategy
-from mgral.data.dataset import Category, Dataset
-from mgral.detectors import Predictions
 from mgral.errors import InputError
-from mgral.strategies import STRATEGIES, Query, entropy, highest
-from mgral.strategies.entropy import mean_entropy
+from mgral.strategies.query import highest
 
 IDS = np.arange(40) * 2 + 5
 
@@ -103,49 +97,8 @@ def test_a_budget_above_the_pool_is_an_error_and_nothing_is_written(experiment):
     assert not (experiment / "selection.json").exists()
 
 
-def test_every_configurable_strategy_is_registered():
-    assert set(STRATEGIES) == set(Strategy.__args__)
-
-
 def test_random_selection_does_not_import_torch(experiment):
     program = "import sys; from mgral.cli import mgral; mgral(sys.argv[1:], standalone_mode=False); "
     program += "sys.exit('torch' in sys.modules)"
     finished = subprocess.run([sys.executable, "-c", program, *_arguments(experiment, "random")], check=False)
     assert finished.returncode == 0
-
-
-def test_entropy_of_an_image_is_the_mean_over_its_objects():
-    sure, unsure, background = [0.0, 1.0, 0.0], [0.0, 0.5, 0.5], [1.0, 0.0, 0.0]
-    images = torch.tensor(
-        [[sure, background, background], [sure, unsure, background], [unsure, unsure, unsure], [background] * 3]
-    )
-    assert mean_entropy(images).tolist() == pytest.approx([0, math.log(2) / 2, math.log(2), 0])
-
-
-def test_entropy_looks_at_the_pool_and_prefers_what_the_detector_doubts(monkeypatch, tmp_path):
-    """A detector that doubts bright images: its entropy grows with the grey level."""
-
-    class Doubting(nn.Module):
-        def forward(self, images):
-            doubt = images.float().mean((1, 2, 3)) / 255
-            logits = torch.stack([torch.full_like(doubt, -9.0), 5 * (1 - doubt), torch.zeros_like(doubt)], 1)
-            return Predictions(logits[:, None], torch.zeros(len(images), 1, 4))
-
-        def class_probabilities(self, logits):
-            return logits.softmax(-1)
-
-    levels = np.array([10, 200, 90, 250, 30], np.uint8)
-    np.save(tmp_path / "train.npy", np.broadcast_to(levels[:, None, None, None], (5, 8, 8, 3)))
-    empty = tuple(np.zeros((0, 4), np.float32) for _ in levels)
-    dataset = Dataset(np.arange(5), tuple("abcde"), np.full((5, 2), 8), (Category(1, "thing"),), empty, tuple(empty))
-    monkeypatch.setattr(entropy, "load_detector", lambda *_: Doubting())
-    query = Query(
-        dataset,
-        np.array([0, 2, 3, 4]),
-        0,
-        0,
-        SmallSSDConfig(width=8, height=8),
-        tmp_path / "train.npy",
-        tmp_path / "d",
-    )
-    assert np.argsort(-entropy.scores(query)).tolist() == [2, 1, 3, 0]

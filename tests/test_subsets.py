@@ -133,7 +133,7 @@ def test_subsets_larger_than_the_pool_are_an_error_that_names_the_key():
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):
-    plan = SubsetPlan("semi_supervised", (1,), (2, 3), ((), (4, 5), (5, 6)))
+    plan = SubsetPlan("semi_supervised", "warm", (1,), (2, 3), ((), (4, 5), (5, 6)))
     path = tmp_path / "subsets.json"
     path.write_text(json.dumps(plan.to_json()))
     assert load_plan(path) == plan

@@ -17,7 +17,7 @@ from mgral.lut.table import build_table, load_variants
 from mgral.pool import Embeddings
 
 MAPS = np.array([0.10, 0.20, 0.30, 0.40])
-PLAN = SubsetPlan("semi_supervised", (0,), (1,), ((), (10, 11), (20, 21), (30, 31)))
+PLAN = SubsetPlan("semi_supervised", "warm", (0,), (1,), ((), (10, 11), (20, 21), (30, 31)))
 
 
 def _embeddings():

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from fabricated_results import fabricate
+from fabricated_results import benchmark, fabricate
 
 from mgral.errors import InputError
 from mgral.report.times import duration
 from mgral.steps.timings import command
+from mgral.strategies import STRATEGIES
 
 
 def run(folder: Path) -> Path:
@@ -43,6 +44,21 @@ def test_costs_of_a_cycle_by_hand(timings: Path) -> None:
     assert float(costs["mgral"]["selection_s"]) == pytest.approx(3.5)
     assert costs["random"]["lut_s"] == ""
     assert float(costs["random"]["training_s"]) == pytest.approx((30 + 40 + 40) / 3)
+
+
+def test_embeddings_cost_the_strategy_that_chooses_by_them(tmp_path: Path) -> None:
+    fabricate(tmp_path, strategies=tuple(STRATEGIES))
+    for seed in (0, 1):
+        # A table of mgral's in cycle 1, too, whose embeddings are its own.
+        benchmark(tmp_path / "benchmarks" / "embed" / f"seed{seed}_mgral_cycle1.tsv", 6.0)
+        benchmark(tmp_path / "benchmarks" / "table" / f"seed{seed}_mgral_cycle1.tsv", 2.0)
+    costs = rows(run(tmp_path) / "costs_by_cycle.csv")
+    assert list(costs) == list(STRATEGIES)
+    # Those of cycle 0 are shared and take 4 s, its own of cycle 1 take 5 s; the choices take 3 s and 4 s.
+    assert float(costs["core_set"]["selection_s"]) == pytest.approx((4 + 3 + 5 + 4) / 2)
+    assert float(costs["entropy_sum"]["selection_s"]) == pytest.approx(3.5)
+    assert float(costs["mgral"]["selection_s"]) == pytest.approx(3.5)
+    assert float(costs["mgral"]["lut_s"]) == pytest.approx(((4 + 6 * 8 + 3 * 2) + (6 + 2)) / 2)
 
 
 def test_costs_of_steps_by_hand(timings: Path) -> None:

@@ -60,7 +60,7 @@ def test_ssd300_is_torchvisions():
         assert getattr(own.ssd.anchor_generator, name) == getattr(theirs.anchor_generator, name)
     assert own.ssd.transform.image_mean == pytest.approx(theirs.transform.image_mean, abs=1e-4)
     assert own.ssd.transform.image_std == theirs.transform.image_std
-    maps = [tuple(values.shape[2:]) for values in own._maps(torch.zeros(1, 3, 300, 300))]
+    maps = [tuple(values.shape[2:]) for values in own.maps(torch.zeros(1, 3, 300, 300))]
     assert maps == list(GRIDS)
 
 

@@ -58,11 +58,12 @@ def experiment(tmp_path):
     return tmp_path
 
 
-def write_plan(folder, labels, reward=(0, 1, 2, 3)):
+def write_plan(folder, labels, reward=(0, 1, 2, 3), start="warm"):
     write_json(
         folder / "subsets.json",
         {
             "labels": labels,
+            "start": start,
             "reward": list(reward),
             "base": [4, 5, 6, 7, 8, 9],
             "subsets": [

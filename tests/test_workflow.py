@@ -24,6 +24,8 @@ RULES = {
 }
 NO_JOBS = ("bench", "compare", "dvc", "estimate", "handover", "timings")
 PIPELINE = [step for step in STEPS if step not in NO_JOBS]
+FIDELITY = {"candidates", "gain", "lookup", "fidelity"}
+"""Steps of `snakemake fidelity`, which no experiment has else."""
 ON_A_NETWORK = {"download", "weights"}
 """Steps that an experiment has only where its data set, or its detector, asks for them."""
 
@@ -50,7 +52,7 @@ def test_rule_runs_its_step_and_says_what_it_needs(step):
     assert not re.search(r"^    (run|script|notebook):", text, flags=re.MULTILINE)
     if STEPS[step].reads:
         assert f'depends_on(CONFIG, "{step}"' in text
-        assert 'ancient(EXPERIMENT + "/config.yaml")' in text
+        assert re.search(r'config=ancient\((EXPERIMENT \+ "|f"results/\{CONFIG.experiment\})/config.yaml"\)', text)
 
 
 def test_only_the_evaluation_of_a_cycle_sees_test_images():
@@ -59,20 +61,24 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images():
         "data",
         "cache",
         "evaluate",
+        "gain",
         "report",
     }
+    # What `gain` measures is read by the page that is drawn of it, and by nothing else.
+    assert {name for name, text in RULES.items() if "/gains" in text.split("output:")[0]} == {"fidelity"}
     assert not [name for name, text in RULES.items() if "metrics" in text and name not in ("evaluate", "report")]
 
 
-def test_wildcards_are_the_six():
+def test_wildcards_are_the_seven():
     patterns = re.findall(
-        r"(?:EXPERIMENT|ROUND|MGRAL|LOGS|BENCHMARKS)(?: \+| =) .*", "".join(map(Path.read_text, RULE_FILES))
+        r"(?:EXPERIMENT|ROUND|MGRAL|FIDELITY|SOURCE|LOGS|BENCHMARKS)(?: \+| =) .*",
+        "".join(map(Path.read_text, RULE_FILES)),
     )
     found = {name for pattern in patterns for name in re.findall(r"(?<!\{)\{(\w+)\}", pattern)}
-    assert found == {"experiment", "seed", "strategy", "cycle", "first", "last"}
+    assert found == {"experiment", "seed", "strategy", "cycle", "first", "last", "source"}
 
 
-@pytest.mark.parametrize("step", [step for step in PIPELINE if step not in ("config", "report")])
+@pytest.mark.parametrize("step", [step for step in PIPELINE if step not in ("config", "report", "fidelity")])
 def test_step_reads_only_the_sections_it_declares(step):
     tree = ast.parse((ROOT / "mgral" / "steps" / f"{step}.py").read_text())
     chains = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -108,7 +114,7 @@ def test_depends_on_is_what_the_step_reads():
 
 @pytest.mark.parametrize(
     ("strategy", "sections"),
-    [("mgral", {"budget"}), ("entropy", {"budget", "detector"}), ("random", {"budget"})],
+    [("mgral", {"budget"}), ("core_set", {"budget"}), ("ppal", {"budget", "detector", "evaluation"})],
 )
 def test_selection_depends_on_what_its_strategy_looks_at(strategy, sections):
     assert set(json.loads(depends_on(Config(), "select", strategy))) == sections
@@ -130,7 +136,7 @@ def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
     counts = count_rules(planned(tmp_path, "--configfile", TINY))
     config = load_config(TINY)
     cycles, strategies = config.cycles, len(config.strategies)
-    assert set(counts) == set(PIPELINE) - ON_A_NETWORK
+    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK
     assert counts["detector"] == counts["evaluate"] == 2 + cycles * strategies
     assert counts["select"] == counts["label"] == cycles * strategies
     assert counts["variant"] == 2  # variants 0 and 1, and variant 2
@@ -153,7 +159,7 @@ def test_finished_experiment_has_nothing_to_do(finished):
 def test_a_run_ends_with_its_timings(finished):
     results = finished / "results" / "tiny"
     measured = {folder.name: len(list(folder.glob("*.tsv"))) for folder in (results / "benchmarks").iterdir()}
-    assert set(measured) == set(PIPELINE) - ON_A_NETWORK
+    assert set(measured) == set(PIPELINE) - FIDELITY - ON_A_NETWORK
     with (results / "timings" / "costs_by_step.csv").open(newline="") as file:
         assert {row["step"]: int(row["jobs"]) for row in csv.DictReader(file)} == measured
 
@@ -208,6 +214,21 @@ def test_one_more_cycle_keeps_the_others(finished):
 def test_fewer_strategies_only_redraw_the_report(finished):
     jobs = planned(finished, "--configfile", TINY, "--config", "strategies=[random]", stub=True)
     assert count_rules(jobs) == {"report": 1}
+
+
+def test_fidelity_is_asked_for_by_name_and_tries_batches_on_randoms_cycle(finished):
+    """Runs after those that plan from the finished experiment alone."""
+    done = snakemake(finished, "fidelity", "--cores", "2", "--configfile", TINY, stub=True)
+    assert done.returncode == 0, done.stdout
+    place = finished / "results" / "tiny" / "seed0" / "fidelity" / "cycle1"
+    sources = {"semi_supervised_warm", "semi_supervised_cold", "labelled_subsets_warm", "labelled_subsets_cold"}
+    assert {folder.name for folder in place.iterdir() if folder.is_dir()} == sources
+    assert "--labels semi_supervised --start cold" in (place / "semi_supervised_cold" / "subsets.json").read_text()
+    assert "--labelled results/tiny/seed0/random/cycle1/labelled.json" in (place / "candidates.json").read_text()
+    assert len(list(place.glob("gains*.json"))) == 5
+    assert (finished / "results" / "tiny" / "fidelity" / "report.html").read_text().startswith("fidelity --config")
+    assert planned(finished, "fidelity", "--configfile", TINY, stub=True) == []
+    assert planned(finished, "--configfile", TINY, stub=True) == []
 
 
 def test_failed_job_leaves_nothing_and_the_run_resumes(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from mgral.agent.network import build_agent
 from mgral.bench.machine import Measurements, machine, peak_memory, show
 from mgral.config import AgentConfig
-from mgral.strategies import highest
+from mgral.strategies.query import highest
 
 
 @click.command("select")

@@ -13,7 +13,7 @@ from mgral.config.experiment import (
     read_values,
     resolve_config,
 )
-from mgral.config.method import AgentConfig, EmbeddingConfig, LutConfig, RewardConfig
+from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, LutConfig, RewardConfig
 from mgral.config.training import AugmentationConfig, IterationsConfig, SemiSupervisedConfig, TrainingConfig
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "DetectorConfig",
     "EmbeddingConfig",
     "EvaluationConfig",
+    "FidelityConfig",
     "IterationsConfig",
     "LutConfig",
     "RetinaNetConfig",

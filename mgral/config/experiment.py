@@ -1,19 +1,27 @@
 """A whole experiment, and how it is read from YAML."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, ValidationError, WithJsonSchema, model_validator
 
 from mgral.config.data import DataConfig, SyntheticData
 from mgral.config.detector import DETECTORS, DetectorConfig, EvaluationConfig, SmallSSDConfig
-from mgral.config.method import AgentConfig, EmbeddingConfig, LutConfig, RewardConfig
+from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, LutConfig, RewardConfig
 from mgral.config.section import Name, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
 from mgral.errors import InputError
+from mgral.strategies import STRATEGIES
 
-Strategy = Literal["mgral", "random", "entropy"]
+
+def _known(name: str) -> str:
+    if name not in STRATEGIES:
+        raise ValueError(f"no such strategy; choose from {', '.join(STRATEGIES)}")
+    return name
+
+
+Strategy = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(STRATEGIES)})]
 
 
 class ContainerConfig(Section):
@@ -47,6 +55,7 @@ class Config(Section):
     lut: LutConfig = LutConfig()
     reward: RewardConfig = RewardConfig()
     agent: AgentConfig = AgentConfig()
+    fidelity: FidelityConfig = FidelityConfig()
     container: Annotated[ContainerConfig, Field(exclude=True)] = ContainerConfig()
 
     @model_validator(mode="after")

@@ -29,6 +29,8 @@ class LutConfig(Section):
     """Of the Dirichlet mixture weights; the smaller, the more a subset keeps to few clusters."""
     labels: Literal["semi_supervised", "labelled_subsets"] = "labelled_subsets"
     """What a variant learns from its subset: consistency without labels (the paper), or labels already paid for."""
+    start: Literal["warm", "cold"] = "warm"
+    """Where variants start: at the base weights, or anew, and then `iterations.base` steps longer."""
     refresh: Literal["once", "every_cycle"] = "once"
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
     reward_fraction: Fraction = 0.4
@@ -62,3 +64,14 @@ class AgentConfig(Section):
     """What a reward is compared with: the mean of past rewards, or the previous episode's."""
     reference_decay: Fraction = 0.9
     """Weight of the past in the moving average."""
+
+
+class FidelityConfig(Section):
+    """The experiment that holds looked-up rewards against the truth: `snakemake fidelity`."""
+
+    cycle: Annotated[int, Field(ge=0)] = 1
+    """Cycle of strategy `random` whose labelled set and pool the batches are tried on."""
+    batches: Annotated[int, Field(ge=4)] = 24
+    """M, candidate batches, from such of few kinds of images to mixed ones."""
+    repeats: Annotated[int, Field(ge=2)] = 3
+    """Detectors trained for each batch, which differ in their random numbers, so that the noise is known."""

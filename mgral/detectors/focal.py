@@ -42,13 +42,12 @@ def _match(anchors: Tensor, boxes: Tensor, valid: Tensor) -> Tensor:
     return torch.where(wanted, box, matched)
 
 
-def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets) -> Tensor:
+def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets, matched: Tensor) -> Tensor:
     """Focal loss on all anchors but the ignored, plus L1 on matched ones, each image by the number of its matches.
 
     The same number as torchvision's `RetinaNet.compute_loss`. In several processes it is divided by the images of
     all of them, so that their losses add up to that of the whole batch.
     """
-    matched = match_anchors(anchors, targets)
     foreground = matched >= 0
     matches = foreground.sum(1).clamp(min=1)
     image, anchor = foreground.nonzero(as_tuple=True)

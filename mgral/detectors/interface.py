@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import clip_boxes_to_image
+
+from mgral.detectors.quality import ClassQuality, paired_iou
 
 
 class Targets(NamedTuple):
@@ -44,18 +47,58 @@ class Detector(nn.Module, ABC):
     To be trained in several processes, each with a share of a batch, it normalises by `distributed.BatchNorm2d`.
     """
 
+    size: tuple[int, int]
+    """Height and width of the images, in pixels."""
+    anchors: Tensor
+    """float32 [A, 4]: x1, y1, x2, y2 in pixels, map by map, row by row, cell by cell."""
+    grids: Sequence[tuple[int, int]]
+    """Height and width of each map."""
+    anchors_a_cell: Sequence[int]
+    """Anchors of a cell of each map."""
+    class_quality: ClassQuality
+    """Of the matched anchors that `loss` has seen in training mode."""
+
     @property
     def device(self) -> torch.device:
         """The device of its parameters."""
         return next(self.parameters()).device
 
-    @abstractmethod
     def forward(self, images: Tensor) -> Predictions:
         """Predict every anchor of every image."""
+        return self.predict(self.maps(images))
+
+    @abstractmethod
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the backbone's feature maps, finest first, float32 [B, F, h, w] each."""
+
+    @abstractmethod
+    def predict(self, maps: list[Tensor]) -> Predictions:
+        """Predict every anchor from the feature maps."""
+
+    def class_maps(self, maps: list[Tensor]) -> list[Tensor]:
+        """Return the maps that classes are predicted from: those of the backbone, unless the head has a tower."""
+        return maps
 
     @abstractmethod
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
-        """Return the supervised loss of a batch, a scalar; of a share of it, what the share adds to that loss."""
+        """Return the supervised loss of a batch, a scalar; of a share of it, what the share adds to that loss.
+
+        In training mode it tells `class_quality` of its matched anchors.
+        """
+
+    @abstractmethod
+    def match(self, targets: Targets) -> Tensor:
+        """Return the index of each anchor's box in its image, int64 [B, A]; negative where it has none."""
+
+    @abstractmethod
+    def decode(self, offsets: Tensor, anchors: Tensor) -> Tensor:
+        """Return the boxes [n, 4] that offsets [n, 4] from anchors [n, 4] stand for: x1, y1, x2, y2 in pixels."""
+
+    def boxes(self, offsets: Tensor) -> Tensor:
+        """Decode offsets [B, A, 4] of all anchors into boxes within the image, float32 [B, A, 4]."""
+        boxes = self.decode(offsets.reshape(-1, 4), self.anchors.repeat(len(offsets), 1))
+        inside: Tensor = clip_boxes_to_image(boxes, self.size)
+        return inside.reshape(offsets.shape)
 
     @abstractmethod
     def class_probabilities(self, logits: Tensor) -> Tensor:
@@ -71,9 +114,22 @@ class Detector(nn.Module, ABC):
     ) -> list[Detections]:
         """Decode predictions and suppress overlaps, an entry an image."""
 
-    @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """Return the pooled backbone features, float32 [B, F]: the averages, then the maxima of each map."""
+        return pooled(self.maps(images))
+
+    @torch.no_grad()
+    def note_quality(self, predictions: Predictions, targets: Targets, matched: Tensor) -> None:
+        """Tell `class_quality` of a batch's anchors, matched [B, A] as `match` does; nothing outside of training."""
+        if not self.training:
+            return
+        image, anchor = (matched >= 0).nonzero(as_tuple=True)
+        box = matched[image, anchor]
+        labels = targets.labels[image, box]
+        distributions = self.class_probabilities(predictions.logits[image, anchor])
+        found = self.decode(predictions.offsets[image, anchor], self.anchors[anchor])
+        overlaps = paired_iou(found, targets.boxes[image, box])
+        self.class_quality.update(distributions.gather(1, labels[:, None] + 1)[:, 0], overlaps, labels)
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Take pre-trained weights, by torchvision's names; raises KeyError or RuntimeError where they do not fit."""

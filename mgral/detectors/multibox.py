@@ -65,7 +65,7 @@ def multibox_loss(
     predictions: Predictions,
     anchors: Tensor,
     targets: Targets,
-    iou_threshold: float,
+    matched: Tensor,
     negatives_per_positive: float,
     box_weights: tuple[float, float, float, float],
 ) -> Tensor:
@@ -74,7 +74,6 @@ def multibox_loss(
     The same number as torchvision's `SSD.compute_loss`, without its loop over images. In several processes it is
     divided by the matched anchors of all of them, so that their losses add up to that of the whole batch.
     """
-    matched = match_anchors(anchors, targets, iou_threshold)
     foreground = matched >= 0
     image, anchor = foreground.nonzero(as_tuple=True)
     box = matched[image, anchor]

@@ -10,9 +10,10 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from mgral.config import RetinaNetConfig
-from mgral.detectors.focal import retinanet_loss
-from mgral.detectors.interface import Detections, Detector, Predictions, Targets, laid_out, pooled
+from mgral.detectors.focal import match_anchors, retinanet_loss
+from mgral.detectors.interface import Detections, Detector, Predictions, Targets, laid_out
 from mgral.detectors.mirror import Mirror
+from mgral.detectors.quality import ClassQuality
 from mgral.distributed import BatchNorm2d
 
 PIXEL_MEAN, PIXEL_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -26,7 +27,6 @@ class RetinaNet(Detector):
     Its logits [B, A, C] have no background: each class has a sigmoid of its own.
     """
 
-    anchors: Tensor
     mean: Tensor
     deviation: Tensor
 
@@ -43,6 +43,7 @@ class RetinaNet(Detector):
             extra_blocks=LastLevelP6P7(256, 256),
         )
         self.retinanet = TorchvisionRetinaNet(backbone, classes)
+        self.class_quality = ClassQuality(classes)
         self.size = (side, side)
         self.grids = [(side // stride, side // stride) for stride in STRIDES]
         for name, values in (("mean", PIXEL_MEAN), ("deviation", PIXEL_DEVIATION)):
@@ -55,14 +56,35 @@ class RetinaNet(Detector):
         weight = self.retinanet.box_coder.weights[0]
         self.mirrored = Mirror(self.anchors, self.grids, self.anchors_a_cell, side, weight)
 
-    def forward(self, images: Tensor) -> Predictions:
-        """Predict every anchor; see `Detector.forward`."""
-        found = self.retinanet.head(self._maps(images))
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the feature pyramid; see `Detector.maps`."""
+        values = laid_out((images.float() - self.mean) / self.deviation)
+        return list(self.retinanet.backbone(values).values())
+
+    def predict(self, maps: list[Tensor]) -> Predictions:
+        """Predict every anchor; see `Detector.predict`."""
+        found = self.retinanet.head(maps)
         return Predictions(found["cls_logits"], found["bbox_regression"])
+
+    def class_maps(self, maps: list[Tensor]) -> list[Tensor]:
+        """Return what the four convolutions of the classification head make of the pyramid."""
+        tower = self.retinanet.head.classification_head.conv
+        return [tower(m) for m in maps]
+
+    def match(self, targets: Targets) -> Tensor:
+        """Match each anchor to a box, or to none: -1, and -2 where it is near one and does not count."""
+        return match_anchors(self.anchors, targets)
+
+    def decode(self, offsets: Tensor, anchors: Tensor) -> Tensor:
+        """Decode by torchvision's coder."""
+        boxes: Tensor = self.retinanet.box_coder.decode_single(offsets, anchors)
+        return boxes
 
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
         """Return focal loss plus L1 of a batch."""
-        return retinanet_loss(predictions, self.anchors, targets)
+        matched = self.match(targets)
+        self.note_quality(predictions, targets, matched)
+        return retinanet_loss(predictions, self.anchors, targets, matched)
 
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over a background of logit 0 and the classes.
@@ -95,15 +117,7 @@ class RetinaNet(Detector):
         )
         return [Detections(one["boxes"], one["scores"], one["labels"]) for one in found]
 
-    def features(self, images: Tensor) -> Tensor:
-        """Global average and maximum of each of the five maps, float32 [B, 2560]."""
-        return pooled(self._maps(images))
-
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Take torchvision's ResNet-50, less its classifier."""
         kept = {name: values for name, values in state.items() if not name.startswith("fc.")}
         self.retinanet.backbone.body.load_state_dict(kept)
-
-    def _maps(self, images: Tensor) -> list[Tensor]:
-        values = laid_out((images.float() - self.mean) / self.deviation)
-        return list(self.retinanet.backbone(values).values())

@@ -10,8 +10,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 
 from mgral.config import SmallSSDConfig
-from mgral.detectors.interface import Predictions, pooled
+from mgral.detectors.interface import Predictions
 from mgral.detectors.mirror import mirror_cells
+from mgral.detectors.quality import ClassQuality
 from mgral.detectors.ssd import TorchvisionSSD
 from mgral.distributed import BatchNorm2d
 
@@ -70,6 +71,7 @@ class SmallSSD(TorchvisionSSD):
 
     def __init__(self, config: SmallSSDConfig, classes: int) -> None:
         super().__init__()
+        self.class_quality = ClassQuality(classes)
         ratios = [list(config.aspect_ratios) for _ in config.anchor_scales[1:]]
         self.size = (config.height, config.width)
         self.ssd = SSD(
@@ -85,39 +87,36 @@ class SmallSSD(TorchvisionSSD):
         self.to(memory_format=torch.channels_last)
         self.eval()  # the sizes of the maps are wanted, not their statistics
         with torch.no_grad():
-            maps = self._maps(torch.zeros(1, 3, *self.size))
+            maps = self.maps(torch.zeros(1, 3, *self.size))
         self.train()
         self.grids = [(int(m.shape[2]), int(m.shape[3])) for m in maps]
         image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
         self.register_buffer("anchors", self.ssd.anchor_generator(image, maps)[0], persistent=False)
 
-    def forward(self, images: Tensor) -> Predictions:
-        """Predict every anchor; see `Detector.forward`."""
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the four maps of the backbone; see `Detector.maps`."""
+        scaled = (images.float() - PIXEL_MEAN) / PIXEL_DEVIATION
+        return list(self.ssd.backbone(scaled.contiguous(memory_format=torch.channels_last)).values())
+
+    def predict(self, maps: list[Tensor]) -> Predictions:
+        """Predict every anchor; see `Detector.predict`."""
         head = self.ssd.head
         logits, offsets = [], []
         # Both heads read the same map: one convolution with the filters of both costs less than two.
         for m, to_logits, to_offsets in zip(
-            self._maps(images), head.classification_head.module_list, head.regression_head.module_list, strict=True
+            maps, head.classification_head.module_list, head.regression_head.module_list, strict=True
         ):
             weight = torch.cat([to_logits.weight, to_offsets.weight])
             both = F.conv2d(m, weight, torch.cat([to_logits.bias, to_offsets.bias]), padding=1)
             parts = both.permute(0, 2, 3, 1).tensor_split([len(to_logits.bias)], dim=3)
-            logits.append(parts[0].reshape(len(images), -1, head.classification_head.num_columns))
-            offsets.append(parts[1].reshape(len(images), -1, head.regression_head.num_columns))
+            logits.append(parts[0].reshape(len(m), -1, head.classification_head.num_columns))
+            offsets.append(parts[1].reshape(len(m), -1, head.regression_head.num_columns))
         return Predictions(torch.cat(logits, 1), torch.cat(offsets, 1))
 
     def mirror(self, predictions: Predictions) -> Predictions:
         """Swap left and right anchors and turn the sign of dx (CSD, Jeong et al. 2019, section 3.1)."""
         sign = predictions.offsets.new_tensor([-1.0, 1.0, 1.0, 1.0])
         return Predictions(self._mirror_anchors(predictions.logits), self._mirror_anchors(predictions.offsets) * sign)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Global average and maximum of each map of the backbone, float32 [B, F]."""
-        return pooled(self._maps(images))
-
-    def _maps(self, images: Tensor) -> list[Tensor]:
-        scaled = (images.float() - PIXEL_MEAN) / PIXEL_DEVIATION
-        return list(self.ssd.backbone(scaled.contiguous(memory_format=torch.channels_last)).values())
 
     def _mirror_anchors(self, values: Tensor) -> Tensor:
         return mirror_cells(values, self.grids, self.anchors_a_cell)

@@ -5,28 +5,35 @@ from torch import Tensor
 from torchvision.models.detection.ssd import SSD
 
 from mgral.detectors.interface import Detections, Detector, Predictions, Targets
-from mgral.detectors.multibox import multibox_loss
+from mgral.detectors.multibox import match_anchors, multibox_loss
 
 
 class TorchvisionSSD(Detector):
     """Torchvision's SSD on images of one size, with its loss done for the whole batch at once."""
 
     ssd: SSD
-    size: tuple[int, int]
-    """Height and width of the images, in pixels."""
-    anchors: Tensor
-    """float32 [A, 4]: x1, y1, x2, y2 in pixels."""
 
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
         """Return the multibox loss of a batch."""
+        matched = self.match(targets)
+        self.note_quality(predictions, targets, matched)
         return multibox_loss(
             predictions,
             self.anchors,
             targets,
-            self.ssd.proposal_matcher.high_threshold,
+            matched,
             self.ssd.neg_to_pos_ratio,
             self.ssd.box_coder.weights,
         )
+
+    def match(self, targets: Targets) -> Tensor:
+        """Match each anchor to a box, or to none: -1."""
+        return match_anchors(self.anchors, targets, self.ssd.proposal_matcher.high_threshold)
+
+    def decode(self, offsets: Tensor, anchors: Tensor) -> Tensor:
+        """Decode by torchvision's coder."""
+        boxes: Tensor = self.ssd.box_coder.decode_single(offsets, anchors)
+        return boxes
 
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over background and classes."""

@@ -9,8 +9,9 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from mgral.config import SSD300Config
 from mgral.data.canvas import SSD300_SIDE
-from mgral.detectors.interface import Predictions, laid_out, pooled
+from mgral.detectors.interface import Predictions, laid_out
 from mgral.detectors.mirror import Mirror
+from mgral.detectors.quality import ClassQuality
 from mgral.detectors.ssd import TorchvisionSSD
 
 PIXEL_MEAN = (123.0, 117.0, 104.0)
@@ -49,6 +50,7 @@ class SSD300(TorchvisionSSD):
 
     def __init__(self, config: SSD300Config, classes: int) -> None:
         super().__init__()
+        self.class_quality = ClassQuality(classes)
         self.size = (SSD300_SIDE, SSD300_SIDE)
         backbone = SSDFeatureExtractorVGG(_vgg16_features(), highres=False)
         backbone.out_channels = CHANNELS
@@ -62,12 +64,17 @@ class SSD300(TorchvisionSSD):
         self.register_buffer(
             "anchors", generator(image, [torch.zeros(1, 1, *grid) for grid in GRIDS])[0], persistent=False
         )
+        self.grids, self.anchors_a_cell = GRIDS, generator.num_anchors_per_location()
         weight = self.ssd.box_coder.weights[0]
-        self.mirrored = Mirror(self.anchors, GRIDS, generator.num_anchors_per_location(), SSD300_SIDE, weight)
+        self.mirrored = Mirror(self.anchors, GRIDS, self.anchors_a_cell, SSD300_SIDE, weight)
 
-    def forward(self, images: Tensor) -> Predictions:
-        """Predict every anchor; see `Detector.forward`."""
-        found = self.ssd.head(self._maps(images))
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return VGG16's map at stride 8 and the five after it; see `Detector.maps`."""
+        return list(self.ssd.backbone(laid_out(images.float() - self.mean)).values())
+
+    def predict(self, maps: list[Tensor]) -> Predictions:
+        """Predict every anchor; see `Detector.predict`."""
+        found = self.ssd.head(maps)
         return Predictions(found["cls_logits"], found["bbox_regression"])
 
     def mirror(self, predictions: Predictions) -> Predictions:
@@ -75,18 +82,11 @@ class SSD300(TorchvisionSSD):
         turned: Predictions = self.mirrored(predictions)
         return turned
 
-    def features(self, images: Tensor) -> Tensor:
-        """Global average and maximum of each of the six maps, float32 [B, 5632]."""
-        return pooled(self._maps(images))
-
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Take the convolutions of torchvision's VGG16."""
         for index, layer in enumerate(self._vgg()):
             if isinstance(layer, nn.Conv2d):
                 layer.load_state_dict({name: state[f"features.{index}.{name}"] for name in ("weight", "bias")})
-
-    def _maps(self, images: Tensor) -> list[Tensor]:
-        return list(self.ssd.backbone(laid_out(images.float() - self.mean)).values())
 
     def _vgg(self) -> list[nn.Module]:
         """Return the layers of VGG16 in its order: the first map is taken from their middle."""

@@ -14,6 +14,8 @@ class SubsetPlan:
 
     labels: str
     """`lut.labels`: what a variant learns from its subset."""
+    start: str
+    """`lut.start`: at which weights a variant starts."""
     reward: tuple[int, ...]
     """V_t: measures every variant."""
     base: tuple[int, ...]
@@ -25,6 +27,7 @@ class SubsetPlan:
         """Return the content of `subsets.json`."""
         return {
             "labels": self.labels,
+            "start": self.start,
             "reward": list(self.reward),
             "base": list(self.base),
             "subsets": [{"variant": k, "images": list(images)} for k, images in enumerate(self.subsets)],
@@ -37,7 +40,8 @@ def load_plan(path: Path) -> SubsetPlan:
     try:
         subsets = tuple(tuple(entry["images"]) for entry in content["subsets"])
         variants = [entry["variant"] for entry in content["subsets"]]
-        plan = SubsetPlan(content["labels"], tuple(content["reward"]), tuple(content["base"]), subsets)
+        kind = content["labels"], content["start"]
+        plan = SubsetPlan(*kind, tuple(content["reward"]), tuple(content["base"]), subsets)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is not a plan of subsets ({error}); run the step `subsets` again") from None
     sizes = {len(images) for images in subsets[1:]}

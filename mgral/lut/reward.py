@@ -1,9 +1,9 @@
 """The reward of a batch, read off the look-up table instead of training a detector on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,11 @@ class RewardTable:
                 )
         if arrays["projections"].shape[1] != reward.projections:
             raise InputError(f"{path} was made with other reward.projections; run the step `table` again")
+        return cls.of(arrays, reward)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]], reward: RewardConfig) -> "RewardTable":
+        """Take the arrays of `table.safetensors`."""
         sliced = SlicedDistance(arrays["projections"], arrays["sorted"]) if reward.distance == "sliced" else None
         return cls(
             values=arrays["map"],

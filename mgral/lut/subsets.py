@@ -155,6 +155,7 @@ def plan_subsets(
     subsets = draw_subsets(assignment, lut.variants, size, lut.concentration, draws)
     return SubsetPlan(
         labels=lut.labels,
+        start=lut.start,
         reward=_ascending(labelled[reward]),
         base=_ascending(base),
         subsets=((), *(_ascending(source[rows]) for rows in subsets)),

@@ -7,8 +7,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from matplotlib.ticker import MaxNLocator
+from scipy.special import entr
 
-from mgral.report.drawing import FAINT, STRATEGY_MARKERS, Figure, Table, draw
+from mgral.report.curves import strategies_with_seeds
+from mgral.report.drawing import FAINT, STRATEGY_MARKERS, Figure, Table, draw, legend_above, legend_height
 from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.results import Array, Results
 from mgral.report.spread import Spread, points
@@ -129,45 +131,93 @@ def _balance_rows(results: Results, strategy: str, choice: Choice) -> tuple[dict
     )
 
 
+def evenness(shares: Array) -> Array:
+    """Return how evenly classes share the boxes, [...], of shares [..., classes]: entropy over its maximum.
+
+    1 where all classes have as many, 0 where one has all (Pielou, *The measurement of diversity in different types of
+    biological collections*, J. Theoret. Biol. 13, 1966); NaN without boxes.
+    """
+    even: Array = entr(shares).sum(axis=-1) / np.log(max(2, shares.shape[-1]))
+    return even
+
+
+def evenness_figure(results: Results) -> Figure:
+    """Draw how evenly each strategy chose among the classes in each cycle, and how even the pool was."""
+    stem = "class_evenness"
+    gathered = _all_choices(results)
+    chosen = {strategy: evenness(choice.chosen) for strategy, choice in gathered.items()}
+    pools = {strategy: evenness(choice.pool) for strategy, choice in gathered.items()}
+    first_pool = Spread.of(next(iter(pools.values()))[:, 0]).mean
+    svg = _draw_cycles(results, stem, chosen, first_pool, "evenness of classes, 0 to 1", from_zero=False)
+    caption = (
+        "Entropy of the classes’ shares among the boxes chosen in a cycle, divided by its maximum: 1 where all "
+        f"classes have as many boxes, 0 where one has all. Over all cycles and seeds: {_means(chosen, 3)}; the pool "
+        f"of cycle 0 has {first_pool:.3f}. A few boxes look less even than what they were drawn from."
+    )
+    table = _cycles_table(results, stem, {"chosen_evenness": chosen, "pool_evenness": pools})
+    return Figure("How evenly classes are chosen", caption, svg, table)
+
+
 def boxes_figure(results: Results) -> Figure:
     """Draw the boxes an image among the chosen images of each cycle, and in the pool."""
     stem = "boxes_an_image"
-    gathered = {strategy: choices(results, strategy) for strategy in results.settings.strategies}
-    first_pool = next(iter(gathered.values())).pool_boxes[:, 0].mean()
+    gathered = _all_choices(results)
+    chosen = {strategy: choice.chosen_boxes for strategy, choice in gathered.items()}
+    pools = {strategy: choice.pool_boxes for strategy, choice in gathered.items()}
+    first_pool = float(next(iter(pools.values()))[:, 0].mean())
+    svg = _draw_cycles(results, stem, chosen, first_pool, "boxes a chosen image", from_zero=True)
+    caption = (
+        f"Over all cycles and seeds: {_means(chosen, 2)}; the pool of cycle 0 has {first_pool:.2f}. "
+        "A strategy that picks crowded images buys more boxes for the same budget of images."
+    )
+    table = _cycles_table(results, stem, {"chosen_boxes": chosen, "pool_boxes": pools})
+    return Figure("Boxes an image", caption, svg, table)
+
+
+def _all_choices(results: Results) -> dict[str, Choice]:
+    return {strategy: choices(results, strategy) for strategy in results.settings.strategies}
+
+
+def _means(values: dict[str, Array], digits: int) -> str:
+    return ", ".join(f"{name} {Spread.of(cells.ravel()).mean:.{digits}f}" for name, cells in values.items())
+
+
+def _draw_cycles(
+    results: Results, stem: str, values: dict[str, Array], first_pool: float, label: str, *, from_zero: bool
+) -> str:
+    """Draw a line a strategy, of values [seeds, cycles], and the pool of cycle 0."""
     cycles = np.arange(results.settings.cycles)
+    with_seeds = strategies_with_seeds(results)
 
     def paint(axes: Axes) -> None:
-        for strategy, choice in gathered.items():
+        for strategy, cells in values.items():
             colour, marker = STRATEGY_COLOURS[strategy], STRATEGY_MARKERS[strategy]
-            for seed_values in choice.chosen_boxes:
+            for seed_values in cells if strategy in with_seeds else ():
                 axes.plot(cycles, seed_values, marker, color=colour, alpha=0.4, markersize=3.5, markeredgewidth=0)
-            mean = choice.chosen_boxes.mean(axis=0)
+            mean = _mean_over_seeds(cells)
             axes.plot(cycles, mean, marker=marker, color=colour, markeredgecolor="white", label=strategy)
         axes.axhline(first_pool, color=FAINT, linestyle="--", linewidth=1.2, label="pool of cycle 0")
-        axes.set(xlabel="cycle", ylabel="boxes a chosen image")
-        axes.set_ylim(bottom=0)
+        axes.set(xlabel="cycle", ylabel=label)
+        if from_zero:
+            axes.set_ylim(bottom=0)
         axes.set_xlim(-0.5, len(cycles) - 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=4, columnspacing=1.0, handlelength=1.6)
+        legend_above(axes)
 
+    return draw(stem, 5.0, 3.0 + legend_height([*values, "pool of cycle 0"]), paint)
+
+
+def _cycles_table(results: Results, stem: str, values: dict[str, dict[str, Array]]) -> Table:
+    """Return columns of values by strategy, [seeds, cycles]."""
     rows = tuple(
         {
             "strategy": strategy,
-            "cycle": int(cycle),
+            "cycle": cycle,
             "seed": seed,
-            "chosen_boxes": float(choice.chosen_boxes[row, cycle]),
-            "pool_boxes": float(choice.pool_boxes[row, cycle]),
+            **{name: float(of_strategy[strategy][row, cycle]) for name, of_strategy in values.items()},
         }
-        for strategy, choice in gathered.items()
+        for strategy in results.settings.strategies
         for row, seed in enumerate(results.settings.seeds)
-        for cycle in cycles
+        for cycle in range(results.settings.cycles)
     )
-    means = ", ".join(
-        f"{strategy} {Spread.of(choice.chosen_boxes.mean(axis=1)).mean:.2f}" for strategy, choice in gathered.items()
-    )
-    caption = (
-        f"Over all cycles and seeds: {means}; the pool of cycle 0 has {first_pool:.2f}. Points: single seeds. "
-        "A strategy that picks crowded images buys more boxes for the same budget of images."
-    )
-    columns = ("strategy", "cycle", "seed", "chosen_boxes", "pool_boxes")
-    return Figure("Boxes an image", caption, draw(stem, 5.0, 3.3, paint), Table(stem, columns, rows))
+    return Table(stem, ("strategy", "cycle", "seed", *values), rows)

@@ -8,10 +8,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mgral.report.drawing import INK, STRATEGY_MARKERS, Figure, Table, draw
+from mgral.report.drawing import FEW_LINES, INK, STRATEGY_MARKERS, Figure, Table, draw, legend_above, legend_height
 from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.results import Array, Results
-from mgral.report.spread import Difference, Spread, points, points_with_spread
+from mgral.report.spread import (
+    Difference,
+    Spread,
+    difference_cells,
+    difference_columns,
+    points,
+    points_with_spread,
+)
 from mgral.voc_evaluation import VOC_SCORES
 
 CURVE_SCORES = {"map": "mAP@[.5:.95]", "ap50": "AP50"}
@@ -66,22 +73,24 @@ def curve_figures(results: Results) -> list[Figure]:
 def _figure(results: Results, gathered: dict[str, Curve], score: str, cost: str) -> Figure:
     full = Spread.of([results.full[seed].scores[score] for seed in results.settings.seeds])
     stem = f"{score}_by_{cost}"
+    with_seeds = strategies_with_seeds(results)
 
     def paint(axes: Axes) -> None:
         for strategy, curve in gathered.items():
-            _paint_curve(axes, strategy, curve.cost(cost), curve.scores[score])
+            _paint_curve(axes, strategy, curve.cost(cost), curve.scores[score], strategy in with_seeds)
         if not math.isnan(full.mean):
             axes.axhline(full.mean, color=INK, linestyle="--", linewidth=1.2, label=f"all labels {points(full.mean)}")
         axes.set(xlabel=COSTS[cost], ylabel=f"{CURVE_SCORES[score]} (%)")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=4, columnspacing=1.0, handlelength=1.6)
+        legend_above(axes)
 
+    height = 3.4 + legend_height([*gathered, "all labels"])
     title = f"{CURVE_SCORES[score]} against {COSTS[cost]}"
     reference = (
         f"Dashed: {points_with_spread(full)} %, a detector trained on all {len(results.train.image_ids)} images."
     )
-    return Figure(title, reference, draw(stem, 5.0, 3.7, paint), _table(results, gathered, score, cost, stem))
+    return Figure(title, reference, draw(stem, 5.0, height, paint), _table(results, gathered, score, cost, stem))
 
 
 def curve_table(results: Results) -> Table:
@@ -98,21 +107,25 @@ def curve_table(results: Results) -> Table:
     return Table("curves", ("images", *(f"{strategy}_{score}" for strategy, score in columns)), tuple(rows))
 
 
-def _paint_curve(axes: Axes, strategy: str, cost: Array, score: Array) -> None:
+def strategies_with_seeds(results: Results) -> tuple[str, ...]:
+    """Return the strategies whose single seeds are drawn: of many, the two that the experiment is about."""
+    strategies = results.settings.strategies
+    return strategies if len(strategies) <= FEW_LINES else tuple(s for s in strategies if s in ("mgral", "random"))
+
+
+def _paint_curve(axes: Axes, strategy: str, cost: Array, score: Array, with_seeds: bool) -> None:
     colour = STRATEGY_COLOURS[strategy]
     marker = STRATEGY_MARKERS[strategy]
     spreads = [Spread.of(column) for column in score.T]
     at = cost.mean(axis=0)
-    if len(score) > 1:
+    if len(score) > 1 and with_seeds:
         lows, highs = [s.minimum for s in spreads], [s.maximum for s in spreads]
         axes.fill_between(at, lows, highs, color=colour, alpha=0.13, linewidth=0)
         axes.plot(cost.ravel(), score.ravel(), marker, color=colour, alpha=0.4, markersize=3, markeredgewidth=0)
     means = [s.mean for s in spreads]
     # The method under test stays in sight where curves meet.
     order = 4 if strategy == "mgral" else 3
-    axes.plot(
-        at, means, marker=marker, color=colour, markersize=5.5, markeredgecolor="white", label=strategy, zorder=order
-    )
+    axes.plot(at, means, marker=marker, color=colour, markeredgecolor="white", label=strategy, zorder=order)
 
 
 def _table(results: Results, gathered: dict[str, Curve], score: str, cost: str, stem: str) -> Table:
@@ -136,18 +149,16 @@ def _summary(score: str, values: Array) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """A strategy's line of the summary; the differences are None for random itself and where random was not run."""
+    """A strategy's scores at the end; the difference in mAP to random is None for random and where it was not run."""
 
     strategy: str
     final_map: Spread
     final_ap50: Spread
-    mean_map: Spread
     final_difference: Difference | None
-    mean_difference: Difference | None
 
 
 def summary(results: Results) -> list[SummaryRow]:
-    """Compare the strategies at the last cycle and over the whole curve."""
+    """Compare the strategies at the last cycle."""
     gathered = curves(results)
     random = gathered.get("random")
     rows = []
@@ -159,37 +170,19 @@ def summary(results: Results) -> list[SummaryRow]:
                 strategy,
                 Spread.of(final),
                 Spread.of(curve.scores["ap50"][:, -1]),
-                Spread.of(curve.means("map")),
                 Difference.of(final, random.scores["map"][:, -1]) if random and compared else None,
-                Difference.of(curve.means("map"), random.means("map")) if random and compared else None,
             )
         )
     return rows
 
 
 def summary_table(rows: list[SummaryRow]) -> Table:
-    """Return the summary as numbers between 0 and 1."""
+    """Return the summary as numbers between 0 and 1; `_t` is Student's interval."""
     written = []
     for row in rows:
         line: dict[str, object] = {"strategy": row.strategy, "seeds": row.final_map.n}
-        spreads = {"final_map": row.final_map, "final_ap50": row.final_ap50, "mean_map": row.mean_map}
-        for name, spread in spreads.items():
+        for name, spread in (("final_map", row.final_map), ("final_ap50", row.final_ap50)):
             line |= {name: spread.mean, f"{name}_std": spread.std}
-        for name, difference in (("final", row.final_difference), ("mean", row.mean_difference)):
-            if difference:
-                line |= {
-                    f"{name}_difference": difference.spread.mean,
-                    f"{name}_difference_std": difference.spread.std,
-                    f"{name}_difference_low": difference.low,
-                    f"{name}_difference_high": difference.high,
-                    f"{name}_verdict": difference.verdict,
-                }
-        written.append(line)
-    columns = ["strategy", "seeds"]
-    columns += [f"{name}{end}" for name in ("final_map", "final_ap50", "mean_map") for end in ("", "_std")]
-    columns += [
-        f"{name}_{part}"
-        for name in ("final", "mean")
-        for part in ("difference", "difference_std", "difference_low", "difference_high", "verdict")
-    ]
-    return Table("summary", tuple(columns), tuple(written))
+        written.append(line | difference_cells("final_difference", row.final_difference))
+    columns = ("strategy", "seeds", "final_map", "final_map_std", "final_ap50", "final_ap50_std")
+    return Table("summary", (*columns, *difference_columns("final_difference")), tuple(written))

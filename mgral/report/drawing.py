@@ -2,9 +2,11 @@
 
 import colorsys
 import io
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -12,10 +14,16 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.typing import RcKeyType
 
-STRATEGY_MARKERS = {"mgral": "o", "random": "s", "entropy": "^"}
+from mgral.strategies import STRATEGIES
+
+STRATEGY_MARKERS = {"mgral": "o", "random": "s"} | dict(
+    zip((name for name in STRATEGIES if name not in ("mgral", "random")), cycle("^DvP*X<>dhp"), strict=False)
+)
 SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 # Okabe and Ito's palette, as in `STRATEGY_COLOURS`.
 _CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
+FEW_LINES = 6
+"""Lines of a figure that can have their bands and single points with them."""
 INK = "#22272e"
 FAINT = "#8a929c"
 
@@ -35,6 +43,8 @@ _STYLE: dict[RcKeyType, object] = {
     "legend.fontsize": 8.8,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
+    "lines.markeredgewidth": 0.6,
+    "lines.markersize": 6.5,
     "svg.fonttype": "path",
     "text.color": INK,
     "text.parse_math": False,
@@ -97,6 +107,28 @@ def draw(stem: str, width: float, height: float, paint: Callable[[Axes], None]) 
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{stem}-", svg)
     # The page, not the drawing, decides how wide it is; the viewBox keeps its proportions.
     return re.sub(r' width="[^"]*pt" height="[^"]*pt"', "", svg, count=1)
+
+
+def legend_above(axes: Axes) -> None:
+    """Name the lines in rows above the axes, whose drawing is to be higher by `legend_height`."""
+    names = axes.get_legend_handles_labels()[1]
+    axes.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=_legend_columns(names),
+        columnspacing=1.0,
+        handlelength=1.6,
+        borderaxespad=0.2,
+    )
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """Return the inches that `legend_above` takes for lines of these names."""
+    return 0.12 + 0.19 * math.ceil(len(names) / _legend_columns(names))
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    return 4 if max(map(len, names)) <= 12 + 4 * (len(names) <= 4) else 3
 
 
 def class_colours(count: int) -> tuple[str, ...]:

@@ -6,15 +6,28 @@ from pathlib import PurePath
 from mgral.config import SyntheticData
 from mgral.data.canvas import canvas_of
 from mgral.report.agent import agent_figures, agent_lines, agent_table
-from mgral.report.choices import balance_figure, boxes_figure
-from mgral.report.curves import SummaryRow, curve_figures, curve_table, summary, summary_table
-from mgral.report.drawing import Figure, Table
+from mgral.report.bootstrap import RESAMPLES, percentile_coverage
+from mgral.report.choices import balance_figure, boxes_figure, evenness_figure
+from mgral.report.costs import cost_rows, costs_table
+from mgral.report.curves import (
+    COSTS,
+    CURVE_SCORES,
+    SummaryRow,
+    curve_figures,
+    curve_table,
+    strategies_with_seeds,
+    summary,
+    summary_table,
+)
+from mgral.report.drawing import FEW_LINES, Figure, Table
+from mgral.report.labels import SHARE, counted, labels_needed, labels_table, needed_in_words
 from mgral.report.lut import leave_one_out_figures, variants_figure
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
+from mgral.report.ranking import conclusions, difference_figure, ranking, ranking_by_seed, ranking_table
 from mgral.report.rendering import render
 from mgral.report.results import Results
 from mgral.report.scores import CLASS_TABLES, REFERENCE, SCORE_NAMES, class_rows, overall_rows, scores_table
-from mgral.report.spread import Difference, points, points_with_spread
+from mgral.report.spread import points, points_interval, points_with_spread
 
 
 @dataclass(frozen=True)
@@ -30,29 +43,51 @@ class Report:
 
 def build_report(results: Results) -> Report:
     """Draw all figures of an experiment and render the page."""
-    strategies = results.settings.strategies
+    strategies, seeds = results.settings.strategies, results.settings.seeds
     rows = summary(results)
     sheets = contact_sheets(results)
+    rankings = {score: ranking(results, score) for score in CURVE_SCORES}
+    costs = cost_rows(results, rankings["map"])
+    needed = {cost: {line.strategy: line for line in labels_needed(results, "map", cost)} for cost in COSTS}
+    with_random = "random" in strategies and len(strategies) > 1
     figures = {
         "curves": curve_figures(results),
         "balance": [balance_figure(results, strategy) for strategy in strategies],
-        "boxes": [boxes_figure(results)],
+        "cycles": [evenness_figure(results), boxes_figure(results)],
+        "differences": [difference_figure(rankings[score], score, seeds) for score in CURVE_SCORES if with_random],
         "agent": agent_figures(results),
         "lut": [*leave_one_out_figures(results), variants_figure(results)] if results.tables else [],
     }
     overall, classes = overall_rows(results), class_rows(results)
     tables = [summary_table(rows), curve_table(results), picks_table(sheets, results.class_names)]
+    tables += [ranking_table(rankings), ranking_by_seed(rankings, seeds), labels_table(results), costs_table(costs)]
     tables += [scores_table("scores_overall", overall)]
     tables += [scores_table(CLASS_TABLES[key], rows) for key, rows in classes.items()]
     tables += [agent_table(results)] if results.agents else []
     html = render(
         "report.html.jinja",
-        {"points": points, "spread": points_with_spread, "interval": _interval},
+        {
+            "points": points,
+            "spread": points_with_spread,
+            "interval": points_interval,
+            "counted": counted,
+            "needed": needed_in_words,
+        },
         results=results,
         settings=results.settings,
         facts=_facts(results),
         figures=figures,
         summary=rows,
+        ranking=rankings["map"],
+        conclusions=conclusions(rankings["map"]),
+        with_random=with_random,
+        resamples=min(RESAMPLES, len(seeds) ** len(seeds)),
+        coverage=percentile_coverage(len(seeds)),
+        labels=needed,
+        share=SHARE,
+        costs=costs,
+        with_seeds=strategies_with_seeds(results),
+        many=len(strategies) > FEW_LINES,
         sheets=sheets,
         shown=SHOWN,
         legend=legend(results),
@@ -64,10 +99,6 @@ def build_report(results: Results) -> Report:
     )
     drawn = tuple(figure for section in figures.values() for figure in section)
     return Report(html, drawn, (*(figure.table for figure in drawn), *tables), tuple(rows))
-
-
-def _interval(difference: Difference) -> str:
-    return f"{points(difference.low, sign=True)} to {points(difference.high, sign=True)}"
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:

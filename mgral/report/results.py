@@ -16,6 +16,7 @@ from mgral.config import (
     IterationsConfig,
     LutConfig,
     RewardConfig,
+    SemiSupervisedConfig,
     TrainingConfig,
 )
 from mgral.data.canvas import canvas_of
@@ -42,6 +43,7 @@ class Settings:
     detector: DetectorConfig
     training: TrainingConfig
     iterations: IterationsConfig
+    semi_supervised: SemiSupervisedConfig
     lut: LutConfig
     reward: RewardConfig
     agent: AgentConfig
@@ -83,6 +85,8 @@ class Selection:
 
     rows: npt.NDArray[np.int64]
     scores: Array
+    forward_passes: int
+    """Images shown to the detector for it."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +170,9 @@ def _load_metrics(path: Path) -> Metrics:
 
 
 def _load_selection(folder: Path, train: Dataset) -> Selection:
-    values = _entries(folder / "selection.json", ("images", "scores"))
-    return Selection(train.rows(values["images"]), np.asarray(values["scores"], dtype=np.float64))
+    values = _entries(folder / "selection.json", ("images", "scores", "forward_passes"))
+    scores = np.asarray(values["scores"], dtype=np.float64)
+    return Selection(train.rows(values["images"]), scores, int(values["forward_passes"]))
 
 
 def _load_agents(folder: Path, settings: Settings) -> dict[tuple[int, int], AgentRun]:

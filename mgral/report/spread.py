@@ -5,7 +5,8 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+
+from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, student_interval
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,7 @@ class Spread:
     @classmethod
     def of(cls, values: npt.ArrayLike) -> Self:
         """Summarise values, one a seed; NaN values are left out."""
-        known = np.asarray(values, dtype=np.float64)
-        known = known[~np.isnan(known)]
+        known = _known(values)
         if not len(known):
             return cls(np.nan, np.nan, np.nan, np.nan, 0)
         std = float(known.std(ddof=1)) if len(known) > 1 else np.nan
@@ -31,31 +31,57 @@ class Spread:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference paired by seed: its spread and its 95 % interval (Student's t, n - 1 degrees of freedom)."""
+    """A difference paired by seed: its spread and its 95 % intervals."""
 
     spread: Spread
-    low: float
-    high: float
+    bootstrap: Interval
+    """Paired percentile bootstrap."""
+    student: Interval
+    """Student's t, n - 1 degrees of freedom."""
 
     @classmethod
     def of(cls, values: npt.ArrayLike, reference: npt.ArrayLike) -> Self:
-        """Compare values with a reference seed by seed, both [seeds]."""
-        spread = Spread.of(np.subtract(values, reference))
-        if spread.n < 2:
-            return cls(spread, np.nan, np.nan)
-        half = float(stats.t.ppf(0.975, spread.n - 1)) * spread.std / np.sqrt(spread.n)
-        return cls(spread, spread.mean - half, spread.mean + half)
+        """Compare values with a reference seed by seed, both [seeds]; seeds where either is NaN are left out."""
+        known = _known(np.subtract(values, reference))
+        return cls(Spread.of(known), percentile_interval(known), student_interval(known))
+
+    @property
+    def separable(self) -> bool:
+        """Whether both intervals exclude 0: of a few seeds the bootstrap's alone is too narrow."""
+        return self.bootstrap.excludes_zero and self.student.excludes_zero
 
     @property
     def verdict(self) -> str:
         """What can be said of the difference, in words."""
-        if self.spread.n < 2:
-            return "one seed: no spread to compare with"
-        if abs(self.spread.mean) <= self.spread.std:
-            return "within the spread: not separable from random at these seeds"
-        if self.low <= 0 <= self.high:
-            return "beyond the spread, but not separable: the 95 % interval includes 0"
-        return "separable from random: the 95 % interval excludes 0"
+        if self.spread.n < FEWEST_SEEDS:
+            return f"{self.spread.n} seed{'s' * (self.spread.n != 1)}: too few for an interval"
+        if self.separable:
+            return "separable"
+        if self.bootstrap.excludes_zero:
+            return "open: Student’s interval includes 0"
+        return "not separable"
+
+
+_ENDS = ("_std", "_low", "_high", "_t_low", "_t_high", "_separable")
+
+
+def difference_columns(name: str) -> tuple[str, ...]:
+    """Return the columns that a table needs for a difference; `_t` are the ends of Student's interval."""
+    return (name, *(f"{name}{end}" for end in _ENDS))
+
+
+def difference_cells(name: str, difference: Difference | None) -> dict[str, object]:
+    """Return the cells of `difference_columns`, all empty for None."""
+    if difference is None:
+        return {}
+    spread, bootstrap, student = difference.spread, difference.bootstrap, difference.student
+    values = (spread.mean, spread.std, *bootstrap, *student, difference.separable)
+    return dict(zip(difference_columns(name), values, strict=True))
+
+
+def _known(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    every = np.asarray(values, dtype=np.float64)
+    return every[~np.isnan(every)]
 
 
 def points(value: float, digits: int = 1, sign: bool = False) -> str:
@@ -69,3 +95,8 @@ def points_with_spread(spread: Spread, sign: bool = False) -> str:
     """Write a mean in per cent with its standard deviation, where there is one."""
     mean = points(spread.mean, sign=sign)
     return mean if np.isnan(spread.std) else f"{mean} ± {points(spread.std)}"
+
+
+def points_interval(interval: Interval, sign: bool = False) -> str:
+    """Write an interval of scores between 0 and 1 in per cent, or an en dash for none."""
+    return f"{points(interval.low, sign=sign)} to {points(interval.high, sign=sign)}" if interval.known else "–"

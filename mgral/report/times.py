@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mgral.strategies import STRATEGIES
+
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
     "lut": ("embed", "subsets", "base", "variant", "table"),
@@ -52,7 +54,7 @@ class CycleCost:
     training: float | None
     """Training of one cycle, mean over seeds and cycles: the detector, and the agent where there is one."""
     selection: float | None
-    """Mean over seeds and cycles."""
+    """Mean over seeds and cycles: the choice and, where it is made from embeddings, those."""
 
 
 def load_jobs(folder: Path, strategies: Iterable[str]) -> list[Job]:
@@ -66,8 +68,8 @@ def load_jobs(folder: Path, strategies: Iterable[str]) -> list[Job]:
 
 
 def _jobs(path: Path, step: str, place: str, known: set[str]) -> Iterator[Job]:
-    words = re.split(r"[/_.\-]", place)
-    strategy = next((word for word in words if word in known), None)
+    named = re.match(r"seed-?\d+[_/]([a-z_]+?)(?:[_/]cycle|$)", place)
+    strategy = named[1] if named and named[1] in known else None
     with path.open(newline="") as file:
         for row in csv.DictReader(file, delimiter="\t"):
             wall = _number(row.get("s"))
@@ -112,7 +114,7 @@ def cycle_costs(jobs: list[Job], strategies: Iterable[str]) -> list[CycleCost]:
             strategy,
             lut=_lut_cost(jobs) if strategy == "mgral" else None,
             training=_mean_of_sums(_training_jobs(jobs, strategy)),
-            selection=_mean_of_sums([j for j in jobs if j.step in STAGES["selection"] and j.strategy == strategy]),
+            selection=_mean_of_sums(_selection_jobs(jobs, strategy)),
         )
         for strategy in strategies
     ]
@@ -120,7 +122,7 @@ def cycle_costs(jobs: list[Job], strategies: Iterable[str]) -> list[CycleCost]:
 
 def _lut_cost(jobs: list[Job]) -> float | None:
     """The embeddings of cycle 0 are written for all strategies, but only the table needs them."""
-    own = [job for job in jobs if job.step in STAGES["lut"]]
+    own = [job for job in jobs if job.step in STAGES["lut"] and job.strategy in ("mgral", "initial")]
     tables = {(job.seed, job.cycle) for job in own if job.step != "embed"}
     return _mean_of_sums([job for job in own if (job.seed, job.cycle) in tables])
 
@@ -131,6 +133,16 @@ def _training_jobs(jobs: list[Job], strategy: str) -> list[Job]:
     with_agent = strategy == "mgral"
     agents = {(job.seed, job.cycle) for job in own if job.step == "agent"}
     return [job for job in own if not with_agent or (job.seed, job.cycle) in agents]
+
+
+def _selection_jobs(jobs: list[Job], strategy: str) -> list[Job]:
+    """Those of embeddings count with the choices that wait for them; mgral's are of its table."""
+    steps = [*STAGES["selection"]]
+    if strategy != "mgral" and "embeddings" in STRATEGIES[strategy].looks_at:
+        steps.append("embed")
+    own = [job for job in jobs if job.step in steps and job.strategy in (strategy, "initial")]
+    choices = {(job.seed, job.cycle) for job in own if job.step in STAGES["selection"]}
+    return [job for job in own if (job.seed, job.cycle) in choices]
 
 
 def _mean_of_sums(jobs: list[Job]) -> float | None:

@@ -39,12 +39,21 @@ STEPS: dict[str, Step] = {
     "base": Step("Train the detector that every variant starts from.", ("detector", "training", "iterations.base")),
     "variant": Step(
         "Train one variant and measure its mAP on the reward images.",
-        ("detector", "evaluation", "training", "iterations.variant", "semi_supervised"),
+        ("detector", "evaluation", "training", "iterations.base", "iterations.variant", "semi_supervised"),
     ),
     "table": Step("Gather the variants into the look-up table.", ("reward",)),
     "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "reward")),
-    "select": Step("Choose the images to label next.", ("budget", "detector")),
+    "select": Step("Choose the images to label next.", ("budget", "detector", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
+    "candidates": Step(
+        "Draw batches whose looked-up reward is held against the truth.", ("budget", "fidelity", "lut")
+    ),
+    "gain": Step(
+        "Train detectors with candidate batches labelled, and score them on the test images.",
+        ("detector", "evaluation", "fidelity", "initial", "iterations.detector", "iterations.growth", "training"),
+    ),
+    "lookup": Step("Look the candidate batches up in tables of every kind.", ("reward",)),
+    "fidelity": Step("Hold looked-up rewards against gains.", ("experiment", "fidelity", "lut", "reward", "seeds")),
     "report": Step(
         "Draw the report of an experiment.",
         (

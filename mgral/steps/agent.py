@@ -16,7 +16,7 @@ from mgral.driver import HELP as DEVICE_HELP
 from mgral.lut.reward import Reward, RewardTable
 from mgral.pool import check_pool, load_embeddings, load_labelled, unlabelled
 from mgral.steps import options
-from mgral.strategies import highest
+from mgral.strategies.query import highest
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 from mgral.workflow import depends_on
 

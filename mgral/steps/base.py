@@ -43,13 +43,15 @@ def command(
 ) -> None:
     """Train a detector on the base images: labelled, and neither rewarded on nor in a labelled subset.
 
-    The cycle's own detector will not do: it has seen the images that rewards are measured on.
+    The cycle's own detector will not do: it has seen the images that rewards are measured on. Where the variants of
+    the plan start anew, the weights are written as they are before any training.
     """
     device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
     cached = load_images(images, data, canvas_of(config.detector))
-    chosen = training_images(data, cached, load_plan(subsets).base)
+    plan = load_plan(subsets)
+    chosen = training_images(data, cached, plan.base)
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"), weights).to(device)
     inputs = [dataset, images, subsets, *([weights] if weights else [])]
     job = job_identity(depends_on(config, "base"), inputs, "base", seed, cycle, device.type)
@@ -58,7 +60,7 @@ def command(
         detector,
         chosen,
         config.training,
-        config.iterations.base,
+        0 if plan.start == "cold" else config.iterations.base,
         derive_seed(seed, "base", cycle),
         "base",
         checkpoint=checkpoint,

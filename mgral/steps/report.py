@@ -49,6 +49,7 @@ def _settings(path: Path) -> Settings:
         detector=config.detector,
         training=config.training,
         iterations=config.iterations,
+        semi_supervised=config.semi_supervised,
         lut=config.lut,
         reward=config.reward,
         agent=config.agent,

@@ -10,22 +10,23 @@ from mgral.data.dataset import load_dataset
 from mgral.driver import HELP
 from mgral.pool import check_pool, load_labelled, unlabelled
 from mgral.steps import options
-from mgral.strategies import STRATEGIES, Query, highest, score_pool
+from mgral.strategies import STRATEGIES
+from mgral.strategies.query import Query, choose
 
 
 @click.command("select", epilog=HELP)
 @options.config
-@click.option("--strategy", type=click.Choice(tuple(STRATEGIES)), required=True, help="How the pool is scored.")
+@click.option("--strategy", type=click.Choice(tuple(STRATEGIES)), required=True, help="Which images it chooses.")
 @options.dataset
 @options.labelled
 @options.seed
 @options.cycle
-@click.option("--images", type=options.FILE, help="Cache of the training images (entropy).")
-@click.option("--detector", type=options.FILE, help="Detector of the cycle (entropy).")
-@click.option("--embeddings", type=options.FILE, help="Embeddings of the images (mgral).")
+@click.option("--images", type=options.FILE, help="Cache of the training images (strategies that run the detector).")
+@click.option("--detector", type=options.FILE, help="Detector of the cycle (strategies that run it).")
+@click.option("--embeddings", type=options.FILE, help="Embeddings of the images (mgral, core_set).")
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
 @options.gpus
-@options.written("JSON to write: the chosen ids, best first, and their scores.")
+@options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
 def command(
     config_path: Path,
     strategy: str,
@@ -40,16 +41,31 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Choose the images to label next: the highest scores, ties by the lower id."""
+    """Choose the images to label next."""
     given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
-    missing = [f"--{name}" for name in STRATEGIES[strategy].needs if given[name] is None]
+    missing = [f"--{name}" for name in STRATEGIES[strategy].looks_at if given[name] is None]
     if missing:
         raise click.UsageError(f"strategy {strategy} needs {' and '.join(missing)}")
     config = load_config(config_path)
     training_images = load_dataset(dataset)
-    pool = unlabelled(training_images.image_ids, load_labelled(labelled))
+    labelled_ids = load_labelled(labelled)
+    pool = unlabelled(training_images.image_ids, labelled_ids)
     check_pool(pool, config.budget)
-    query = Query(training_images, pool, seed, cycle, config.detector, **given, gpus=gpus)
-    scores = score_pool(strategy, query)
-    rows = highest(scores, config.budget)
-    write_json(output, {"strategy": strategy, "images": pool[rows].tolist(), "scores": scores[rows].tolist()})
+    query = Query(
+        training_images,
+        labelled_ids,
+        pool,
+        config.budget,
+        seed,
+        cycle,
+        config.detector,
+        config.evaluation,
+        images,
+        detector,
+        embeddings,
+        agent,
+        gpus,
+    )
+    choice = choose(strategy, query)
+    selection = {"strategy": strategy, "images": pool[choice.rows].tolist(), "scores": choice.scores.tolist()}
+    write_json(output, {**selection, "forward_passes": choice.forward_passes})

@@ -11,6 +11,10 @@ from mgral.lut.subsets import plan_subsets
 from mgral.pool import load_embeddings, load_labelled, unlabelled
 from mgral.steps import options
 
+LABELS = ("semi_supervised", "labelled_subsets")
+STARTS = ("warm", "cold")
+"""The values of lut.labels and lut.start."""
+
 
 @click.command("subsets")
 @options.config
@@ -19,12 +23,29 @@ from mgral.steps import options
 @options.embeddings
 @options.seed
 @options.cycle
+@click.option(
+    "--labels",
+    type=click.Choice(LABELS),
+    help="What a variant learns from its subset, in place of the configured lut.labels.",
+)
+@click.option(
+    "--start", type=click.Choice(STARTS), help="Where variants start, in place of the configured lut.start."
+)
 @options.written("Plan to write (JSON).")
 def command(
-    config_path: Path, dataset: Path, labelled: Path, embeddings: Path, seed: int, cycle: int, output: Path
+    config_path: Path,
+    dataset: Path,
+    labelled: Path,
+    embeddings: Path,
+    seed: int,
+    cycle: int,
+    labels: str | None,
+    start: str | None,
+    output: Path,
 ) -> None:
     """Draw the reward split and the subsets of the look-up table."""
     config = load_config(config_path)
+    lut = config.lut.model_copy(update={"labels": labels or config.lut.labels, "start": start or config.lut.start})
     images = load_dataset(dataset)
     ids = load_labelled(labelled)
     plan = plan_subsets(
@@ -32,7 +53,7 @@ def command(
         labels=[images.labels[row] for row in images.rows(ids)],
         pool=unlabelled(images.image_ids, ids),
         embeddings=load_embeddings(embeddings),
-        lut=config.lut,
+        lut=lut,
         budget=config.budget,
         seed=seed,
         cycle=cycle,

@@ -62,6 +62,7 @@ def command(
         raise InputError(
             f"{subsets} has no variants {first} to {last}; give --first and --last from 0 to {len(plan.subsets) - 1}"
         )
+    iterations = config.iterations.variant + (config.iterations.base if plan.start == "cold" else 0)
     labels_paid = plan.labels == "labelled_subsets"
     truth = of_images(read_json(dataset), plan.reward)
     found = []
@@ -83,7 +84,7 @@ def command(
             detector,
             labelled,
             config.training,
-            config.iterations.variant,
+            iterations,
             derive_seed(seed, "variant", cycle),
             f"variant {variant}",
             unlabelled,

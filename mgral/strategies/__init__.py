@@ -1,63 +1,44 @@
-"""Query strategies behind one interface: a score for each image of the pool, of which the best are chosen.
+"""Query strategies behind one interface: which B images of the pool are labelled next.
 
-A strategy is a module of this folder with `scores(query: Query) -> float [n]` for the n pool images, in their order.
-`STRATEGIES` says what each needs, so that the command line can ask for it before anything heavy is imported.
+A strategy is a module of this folder with a function `(query: Query) -> Choice`, and an entry of `STRATEGIES`, which
+is all that configuration, command line, workflow and report know of it; they do not import it.
 """
 
-from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-
-from mgral.config import DetectorConfig
-from mgral.data.dataset import Dataset
-from mgral.errors import StepError
+from typing import NamedTuple
 
 
-class StrategyNeeds(NamedTuple):
+class Strategy(NamedTuple):
     """What a strategy is, and the options of the step `select` that it cannot do without."""
 
     summary: str
-    needs: tuple[str, ...] = ()
+    function: str
+    """`module:function` in this package."""
+    looks_at: tuple[str, ...] = ()
+    views: int = 1
+    """How often the detector sees an image of the pool, where it does at all."""
 
 
-STRATEGIES: dict[str, StrategyNeeds] = {
-    "mgral": StrategyNeeds("the trained agent's scores", ("embeddings", "agent")),
-    "random": StrategyNeeds("uniform at random"),
-    "entropy": StrategyNeeds("the detector's uncertainty", ("images", "detector")),
+DETECTOR = ("images", "detector")
+
+STRATEGIES: dict[str, Strategy] = {
+    "mgral": Strategy("the trained agent's scores", "mgral:choose", ("embeddings", "agent")),
+    "random": Strategy("uniform at random", "random:choose"),
+    "entropy": Strategy("mean class entropy of the objects, without a threshold", "entropy:choose", DETECTOR),
+    "entropy_sum": Strategy("class entropy, summed over the boxes found", "entropy:choose_sum", DETECTOR),
+    "entropy_mean": Strategy("class entropy, mean of the boxes found", "entropy:choose_mean", DETECTOR),
+    "entropy_max": Strategy("class entropy, of the box in most doubt", "entropy:choose_max", DETECTOR),
+    "least_confidence": Strategy("1 - the likeliest class, summed over boxes", "least_confidence:choose", DETECTOR),
+    "margin": Strategy("closeness of the two likeliest classes, summed over boxes", "margin:choose", DETECTOR),
+    "core_set": Strategy("k-centre greedy on the embeddings", "core_set:choose", ("embeddings",)),
+    "cald": Strategy(
+        "objects that change as the image is changed, of rare classes", "cald:choose", DETECTOR, views=5
+    ),
+    "cdal": Strategy("k-centre greedy on what the classes are mixed up with", "cdal:choose", DETECTOR),
+    "csd": Strategy("class distributions that change as the image is mirrored", "csd:choose", DETECTOR, views=2),
+    "meh_hua": Strategy(
+        "epistemic uncertainty of a loss-predicting head, object by object", "meh_hua:choose", DETECTOR
+    ),
+    "mi_aod": Strategy("discrepancy of two class heads", "mi_aod:choose", DETECTOR),
+    "llal": Strategy("loss predicted for the image", "llal:choose", DETECTOR),
+    "ppal": Strategy("medoids of the images with the most class-weighted entropy", "ppal:choose", DETECTOR),
 }
-
-
-@dataclass(frozen=True)
-class Query:
-    """What a strategy may look at; the files are there for the strategies that need them."""
-
-    dataset: Dataset
-    """All training images; a strategy must not look at the boxes of the pool."""
-    pool: npt.NDArray[np.int64]
-    """Ids of the unlabelled images, ascending."""
-    seed: int
-    cycle: int
-    detector_config: DetectorConfig
-    images: Path | None = None
-    detector: Path | None = None
-    embeddings: Path | None = None
-    agent: Path | None = None
-    gpus: int = 0
-    """What a strategy that runs the detector may use; 0 for the CPU."""
-
-
-def score_pool(strategy: str, query: Query) -> npt.NDArray[np.float64]:
-    """Return a strategy's scores of the pool, float64 [n]; raises StepError where one is not finite."""
-    scores = np.asarray(import_module(f"mgral.strategies.{strategy}").scores(query), dtype=np.float64)
-    if not np.isfinite(scores).all():
-        raise StepError(f"select: strategy {strategy} gave a score that is not finite")
-    return scores
-
-
-def highest(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
-    """Return the rows of the `count` highest scores, best first; of equal scores the earlier row comes first."""
-    return np.argsort(-scores, kind="stable")[:count]

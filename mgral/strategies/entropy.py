@@ -1,31 +1,44 @@
-"""Strategy `entropy`: the images whose objects the detector is least sure of."""
+"""Strategies `entropy*`: the images whose objects the detector is least sure of, by the entropy of their classes.
 
-import numpy as np
-import numpy.typing as npt
+The four differ in what they add up. `entropy` takes the anchors for objects as far as they are no background, without
+a threshold. `entropy_sum`, `entropy_mean` and `entropy_max` take the boxes that the detector finds (`find_objects`),
+with background as one of the classes; Brust, Kaeding, Denzler, *Active learning for deep object detection*, VISAPP
+2019, compare these aggregations. Sums prefer images with many boxes.
+"""
+
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from mgral.data.canvas import canvas_of
-from mgral.data.images import load_images
-from mgral.detectors import load_detector
-from mgral.device import choose_device
-from mgral.evaluation import image_chunks
-from mgral.strategies import Query
+from mgral.strategies.looking import objects_of_pool, open_detector, pool_chunks
+from mgral.strategies.query import Choice, Query
 
 
 @torch.no_grad()
-def scores(query: Query) -> npt.NDArray[np.float64]:
-    """Return the mean class entropy of each image's objects, float64 [n], in nats."""
-    assert query.images is not None
-    assert query.detector is not None
-    device = choose_device(query.gpus)
-    detector = load_detector(query.detector, query.detector_config, len(query.dataset.categories)).to(device)
-    images = load_images(query.images, query.dataset, canvas_of(query.detector_config))
+def choose(query: Query) -> Choice:
+    """Choose by the mean entropy of each image's anchors, in nats."""
+    detector, images = open_detector(query)
     means = [
-        mean_entropy(detector.class_probabilities(detector(inputs).logits).double())
-        for _, inputs in image_chunks(images, query.dataset.rows(query.pool), "entropy", device)
+        mean_entropy(detector.class_probabilities(detector(shown).logits).double())
+        for _, shown in pool_chunks(query, detector, images, "entropy")
     ]
-    return torch.cat(means).cpu().numpy().astype(np.float64)
+    return Choice.best(torch.cat(means).cpu().numpy(), query.budget, len(query.pool))
+
+
+def choose_sum(query: Query) -> Choice:
+    """Choose by the sum of the boxes' entropies, in nats."""
+    return _choose_by_boxes(query, torch.sum)
+
+
+def choose_mean(query: Query) -> Choice:
+    """Choose by the mean of the boxes' entropies, in nats; 0 without a box."""
+    return _choose_by_boxes(query, torch.mean)
+
+
+def choose_max(query: Query) -> Choice:
+    """Choose by the largest of the boxes' entropies, in nats; 0 without a box."""
+    return _choose_by_boxes(query, torch.max)
 
 
 def mean_entropy(probabilities: Tensor) -> Tensor:
@@ -34,6 +47,16 @@ def mean_entropy(probabilities: Tensor) -> Tensor:
     Each anchor counts with its probability of holding an object (class 0 is the background), so that the mean is
     over what the detector takes for objects, without a threshold, and no image is preferred for having many.
     """
-    entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(-1)
     weight = 1 - probabilities[..., 0]
-    return (weight * entropy).sum(1) / weight.sum(1).clamp_min(1e-12)
+    return (weight * entropy(probabilities)).sum(1) / weight.sum(1).clamp_min(1e-12)
+
+
+def entropy(distributions: Tensor) -> Tensor:
+    """Return the entropy of distributions [..., C] in nats, [...]."""
+    return -(distributions * distributions.clamp_min(1e-12).log()).sum(-1)
+
+
+def _choose_by_boxes(query: Query, aggregate: Callable[[Tensor], Tensor]) -> Choice:
+    entropies = [entropy(one.distributions.double()) for one in objects_of_pool(query, "entropy")]
+    scores = torch.stack([aggregate(values) if len(values) else values.new_zeros(()) for values in entropies])
+    return Choice.best(scores.numpy(), query.budget, len(query.pool))

@@ -1,16 +1,13 @@
 """Strategy `mgral`: the scores of the trained agent, in one pass over the pool in ascending order of the ids."""
 
-import numpy as np
-import numpy.typing as npt
-
 from mgral.agent.network import load_agent
 from mgral.errors import InputError
 from mgral.pool import load_embeddings
-from mgral.strategies import Query
+from mgral.strategies.query import Choice, Query
 
 
-def scores(query: Query) -> npt.NDArray[np.float32]:
-    """Return the agent's scores, float32 [n]."""
+def choose(query: Query) -> Choice:
+    """Choose the agent's highest scores."""
     assert query.agent is not None
     assert query.embeddings is not None
     agent = load_agent(query.agent)
@@ -20,4 +17,4 @@ def scores(query: Query) -> npt.NDArray[np.float32]:
             f"{query.agent} was trained on {len(agent.mean)} dimensions, but {query.embeddings} has "
             f"{vectors.shape[1]}; run the step `agent` again"
         )
-    return agent.score_pool(vectors)
+    return Choice.best(agent.score_pool(vectors), query.budget)

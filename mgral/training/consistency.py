@@ -39,10 +39,22 @@ def prediction_distance(detector: Detector, plain: Predictions, mirrored: Predic
     Only anchors that `plain` does not take for background count (CSD's background elimination, section 3.3);
     zero where there is none.
     """
-    found = detector.class_probabilities(plain.logits.detach()).argmax(-1) > 0
+    found = found_anchors(detector, plain)
     if not found.any():
         return plain.logits.sum() * 0
-    # Of these few only, as all distributions of a large image take gigabytes.
-    p, q = (detector.class_probabilities(one.logits[found]).clamp_min(1e-7) for one in (plain, mirrored))
-    divergence = 0.5 * ((p - q) * (p.log() - q.log())).sum(-1).mean()
+    divergence = class_distance(detector, plain.logits[found], mirrored.logits[found]).mean()
     return divergence + (plain.offsets[found] - mirrored.offsets[found]).square().mean()
+
+
+def found_anchors(detector: Detector, predictions: Predictions) -> Tensor:
+    """Say of each anchor whether it is not taken for background, bool [B, A]."""
+    return detector.class_probabilities(predictions.logits.detach()).argmax(-1) > 0
+
+
+def class_distance(detector: Detector, plain: Tensor, mirrored: Tensor) -> Tensor:
+    """Return the symmetric KL, in nats, of the distributions that two logits [n, L] of each anchor stand for, [n].
+
+    It is given the found anchors only, as all distributions of a large image take gigabytes.
+    """
+    p, q = (detector.class_probabilities(logits).clamp_min(1e-7) for logits in (plain, mirrored))
+    return 0.5 * ((p - q) * (p.log() - q.log())).sum(-1)

@@ -25,9 +25,11 @@ rule subsets:
         gpu=0,
     params:
         depends_on=depends_on(CONFIG, "subsets"),
+        source="",  # in fidelity.smk the kind of table
     shell:
         "mgral subsets --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
-        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
+        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle}{params.source}"
+        " --output {output} 2> {log}"
 
 
 rule base:

@@ -1,6 +1,7 @@
 # What the rules share: above all where artefacts are, of which ARCHITECTURE.md describes each. No rules.
 #
-# Wildcards: experiment, seed (repetition), strategy, cycle, first and last (variant of a job); nothing else.
+# Wildcards: experiment, seed (repetition), strategy, cycle, first and last (variant of a job), and source (kind of table, in
+# fidelity.smk); nothing else.
 # strategy is initial (cycle 0 of every strategy), full (the reference), or one of CONFIG.strategies.
 
 import re
@@ -24,7 +25,7 @@ LONGEST_CHAIN = 1
 wildcard_constraints:
     experiment=re.escape(CONFIG.experiment),
     seed=r"-?\d+",
-    strategy="initial|full|mgral|random|entropy",
+    strategy="|".join(["initial", "full", *STRATEGIES]),
     cycle=r"\d+",
     first=r"\d+",
     last=r"\d+",
@@ -55,6 +56,7 @@ LUT_CYCLES = {lut_cycle(cycle) for cycle in range(CONFIG.cycles)}
 
 
 def in_embeddings(wildcards):
+    """The embeddings that the table was made from: of the agent's choices too."""
     cycle = lut_cycle(wildcards.cycle)
     return f"{EXPERIMENT}/seed{{seed}}/{'mgral' if cycle else 'initial'}/cycle{cycle}/embeddings.safetensors"
 

@@ -1,8 +1,8 @@
 # The query of a cycle: which images are labelled next.
 #
 # agent   the table, embeddings.safetensors, labelled.json -> agent.safetensors, agent.csv, agent.json
-# select  what the strategy looks at -> selection.json: the agent for mgral, the detector for entropy, chance alone
-#         for random
+# select  what the strategy looks at -> selection.json: the agent, the detector, embeddings, or chance alone
+#         (STRATEGIES in mgral/strategies/)
 
 
 rule agent:
@@ -36,18 +36,17 @@ rule agent:
 
 def in_select(wildcards):
     """What the strategy looks at beside the labelled set, by the option of `mgral select` that takes it."""
-    if wildcards.strategy == "mgral":
-        return {
-            "embeddings": in_embeddings(wildcards),
-            "agent": MGRAL + "/agent.safetensors",
-        }
-    if wildcards.strategy == "entropy":
-        images = EXPERIMENT + "/dataset/train.npy"
-        return {
-            "images": images,
-            "detector": in_round("detector.safetensors")(wildcards),
-        }
-    return {}
+    own = in_round("embeddings.safetensors")
+    paths = {
+        "images": lambda wildcards: EXPERIMENT + "/dataset/train.npy",
+        "detector": in_round("detector.safetensors"),
+        "embeddings": in_embeddings if wildcards.strategy == "mgral" else own,
+        "agent": lambda wildcards: MGRAL + "/agent.safetensors",
+    }
+    return {
+        option: paths[option](wildcards)
+        for option in STRATEGIES[wildcards.strategy].looks_at
+    }
 
 
 rule select:
@@ -63,7 +62,7 @@ rule select:
     benchmark:
         BENCHMARKS + "/select/seed{seed}_{strategy}_cycle{cycle}.tsv"
     wildcard_constraints:
-        strategy="mgral|random|entropy",
+        strategy="|".join(STRATEGIES),
     threads: 1
     resources:
         mem_mb=MEM_MB,

@@ -1,0 +1,59 @@
+"""What tables of every kind say of the same batches."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.config import RewardConfig
+from mgral.fidelity.batches import Candidate
+from mgral.lut.plan import SubsetPlan
+from mgral.lut.reward import RewardTable
+from mgral.lut.table import build_table
+from mgral.pool import Embeddings
+
+DISTANCES: tuple[str, ...] = get_args(RewardConfig.model_fields["distance"].annotation)
+ESTIMATORS: tuple[str, ...] = get_args(RewardConfig.model_fields["estimator"].annotation)
+
+
+class Kind(NamedTuple):
+    """One way to look a reward up."""
+
+    labels: str
+    """`lut.labels`: what variants learn from their subsets."""
+    start: str
+    """`lut.start`: where they start."""
+    embedding: str
+    """Whose detector embeds the images: that of the `cycle`, or the `initial` one."""
+    distance: str
+    estimator: str
+
+
+def look_up_everywhere(
+    candidates: Sequence[Candidate],
+    plan: SubsetPlan,
+    variant_maps: npt.NDArray[np.float64],
+    embeddings: Mapping[str, Embeddings],
+    reward: RewardConfig,
+    seed: int,
+) -> dict[Kind, npt.NDArray[np.float64]]:
+    """Return the looked-up mAP of the batches 1..M, float64 [M], by every embedding, distance and estimator.
+
+    Parameters
+    ----------
+    variant_maps
+        mAP of the plan's variants 0..K on the reward images.
+    embeddings
+        By the name of the detector that made them.
+    """
+    found = {}
+    for (name, vectors), distance in product(embeddings.items(), DISTANCES):
+        batches = np.stack([vectors.of(one.images) for one in candidates[1:]])
+        of_distance = reward.model_copy(update={"distance": distance})
+        arrays, _ = build_table(variant_maps, plan, vectors, of_distance, seed)
+        for estimator in ESTIMATORS:
+            table = RewardTable.of(arrays, of_distance.model_copy(update={"estimator": estimator}))
+            found[Kind(plan.labels, plan.start, name, distance, estimator)] = table.look_up(batches)
+    return found

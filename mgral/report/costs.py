@@ -1,0 +1,105 @@
+"""What each strategy costs beside what it gains: images shown to a detector, and labelled boxes.
+
+These follow from the artefacts and the configuration, and are the same in each run; seconds are in timings/.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mgral.estimate import variant_images
+from mgral.report.curves import curves
+from mgral.report.drawing import Table
+from mgral.report.ranking import RankingRow
+from mgral.report.results import Results
+from mgral.report.spread import Difference, Spread, difference_cells, difference_columns
+from mgral.strategies import STRATEGIES
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """A strategy's line of the table of cost and gain; the training of the cycles' detectors costs all the same."""
+
+    strategy: str
+    forward_passes: float
+    """Images shown to the detector for the choice of one cycle, embeddings included; mean over seeds and cycles."""
+    table_trained: int
+    """Images in the training batches of a seed's look-up tables."""
+    table_seen: int
+    """Images embedded and evaluated for a seed's look-up tables."""
+    boxes: Spread
+    """Labelled boxes at the end."""
+    gain: Difference | None
+    """Of the curve's mean mAP, to random."""
+
+
+def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
+    """Return cost and gain of each strategy, in the order of the ranking by mAP."""
+    gathered = curves(results)
+    return [
+        CostRow(
+            row.strategy,
+            _forward_passes(results, row.strategy),
+            _table_trained(results) if row.strategy == "mgral" else 0,
+            _table_seen(results) if row.strategy == "mgral" else 0,
+            Spread.of(gathered[row.strategy].boxes[:, -1]),
+            row.to_random,
+        )
+        for row in ranked
+    ]
+
+
+def _forward_passes(results: Results, strategy: str) -> float:
+    """The embeddings of a cycle are of all training images; those of mgral belong to its table."""
+    settings = results.settings
+    chosen = [
+        results.selections[seed, strategy, cycle].forward_passes
+        for seed in settings.seeds
+        for cycle in range(settings.cycles)
+    ]
+    embeds = strategy != "mgral" and "embeddings" in STRATEGIES[strategy].looks_at
+    return float(np.mean(chosen)) + len(results.train.image_ids) * embeds
+
+
+def _tables(results: Results) -> int:
+    return 1 if results.settings.lut.refresh == "once" else results.settings.cycles
+
+
+def _table_trained(results: Results) -> int:
+    settings = results.settings
+    batch, iterations = settings.training.batch_size, settings.iterations
+    variants = variant_images(settings.lut, iterations, batch, settings.semi_supervised)
+    return _tables(results) * (batch * iterations.base + variants)
+
+
+def _table_seen(results: Results) -> int:
+    """Every variant, 0..K, is evaluated on the reward images, a part of those that are labelled then."""
+    settings = results.settings
+    labelled = [settings.initial + cycle * settings.budget for cycle in range(_tables(results))]
+    rewards = sum(round(settings.lut.reward_fraction * images) for images in labelled)
+    return len(labelled) * len(results.train.image_ids) + (settings.lut.variants + 1) * rewards
+
+
+def costs_table(rows: list[CostRow]) -> Table:
+    """Return cost and gain as numbers; the gain is between 0 and 1."""
+    lines = tuple(
+        {
+            "strategy": row.strategy,
+            "forward_passes_a_cycle": row.forward_passes,
+            "table_images_trained": row.table_trained,
+            "table_images_seen": row.table_seen,
+            "boxes": row.boxes.mean,
+            "boxes_std": row.boxes.std,
+            **difference_cells("gain", row.gain),
+        }
+        for row in rows
+    )
+    columns = (
+        "strategy",
+        "forward_passes_a_cycle",
+        "table_images_trained",
+        "table_images_seen",
+        "boxes",
+        "boxes_std",
+    )
+    return Table("cost_and_gain", (*columns, *difference_columns("gain")), lines)

@@ -1,0 +1,193 @@
+"""The page of `snakemake fidelity`: which kind of look-up ranks batches as their true gains do."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from mgral.artefacts import read_csv, read_json
+from mgral.config import Config
+from mgral.errors import InputError
+from mgral.fidelity.correlation import Array, Fidelity, fidelity, noise_ceiling
+from mgral.fidelity.lookups import Kind
+from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
+from mgral.report.rendering import render
+
+CHOSEN_COLOUR = "#D55E00"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A seed's candidate batches: true mAP on the test images, and what each kind of look-up says."""
+
+    baseline: float
+    """Mean mAP without any batch."""
+    repeats: Array
+    """mAP, [R, M]."""
+    looked_up: Mapping[Kind, Array]
+    """[M] each."""
+
+    @property
+    def gains(self) -> Array:
+        """Mean gain in mAP over the repeats, [M]."""
+        mean: Array = self.repeats.mean(axis=0) - self.baseline
+        return mean
+
+
+@dataclass(frozen=True)
+class FidelityRow:
+    """A kind of look-up and how well it does."""
+
+    kind: Kind
+    fidelity: Fidelity
+    configured: bool
+    """Whether the experiment's own agent learns from it."""
+
+
+@dataclass(frozen=True)
+class FidelityReport:
+    """The page and the files beside it."""
+
+    html: str
+    figures: tuple[Figure, ...]
+    tables: tuple[Table, ...]
+    rows: tuple[FidelityRow, ...]
+    """The best first."""
+    ceiling: float
+
+
+def load_trial(folder: Path) -> Trial:
+    """Read a seed's `gains*.json` and `*/lookups.csv`; raises InputError where they do not fit together."""
+    by_batch: dict[int, list[float]] = {}
+    for path in sorted(folder.glob("gains*.json")):
+        try:
+            by_batch |= {one["batch"]: one["map"] for one in read_json(path)["gains"]}
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} does not hold gains ({error}); run the step `gain` again") from None
+    batches = list(range(1, len(by_batch)))
+    if sorted(by_batch) != [0, *batches]:
+        raise InputError(f"{folder} does not hold the gains of batches 0 to M; run `snakemake fidelity` again")
+    looked_up: dict[Kind, dict[int, float]] = defaultdict(dict)
+    for path in sorted(folder.glob("*/lookups.csv")):
+        for row in read_csv(path):
+            kind = Kind(*(row[name] for name in Kind._fields))
+            looked_up[kind][int(row["batch"])] = float(row["looked_up"])
+    if any(sorted(values) != batches for values in looked_up.values()):
+        raise InputError(f"{folder}: look-ups are not of batches 1 to {len(batches)}; run `snakemake fidelity` again")
+    return Trial(
+        baseline=float(np.mean(by_batch[0])),
+        repeats=np.array([by_batch[batch] for batch in batches]).T,
+        looked_up={kind: np.array([values[batch] for batch in batches]) for kind, values in looked_up.items()},
+    )
+
+
+def configured_kind(config: Config) -> Kind:
+    """Return the kind of look-up that the experiment's agent learns from."""
+    lut, reward = config.lut, config.reward
+    embedding = "initial" if lut.refresh == "once" else "cycle"
+    return Kind(lut.labels, lut.start, embedding, reward.distance, reward.estimator)
+
+
+def fidelity_rows(trials: Sequence[Trial], configured: Kind, seed: int) -> list[FidelityRow]:
+    """Return every kind that all seeds were looked up by, the best first."""
+    kinds = [kind for kind in trials[0].looked_up if all(kind in trial.looked_up for trial in trials)]
+    gains = [trial.gains for trial in trials]
+    rows = [
+        FidelityRow(kind, fidelity([trial.looked_up[kind] for trial in trials], gains, seed), kind == configured)
+        for kind in kinds
+    ]
+    return sorted(rows, key=lambda row: -row.fidelity.mean)
+
+
+def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> FidelityReport:
+    """Draw the page from the trials by seed."""
+    rows = fidelity_rows(list(trials.values()), configured_kind(config), config.seeds[0])
+    ceilings = {seed: noise_ceiling(trial.repeats) for seed, trial in trials.items()}
+    ceiling = float(np.mean(list(ceilings.values())))
+    shown = [rows[0], *(row for row in rows[1:] if row.configured)]
+    figures = (_forest(rows, ceiling), *(_scatter(row, trials) for row in shown))
+    gains = _gains_table(trials)
+    html = render(
+        "fidelity.html.jinja",
+        {"correlation": lambda value: "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")},
+        config=config,
+        rows=rows,
+        ceiling=ceiling,
+        ceilings=ceilings,
+        figures=figures,
+        trials=trials,
+        batches=next(iter(trials.values())).repeats.shape[1],
+    )
+    return FidelityReport(html, figures, (*(figure.table for figure in figures), gains), tuple(rows), ceiling)
+
+
+def _forest(rows: Sequence[FidelityRow], ceiling: float) -> Figure:
+    def paint(axes: Axes) -> None:
+        for place, row in enumerate(rows):
+            colour = CHOSEN_COLOUR if row.configured else INK
+            axes.plot([row.fidelity.low, row.fidelity.high], [place, place], color=colour, linewidth=1.4)
+            axes.plot(row.fidelity.mean, place, "o", color=colour, markersize=5)
+        axes.axvline(0, color=FAINT, linewidth=1)
+        axes.axvline(ceiling, color=FAINT, linewidth=1, linestyle="--")
+        axes.set_yticks(range(len(rows)), [", ".join(row.kind).replace("_", " ") for row in rows])
+        axes.set(xlabel="Spearman's correlation with the true gain", ylim=(len(rows) - 0.4, -0.6))
+
+    stem = "fidelity"
+    columns = (*Kind._fields, "spearman", "low", "high", "ceiling", "configured")
+    cells = tuple(
+        {
+            **row.kind._asdict(),
+            "spearman": row.fidelity.mean,
+            "low": row.fidelity.low,
+            "high": row.fidelity.high,
+            "ceiling": ceiling,
+            "configured": row.configured,
+        }
+        for row in rows
+    )
+    caption = (
+        "Mean over seeds with a 95 % interval (bootstrap over batches). Orange: what this experiment's agent learns "
+        "from. Dashed: the noise ceiling."
+    )
+    drawing = draw(stem, 8.0, 1.0 + 0.24 * len(rows), paint)
+    return Figure("How well looked-up rewards rank batches", caption, drawing, Table(stem, columns, cells))
+
+
+def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
+    def paint(axes: Axes) -> None:
+        for place, (seed, trial) in enumerate(trials.items()):
+            looked_up = 100 * trial.looked_up[row.kind]
+            gains, error = 100 * trial.gains, 100 * trial.repeats.std(axis=0, ddof=1) / math.sqrt(len(trial.repeats))
+            colour = seed_colour(place)
+            axes.errorbar(
+                looked_up, gains, error, fmt="o", color=colour, markersize=4, linewidth=0.8, label=f"seed {seed}"
+            )
+        axes.set(xlabel="looked-up mAP on the reward images (%)", ylabel="true gain in mAP on test images (points)")
+        axes.legend()
+
+    kind = ", ".join(row.kind).replace("_", " ")
+    stem = "looked_up_configured" if row.configured else "looked_up_best"
+    cells = tuple(
+        {"seed": seed, "batch": batch, "looked_up": float(value), "gain": float(gain)}
+        for seed, trial in trials.items()
+        for batch, (value, gain) in enumerate(zip(trial.looked_up[row.kind], trial.gains, strict=True), start=1)
+    )
+    title = ("Configured: " if row.configured else "Best: ") + kind
+    caption = "A point is a batch; bars are standard errors over repeated trainings."
+    return Figure(
+        title, caption, draw(stem, 5.0, 3.7, paint), Table(stem, ("seed", "batch", "looked_up", "gain"), cells)
+    )
+
+
+def _gains_table(trials: Mapping[int, Trial]) -> Table:
+    rows = tuple(
+        {"seed": seed, "batch": batch, "repeat": repeat, "map": float(value), "baseline": trial.baseline}
+        for seed, trial in trials.items()
+        for repeat, values in enumerate(trial.repeats)
+        for batch, value in enumerate(values, start=1)
+    )
+    return Table("gains", ("seed", "batch", "repeat", "map", "baseline"), rows)

@@ -1,0 +1,127 @@
+"""The labels that each strategy needs to reach a share of what all labels give."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from mgral.report.bootstrap import Interval, percentile_interval
+from mgral.report.curves import COSTS, CURVE_SCORES, curves
+from mgral.report.drawing import Table
+from mgral.report.results import Array, Results
+from mgral.report.spread import Difference, Spread, difference_cells, difference_columns
+
+SHARE = 0.9
+"""Of the score of the detector that was trained on all labels, seed by seed."""
+
+
+@dataclass(frozen=True)
+class LabelsNeeded:
+    """A strategy's labels until its curve reaches the target, of one score and in one kind of label.
+
+    A seed whose curve never gets there is censored: all that is known is that it needs more than were labelled. A
+    mean of the other seeds would flatter the strategy, so there are mean and interval only where all seeds get there.
+    """
+
+    strategy: str
+    score: str
+    cost: str
+    by_seed: Array
+    """[seeds]; NaN where the target is not reached."""
+    last: Array
+    """[seeds]: labels at the end."""
+    to_random: Difference | None
+    """None for random itself, and where a seed of either does not reach the target."""
+
+    @property
+    def reached(self) -> int:
+        """Seeds that reach the target."""
+        return int((~np.isnan(self.by_seed)).sum())
+
+    @property
+    def spread(self) -> Spread | None:
+        """Mean over seeds, where all reach the target."""
+        return Spread.of(self.by_seed) if self.reached == len(self.by_seed) else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Bootstrap interval of that mean."""
+        return percentile_interval(self.by_seed) if self.reached == len(self.by_seed) else None
+
+
+def first_crossing(labels: Array, scores: Array, target: float) -> float:
+    """Return the labels at which a curve, [points] each, first reaches a target, straight between points.
+
+    The first labels where the curve starts there or above: fewer may do. NaN where it never gets there.
+    """
+    above = np.flatnonzero(scores >= target)
+    if not len(above):
+        return float("nan")
+    first = int(above[0])
+    if first == 0:
+        return float(labels[0])
+    before = scores[first - 1]
+    part = (target - before) / (scores[first] - before)
+    return float(labels[first - 1] + part * (labels[first] - labels[first - 1]))
+
+
+def labels_needed(results: Results, score: str, cost: str) -> list[LabelsNeeded]:
+    """Return the labels that each strategy needs for `SHARE` of the full score, in the configured order."""
+    targets = [SHARE * results.full[seed].scores[score] for seed in results.settings.seeds]
+    gathered = curves(results)
+    needed = {
+        strategy: np.array(
+            [
+                first_crossing(labels, scores, target)
+                for labels, scores, target in zip(curve.cost(cost), curve.scores[score], targets, strict=True)
+            ]
+        )
+        for strategy, curve in gathered.items()
+    }
+    random = needed.get("random")
+    return [
+        LabelsNeeded(
+            strategy,
+            score,
+            cost,
+            by_seed,
+            gathered[strategy].cost(cost)[:, -1],
+            None if strategy == "random" or random is None else _difference(by_seed, random),
+        )
+        for strategy, by_seed in needed.items()
+    ]
+
+
+def _difference(by_seed: Array, random: Array) -> Difference | None:
+    return None if np.isnan(by_seed - random).any() else Difference.of(by_seed, random)
+
+
+def labels_table(results: Results) -> Table:
+    """Return labels needed for each score, kind of label, strategy and seed; not reached is an empty cell."""
+    rows: list[dict[str, object]] = []
+    for score, cost in product(CURVE_SCORES, COSTS):
+        for line in labels_needed(results, score, cost):
+            key: dict[str, object] = {"score": score, "labels": cost, "strategy": line.strategy}
+            for seed, needed, last in zip(results.settings.seeds, line.by_seed, line.last, strict=True):
+                rows.append({**key, "seed": seed, "needed": float(needed), "reached": needed == needed, "last": last})
+            mean: dict[str, object] = {"seed": "mean", "reached": line.reached, "last": float(line.last.mean())}
+            if line.spread and line.interval:
+                low, high = line.interval
+                mean |= {"needed": line.spread.mean, "std": line.spread.std, "low": low, "high": high}
+            rows.append({**key, **mean, **difference_cells("to_random", line.to_random)})
+    columns = ("score", "labels", "strategy", "seed", "reached", "needed", "last", "std", "low", "high")
+    return Table("labels_needed", (*columns, *difference_columns("to_random")), tuple(rows))
+
+
+def counted(value: float, sign: bool = False) -> str:
+    """Write a number of labels, or an en dash for NaN."""
+    return "–" if np.isnan(value) else f"{value:{'+' if sign else ''},.0f}".replace("-", "−")
+
+
+def needed_in_words(line: LabelsNeeded) -> str:
+    """Write the labels that a strategy needs, or in how many seeds they are more than were labelled."""
+    if line.spread and line.interval:
+        low, high = line.interval
+        return counted(line.spread.mean) + (f" ({counted(low)} to {counted(high)})" if line.interval.known else "")
+    beyond = line.last[np.isnan(line.by_seed)]
+    return f"> {counted(float(beyond.min()))} in {len(beyond)} of {len(line.by_seed)} seeds"

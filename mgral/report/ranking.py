@@ -1,0 +1,191 @@
+"""The ranking: how high each strategy's curve lies, what a difference is worth, and how sure its place is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, rank_interval, resampled_means
+from mgral.report.curves import CURVE_SCORES, curves
+from mgral.report.drawing import FAINT, STRATEGY_MARKERS, Figure, Table, draw
+from mgral.report.rendering import STRATEGY_COLOURS
+from mgral.report.results import Array, Results
+from mgral.report.spread import Difference, Spread, difference_cells, difference_columns, points
+
+
+@dataclass(frozen=True)
+class RankingRow:
+    """A strategy's place by the mean height of its curve."""
+
+    rank: int
+    """1 is the best; equal means share the better place."""
+    strategy: str
+    by_seed: Array
+    """[seeds]: mean height of the curve."""
+    mean: Spread
+    interval: Interval
+    """Of the mean: bootstrap."""
+    to_random: Difference | None
+    """None for random itself and where random was not run."""
+    best_other: str
+    """Of the others, the one with the highest mean; empty where there is none."""
+    to_best: Difference | None
+    ranks: tuple[int, int] | None
+    """95 % interval of the place over resamples of the seeds; None of fewer than three."""
+    first: float
+    """Share of the resamples in which it comes first, alone or with others; NaN of fewer than three seeds."""
+
+
+def ranks_of(means: Array) -> npt.NDArray[np.int64]:
+    """Return the places of strategies, [strategies, ...], by their means: 1 for the highest; equal ones share."""
+    places: npt.NDArray[np.int64] = 1 + (means[None] > means[:, None]).sum(axis=1)
+    return places
+
+
+def rank(values: dict[str, Array]) -> list[RankingRow]:
+    """Rank strategies by the means of their values, [seeds] each; of equal ones the earlier comes first."""
+    strategies = list(values)
+    heights = np.array(list(values.values()))
+    means = heights.mean(axis=1)
+    places = ranks_of(means)
+    order = np.argsort(-means, kind="stable")
+    resampled = ranks_of(resampled_means(heights)) if heights.shape[1] >= FEWEST_SEEDS else None
+
+    def row(index: int) -> RankingRow:
+        strategy, own = strategies[index], heights[index]
+        best = next((strategies[other] for other in order if other != index), "")
+        return RankingRow(
+            rank=int(places[index]),
+            strategy=strategy,
+            by_seed=own,
+            mean=Spread.of(own),
+            interval=percentile_interval(own),
+            to_random=Difference.of(own, values["random"]) if "random" in values and strategy != "random" else None,
+            best_other=best,
+            to_best=Difference.of(own, values[best]) if best else None,
+            ranks=None if resampled is None else rank_interval(resampled[index]),
+            first=np.nan if resampled is None else float((resampled[index] == 1).mean()),
+        )
+
+    return [row(int(index)) for index in order]
+
+
+def ranking(results: Results, score: str) -> list[RankingRow]:
+    """Rank the strategies by the mean height of their curves, best first."""
+    return rank({strategy: curve.means(score) for strategy, curve in curves(results).items()})
+
+
+def ranking_table(rows: dict[str, list[RankingRow]]) -> Table:
+    """Return the rankings by each score as numbers between 0 and 1; `_t` are Student's intervals."""
+    written = []
+    for score, ranked in rows.items():
+        for row in ranked:
+            line: dict[str, object] = {
+                "score": score,
+                "rank": row.rank,
+                "strategy": row.strategy,
+                "seeds": row.mean.n,
+            }
+            line |= {"mean": row.mean.mean, "std": row.mean.std, "low": row.interval.low, "high": row.interval.high}
+            line |= difference_cells("to_random", row.to_random) | difference_cells("to_best", row.to_best)
+            if row.ranks:
+                line |= {"rank_low": row.ranks[0], "rank_high": row.ranks[1]}
+            written.append({**line, "best_other": row.best_other, "first": row.first})
+    columns = ("score", "rank", "strategy", "seeds", "mean", "std", "low", "high", "rank_low", "rank_high", "first")
+    differences = (*difference_columns("to_random"), "best_other", *difference_columns("to_best"))
+    return Table("ranking", (*columns, *differences), tuple(written))
+
+
+def ranking_by_seed(rows: dict[str, list[RankingRow]], seeds: Sequence[int]) -> Table:
+    """Return the mean height of every single curve, between 0 and 1."""
+    cells = tuple(
+        {"score": score, "strategy": row.strategy, "seed": seed, "mean": float(value)}
+        for score, ranked in rows.items()
+        for row in ranked
+        for seed, value in zip(seeds, row.by_seed, strict=True)
+    )
+    return Table("ranking_by_seed", ("score", "strategy", "seed", "mean"), cells)
+
+
+def conclusions(rows: list[RankingRow], method: str = "mgral") -> list[str]:
+    """Say in plain words how the method under test did, and which strategies random beats."""
+    places = {row.strategy: row for row in rows}
+    told = [_place_in_words(places[method], rows)] if method in places and len(rows) > 1 else []
+    behind = [row for row in rows if row.to_random and row.to_random.spread.mean < 0]
+    if "random" not in places or len(rows) < 2:
+        return told
+    if not behind:
+        return [*told, "Random beats none of the strategies."]
+    names = [row.strategy for row in behind]
+    surely = [row.strategy for row in behind if row.to_random and row.to_random.separable]
+    how = "separably" if surely == names else f"separably only {_listed(surely)}" if surely else "but not separably"
+    return [*told, f"Random beats {_listed(names)} on average, {how}."]
+
+
+def _place_in_words(row: RankingRow, rows: list[RankingRow]) -> str:
+    assert row.to_best is not None
+    separable = "separable" if row.to_best.separable else "not separable"
+    gap = f"{points(abs(row.to_best.spread.mean), 2)} points of mAP"
+    if row.rank == 1:
+        if row.to_best.spread.mean == 0:
+            return f"{row.strategy} shares the first place with {row.best_other}."
+        return f"{row.strategy} is first, {gap} ahead of {row.best_other}, which is {separable} at these seeds."
+    return (
+        f"{row.strategy} is not first: it is number {row.rank} of {len(rows)}; "
+        f"{row.best_other} is {gap} ahead, which is {separable} at these seeds."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def difference_figure(rows: list[RankingRow], score: str, seeds: Sequence[int]) -> Figure:
+    """Draw the paired difference of each strategy to random with its interval, best first; `rows` have random."""
+    stem = f"to_random_{score}"
+    random = next(row for row in rows if row.strategy == "random")
+    drawn = [(row, row.to_random) for row in rows if row.to_random]
+
+    def paint(axes: Axes) -> None:
+        for place, (row, difference) in enumerate(drawn):
+            colour, marker = STRATEGY_COLOURS[row.strategy], STRATEGY_MARKERS[row.strategy]
+            single = row.by_seed - random.by_seed
+            axes.plot(single, np.full(len(single), place + 0.24), "o", color=colour, alpha=0.5, markersize=3, mew=0)
+            if difference.student.known:
+                axes.hlines(place, *difference.student, color=colour, linewidth=1.0, alpha=0.6)
+                axes.hlines(place, *difference.bootstrap, color=colour, linewidth=3.2)
+            axes.plot(difference.spread.mean, place, marker, color=colour, markersize=8, markeredgecolor="white")
+        axes.axvline(0, color=FAINT, linestyle="--", linewidth=1.2, zorder=0)
+        axes.set_yticks(range(len(drawn)), [row.strategy for row, _ in drawn])
+        axes.set_ylim(len(drawn) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("difference to random (points)")
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−") if value else "0")
+        )
+
+    lines = tuple(
+        {"strategy": row.strategy, "seed": seed, "difference": float(value)}
+        for row, _ in drawn
+        for seed, value in zip(seeds, row.by_seed - random.by_seed, strict=True)
+    ) + tuple(
+        {
+            "strategy": row.strategy,
+            "seed": "mean",
+            "difference": difference.spread.mean,
+            "low": difference.bootstrap.low,
+            "high": difference.bootstrap.high,
+            "t_low": difference.student.low,
+            "t_high": difference.student.high,
+        }
+        for row, difference in drawn
+    )
+    caption = "Small points: single seeds, paired."
+    if len(seeds) >= FEWEST_SEEDS:
+        caption += " Thick: 95 % paired bootstrap interval of their mean; thin: Student’s."
+    columns = ("strategy", "seed", "difference", "low", "high", "t_low", "t_high")
+    svg = draw(stem, 5.0, 1.0 + 0.3 * len(drawn), paint)
+    return Figure(f"Mean {CURVE_SCORES[score]} against random’s", caption, svg, Table(stem, columns, lines))
