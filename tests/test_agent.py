@@ -17,6 +17,7 @@ from mgral.lut.estimators import choose_width
 from mgral.lut.reward import RewardTable, SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.steps.agent import summarise
+from mgral.strategies.query import highest
 from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint
 
 BUDGET = 12
@@ -48,10 +49,10 @@ def _table_arrays(vectors, clusters):
     }
 
 
-def _table(arrays, vectors, estimator="kernel", device="cpu"):
+def _table(arrays, vectors, estimator="kernel", acquired=None, device="cpu"):
     distance = SubsetDistance(arrays["embeddings"], SlicedDistance(arrays["projections"], arrays["sorted"]))
     table = RewardTable(arrays["map"], 0.19, distance, estimator, float(arrays["kernel_width"][0]))
-    return table.over(vectors, device)
+    return table.over(vectors, acquired, device)
 
 
 def _agent(vectors, window=7, hidden=6, seed=0):
@@ -142,6 +143,36 @@ def test_batches_are_looked_up_as_many_at_a_time_as_memory_allows(monkeypatch):
     np.testing.assert_allclose(reward.look_up(batches), whole, rtol=1e-6)
 
 
+@pytest.mark.parametrize("looked_up_at_once", [1 << 18, 3 * BUDGET])
+def test_what_was_acquired_is_looked_up_with_every_batch(looked_up_at_once, monkeypatch):
+    monkeypatch.setattr("mgral.lut.reward.LOOKED_UP_IMAGES", looked_up_at_once)
+    vectors, clusters = _pool()
+    pool, acquired = vectors[:80], vectors[80:]
+    reward = _table(_table_arrays(vectors, clusters), pool, acquired=acquired)
+    batches = uniform_batches(len(pool), BUDGET, 7, np.random.default_rng(3))
+    together = np.stack([np.concatenate([pool[batch], acquired]) for batch in batches])
+    np.testing.assert_allclose(reward.look_up(batches), reward.table.look_up(together), rtol=1e-12)
+
+
+def test_the_agent_adds_what_the_acquired_images_lack():
+    vectors, clusters = _pool(200)
+    arrays = _table_arrays(vectors, clusters)
+    of = [np.flatnonzero(clusters == c) for c in range(4)]
+    mixtures = np.stack([np.concatenate([of[a][:6], of[b][6:12]]) for a in range(4) for b in range(4)])
+    halves = [{*pair} == {2, 3} for pair in ((a, b) for a in range(4) for b in range(4))]
+    arrays["map"] = np.where(halves, 0.25, 0.2)
+    chosen = {}
+    for cluster in (2, 3):
+        acquired = vectors[of[cluster][:BUDGET]]
+        left = np.setdiff1d(np.arange(200), np.concatenate([of[2][:BUDGET], of[3][:BUDGET], mixtures.ravel()]))
+        reward = _table(arrays, vectors[left], acquired=acquired)
+        agent, _ = train_agent(vectors[left], reward, AgentConfig(episodes=80), BUDGET, 0, 0)
+        best = highest(agent.score_pool(vectors[left]), BUDGET)
+        chosen[cluster] = np.bincount(clusters[left][best], minlength=4)
+    assert chosen[2][3] > BUDGET / 2 > chosen[2][2]
+    assert chosen[3][2] > BUDGET / 2 > chosen[3][3]
+
+
 def test_uniform_batches_hold_no_image_twice():
     batches = uniform_batches(20, 15, 50, np.random.default_rng(0))
     assert all(len(set(batch)) == 15 for batch in batches.tolist())
@@ -211,6 +242,7 @@ def experiment(tmp_path):
     images = [{"id": int(i), "file_name": f"{i}.png", "width": 8, "height": 8} for i in ids]
     write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
     write_json(tmp_path / "labelled.json", {"images": [1, 2, 3, 4]})
+    write_json(tmp_path / "table_labelled.json", {"images": [1, 2]})
     write_json(tmp_path / "config.yaml", {"budget": BUDGET, "agent": {"episodes": 5}, "reward": {"projections": 32}})
     write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": ids, "embeddings": vectors})
     write_arrays(tmp_path / "table.safetensors", _table_arrays(vectors, clusters))
@@ -220,6 +252,7 @@ def experiment(tmp_path):
 def _train(folder, output):
     arguments = ["--config", "config.yaml", "--dataset", "train.json", "--labelled", "labelled.json"]
     arguments += ["--embeddings", "embeddings.safetensors", "--table", "table.safetensors", "--seed", "1"]
+    arguments += ["--table-labelled", "table_labelled.json"]
     arguments += ["--cycle", "0", "--output", f"{output}.safetensors", "--log-csv", f"{output}.csv"]
     arguments += ["--summary", f"{output}.json"]
     paths = [str(folder / a) if "." in a else a for a in arguments]
@@ -235,6 +268,20 @@ def test_the_step_writes_the_contracts_files_and_the_same_bytes_again(experiment
     deviations = (summary["selected_reward"] - summary["random_mean"]) / summary["random_std"]
     assert summary["standard_deviations_above"] == pytest.approx(deviations)
     assert summary["baseline_map"] == 0.19
+
+
+def test_images_acquired_since_the_table_count_where_the_configuration_says_so(experiment):
+    config = {"budget": BUDGET, "agent": {"episodes": 5}, "reward": {"projections": 32}}
+    found = {}
+    for looked_up in ("batch", "acquired"):
+        config["reward"]["looked_up"] = looked_up
+        write_json(experiment / "config.yaml", config)
+        found[looked_up] = _train(experiment, looked_up)
+        write_json(experiment / "table_labelled.json", {"images": [1, 2, 3, 4]})
+        same = _train(experiment, f"{looked_up}_none")
+        write_json(experiment / "table_labelled.json", {"images": [1, 2]})
+        assert (same == found[looked_up]) == (looked_up == "batch")
+    assert found["batch"] != found["acquired"]
 
 
 def test_embeddings_of_another_dimension_than_the_table_are_an_error(experiment):

@@ -49,7 +49,7 @@ def command(
     device = choose_device(gpus)
     rng = np.random.default_rng(0)
     pool = rng.standard_normal((images, dimensions), dtype=np.float32)
-    reward = random_table(pool, budget, variants, projections, rng).over(pool, device.type)
+    reward = random_table(pool, budget, variants, projections, rng).over(pool, device=device.type)
     measured: Measurements = {
         "images": images,
         "dimensions": dimensions,

@@ -46,6 +46,8 @@ class RewardConfig(Section):
     """Projections of the sliced distance."""
     estimator: Literal["kernel", "nearest"] = "kernel"
     """A soft mean over the variants, or the nearest variant's value (the paper)."""
+    looked_up: Literal["batch", "acquired"] = "batch"
+    """The batch alone (the paper), or all that was acquired since the table was made, the batch included."""
 
 
 class AgentConfig(Section):

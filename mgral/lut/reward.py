@@ -113,15 +113,21 @@ class RewardTable:
         """Return the looked-up mAP, float64 [S], of batches at the given distances, [S, K], from the subsets."""
         return estimate(distances, self.values, self._estimator, self._width)
 
-    def over(self, vectors: Float32, device: str = "cpu") -> "PoolReward":
-        """Return the look-up of batches of a pool, float32 [N, D]; sliced distances are computed on the device."""
+    def over(self, pool: Float32, acquired: Float32 | None = None, device: str = "cpu") -> "PoolReward":
+        """Return the look-up of batches of a pool, float32 [N, D]; sliced distances are computed on the device.
+
+        A table is of the labelled set it was made for. Where images were acquired since, float32 [A, D], what a
+        batch adds is looked up together with what they have added already.
+        """
+        vectors = pool if acquired is None else np.concatenate([pool, acquired])
+        added = np.arange(len(pool), len(vectors))
         sliced = self._distance.sliced
         if sliced is None or device == "cpu":
-            return PoolReward(self, lambda rows: self._distance(vectors[rows]))
+            return PoolReward(self, lambda rows: self._distance(vectors[rows]), added)
         # The import of torch takes seconds, and `table` does without.
         from mgral.lut.torch_distance import PoolSlicedDistance
 
-        return PoolReward(self, PoolSlicedDistance(vectors, sliced, device))
+        return PoolReward(self, PoolSlicedDistance(vectors, sliced, device), added)
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,9 @@ class PoolReward:
 
     table: RewardTable
     distance: Callable[[Rows], Float64]
-    """From rows of the pool, int64 [S, B], to distances float64 [S, K]."""
+    """From rows, int64 [S, A + B], to distances float64 [S, K]."""
+    acquired: Rows
+    """Rows that are looked up with every batch, int64 [A]."""
 
     @property
     def baseline_map(self) -> float:
@@ -140,6 +148,7 @@ class PoolReward:
     def look_up(self, batches: Rows) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
         count, size = batches.shape
-        step = max(1, LOOKED_UP_IMAGES // size)
-        distances = [self.distance(batches[start : start + step]) for start in range(0, count, step)]
+        step = max(1, LOOKED_UP_IMAGES // (size + len(self.acquired)))
+        parts = [batches[start : start + step] for start in range(0, count, step)]
+        distances = [self.distance(np.hstack([part, np.tile(self.acquired, (len(part), 1))])) for part in parts]
         return self.table.estimate(np.concatenate(distances))

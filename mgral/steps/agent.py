@@ -30,6 +30,7 @@ RANDOM_BATCHES = 200
 @options.labelled
 @options.embeddings
 @click.option("--table", "table_path", type=options.FILE, required=True, help="Look-up table.")
+@click.option("--table-labelled", type=options.FILE, required=True, help="labelled.json that the table was made for.")
 @options.seed
 @options.cycle
 @options.gpus
@@ -42,6 +43,7 @@ def command(
     labelled: Path,
     embeddings: Path,
     table_path: Path,
+    table_labelled: Path,
     seed: int,
     cycle: int,
     gpus: int,
@@ -52,13 +54,16 @@ def command(
     """Train the agent on looked-up rewards."""
     device = choose_device(gpus).type
     config = load_config(config_path)
-    pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
+    ids = load_labelled(labelled)
+    pool = unlabelled(load_dataset(dataset).image_ids, ids)
     check_pool(pool, config.budget)
-    vectors = load_embeddings(embeddings).of(pool)
+    known = load_embeddings(embeddings)
+    vectors = known.of(pool)
     table = RewardTable.load(table_path, config.reward)
     table.check_dimensions(vectors.shape[1], table_path)
-    reward = table.over(vectors, device)
-    inputs = [dataset, labelled, embeddings, table_path]
+    of_table = load_labelled(table_labelled) if config.reward.looked_up == "acquired" else ids
+    reward = table.over(vectors, known.of(np.setdiff1d(ids, of_table)), device)
+    inputs = [dataset, labelled, embeddings, table_path, table_labelled]
     job = job_identity(depends_on(config, "agent"), inputs, "agent", seed, cycle, device)
     checkpoint = Checkpoint.beside(output, job)
     agent, log = train_agent(vectors, reward, config.agent, config.budget, seed, cycle, checkpoint, device)

@@ -55,10 +55,19 @@ def lut_cycle(cycle):
 LUT_CYCLES = {lut_cycle(cycle) for cycle in range(CONFIG.cycles)}
 
 
-def in_embeddings(wildcards):
-    """The embeddings that the table was made from: of the agent's choices too."""
-    cycle = lut_cycle(wildcards.cycle)
-    return f"{EXPERIMENT}/seed{{seed}}/{'mgral' if cycle else 'initial'}/cycle{cycle}/embeddings.safetensors"
+def in_table_round(name):
+    """The file of the cycle that the table was made for."""
+
+    def path(wildcards):
+        cycle = lut_cycle(wildcards.cycle)
+        return f"{EXPERIMENT}/seed{{seed}}/{'mgral' if cycle else 'initial'}/cycle{cycle}/{name}"
+
+    return path
+
+
+# The embeddings that the table was made from: of the agent's choices too.
+in_embeddings = in_table_round("embeddings.safetensors")
+in_table_labelled = in_table_round("labelled.json")
 
 
 def in_table(wildcards):

@@ -12,6 +12,7 @@ rule agent:
         labelled=in_round("labelled.json"),
         embeddings=in_embeddings,
         table=in_table,
+        table_labelled=in_table_labelled,
     output:
         weights=MGRAL + "/agent.safetensors",
         episodes=MGRAL + "/agent.csv",
@@ -30,8 +31,9 @@ rule agent:
         depends_on=depends_on(CONFIG, "agent"),
     shell:
         "mgral agent --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
-        " --embeddings {input.embeddings} --table {input.table} --seed {wildcards.seed} --cycle {wildcards.cycle}"
-        " --gpus {resources.gpu} --output {output.weights} --log-csv {output.episodes} --summary {output.summary} 2> {log}"
+        " --embeddings {input.embeddings} --table {input.table} --table-labelled {input.table_labelled}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output.weights}"
+        " --log-csv {output.episodes} --summary {output.summary} 2> {log}"
 
 
 def in_select(wildcards):
