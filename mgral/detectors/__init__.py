@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
+import mgral.detectors.import_torchvision  # noqa: F401 - ahead of what imports torchvision
 from mgral.artefacts import write_bytes
 from mgral.config import DetectorConfig, RetinaNetConfig, SmallSSDConfig, SSD300Config
 from mgral.detectors.interface import Detections, Detector, Predictions, Targets
