@@ -94,7 +94,8 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
         detector_iterations(iterations.detector, iterations.growth, images / config.initial) for images in labelled
     ]
     agents = seeds * cycles if "mgral" in config.strategies else 0
-    tables = seeds * count_tables(config)
+    rounds = seeds * count_rounds(config)
+    tables = rounds * lut.splits
     yield "config", Work(1)
     yield "synthesize", Work(int(isinstance(config.data, SyntheticData)))
     yield "download", Work(int(downloads(config)))
@@ -105,7 +106,7 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
     yield "detector", Work(seeds * len(labelled), trained=seeds * batch * sum(steps))
     yield "evaluate", Work(seeds * len(labelled), seen=seeds * len(labelled) * sizes.test)
     others = [name for name in config.strategies if name != "mgral" and "embeddings" in STRATEGIES[name].looks_at]
-    embedded = max(tables, seeds * bool(others)) + seeds * (cycles - 1) * len(others)
+    embedded = max(rounds, seeds * bool(others)) + seeds * (cycles - 1) * len(others)
     yield "embed", Work(embedded, seen=embedded * sizes.train)
     yield "subsets", Work(tables)
     yield "base", Work(tables, trained=tables * batch * iterations.base)
@@ -114,7 +115,7 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
         Work(
             tables * len(variant_jobs(lut)),
             trained=tables * variant_images(lut, iterations, batch, config.semi_supervised),
-            seen=(lut.variants + 1) * _reward_images(config, tables),
+            seen=(lut.variants + 1) * _reward_images(config),
         ),
     )
     yield "table", Work(tables)
@@ -126,8 +127,8 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
     yield "report", Work(1)
 
 
-def count_tables(config: Config) -> int:
-    """Return the look-up tables of a seed."""
+def count_rounds(config: Config) -> int:
+    """Return the cycles of a seed in which look-up tables are made."""
     if "mgral" not in config.strategies:
         return 0
     return 1 if config.lut.refresh == "once" else config.cycles
@@ -141,11 +142,11 @@ def variant_images(
     return iterations.variant * (batch * (lut.variants + 1) + unlabelled)
 
 
-def _reward_images(config: Config, tables: int) -> int:
+def _reward_images(config: Config) -> int:
     """Return the reward images of all tables together."""
-    rounds = range(count_tables(config))
+    rounds = range(count_rounds(config))
     of_seed = sum(round(config.lut.reward_fraction * (config.initial + t * config.budget)) for t in rounds)
-    return of_seed * tables // max(1, len(rounds))
+    return of_seed * config.lut.splits * len(config.seeds)
 
 
 def estimate_disk(config: Config, sizes: Sizes, detector_bytes: int) -> dict[str, int]:
@@ -153,13 +154,14 @@ def estimate_disk(config: Config, sizes: Sizes, detector_bytes: int) -> dict[str
     work, lut = plan_work(config, sizes), config.lut
     size = lut.subset_size or config.budget
     dimensions = min(config.embedding.dimensions, sizes.train)
-    tables = len(config.seeds) * count_tables(config)
+    rounds = len(config.seeds) * count_rounds(config)
+    tables = rounds * lut.splits
     result = {"image_id": sizes.test, "category_id": sizes.classes, "bbox": [1000.25] * 4, "score": 0.12345}
     detection = len(json.dumps([result], indent=1))
     return {
         "image cache": _cache_bytes(config, sizes),
         "weights": (work["detector"].jobs + tables) * detector_bytes,
-        "embeddings": tables * sizes.train * (4 * dimensions + 8),
+        "embeddings": rounds * sizes.train * (4 * dimensions + 8),
         "tables": tables * lut.variants * size * 4 * (dimensions + config.reward.projections),
         "detections": work["evaluate"].jobs * sizes.test * config.evaluation.max_detections * detection,
     }

@@ -74,6 +74,7 @@ def keys_read(config: Config, step: str, strategy: str | None = None) -> list[st
     left_out = {
         "" if isinstance(config.data, SyntheticData) else "data.mirror",  # the same bytes from elsewhere
         "lut.refresh",  # where a table is built, not how
+        "lut.splits",  # how many tables
         "lut.variants_per_job",  # changes what a job is, and with it the files' names
         "initial" if step == "initial" and strategy == "full" else "",
     }

@@ -27,6 +27,7 @@ def fabricate(
     side: int = SIDE,
     episodes: int = 12,
     variants: int = 5,
+    splits: int = 2,
     budget: int = 4,
     benchmarks: bool = True,
 ) -> Path:
@@ -41,7 +42,7 @@ def fabricate(
             "budget": budget,
             "data": {"format": "coco", "root": "somewhere/blood <cells>"},
             "detector": {"width": side, "height": side},
-            "lut": {"variants": variants},
+            "lut": {"variants": variants, "splits": splits},
         }
     )
     write_bytes(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json")).encode())
@@ -108,7 +109,8 @@ def _seed(
             if strategy == "mgral":
                 _agent(place, generator, episodes)
                 if cycle == 0 or config.lut.refresh == "every_cycle":
-                    _table(place / "lut", generator, config.lut.variants)
+                    for split in range(config.lut.splits):
+                        _table(place / "lut" / f"split{split}", generator, config.lut.variants)
 
 
 def _round(
@@ -162,13 +164,14 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
     rows = [
         {
             "variant": index + 1,
+            "baseline": 0.29,
             "measured": float(value),
             "nearest": float(value + 0.02 * generator.standard_normal()),
             "kernel": float(value + 0.01 * generator.standard_normal()),
         }
         for index, value in enumerate(measured)
     ]
-    write_csv(folder / "leave_one_out.csv", rows, ("variant", "measured", "nearest", "kernel"))
+    write_csv(folder / "leave_one_out.csv", rows, ("variant", "baseline", "measured", "nearest", "kernel"))
 
 
 def benchmark(path: Path, seconds: float, memory: str = "NA", core: str = "-") -> None:
@@ -193,7 +196,9 @@ def _benchmarks(folder: Path, config: Config) -> None:
                 if strategy == "mgral":
                     benchmark(folder / "agent" / f"seed{seed}_mgral_cycle{cycle}.tsv", 10.0, "700", "9.5")
         if "mgral" in config.strategies:
-            for first, last in variant_jobs(config.lut):
-                benchmark(folder / "variant" / f"seed{seed}_mgral_cycle0_variants{first}-{last}.tsv", 8.0, "800", "7")
-            for step in ("subsets", "base", "table"):
-                benchmark(folder / step / f"seed{seed}_mgral_cycle0.tsv", 2.0)
+            for split in range(config.lut.splits):
+                place = f"seed{seed}_mgral_cycle0_split{split}"
+                for first, last in variant_jobs(config.lut):
+                    benchmark(folder / "variant" / f"{place}_variants{first}-{last}.tsv", 8.0, "800", "7")
+                for step in ("subsets", "base", "table"):
+                    benchmark(folder / step / f"{place}.tsv", 2.0)

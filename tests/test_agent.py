@@ -9,15 +9,14 @@ from stopping import StoppedError, stop_after
 
 from mgral.agent.network import build_agent, load_agent
 from mgral.agent.training import Episode, train_agent, uniform_batches
-from mgral.artefacts import read_csv, write_arrays, write_json
+from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import AgentConfig, RewardConfig
 from mgral.errors import InputError, StepError
 from mgral.lut.estimators import choose_width
-from mgral.lut.reward import RewardTable, SubsetDistance
+from mgral.lut.reward import MeanReward, RewardTable, SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.steps.agent import summarise
-from mgral.strategies.query import highest
 from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint
 
 BUDGET = 12
@@ -49,10 +48,10 @@ def _table_arrays(vectors, clusters):
     }
 
 
-def _table(arrays, vectors, estimator="kernel", acquired=None, device="cpu"):
+def _table(arrays, vectors, estimator="kernel", device="cpu"):
     distance = SubsetDistance(arrays["embeddings"], SlicedDistance(arrays["projections"], arrays["sorted"]))
     table = RewardTable(arrays["map"], 0.19, distance, estimator, float(arrays["kernel_width"][0]))
-    return table.over(vectors, acquired, device)
+    return table.over(vectors, device)
 
 
 def _agent(vectors, window=7, hidden=6, seed=0):
@@ -143,34 +142,14 @@ def test_batches_are_looked_up_as_many_at_a_time_as_memory_allows(monkeypatch):
     np.testing.assert_allclose(reward.look_up(batches), whole, rtol=1e-6)
 
 
-@pytest.mark.parametrize("looked_up_at_once", [1 << 18, 3 * BUDGET])
-def test_what_was_acquired_is_looked_up_with_every_batch(looked_up_at_once, monkeypatch):
-    monkeypatch.setattr("mgral.lut.reward.LOOKED_UP_IMAGES", looked_up_at_once)
+def test_tables_of_several_splits_are_asked_for_their_mean():
     vectors, clusters = _pool()
-    pool, acquired = vectors[:80], vectors[80:]
-    reward = _table(_table_arrays(vectors, clusters), pool, acquired=acquired)
-    batches = uniform_batches(len(pool), BUDGET, 7, np.random.default_rng(3))
-    together = np.stack([np.concatenate([pool[batch], acquired]) for batch in batches])
-    np.testing.assert_allclose(reward.look_up(batches), reward.table.look_up(together), rtol=1e-12)
-
-
-def test_the_agent_adds_what_the_acquired_images_lack():
-    vectors, clusters = _pool(200)
     arrays = _table_arrays(vectors, clusters)
-    of = [np.flatnonzero(clusters == c) for c in range(4)]
-    mixtures = np.stack([np.concatenate([of[a][:6], of[b][6:12]]) for a in range(4) for b in range(4)])
-    halves = [{*pair} == {2, 3} for pair in ((a, b) for a in range(4) for b in range(4))]
-    arrays["map"] = np.where(halves, 0.25, 0.2)
-    chosen = {}
-    for cluster in (2, 3):
-        acquired = vectors[of[cluster][:BUDGET]]
-        left = np.setdiff1d(np.arange(200), np.concatenate([of[2][:BUDGET], of[3][:BUDGET], mixtures.ravel()]))
-        reward = _table(arrays, vectors[left], acquired=acquired)
-        agent, _ = train_agent(vectors[left], reward, AgentConfig(episodes=80), BUDGET, 0, 0)
-        best = highest(agent.score_pool(vectors[left]), BUDGET)
-        chosen[cluster] = np.bincount(clusters[left][best], minlength=4)
-    assert chosen[2][3] > BUDGET / 2 > chosen[2][2]
-    assert chosen[3][2] > BUDGET / 2 > chosen[3][3]
+    batches = uniform_batches(len(vectors), BUDGET, 7, np.random.default_rng(3))
+    rewards = [_table({**arrays, "map": values}, vectors) for values in (arrays["map"], arrays["map"][::-1] * 3)]
+    one, other = (reward.look_up(batches) for reward in rewards)
+    np.testing.assert_allclose(MeanReward(rewards).look_up(batches), (one + other) / 2, rtol=1e-12)
+    assert MeanReward([_Recorder(vectors), *rewards]).baseline_map == pytest.approx((0.5 + 0.19 + 0.19) / 3)
 
 
 def test_uniform_batches_hold_no_image_twice():
@@ -242,19 +221,17 @@ def experiment(tmp_path):
     images = [{"id": int(i), "file_name": f"{i}.png", "width": 8, "height": 8} for i in ids]
     write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
     write_json(tmp_path / "labelled.json", {"images": [1, 2, 3, 4]})
-    write_json(tmp_path / "table_labelled.json", {"images": [1, 2]})
     write_json(tmp_path / "config.yaml", {"budget": BUDGET, "agent": {"episodes": 5}, "reward": {"projections": 32}})
     write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": ids, "embeddings": vectors})
     write_arrays(tmp_path / "table.safetensors", _table_arrays(vectors, clusters))
     return tmp_path
 
 
-def _train(folder, output):
+def _train(folder, output, *extra):
     arguments = ["--config", "config.yaml", "--dataset", "train.json", "--labelled", "labelled.json"]
     arguments += ["--embeddings", "embeddings.safetensors", "--table", "table.safetensors", "--seed", "1"]
-    arguments += ["--table-labelled", "table_labelled.json"]
     arguments += ["--cycle", "0", "--output", f"{output}.safetensors", "--log-csv", f"{output}.csv"]
-    arguments += ["--summary", f"{output}.json"]
+    arguments += ["--summary", f"{output}.json", *extra]
     paths = [str(folder / a) if "." in a else a for a in arguments]
     mgral(["agent", *paths], standalone_mode=False)
     return [(folder / f"{output}.{suffix}").read_bytes() for suffix in ("safetensors", "csv", "json")]
@@ -270,18 +247,14 @@ def test_the_step_writes_the_contracts_files_and_the_same_bytes_again(experiment
     assert summary["baseline_map"] == 0.19
 
 
-def test_images_acquired_since_the_table_count_where_the_configuration_says_so(experiment):
-    config = {"budget": BUDGET, "agent": {"episodes": 5}, "reward": {"projections": 32}}
-    found = {}
-    for looked_up in ("batch", "acquired"):
-        config["reward"]["looked_up"] = looked_up
-        write_json(experiment / "config.yaml", config)
-        found[looked_up] = _train(experiment, looked_up)
-        write_json(experiment / "table_labelled.json", {"images": [1, 2, 3, 4]})
-        same = _train(experiment, f"{looked_up}_none")
-        write_json(experiment / "table_labelled.json", {"images": [1, 2]})
-        assert (same == found[looked_up]) == (looked_up == "batch")
-    assert found["batch"] != found["acquired"]
+def test_the_step_learns_from_all_tables(experiment):
+    alone = _train(experiment, "alone")
+    arrays = read_arrays(experiment / "table.safetensors")
+    other = {**arrays, "map": arrays["map"][::-1].copy(), "baseline_map": np.array([0.29])}
+    write_arrays(experiment / "other.safetensors", other)
+    both = _train(experiment, "both", "--table", "other.safetensors")
+    assert both != alone
+    assert json.loads(both[2])["baseline_map"] == pytest.approx((0.19 + 0.29) / 2)
 
 
 def test_embeddings_of_another_dimension_than_the_table_are_an_error(experiment):

@@ -33,8 +33,8 @@ def test_selecting_more_than_there_is_is_wrong_usage():
 def test_look_ups_in_a_table_are_measured(tmp_path):
     lut = tmp_path / "seed3" / "mgral" / "cycle0" / "lut"
     rng = np.random.default_rng(0)
-    write_json(tmp_path / "config.yaml", {"reward": {"projections": 4}})
-    with pytest.raises(InputError, match="holds no look-up table; run the workflow"):
+    write_json(tmp_path / "config.yaml", {"lut": {"splits": 2}, "reward": {"projections": 4}})
+    with pytest.raises(InputError, match="holds no look-up tables; run the workflow"):
         measure_look_up(tmp_path)
     table = {
         "map": rng.random(5),
@@ -44,8 +44,12 @@ def test_look_ups_in_a_table_are_measured(tmp_path):
         "sorted": rng.random((5, 6, 4), dtype=np.float32),
         "kernel_width": np.ones(1),
     }
-    write_arrays(lut / "table.safetensors", table)
+    write_arrays(lut / "split0" / "table.safetensors", table)
+    with pytest.raises(InputError, match="holds no look-up tables; run the workflow"):
+        measure_look_up(tmp_path)
+    write_arrays(lut / "split1" / "table.safetensors", table)
     found = measure_look_up(tmp_path)
+    assert found["tables"] == 2
     assert (found["variants"], found["batch"], found["dimensions"]) == (5, 6, 3)
     assert found["look_up_seconds"] > 0
 

@@ -87,8 +87,8 @@ def flip_last_bit(path: Path) -> None:
 @pytest.mark.parametrize(
     ("artefact", "change"),
     [
-        ("seed0/mgral/cycle0/lut/variants0-1.json", edit_reward),
-        ("seed0/mgral/cycle0/lut/table.safetensors", cut_in_half),
+        ("seed0/mgral/cycle0/lut/split0/variants0-1.json", edit_reward),
+        ("seed0/mgral/cycle0/lut/split0/table.safetensors", cut_in_half),
         ("seed0/entropy/cycle1/detector.safetensors", flip_last_bit),
         ("dataset/test.npy", flip_last_bit),
     ],

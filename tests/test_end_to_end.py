@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import yaml
@@ -113,7 +114,7 @@ def test_other_learning_rate_of_the_agent_trains_no_detector_of_cycle_0(finished
 def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finished):
     """Variants that start anew, on real steps; the page is drawn from made-up numbers in test_fidelity.py."""
     place = "results/tiny/seed0/fidelity/cycle0"
-    wanted = (f"{place}/gains0-1.json", f"{place}/labelled_subsets_cold/lookups.csv")
+    wanted = (f"{place}/gains0-1.json", f"{place}/labelled_subsets_cold/split0/lookups.csv")
     change = ("fidelity={cycle: 0}", "lut={variants_per_job: 4}")
     done = snakemake(finished.parent.parent, *wanted, "--cores", "2", "--configfile", TINY, "--config", *change)
     assert done.returncode == 0, done.stdout
@@ -122,7 +123,7 @@ def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finish
     found = read_csv(finished.parent.parent / wanted[1])
     assert {(row["labels"], row["start"]) for row in found} == {("labelled_subsets", "cold")}
     assert len(found) == 8 * load_config(TINY).fidelity.batches
-    base = finished / "seed0" / "fidelity" / "cycle0" / "labelled_subsets_cold" / "base.safetensors"
+    base = finished / "seed0" / "fidelity" / "cycle0" / "labelled_subsets_cold" / "split0" / "base.safetensors"
     untrained = load_file(base)
     assert not untrained["class_quality.batches"].any()
 
@@ -131,7 +132,7 @@ def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finish
 def test_the_other_reward_source_distance_estimator_and_reference(finished):
     """Runs last: it changes what the folder holds."""
     change = (
-        "lut={labels: labelled_subsets, refresh: every_cycle}",
+        "lut={labels: labelled_subsets, refresh: every_cycle, splits: 2}",
         "reward={distance: exact, estimator: nearest}",
         "agent={reference: previous}",
     )
@@ -141,12 +142,17 @@ def test_the_other_reward_source_distance_estimator_and_reference(finished):
     assert done.returncode == 0, done.stdout
     for cycle in range(cycles):
         folder = finished / "seed0" / "mgral" / f"cycle{cycle}"
-        plan = read(folder / "lut" / "subsets.json")
         labelled = finished / "seed0" / ("mgral" if cycle else "initial") / f"cycle{cycle}" / "labelled.json"
-        candidates = {image for subset in plan["subsets"] for image in subset["images"]}
-        assert plan["labels"] == "labelled_subsets"
-        assert candidates | set(plan["base"]) | set(plan["reward"]) <= set(read(labelled)["images"])
-        assert not candidates & set(plan["reward"])
-        files = [folder / "lut" / name for name in ("variants0-1.json", "variants2-2.json")]
-        _, *values = [variant["map"] for file in files for variant in read(file)["variants"]]
-        assert read(folder / "agent.json")["selected_reward"] in values
+        values, rewards = [], []
+        for table in (folder / "lut" / "split0", folder / "lut" / "split1"):
+            plan = read(table / "subsets.json")
+            candidates = {image for subset in plan["subsets"] for image in subset["images"]}
+            assert plan["labels"] == "labelled_subsets"
+            assert candidates | set(plan["base"]) | set(plan["reward"]) <= set(read(labelled)["images"])
+            assert not candidates & set(plan["reward"])
+            rewards.append(plan["reward"])
+            files = [table / name for name in ("variants0-1.json", "variants2-2.json")]
+            values.append([variant["map"] for file in files for variant in read(file)["variants"]][1:])
+        assert rewards[0] != rewards[1]
+        means = [sum(pair) / 2 for pair in product(*values)]
+        assert min(abs(read(folder / "agent.json")["selected_reward"] - mean) for mean in means) < 1e-12

@@ -19,7 +19,7 @@ from mgral.steps.estimate import load_speeds
     "changes",
     [
         {},
-        {"lut": {"refresh": "every_cycle", "variants_per_job": 1}, "seeds": [0, 3]},
+        {"lut": {"splits": 2, "refresh": "every_cycle", "variants_per_job": 1}, "seeds": [0, 3]},
         {"strategies": ["random", "entropy"], "cycles": 1},
         {"strategies": ["mgral", "core_set", "ppal"]},
     ],
@@ -45,7 +45,7 @@ def test_images_are_added_up_by_hand():
             "data": {"format": "synthetic", "train_images": 400, "test_images": 30},
             "training": {"batch_size": 4},
             "iterations": {"detector": 10, "growth": 1.0, "base": 7, "variant": 3},
-            "lut": {"variants": 5, "labels": "semi_supervised", "reward_fraction": 0.2},
+            "lut": {"splits": 3, "variants": 5, "labels": "semi_supervised", "reward_fraction": 0.2},
             "semi_supervised": {"batch_size": 2},
             "agent": {"episodes": 9},
         }
@@ -55,9 +55,9 @@ def test_images_are_added_up_by_hand():
     assert work["detector"] == Work(12, trained=2 * 4 * 120)
     assert work["evaluate"] == Work(12, seen=12 * 30)
     assert work["embed"] == Work(2, seen=2 * 400)
-    assert work["base"] == Work(2, trained=2 * 4 * 7)
+    assert work["base"] == Work(6, trained=6 * 4 * 7)
     # Six variants of 3 steps of 4 images, and 2 unlabelled ones in five of them; 20 reward images for each.
-    assert work["variant"] == Work(12, trained=2 * 3 * (6 * 4 + 5 * 2), seen=2 * 6 * 20)
+    assert work["variant"] == Work(36, trained=6 * 3 * (6 * 4 + 5 * 2), seen=6 * 6 * 20)
     assert work["agent"] == Work(4, episodes=36)
     assert work["select"] == Work(8, seen=2 * (300 + 250))
     others = plan_work(config.model_copy(update={"strategies": ("cald", "core_set")}), Sizes(400, 30, 6))
@@ -67,12 +67,14 @@ def test_images_are_added_up_by_hand():
 
 
 def test_disk_is_that_of_the_largest_artefacts():
-    config = resolve_config({"seeds": (0,), "strategies": ("mgral",), "cycles": 1, "lut": {"variants": 5}})
+    config = resolve_config(
+        {"seeds": (0,), "strategies": ("mgral",), "cycles": 1, "lut": {"splits": 2, "variants": 5}}
+    )
     disk = estimate_disk(config, Sizes(480, 160, 6), detector_bytes=1000)
     assert disk["image cache"] == 640 * 3 * 128 * 128
-    assert disk["weights"] == 4 * 1000  # initial, full, cycle 1, base
+    assert disk["weights"] == 5 * 1000  # initial, full, cycle 1, two bases
     assert disk["embeddings"] == 480 * (32 * 4 + 8)
-    assert disk["tables"] == 5 * 40 * 4 * (32 + 64)
+    assert disk["tables"] == 2 * 5 * 40 * 4 * (32 + 64)
 
 
 def test_hours_follow_from_measured_speeds_only():

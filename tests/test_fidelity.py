@@ -40,8 +40,10 @@ def fabricate(folder, seeds=(0, 1)):
         said = [truth + 1.5 * rng.normal(size=BATCHES), truth, -truth]
         for number, (kind, values) in enumerate(zip(KINDS, said, strict=True)):
             rows = [{**kind._asdict(), "batch": b, "looked_up": v} for b, v in enumerate(values.tolist(), start=1)]
-            (place / f"source{number}").mkdir()
-            write_csv(place / f"source{number}" / "lookups.csv", rows, COLUMNS)
+            for split, error in enumerate((-5, 0, 5)):
+                wrong = [{**row, "looked_up": row["looked_up"] + error * row["batch"]} for row in rows]
+                (place / f"source{number}" / f"split{split}").mkdir(parents=True)
+                write_csv(place / f"source{number}" / f"split{split}" / "lookups.csv", wrong, COLUMNS)
 
 
 def run(folder):
@@ -107,4 +109,13 @@ def test_gains_that_are_missing_are_an_error(tmp_path):
     place = tmp_path / "seed0" / "fidelity" / "cycle1"
     (place / "gains0-5.json").unlink()
     with pytest.raises(InputError, match="does not hold the gains of batches 0 to M"):
-        load_trial(place)
+        load_trial(place, 3)
+
+
+def test_look_ups_in_other_than_all_tables_are_an_error(tmp_path):
+    fabricate(tmp_path, seeds=(0,))
+    place = tmp_path / "seed0" / "fidelity" / "cycle1"
+    assert load_trial(place, 1).looked_up[KINDS[1]][-1] != load_trial(place, 3).looked_up[KINDS[1]][-1]
+    (place / "source1" / "split1" / "lookups.csv").unlink()
+    with pytest.raises(InputError, match="not of batches 1 to 12 in 3 tables"):
+        load_trial(place, 3)

@@ -195,7 +195,7 @@ def test_boxes_of_picks_are_scaled_to_the_cache(folder: Path) -> None:
         "seed0/mgral/cycle1/labelled.json",
         "seed0/mgral/cycle1/agent.csv",
         "seed1/mgral/cycle1/agent.json",
-        "seed1/mgral/cycle0/lut/leave_one_out.csv",
+        "seed1/mgral/cycle0/lut/split1/leave_one_out.csv",
         "seed1/full/cycle0/metrics.json",
     ],
 )

@@ -54,7 +54,7 @@ def rule(job: Job) -> str:
 
 def training_variant(cluster: Cluster, folder: Path) -> Job | None:
     """Return the job of a variant that is half trained, if there is one."""
-    for checkpoint in folder.rglob("lut/variants*.checkpoint"):
+    for checkpoint in folder.rglob("split*/variants*.checkpoint"):
         first, last = re.findall(r"\d+", checkpoint.name)
         for job in cluster.jobs():
             if job.state == "RUNNING" and rule(job) == "variant" and job.name.endswith(f"_{first}_{last}"):
@@ -81,7 +81,7 @@ def run(tmp_path_factory):
                 time.sleep(0.05)
             assert process.poll() is None, log.read_text()
             cluster.kill_node(killed.node)
-            assert list(results.rglob("lut/variants*.checkpoint"))
+            assert list(results.rglob("split*/variants*.checkpoint"))
             cluster.start_node(killed.node)
             assert process.wait() == 0, log.read_text()
         finally:

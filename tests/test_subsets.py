@@ -1,6 +1,7 @@
 """The reward split and the subsets: what must never overlap, and what must be spanned."""
 
 import json
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from mgral.cli import mgral
 from mgral.config import LutConfig
 from mgral.errors import InputError
 from mgral.lut.plan import SubsetPlan, load_plan
-from mgral.lut.subsets import cluster, draw_subsets, plan_subsets, split_reward
+from mgral.lut.subsets import cluster, draw_subsets, plan_subsets, reward_order, split_reward
 from mgral.pool import Embeddings
 
 LABELS = st.lists(st.sets(st.integers(0, 5), max_size=4), min_size=2, max_size=30)
@@ -23,6 +24,10 @@ def _arrays(labels):
     return [np.array(sorted(found), dtype=np.int64) for found in labels]
 
 
+def _order(count, seed):
+    return np.random.default_rng(seed).permutation(count)
+
+
 def _embeddings(count=120, seed=0):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(6, 4)) * 6
@@ -30,17 +35,17 @@ def _embeddings(count=120, seed=0):
     return Embeddings(np.arange(count) * 3 + 7, vectors, Path("embeddings"))
 
 
-def _plan(lut=LutConfig(), budget=20, seed=1, cycle=0, labelled_count=30):  # noqa: B008 - frozen
+def _plan(lut=LutConfig(), budget=20, seed=1, cycle=0, split=0, labelled_count=30):  # noqa: B008 - frozen
     embeddings = _embeddings()
     labelled, pool = embeddings.image_ids[:labelled_count], embeddings.image_ids[labelled_count:]
     labels = [np.array([row % 4]) for row in range(labelled_count)]
-    return plan_subsets(labelled, labels, pool, embeddings, lut, budget, seed, cycle), labelled, pool
+    return plan_subsets(labelled, labels, pool, embeddings, lut, budget, seed, cycle, split), labelled, pool
 
 
 @settings(max_examples=200, deadline=None)
 @given(LABELS, st.floats(0.05, 0.9), st.integers(0, 99))
 def test_the_split_is_a_partition_that_keeps_every_class_in_training(labels, fraction, seed):
-    reward, rest = split_reward(_arrays(labels), fraction, np.random.default_rng(seed))
+    reward, rest = split_reward(_arrays(labels), fraction, _order(len(labels), seed))
     assert sorted([*reward, *rest]) == list(range(len(labels)))
     assert 1 <= len(reward) <= len(labels) - 1
     seen, trained = set().union(*labels), set().union(*(labels[row] for row in rest))
@@ -52,19 +57,19 @@ def test_the_split_is_a_partition_that_keeps_every_class_in_training(labels, fra
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=30), st.integers(0, 99))
 def test_with_one_class_an_image_every_class_that_can_be_measured_is(labels, seed):
-    reward, _ = split_reward(_arrays([{label} for label in labels]), 0.2, np.random.default_rng(seed))
+    reward, _ = split_reward(_arrays([{label} for label in labels]), 0.2, _order(len(labels), seed))
     measurable = {label for label in labels if labels.count(label) > 1}
     assert measurable <= {labels[row] for row in reward}
 
 
 def test_the_fraction_is_met_where_classes_are_plentiful():
-    reward, _ = split_reward([np.array([row % 3]) for row in range(60)], 0.2, np.random.default_rng(0))
+    reward, _ = split_reward([np.array([row % 3]) for row in range(60)], 0.2, _order(60, 0))
     assert len(reward) == 12
 
 
 def test_one_labelled_image_cannot_be_split():
     with pytest.raises(InputError, match="label at least 2"):
-        split_reward([np.array([0])], 0.2, np.random.default_rng(0))
+        split_reward([np.array([0])], 0.2, _order(1, 0))
 
 
 def test_subsets_have_their_size_and_no_image_twice_even_when_clusters_run_out():
@@ -120,9 +125,26 @@ def test_no_reward_image_is_trained_on(labels, seed, labelled_count):
     assert not set(plan.reward) & set(plan.base).union(*plan.subsets)
 
 
-def test_the_plan_depends_on_seed_and_cycle_and_on_nothing_else():
+def test_the_plan_depends_on_seed_cycle_and_split_and_on_nothing_else():
     assert _plan()[0] == _plan()[0]
-    assert len({_plan(seed=s, cycle=c)[0].subsets for s in (1, 2) for c in (0, 1)}) == 4
+    places = list(product((1, 2), (0, 1), (0, 1)))
+    assert len({_plan(seed=s, cycle=c, split=p)[0].subsets for s, c, p in places}) == 8
+
+
+def test_splits_measure_on_every_labelled_image_before_they_do_so_twice():
+    orders = [reward_order(30, 0.2, split, np.random.default_rng(0)) for split in range(6)]
+    rewards = [split_reward([np.array([0])] * 30, 0.2, order)[0].tolist() for order in orders]
+    assert sorted(chain(*rewards[:5])) == list(range(30))
+    assert rewards[5] == rewards[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 40), st.floats(0.05, 0.9), st.integers(0, 9))
+def test_the_order_of_a_split_begins_where_that_of_the_split_before_runs_out(count, fraction, split):
+    one, other = (reward_order(count, fraction, s, np.random.default_rng(0)) for s in (split, split + 1))
+    assert sorted(one) == list(range(count))
+    used = round(fraction * count)
+    np.testing.assert_array_equal(np.concatenate([one[used:], one[:used]]), other)
 
 
 def test_subsets_larger_than_the_pool_are_an_error_that_names_the_key():
@@ -157,7 +179,13 @@ def test_the_step_writes_the_same_plan_again(tmp_path):
     write_json(tmp_path / "labelled.json", {"images": ids[:10].tolist()})
     write_json(tmp_path / "config.yaml", {"budget": 7, "lut": {"variants": 4, "labels": "semi_supervised"}})
     write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": ids, "embeddings": embeddings.vectors})
-    options = [f"--config={tmp_path}/config.yaml", f"--dataset={tmp_path}/train.json", "--seed=0", "--cycle=0"]
+    options = [
+        f"--config={tmp_path}/config.yaml",
+        f"--dataset={tmp_path}/train.json",
+        "--seed=0",
+        "--cycle=0",
+        "--split=0",
+    ]
     options += [f"--labelled={tmp_path}/labelled.json", f"--embeddings={tmp_path}/embeddings.safetensors"]
     for name in ("first", "second"):
         mgral(["subsets", *options, f"--output={tmp_path}/{name}.json"], standalone_mode=False)

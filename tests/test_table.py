@@ -172,6 +172,6 @@ def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
     mgral(["table", *options, f"--leave-one-out={tmp_path}/loo.csv", *variants], standalone_mode=False)
     np.testing.assert_array_equal(read_arrays(tmp_path / "table.safetensors")["map"], MAPS[1:])
     rows = read_csv(tmp_path / "loo.csv")
-    assert list(rows[0]) == ["variant", "measured", "nearest", "kernel"]
+    assert list(rows[0]) == ["variant", "baseline", "measured", "nearest", "kernel"]
     # The second subset is the first's nearest other.
-    assert (rows[0]["variant"], rows[0]["measured"], rows[0]["nearest"]) == ("1", "0.2", "0.3")
+    assert tuple(rows[0].values())[:4] == ("1", "0.1", "0.2", "0.3")

@@ -87,7 +87,7 @@ def run(step, folder, output, *extra):
         "subsets.json",
     ]
     paths = [str(folder / part) if "." in part else part for part in [*common, *extra, "--output", output]]
-    arguments = [*paths, "--seed", "0", "--cycle", "0"]
+    arguments = [*paths, "--seed", "0", "--cycle", "0", "--split", "0"]
     CliRunner().invoke(step.command, arguments, catch_exceptions=False, standalone_mode=False)
     return folder / output
 

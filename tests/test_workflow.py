@@ -3,6 +3,8 @@ import csv
 import json
 import re
 import shlex
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -69,13 +71,13 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images():
     assert not [name for name, text in RULES.items() if "metrics" in text and name not in ("evaluate", "report")]
 
 
-def test_wildcards_are_the_seven():
+def test_wildcards_are_the_eight():
     patterns = re.findall(
-        r"(?:EXPERIMENT|ROUND|MGRAL|FIDELITY|SOURCE|LOGS|BENCHMARKS)(?: \+| =) .*",
+        r"(?:EXPERIMENT|ROUND|MGRAL|LUT|FIDELITY|SOURCE|LOGS|BENCHMARKS)(?: \+| =) .*",
         "".join(map(Path.read_text, RULE_FILES)),
     )
     found = {name for pattern in patterns for name in re.findall(r"(?<!\{)\{(\w+)\}", pattern)}
-    assert found == {"experiment", "seed", "strategy", "cycle", "first", "last", "source"}
+    assert found == {"experiment", "seed", "strategy", "cycle", "split", "first", "last", "source"}
 
 
 @pytest.mark.parametrize("step", [step for step in PIPELINE if step not in ("config", "report", "fidelity")])
@@ -95,10 +97,15 @@ def test_the_settings_left_out_of_all_dependencies_are_read_by_no_step():
         for path in (ROOT / "mgral").rglob("*.py")
         if "report" not in path.parts
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr in ("refresh", "variants_per_job")
+        if isinstance(node, ast.Attribute) and node.attr in ("refresh", "splits", "variants_per_job")
     }
     # They plan the jobs, and count them.
-    assert found == {("workflow", "variants_per_job"), ("estimate", "refresh")}
+    assert found == {
+        ("workflow", "variants_per_job"),
+        ("estimate", "refresh"),
+        ("estimate", "splits"),
+        ("reward", "splits"),
+    }
 
 
 def test_depends_on_is_what_the_step_reads():
@@ -107,7 +114,7 @@ def test_depends_on_is_what_the_step_reads():
         for key in json.loads(depends_on(config, step, "mgral")):
             assert key in STEPS[step].reads or key.split(".")[0] in STEPS[step].reads
     assert "lut.variants" in json.loads(depends_on(config, "subsets"))
-    assert not {"lut.refresh", "lut.variants_per_job"} & set(json.loads(depends_on(config, "subsets")))
+    assert not {"lut.refresh", "lut.splits", "lut.variants_per_job"} & set(json.loads(depends_on(config, "subsets")))
     assert set(json.loads(depends_on(config, "report"))) == set(Config.model_fields) - {"container"}
     assert json.loads(depends_on(config, "embed"))["embedding"] == {"dimensions": config.embedding.dimensions}
 
@@ -146,10 +153,11 @@ def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
 
 
 def test_a_table_each_cycle(tmp_path):
-    jobs = planned(tmp_path, "--configfile", TINY, "--config", "lut={refresh: every_cycle}")
+    jobs = planned(tmp_path, "--configfile", TINY, "--config", "lut={refresh: every_cycle, splits: 3}")
     embedded = {(wildcards["strategy"], wildcards["cycle"]) for rule, wildcards in jobs if rule == "embed"}
     assert embedded == {("initial", "0"), ("mgral", "1")}
-    assert count_rules(jobs)["table"] == 2
+    assert Counter((w["cycle"], w["split"]) for rule, w in jobs if rule == "table") == Counter(product("01", "012"))
+    assert count_rules(jobs)["agent"] == 2
 
 
 def test_finished_experiment_has_nothing_to_do(finished):
@@ -223,7 +231,10 @@ def test_fidelity_is_asked_for_by_name_and_tries_batches_on_randoms_cycle(finish
     place = finished / "results" / "tiny" / "seed0" / "fidelity" / "cycle1"
     sources = {"semi_supervised_warm", "semi_supervised_cold", "labelled_subsets_warm", "labelled_subsets_cold"}
     assert {folder.name for folder in place.iterdir() if folder.is_dir()} == sources
-    assert "--labels semi_supervised --start cold" in (place / "semi_supervised_cold" / "subsets.json").read_text()
+    assert (
+        "--labels semi_supervised --start cold"
+        in (place / "semi_supervised_cold" / "split0" / "subsets.json").read_text()
+    )
     assert "--labelled results/tiny/seed0/random/cycle1/labelled.json" in (place / "candidates.json").read_text()
     assert len(list(place.glob("gains*.json"))) == 5
     assert (finished / "results" / "tiny" / "fidelity" / "report.html").read_text().startswith("fidelity --config")

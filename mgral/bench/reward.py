@@ -13,9 +13,9 @@ import numpy as np
 
 from mgral.artefacts import derive_seed, read_arrays
 from mgral.bench.machine import Measurements, machine, show
-from mgral.config import load_config
+from mgral.config import Config, load_config
 from mgral.errors import InputError, StepError
-from mgral.lut.reward import RewardTable
+from mgral.lut.reward import load_reward
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, exact_distance, project_and_sort
 
 PAPER_BATCHES = (1000, 2345)
@@ -33,7 +33,7 @@ LOOK_UPS = 201
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(results: Path, as_json: bool) -> None:
-    """Time one look-up in an experiment's table, one training of its variant 1, and look-ups at the paper's sizes.
+    """Time one look-up in an experiment's tables, one training of its variant 1, and look-ups at the paper's sizes.
 
     The training is a whole process, as the workflow runs it, with its start-up and the measuring of the variant; the
     seconds without start-up leave out what the same process takes to print its help.
@@ -47,35 +47,40 @@ def command(results: Path, as_json: bool) -> None:
     show(measurements | machine(), as_json)
 
 
-def find_table(results: Path) -> Path:
-    """Return the first look-up table of an experiment, of whichever repetition and cycle comes first."""
-    tables = sorted(results.glob("seed*/mgral/cycle*/lut/table.safetensors"))
-    if not tables:
-        raise InputError(f"{results} holds no look-up table; run the workflow first, or name another --results")
-    return tables[0]
+def find_tables(results: Path, config: Config) -> list[Path]:
+    """Return the look-up tables of a cycle of an experiment, of whichever repetition and cycle comes first."""
+    folders = sorted(results.glob("seed*/mgral/cycle*/lut"))
+    tables = (
+        [folders[0] / f"split{split}" / "table.safetensors" for split in range(config.lut.splits)] if folders else []
+    )
+    if not all(table.exists() for table in tables) or not tables:
+        raise InputError(f"{results} holds no look-up tables; run the workflow first, or name another --results")
+    return tables
 
 
 def measure_look_up(results: Path) -> Measurements:
-    """Time look-ups of one batch of the table's own size, by the experiment's distance and estimator."""
+    """Time look-ups of one batch of the subsets' size in all tables, by the experiment's distance and estimator."""
     config = load_config(results / "config.yaml")
-    path = find_table(results)
-    table = RewardTable.load(path, config.reward)
-    subsets = read_arrays(path)["embeddings"]
-    batches = subsets[:1] + np.random.default_rng(0).normal(0, 0.1, subsets[:1].shape).astype(np.float32)
+    tables = find_tables(results, config)
+    subsets = read_arrays(tables[0])["embeddings"]
+    pool = subsets[0] + np.random.default_rng(0).normal(0, 0.1, subsets[0].shape).astype(np.float32)
+    reward = load_reward(tables, pool, config.reward, "cpu")
+    batches = np.arange(len(pool))[None]
     return {
+        "tables": len(tables),
         "variants": len(subsets),
         "batch": subsets.shape[1],
         "dimensions": subsets.shape[2],
         "distance": config.reward.distance,
-        "look_up_seconds": _median_seconds(lambda: table.look_up(batches), LOOK_UPS),
+        "look_up_seconds": _median_seconds(lambda: reward.look_up(batches), LOOK_UPS),
     }
 
 
 def measure_training(results: Path) -> Measurements:
     """Time the step `variant` for variant 1, writing to a temporary file."""
-    lut = find_table(results).parent
-    cycle = lut.parent.name.removeprefix("cycle")
-    seed = lut.parents[2].name.removeprefix("seed")
+    lut = find_tables(results, load_config(results / "config.yaml"))[0].parent
+    cycle = lut.parents[1].name.removeprefix("cycle")
+    seed = lut.parents[3].name.removeprefix("seed")
     inputs = {
         "config": results / "config.yaml",
         "dataset": results / "dataset" / "train.json",
@@ -90,7 +95,7 @@ def measure_training(results: Path) -> Measurements:
     with tempfile.TemporaryDirectory() as folder:
         output = str(Path(folder) / "variants1-1.json")
         whole = _run_variant(
-            [*options, "--first", "1", "--last", "1", "--seed", seed, "--cycle", cycle, "--output", output]
+            [*options, "--first=1", "--last=1", "--seed", seed, "--cycle", cycle, "--split=0", "--output", output]
         )
     start_up = _run_variant(["--help"])
     return {"training_seconds": whole, "training_seconds_without_start_up": whole - start_up}

@@ -17,8 +17,10 @@ class EmbeddingConfig(Section):
 class LutConfig(Section):
     """The look-up table of detector variants."""
 
-    variants: Annotated[int, Field(ge=2)] = 15
-    """K, detectors trained on a subset each (one more is trained on no subset)."""
+    splits: PositiveInt = 3
+    """Reward splits, with a table each: a batch is worth the mean of what they say."""
+    variants: Annotated[int, Field(ge=2)] = 5
+    """K, detectors of each table that are trained on a subset each (one more is trained on no subset)."""
     variants_per_job: PositiveInt = 1
     """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
     subset_size: PositiveInt | None = None
@@ -46,8 +48,6 @@ class RewardConfig(Section):
     """Projections of the sliced distance."""
     estimator: Literal["kernel", "nearest"] = "kernel"
     """A soft mean over the variants, or the nearest variant's value (the paper)."""
-    looked_up: Literal["batch", "acquired"] = "batch"
-    """The batch alone (the paper), or all that was acquired since the table was made, the batch included."""
 
 
 class AgentConfig(Section):

@@ -1,6 +1,6 @@
 """The reward of a batch, read off the look-up table instead of training a detector on it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,21 +113,15 @@ class RewardTable:
         """Return the looked-up mAP, float64 [S], of batches at the given distances, [S, K], from the subsets."""
         return estimate(distances, self.values, self._estimator, self._width)
 
-    def over(self, pool: Float32, acquired: Float32 | None = None, device: str = "cpu") -> "PoolReward":
-        """Return the look-up of batches of a pool, float32 [N, D]; sliced distances are computed on the device.
-
-        A table is of the labelled set it was made for. Where images were acquired since, float32 [A, D], what a
-        batch adds is looked up together with what they have added already.
-        """
-        vectors = pool if acquired is None else np.concatenate([pool, acquired])
-        added = np.arange(len(pool), len(vectors))
+    def over(self, pool: Float32, device: str = "cpu") -> "PoolReward":
+        """Return the look-up of batches of a pool, float32 [N, D]; sliced distances are computed on the device."""
         sliced = self._distance.sliced
         if sliced is None or device == "cpu":
-            return PoolReward(self, lambda rows: self._distance(vectors[rows]), added)
+            return PoolReward(self, lambda rows: self._distance(pool[rows]))
         # The import of torch takes seconds, and `table` does without.
         from mgral.lut.torch_distance import PoolSlicedDistance
 
-        return PoolReward(self, PoolSlicedDistance(vectors, sliced, device), added)
+        return PoolReward(self, PoolSlicedDistance(pool, sliced, device))
 
 
 @dataclass(frozen=True)
@@ -136,9 +130,7 @@ class PoolReward:
 
     table: RewardTable
     distance: Callable[[Rows], Float64]
-    """From rows, int64 [S, A + B], to distances float64 [S, K]."""
-    acquired: Rows
-    """Rows that are looked up with every batch, int64 [A]."""
+    """From rows, int64 [S, B], to distances float64 [S, K]."""
 
     @property
     def baseline_map(self) -> float:
@@ -148,7 +140,40 @@ class PoolReward:
     def look_up(self, batches: Rows) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
         count, size = batches.shape
-        step = max(1, LOOKED_UP_IMAGES // (size + len(self.acquired)))
-        parts = [batches[start : start + step] for start in range(0, count, step)]
-        distances = [self.distance(np.hstack([part, np.tile(self.acquired, (len(part), 1))])) for part in parts]
+        step = max(1, LOOKED_UP_IMAGES // size)
+        distances = [self.distance(batches[start : start + step]) for start in range(0, count, step)]
         return self.table.estimate(np.concatenate(distances))
+
+
+@dataclass(frozen=True)
+class MeanReward:
+    """What tables of several reward splits say of a batch, on average.
+
+    A few reward images may rank batches wrongly, even upside down; the splits err each in its own way.
+    """
+
+    rewards: Sequence[Reward]
+
+    @property
+    def baseline_map(self) -> float:
+        """Mean mAP of the tables' variants 0."""
+        return float(np.mean([reward.baseline_map for reward in self.rewards]))
+
+    def look_up(self, batches: Rows) -> Float64:
+        """Return the mean looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
+        mean: Float64 = np.mean([reward.look_up(batches) for reward in self.rewards], axis=0)
+        return mean
+
+
+def load_reward(tables: Sequence[Path], pool: Float32, config: RewardConfig, device: str) -> MeanReward:
+    """Return the mean look-up in all tables of batches of the pool, float32 [N, D].
+
+    Raises
+    ------
+    InputError
+        Naming the table that cannot serve.
+    """
+    loaded = [RewardTable.load(path, config) for path in tables]
+    for table, path in zip(loaded, tables, strict=True):
+        table.check_dimensions(pool.shape[1], path)
+    return MeanReward([table.over(pool, device) for table in loaded])

@@ -24,12 +24,12 @@ BASE_FRACTION = 0.4
 """Part of the labelled images outside the reward split that all variants share under `labelled_subsets`."""
 
 
-def split_reward(labels: Sequence[Rows], fraction: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
+def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[Rows, Rows]:
     """Split n labelled images into reward images and the rest.
 
-    First one image of each class, the rarest class first, then others at random up to `fraction` of the images;
-    more than that where the classes need it. An image whose loss would leave the rest without one of its classes
-    stays in the rest, so a class seen in one image only is trained on and not measured.
+    First one image of each class, the rarest class first, then others up to `fraction` of the images; more than that
+    where the classes need it. An image whose loss would leave the rest without one of its classes stays in the rest,
+    so a class seen in one image only is trained on and not measured.
 
     Parameters
     ----------
@@ -37,6 +37,8 @@ def split_reward(labels: Sequence[Rows], fraction: float, rng: np.random.Generat
         One array of class indices an image; empty for an image without objects.
     fraction
         Part of the images to measure rewards on.
+    order
+        All rows, int64 [n]: the earlier, the more likely an image is to become a reward image.
 
     Returns
     -------
@@ -53,7 +55,6 @@ def split_reward(labels: Sequence[Rows], fraction: float, rng: np.random.Generat
     present = np.zeros((count, 1 + max((int(found.max()) for found in labels if len(found)), default=0)), dtype=bool)
     for row, found in enumerate(labels):
         present[row, found] = True
-    order = rng.permutation(count)
     left = present.sum(axis=0)
     taken = np.zeros(count, dtype=bool)
 
@@ -119,6 +120,15 @@ def draw_subsets(
     return subsets
 
 
+def reward_order(count: int, fraction: float, split: int, rng: np.random.Generator) -> Rows:
+    """Return n rows in random order, int64 [n], beginning where the order of the split before runs out.
+
+    So the splits differ as much as the classes allow: together they measure rewards on all labelled images before
+    they do so twice on any.
+    """
+    return np.roll(rng.permutation(count), -split * round(fraction * count)).astype(np.int64)
+
+
 def plan_subsets(
     labelled: Rows,
     labels: Sequence[Rows],
@@ -128,8 +138,9 @@ def plan_subsets(
     budget: int,
     seed: int,
     cycle: int,
+    split: int,
 ) -> SubsetPlan:
-    """Draw the reward split and the subsets S_1..S_K of a cycle.
+    """Draw a reward split of a cycle, numbered from 0, and the subsets S_1..S_K of its table.
 
     Parameters
     ----------
@@ -140,18 +151,22 @@ def plan_subsets(
     pool
         Ids of the unlabelled images.
     """
-    rng = np.random.default_rng(derive_seed(seed, "reward split", cycle))
-    reward, rest = split_reward(labels, lut.reward_fraction, rng)
+    order = reward_order(
+        len(labelled), lut.reward_fraction, split, np.random.default_rng(derive_seed(seed, "reward split", cycle))
+    )
+    reward, rest = split_reward(labels, lut.reward_fraction, order)
     base, source = labelled[rest], pool
     size = lut.subset_size or budget
     if lut.labels == "labelled_subsets":
-        base, source = _split_base(labelled[rest], rng)
+        base, source = _split_base(
+            labelled[rest], np.random.default_rng(derive_seed(seed, "base images", cycle, split))
+        )
         size = min(size, max(1, len(source) // 2))
     if size > len(source):
         key = "lut.subset_size" if lut.subset_size else "budget"
         raise InputError(f"{key}: subsets of {size} images, but the pool holds {len(source)}; lower {key}")
-    assignment = cluster(embeddings.of(source), lut.clusters, derive_seed(seed, "clusters", cycle))
-    draws = np.random.default_rng(derive_seed(seed, "subsets", cycle))
+    assignment = cluster(embeddings.of(source), lut.clusters, derive_seed(seed, "clusters", cycle, split))
+    draws = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
     subsets = draw_subsets(assignment, lut.variants, size, lut.concentration, draws)
     return SubsetPlan(
         labels=lut.labels,

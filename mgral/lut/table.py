@@ -17,7 +17,8 @@ from mgral.lut.reward import SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.pool import Embeddings
 
-LEAVE_ONE_OUT_COLUMNS = ("variant", "measured", "nearest", "kernel")
+LEAVE_ONE_OUT_COLUMNS = ("variant", "baseline", "measured", "nearest", "kernel")
+"""The baseline is the mAP of variant 0, on every line."""
 
 
 def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> npt.NDArray[np.float64]:
@@ -95,6 +96,7 @@ def build_table(
     }
     by_nearest = leave_one_out(pairwise, values, "nearest", width)
     by_kernel = leave_one_out(pairwise, values, "kernel", width)
-    measured = zip(values.tolist(), by_nearest.tolist(), by_kernel.tolist(), strict=True)
+    baseline = [float(variant_maps[0])] * len(values)
+    measured = zip(baseline, values.tolist(), by_nearest.tolist(), by_kernel.tolist(), strict=True)
     rows = [dict(zip(LEAVE_ONE_OUT_COLUMNS, (k, *row), strict=True)) for k, row in enumerate(measured, start=1)]
     return table, rows

@@ -61,7 +61,7 @@ def _forward_passes(results: Results, strategy: str) -> float:
     return float(np.mean(chosen)) + len(results.train.image_ids) * embeds
 
 
-def _tables(results: Results) -> int:
+def _cycles_with_tables(results: Results) -> int:
     return 1 if results.settings.lut.refresh == "once" else results.settings.cycles
 
 
@@ -69,15 +69,16 @@ def _table_trained(results: Results) -> int:
     settings = results.settings
     batch, iterations = settings.training.batch_size, settings.iterations
     variants = variant_images(settings.lut, iterations, batch, settings.semi_supervised)
-    return _tables(results) * (batch * iterations.base + variants)
+    return _cycles_with_tables(results) * settings.lut.splits * (batch * iterations.base + variants)
 
 
 def _table_seen(results: Results) -> int:
     """Every variant, 0..K, is evaluated on the reward images, a part of those that are labelled then."""
     settings = results.settings
-    labelled = [settings.initial + cycle * settings.budget for cycle in range(_tables(results))]
-    rewards = sum(round(settings.lut.reward_fraction * images) for images in labelled)
-    return len(labelled) * len(results.train.image_ids) + (settings.lut.variants + 1) * rewards
+    lut = settings.lut
+    labelled = [settings.initial + cycle * settings.budget for cycle in range(_cycles_with_tables(results))]
+    rewards = sum(round(lut.reward_fraction * images) for images in labelled)
+    return len(labelled) * len(results.train.image_ids) + lut.splits * (lut.variants + 1) * rewards
 
 
 def costs_table(rows: list[CostRow]) -> Table:

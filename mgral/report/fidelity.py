@@ -60,8 +60,20 @@ class FidelityReport:
     ceiling: float
 
 
-def load_trial(folder: Path) -> Trial:
-    """Read a seed's `gains*.json` and `*/lookups.csv`; raises InputError where they do not fit together."""
+def load_trials(results: Path, config: Config) -> dict[int, Trial]:
+    """Read the trials of an experiment by seed; raises InputError as `load_trial` does."""
+    folders = {seed: results / f"seed{seed}" / "fidelity" / f"cycle{config.fidelity.cycle}" for seed in config.seeds}
+    return {seed: load_trial(folder, config.lut.splits) for seed, folder in folders.items()}
+
+
+def load_trial(folder: Path, splits: int) -> Trial:
+    """Read a seed's `gains*.json` and the `*/split<s>/lookups.csv` of its tables, of which the mean counts.
+
+    Raises
+    ------
+    InputError
+        Where they do not fit together.
+    """
     by_batch: dict[int, list[float]] = {}
     for path in sorted(folder.glob("gains*.json")):
         try:
@@ -71,17 +83,24 @@ def load_trial(folder: Path) -> Trial:
     batches = list(range(1, len(by_batch)))
     if sorted(by_batch) != [0, *batches]:
         raise InputError(f"{folder} does not hold the gains of batches 0 to M; run `snakemake fidelity` again")
-    looked_up: dict[Kind, dict[int, float]] = defaultdict(dict)
-    for path in sorted(folder.glob("*/lookups.csv")):
-        for row in read_csv(path):
-            kind = Kind(*(row[name] for name in Kind._fields))
-            looked_up[kind][int(row["batch"])] = float(row["looked_up"])
-    if any(sorted(values) != batches for values in looked_up.values()):
-        raise InputError(f"{folder}: look-ups are not of batches 1 to {len(batches)}; run `snakemake fidelity` again")
+    looked_up: dict[Kind, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for split in range(splits):
+        for path in sorted(folder.glob(f"*/split{split}/lookups.csv")):
+            for row in read_csv(path):
+                kind = Kind(*(row[name] for name in Kind._fields))
+                looked_up[kind][int(row["batch"])].append(float(row["looked_up"]))
+    found = [sorted(values) == batches and {len(values[b]) for b in batches} for values in looked_up.values()]
+    if any(sizes != {splits} for sizes in found):
+        raise InputError(
+            f"{folder}: look-ups are not of batches 1 to {len(batches)} in {splits} tables; "
+            "run `snakemake fidelity` again"
+        )
     return Trial(
         baseline=float(np.mean(by_batch[0])),
         repeats=np.array([by_batch[batch] for batch in batches]).T,
-        looked_up={kind: np.array([values[batch] for batch in batches]) for kind, values in looked_up.items()},
+        looked_up={
+            kind: np.array([np.mean(values[batch]) for batch in batches]) for kind, values in looked_up.items()
+        },
     )
 
 

@@ -33,8 +33,8 @@ class RankCorrelation:
 def rank_correlation(measured: Sequence[Array], predicted: Sequence[Array], seed: int) -> RankCorrelation:
     """Correlate within each table and average.
 
-    Tables of different seeds are measured on different reward images, so that pooling them would mistake the
-    difference between seeds for skill. The p-value is the share of shuffles of `measured` within tables whose
+    Tables of different seeds and splits are measured on different reward images, so that pooling them would mistake
+    the difference between them for skill. The p-value is the share of shuffles of `measured` within tables whose
     average is as high.
     """
     ranked = [
@@ -74,7 +74,7 @@ def _leave_one_out(results: Results, estimator: str) -> Figure:
 
     def paint(axes: Axes) -> None:
         named = set()
-        for (seed, _), columns in tables.items():
+        for (seed, *_), columns in tables.items():
             label = None if seed in named else f"seed {seed}"
             named.add(seed)
             colour = seed_colour(results.settings.seeds.index(seed))
@@ -93,14 +93,21 @@ def _leave_one_out(results: Results, estimator: str) -> Figure:
     error = np.concatenate([p - m for m, p in zip(measured, predicted, strict=True)])
     caption = f"{_describe(correlation)} Mean absolute error {points(float(np.abs(error).mean()), 2)} points of mAP."
     rows = tuple(
-        {"seed": seed, "cycle": cycle, "variant": index + 1, "measured": float(m), "predicted": float(p)}
-        for (seed, cycle), columns in tables.items()
+        {
+            "seed": seed,
+            "cycle": cycle,
+            "split": split,
+            "variant": index + 1,
+            "measured": float(m),
+            "predicted": float(p),
+        }
+        for (seed, cycle, split), columns in tables.items()
         for index, (m, p) in enumerate(zip(columns["measured"], columns[estimator], strict=True))
     )
     title = {"nearest": "Nearest variant", "kernel": "Kernel"}[estimator]
     if estimator == results.settings.reward.estimator:
         title += " (used for the rewards)"
-    columns = ("seed", "cycle", "variant", "measured", "predicted")
+    columns = ("seed", "cycle", "split", "variant", "measured", "predicted")
     return Figure(title, caption, draw(stem, 4.6, 4.4, paint), Table(stem, columns, rows))
 
 
@@ -119,7 +126,7 @@ def variants_figure(results: Results) -> Figure:
     """Draw the measured mAP of every variant of each table beside that of variant 0, which has no subset."""
     stem = "variants"
     keys = list(results.tables)
-    baselines = [results.agents[key].summary["baseline_map"] for key in keys]
+    baselines = [float(results.tables[key]["baseline"][0]) for key in keys]
 
     def paint(axes: Axes) -> None:
         for place, (key, baseline) in enumerate(zip(keys, baselines, strict=True)):
@@ -128,10 +135,9 @@ def variants_figure(results: Results) -> Figure:
             colour = seed_colour(results.settings.seeds.index(key[0]))
             axes.plot(place + spread, measured, "o", color=colour, alpha=0.75, markersize=5)
             axes.hlines(baseline, place - 0.3, place + 0.3, color=INK, linewidth=2)
-        few = len({seed for seed, _ in keys}) == len(keys)
-        names = [f"seed {seed}" if few else f"{seed}/{cycle}" for seed, cycle in keys]
-        axes.set_xticks(range(len(keys)), names, rotation=90 if len(keys) > 10 else 0)
-        axes.set(xlim=(-0.6, len(keys) - 0.4), ylabel="measured mAP (%)", xlabel="" if few else "seed/cycle")
+        names = ["/".join(str(part) for part in key) for key in keys]
+        axes.set_xticks(range(len(keys)), names, rotation=90 if len(keys) > 8 else 0)
+        axes.set(xlim=(-0.6, len(keys) - 0.4), ylabel="measured mAP (%)", xlabel="seed/cycle/split")
         axes.yaxis.set_major_formatter(_PERCENT)
 
     deviations = np.mean([results.tables[key]["measured"].std(ddof=1) for key in keys])
@@ -144,9 +150,11 @@ def variants_figure(results: Results) -> Figure:
         f"{points(float(gains), 2, sign=True)} points from variant 0 on average, {above} of {count} above it."
     )
     rows = tuple(
-        {"seed": key[0], "cycle": key[1], "variant": variant, "map": float(value)}
+        {"seed": key[0], "cycle": key[1], "split": key[2], "variant": variant, "map": float(value)}
         for key, baseline in zip(keys, baselines, strict=True)
         for variant, value in enumerate([baseline, *results.tables[key]["measured"]])
     )
     svg = draw(stem, 5.0, 3.7, paint)
-    return Figure("What the variants measured", caption, svg, Table(stem, ("seed", "cycle", "variant", "map"), rows))
+    return Figure(
+        "What the variants measured", caption, svg, Table(stem, ("seed", "cycle", "split", "variant", "map"), rows)
+    )

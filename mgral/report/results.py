@@ -111,8 +111,8 @@ class Results:
     full: Mapping[int, Metrics]
     """By seed: the detector trained on every training image."""
     agents: Mapping[tuple[int, int], AgentRun]
-    tables: Mapping[tuple[int, int], dict[str, Array]]
-    """Columns measured, nearest and kernel of leave_one_out.csv, [variants]."""
+    tables: Mapping[tuple[int, int, int], dict[str, Array]]
+    """By (seed, cycle, split): columns baseline, measured, nearest and kernel of leave_one_out.csv, [variants]."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -199,16 +199,18 @@ def _load_agents(folder: Path, settings: Settings) -> dict[tuple[int, int], Agen
     return agents
 
 
-def _load_tables(folder: Path, settings: Settings) -> dict[tuple[int, int], dict[str, Array]]:
+def _load_tables(folder: Path, settings: Settings) -> dict[tuple[int, int, int], dict[str, Array]]:
     if "mgral" not in settings.strategies:
         return {}
     cycles = range(settings.cycles) if settings.lut.refresh == "every_cycle" else range(1)
     return {
-        (seed, cycle): _columns(
-            _cycle(folder, seed, "mgral", cycle) / "lut" / "leave_one_out.csv", ("measured", "nearest", "kernel")
+        (seed, cycle, split): _columns(
+            _cycle(folder, seed, "mgral", cycle) / "lut" / f"split{split}" / "leave_one_out.csv",
+            ("baseline", "measured", "nearest", "kernel"),
         )
         for seed in settings.seeds
         for cycle in cycles
+        for split in range(settings.lut.splits)
     }
 
 

@@ -13,7 +13,7 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.device import choose_device
 from mgral.driver import HELP as DEVICE_HELP
-from mgral.lut.reward import Reward, RewardTable
+from mgral.lut.reward import Reward, load_reward
 from mgral.pool import check_pool, load_embeddings, load_labelled, unlabelled
 from mgral.steps import options
 from mgral.strategies.query import highest
@@ -29,8 +29,14 @@ RANDOM_BATCHES = 200
 @options.dataset
 @options.labelled
 @options.embeddings
-@click.option("--table", "table_path", type=options.FILE, required=True, help="Look-up table.")
-@click.option("--table-labelled", type=options.FILE, required=True, help="labelled.json that the table was made for.")
+@click.option(
+    "--table",
+    "tables",
+    type=options.FILE,
+    required=True,
+    multiple=True,
+    help="Look-up table of a reward split; repeat it for each.",
+)
 @options.seed
 @options.cycle
 @options.gpus
@@ -42,8 +48,7 @@ def command(
     dataset: Path,
     labelled: Path,
     embeddings: Path,
-    table_path: Path,
-    table_labelled: Path,
+    tables: tuple[Path, ...],
     seed: int,
     cycle: int,
     gpus: int,
@@ -54,16 +59,11 @@ def command(
     """Train the agent on looked-up rewards."""
     device = choose_device(gpus).type
     config = load_config(config_path)
-    ids = load_labelled(labelled)
-    pool = unlabelled(load_dataset(dataset).image_ids, ids)
+    pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
     check_pool(pool, config.budget)
-    known = load_embeddings(embeddings)
-    vectors = known.of(pool)
-    table = RewardTable.load(table_path, config.reward)
-    table.check_dimensions(vectors.shape[1], table_path)
-    of_table = load_labelled(table_labelled) if config.reward.looked_up == "acquired" else ids
-    reward = table.over(vectors, known.of(np.setdiff1d(ids, of_table)), device)
-    inputs = [dataset, labelled, embeddings, table_path, table_labelled]
+    vectors = load_embeddings(embeddings).of(pool)
+    reward = load_reward(tables, vectors, config.reward, device)
+    inputs = [dataset, labelled, embeddings, *tables]
     job = job_identity(depends_on(config, "agent"), inputs, "agent", seed, cycle, device)
     checkpoint = Checkpoint.beside(output, job)
     agent, log = train_agent(vectors, reward, config.agent, config.budget, seed, cycle, checkpoint, device)

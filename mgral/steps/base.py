@@ -28,6 +28,7 @@ from mgral.workflow import depends_on
 @options.weights
 @options.seed
 @options.cycle
+@options.split
 @options.gpus
 @options.written("Weights to write (safetensors).")
 def command(
@@ -38,6 +39,7 @@ def command(
     weights: Path | None,
     seed: int,
     cycle: int,
+    split: int,
     gpus: int,
     output: Path,
 ) -> None:
@@ -54,14 +56,14 @@ def command(
     chosen = training_images(data, cached, plan.base)
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"), weights).to(device)
     inputs = [dataset, images, subsets, *([weights] if weights else [])]
-    job = job_identity(depends_on(config, "base"), inputs, "base", seed, cycle, device.type)
+    job = job_identity(depends_on(config, "base"), inputs, "base", seed, cycle, split, device.type)
     checkpoint = Checkpoint.beside(output, job)
     train_detector(
         detector,
         chosen,
         config.training,
         0 if plan.start == "cold" else config.iterations.base,
-        derive_seed(seed, "base", cycle),
+        derive_seed(seed, "base", cycle, split),
         "base",
         checkpoint=checkpoint,
     )

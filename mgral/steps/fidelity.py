@@ -6,7 +6,7 @@ import click
 
 from mgral.artefacts import write_bytes, write_csv
 from mgral.config import load_config
-from mgral.report.fidelity import build_fidelity_report, load_trial
+from mgral.report.fidelity import build_fidelity_report, load_trials
 from mgral.steps import options
 
 
@@ -25,11 +25,7 @@ def command(config_path: Path, results: Path, output: Path) -> None:
     Prints Spearman's correlation of each kind of look-up, the best first, and the noise ceiling.
     """
     config = load_config(config_path)
-    trials = {
-        seed: load_trial(results / f"seed{seed}" / "fidelity" / f"cycle{config.fidelity.cycle}")
-        for seed in config.seeds
-    }
-    report = build_fidelity_report(config, trials)
+    report = build_fidelity_report(config, load_trials(results, config))
     for figure in report.figures:
         write_bytes(output.parent / "figures" / f"{figure.stem}.svg", figure.svg.encode())
     for table in report.tables:

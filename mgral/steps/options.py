@@ -28,6 +28,9 @@ weights = click.option(
 detector = click.option("--detector", type=FILE, required=True, help="Weights written by the step `detector`.")
 seed = click.option("--seed", type=int, required=True, help="The repetition; all random numbers derive from it.")
 cycle = click.option("--cycle", type=click.IntRange(min=0), required=True, help="The cycle, from 0.")
+split = click.option(
+    "--split", type=click.IntRange(min=0), required=True, help="The reward split whose table this is for, from 0."
+)
 gpus = click.option(
     "--gpus", type=click.IntRange(0, 1), default=0, help="0 for the CPU, 1 for the first GPU that the job can see."
 )

@@ -23,6 +23,7 @@ STARTS = ("warm", "cold")
 @options.embeddings
 @options.seed
 @options.cycle
+@options.split
 @click.option(
     "--labels",
     type=click.Choice(LABELS),
@@ -39,11 +40,12 @@ def command(
     embeddings: Path,
     seed: int,
     cycle: int,
+    split: int,
     labels: str | None,
     start: str | None,
     output: Path,
 ) -> None:
-    """Draw the reward split and the subsets of the look-up table."""
+    """Draw a reward split and the subsets of its look-up table."""
     config = load_config(config_path)
     lut = config.lut.model_copy(update={"labels": labels or config.lut.labels, "start": start or config.lut.start})
     images = load_dataset(dataset)
@@ -57,6 +59,7 @@ def command(
         budget=config.budget,
         seed=seed,
         cycle=cycle,
+        split=split,
     )
     write_json(output, plan.to_json())
     click.echo(

@@ -34,6 +34,7 @@ from mgral.workflow import depends_on
 )
 @options.seed
 @options.cycle
+@options.split
 @options.gpus
 @options.written("JSON to write: mAP and AP50 of each variant on the reward images.")
 def command(
@@ -46,6 +47,7 @@ def command(
     last: int,
     seed: int,
     cycle: int,
+    split: int,
     gpus: int,
     output: Path,
 ) -> None:
@@ -77,7 +79,8 @@ def command(
                 config.semi_supervised.weight,
             )
         inputs = [dataset, images, subsets, base]
-        job = job_identity(depends_on(config, "variant"), inputs, "variant", variant, seed, cycle, device.type)
+        place = variant, seed, cycle, split
+        job = job_identity(depends_on(config, "variant"), inputs, "variant", *place, device.type)
         checkpoint = Checkpoint.beside(output, job)
         detector = load_detector(base, config.detector, len(data.categories)).to(device)
         train_detector(
@@ -85,7 +88,7 @@ def command(
             labelled,
             config.training,
             iterations,
-            derive_seed(seed, "variant", cycle),
+            derive_seed(seed, "variant", cycle, split),
             f"variant {variant}",
             unlabelled,
             checkpoint,

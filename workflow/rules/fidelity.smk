@@ -3,14 +3,14 @@
 #
 # candidates  random's labelled.json and embeddings.safetensors at a cycle -> candidates.json
 # gain        candidates.json, test.npy -> gains<i>-<j>.json; jobs side by side
-# (tables)    the rules of lut.smk once more, for each kind of table -> {source}/subsets.json ... variants<i>-<j>.json
-# lookup      candidates.json, {source}/variants<i>-<j>.json -> {source}/lookups.csv
+# (tables)    the rules of lut.smk once more, for each kind of table -> {source}/split<s>/subsets.json ... variants<i>-<j>.json
+# lookup      candidates.json, {source}/split<s>/variants<i>-<j>.json -> {source}/split<s>/lookups.csv
 # fidelity    all of these -> fidelity/report.html, figures/, tables/
 
 from itertools import product
 
 FIDELITY = EXPERIMENT + "/seed{seed}/fidelity/cycle{cycle}"
-SOURCE = FIDELITY + "/{source}"
+SOURCE = FIDELITY + "/{source}/split{split}"
 SOURCES = {
     f"{labels}_{start}": f" --labels {labels} --start {start}"
     for labels, start in product(
@@ -101,9 +101,10 @@ use rule subsets as subsets_of_source with:
     output:
         SOURCE + "/subsets.json",
     log:
-        LOGS + "/subsets_of_source/seed{seed}_cycle{cycle}_{source}.log",
+        LOGS + "/subsets_of_source/seed{seed}_cycle{cycle}_{source}_split{split}.log",
     benchmark:
-        BENCHMARKS + "/subsets_of_source/seed{seed}_cycle{cycle}_{source}.tsv"
+        BENCHMARKS
+        + "/subsets_of_source/seed{seed}_cycle{cycle}_{source}_split{split}.tsv"
     params:
         depends_on=depends_on(CONFIG, "subsets"),
         source=lambda wildcards: SOURCES[wildcards.source],
@@ -119,9 +120,9 @@ use rule base as base_of_source with:
     output:
         SOURCE + "/base.safetensors",
     log:
-        LOGS + "/base_of_source/seed{seed}_cycle{cycle}_{source}.log",
+        LOGS + "/base_of_source/seed{seed}_cycle{cycle}_{source}_split{split}.log",
     benchmark:
-        BENCHMARKS + "/base_of_source/seed{seed}_cycle{cycle}_{source}.tsv"
+        BENCHMARKS + "/base_of_source/seed{seed}_cycle{cycle}_{source}_split{split}.tsv"
 
 
 use rule variant as variant_of_source with:
@@ -135,10 +136,10 @@ use rule variant as variant_of_source with:
         SOURCE + "/variants{first}-{last}.json",
     log:
         LOGS
-        + "/variant_of_source/seed{seed}_cycle{cycle}_{source}_variants{first}-{last}.log",
+        + "/variant_of_source/seed{seed}_cycle{cycle}_{source}_split{split}_variants{first}-{last}.log",
     benchmark:
         BENCHMARKS
-        + "/variant/seed{seed}_cycle{cycle}_{source}_variants{first}-{last}.tsv"
+        + "/variant/seed{seed}_cycle{cycle}_{source}_split{split}_variants{first}-{last}.tsv"
 
 
 rule lookup:
@@ -155,9 +156,9 @@ rule lookup:
     output:
         SOURCE + "/lookups.csv",
     log:
-        LOGS + "/lookup/seed{seed}_cycle{cycle}_{source}.log",
+        LOGS + "/lookup/seed{seed}_cycle{cycle}_{source}_split{split}.log",
     benchmark:
-        BENCHMARKS + "/lookup/seed{seed}_cycle{cycle}_{source}.tsv"
+        BENCHMARKS + "/lookup/seed{seed}_cycle{cycle}_{source}_split{split}.tsv"
     threads: 1
     resources:
         mem_mb=1500,
@@ -186,7 +187,10 @@ rule fidelity:
             for first, last in GAIN_JOBS
         ],
         lookups=[
-            f"{folder}/{source}/lookups.csv" for folder in TRIED for source in SOURCES
+            f"{folder}/{source}/split{split}/lookups.csv"
+            for folder in TRIED
+            for source in SOURCES
+            for split in range(CONFIG.lut.splits)
         ],
     output:
         html=f"results/{CONFIG.experiment}/fidelity/report.html",

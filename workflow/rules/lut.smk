@@ -1,9 +1,10 @@
-# The look-up table of strategy mgral: of cycle 0 for all cycles, or of each cycle (lut.refresh).
+# The look-up tables of strategy mgral: of cycle 0 for all cycles, or of each cycle (lut.refresh); one for each of
+# lut.splits reward splits, in lut/split<s>/.
 #
-# subsets  labelled.json, embeddings.safetensors -> lut/subsets.json
-# base     lut/subsets.json -> lut/base.safetensors, from which every variant starts
-# variant  lut/base.safetensors, subsets i to j -> lut/variants<i>-<j>.json; jobs side by side, variant 0 without a subset
-# table    lut/variants<i>-<j>.json of all variants -> lut/table.safetensors, lut/leave_one_out.csv
+# subsets  labelled.json, embeddings.safetensors -> subsets.json
+# base     subsets.json -> base.safetensors, from which every variant starts
+# variant  base.safetensors, subsets i to j -> variants<i>-<j>.json; jobs side by side, variant 0 without a subset
+# table    variants<i>-<j>.json of all variants -> table.safetensors, leave_one_out.csv
 
 
 rule subsets:
@@ -13,11 +14,11 @@ rule subsets:
         labelled=in_round("labelled.json"),
         embeddings=in_round("embeddings.safetensors"),
     output:
-        MGRAL + "/lut/subsets.json",
+        LUT + "/subsets.json",
     log:
-        LOGS + "/subsets/seed{seed}_mgral_cycle{cycle}.log",
+        LOGS + "/subsets/seed{seed}_mgral_cycle{cycle}_split{split}.log",
     benchmark:
-        BENCHMARKS + "/subsets/seed{seed}_mgral_cycle{cycle}.tsv"
+        BENCHMARKS + "/subsets/seed{seed}_mgral_cycle{cycle}_split{split}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -28,7 +29,7 @@ rule subsets:
         source="",  # in fidelity.smk the kind of table
     shell:
         "mgral subsets --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
-        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle}{params.source}"
+        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split}{params.source}"
         " --output {output} 2> {log}"
 
 
@@ -37,14 +38,14 @@ rule base:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
-        subsets=MGRAL + "/lut/subsets.json",
+        subsets=LUT + "/subsets.json",
         weights=WEIGHTS,
     output:
-        MGRAL + "/lut/base.safetensors",
+        LUT + "/base.safetensors",
     log:
-        LOGS + "/base/seed{seed}_mgral_cycle{cycle}.log",
+        LOGS + "/base/seed{seed}_mgral_cycle{cycle}_split{split}.log",
     benchmark:
-        BENCHMARKS + "/base/seed{seed}_mgral_cycle{cycle}.tsv"
+        BENCHMARKS + "/base/seed{seed}_mgral_cycle{cycle}_split{split}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -56,7 +57,7 @@ rule base:
         weights=weights_option,
     shell:
         "mgral base --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --subsets {input.subsets}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle}"
+        " --subsets {input.subsets}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split}"
         " --gpus {resources.gpu} --output {output} 2> {log}"
 
 
@@ -65,14 +66,16 @@ rule variant:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
-        subsets=MGRAL + "/lut/subsets.json",
-        base=MGRAL + "/lut/base.safetensors",
+        subsets=LUT + "/subsets.json",
+        base=LUT + "/base.safetensors",
     output:
-        MGRAL + "/lut/variants{first}-{last}.json",
+        LUT + "/variants{first}-{last}.json",
     log:
-        LOGS + "/variant/seed{seed}_mgral_cycle{cycle}_variants{first}-{last}.log",
+        LOGS
+        + "/variant/seed{seed}_mgral_cycle{cycle}_split{split}_variants{first}-{last}.log",
     benchmark:
-        BENCHMARKS + "/variant/seed{seed}_mgral_cycle{cycle}_variants{first}-{last}.tsv"
+        BENCHMARKS
+        + "/variant/seed{seed}_mgral_cycle{cycle}_split{split}_variants{first}-{last}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -84,25 +87,25 @@ rule variant:
     shell:
         "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
-        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output} 2> {log}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --gpus {resources.gpu} --output {output} 2> {log}"
 
 
 rule table:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
-        subsets=MGRAL + "/lut/subsets.json",
+        subsets=LUT + "/subsets.json",
         embeddings=in_round("embeddings.safetensors"),
         variants=[
-            f"{MGRAL}/lut/variants{first}-{last}.json"
+            f"{LUT}/variants{first}-{last}.json"
             for first, last in variant_jobs(CONFIG.lut)
         ],
     output:
-        table=MGRAL + "/lut/table.safetensors",
-        leave_one_out=MGRAL + "/lut/leave_one_out.csv",
+        table=LUT + "/table.safetensors",
+        leave_one_out=LUT + "/leave_one_out.csv",
     log:
-        LOGS + "/table/seed{seed}_mgral_cycle{cycle}.log",
+        LOGS + "/table/seed{seed}_mgral_cycle{cycle}_split{split}.log",
     benchmark:
-        BENCHMARKS + "/table/seed{seed}_mgral_cycle{cycle}.tsv"
+        BENCHMARKS + "/table/seed{seed}_mgral_cycle{cycle}_split{split}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:

@@ -1,7 +1,7 @@
 # What the rules share: above all where artefacts are, of which ARCHITECTURE.md describes each. No rules.
 #
-# Wildcards: experiment, seed (repetition), strategy, cycle, first and last (variant of a job), and source (kind of table, in
-# fidelity.smk); nothing else.
+# Wildcards: experiment, seed (repetition), strategy, cycle, split (of the labelled images, for rewards), first and last
+# (variant of a job), and source (kind of table, in fidelity.smk); nothing else.
 # strategy is initial (cycle 0 of every strategy), full (the reference), or one of CONFIG.strategies.
 
 import re
@@ -9,6 +9,7 @@ import re
 EXPERIMENT = "results/{experiment}"
 ROUND = EXPERIMENT + "/seed{seed}/{strategy}/cycle{cycle}"
 MGRAL = EXPERIMENT + "/seed{seed}/mgral/cycle{cycle}"
+LUT = MGRAL + "/lut/split{split}"
 # One a job: the wildcards that follow are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
 BENCHMARKS = EXPERIMENT + "/benchmarks"
@@ -27,6 +28,7 @@ wildcard_constraints:
     seed=r"-?\d+",
     strategy="|".join(["initial", "full", *STRATEGIES]),
     cycle=r"\d+",
+    split=r"\d+",
     first=r"\d+",
     last=r"\d+",
 
@@ -55,23 +57,17 @@ def lut_cycle(cycle):
 LUT_CYCLES = {lut_cycle(cycle) for cycle in range(CONFIG.cycles)}
 
 
-def in_table_round(name):
-    """The file of the cycle that the table was made for."""
-
-    def path(wildcards):
-        cycle = lut_cycle(wildcards.cycle)
-        return f"{EXPERIMENT}/seed{{seed}}/{'mgral' if cycle else 'initial'}/cycle{cycle}/{name}"
-
-    return path
+def in_embeddings(wildcards):
+    """The embeddings that the tables were made from: of the agent's choices too."""
+    cycle = lut_cycle(wildcards.cycle)
+    return f"{EXPERIMENT}/seed{{seed}}/{'mgral' if cycle else 'initial'}/cycle{cycle}/embeddings.safetensors"
 
 
-# The embeddings that the table was made from: of the agent's choices too.
-in_embeddings = in_table_round("embeddings.safetensors")
-in_table_labelled = in_table_round("labelled.json")
-
-
-def in_table(wildcards):
-    return f"{EXPERIMENT}/seed{{seed}}/mgral/cycle{lut_cycle(wildcards.cycle)}/lut/table.safetensors"
+def in_tables(wildcards):
+    folder = f"{EXPERIMENT}/seed{{seed}}/mgral/cycle{lut_cycle(wildcards.cycle)}/lut"
+    return [
+        f"{folder}/split{split}/table.safetensors" for split in range(CONFIG.lut.splits)
+    ]
 
 
 def evaluated_rounds():
@@ -102,10 +98,11 @@ def query_rounds(*strategies):
     ]
 
 
-def lut_rounds():
+def lut_folders():
     """The folders in which a table is built."""
     return [
-        folder
+        f"{folder}/lut/split{split}"
         for folder in query_rounds("mgral")
         if int(folder.rpartition("cycle")[2]) in LUT_CYCLES
+        for split in range(CONFIG.lut.splits)
     ]

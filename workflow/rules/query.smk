@@ -1,6 +1,6 @@
 # The query of a cycle: which images are labelled next.
 #
-# agent   the table, embeddings.safetensors, labelled.json -> agent.safetensors, agent.csv, agent.json
+# agent   the tables, embeddings.safetensors, labelled.json -> agent.safetensors, agent.csv, agent.json
 # select  what the strategy looks at -> selection.json: the agent, the detector, embeddings, or chance alone
 #         (STRATEGIES in mgral/strategies/)
 
@@ -11,8 +11,7 @@ rule agent:
         dataset=EXPERIMENT + "/dataset/train.json",
         labelled=in_round("labelled.json"),
         embeddings=in_embeddings,
-        table=in_table,
-        table_labelled=in_table_labelled,
+        tables=in_tables,
     output:
         weights=MGRAL + "/agent.safetensors",
         episodes=MGRAL + "/agent.csv",
@@ -29,9 +28,12 @@ rule agent:
         vram_mb=card_memory_mb(CONFIG, "agent"),
     params:
         depends_on=depends_on(CONFIG, "agent"),
+        tables=lambda wildcards, input: " ".join(
+            f"--table {table}" for table in input.tables
+        ),
     shell:
         "mgral agent --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
-        " --embeddings {input.embeddings} --table {input.table} --table-labelled {input.table_labelled}"
+        " --embeddings {input.embeddings} {params.tables}"
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output.weights}"
         " --log-csv {output.episodes} --summary {output.summary} 2> {log}"
 

@@ -30,7 +30,7 @@ rule report:
             for folder in query_rounds("mgral")
             for ending in ("csv", "json")
         ],
-        tables=[f"{folder}/lut/leave_one_out.csv" for folder in lut_rounds()],
+        tables=[f"{folder}/leave_one_out.csv" for folder in lut_folders()],
     output:
         html=EXPERIMENT + "/report.html",
         figures=directory(EXPERIMENT + "/figures"),
