@@ -13,7 +13,7 @@ from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import AgentConfig, RewardConfig
 from mgral.errors import InputError, StepError
-from mgral.lut.estimators import choose_width
+from mgral.lut.estimators import kernel_width
 from mgral.lut.reward import MeanReward, RewardTable, SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.steps.agent import summarise
@@ -44,7 +44,7 @@ def _table_arrays(vectors, clusters):
         "embeddings": vectors[np.stack(mixtures)],
         "projections": projections,
         "sorted": presorted,
-        "kernel_width": np.array([choose_width(pairwise, values)]),
+        "kernel_width": np.array([kernel_width(pairwise)]),
     }
 
 

@@ -25,7 +25,8 @@ BATCHES, REPEATS = 12, 3
 
 def fabricate(folder, seeds=(0, 1)):
     """Write trials in which the second kind of look-up knows the truth, the first some, the third its opposite."""
-    write_json(folder / "config.yaml", {"seeds": list(seeds), "fidelity": {"cycle": 1, "batches": BATCHES}})
+    config = {"seeds": list(seeds), "fidelity": {"cycle": 1, "batches": BATCHES}, "lut": {"splits": 3}}
+    write_json(folder / "config.yaml", config)
     for seed in seeds:
         rng = np.random.default_rng(seed)
         truth = rng.normal(size=BATCHES)
@@ -100,6 +101,12 @@ def test_the_page_ranks_kinds_of_look_up_and_names_the_configured_one(tmp_path):
     assert b"(configured)" in page
     run(tmp_path)
     assert (tmp_path / "fidelity" / "report.html").read_bytes() == page
+    with (tmp_path / "fidelity" / "tables" / "splits.csv").open(newline="") as file:
+        splits = {(row["seed"], row["splits"]): float(row["spearman"]) for row in csv.DictReader(file)}
+    # Alone, two of three tables are far off, in opposite ways.
+    assert (splits["0", "3"] + splits["1", "3"]) / 2 == pytest.approx(float(rows[1]["spearman"]))
+    for seed in ("0", "1"):
+        assert max(splits[seed, "1"], splits[seed, "2"]) < splits[seed, "3"]
     gains = (tmp_path / "fidelity" / "tables" / "gains.csv").read_text().splitlines()
     assert len(gains) == 1 + 2 * BATCHES * REPEATS
 
@@ -115,7 +122,7 @@ def test_gains_that_are_missing_are_an_error(tmp_path):
 def test_look_ups_in_other_than_all_tables_are_an_error(tmp_path):
     fabricate(tmp_path, seeds=(0,))
     place = tmp_path / "seed0" / "fidelity" / "cycle1"
-    assert load_trial(place, 1).looked_up[KINDS[1]][-1] != load_trial(place, 3).looked_up[KINDS[1]][-1]
+    assert load_trial(place, 1).looked_up(KINDS[1])[-1] != load_trial(place, 3).looked_up(KINDS[1])[-1]
     (place / "source1" / "split1" / "lookups.csv").unlink()
     with pytest.raises(InputError, match="not of batches 1 to 12 in 3 tables"):
         load_trial(place, 3)

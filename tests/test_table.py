@@ -10,7 +10,7 @@ from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import RewardConfig
 from mgral.errors import InputError
-from mgral.lut.estimators import WIDTH_FRACTIONS, choose_width, kernel, leave_one_out, nearest
+from mgral.lut.estimators import kernel, kernel_width, leave_one_out, nearest
 from mgral.lut.plan import SubsetPlan
 from mgral.lut.reward import RewardTable
 from mgral.lut.table import build_table, load_variants
@@ -72,14 +72,10 @@ def test_leave_one_out_by_hand():
     np.testing.assert_allclose(leave_one_out(pairwise, values, "kernel", 1.0), expected)
 
 
-def test_the_width_follows_the_signal_and_stays_bounded_under_noise():
-    line = np.linspace(0, 1, 30)
-    pairwise = np.abs(line[:, None] - line)
-    median = np.median(pairwise[np.triu_indices(30, 1)])
-    assert choose_width(pairwise, np.sin(20 * line)) == pytest.approx(WIDTH_FRACTIONS[0] * median)
-    noise = np.random.default_rng(0).normal(size=30)
-    assert choose_width(pairwise, noise) <= WIDTH_FRACTIONS[-1] * median * (1 + 1e-9)
-    assert choose_width(np.zeros((3, 3)), np.array([0.1, 0.2, 0.3])) > 0
+def test_the_width_is_the_median_distance_between_subsets_that_differ():
+    places = np.array([0.0, 0.0, 1.0, 3.0])
+    assert kernel_width(np.abs(places[:, None] - places)) == np.median([1, 3, 1, 3, 2])
+    assert kernel_width(np.zeros((3, 3))) == 1
 
 
 def test_variants_are_gathered_in_any_order(tmp_path):

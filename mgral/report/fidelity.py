@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from mgral.artefacts import read_csv, read_json
 from mgral.config import Config
 from mgral.errors import InputError
-from mgral.fidelity.correlation import Array, Fidelity, fidelity, noise_ceiling
+from mgral.fidelity.correlation import Array, Fidelity, fidelity, noise_ceiling, spearman
 from mgral.fidelity.lookups import Kind
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.rendering import render
@@ -28,13 +28,18 @@ class Trial:
     """Mean mAP without any batch."""
     repeats: Array
     """mAP, [R, M]."""
-    looked_up: Mapping[Kind, Array]
-    """[M] each."""
+    tables: Mapping[Kind, Array]
+    """What each table says, [reward splits, M]."""
 
     @property
     def gains(self) -> Array:
         """Mean gain in mAP over the repeats, [M]."""
         mean: Array = self.repeats.mean(axis=0) - self.baseline
+        return mean
+
+    def looked_up(self, kind: Kind) -> Array:
+        """Return what all tables of a kind say, [M]."""
+        mean: Array = self.tables[kind].mean(axis=0)
         return mean
 
 
@@ -98,9 +103,7 @@ def load_trial(folder: Path, splits: int) -> Trial:
     return Trial(
         baseline=float(np.mean(by_batch[0])),
         repeats=np.array([by_batch[batch] for batch in batches]).T,
-        looked_up={
-            kind: np.array([np.mean(values[batch]) for batch in batches]) for kind, values in looked_up.items()
-        },
+        tables={kind: np.array([values[batch] for batch in batches]).T for kind, values in looked_up.items()},
     )
 
 
@@ -113,10 +116,10 @@ def configured_kind(config: Config) -> Kind:
 
 def fidelity_rows(trials: Sequence[Trial], configured: Kind, seed: int) -> list[FidelityRow]:
     """Return every kind that all seeds were looked up by, the best first."""
-    kinds = [kind for kind in trials[0].looked_up if all(kind in trial.looked_up for trial in trials)]
+    kinds = [kind for kind in trials[0].tables if all(kind in trial.tables for trial in trials)]
     gains = [trial.gains for trial in trials]
     rows = [
-        FidelityRow(kind, fidelity([trial.looked_up[kind] for trial in trials], gains, seed), kind == configured)
+        FidelityRow(kind, fidelity([trial.looked_up(kind) for trial in trials], gains, seed), kind == configured)
         for kind in kinds
     ]
     return sorted(rows, key=lambda row: -row.fidelity.mean)
@@ -129,6 +132,8 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
     ceiling = float(np.mean(list(ceilings.values())))
     shown = [rows[0], *(row for row in rows[1:] if row.configured)]
     figures = (_forest(rows, ceiling), *(_scatter(row, trials) for row in shown))
+    if config.lut.splits > 1:
+        figures += tuple(_splits(row.kind, trials, config.lut.splits, ceiling) for row in rows if row.configured)
     gains = _gains_table(trials)
     html = render(
         "fidelity.html.jinja",
@@ -179,7 +184,7 @@ def _forest(rows: Sequence[FidelityRow], ceiling: float) -> Figure:
 def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
     def paint(axes: Axes) -> None:
         for place, (seed, trial) in enumerate(trials.items()):
-            looked_up = 100 * trial.looked_up[row.kind]
+            looked_up = 100 * trial.looked_up(row.kind)
             gains, error = 100 * trial.gains, 100 * trial.repeats.std(axis=0, ddof=1) / math.sqrt(len(trial.repeats))
             colour = seed_colour(place)
             axes.errorbar(
@@ -193,13 +198,49 @@ def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
     cells = tuple(
         {"seed": seed, "batch": batch, "looked_up": float(value), "gain": float(gain)}
         for seed, trial in trials.items()
-        for batch, (value, gain) in enumerate(zip(trial.looked_up[row.kind], trial.gains, strict=True), start=1)
+        for batch, (value, gain) in enumerate(zip(trial.looked_up(row.kind), trial.gains, strict=True), start=1)
     )
     title = ("Configured: " if row.configured else "Best: ") + kind
     caption = "A point is a batch; bars are standard errors over repeated trainings."
     return Figure(
         title, caption, draw(stem, 5.0, 3.7, paint), Table(stem, ("seed", "batch", "looked_up", "gain"), cells)
     )
+
+
+def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float) -> Figure:
+    """Draw how well the mean of n tables ranks batches, for every n up to all of them."""
+    by_seed = {
+        seed: [
+            float(np.mean([spearman(said, trial.gains) for said in _means_of(trial.tables[kind], count)]))
+            for count in range(1, splits + 1)
+        ]
+        for seed, trial in trials.items()
+    }
+
+    def paint(axes: Axes) -> None:
+        counts = range(1, splits + 1)
+        for place, (seed, values) in enumerate(by_seed.items()):
+            axes.plot(counts, values, "o-", color=seed_colour(place), markersize=4, linewidth=1, label=f"seed {seed}")
+        axes.plot(counts, np.mean(list(by_seed.values()), axis=0), "o-", color=INK, linewidth=2.4, label="mean")
+        axes.axhline(ceiling, color=FAINT, linewidth=1, linestyle="--")
+        axes.set(xlabel="reward splits, with a table each", ylabel="Spearman's correlation", xticks=counts)
+        axes.legend()
+
+    stem = "splits"
+    cells = tuple(
+        {"seed": seed, "splits": count, "spearman": value}
+        for seed, values in by_seed.items()
+        for count, value in enumerate(values, start=1)
+    )
+    caption = "The configured look-up with fewer tables: of reward splits one after the other, beginning at each. Dashed: the ceiling."
+    table = Table(stem, ("seed", "splits", "spearman"), cells)
+    return Figure("How many reward splits it takes", caption, draw(stem, 5.0, 3.7, paint), table)
+
+
+def _means_of(tables: Array, count: int) -> Array:
+    """Return the means of `count` rows one after the other, beginning at each row in turn; [T, M] from [T, M]."""
+    means: Array = np.mean([np.roll(tables, -shift, axis=0) for shift in range(count)], axis=0)
+    return means
 
 
 def _gains_table(trials: Mapping[int, Trial]) -> Table:
