@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from mgral.artefacts import derive_seed, read_json
-from mgral.config import LutConfig
 from mgral.errors import InputError
 from mgral.lut.subsets import Rows, cluster, draw_subsets
 from mgral.pool import Embeddings
@@ -31,7 +30,7 @@ class Candidate:
 
 
 def draw_candidates(
-    pool: Rows, embeddings: Embeddings, lut: LutConfig, batches: int, budget: int, seed: int, cycle: int
+    pool: Rows, embeddings: Embeddings, clusters: int, batches: int, budget: int, seed: int, cycle: int
 ) -> list[Candidate]:
     """Draw batches of the pool, from ids alone: from such of few kinds of images to such as random ones.
 
@@ -39,14 +38,14 @@ def draw_candidates(
     ----------
     pool
         Ids of the unlabelled images.
-    lut
-        For the number of clusters.
+    clusters
+        k-means clusters that the batches are mixtures of.
 
     Returns
     -------
     The empty batch 0, by which gains are measured, and `batches` of `budget` images.
     """
-    assignment = cluster(embeddings.of(pool), lut.clusters, derive_seed(seed, "fidelity clusters", cycle))
+    assignment = cluster(embeddings.of(pool), clusters, derive_seed(seed, "fidelity clusters", cycle))
     rng = np.random.default_rng(derive_seed(seed, "fidelity batches", cycle))
     candidates = [Candidate(0, None, ())]
     for number, concentration in enumerate(np.geomspace(PUREST, MOST_MIXED, batches).tolist(), start=1):

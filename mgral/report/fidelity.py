@@ -232,7 +232,10 @@ def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float
         for seed, values in by_seed.items()
         for count, value in enumerate(values, start=1)
     )
-    caption = "The configured look-up with fewer tables: of reward splits one after the other, beginning at each. Dashed: the ceiling."
+    caption = (
+        "The configured look-up with fewer tables: of reward splits one after the other, beginning at each. Dashed: "
+        "the ceiling."
+    )
     table = Table(stem, ("seed", "splits", "spearman"), cells)
     return Figure("How many reward splits it takes", caption, draw(stem, 5.0, 3.7, paint), table)
 

@@ -46,7 +46,7 @@ STEPS: dict[str, Step] = {
     "select": Step("Choose the images to label next.", ("budget", "detector", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(
-        "Draw batches whose looked-up reward is held against the truth.", ("budget", "fidelity", "lut")
+        "Draw batches whose looked-up reward is held against the truth.", ("budget", "fidelity", "lut.clusters")
     ),
     "gain": Step(
         "Train detectors with candidate batches labelled, and score them on the test images.",

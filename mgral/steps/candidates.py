@@ -28,5 +28,5 @@ def command(
     pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
     check_pool(pool, config.budget)
     vectors = load_embeddings(embeddings)
-    batches = draw_candidates(pool, vectors, config.lut, config.fidelity.batches, config.budget, seed, cycle)
+    batches = draw_candidates(pool, vectors, config.lut.clusters, config.fidelity.batches, config.budget, seed, cycle)
     write_json(output, {"batches": [one.to_json() for one in batches]})
