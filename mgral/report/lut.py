@@ -1,4 +1,4 @@
-"""How well the look-up table predicts what it measured: leave-one-out, and how far its variants differ."""
+"""How well the look-up tables predict what they measured: leave-one-out, and how far their variants differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -127,7 +127,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         labels = lut.labels.replace("_", " ").replace("semi supervised", "semi-supervised")
         refresh = lut.refresh.replace("_", " ")
         facts += [
-            ("Look-up table", f"{lut.splits} × {lut.variants} variants, {labels}, built {refresh}"),
+            ("Look-up tables", f"{lut.splits}, of {lut.variants} variants each, {labels}, built {refresh}"),
             ("Reward", f"{reward.distance} Wasserstein distance, {reward.estimator} estimate"),
             ("Agent", f"{agent.episodes} episodes of {agent.samples} batches"),
         ]

@@ -50,7 +50,7 @@ class CycleCost:
 
     strategy: str
     lut: float | None
-    """A look-up table, mean over tables."""
+    """The look-up tables of all reward splits together, mean over the cycles that have some."""
     training: float | None
     """Training of one cycle, mean over seeds and cycles: the detector, and the agent where there is one."""
     selection: float | None
