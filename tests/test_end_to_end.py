@@ -143,16 +143,16 @@ def test_the_other_reward_source_distance_estimator_and_reference(finished):
     for cycle in range(cycles):
         folder = finished / "seed0" / "mgral" / f"cycle{cycle}"
         labelled = finished / "seed0" / ("mgral" if cycle else "initial") / f"cycle{cycle}" / "labelled.json"
-        values, rewards = [], []
+        values, plans = [], []
         for table in (folder / "lut" / "split0", folder / "lut" / "split1"):
             plan = read(table / "subsets.json")
             candidates = {image for subset in plan["subsets"] for image in subset["images"]}
             assert plan["labels"] == "labelled_subsets"
             assert candidates | set(plan["base"]) | set(plan["reward"]) <= set(read(labelled)["images"])
             assert not candidates & set(plan["reward"])
-            rewards.append(plan["reward"])
+            plans.append(plan)
             files = [table / name for name in ("variants0-1.json", "variants2-2.json")]
             values.append([variant["map"] for file in files for variant in read(file)["variants"]][1:])
-        assert rewards[0] != rewards[1]
+        assert plans[0] != plans[1]
         means = [sum(pair) / 2 for pair in product(*values)]
         assert min(abs(read(folder / "agent.json")["selected_reward"] - mean) for mean in means) < 1e-12

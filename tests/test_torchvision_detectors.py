@@ -361,7 +361,8 @@ def test_steps_from_files_to_a_query(tmp_path):
         for name, value in options.items():
             is_path = "." in value or "/" in value
             arguments += [f"--{name.replace('_', '-')}", str(tmp_path / value) if is_path else value]
-        CliRunner().invoke(mgral, [step, *arguments], catch_exceptions=False)
+        done = CliRunner().invoke(mgral, [step, *arguments], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
 
     run("synthesize", output="set/")
     run("data", root="set/", train="train.json", test="test.json")
@@ -388,10 +389,12 @@ def test_steps_from_files_to_a_query(tmp_path):
         embeddings="e.safetensors",
         seed="0",
         cycle="0",
+        split="0",
         output="subsets.json",
     )
-    run("base", **common, subsets="subsets.json", weights="weights.pth", output="base.safetensors")
-    run("variant", **common, subsets="subsets.json", base="base.safetensors", first="0", last="1", output="v.json")
+    of_split = {**common, "split": "0", "subsets": "subsets.json"}
+    run("base", **of_split, weights="weights.pth", output="base.safetensors")
+    run("variant", **of_split, base="base.safetensors", first="0", last="1", output="v.json")
     assert [one["variant"] for one in read_json(tmp_path / "v.json")["variants"]] == [0, 1]
     run("select", **common, strategy="entropy", labelled="labelled.json", detector="d.safetensors", output="q.json")
     assert len(read_json(tmp_path / "q.json")["images"]) == 2
