@@ -19,7 +19,7 @@ class LutConfig(Section):
 
     splits: PositiveInt = 3
     """Reward splits, with a table each: a batch is worth the mean of what they say."""
-    variants: Annotated[int, Field(ge=2)] = 5
+    variants: Annotated[int, Field(ge=2)] = 10
     """K, detectors of each table that are trained on a subset each (one more is trained on no subset)."""
     variants_per_job: PositiveInt = 1
     """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
