@@ -16,6 +16,7 @@ from mgral.artefacts import derive_seed
 from mgral.config import AgentConfig
 from mgral.errors import StepError
 from mgral.lut.reward import Reward
+from mgral.optimizers import Adam
 from mgral.training.checkpoint import Checkpoint
 
 
@@ -137,7 +138,7 @@ class _Run:
         self.order_rng = np.random.default_rng(derive_seed(seed, "agent pool order", cycle))
         self.random_rng = np.random.default_rng(derive_seed(seed, "agent random batches", cycle))
         self.agent = build_agent(embeddings, config.hidden, config.window, self.generator).to(device)
-        self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=config.learning_rate)
+        self.optimizer = Adam(self.agent.parameters(), lr=config.learning_rate)
         self.log: list[Episode] = []
 
     @property

@@ -1,8 +1,7 @@
 """Importing this imports torchvision without torch's compiler, which takes longer than the rest.
 
 `torchvision.ops` compiles nothing before it is called, and yet imports the compiler at once, for a function that only
-RoIAlign calls, which no detector here has. So a stand-in of that function is there meanwhile. What trains imports the
-compiler all the same, in the optimiser's step.
+RoIAlign calls, which no detector here has. So a stand-in of that function is there meanwhile.
 """
 
 import sys

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from mgral.artefacts import derive_seed
 from mgral.data.images import Images
 from mgral.detectors import Detector, Predictions, Targets
+from mgral.optimizers import AdamW
 from mgral.strategies.looking import open_detector
 from mgral.strategies.query import Query
 from mgral.training.augmentation import Changes, show_changed
@@ -95,7 +96,7 @@ def train_head(
         torch.manual_seed(derive_seed(query.seed, f"{name} head", query.cycle))
         head = build(first)
     head.to(detector.device)
-    optimizer = torch.optim.AdamW(head.parameters(), LEARNING_RATE)
+    optimizer = AdamW(head.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, ITERATIONS)
     for seen in tqdm(chain([first], batches), f"{name} head", ITERATIONS, unit="it", disable=None):
         optimizer.zero_grad()

@@ -17,6 +17,7 @@ from mgral.detectors import Detector, Targets
 from mgral.detectors.interface import full_precision
 from mgral.distributed import add_up, add_up_, processes, rank, say, share
 from mgral.errors import InputError, StepError
+from mgral.optimizers import SGD, AdamW
 from mgral.training.augmentation import Changes, draw_changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
@@ -148,8 +149,8 @@ def make_optimizer(parameters: nn.Parameter, config: TrainingConfig) -> torch.op
     """Return the configured optimiser of all parameters, as one tensor."""
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "sgd":
-        return torch.optim.SGD([parameters], rate, config.momentum, weight_decay=decay, fused=True)
-    return torch.optim.AdamW([parameters], rate, weight_decay=decay, fused=True)
+        return SGD([parameters], rate, config.momentum, weight_decay=decay, fused=True)
+    return AdamW([parameters], rate, weight_decay=decay, fused=True)
 
 
 class _Run:
