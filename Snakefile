@@ -64,7 +64,7 @@ if CONTAINED:
 
 # How often a job's memory is measured in its first moments: half a second, as Snakemake has it, takes a good part of a
 # core, as adding up the memory of a process with torch in it takes tens of milliseconds.
-snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 1  # second
+snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 2  # seconds
 
 
 # Rule `config` makes config.yaml once. Were it to rerun for every changed setting, Snakemake (9.27) would no longer ask
