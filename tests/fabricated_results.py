@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mgral.artefacts import write_bytes, write_csv, write_json
-from mgral.config import Config, resolve_config
+from mgral.artefacts import write_arrays, write_bytes, write_csv, write_json
+from mgral.config import Config, RewardConfig, resolve_config
+from mgral.lut.wasserstein import draw_projections, project_and_sort
 from mgral.strategies import STRATEGIES
 from mgral.workflow import variant_jobs
 
@@ -172,6 +173,17 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
         for index, value in enumerate(measured)
     ]
     write_csv(folder / "leave_one_out.csv", rows, ("variant", "baseline", "measured", "nearest", "kernel"))
+    subsets = generator.normal(size=(variants, 4, 3)).astype(np.float32)
+    projections = draw_projections(3, RewardConfig().projections, generator)
+    table = {
+        "map": measured,
+        "baseline_map": np.array([0.29]),
+        "embeddings": subsets,
+        "projections": projections,
+        "sorted": project_and_sort(subsets, projections),
+        "kernel_width": np.ones(1),
+    }
+    write_arrays(folder / "table.safetensors", table)
 
 
 def benchmark(path: Path, seconds: float, memory: str = "NA", core: str = "-") -> None:

@@ -129,7 +129,7 @@ def test_page_stands_alone_and_holds_every_figure(folder: Path) -> None:
     assert len(ids) == len(set(ids))
     drawn = {path.stem for path in (folder / "figures").glob("*.svg")}
     assert drawn <= set(ids)
-    assert len(drawn) == 4 + 2 + 2 + 3 + 2 + 3
+    assert len(drawn) == 4 + 2 + 2 + 3 + 2 + 1 + 3
     assert drawn <= {path.stem for path in (folder / "tables").glob("*.csv")}
     for path in (folder / "figures").glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
@@ -196,6 +196,7 @@ def test_boxes_of_picks_are_scaled_to_the_cache(folder: Path) -> None:
         "seed0/mgral/cycle1/agent.csv",
         "seed1/mgral/cycle1/agent.json",
         "seed1/mgral/cycle0/lut/split1/leave_one_out.csv",
+        "seed1/mgral/cycle0/lut/split1/table.safetensors",
         "seed1/full/cycle0/metrics.json",
     ],
 )
@@ -261,6 +262,14 @@ def test_many_classes(tmp_path: Path) -> None:
     legend = next(element for element in page.iter() if element.get("class") == "legend")
     assert len(list(legend)) == 31
     assert len(set(class_colours(31))) == 31
+
+
+def test_one_split_has_no_other_to_agree_with(tmp_path: Path) -> None:
+    fabricate(tmp_path, splits=1)
+    run(tmp_path)
+    assert (tmp_path / "figures" / "leave_one_out_kernel.svg").exists()
+    assert not (tmp_path / "figures" / "agreement.svg").exists()
+    assert "other reward splits" not in (tmp_path / "report.html").read_text()
 
 
 def test_rank_correlation_is_not_fooled_by_the_level_of_a_table() -> None:

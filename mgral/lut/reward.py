@@ -69,6 +69,11 @@ class RewardTable:
         self._estimator = estimator
         self._width = kernel_width
 
+    @property
+    def subsets(self) -> Float32:
+        """Embeddings of the subsets that variants 1..K were trained on, float32 [K, M, D]."""
+        return self._distance.embeddings
+
     @classmethod
     def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
         """Read `table.safetensors`; raises InputError naming the file where it cannot serve."""

@@ -1,6 +1,6 @@
-"""How well the look-up tables predict what they measured: leave-one-out, and how far their variants differ."""
+"""How well the look-up tables predict each other and themselves, and how far their variants differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ from mgral.artefacts import derive_seed
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.results import Array, Results
 from mgral.report.spread import points
+
+TableKey = tuple[int, int, int]
+"""Seed, cycle and split."""
 
 ESTIMATORS = ("nearest", "kernel")
 _SHUFFLES = 10_000
@@ -60,53 +63,71 @@ def _standardised_ranks(values: Array) -> Array:
     return standardised
 
 
+def agreement_figures(results: Results) -> list[Figure]:
+    """Draw what variants gained against what the tables of the other reward splits predict, where there are some."""
+    if not results.agreement:
+        return []
+    measured = {key: columns["measured"] - columns["baseline"] for key, columns in results.tables.items()}
+    title = "Predicted by the other reward splits"
+    return [_predictions(results, "agreement", title, "gain in mAP", measured, results.agreement)]
+
+
 def leave_one_out_figures(results: Results) -> list[Figure]:
     """Draw predicted against measured mAP of the variants, for both estimators."""
-    return [_leave_one_out(results, estimator) for estimator in ESTIMATORS] if results.tables else []
+    measured = {key: columns["measured"] for key, columns in results.tables.items()}
+    figures = []
+    for estimator in ESTIMATORS:
+        predicted = {key: columns[estimator] for key, columns in results.tables.items()}
+        title = {"nearest": "Left out: the nearest variant", "kernel": "Left out: the kernel"}[estimator]
+        if estimator == results.settings.reward.estimator:
+            title += " (used for the rewards)"
+        figures.append(_predictions(results, f"leave_one_out_{estimator}", title, "mAP", measured, predicted))
+    return figures
 
 
-def _leave_one_out(results: Results, estimator: str) -> Figure:
-    tables = results.tables
-    measured = [columns["measured"] for columns in tables.values()]
-    predicted = [columns[estimator] for columns in tables.values()]
-    correlation = rank_correlation(measured, predicted, results.settings.seeds[0])
-    stem = f"leave_one_out_{estimator}"
+def _predictions(
+    results: Results,
+    stem: str,
+    title: str,
+    quantity: str,
+    measured: Mapping[TableKey, Array],
+    predicted: Mapping[TableKey, Array],
+) -> Figure:
+    """Draw predicted against measured values of the variants of each table."""
+    pairs = [(key, measured[key], predicted[key]) for key in measured]
 
     def paint(axes: Axes) -> None:
         named = set()
-        for (seed, *_), columns in tables.items():
+        for (seed, *_), of_seed, foretold in pairs:
             label = None if seed in named else f"seed {seed}"
             named.add(seed)
             colour = seed_colour(results.settings.seeds.index(seed))
-            axes.plot(
-                columns["measured"], columns[estimator], "o", color=colour, alpha=0.75, markersize=5, label=label
-            )
-        every = np.concatenate(measured + predicted)
+            axes.plot(of_seed, foretold, "o", color=colour, alpha=0.75, markersize=5, label=label)
+        every = np.concatenate([*measured.values(), *predicted.values()])
         margin = 0.06 * (every.max() - every.min()) or 0.01
         limits = (every.min() - margin, every.max() + margin)
         axes.plot(limits, limits, color=FAINT, linestyle="--", linewidth=1.0, zorder=0)
-        axes.set(xlim=limits, ylim=limits, xlabel="measured mAP (%)", ylabel="predicted mAP (%)", aspect="equal")
+        labels = {"xlabel": f"measured {quantity} (%)", "ylabel": f"predicted {quantity} (%)"}
+        axes.set(xlim=limits, ylim=limits, aspect="equal", **labels)
         axes.xaxis.set_major_formatter(_PERCENT)
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.legend(loc="upper left", handletextpad=0.2, ncols=1 if len(named) < 5 else 2)
 
-    error = np.concatenate([p - m for m, p in zip(measured, predicted, strict=True)])
+    correlation = rank_correlation([m for _, m, _ in pairs], [p for *_, p in pairs], results.settings.seeds[0])
+    error = np.concatenate([p - m for _, m, p in pairs])
     caption = f"{_describe(correlation)} Mean absolute error {points(float(np.abs(error).mean()), 2)} points of mAP."
     rows = tuple(
         {
             "seed": seed,
             "cycle": cycle,
             "split": split,
-            "variant": index + 1,
+            "variant": variant,
             "measured": float(m),
             "predicted": float(p),
         }
-        for (seed, cycle, split), columns in tables.items()
-        for index, (m, p) in enumerate(zip(columns["measured"], columns[estimator], strict=True))
+        for (seed, cycle, split), of_table, foretold in pairs
+        for variant, (m, p) in enumerate(zip(of_table, foretold, strict=True), start=1)
     )
-    title = {"nearest": "Nearest variant", "kernel": "Kernel"}[estimator]
-    if estimator == results.settings.reward.estimator:
-        title += " (used for the rewards)"
     columns = ("seed", "cycle", "split", "variant", "measured", "predicted")
     return Figure(title, caption, draw(stem, 4.6, 4.4, paint), Table(stem, columns, rows))
 

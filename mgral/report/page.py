@@ -21,7 +21,7 @@ from mgral.report.curves import (
 )
 from mgral.report.drawing import FEW_LINES, Figure, Table
 from mgral.report.labels import SHARE, counted, labels_needed, labels_table, needed_in_words
-from mgral.report.lut import leave_one_out_figures, variants_figure
+from mgral.report.lut import agreement_figures, leave_one_out_figures, variants_figure
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
 from mgral.report.ranking import conclusions, difference_figure, ranking, ranking_by_seed, ranking_table
 from mgral.report.rendering import render
@@ -56,6 +56,7 @@ def build_report(results: Results) -> Report:
         "cycles": [evenness_figure(results), boxes_figure(results)],
         "differences": [difference_figure(rankings[score], score, seeds) for score in CURVE_SCORES if with_random],
         "agent": agent_figures(results),
+        "agreement": agreement_figures(results),
         "lut": [*leave_one_out_figures(results), variants_figure(results)] if results.tables else [],
     }
     overall, classes = overall_rows(results), class_rows(results)

@@ -23,6 +23,7 @@ from mgral.data.canvas import canvas_of
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
+from mgral.lut.agreement import predict_each_other
 from mgral.voc_evaluation import VOC_SCORES
 
 Array = npt.NDArray[np.float64]
@@ -113,6 +114,8 @@ class Results:
     agents: Mapping[tuple[int, int], AgentRun]
     tables: Mapping[tuple[int, int, int], dict[str, Array]]
     """By (seed, cycle, split): columns baseline, measured, nearest and kernel of leave_one_out.csv, [variants]."""
+    agreement: Mapping[tuple[int, int, int], Array]
+    """By (seed, cycle, split), of several splits: the gain in mAP that the others' tables predict, [variants]."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -143,6 +146,7 @@ def load_results(folder: Path, settings: Settings) -> Results:
         full={seed: _load_metrics(_cycle(folder, seed, "full", 0) / "metrics.json") for seed in settings.seeds},
         agents=_load_agents(folder, settings),
         tables=_load_tables(folder, settings),
+        agreement=_load_agreement(folder, settings),
     )
 
 
@@ -200,17 +204,36 @@ def _load_agents(folder: Path, settings: Settings) -> dict[tuple[int, int], Agen
 
 
 def _load_tables(folder: Path, settings: Settings) -> dict[tuple[int, int, int], dict[str, Array]]:
+    return {
+        (seed, cycle, split): _columns(table / "leave_one_out.csv", ("baseline", "measured", "nearest", "kernel"))
+        for (seed, cycle), tables in _table_folders(folder, settings).items()
+        for split, table in enumerate(tables)
+    }
+
+
+def _load_agreement(folder: Path, settings: Settings) -> dict[tuple[int, int, int], Array]:
+    if settings.lut.splits == 1:
+        return {}
+    return {
+        (seed, cycle, split): gains
+        for (seed, cycle), tables in _table_folders(folder, settings).items()
+        for split, gains in enumerate(
+            predict_each_other([table / "table.safetensors" for table in tables], settings.reward)
+        )
+    }
+
+
+def _table_folders(folder: Path, settings: Settings) -> dict[tuple[int, int], list[Path]]:
+    """Return the folders of the tables of all splits, by seed and cycle; none without strategy mgral."""
     if "mgral" not in settings.strategies:
         return {}
     cycles = range(settings.cycles) if settings.lut.refresh == "every_cycle" else range(1)
     return {
-        (seed, cycle, split): _columns(
-            _cycle(folder, seed, "mgral", cycle) / "lut" / f"split{split}" / "leave_one_out.csv",
-            ("baseline", "measured", "nearest", "kernel"),
-        )
+        (seed, cycle): [
+            _cycle(folder, seed, "mgral", cycle) / "lut" / f"split{split}" for split in range(settings.lut.splits)
+        ]
         for seed in settings.seeds
         for cycle in cycles
-        for split in range(settings.lut.splits)
     }
 
 

@@ -30,7 +30,11 @@ rule report:
             for folder in query_rounds("mgral")
             for ending in ("csv", "json")
         ],
-        tables=[f"{folder}/leave_one_out.csv" for folder in lut_folders()],
+        tables=[
+            f"{folder}/{name}"
+            for folder in lut_folders()
+            for name in ("leave_one_out.csv", "table.safetensors")
+        ],
     output:
         html=EXPERIMENT + "/report.html",
         figures=directory(EXPERIMENT + "/figures"),
