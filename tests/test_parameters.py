@@ -1,9 +1,10 @@
 """Parameters as one tensor: training through it is training the module."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from mgral.training.parameters import flatten_parameters
+from mgral.training.parameters import clip_, flatten_parameters
 
 
 def network() -> nn.Sequential:
@@ -41,3 +42,13 @@ def test_the_memory_format_stays():
     flatten_parameters(layers)
     assert layers[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert not layers[0].weight.is_contiguous()
+
+
+@pytest.mark.parametrize("length", [0.0, 1.0, 5.0])
+def test_gradients_are_clipped_as_torch_clips_them(length):
+    parameter = nn.Parameter(torch.zeros(2))
+    parameter.grad = length * torch.tensor([0.6, -0.8])
+    found = parameter.grad.clone()
+    torch.nn.utils.clip_grad_norm_(parameter, 2.0)
+    clip_(found, 2.0)
+    torch.testing.assert_close(found, parameter.grad, rtol=0, atol=0)

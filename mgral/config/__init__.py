@@ -14,7 +14,13 @@ from mgral.config.experiment import (
     resolve_config,
 )
 from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, LutConfig, RewardConfig
-from mgral.config.training import AugmentationConfig, IterationsConfig, SemiSupervisedConfig, TrainingConfig
+from mgral.config.training import (
+    AugmentationConfig,
+    IterationsConfig,
+    Precision,
+    SemiSupervisedConfig,
+    TrainingConfig,
+)
 
 __all__ = [
     "AgentConfig",
@@ -29,6 +35,7 @@ __all__ = [
     "FidelityConfig",
     "IterationsConfig",
     "LutConfig",
+    "Precision",
     "RetinaNetConfig",
     "RewardConfig",
     "SSD300Config",

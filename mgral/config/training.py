@@ -6,6 +6,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from mgral.config.section import Fraction, Probability, Section
 
+Precision = Literal["float32", "bfloat16", "float16"]
+
 
 class AugmentationConfig(Section):
     """Random changes of a training image; each keeps or moves its boxes."""
@@ -72,8 +74,9 @@ class TrainingConfig(Section):
     accumulate: PositiveInt = 1
     """Parts in which a batch goes through the detector, one after the other, where it is too large for the memory.
     The loss is their mean; batch normalisation sees a part at a time."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """In which convolutions compute; losses and weights stay in float32."""
+    precision: Precision = "float32"
+    """In which convolutions compute; losses and weights stay in float32. bfloat16 is faster on GPUs and on processors
+    with AMX, slower on others; float16 is for GPUs."""
     compile: bool = False
     """Compile the detector by torch.compile, which wants a C++ compiler: minutes once, and then faster iterations."""
     augmentation: AugmentationConfig = AugmentationConfig()

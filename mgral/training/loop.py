@@ -23,7 +23,7 @@ from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, ramp
 from mgral.training.crops import in_sides
-from mgral.training.parameters import flatten_parameters
+from mgral.training.parameters import clip_, flatten_parameters
 
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """What convolutions may compute in, beside float32."""
@@ -108,7 +108,7 @@ def train_detector(
         add_up_(run.gradients)
         run.scaler.unscale_(run.optimizer)
         if config.gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(run.parameters, config.gradient_norm)
+            clip_(run.gradients, config.gradient_norm)
         run.scaler.step(run.optimizer)
         run.scaler.update()
         run.history.append(

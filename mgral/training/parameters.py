@@ -1,7 +1,7 @@
 """All trainable parameters of a detector as one tensor, and all their gradients as another."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def flatten_parameters(module: nn.Module) -> nn.Parameter:
@@ -26,3 +26,8 @@ def flatten_parameters(module: nn.Module) -> nn.Parameter:
         view.copy_(parameter.data)
         parameter.data, parameter.grad = view, gradient
     return flat
+
+
+def clip_(gradients: Tensor, norm: float) -> None:
+    """Shorten gradients [P] to a norm, as torch's `clip_grad_norm_` does in more calls."""
+    gradients.mul_((norm / (gradients.norm() + 1e-6)).clamp(max=1))
