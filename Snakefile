@@ -5,8 +5,8 @@
 #
 # Jobs: every rule runs one step, `mgral STEP`, on one thread, as two jobs side by side do more than one job on two.
 # `gpu` is 0 in every rule, so that no job waits for a GPU; a machine that has one hands it to the rules that can use
-# it in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed, agent, select and gain). The
-# detector can use several. With MGRAL_DEVICE=cpu in the environment all work on the CPU nevertheless.
+# it in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed, teacher, agent, select and
+# gain). The detector can use several. With MGRAL_DEVICE=cpu in the environment all work on the CPU nevertheless.
 
 import os
 import sys

@@ -1,12 +1,20 @@
-"""Embeddings: pooled backbone features, standardised and projected on their principal components."""
+"""Embeddings: the principal components of pooled backbone features, and beside them what is found of each class.
+
+The paper embeds images by the detector's features. What a batch adds to mAP, a mean over classes, hangs on which
+objects are in it and how many, which a few components of averaged features hardly show; so we add that.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.linalg import eigh
+from torch import Tensor
 
 from mgral.data.images import Images
-from mgral.detectors import Detector
+from mgral.detectors import Detections, Detector
+from mgral.detectors.interface import pooled
 from mgral.evaluation import image_chunks
 
 LARGE = 1 << 24
@@ -14,20 +22,53 @@ LARGE = 1 << 24
 gives way to one of its covariance, which squares the condition number and is exact enough for single precision."""
 PART = 4096
 """Images whose features are in double precision at a time."""
+OBJECT_SCORE, NMS_IOU, OBJECTS = 0.05, 0.5, 100
+"""What counts as an object found: its score, its overlap with better ones, and how many of an image."""
+
+
+class Looks(NamedTuple):
+    """What a detector makes of N images."""
+
+    features: npt.NDArray[np.float32]
+    """Pooled features of the backbone, [N, F]."""
+    class_scores: npt.NDArray[np.float32]
+    """Sum of the scores of the objects found of each class, [N, C]: how many there may be."""
 
 
 @torch.no_grad()
-def pooled_features(detector: Detector, images: Images) -> npt.NDArray[np.float32]:
-    """Return the pooled features of every cached image, float32 [N, F]."""
-    chunks = image_chunks(images, np.arange(len(images)), "embed", detector.device)
-    _, first = next(chunks)
-    of_first = detector.features(first).cpu().numpy()
-    # One array that is filled: the chunks and what they are concatenated to would be twice as much.
-    features = np.empty((len(images), of_first.shape[1]), dtype=np.float32)
-    features[: len(of_first)] = of_first
-    for rows, inputs in chunks:
-        features[rows] = detector.features(inputs).cpu().numpy()
-    return features
+def look_at(detector: Detector, images: Images, classes: int) -> Looks:
+    """Show every cached image to a detector."""
+    looks: Looks | None = None
+    for rows, inputs in image_chunks(images, np.arange(len(images)), "embed", detector.device):
+        maps = detector.maps(inputs)
+        features = pooled(maps).cpu().numpy()
+        if looks is None:
+            # Arrays that are filled: the chunks and what they are concatenated to would be twice as much.
+            empty = (np.empty((len(images), width), np.float32) for width in (features.shape[1], classes))
+            looks = Looks(*empty)
+        looks.features[rows] = features
+        found = detector.detect(detector.predict(maps), OBJECT_SCORE, NMS_IOU, OBJECTS)
+        looks.class_scores[rows] = [sum_by_class(one, classes).cpu().numpy() for one in found]
+    assert looks is not None
+    return looks
+
+
+def sum_by_class(found: Detections, classes: int) -> Tensor:
+    """Return the sum of the scores of an image's objects of each class, float32 [C]."""
+    return found.scores.new_zeros(classes).index_add(0, found.labels, found.scores)
+
+
+def standardise(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Give each column of [N, C] mean 0 and the same deviation, so that the mean squared norm of a row is 1.
+
+    A column in which all rows agree becomes 0, and weighs nothing.
+    """
+    centred = values - values.mean(axis=0, dtype=np.float64)
+    deviation = centred.std(axis=0)
+    scaled: npt.NDArray[np.float32] = (
+        centred / np.where(deviation > 0, deviation, 1) / max(1.0, np.sqrt((deviation > 0).sum()))
+    ).astype(np.float32)
+    return scaled
 
 
 def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:

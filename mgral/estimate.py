@@ -14,6 +14,7 @@ from mgral.config import CocoData, Config, IterationsConfig, LutConfig, SemiSupe
 from mgral.data.archives import DATA_SETS
 from mgral.data.canvas import canvas_of, keeps_files
 from mgral.errors import InputError
+from mgral.lut.plan import rewards_of_pool
 from mgral.steps import STEPS
 from mgral.strategies import STRATEGIES
 from mgral.training.length import detector_iterations
@@ -96,6 +97,8 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
     agents = seeds * cycles if "mgral" in config.strategies else 0
     rounds = seeds * count_rounds(config)
     tables = rounds * lut.splits
+    at_tables = [config.initial + t * config.budget for t in range(count_rounds(config))]
+    teachers = rounds if lut.labels == "teacher" else 0
     yield "config", Work(1)
     yield "synthesize", Work(int(isinstance(config.data, SyntheticData)))
     yield "download", Work(int(downloads(config)))
@@ -108,6 +111,7 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
     others = [name for name in config.strategies if name != "mgral" and "embeddings" in STRATEGIES[name].looks_at]
     embedded = max(rounds, seeds * bool(others)) + seeds * (cycles - 1) * len(others)
     yield "embed", Work(embedded, seen=embedded * sizes.train)
+    yield "teacher", Work(teachers, seen=seeds * sum(sizes.train - images for images in at_tables) if teachers else 0)
     yield "subsets", Work(tables)
     yield "base", Work(tables, trained=tables * batch * iterations.base)
     yield (
@@ -115,7 +119,7 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
         Work(
             tables * len(variant_jobs(lut)),
             trained=tables * variant_images(lut, iterations, batch, config.semi_supervised),
-            seen=(lut.variants + 1) * _reward_images(config),
+            seen=sum(images_measured(lut, images, sizes.train) for images in at_tables) * seeds,
         ),
     )
     yield "table", Work(tables)
@@ -142,18 +146,19 @@ def variant_images(
     return iterations.variant * (batch * (lut.variants + 1) + unlabelled)
 
 
-def _reward_images(config: Config) -> int:
-    """Return the reward images of all tables together."""
-    rounds = range(count_rounds(config))
-    of_seed = sum(round(config.lut.reward_fraction * (config.initial + t * config.budget)) for t in rounds)
-    return of_seed * config.lut.splits * len(config.seeds)
+def images_measured(lut: LutConfig, labelled: int, train: int) -> int:
+    """Return how many images the variants of a cycle's tables are evaluated on, each variant on its reward images."""
+    rewards = round(lut.reward_fraction * labelled)
+    if lut.labels == "teacher":
+        rewards = rewards_of_pool(lut, train - labelled)
+    return lut.splits * (lut.variants + 1) * rewards
 
 
 def estimate_disk(config: Config, sizes: Sizes, detector_bytes: int) -> dict[str, int]:
     """Return the bytes of what takes most of the disk, the data set itself left out; detections at their most."""
     work, lut = plan_work(config, sizes), config.lut
     size = lut.subset_size or config.budget
-    dimensions = min(config.embedding.dimensions, sizes.train)
+    dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes * config.embedding.class_scores
     rounds = len(config.seeds) * count_rounds(config)
     tables = rounds * lut.splits
     result = {"image_id": sizes.test, "category_id": sizes.classes, "bbox": [1000.25] * 4, "score": 0.12345}

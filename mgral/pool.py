@@ -18,7 +18,9 @@ class Embeddings:
     image_ids: npt.NDArray[np.int64]
     """Shape [N]."""
     vectors: npt.NDArray[np.float32]
-    """Shape [N, D], finite."""
+    """Shape [N, D], finite: principal components, and class scores beside them."""
+    components: int
+    """The first so many of the D dimensions."""
     path: Path
     """The file they came from, for messages."""
 
@@ -32,19 +34,24 @@ class Embeddings:
         vectors: npt.NDArray[np.float32] = self.vectors[rows]
         return vectors
 
+    def components_of(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return the principal components alone, float32 [n, components], as `of` does."""
+        return self.of(image_ids)[:, : self.components]
+
 
 def load_embeddings(path: Path) -> Embeddings:
     """Map `embeddings.safetensors`; raises InputError where it is damaged or holds a value that is not finite."""
     arrays = map_arrays(path)
     try:
-        image_ids, vectors = arrays["image_ids"], arrays["embeddings"]
+        image_ids, vectors, components = arrays["image_ids"], arrays["embeddings"], int(arrays["components"][0])
     except KeyError as error:
         raise InputError(f"{path} holds no array {error}; run the step `embed` again") from None
     if vectors.ndim != 2 or image_ids.shape != vectors.shape[:1] or len(image_ids) == 0:
         raise InputError(f"{path} does not hold one embedding an image; run the step `embed` again")
     if not np.isfinite(vectors).all():
         raise InputError(f"{path} holds an embedding that is not finite; run the steps `detector` and `embed` again")
-    return Embeddings(image_ids.astype(np.int64, copy=False), vectors.astype(np.float32, copy=False), path)
+    ids = image_ids.astype(np.int64, copy=False)
+    return Embeddings(ids, vectors.astype(np.float32, copy=False), components, path)
 
 
 def read_image_ids(path: Path) -> list[int]:

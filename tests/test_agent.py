@@ -13,7 +13,7 @@ from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import AgentConfig, RewardConfig
 from mgral.errors import InputError, StepError
-from mgral.lut.estimators import kernel_width
+from mgral.lut.estimators import median_distance
 from mgral.lut.reward import MeanReward, RewardTable, SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.steps.agent import summarise
@@ -44,7 +44,7 @@ def _table_arrays(vectors, clusters):
         "embeddings": vectors[np.stack(mixtures)],
         "projections": projections,
         "sorted": presorted,
-        "kernel_width": np.array([kernel_width(pairwise)]),
+        "kernel_width": np.array([median_distance(pairwise)]),
     }
 
 
@@ -222,7 +222,10 @@ def experiment(tmp_path):
     write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
     write_json(tmp_path / "labelled.json", {"images": [1, 2, 3, 4]})
     write_json(tmp_path / "config.yaml", {"budget": BUDGET, "agent": {"episodes": 5}, "reward": {"projections": 32}})
-    write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": ids, "embeddings": vectors})
+    write_arrays(
+        tmp_path / "embeddings.safetensors",
+        {"image_ids": ids, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
+    )
     write_arrays(tmp_path / "table.safetensors", _table_arrays(vectors, clusters))
     return tmp_path
 
@@ -260,7 +263,8 @@ def test_the_step_learns_from_all_tables(experiment):
 def test_embeddings_of_another_dimension_than_the_table_are_an_error(experiment):
     vectors, _ = _pool(dimensions=3)
     write_arrays(
-        experiment / "embeddings.safetensors", {"image_ids": np.arange(len(vectors)) + 1, "embeddings": vectors}
+        experiment / "embeddings.safetensors",
+        {"image_ids": np.arange(len(vectors)) + 1, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
     )
     with pytest.raises(InputError, match=r"table\.safetensors is of embeddings with 4 dimensions, not 3"):
         _train(experiment, "first")

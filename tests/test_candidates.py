@@ -24,7 +24,10 @@ def experiment(tmp_path):
     write_json(tmp_path / "config.yaml", config)
     places = 100 * np.eye(KINDS, dtype=np.float32)[(ids - 7) % KINDS]
     vectors = places + np.random.default_rng(0).normal(size=places.shape).astype(np.float32)
-    write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": ids, "embeddings": vectors})
+    write_arrays(
+        tmp_path / "embeddings.safetensors",
+        {"image_ids": ids, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
+    )
     return tmp_path
 
 

@@ -1,10 +1,20 @@
 """Embeddings: principal components, whatever the solver, at a common scale."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
+from squares import write_experiment
+from squares_query import CONFIG, squares_query
 
-from mgral.embedding import project
+from mgral.artefacts import write_json
+from mgral.cli import mgral
+from mgral.config import resolve_config
+from mgral.detectors import Detections
+from mgral.embedding import project, standardise, sum_by_class
+from mgral.pool import load_embeddings
 
 
 @pytest.fixture
@@ -46,3 +56,37 @@ def test_a_large_pool_has_the_same_components_in_parts(features: np.ndarray, dim
     monkeypatch.setattr("mgral.embedding.LARGE", 0)
     monkeypatch.setattr("mgral.embedding.PART", 7)
     np.testing.assert_allclose(project(features, dimensions), whole, atol=1e-6)
+
+
+def test_class_scores_add_up_by_class() -> None:
+    found = Detections(torch.zeros(4, 4), torch.tensor([0.75, 0.5, 0.25, 0.125]), torch.tensor([2, 0, 2, 2]))
+    assert sum_by_class(found, 4).tolist() == [0.5, 0.0, 1.125, 0.0]
+
+
+def test_each_class_weighs_the_same_unless_it_is_never_seen() -> None:
+    rng = np.random.default_rng(0)
+    scores = (rng.random((30, 3)) * [1, 100, 0] + [0, 5, 2]).astype(np.float32)
+    found = standardise(scores)
+    np.testing.assert_allclose(found.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(found.std(0), [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
+    assert np.square(found).sum(1).mean() == pytest.approx(1, rel=1e-5)
+    assert (standardise(np.zeros((4, 2), np.float32)) == 0).all()
+
+
+@pytest.mark.parametrize("class_scores", [True, False])
+def test_the_step_writes_components_and_class_scores_beside_them(class_scores: bool, tmp_path: Path) -> None:
+    write_experiment(tmp_path)
+    squares_query(tmp_path)
+    embedding = {"dimensions": 5, "class_scores": class_scores}
+    config = resolve_config({"detector": CONFIG.model_dump(), "embedding": embedding})
+    write_json(tmp_path / "config.yaml", config.model_dump(mode="json"))
+    files = {"config": "config.yaml", "dataset": "train.json", "images": "train.npy"}
+    files |= {"detector": "detector.safetensors", "output": "embeddings.safetensors"}
+    mgral(["embed", *(f"--{name}={tmp_path / file}" for name, file in files.items())], standalone_mode=False)
+    embeddings = load_embeddings(tmp_path / "embeddings.safetensors")
+    assert embeddings.vectors.shape == (12, 5 + class_scores)
+    assert embeddings.components == 5
+    assert embeddings.components_of([21, 10]).shape == (2, 5)
+    np.testing.assert_array_equal(embeddings.components_of([21, 10]), embeddings.of([21, 10])[:, :5])
+    # The detector finds something in some squares and not in others.
+    assert embeddings.vectors[:, -1].std() > 0

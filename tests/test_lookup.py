@@ -18,7 +18,8 @@ def experiment(tmp_path):
     place = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1])
     jitter = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     for name, moved in (("cycle", place), ("initial", (place + 1) % 3)):
-        write_arrays(tmp_path / f"{name}.safetensors", {"image_ids": IDS, "embeddings": PLACES[moved] + jitter})
+        arrays = {"image_ids": IDS, "embeddings": PLACES[moved] + jitter, "components": np.array([2])}
+        write_arrays(tmp_path / f"{name}.safetensors", arrays)
     subsets = [[], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     plan = {"labels": "labelled_subsets", "start": "cold", "reward": [30], "base": [31]}
     listed = [{"variant": k, "images": images} for k, images in enumerate(subsets)]

@@ -9,8 +9,8 @@ from run_workflow import ROOT, TINY, snakemake
 from test_workflow import FIDELITY, RULES
 
 PROFILES = ROOT / "workflow" / "profiles"
-USE_GPU = {"detector", "evaluate", "embed", "base", "variant", "agent"}
-OF_FIDELITY = {"gain", "base_of_source", "variant_of_source"}
+USE_GPU = {"detector", "evaluate", "embed", "teacher", "base", "variant", "agent"}
+OF_FIDELITY = {"gain", "teacher_of_source", "base_of_source", "variant_of_source"}
 
 
 def read(name):

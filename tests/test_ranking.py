@@ -247,10 +247,10 @@ def test_costs_by_hand(folder: Path) -> None:
     assert [float(costs[s]["forward_passes_a_cycle"]) for s in ("random", "margin", "core_set", "mgral")] == [
         0, 32, 40, 0
     ]  # fmt: skip
-    # In each of two tables 200 steps for the base and 60 for each of six variants, of 16 images; 40 % of 6 labelled
-    # images are rewards.
+    # In each of two tables 200 steps for the base and 60 for each of six variants, of 16 images. The teacher looks at
+    # the pool, and a third of that are rewards.
     assert int(costs["mgral"]["table_images_trained"]) == 2 * 16 * (200 + 6 * 60)
-    assert int(costs["mgral"]["table_images_seen"]) == 40 + 2 * 6 * 2
+    assert int(costs["mgral"]["table_images_seen"]) == 40 + 34 + 2 * 6 * 11
     assert costs["margin"]["table_images_trained"] == "0"
     coco = json.loads((folder / "dataset" / "train.json").read_text())
     boxes = [annotation["image_id"] for annotation in coco["annotations"]]

@@ -25,7 +25,10 @@ def experiment(tmp_path):
     write_json(tmp_path / "labelled.json", {"images": IDS[:4].tolist()})
     write_json(tmp_path / "config.yaml", {"budget": 6})
     vectors = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": IDS, "embeddings": vectors})
+    write_arrays(
+        tmp_path / "embeddings.safetensors",
+        {"image_ids": IDS, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
+    )
     agent = build_agent(vectors, 4, 8, torch.Generator().manual_seed(0))
     write_arrays(tmp_path / "agent.safetensors", agent.arrays())
     return tmp_path

@@ -87,7 +87,7 @@ def test_core_set_reads_the_embeddings_by_id(monkeypatch, tmp_path):
         monkeypatch, tmp_path, [[SURE]] * 4, labelled=(1,), embeddings=tmp_path / "embeddings.safetensors"
     )
     vectors = np.array([[3.0], [0.0], [-4.0], [1.0]], np.float32)
-    write_arrays(query.embeddings, {"image_ids": np.arange(4), "embeddings": vectors})
+    write_arrays(query.embeddings, {"image_ids": np.arange(4), "embeddings": vectors, "components": np.array([1])})
     assert order("core_set", query) == [2]
 
 

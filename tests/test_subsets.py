@@ -32,7 +32,7 @@ def _embeddings(count=120, seed=0):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(6, 4)) * 6
     vectors = (centres[rng.integers(0, 6, count)] + rng.normal(size=(count, 4))).astype(np.float32)
-    return Embeddings(np.arange(count) * 3 + 7, vectors, Path("embeddings"))
+    return Embeddings(np.arange(count) * 3 + 7, vectors, 4, Path("embeddings"))
 
 
 def _plan(lut=LutConfig(), budget=20, seed=1, cycle=0, split=0, labelled_count=30):  # noqa: B008 - frozen
@@ -75,7 +75,7 @@ def test_one_labelled_image_cannot_be_split():
 def test_subsets_have_their_size_and_no_image_twice_even_when_clusters_run_out():
     assignment = np.array([0] * 3 + [1] * 3 + [2] * 14)
     for size in (1, 10, 20):
-        for rows in draw_subsets(assignment, 20, size, 0.01, np.random.default_rng(0)):
+        for rows in draw_subsets(assignment, size, [0.01] * 20, np.random.default_rng(0)):
             assert len(np.unique(rows)) == size
             assert rows.max() < 20
 
@@ -84,13 +84,24 @@ def test_subsets_span_the_space_further_than_uniform_draws():
     embeddings = _embeddings()
     vectors = embeddings.vectors
     rng = np.random.default_rng(0)
-    spanning = draw_subsets(cluster(vectors, 6, 0), 16, 20, 0.3, rng)
+    spanning = draw_subsets(cluster(vectors, 6, 0), 20, [0.3] * 16, rng)
     uniform = [rng.choice(len(vectors), 20, replace=False) for _ in range(16)]
 
     def spread(subsets):
         return np.stack([vectors[rows].mean(axis=0) for rows in subsets]).std(axis=0).mean()
 
     assert spread(spanning) > 2 * spread(uniform)
+
+
+def test_subsets_go_from_one_kind_to_all():
+    embeddings = _embeddings()
+    plan, _, pool = _plan(LutConfig(variants=12, labels="semi_supervised", concentration=(0.02, 50.0)), budget=10)
+    kinds = cluster(embeddings.of(pool), 6, 0)
+    shares = [
+        np.bincount(kinds[np.isin(pool, images)], minlength=6).max() / len(images) for images in plan.subsets[1:]
+    ]
+    assert np.mean(shares[:3]) > 0.7
+    assert np.mean(shares[-3:]) < 0.45
 
 
 def test_more_clusters_than_distinct_images_is_no_error():
@@ -116,7 +127,27 @@ def test_labelled_subsets_come_from_paid_labels_and_never_from_the_reward_images
         assert len(images) == len(candidates) // 2
 
 
-@pytest.mark.parametrize("labels", ["semi_supervised", "labelled_subsets"])
+def test_under_a_teacher_rewards_and_subsets_are_of_the_pool_and_half_of_the_labels_are_known():
+    plan, labelled, pool = _plan(LutConfig(labels="teacher", reward_images=12))
+    assert len(plan.reward) == 12
+    assert set(plan.reward) <= set(pool.tolist())
+    assert len(plan.base) == 15
+    assert set(plan.base) <= set(labelled.tolist())
+    for images in plan.subsets[1:]:
+        assert set(images) <= set(pool.tolist()) - set(plan.reward)
+        assert len(images) == 20
+    many, _, _ = _plan(LutConfig(labels="teacher", reward_images=1000))
+    assert len(many.reward) == 30  # a third of 90
+
+
+def test_splits_under_a_teacher_begin_with_other_labels_and_measure_on_other_images():
+    lut = LutConfig(labels="teacher", reward_images=20)
+    first, second = (_plan(lut, split=split)[0] for split in (0, 1))
+    assert not set(first.reward) & set(second.reward)
+    assert not set(first.base) & set(second.base)
+
+
+@pytest.mark.parametrize("labels", ["semi_supervised", "labelled_subsets", "teacher"])
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 999), labelled_count=st.integers(4, 60))
 def test_no_reward_image_is_trained_on(labels, seed, labelled_count):
@@ -178,7 +209,8 @@ def test_the_step_writes_the_same_plan_again(tmp_path):
     write_json(tmp_path / "train.json", {"images": images, "annotations": boxes, "categories": categories})
     write_json(tmp_path / "labelled.json", {"images": ids[:10].tolist()})
     write_json(tmp_path / "config.yaml", {"budget": 7, "lut": {"variants": 4, "labels": "semi_supervised"}})
-    write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": ids, "embeddings": embeddings.vectors})
+    arrays = {"image_ids": ids, "embeddings": embeddings.vectors, "components": np.array([4])}
+    write_arrays(tmp_path / "embeddings.safetensors", arrays)
     options = [
         f"--config={tmp_path}/config.yaml",
         f"--dataset={tmp_path}/train.json",

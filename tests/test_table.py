@@ -10,7 +10,7 @@ from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import RewardConfig
 from mgral.errors import InputError
-from mgral.lut.estimators import kernel, kernel_width, leave_one_out, nearest
+from mgral.lut.estimators import kernel, leave_one_out, median_distance, nearest
 from mgral.lut.plan import SubsetPlan
 from mgral.lut.reward import RewardTable
 from mgral.lut.table import build_table, load_variants
@@ -23,7 +23,7 @@ PLAN = SubsetPlan("semi_supervised", "warm", (0,), (1,), ((), (10, 11), (20, 21)
 def _embeddings():
     ids = np.array([10, 11, 20, 21, 30, 31])
     vectors = np.array([[0, 0], [0, 1], [5, 0], [5, 1], [0, 9], [1, 9]], dtype=np.float32)
-    return Embeddings(ids, vectors, Path("embeddings"))
+    return Embeddings(ids, vectors, vectors.shape[1], Path("embeddings"))
 
 
 def _table(tmp_path, reward):
@@ -74,8 +74,8 @@ def test_leave_one_out_by_hand():
 
 def test_the_width_is_the_median_distance_between_subsets_that_differ():
     places = np.array([0.0, 0.0, 1.0, 3.0])
-    assert kernel_width(np.abs(places[:, None] - places)) == np.median([1, 3, 1, 3, 2])
-    assert kernel_width(np.zeros((3, 3))) == 1
+    assert median_distance(np.abs(places[:, None] - places)) == np.median([1, 3, 1, 3, 2])
+    assert median_distance(np.zeros((3, 3))) == 1
 
 
 def test_variants_are_gathered_in_any_order(tmp_path):
@@ -160,7 +160,7 @@ def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
     write_json(tmp_path / "config.yaml", {"reward": {"projections": 8}})
     write_json(tmp_path / "subsets.json", PLAN.to_json())
     embeddings = _embeddings()
-    arrays = {"image_ids": embeddings.image_ids, "embeddings": embeddings.vectors}
+    arrays = {"image_ids": embeddings.image_ids, "embeddings": embeddings.vectors, "components": np.array([2])}
     write_arrays(tmp_path / "embeddings.safetensors", arrays)
     variants = [str(path) for path in _variant_files(tmp_path)]
     options = [f"--config={tmp_path}/config.yaml", f"--subsets={tmp_path}/subsets.json", "--seed=0"]

@@ -2,6 +2,7 @@
 
 import json
 
+import click
 import numpy as np
 import pytest
 import yaml
@@ -93,7 +94,9 @@ def run(step, folder, output, *extra):
 
 
 def train(folder, output, first, last):
-    return run(variant, folder, output, "--base", "base.safetensors", "--first", str(first), "--last", str(last))
+    teacher = ("--teacher", "teacher.json") if (folder / "teacher.json").exists() else ()
+    place = "--base", "base.safetensors", "--first", str(first), "--last", str(last)
+    return run(variant, folder, output, *teacher, *place)
 
 
 def read_variants(path):
@@ -151,6 +154,55 @@ def test_labels_of_the_pool_are_not_looked_at(experiment):
     relabelled = train_all(experiment)
     assert relabelled[0] == before[0]
     assert relabelled[1:] != before[1:]
+
+
+def write_teacher(folder):
+    """A teacher that sees the true boxes of the pool."""
+    truth = json.loads((folder / "train.json").read_text())["annotations"]
+    objects = [
+        {key: one[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.5}
+        for one in truth
+        if one["image_id"] >= 10
+    ]
+    write_json(folder / "teacher.json", {"images": list(range(10, 24)), "objects": objects})
+
+
+def test_under_a_teacher_the_pools_own_labels_are_neither_learnt_nor_rewarded(experiment):
+    write_plan(experiment, "teacher", reward=(10, 11, 20, 21))
+    write_teacher(experiment)
+    before = train_all(experiment)
+    assert len({one["map"] for one in before}) == 3
+    coco = json.loads((experiment / "train.json").read_text())
+    coco["annotations"] = [box for box in coco["annotations"] if box["image_id"] < 10]
+    write_json(experiment / "train.json", coco)
+    assert train_all(experiment) == before
+    teacher = json.loads((experiment / "teacher.json").read_text())
+    for one in teacher["objects"]:
+        one["bbox"][0] += 6
+    write_json(experiment / "teacher.json", teacher)
+    moved = train_all(experiment)
+    assert all(one["map"] != other["map"] for one, other in zip(before, moved, strict=True))
+
+
+def test_a_teacher_that_labels_what_is_true_is_as_good_as_the_truth(experiment):
+    write_plan(experiment, "labelled_subsets", reward=(10, 11, 20, 21))
+    of_truth = train_all(experiment)
+    write_plan(experiment, "teacher", reward=(10, 11, 20, 21))
+    write_teacher(experiment)
+    assert train_all(experiment) == of_truth
+
+
+def test_variants_that_learn_from_a_teacher_want_its_labels(experiment):
+    write_plan(experiment, "teacher", reward=(10, 11, 20, 21))
+    with pytest.raises(click.UsageError, match="give --teacher"):
+        train_all(experiment)
+
+
+def test_a_teacher_that_sees_nothing_is_an_error_that_says_what_to_do(experiment):
+    write_plan(experiment, "teacher", reward=(10, 11, 20, 21))
+    write_json(experiment / "teacher.json", {"images": list(range(10, 24)), "objects": []})
+    with pytest.raises(StepError, match="train its teacher longer"):
+        train_all(experiment)
 
 
 def test_a_variant_that_the_plan_lacks_is_refused(experiment):

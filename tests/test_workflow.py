@@ -116,7 +116,7 @@ def test_depends_on_is_what_the_step_reads():
     assert "lut.variants" in json.loads(depends_on(config, "subsets"))
     assert not {"lut.refresh", "lut.splits", "lut.variants_per_job"} & set(json.loads(depends_on(config, "subsets")))
     assert set(json.loads(depends_on(config, "report"))) == set(Config.model_fields) - {"container"}
-    assert json.loads(depends_on(config, "embed"))["embedding"] == {"dimensions": config.embedding.dimensions}
+    assert json.loads(depends_on(config, "embed"))["embedding"] == config.embedding.model_dump()
 
 
 @pytest.mark.parametrize(
@@ -229,17 +229,25 @@ def test_fidelity_is_asked_for_by_name_and_tries_batches_on_randoms_cycle(finish
     done = snakemake(finished, "fidelity", "--cores", "2", "--configfile", TINY, stub=True)
     assert done.returncode == 0, done.stdout
     place = finished / "results" / "tiny" / "seed0" / "fidelity" / "cycle1"
-    sources = {"semi_supervised_warm", "semi_supervised_cold", "labelled_subsets_warm", "labelled_subsets_cold"}
+    labels = ("semi_supervised", "labelled_subsets", "teacher")
+    sources = {f"{name}_{start}" for name in labels for start in ("warm", "cold")}
     assert {folder.name for folder in place.iterdir() if folder.is_dir()} == sources
     assert (
         "--labels semi_supervised --start cold"
         in (place / "semi_supervised_cold" / "split0" / "subsets.json").read_text()
     )
     assert "--labelled results/tiny/seed0/random/cycle1/labelled.json" in (place / "candidates.json").read_text()
+    assert "--detector results/tiny/seed0/random/cycle1/detector.safetensors" in (place / "teacher.json").read_text()
+    taught = {folder.name for folder in place.iterdir() if "--teacher" in _variants_of(folder)}
+    assert taught == {"teacher_warm", "teacher_cold"}
     assert len(list(place.glob("gains*.json"))) == 5
     assert (finished / "results" / "tiny" / "fidelity" / "report.html").read_text().startswith("fidelity --config")
     assert planned(finished, "fidelity", "--configfile", TINY, stub=True) == []
     assert planned(finished, "--configfile", TINY, stub=True) == []
+
+
+def _variants_of(folder: Path) -> str:
+    return "".join(path.read_text() for path in folder.glob("split0/variants*.json"))
 
 
 def test_failed_job_leaves_nothing_and_the_run_resumes(tmp_path):

@@ -12,14 +12,16 @@ class EmbeddingConfig(Section):
 
     dimensions: PositiveInt = 32
     """Principal components kept of the pooled backbone features, at most the number of training images."""
+    class_scores: bool = True
+    """Whether the sums of the scores of the objects that the detector finds of each class stand beside them."""
 
 
 class LutConfig(Section):
     """The look-up table of detector variants."""
 
-    splits: PositiveInt = 3
+    splits: PositiveInt = 2
     """Reward splits, with a table each: a batch is worth the mean of what they say."""
-    variants: Annotated[int, Field(ge=2)] = 10
+    variants: Annotated[int, Field(ge=2)] = 12
     """K, detectors of each table that are trained on a subset each (one more is trained on no subset)."""
     variants_per_job: PositiveInt = 1
     """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
@@ -27,16 +29,20 @@ class LutConfig(Section):
     """Images in a subset; the budget unless given."""
     clusters: PositiveInt = 8
     """k-means clusters that the subsets are mixtures of."""
-    concentration: PositiveFloat = 0.3
-    """Of the Dirichlet mixture weights; the smaller, the more a subset keeps to few clusters."""
-    labels: Literal["semi_supervised", "labelled_subsets"] = "labelled_subsets"
-    """What a variant learns from its subset: consistency without labels (the paper), or labels already paid for."""
+    concentration: tuple[PositiveFloat, PositiveFloat] = (0.1, 10.0)
+    """Of the Dirichlet mixture weights, of the first and of the last subset; the smaller, the more a subset keeps to
+    few clusters. Those between rise by the same factor, so that the table knows pure batches and mixed ones."""
+    labels: Literal["semi_supervised", "labelled_subsets", "teacher"] = "teacher"
+    """What a variant learns from its subset: consistency without labels (the paper), labels already paid for, or the
+    labels that the cycle's detector gives; then rewards are measured by its labels too, on other images."""
     start: Literal["warm", "cold"] = "warm"
     """Where variants start: at the base weights, or anew, and then `iterations.base` steps longer."""
     refresh: Literal["once", "every_cycle"] = "once"
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
     reward_fraction: Fraction = 0.4
     """Part of the labelled images on which rewards are measured, and on which no variant trains."""
+    reward_images: PositiveInt = 200
+    """Images of the pool on which rewards are measured under `teacher`; at most a third of it."""
 
 
 class RewardConfig(Section):
@@ -48,6 +54,8 @@ class RewardConfig(Section):
     """Projections of the sliced distance."""
     estimator: Literal["kernel", "nearest"] = "kernel"
     """A soft mean over the variants, or the nearest variant's value (the paper)."""
+    kernel_width: PositiveFloat = 0.5
+    """Of the kernel, in median distances between the subsets of the table."""
 
 
 class AgentConfig(Section):

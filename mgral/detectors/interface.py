@@ -114,10 +114,6 @@ class Detector(nn.Module, ABC):
     ) -> list[Detections]:
         """Decode predictions and suppress overlaps, an entry an image."""
 
-    def features(self, images: Tensor) -> Tensor:
-        """Return the pooled backbone features, float32 [B, F]: the averages, then the maxima of each map."""
-        return pooled(self.maps(images))
-
     @torch.no_grad()
     def note_quality(self, predictions: Predictions, targets: Targets, matched: Tensor) -> None:
         """Tell `class_quality` of a batch's anchors, matched [B, A] as `match` does; nothing outside of training."""
@@ -151,5 +147,5 @@ def laid_out(images: Tensor) -> Tensor:
 
 
 def pooled(maps: Sequence[Tensor]) -> Tensor:
-    """Return the averages, then the maxima of maps [B, C, H, W], as `Detector.features` does."""
+    """Return the pooled backbone features of images, float32 [B, F]: the averages, then the maxima of each map."""
     return torch.cat([m.mean((2, 3)) for m in maps] + [m.amax((2, 3)) for m in maps], dim=1)

@@ -45,11 +45,11 @@ def draw_candidates(
     -------
     The empty batch 0, by which gains are measured, and `batches` of `budget` images.
     """
-    assignment = cluster(embeddings.of(pool), clusters, derive_seed(seed, "fidelity clusters", cycle))
+    assignment = cluster(embeddings.components_of(pool), clusters, derive_seed(seed, "fidelity clusters", cycle))
     rng = np.random.default_rng(derive_seed(seed, "fidelity batches", cycle))
     candidates = [Candidate(0, None, ())]
     for number, concentration in enumerate(np.geomspace(PUREST, MOST_MIXED, batches).tolist(), start=1):
-        (rows,) = draw_subsets(assignment, 1, budget, concentration, rng)
+        (rows,) = draw_subsets(assignment, budget, [concentration], rng)
         candidates.append(Candidate(number, concentration, tuple(sorted(pool[rows].tolist()))))
     return candidates
 

@@ -49,10 +49,11 @@ def leave_one_out(pairwise: Float64, values: Float64, estimator: Estimator, widt
     return np.array(predictions)
 
 
-def kernel_width(pairwise: Float64) -> float:
-    """Return the width of the kernel: the median distance between subsets, [K, K], that differ; 1 where none does.
+def median_distance(pairwise: Float64) -> float:
+    """Return the median distance between subsets, [K, K], that differ; 1 where none does.
 
-    A width chosen by leave-one-out follows the noise of the few variants, which ranks batches less truly.
+    The kernel's width goes by it: one chosen by leave-one-out follows the noise of the few variants, which ranks
+    batches less truly.
     """
     apart = pairwise[np.triu_indices(len(pairwise), k=1)]
     return float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0

@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from mgral.artefacts import read_json
+from mgral.config import LutConfig
 from mgral.errors import InputError
+
+REWARD_SHARE = 1 / 3
+"""Of the pool, at most, that rewards are measured on under `teacher`."""
+
+
+def rewards_of_pool(lut: LutConfig, pool: int) -> int:
+    """Return on how many images of a pool rewards are measured under `teacher`."""
+    return min(lut.reward_images, max(1, int(REWARD_SHARE * pool)))
 
 
 @dataclass(frozen=True)

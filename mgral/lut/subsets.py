@@ -1,8 +1,9 @@
 """The reward split, and subsets that span the embedding space.
 
-The paper measures rewards on held-out data and trains each variant on a subset. Two readings are ours: the held-out
-images are a part of the labelled ones, so that no label is used that was not paid for, and the subsets are mixtures
-over clusters, as K uniform draws are all alike and their table says nothing.
+The paper measures rewards on held-out data and trains each variant on a subset. What is held out is ours: a part of
+the labelled images, or of the pool, with the labels that a detector gives, so that no label is used that was not
+paid for. And so are the subsets, mixtures over clusters, from such of one kind to such as random ones: K uniform
+draws are all alike and their table says nothing, and K pure ones do not say what mixed batches are worth.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ from threadpoolctl import threadpool_limits
 from mgral.artefacts import derive_seed
 from mgral.config import LutConfig
 from mgral.errors import InputError
-from mgral.lut.plan import SubsetPlan
+from mgral.lut.plan import SubsetPlan, rewards_of_pool
 from mgral.pool import Embeddings
 
 Rows = npt.NDArray[np.int64]
 
 BASE_FRACTION = 0.4
 """Part of the labelled images outside the reward split that all variants share under `labelled_subsets`."""
+STUDENT_FRACTION = 0.5
+"""Part of the labelled images that all variants share under `teacher`: they are to know less than their teacher."""
 
 
 def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[Rows, Rows]:
@@ -89,9 +92,9 @@ def cluster(vectors: npt.NDArray[np.float32], clusters: int, seed: int) -> Rows:
 
 
 def draw_subsets(
-    assignment: Rows, count: int, size: int, concentration: float, rng: np.random.Generator
+    assignment: Rows, size: int, concentrations: Sequence[float], rng: np.random.Generator
 ) -> list[Rows]:
-    """Draw `count` subsets of `size` images, each a mixture of the clusters.
+    """Draw a subset of `size` images for each concentration, each a mixture of the clusters.
 
     A subset's weights over the clusters are w ~ Dirichlet(concentration); its images are drawn one after the other
     without replacement, an image of cluster c with weight w_c / |c| (as the top keys log weight + Gumbel noise).
@@ -105,12 +108,12 @@ def draw_subsets(
 
     Returns
     -------
-    `count` arrays of rows, int64 [size], ascending.
+    As many arrays of rows, int64 [size], ascending.
     """
     sizes = np.bincount(assignment)
     occupied = sizes > 0
     subsets = []
-    for _ in range(count):
+    for concentration in concentrations:
         weights = np.zeros(len(sizes))
         weights[occupied] = rng.dirichlet(np.full(occupied.sum(), concentration))
         # A cluster of weight 0 still fills up a subset that the others are too small for.
@@ -151,30 +154,48 @@ def plan_subsets(
     pool
         Ids of the unlabelled images.
     """
-    order = reward_order(
-        len(labelled), lut.reward_fraction, split, np.random.default_rng(derive_seed(seed, "reward split", cycle))
-    )
-    reward, rest = split_reward(labels, lut.reward_fraction, order)
-    base, source = labelled[rest], pool
     size = lut.subset_size or budget
-    if lut.labels == "labelled_subsets":
-        base, source = _split_base(
-            labelled[rest], np.random.default_rng(derive_seed(seed, "base images", cycle, split))
+    if lut.labels == "teacher":
+        count = rewards_of_pool(lut, len(pool))
+        reward, base, source = _split_for_teacher(labelled, pool, count, seed, cycle, split)
+        size = min(size, max(1, len(source) // 2))
+    else:
+        order = reward_order(
+            len(labelled), lut.reward_fraction, split, np.random.default_rng(derive_seed(seed, "reward split", cycle))
         )
+        measured, rest = split_reward(labels, lut.reward_fraction, order)
+        reward, base, source = labelled[measured], labelled[rest], pool
+    if lut.labels == "labelled_subsets":
+        rng = np.random.default_rng(derive_seed(seed, "base images", cycle, split))
+        base, source = _split_base(base, rng)
         size = min(size, max(1, len(source) // 2))
     if size > len(source):
         key = "lut.subset_size" if lut.subset_size else "budget"
         raise InputError(f"{key}: subsets of {size} images, but the pool holds {len(source)}; lower {key}")
     assignment = cluster(embeddings.of(source), lut.clusters, derive_seed(seed, "clusters", cycle, split))
     draws = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
-    subsets = draw_subsets(assignment, lut.variants, size, lut.concentration, draws)
+    subsets = draw_subsets(assignment, size, np.geomspace(*lut.concentration, lut.variants).tolist(), draws)
     return SubsetPlan(
         labels=lut.labels,
         start=lut.start,
-        reward=_ascending(labelled[reward]),
+        reward=_ascending(reward),
         base=_ascending(base),
         subsets=((), *(_ascending(source[rows]) for rows in subsets)),
     )
+
+
+def _split_for_teacher(
+    labelled: Rows, pool: Rows, count: int, seed: int, cycle: int, split: int
+) -> tuple[Rows, Rows, Rows]:
+    """Return `count` reward images of the pool, base images, of the labelled ones, and what is left of the pool."""
+    if len(pool) < 3:
+        raise InputError(f"lut.labels: teacher needs 3 images in the pool, and {len(pool)} are left; lower cycles")
+    rng = np.random.default_rng(derive_seed(seed, "reward split", cycle))
+    order = reward_order(len(pool), count / len(pool), split, rng)
+    reward, source = pool[order[:count]], np.sort(pool[order[count:]])
+    rng = np.random.default_rng(derive_seed(seed, "base images", cycle))
+    base = labelled[reward_order(len(labelled), STUDENT_FRACTION, split, rng)]
+    return reward, base[: max(1, round(STUDENT_FRACTION * len(labelled)))], source
 
 
 def _split_base(ids: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mgral.artefacts import derive_seed, read_json
 from mgral.config import RewardConfig
 from mgral.errors import InputError
-from mgral.lut.estimators import kernel_width, leave_one_out
+from mgral.lut.estimators import leave_one_out, median_distance
 from mgral.lut.plan import SubsetPlan
 from mgral.lut.reward import SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
@@ -85,7 +85,7 @@ def build_table(
     presorted = project_and_sort(vectors, projections)
     sliced = SlicedDistance(projections, presorted) if reward.distance == "sliced" else None
     pairwise = SubsetDistance(vectors, sliced)(vectors)
-    width = kernel_width(pairwise)
+    width = reward.kernel_width * median_distance(pairwise)
     table: dict[str, npt.NDArray[Any]] = {
         "map": values,
         "baseline_map": variant_maps[:1],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mgral.estimate import variant_images
+from mgral.estimate import images_measured, variant_images
 from mgral.report.curves import curves
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
@@ -73,12 +73,12 @@ def _table_trained(results: Results) -> int:
 
 
 def _table_seen(results: Results) -> int:
-    """Every variant, 0..K, is evaluated on the reward images, a part of those that are labelled then."""
-    settings = results.settings
-    lut = settings.lut
+    """A table's images are embedded, its variants, 0..K, evaluated, and a teacher looks at the pool."""
+    settings, train = results.settings, len(results.train.image_ids)
     labelled = [settings.initial + cycle * settings.budget for cycle in range(_cycles_with_tables(results))]
-    rewards = sum(round(lut.reward_fraction * images) for images in labelled)
-    return len(labelled) * len(results.train.image_ids) + lut.splits * (lut.variants + 1) * rewards
+    taught = sum(train - images for images in labelled) if settings.lut.labels == "teacher" else 0
+    measured = sum(images_measured(settings.lut, images, train) for images in labelled)
+    return len(labelled) * train + taught + measured
 
 
 def costs_table(rows: list[CostRow]) -> Table:

@@ -35,6 +35,7 @@ STEPS: dict[str, Step] = {
     ),
     "evaluate": Step("Score a detector on the test images.", ("detector", "evaluation")),
     "embed": Step("Embed every training image.", ("detector", "embedding")),
+    "teacher": Step("Label the pool by the cycle's detector, for variants to learn.", ("detector", "evaluation")),
     "subsets": Step("Draw the subsets of the look-up table.", ("budget", "lut")),
     "base": Step("Train the detector that every variant starts from.", ("detector", "training", "iterations.base")),
     "variant": Step(

@@ -11,7 +11,7 @@ from mgral.lut.subsets import plan_subsets
 from mgral.pool import load_embeddings, load_labelled, unlabelled
 from mgral.steps import options
 
-LABELS = ("semi_supervised", "labelled_subsets")
+LABELS = ("semi_supervised", "labelled_subsets", "teacher")
 STARTS = ("warm", "cold")
 """The values of lut.labels and lut.start."""
 

@@ -15,6 +15,7 @@ from mgral.driver import HELP as DEVICE_HELP
 from mgral.errors import InputError, StepError
 from mgral.evaluation import detect_images, of_images, score_detections
 from mgral.lut.plan import load_plan
+from mgral.lut.teacher import labelled_by, load_teacher, truth_by
 from mgral.steps import options
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
@@ -27,6 +28,7 @@ from mgral.workflow import depends_on
 @options.dataset
 @options.images
 @options.subsets
+@click.option("--teacher", type=options.FILE, help="Labels written by the step `teacher`, where variants learn them.")
 @click.option("--base", type=options.FILE, required=True, help="Weights written by the step `base`.")
 @click.option("--first", type=click.IntRange(min=0), required=True, help="Number of the first subset; 0 is empty.")
 @click.option(
@@ -42,6 +44,7 @@ def command(
     dataset: Path,
     images: Path,
     subsets: Path,
+    teacher: Path | None,
     base: Path,
     first: int,
     last: int,
@@ -65,20 +68,26 @@ def command(
             f"{subsets} has no variants {first} to {last}; give --first and --last from 0 to {len(plan.subsets) - 1}"
         )
     iterations = config.iterations.variant + (config.iterations.base if plan.start == "cold" else 0)
-    labels_paid = plan.labels == "labelled_subsets"
-    truth = of_images(read_json(dataset), plan.reward)
+    truth = read_json(dataset)
+    if plan.labels == "teacher":
+        if teacher is None:
+            raise click.UsageError(f"the variants of {subsets} learn from a teacher's labels; give --teacher")
+        labels = load_teacher(teacher)
+        data, truth = labelled_by(labels, data), truth_by(labels, truth)
+    truth = of_images(truth, plan.reward)
+    with_labels = plan.labels != "semi_supervised"
     found = []
     for variant in range(first, last + 1):
         subset = plan.subsets[variant]
-        labelled = training_images(data, cached, plan.base + subset if labels_paid else plan.base)
+        labelled = training_images(data, cached, plan.base + subset if with_labels else plan.base)
         unlabelled = None
-        if subset and not labels_paid:
+        if subset and not with_labels:
             unlabelled = Unlabelled(
                 training_images(data, cached, subset, labels=False),
                 config.semi_supervised.batch_size,
                 config.semi_supervised.weight,
             )
-        inputs = [dataset, images, subsets, base]
+        inputs = [dataset, images, subsets, base, *([teacher] if teacher else [])]
         place = variant, seed, cycle, split
         job = job_identity(depends_on(config, "variant"), inputs, "variant", *place, device.type)
         checkpoint = Checkpoint.beside(output, job)
@@ -96,7 +105,8 @@ def command(
         detections = detect_images(detector, data, cached, data.rows(plan.reward), config.evaluation)
         scores = score_detections(truth, detections, plan.reward)
         if scores["map"] is None:
-            raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; label more initial images")
+            remedy = "train its teacher longer (iterations.detector)" if teacher else "label more initial images"
+            raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; {remedy}")
         found.append({"variant": variant, "images": len(subset), "map": scores["map"], "ap50": scores["ap50"]})
         checkpoint.remove()
     write_json(output, {"variants": found})

@@ -2,7 +2,7 @@
 
 Sener and Savarese, *Active learning for convolutional neural networks: a core-set approach*, ICLR 2018, algorithm 1
 (k-centre greedy). Their robust variant, which solves a mixed integer program for the outliers, is left out, as most
-comparisons do. Distances are Euclidean between the embeddings that MGRAL's agent sees.
+comparisons do. Distances are Euclidean between the principal components of the backbone's features.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,8 @@ def choose(query: Query) -> Choice:
     """Choose one image after the other: each time the one farthest from all labelled and chosen ones."""
     assert query.embeddings is not None
     embeddings = load_embeddings(query.embeddings)
-    return k_centre_greedy(embeddings.of(query.pool), embeddings.of(query.labelled), query.budget)
+    components = embeddings.components_of
+    return k_centre_greedy(components(query.pool), components(query.labelled), query.budget)
 
 
 def k_centre_greedy(pool: npt.NDArray[np.float32], labelled: npt.NDArray[np.float32], budget: int) -> Choice:

@@ -1,10 +1,37 @@
 # The look-up tables of strategy mgral: of cycle 0 for all cycles, or of each cycle (lut.refresh); one for each of
 # lut.splits reward splits, in lut/split<s>/.
 #
+# teacher  detector.safetensors, labelled.json -> lut/teacher.json, for all splits, where variants learn its labels
 # subsets  labelled.json, embeddings.safetensors -> subsets.json
 # base     subsets.json -> base.safetensors, from which every variant starts
 # variant  base.safetensors, subsets i to j -> variants<i>-<j>.json; jobs side by side, variant 0 without a subset
 # table    variants<i>-<j>.json of all variants -> table.safetensors, leave_one_out.csv
+
+
+rule teacher:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        images=EXPERIMENT + "/dataset/train.npy",
+        labelled=in_round("labelled.json"),
+        detector=in_round("detector.safetensors"),
+    output:
+        MGRAL + "/lut/teacher.json",
+    log:
+        LOGS + "/teacher/seed{seed}_mgral_cycle{cycle}.log",
+    benchmark:
+        BENCHMARKS + "/teacher/seed{seed}_mgral_cycle{cycle}.tsv"
+    priority: LONGEST_CHAIN
+    threads: 1
+    resources:
+        mem_mb=MEM_MB,
+        gpu=0,
+        vram_mb=card_memory_mb(CONFIG, "evaluate"),
+    params:
+        depends_on=depends_on(CONFIG, "teacher"),
+    shell:
+        "mgral teacher --config {input.config} --dataset {input.dataset} --images {input.images}"
+        " --labelled {input.labelled} --detector {input.detector} --gpus {resources.gpu} --output {output} 2> {log}"
 
 
 rule subsets:
@@ -68,6 +95,7 @@ rule variant:
         images=EXPERIMENT + "/dataset/train.npy",
         subsets=LUT + "/subsets.json",
         base=LUT + "/base.safetensors",
+        teacher=[MGRAL + "/lut/teacher.json"] if CONFIG.lut.labels == "teacher" else [],
     output:
         LUT + "/variants{first}-{last}.json",
     log:
@@ -84,9 +112,12 @@ rule variant:
         vram_mb=card_memory_mb(CONFIG, "variant"),
     params:
         depends_on=depends_on(CONFIG, "variant"),
+        teacher=lambda wildcards, input: (
+            f" --teacher {input.teacher}" if input.teacher else ""
+        ),
     shell:
         "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --subsets {input.subsets} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
+        " --subsets {input.subsets}{params.teacher} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --gpus {resources.gpu} --output {output} 2> {log}"
 
 

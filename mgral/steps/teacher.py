@@ -1,0 +1,58 @@
+"""Step `teacher`: the labels that the cycle's detector gives the pool."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from mgral.artefacts import write_json
+from mgral.config import load_config
+from mgral.data.canvas import canvas_of
+from mgral.data.dataset import load_dataset
+from mgral.data.images import load_images
+from mgral.detectors import load_detector
+from mgral.device import choose_device
+from mgral.driver import HELP
+from mgral.evaluation import detect_images
+from mgral.lut.teacher import TeacherLabels, take_likeliest
+from mgral.pool import load_labelled, unlabelled
+from mgral.steps import options
+
+LOWEST_SCORE = 0.01
+"""Below which nothing is taken for an object, however weak the detector."""
+IMAGES_AT_A_TIME = 4096
+"""Whose detections are held beside the likeliest so far: all of a large pool would take gigabytes."""
+
+
+@click.command("teacher", epilog=HELP)
+@options.config
+@options.dataset
+@options.images
+@options.labelled
+@options.detector
+@options.gpus
+@options.written("JSON to write: the objects that the detector sees in the pool, as COCO results.")
+def command(
+    config_path: Path, dataset: Path, images: Path, labelled: Path, detector: Path, gpus: int, output: Path
+) -> None:
+    """Label the pool by the cycle's detector, for variants that learn from its labels (lut.labels: teacher).
+
+    An image has as many objects, on average, as the labelled ones have: those of the highest scores.
+    """
+    device = choose_device(gpus)
+    config = load_config(config_path)
+    data = load_dataset(dataset)
+    known = load_labelled(labelled)
+    pool = unlabelled(data.image_ids, known)
+    network = load_detector(detector, config.detector, len(data.categories)).to(device)
+    cached = load_images(images, data, canvas_of(config.detector))
+    evaluation = config.evaluation.model_copy(update={"score_threshold": LOWEST_SCORE})
+    objects = round(float(np.mean([len(data.labels[row]) for row in data.rows(known)])) * len(pool))
+    kept: list[dict[str, Any]] = []
+    for start in range(0, len(pool), IMAGES_AT_A_TIME):
+        rows = data.rows(pool[start : start + IMAGES_AT_A_TIME])
+        kept = take_likeliest(kept + detect_images(network, data, cached, rows, evaluation), objects)
+    write_json(output, TeacherLabels(tuple(pool.tolist()), tuple(kept)).to_json())
+    threshold = min((one["score"] for one in kept), default=1.0)
+    click.echo(f"{len(kept)} objects of a score from {threshold} in {len(pool)} images", err=True)
