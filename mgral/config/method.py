@@ -12,7 +12,7 @@ class EmbeddingConfig(Section):
 
     dimensions: PositiveInt = 32
     """Principal components kept of the pooled backbone features, at most the number of training images."""
-    class_scores: bool = True
+    class_scores: bool = False
     """Whether the sums of the scores of the objects that the detector finds of each class stand beside them."""
 
 
@@ -54,8 +54,6 @@ class RewardConfig(Section):
     """Projections of the sliced distance."""
     estimator: Literal["kernel", "nearest"] = "kernel"
     """A soft mean over the variants, or the nearest variant's value (the paper)."""
-    kernel_width: PositiveFloat = 0.5
-    """Of the kernel, in median distances between the subsets of the table."""
 
 
 class AgentConfig(Section):

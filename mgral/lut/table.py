@@ -85,7 +85,7 @@ def build_table(
     presorted = project_and_sort(vectors, projections)
     sliced = SlicedDistance(projections, presorted) if reward.distance == "sliced" else None
     pairwise = SubsetDistance(vectors, sliced)(vectors)
-    width = reward.kernel_width * median_distance(pairwise)
+    width = median_distance(pairwise)
     table: dict[str, npt.NDArray[Any]] = {
         "map": values,
         "baseline_map": variant_maps[:1],
