@@ -17,7 +17,7 @@ from mgral.driver import DEVICE_VARIABLE, check_gpus, cuda_of_torch
 from mgral.errors import InputError
 from mgral.steps import STEPS
 
-ON_GPUS = {"agent", "detector", "evaluate", "embed", "base", "variant", "select", "gain"}
+ON_GPUS = {"agent", "detector", "evaluate", "embed", "teacher", "base", "variant", "select", "gain"}
 SMI = """
 ==============NVSMI LOG==============
 
@@ -177,7 +177,7 @@ def test_snakemake_refuses_before_the_first_job(smi, tmp_path):
 def test_a_rule_hands_its_gpus_to_its_step(tmp_path):
     numbers = {step: number for number, step in enumerate(sorted(ON_GPUS), start=1)}
     options = [f"{step}:gpu={number}" for step, number in numbers.items()]
-    of_fidelity = [f"{step}_of_source:gpu={numbers[step]}" for step in ("base", "variant")]
+    of_fidelity = [f"{step}_of_source:gpu={numbers[step]}" for step in ("teacher", "base", "variant")]
     planned = snakemake(
         tmp_path,
         "all",

@@ -36,7 +36,7 @@ EXPERIMENT = (
     "lut={variants: 3, variants_per_job: 1}",
     "iterations={variant: 150}",
 )
-USE_GPU = {"detector", "evaluate", "variant", "variants_start_base_embed_subsets", "agent"}
+USE_GPU = {"detector", "evaluate", "teacher", "variant", "variants_start_base_embed_subsets", "agent"}
 """Rules, and a group with the names of its rules, of which two use the GPU."""
 
 

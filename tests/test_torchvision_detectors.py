@@ -26,7 +26,7 @@ from mgral.data.images import Images
 from mgral.detectors import Predictions, Targets, build_detector, load_detector, random_detector, save_detector
 from mgral.detectors.focal import match_anchors
 from mgral.detectors.ssd300 import GRIDS
-from mgral.embedding import pooled_features, project
+from mgral.embedding import look_at, project
 from mgral.errors import InputError
 from mgral.strategies.entropy import mean_entropy
 from mgral.training.batches import training_images
@@ -236,9 +236,10 @@ def test_embeddings_come_from_both(detector):
     side = detector.size[0]
     canvas = Canvas(side, side, view=(side, side) if side == 300 else None)
     _, images = cached(3, side, canvas)
-    features = pooled_features(detector, images)
-    assert features.shape == (3, {300: 5632, 128: 2560}[side])
-    assert project(features, EmbeddingConfig(dimensions=2).dimensions).shape == (3, 2)
+    looks = look_at(detector, images, classes=2)
+    assert looks.features.shape == (3, {300: 5632, 128: 2560}[side])
+    assert looks.class_scores.shape == (3, 2)
+    assert project(looks.features, EmbeddingConfig(dimensions=2).dimensions).shape == (3, 2)
 
 
 RECIPE = {

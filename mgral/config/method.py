@@ -12,7 +12,7 @@ class EmbeddingConfig(Section):
 
     dimensions: PositiveInt = 32
     """Principal components kept of the pooled backbone features, at most the number of training images."""
-    class_scores: bool = False
+    class_scores: bool = True
     """Whether the sums of the scores of the objects that the detector finds of each class stand beside them."""
 
 
@@ -59,7 +59,7 @@ class RewardConfig(Section):
 class AgentConfig(Section):
     """The LSTM agent and its policy gradient."""
 
-    episodes: PositiveInt = 200
+    episodes: PositiveInt = 100
     samples: PositiveInt = 8
     """Batches drawn and looked up in an episode."""
     learning_rate: PositiveFloat = 3e-3

@@ -29,7 +29,7 @@ from mgral.steps import options
 def command(config_path: Path, dataset: Path, images: Path, detector: Path, gpus: int, output: Path) -> None:
     """Embed images by the detector's pooled features, standardised and projected on their principal components.
 
-    Beside them stand, where `embedding.class_scores` is true, the sums of the scores of the objects found of each
+    Beside them stand, unless `embedding.class_scores` is false, the sums of the scores of the objects found of each
     class, standardised. Either part has a mean squared norm of 1.
     """
     device = choose_device(gpus)
