@@ -236,9 +236,9 @@ def test_embeddings_come_from_both(detector):
     side = detector.size[0]
     canvas = Canvas(side, side, view=(side, side) if side == 300 else None)
     _, images = cached(3, side, canvas)
-    looks = look_at(detector, images, classes=2)
+    looks = look_at(detector, images, CLASSES)
     assert looks.features.shape == (3, {300: 5632, 128: 2560}[side])
-    assert looks.class_scores.shape == (3, 2)
+    assert looks.class_scores.shape == (3, CLASSES)
     assert project(looks.features, EmbeddingConfig(dimensions=2).dimensions).shape == (3, 2)
 
 
