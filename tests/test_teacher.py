@@ -65,12 +65,30 @@ def test_a_large_pool_in_parts_has_the_same_objects(experiment, monkeypatch):
     assert run(experiment) == whole
 
 
-@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), max_size=20), st.integers(0, 25))
-def test_the_likeliest_are_taken_in_the_order_given(scores, count):
-    detections = [{"score": score, "place": place} for place, score in enumerate(scores)]
-    taken = take_likeliest(detections, count)
-    assert [one["score"] for one in sorted(taken, key=lambda one: -one["score"])] == sorted(scores)[::-1][:count]
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.integers(1, 3)), max_size=20), st.integers(0, 9))
+def test_the_likeliest_of_each_class_are_taken_in_the_order_given(found, count):
+    detections = [
+        {"score": score, "category_id": category, "place": place} for place, (score, category) in enumerate(found)
+    ]
+    taken = take_likeliest(detections, {1: count, 2: 2})
     assert [one["place"] for one in taken] == sorted(one["place"] for one in taken)
+    for category, wanted in ((1, count), (2, 2), (3, 0)):
+        scores = [one["score"] for one in taken if one["category_id"] == category]
+        assert sorted(scores) == sorted(score for score, of in found if of == category)[::-1][:wanted][::-1]
+
+
+def test_a_rare_class_is_not_crowded_out_by_one_that_is_found_more_surely(experiment):
+    """As mAP is a mean over classes, a class that the teacher were to drop would count for nothing in any reward."""
+    coco = read_json(experiment / "train.json")
+    coco["categories"] = [{"id": 4, "name": "common"}, {"id": 9, "name": "rare"}]
+    owned = [box for box in coco["annotations"] if box["image_id"] in IDS[:5]]
+    assert len(owned) == 5
+    for box in owned:
+        box["category_id"] = 4
+    owned[0]["category_id"] = 9
+    write_json(experiment / "train.json", {**coco, "annotations": owned})
+    counts = teacher.expected_objects(load_dataset(experiment / "train.json"), np.array(IDS[:5]), images=10)
+    assert counts == {4: 8, 9: 2}
 
 
 def test_a_taught_image_has_the_teachers_objects_and_none_of_its_own(experiment):

@@ -40,10 +40,19 @@ def load_teacher(path: Path) -> TeacherLabels:
         raise InputError(f"{path} does not hold a teacher's labels ({error}); run the step `teacher` again") from None
 
 
-def take_likeliest(detections: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Return the detections of highest score, in the order given; of equal scores the earlier."""
-    order = np.argsort([-one["score"] for one in detections], kind="stable")[:count]
-    return [detections[index] for index in sorted(order.tolist())]
+def take_likeliest(detections: Sequence[dict[str, Any]], counts: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Return so many detections of each category id, those of highest score, in the order given.
+
+    Of equal scores the earlier are taken; a category without a count has none.
+    """
+    order = np.argsort([-one["score"] for one in detections], kind="stable").tolist()
+    left, taken = dict(counts), []
+    for index in order:
+        category = detections[index]["category_id"]
+        if left.get(category, 0) > 0:
+            left[category] -= 1
+            taken.append(index)
+    return [detections[index] for index in sorted(taken)]
 
 
 def labelled_by(teacher: TeacherLabels, dataset: Dataset) -> Dataset:

@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 import numpy as np
+import numpy.typing as npt
 
 from mgral.artefacts import write_json
 from mgral.config import load_config
 from mgral.data.canvas import canvas_of
-from mgral.data.dataset import load_dataset
+from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import load_images
 from mgral.detectors import load_detector
 from mgral.device import choose_device
@@ -38,7 +39,7 @@ def command(
 ) -> None:
     """Label the pool by the cycle's detector, for variants that learn from its labels (lut.labels: teacher).
 
-    An image has as many objects, on average, as the labelled ones have: those of the highest scores.
+    An image has as many objects of each class, on average, as the labelled ones have: those of the highest scores.
     """
     device = choose_device(gpus)
     config = load_config(config_path)
@@ -48,11 +49,17 @@ def command(
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
     cached = load_images(images, data, canvas_of(config.detector))
     evaluation = config.evaluation.model_copy(update={"score_threshold": LOWEST_SCORE})
-    objects = round(float(np.mean([len(data.labels[row]) for row in data.rows(known)])) * len(pool))
+    objects = expected_objects(data, known, len(pool))
     kept: list[dict[str, Any]] = []
     for start in range(0, len(pool), IMAGES_AT_A_TIME):
         rows = data.rows(pool[start : start + IMAGES_AT_A_TIME])
         kept = take_likeliest(kept + detect_images(network, data, cached, rows, evaluation), objects)
     write_json(output, TeacherLabels(tuple(pool.tolist()), tuple(kept)).to_json())
-    threshold = min((one["score"] for one in kept), default=1.0)
-    click.echo(f"{len(kept)} objects of a score from {threshold} in {len(pool)} images", err=True)
+    click.echo(f"{len(kept)} objects, of {sum(objects.values())} expected, in {len(pool)} images", err=True)
+
+
+def expected_objects(data: Dataset, labelled: npt.NDArray[np.int64], images: int) -> dict[int, int]:
+    """Return how many objects of each category id so many images have, going by the labelled ones."""
+    known = np.concatenate([data.labels[row] for row in data.rows(labelled)])
+    counts = np.bincount(known, minlength=len(data.categories)) * (images / len(labelled))
+    return {category.id: round(count) for category, count in zip(data.categories, counts.tolist(), strict=True)}
