@@ -159,6 +159,7 @@ def estimate_disk(config: Config, sizes: Sizes, detector_bytes: int) -> dict[str
     work, lut = plan_work(config, sizes), config.lut
     size = lut.subset_size or config.budget
     dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes * config.embedding.class_scores
+    directions = sizes.classes if config.reward.distance == "by_class" else config.reward.projections
     rounds = len(config.seeds) * count_rounds(config)
     tables = rounds * lut.splits
     result = {"image_id": sizes.test, "category_id": sizes.classes, "bbox": [1000.25] * 4, "score": 0.12345}
@@ -167,7 +168,7 @@ def estimate_disk(config: Config, sizes: Sizes, detector_bytes: int) -> dict[str
         "image cache": _cache_bytes(config, sizes),
         "weights": (work["detector"].jobs + tables) * detector_bytes,
         "embeddings": rounds * sizes.train * (4 * dimensions + 8),
-        "tables": tables * lut.variants * size * 4 * (dimensions + config.reward.projections),
+        "tables": tables * lut.variants * size * 4 * (dimensions + directions),
         "detections": work["evaluate"].jobs * sizes.test * config.evaluation.max_detections * detection,
     }
 

@@ -24,6 +24,11 @@ class Embeddings:
     path: Path
     """The file they came from, for messages."""
 
+    @property
+    def class_scores(self) -> int:
+        """How many of the D dimensions, the last, are scores of a class each; 0 without any."""
+        return int(self.vectors.shape[1]) - self.components
+
     def of(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return the vectors of the given ids, float32 [n, D], in their order; InputError on an id without one."""
         rows, unknown = find_rows(self.image_ids, image_ids)

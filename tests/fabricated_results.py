@@ -177,11 +177,12 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
     projections = draw_projections(3, RewardConfig().projections, generator)
     table = {
         "map": measured,
+        "values": measured[:, None],
         "baseline_map": np.array([0.29]),
         "embeddings": subsets,
         "projections": projections,
         "sorted": project_and_sort(subsets, projections),
-        "kernel_width": np.ones(1),
+        "kernel_widths": np.ones(1),
     }
     write_arrays(folder / "table.safetensors", table)
 

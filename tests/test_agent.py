@@ -13,7 +13,7 @@ from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import AgentConfig, RewardConfig
 from mgral.errors import InputError, StepError
-from mgral.lut.estimators import median_distance
+from mgral.lut.estimators import median_distances
 from mgral.lut.reward import MeanReward, RewardTable, SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.steps.agent import summarise
@@ -37,20 +37,22 @@ def _table_arrays(vectors, clusters):
     values = np.array([0.2 + 0.05 * (clusters[rows] == 2).mean() for rows in mixtures])
     projections = draw_projections(vectors.shape[1], 32, rng)
     presorted = project_and_sort(vectors[np.stack(mixtures)], projections)
-    pairwise = SlicedDistance(projections, presorted)(vectors[np.stack(mixtures)])
+    pairwise = SlicedDistance(projections, presorted)(vectors[np.stack(mixtures)])[..., None]
     return {
         "map": values,
+        "values": values[:, None],
         "baseline_map": np.array([0.19]),
         "embeddings": vectors[np.stack(mixtures)],
         "projections": projections,
         "sorted": presorted,
-        "kernel_width": np.array([median_distance(pairwise)]),
+        "kernel_widths": median_distances(pairwise),
     }
 
 
 def _table(arrays, vectors, estimator="kernel", device="cpu"):
-    distance = SubsetDistance(arrays["embeddings"], SlicedDistance(arrays["projections"], arrays["sorted"]))
-    table = RewardTable(arrays["map"], 0.19, distance, estimator, float(arrays["kernel_width"][0]))
+    sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
+    distance = SubsetDistance(arrays["embeddings"], sliced, "sliced")
+    table = RewardTable(arrays["map"], arrays["values"], 0.19, distance, estimator, arrays["kernel_widths"])
     return table.over(vectors, device)
 
 

@@ -20,11 +20,12 @@ def write_table(tmp_path):
         projections = draw_projections(2, NEAREST.projections, np.random.default_rng(0))
         arrays = {
             "map": np.array(values),
+            "values": np.array(values)[:, None],
             "baseline_map": np.array([baseline]),
             "embeddings": subsets,
             "projections": projections,
             "sorted": project_and_sort(subsets, projections),
-            "kernel_width": np.ones(1),
+            "kernel_widths": np.ones(1),
         }
         write_arrays(tmp_path / f"{name}.safetensors", arrays)
         return tmp_path / f"{name}.safetensors"

@@ -33,16 +33,17 @@ def test_selecting_more_than_there_is_is_wrong_usage():
 def test_look_ups_in_a_table_are_measured(tmp_path):
     lut = tmp_path / "seed3" / "mgral" / "cycle0" / "lut"
     rng = np.random.default_rng(0)
-    write_json(tmp_path / "config.yaml", {"lut": {"splits": 2}, "reward": {"projections": 4}})
+    write_json(tmp_path / "config.yaml", {"lut": {"splits": 2}, "reward": {"distance": "sliced", "projections": 4}})
     with pytest.raises(InputError, match="holds no look-up tables; run the workflow"):
         measure_look_up(tmp_path)
     table = {
         "map": rng.random(5),
+        "values": rng.random((5, 1)),
         "baseline_map": rng.random(1),
         "embeddings": rng.random((5, 6, 3), dtype=np.float32),
         "projections": rng.random((3, 4), dtype=np.float32),
         "sorted": rng.random((5, 6, 4), dtype=np.float32),
-        "kernel_width": np.ones(1),
+        "kernel_widths": np.ones(1),
     }
     write_arrays(lut / "split0" / "table.safetensors", table)
     with pytest.raises(InputError, match="holds no look-up tables; run the workflow"):

@@ -18,14 +18,17 @@ def experiment(tmp_path):
     place = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1])
     jitter = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     for name, moved in (("cycle", place), ("initial", (place + 1) % 3)):
-        arrays = {"image_ids": IDS, "embeddings": PLACES[moved] + jitter, "components": np.array([2])}
+        vectors = np.column_stack([PLACES[moved] + jitter, 50 * moved, 50 * moved]).astype(np.float32)
+        arrays = {"image_ids": IDS, "embeddings": vectors, "components": np.array([2])}
         write_arrays(tmp_path / f"{name}.safetensors", arrays)
     subsets = [[], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     plan = {"labels": "labelled_subsets", "start": "cold", "reward": [30], "base": [31]}
     listed = [{"variant": k, "images": images} for k, images in enumerate(subsets)]
     write_json(tmp_path / "subsets.json", {**plan, "subsets": listed})
     maps = [0.05, 0.1, 0.3, 0.2]
-    variants = [{"variant": k, "images": len(subsets[k]), "map": maps[k], "ap50": 0.5} for k in range(4)]
+    variants = [
+        {"variant": k, "images": len(subsets[k]), "map": maps[k], "class_map": [maps[k]] * 2} for k in range(4)
+    ]
     write_json(tmp_path / "variants0-3.json", {"variants": variants})
     batches = [[], [12, 13, 14, 15], [16, 17, 18, 19]]
     drawn = [{"batch": k, "concentration": 1.0, "images": images} for k, images in enumerate(batches)]
@@ -48,9 +51,9 @@ def test_every_kind_of_look_up_finds_the_variant_whose_images_a_batch_is_like(ex
     with (experiment / "lookups.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     kinds = {(row["embedding"], row["distance"], row["estimator"]) for row in rows}
-    assert len(kinds) == 8
+    assert len(kinds) == 12
     assert {(row["labels"], row["start"]) for row in rows} == {("labelled_subsets", "cold")}
-    assert len(rows) == 16
+    assert len(rows) == 24
     # Both embeddings move a batch with the subset that it is like; of three variants the kernel mixes the others in.
     for first, second in zip(rows[::2], rows[1::2], strict=True):
         found = float(first["looked_up"]), float(second["looked_up"])

@@ -10,13 +10,16 @@ from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import RewardConfig
 from mgral.errors import InputError
-from mgral.lut.estimators import kernel, leave_one_out, median_distance, nearest
+from mgral.lut.estimators import estimate, kernel, leave_one_out, median_distances, nearest
 from mgral.lut.plan import SubsetPlan
 from mgral.lut.reward import RewardTable
-from mgral.lut.table import build_table, load_variants
+from mgral.lut.table import VariantScores, build_table, load_variants
 from mgral.pool import Embeddings
 
 MAPS = np.array([0.10, 0.20, 0.30, 0.40])
+CLASS_MAPS = np.array([[0.1, 0.1, np.nan], [0.3, 0.1, np.nan], [0.1, 0.5, np.nan], [0.6, 0.2, np.nan]])
+"""Of three classes, whose last is in no reward image."""
+SLICED = RewardConfig(distance="sliced", projections=16)
 PLAN = SubsetPlan("semi_supervised", "warm", (0,), (1,), ((), (10, 11), (20, 21), (30, 31)))
 
 
@@ -26,8 +29,16 @@ def _embeddings():
     return Embeddings(ids, vectors, vectors.shape[1], Path("embeddings"))
 
 
+def _with_class_scores():
+    """Beside the one component, the scores of three classes: much of the first, of the second, of both."""
+    ids = np.array([10, 11, 20, 21, 30, 31])
+    scores = [[4, 0, 9], [4, 0, 1], [0, 3, 7], [0, 3, 2], [4, 3, 5], [4, 3, 3]]
+    vectors = np.column_stack([np.arange(6), scores]).astype(np.float32)
+    return Embeddings(ids, vectors, 1, Path("embeddings"))
+
+
 def _table(tmp_path, reward):
-    arrays, rows = build_table(MAPS, PLAN, _embeddings(), reward, seed=0)
+    arrays, rows = build_table(VariantScores(MAPS, CLASS_MAPS), PLAN, _embeddings(), reward, seed=0)
     path = tmp_path / "table.safetensors"
     write_arrays(path, arrays)
     return path, rows
@@ -41,46 +52,62 @@ def _variant_files(folder, values=(0.1, 0.2, 0.3, 0.4)):
     paths = []
     for k, value in enumerate(values):
         paths.append(folder / f"variants{k}-{k}.json")
-        write_variants(paths[-1], {"variant": k, "images": len(PLAN.subsets[k]), "map": value, "ap50": 0.5})
+        write_variants(
+            paths[-1], {"variant": k, "images": len(PLAN.subsets[k]), "map": value, "class_map": [value, None]}
+        )
     return paths
 
 
 def test_kernel_by_hand():
     # Weights exp(-1/2) and exp(-2) at distances 1 and 2 widths.
     weights = np.exp([-0.5, -2.0])
-    found = kernel(np.array([[3.0, 6.0]]), np.array([0.2, 0.6]), 3.0)
-    assert found[0] == pytest.approx((0.2 * weights[0] + 0.6 * weights[1]) / weights.sum())
+    found = kernel(np.array([[[3.0], [6.0]]]), np.array([[0.2], [0.6]]), np.array([3.0]))
+    assert found[0, 0] == pytest.approx((0.2 * weights[0] + 0.6 * weights[1]) / weights.sum())
 
 
 def test_kernel_becomes_nearest_as_it_narrows_and_the_mean_as_it_widens():
-    distances = np.random.default_rng(0).uniform(1, 2, (20, 5))
-    values = np.arange(5) / 10
-    np.testing.assert_allclose(kernel(distances, values, 1e-6), nearest(distances, values))
-    np.testing.assert_allclose(kernel(distances, values, 1e6), values.mean())
+    distances = np.random.default_rng(0).uniform(1, 2, (20, 5, 2))
+    values = np.column_stack([np.arange(5) / 10, np.ones(5)])
+    np.testing.assert_allclose(kernel(distances, values, np.full(2, 1e-6)), nearest(distances, values))
+    np.testing.assert_allclose(kernel(distances, values, np.full(2, 1e6)), [[0.2, 1.0]] * 20)
+
+
+def test_each_class_is_looked_up_by_its_own_distances_and_their_mean_is_the_batchs():
+    distances = np.array([[[0.0, 9.0], [5.0, 1.0]]])
+    values = np.array([[0.2, 0.7], [0.4, 0.1]])
+    np.testing.assert_array_equal(nearest(distances, values), [[0.2, 0.1]])
+    assert estimate(distances, values, "nearest", np.ones(2))[0] == pytest.approx(0.15)
+    widths = np.array([5.0, 2.0])
+    alone = [kernel(distances[..., [g]], values[:, [g]], widths[[g]])[0, 0] for g in (0, 1)]
+    assert estimate(distances, values, "kernel", widths)[0] == pytest.approx(np.mean(alone))
 
 
 def test_leave_one_out_by_hand():
-    pairwise = np.array([[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]])
-    values = np.array([0.1, 0.2, 0.6])
-    np.testing.assert_allclose(leave_one_out(pairwise, values, "nearest", 1.0), [0.2, 0.1, 0.2])
+    pairwise = np.array([[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]])[..., None]
+    values = np.array([[0.1], [0.2], [0.6]])
+    np.testing.assert_allclose(leave_one_out(pairwise, values, "nearest", np.ones(1)), [0.2, 0.1, 0.2])
     one, nine, four = np.exp([-0.5, -4.5, -2.0])
     expected = [
         (0.2 * one + 0.6 * nine) / (one + nine),
         (0.1 * one + 0.6 * four) / (one + four),
         (0.1 * nine + 0.2 * four) / (nine + four),
     ]
-    np.testing.assert_allclose(leave_one_out(pairwise, values, "kernel", 1.0), expected)
+    np.testing.assert_allclose(leave_one_out(pairwise, values, "kernel", np.ones(1)), expected)
 
 
 def test_the_width_is_the_median_distance_between_subsets_that_differ():
     places = np.array([0.0, 0.0, 1.0, 3.0])
-    assert median_distance(np.abs(places[:, None] - places)) == np.median([1, 3, 1, 3, 2])
-    assert median_distance(np.zeros((3, 3))) == 1
+    apart = np.abs(places[:, None] - places)
+    np.testing.assert_array_equal(
+        median_distances(np.stack([apart, 0 * apart], axis=-1)), [np.median([1, 3, 1, 3, 2]), 1]
+    )
 
 
 def test_variants_are_gathered_in_any_order(tmp_path):
     paths = _variant_files(tmp_path)
-    np.testing.assert_array_equal(load_variants(paths[::-1], PLAN), MAPS)
+    maps, class_maps = load_variants(paths[::-1], PLAN)
+    np.testing.assert_array_equal(maps, MAPS)
+    np.testing.assert_array_equal(class_maps, np.column_stack([MAPS, np.full(4, np.nan)]))
 
 
 def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
@@ -89,10 +116,10 @@ def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
         load_variants([paths[0], paths[1], paths[3]], PLAN)
     with pytest.raises(InputError, match=r"both hold variant 1"):
         load_variants([*paths, paths[1]], PLAN)
-    write_variants(paths[3], {"variant": 9, "images": 2, "map": 0.1})
+    write_variants(paths[3], {"variant": 9, "images": 2, "map": 0.1, "class_map": []})
     with pytest.raises(InputError, match=r"variants3-3\.json: variant 9 is not among 0\.\.3"):
         load_variants(paths, PLAN)
-    write_variants(paths[3], {"variant": 3, "images": 7, "map": 0.1})
+    write_variants(paths[3], {"variant": 3, "images": 7, "map": 0.1, "class_map": []})
     with pytest.raises(InputError, match=r"subset of 7 images"):
         load_variants(paths, PLAN)
 
@@ -116,48 +143,68 @@ def test_a_subset_is_worth_its_own_variant(tmp_path, distance):
 
 
 def test_kernel_look_up_lies_between_the_variants(tmp_path):
-    path, _ = _table(tmp_path, RewardConfig())
-    table = RewardTable.load(path, RewardConfig())
+    path, _ = _table(tmp_path, SLICED)
+    table = RewardTable.load(path, SLICED)
     found = table.look_up(read_arrays(path)["embeddings"])
     assert ((found >= MAPS[1]) & (found <= MAPS[3])).all()
     assert found[2] > found[0]
 
 
 def test_table_has_the_contracts_shapes_and_is_reproduced(tmp_path):
-    path, rows = _table(tmp_path, RewardConfig(projections=16))
+    path, rows = _table(tmp_path, SLICED)
     arrays = read_arrays(path)
     shapes = {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
     assert shapes == {
         "map": ("float64", (3,)),
         "baseline_map": ("float64", (1,)),
+        "values": ("float64", (3, 1)),
         "embeddings": ("float32", (3, 2, 2)),
         "projections": ("float32", (2, 16)),
         "sorted": ("float32", (3, 2, 16)),
-        "kernel_width": ("float64", (1,)),
+        "kernel_widths": ("float64", (1,)),
     }
     assert (np.diff(arrays["sorted"], axis=1) >= 0).all()
     assert [row["variant"] for row in rows] == [1, 2, 3]
     assert [row["measured"] for row in rows] == MAPS[1:].tolist()
     content = path.read_bytes()
-    assert _table(tmp_path, RewardConfig(projections=16))[0].read_bytes() == content
+    assert _table(tmp_path, SLICED)[0].read_bytes() == content
 
 
 def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
-    path, _ = _table(tmp_path, RewardConfig())
+    path, _ = _table(tmp_path, SLICED)
     with pytest.raises(InputError, match=r"table\.safetensors was made with other reward\.projections"):
-        RewardTable.load(path, RewardConfig(projections=3))
+        RewardTable.load(path, RewardConfig(distance="sliced", projections=3))
     arrays = read_arrays(path)
     write_arrays(path, arrays | {"map": np.array([0.1, np.nan, 0.2])})
     with pytest.raises(InputError, match=r"table\.safetensors: map holds a value that is not finite"):
-        RewardTable.load(path, RewardConfig())
+        RewardTable.load(path, SLICED)
     del arrays["sorted"]
     write_arrays(path, arrays)
     with pytest.raises(InputError, match=r"table\.safetensors holds no array sorted"):
-        RewardTable.load(path, RewardConfig())
+        RewardTable.load(path, SLICED)
+
+
+def test_by_class_a_batch_is_worth_what_each_class_reached_with_as_much_of_it():
+    reward = RewardConfig(distance="by_class", estimator="nearest")
+    arrays, rows = build_table(VariantScores(MAPS, CLASS_MAPS), PLAN, _with_class_scores(), reward, seed=0)
+    assert arrays["values"].tolist() == [[0.3, 0.1], [0.1, 0.5], [0.6, 0.2]]
+    assert [row["measured"] for row in rows] == MAPS[1:].tolist()
+    table = RewardTable.of(arrays, reward)
+    # The component, and the class that was not measured, are as far away as they like.
+    batches = np.array([[[50, 0, 3, -8], [60, 0, 3, -8]], [[0, 4, 0, 70], [9, 4, 0, 0]]], dtype=np.float32)
+    np.testing.assert_allclose(table.look_up(batches), [(0.1 + 0.5) / 2, (0.3 + 0.1) / 2])
+    np.testing.assert_allclose(
+        table.over(batches.reshape(4, 4), "cpu").look_up(np.array([[0, 1], [2, 3]])), table.look_up(batches)
+    )
+
+
+def test_class_scores_that_are_missing_are_an_error_naming_the_file():
+    with pytest.raises(InputError, match=r"embeddings holds no class scores.*run the step `embed` again"):
+        build_table(VariantScores(MAPS, CLASS_MAPS), PLAN, _embeddings(), RewardConfig(), seed=0)
 
 
 def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
-    write_json(tmp_path / "config.yaml", {"reward": {"projections": 8}})
+    write_json(tmp_path / "config.yaml", {"reward": {"distance": "sliced", "projections": 8}})
     write_json(tmp_path / "subsets.json", PLAN.to_json())
     embeddings = _embeddings()
     arrays = {"image_ids": embeddings.image_ids, "embeddings": embeddings.vectors, "components": np.array([2])}

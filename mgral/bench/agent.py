@@ -71,11 +71,12 @@ def command(
 def random_table(
     pool: npt.NDArray[np.float32], size: int, variants: int, projections: int, rng: np.random.Generator
 ) -> RewardTable:
-    """Return a table of random subsets of a pool, float32 [N, D], with random mAP."""
+    """Return a table of random subsets of a pool, float32 [N, D], with random mAP, looked up by sliced distances."""
     directions = draw_projections(pool.shape[1], projections, rng)
     subsets = pool[uniform_batches(len(pool), size, variants, rng)]
-    distance = SubsetDistance(subsets, SlicedDistance(directions, project_and_sort(subsets, directions)))
-    return RewardTable(rng.random(variants), 0.0, distance, "kernel", 1.0)
+    distance = SubsetDistance(subsets, SlicedDistance(directions, project_and_sort(subsets, directions)), "sliced")
+    maps = rng.random(variants)
+    return RewardTable(maps, maps[:, None], 0.0, distance, "kernel", np.ones(1))
 
 
 def measure_look_ups(reward: PoolReward, images: int, budget: int, rng: np.random.Generator) -> Measurements:

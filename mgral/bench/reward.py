@@ -88,6 +88,8 @@ def measure_training(results: Path) -> Measurements:
         "subsets": lut / "subsets.json",
         "base": lut / "base.safetensors",
     }
+    if (teacher := lut.parent / "teacher.json").exists():
+        inputs["teacher"] = teacher
     for path in inputs.values():
         if not path.exists():
             raise InputError(f"{path} is missing; run the workflow again")

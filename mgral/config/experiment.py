@@ -63,6 +63,10 @@ class Config(Section):
         for key, values in (("seeds", self.seeds), ("strategies", self.strategies)):
             if len(set(values)) < len(values):
                 raise ValueError(f"{key}: {list(values)} repeats an entry; list each once")
+        if self.reward.distance == "by_class" and not self.embedding.class_scores:
+            raise ValueError(
+                "reward.distance: by_class needs embedding.class_scores; set that to true, or the distance to sliced"
+            )
         if isinstance(self.data, SyntheticData):
             check_budget(self, self.data.train_images)
         return self

@@ -48,8 +48,9 @@ class LutConfig(Section):
 class RewardConfig(Section):
     """How the table answers what a batch is worth."""
 
-    distance: Literal["sliced", "exact"] = "sliced"
-    """Wasserstein distance over fixed random projections, or the exact one."""
+    distance: Literal["by_class", "sliced", "exact"] = "by_class"
+    """Wasserstein distance of each class's scores alone, which looks up that class's AP (needs the class scores of
+    `embedding`); or of whole embeddings, which looks up mAP: over fixed random projections, or the exact one."""
     projections: PositiveInt = 64
     """Projections of the sliced distance."""
     estimator: Literal["kernel", "nearest"] = "kernel"

@@ -11,7 +11,7 @@ from mgral.config import RewardConfig
 from mgral.fidelity.batches import Candidate
 from mgral.lut.plan import SubsetPlan
 from mgral.lut.reward import RewardTable
-from mgral.lut.table import build_table
+from mgral.lut.table import VariantScores, build_table
 from mgral.pool import Embeddings
 
 DISTANCES: tuple[str, ...] = get_args(RewardConfig.model_fields["distance"].annotation)
@@ -34,7 +34,7 @@ class Kind(NamedTuple):
 def look_up_everywhere(
     candidates: Sequence[Candidate],
     plan: SubsetPlan,
-    variant_maps: npt.NDArray[np.float64],
+    scores: VariantScores,
     embeddings: Mapping[str, Embeddings],
     reward: RewardConfig,
     seed: int,
@@ -43,16 +43,16 @@ def look_up_everywhere(
 
     Parameters
     ----------
-    variant_maps
-        mAP of the plan's variants 0..K on the reward images.
     embeddings
         By the name of the detector that made them.
     """
     found = {}
     for (name, vectors), distance in product(embeddings.items(), DISTANCES):
+        if distance == "by_class" and not vectors.class_scores:
+            continue
         batches = np.stack([vectors.of(one.images) for one in candidates[1:]])
         of_distance = reward.model_copy(update={"distance": distance})
-        arrays, _ = build_table(variant_maps, plan, vectors, of_distance, seed)
+        arrays, _ = build_table(scores, plan, vectors, of_distance, seed)
         for estimator in ESTIMATORS:
             table = RewardTable.of(arrays, of_distance.model_copy(update={"estimator": estimator}))
             found[Kind(plan.labels, plan.start, name, distance, estimator)] = table.look_up(batches)

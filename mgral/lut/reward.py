@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-ARRAYS = ("map", "baseline_map", "embeddings", "projections", "sorted", "kernel_width")
+ARRAYS = ("map", "baseline_map", "values", "embeddings", "projections", "sorted", "kernel_widths")
+Distance = Literal["by_class", "sliced", "exact"]
 LOOKED_UP_IMAGES = 1 << 18
 """Images whose embeddings are looked up at a time, which bounds the memory: 268 MB of 256 dimensions."""
 
@@ -36,18 +37,21 @@ class Reward(Protocol):
 
 @dataclass(frozen=True)
 class SubsetDistance:
-    """Distances of batches to the K subsets of a table, sliced or exact as configured."""
+    """Distances of batches to the K subsets of a table, as configured: by class there are G of them, else one."""
 
     embeddings: Float32
     """Shape [K, M, D]."""
-    sliced: SlicedDistance | None
-    """None for the exact distance."""
+    sliced: SlicedDistance
+    """Along random projections, or along the classes' scores."""
+    kind: Distance
 
     def __call__(self, batches: Float32) -> Float64:
-        """Return float64 [S, K] for batches [S, B, D]."""
-        if self.sliced:
-            return self.sliced(batches)
-        return np.array([[exact_distance(batch, subset) for subset in self.embeddings] for batch in batches])
+        """Return float64 [S, K, G] for batches [S, B, D]."""
+        if self.kind == "by_class":
+            return self.sliced.along_directions(batches)
+        if self.kind == "sliced":
+            return self.sliced(batches)[..., None]
+        return np.array([[[exact_distance(batch, subset)] for subset in self.embeddings] for batch in batches])
 
 
 class RewardTable:
@@ -55,19 +59,22 @@ class RewardTable:
 
     def __init__(
         self,
+        maps: Float64,
         values: Float64,
         baseline_map: float,
         distance: SubsetDistance,
         estimator: Estimator,
-        kernel_width: float,
+        kernel_widths: Float64,
     ) -> None:
-        self.values = values
+        self.maps = maps
         """mAP of the variants 1..K on the reward images, float64 [K]."""
+        self.values = values
+        """What is looked up: AP of each class that was measured, float64 [K, G], or mAP, [K, 1]."""
         self.baseline_map = baseline_map
         """mAP of variant 0, which has no subset."""
         self._distance = distance
         self._estimator = estimator
-        self._width = kernel_width
+        self._widths = kernel_widths
 
     @property
     def subsets(self) -> Float32:
@@ -86,20 +93,21 @@ class RewardTable:
                 raise InputError(
                     f"{path}: {name} holds a value that is not finite; run the steps `variant` and `table` again"
                 )
-        if arrays["projections"].shape[1] != reward.projections:
+        if reward.distance != "by_class" and arrays["projections"].shape[1] != reward.projections:
             raise InputError(f"{path} was made with other reward.projections; run the step `table` again")
         return cls.of(arrays, reward)
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]], reward: RewardConfig) -> "RewardTable":
         """Take the arrays of `table.safetensors`."""
-        sliced = SlicedDistance(arrays["projections"], arrays["sorted"]) if reward.distance == "sliced" else None
+        sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
         return cls(
-            values=arrays["map"],
+            maps=arrays["map"],
+            values=arrays["values"],
             baseline_map=float(arrays["baseline_map"][0]),
-            distance=SubsetDistance(arrays["embeddings"], sliced),
+            distance=SubsetDistance(arrays["embeddings"], sliced, reward.distance),
             estimator=reward.estimator,
-            kernel_width=float(arrays["kernel_width"][0]),
+            kernel_widths=arrays["kernel_widths"],
         )
 
     def check_dimensions(self, dimensions: int, path: Path) -> None:
@@ -115,18 +123,21 @@ class RewardTable:
         return self.estimate(self._distance(batches))
 
     def estimate(self, distances: Float64) -> Float64:
-        """Return the looked-up mAP, float64 [S], of batches at the given distances, [S, K], from the subsets."""
-        return estimate(distances, self.values, self._estimator, self._width)
+        """Return the looked-up mAP, float64 [S], of batches at the given distances, [S, K, G], from the subsets."""
+        return estimate(distances, self.values, self._estimator, self._widths)
 
     def over(self, pool: Float32, device: str = "cpu") -> "PoolReward":
-        """Return the look-up of batches of a pool, float32 [N, D]; sliced distances are computed on the device."""
-        sliced = self._distance.sliced
-        if sliced is None or device == "cpu":
+        """Return the look-up of batches of a pool, float32 [N, D], by the device but for exact distances."""
+        kind = self._distance.kind
+        if kind == "exact" or device == "cpu":
             return PoolReward(self, lambda rows: self._distance(pool[rows]))
         # The import of torch takes seconds, and `table` does without.
         from mgral.lut.torch_distance import PoolSlicedDistance
 
-        return PoolReward(self, PoolSlicedDistance(pool, sliced, device))
+        on_device = PoolSlicedDistance(pool, self._distance.sliced, device)
+        if kind == "by_class":
+            return PoolReward(self, on_device.along_directions)
+        return PoolReward(self, lambda rows: on_device(rows)[..., None])
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,7 @@ class PoolReward:
 
     table: RewardTable
     distance: Callable[[Rows], Float64]
-    """From rows, int64 [S, B], to distances float64 [S, K]."""
+    """From rows, int64 [S, B], to distances float64 [S, K, G]."""
 
     @property
     def baseline_map(self) -> float:

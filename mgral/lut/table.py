@@ -1,9 +1,9 @@
 """Gathering the variants into the look-up table."""
 
 from collections.abc import Iterator, Sequence
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mgral.artefacts import derive_seed, read_json
 from mgral.config import RewardConfig
 from mgral.errors import InputError
-from mgral.lut.estimators import leave_one_out, median_distance
+from mgral.lut.estimators import leave_one_out, median_distances
 from mgral.lut.plan import SubsetPlan
 from mgral.lut.reward import SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
@@ -21,15 +21,24 @@ LEAVE_ONE_OUT_COLUMNS = ("variant", "baseline", "measured", "nearest", "kernel")
 """The baseline is the mAP of variant 0, on every line."""
 
 
-def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> npt.NDArray[np.float64]:
-    """Return the mAP of the variants 0..K, float64 [K + 1], in whatever order their files are given.
+class VariantScores(NamedTuple):
+    """What the variants 0..K reach on the reward images, 0 to 1."""
+
+    maps: npt.NDArray[np.float64]
+    """Shape [K + 1], finite."""
+    class_maps: npt.NDArray[np.float64]
+    """AP of each class, [K + 1, C]; not a number where no reward image has one."""
+
+
+def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
+    """Return the scores of the variants 0..K, in whatever order their files are given.
 
     Raises
     ------
     InputError
         Where a variant is missing, given twice, not of this plan, or without a finite mAP.
     """
-    found: dict[int, tuple[Path, float]] = {}
+    found: dict[int, tuple[Path, tuple[float, list[float]]]] = {}
     for path in paths:
         for variant, value in _read_variants(path, plan):
             if variant in found:
@@ -40,18 +49,22 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> npt.NDArray[np.flo
     missing = [k for k in range(len(plan.subsets)) if k not in found]
     if missing:
         raise InputError(f"variants {missing} are missing; run the step `variant` for each and give its file")
-    return np.array([found[k][1] for k in range(len(plan.subsets))])
+    scores = [found[k][1] for k in range(len(plan.subsets))]
+    return VariantScores(np.array([one for one, _ in scores]), np.array([by_class for _, by_class in scores]))
 
 
-def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, float]]:
+def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, tuple[float, list[float]]]]:
     content = read_json(path)
     try:
-        found = [(entry["variant"], entry["images"], entry["map"]) for entry in content["variants"]]
+        found = [
+            (entry["variant"], entry["images"], entry["map"], list(entry["class_map"]))
+            for entry in content["variants"]
+        ]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} does not hold variants ({error}); run the step `variant` again") from None
-    for variant, images, value in found:
+    for variant, images, value, by_class in found:
         _check_variant(path, plan, variant, images, value)
-        yield variant, float(value)
+        yield variant, (float(value), [nan if one is None else float(one) for one in by_class])
 
 
 def _check_variant(path: Path, plan: SubsetPlan, variant: Any, images: Any, value: Any) -> None:
@@ -69,34 +82,50 @@ def _check_variant(path: Path, plan: SubsetPlan, variant: Any, images: Any, valu
 
 
 def build_table(
-    variant_maps: npt.NDArray[np.float64], plan: SubsetPlan, embeddings: Embeddings, reward: RewardConfig, seed: int
+    scores: VariantScores, plan: SubsetPlan, embeddings: Embeddings, reward: RewardConfig, seed: int
 ) -> tuple[dict[str, npt.NDArray[Any]], list[dict[str, float]]]:
-    """Return the arrays of `table.safetensors` and the rows of `leave_one_out.csv`.
-
-    Parameters
-    ----------
-    variant_maps
-        mAP of the variants 0..K, 0 to 1, float64 [K + 1].
-    """
-    values = variant_maps[1:]
+    """Return the arrays of `table.safetensors` and the rows of `leave_one_out.csv`."""
+    maps = scores.maps[1:]
     vectors = np.stack([embeddings.of(images) for images in plan.subsets[1:]])
-    rng = np.random.default_rng(derive_seed(seed, "projections"))
-    projections = draw_projections(vectors.shape[2], reward.projections, rng)
+    if reward.distance == "by_class":
+        measured_classes = np.flatnonzero(np.isfinite(scores.class_maps).all(axis=0))
+        values = scores.class_maps[1:, measured_classes]
+        projections = class_directions(embeddings, measured_classes)
+    else:
+        values = maps[:, None]
+        rng = np.random.default_rng(derive_seed(seed, "projections"))
+        projections = draw_projections(vectors.shape[2], reward.projections, rng)
     presorted = project_and_sort(vectors, projections)
-    sliced = SlicedDistance(projections, presorted) if reward.distance == "sliced" else None
-    pairwise = SubsetDistance(vectors, sliced)(vectors)
-    width = median_distance(pairwise)
+    pairwise = SubsetDistance(vectors, SlicedDistance(projections, presorted), reward.distance)(vectors)
+    widths = median_distances(pairwise)
     table: dict[str, npt.NDArray[Any]] = {
-        "map": values,
-        "baseline_map": variant_maps[:1],
+        "map": maps,
+        "baseline_map": scores.maps[:1],
+        "values": values,
         "embeddings": vectors,
         "projections": projections,
         "sorted": presorted,
-        "kernel_width": np.array([width]),
+        "kernel_widths": widths,
     }
-    by_nearest = leave_one_out(pairwise, values, "nearest", width)
-    by_kernel = leave_one_out(pairwise, values, "kernel", width)
-    baseline = [float(variant_maps[0])] * len(values)
-    measured = zip(baseline, values.tolist(), by_nearest.tolist(), by_kernel.tolist(), strict=True)
+    by_nearest = leave_one_out(pairwise, values, "nearest", widths)
+    by_kernel = leave_one_out(pairwise, values, "kernel", widths)
+    baseline = [float(scores.maps[0])] * len(maps)
+    measured = zip(baseline, maps.tolist(), by_nearest.tolist(), by_kernel.tolist(), strict=True)
     rows = [dict(zip(LEAVE_ONE_OUT_COLUMNS, (k, *row), strict=True)) for k, row in enumerate(measured, start=1)]
     return table, rows
+
+
+def class_directions(embeddings: Embeddings, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return the directions of the scores of the given classes, as columns: float32 [D, G].
+
+    Raises
+    ------
+    InputError
+        Where the embeddings hold no class scores.
+    """
+    if not embeddings.class_scores:
+        raise InputError(
+            f"{embeddings.path} holds no class scores, which reward.distance: by_class looks up by; run the step "
+            "`embed` again with embedding.class_scores"
+        )
+    return np.eye(embeddings.vectors.shape[1], dtype=np.float32)[:, embeddings.components + classes]

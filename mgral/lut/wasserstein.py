@@ -61,11 +61,16 @@ class SlicedDistance:
 
     def __call__(self, batches: Float32) -> Float64:
         """Return the distances float64 [S, K] of batches [S, B, D], of any size B, to the K sets."""
+        mean: Float64 = self.along_directions(batches).mean(axis=2)
+        return mean
+
+    def along_directions(self, batches: Float32) -> Float64:
+        """Return W_1 along each direction, float64 [S, K, P], of batches [S, B, D], of any size B, to the K sets."""
         count, size, dimensions = batches.shape
         projected = (batches.reshape(-1, dimensions) @ self.projections).reshape(count, size, -1)
         values = np.sort(np.ascontiguousarray(projected.transpose(0, 2, 1)), axis=-1)
-        sets, _, members = self.sorted.shape
-        distances = np.empty((count, sets))
+        sets, directions, members = self.sorted.shape
+        distances = np.empty((count, sets, directions))
         levels = None if size == members else merged_levels(size, members)
         if levels is not None:
             values = values[..., levels[0]]
@@ -77,8 +82,7 @@ class SlicedDistance:
             for row in range(count):
                 gap = part - values[row]
                 np.abs(gap, out=gap)
-                area = gap.mean(axis=(1, 2)) if levels is None else (gap @ levels[2]).mean(axis=1)
-                distances[row, start : start + step] = area
+                distances[row, start : start + step] = gap.mean(axis=2) if levels is None else gap @ levels[2]
         return distances
 
 

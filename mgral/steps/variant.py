@@ -107,6 +107,8 @@ def command(
         if scores["map"] is None:
             remedy = "train its teacher longer (iterations.detector)" if teacher else "label more initial images"
             raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; {remedy}")
-        found.append({"variant": variant, "images": len(subset), "map": scores["map"], "ap50": scores["ap50"]})
+        by_class = [one["map"] for one in scores["per_class"]]
+        scored = {"map": scores["map"], "ap50": scores["ap50"], "class_map": by_class}
+        found.append({"variant": variant, "images": len(subset), **scored})
         checkpoint.remove()
     write_json(output, {"variants": found})
