@@ -8,7 +8,7 @@ import pytest
 
 from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
-from mgral.config import RewardConfig
+from mgral.config import RewardConfig, resolve_config
 from mgral.errors import InputError
 from mgral.lut.estimators import estimate, kernel, leave_one_out, median_distances, nearest
 from mgral.lut.plan import SubsetPlan
@@ -218,3 +218,9 @@ def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
     assert list(rows[0]) == ["variant", "baseline", "measured", "nearest", "kernel"]
     # The second subset is the first's nearest other.
     assert tuple(rows[0].values())[:4] == ("1", "0.1", "0.2", "0.3")
+
+
+def test_looking_up_by_class_without_class_scores_is_refused_with_the_configuration():
+    with pytest.raises(InputError, match=r"by_class needs embedding\.class_scores; set that to true"):
+        resolve_config({"embedding": {"class_scores": False}})
+    assert resolve_config({"embedding": {"class_scores": False}, "reward": {"distance": "exact"}})
