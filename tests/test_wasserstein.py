@@ -74,6 +74,9 @@ def test_torch_computes_the_same_distances_of_batches_of_a_pool(size, members, m
     batches = np.stack([rng.choice(30, size, replace=False) for _ in range(4)])
     by_torch = PoolSlicedDistance(pool, sliced, "cpu")
     np.testing.assert_allclose(by_torch(batches), sliced(pool[batches]), rtol=1e-5)
+    along = sliced.along_directions(pool[batches])
+    np.testing.assert_allclose(by_torch.along_directions(batches), along, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(along.mean(axis=2), sliced(pool[batches]))
     alone = [by_torch(batch[None])[0] for batch in batches]
     monkeypatch.setattr("mgral.lut.torch_distance.CHUNK_VALUES", 1)
     np.testing.assert_allclose(by_torch(batches), alone, rtol=1e-6)
