@@ -129,7 +129,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         refresh = lut.refresh.replace("_", " ")
         facts += [
             ("Look-up tables", f"{lut.splits}, of {lut.variants} variants each, {labels}, built {refresh}"),
-            ("Reward", f"{reward.distance} Wasserstein distance, {reward.estimator} estimate"),
+            ("Reward", f"Wasserstein distance, {reward.distance.replace('_', ' ')}; {reward.estimator} estimate"),
             ("Agent", f"{agent.episodes} episodes of {agent.samples} batches"),
         ]
     return facts
