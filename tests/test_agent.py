@@ -52,7 +52,7 @@ def _table_arrays(vectors, clusters):
 def _table(arrays, vectors, estimator="kernel", device="cpu"):
     sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
     distance = SubsetDistance(arrays["embeddings"], sliced, "sliced")
-    table = RewardTable(arrays["map"], arrays["values"], 0.19, distance, estimator, arrays["kernel_widths"])
+    table = RewardTable(arrays["values"], 0.19, distance, estimator, arrays["kernel_widths"])
     return table.over(vectors, device)
 
 

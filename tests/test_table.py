@@ -199,7 +199,9 @@ def test_by_class_a_batch_is_worth_what_each_class_reached_with_as_much_of_it():
 
 
 def test_class_scores_that_are_missing_are_an_error_naming_the_file():
-    with pytest.raises(InputError, match=r"embeddings holds no class scores.*run the step `embed` again"):
+    with pytest.raises(
+        InputError, match=r"embeddings holds scores of 0 classes, but class 1 is.*run the step `embed` again"
+    ):
         build_table(VariantScores(MAPS, CLASS_MAPS), PLAN, _embeddings(), RewardConfig(), seed=0)
 
 
@@ -224,3 +226,13 @@ def test_looking_up_by_class_without_class_scores_is_refused_with_the_configurat
     with pytest.raises(InputError, match=r"by_class needs embedding\.class_scores; set that to true"):
         resolve_config({"embedding": {"class_scores": False}})
     assert resolve_config({"embedding": {"class_scores": False}, "reward": {"distance": "exact"}})
+
+
+def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_where(tmp_path):
+    paths = _variant_files(tmp_path)
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": ["0.3", None]})
+    with pytest.raises(InputError, match=r"variants1-1\.json: class_map holds"):
+        load_variants(paths, PLAN)
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3]})
+    with pytest.raises(InputError, match=r"AP of different classes; run the step `variant`"):
+        load_variants(paths, PLAN)

@@ -89,6 +89,9 @@ def test_a_rare_class_is_not_crowded_out_by_one_that_is_found_more_surely(experi
     write_json(experiment / "train.json", {**coco, "annotations": owned})
     counts = teacher.expected_objects(load_dataset(experiment / "train.json"), np.array(IDS[:5]), images=10)
     assert counts == {4: 8, 9: 2}
+    sure = [{"score": 0.9, "category_id": 4}] * 20
+    unsure = [{"score": 0.1, "category_id": 9}] * 5
+    assert [one["category_id"] for one in take_likeliest(sure + unsure, counts)] == [4] * 8 + [9] * 2
 
 
 def test_a_taught_image_has_the_teachers_objects_and_none_of_its_own(experiment):

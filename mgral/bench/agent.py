@@ -75,8 +75,7 @@ def random_table(
     directions = draw_projections(pool.shape[1], projections, rng)
     subsets = pool[uniform_batches(len(pool), size, variants, rng)]
     distance = SubsetDistance(subsets, SlicedDistance(directions, project_and_sort(subsets, directions)), "sliced")
-    maps = rng.random(variants)
-    return RewardTable(maps, maps[:, None], 0.0, distance, "kernel", np.ones(1))
+    return RewardTable(rng.random((variants, 1)), 0.0, distance, "kernel", np.ones(1))
 
 
 def measure_look_ups(reward: PoolReward, images: int, budget: int, rng: np.random.Generator) -> Measurements:

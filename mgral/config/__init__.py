@@ -13,7 +13,7 @@ from mgral.config.experiment import (
     read_values,
     resolve_config,
 )
-from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, LutConfig, RewardConfig
+from mgral.config.method import AgentConfig, Distance, EmbeddingConfig, FidelityConfig, LutConfig, RewardConfig
 from mgral.config.training import (
     AugmentationConfig,
     IterationsConfig,
@@ -30,6 +30,7 @@ __all__ = [
     "ContainerConfig",
     "DataConfig",
     "DetectorConfig",
+    "Distance",
     "EmbeddingConfig",
     "EvaluationConfig",
     "FidelityConfig",

@@ -59,14 +59,18 @@ class Config(Section):
     container: Annotated[ContainerConfig, Field(exclude=True)] = ContainerConfig()
 
     @model_validator(mode="after")
-    def _repetitions_differ(self) -> "Config":
-        for key, values in (("seeds", self.seeds), ("strategies", self.strategies)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key}: {list(values)} repeats an entry; list each once")
+    def _look_up_has_what_it_goes_by(self) -> "Config":
         if self.reward.distance == "by_class" and not self.embedding.class_scores:
             raise ValueError(
                 "reward.distance: by_class needs embedding.class_scores; set that to true, or the distance to sliced"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _repetitions_differ(self) -> "Config":
+        for key, values in (("seeds", self.seeds), ("strategies", self.strategies)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key}: {list(values)} repeats an entry; list each once")
         if isinstance(self.data, SyntheticData):
             check_budget(self, self.data.train_images)
         return self

@@ -6,6 +6,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from mgral.config.section import Fraction, Section
 
+Distance = Literal["by_class", "sliced", "exact"]
+
 
 class EmbeddingConfig(Section):
     """What an image looks like to the LUT and to the agent."""
@@ -48,7 +50,7 @@ class LutConfig(Section):
 class RewardConfig(Section):
     """How the table answers what a batch is worth."""
 
-    distance: Literal["by_class", "sliced", "exact"] = "by_class"
+    distance: Distance = "by_class"
     """Wasserstein distance of each class's scores alone, which looks up that class's AP (needs the class scores of
     `embedding`); or of whole embeddings, which looks up mAP: over fixed random projections, or the exact one."""
     projections: PositiveInt = 64

@@ -7,14 +7,14 @@ from typing import NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mgral.config import RewardConfig
+from mgral.config import Distance, RewardConfig
 from mgral.fidelity.batches import Candidate
 from mgral.lut.plan import SubsetPlan
 from mgral.lut.reward import RewardTable
 from mgral.lut.table import VariantScores, build_table
 from mgral.pool import Embeddings
 
-DISTANCES: tuple[str, ...] = get_args(RewardConfig.model_fields["distance"].annotation)
+DISTANCES: tuple[Distance, ...] = get_args(Distance)
 ESTIMATORS: tuple[str, ...] = get_args(RewardConfig.model_fields["estimator"].annotation)
 
 

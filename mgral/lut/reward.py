@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts import map_arrays
-from mgral.config import RewardConfig
+from mgral.config import Distance, RewardConfig
 from mgral.errors import InputError
 from mgral.lut.estimators import Estimator, estimate
 from mgral.lut.wasserstein import SlicedDistance, exact_distance
@@ -19,7 +19,6 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 ARRAYS = ("map", "baseline_map", "values", "embeddings", "projections", "sorted", "kernel_widths")
-Distance = Literal["by_class", "sliced", "exact"]
 LOOKED_UP_IMAGES = 1 << 18
 """Images whose embeddings are looked up at a time, which bounds the memory: 268 MB of 256 dimensions."""
 
@@ -59,15 +58,12 @@ class RewardTable:
 
     def __init__(
         self,
-        maps: Float64,
         values: Float64,
         baseline_map: float,
         distance: SubsetDistance,
         estimator: Estimator,
         kernel_widths: Float64,
     ) -> None:
-        self.maps = maps
-        """mAP of the variants 1..K on the reward images, float64 [K]."""
         self.values = values
         """What is looked up: AP of each class that was measured, float64 [K, G], or mAP, [K, 1]."""
         self.baseline_map = baseline_map
@@ -102,7 +98,6 @@ class RewardTable:
         """Take the arrays of `table.safetensors`."""
         sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
         return cls(
-            maps=arrays["map"],
             values=arrays["values"],
             baseline_map=float(arrays["baseline_map"][0]),
             distance=SubsetDistance(arrays["embeddings"], sliced, reward.distance),

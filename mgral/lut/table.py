@@ -50,6 +50,8 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
     if missing:
         raise InputError(f"variants {missing} are missing; run the step `variant` for each and give its file")
     scores = [found[k][1] for k in range(len(plan.subsets))]
+    if len({len(by_class) for _, by_class in scores}) > 1:
+        raise InputError(f"{paths[0].parent}: variants have AP of different classes; run the step `variant` for all")
     return VariantScores(np.array([one for one, _ in scores]), np.array([by_class for _, by_class in scores]))
 
 
@@ -64,6 +66,8 @@ def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, tuple[fl
         raise InputError(f"{path} does not hold variants ({error}); run the step `variant` again") from None
     for variant, images, value, by_class in found:
         _check_variant(path, plan, variant, images, value)
+        if not all(one is None or isinstance(one, int | float) for one in by_class):
+            raise InputError(f"{path}: class_map holds {by_class}, not numbers; run the step `variant` again")
         yield variant, (float(value), [nan if one is None else float(one) for one in by_class])
 
 
@@ -121,11 +125,11 @@ def class_directions(embeddings: Embeddings, classes: npt.NDArray[np.int64]) -> 
     Raises
     ------
     InputError
-        Where the embeddings hold no class scores.
+        Where the embeddings hold no scores of these classes.
     """
-    if not embeddings.class_scores:
+    if len(classes) and classes.max() >= embeddings.class_scores:
         raise InputError(
-            f"{embeddings.path} holds no class scores, which reward.distance: by_class looks up by; run the step "
-            "`embed` again with embedding.class_scores"
+            f"{embeddings.path} holds scores of {embeddings.class_scores} classes, but class {classes.max()} is "
+            "looked up by them too (reward.distance: by_class); run the step `embed` again, with embedding.class_scores"
         )
     return np.eye(embeddings.vectors.shape[1], dtype=np.float32)[:, embeddings.components + classes]
