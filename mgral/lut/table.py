@@ -129,7 +129,7 @@ def class_directions(embeddings: Embeddings, classes: npt.NDArray[np.int64]) -> 
     """
     if len(classes) and classes.max() >= embeddings.class_scores:
         raise InputError(
-            f"{embeddings.path} holds scores of {embeddings.class_scores} classes, but class {classes.max()} is looked "
-            "up by its scores (reward.distance: by_class); run the step `embed` again, with embedding.class_scores"
+            f"{embeddings.path} holds scores of {embeddings.class_scores} classes, but class {classes.max()} is "
+            "looked up by its (reward.distance: by_class); run the step `embed` again, with embedding.class_scores"
         )
     return np.eye(embeddings.vectors.shape[1], dtype=np.float32)[:, embeddings.components + classes]
