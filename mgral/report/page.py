@@ -128,7 +128,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         labels = lut.labels.replace("_", " ").replace("semi supervised", "semi-supervised")
         refresh = lut.refresh.replace("_", " ")
         facts += [
-            ("Look-up tables", f"{lut.splits}, of {lut.variants} variants each, {labels}, built {refresh}"),
+            ("Look-up tables", f"{lut.splits}, of {lut.variants} variants each; labels: {labels}; built {refresh}"),
             ("Reward", f"Wasserstein distance, {reward.distance.replace('_', ' ')}; {reward.estimator} estimate"),
             ("Agent", f"{agent.episodes} episodes of {agent.samples} batches"),
         ]
