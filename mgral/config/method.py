@@ -43,7 +43,7 @@ class LutConfig(Section):
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
     reward_fraction: Fraction = 0.4
     """Part of the labelled images on which rewards are measured, and on which no variant trains."""
-    reward_images: PositiveInt = 200
+    reward_images: PositiveInt = 1000
     """Images of the pool on which rewards are measured under `teacher`; at most a third of it."""
 
 
