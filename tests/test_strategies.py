@@ -1,10 +1,12 @@
 """The strategies, each on a case small enough to know the right choice."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from told_detector import told_query
 
 from mgral.artefacts import write_arrays
@@ -18,6 +20,11 @@ from mgral.strategies.looking import OBJECT_SCORE, find_objects
 from mgral.strategies.query import Choice, choose
 
 SURE, UNSURE, TORN, NOTHING = [0.02, 0.96, 0.02], [0.2, 0.4, 0.4], [0.05, 0.5, 0.45], [1.0, 0.0, 0.0]
+
+
+def test_all_strategies_are_in_the_configuration_that_names_them_all():
+    listed = yaml.safe_load((Path(__file__).parents[1] / "config" / "all_strategies.yaml").read_text())["strategies"]
+    assert sorted(listed) == sorted(STRATEGIES)
 
 
 def order(strategy, query):
