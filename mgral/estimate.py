@@ -123,7 +123,9 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
         ),
     )
     yield "table", Work(tables)
-    yield "agent", Work(agents, episodes=agents * config.agent.episodes)
+    # Of several tables, an agent for all of them and one without each.
+    trained = 1 + lut.splits if lut.splits > 1 else 1
+    yield "agent", Work(agents, episodes=agents * trained * config.agent.episodes)
     scored = [sizes.train - config.initial - t * config.budget for t in range(cycles)]
     looking = sum(STRATEGIES[name].views for name in config.strategies if "detector" in STRATEGIES[name].looks_at)
     yield "select", Work(seeds * queries, seen=seeds * looking * sum(scored))

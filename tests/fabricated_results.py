@@ -154,6 +154,7 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
         "random_std": 0.004,
         "random_batches": 200,
         "standard_deviations_above": float((reward[-1] + 0.005 - 0.3) / 0.004),
+        "held_out_gain": float(reward[-1] - 0.3) / 2,
         "baseline_map": 0.29,
         "random_best_as_often": 0.312,
     }

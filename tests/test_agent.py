@@ -7,6 +7,7 @@ import pytest
 import torch
 from stopping import StoppedError, stop_after
 
+from mgral.agent.cross_validation import compare_with_random, held_out_gain
 from mgral.agent.network import build_agent, load_agent
 from mgral.agent.training import Episode, train_agent, uniform_batches
 from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
@@ -16,7 +17,6 @@ from mgral.errors import InputError, StepError
 from mgral.lut.estimators import median_distances
 from mgral.lut.reward import MeanReward, RewardTable, SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
-from mgral.steps.agent import summarise
 from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint
 
 BUDGET = 12
@@ -121,16 +121,32 @@ def test_the_agent_learns_which_cluster_is_worth_more(reference, estimator):
     vectors, clusters = _pool()
     table = _table(_table_arrays(vectors, clusters), vectors, estimator)
     agent, log = train_agent(vectors, table, AgentConfig(reference=reference, episodes=80), BUDGET, 0, 0)
-    summary = summarise(agent, log, vectors, table, BUDGET, np.random.default_rng(0))
+    selected, mean, deviation = compare_with_random(agent, vectors, table, BUDGET, np.random.default_rng(0))
     # The nearest variant's value is a step function: the best variant's is the most there is, 2.9 deviations up.
-    highest_possible = (table.table.values.max() - summary["random_mean"]) / summary["random_std"]
-    required = min(3.0, highest_possible)
-    assert summary["standard_deviations_above"] >= required - 1e-9
+    required = min(3.0, (table.table.values.max() - mean) / deviation)
+    assert (selected - mean) / deviation >= required - 1e-9
     assert log[-1].entropy < log[0].entropy
     untrained = _agent(vectors, window=32, hidden=64)
-    assert (
-        summarise(untrained, log, vectors, table, BUDGET, np.random.default_rng(0))["standard_deviations_above"] < 3
-    )
+    selected, mean, deviation = compare_with_random(untrained, vectors, table, BUDGET, np.random.default_rng(0))
+    assert selected < mean + 3 * deviation
+
+
+def test_agents_are_held_against_the_tables_that_they_were_not_trained_on(tmp_path):
+    vectors, _ = _pool()
+    config = AgentConfig(episodes=60)
+
+    def gain(*scales):
+        checkpoints = [Checkpoint(tmp_path / f"{index}", "job") for index in range(len(scales))]
+        tables = [_Recorder(vectors, scale) for scale in scales]
+        return held_out_gain(vectors, tables, config, BUDGET, 0, 0, checkpoints)
+
+    one, both, threefold = gain(1.0, 1.0), gain(1.0, -1.0), gain(1.0, 3.0)
+    assert one > 1
+    assert both < -1
+    # What is worth more in one is worth three times as much in the other: both agents learn the same order.
+    assert threefold == pytest.approx(2 * one, rel=0.1)
+    # Two of three agree, and the third is right about neither: its agent has learnt nothing from both.
+    assert both < gain(1.0, 1.0, -1.0) < one
 
 
 def test_batches_are_looked_up_as_many_at_a_time_as_memory_allows(monkeypatch):
@@ -262,6 +278,28 @@ def test_the_step_learns_from_all_tables(experiment):
     assert json.loads(both[2])["baseline_map"] == pytest.approx((0.19 + 0.29) / 2)
 
 
+def _contradiction(folder):
+    arrays = read_arrays(folder / "table.safetensors")
+    write_arrays(folder / "other.safetensors", {**arrays, "values": 1 - arrays["values"]})
+    return ["--table", "other.safetensors"]
+
+
+def test_an_agent_is_believed_unless_its_tables_contradict_each_other(experiment):
+    write_json(
+        experiment / "config.yaml", {"budget": BUDGET, "agent": {"episodes": 40}, "reward": {"projections": 32}}
+    )
+    (_, _, alone), (_, _, twice), (_, _, against) = (
+        _train(experiment, "alone"),
+        _train(experiment, "twice", "--table", "table.safetensors"),
+        _train(experiment, "against", *_contradiction(experiment)),
+    )
+    gains = [json.loads(summary)["held_out_gain"] for summary in (alone, twice, against)]
+    assert gains[0] is None
+    assert gains[1] > 0 > gains[2]
+    found = [bool(load_agent(experiment / f"{name}.safetensors").believed) for name in ("alone", "twice", "against")]
+    assert found == [True, True, False]
+
+
 def test_embeddings_of_another_dimension_than_the_table_are_an_error(experiment):
     vectors, _ = _pool(dimensions=3)
     write_arrays(
@@ -284,6 +322,23 @@ def test_the_step_goes_on_after_a_stop_and_leaves_no_checkpoint(experiment, monk
     assert _train(experiment, "second") == undisturbed
     assert f"agent: resumed at episode 3 of 5 from {path}" in capsys.readouterr().err
     assert not path.exists()
+
+
+def test_the_step_goes_on_with_the_agent_that_it_was_stopped_in(experiment, monkeypatch, capsys):
+    tables = _contradiction(experiment)
+    undisturbed = _train(experiment, "first", *tables)
+    monkeypatch.setenv(SECONDS_VARIABLE, "0")
+    with stop_after(12, monkeypatch), pytest.raises(StoppedError):
+        _train(experiment, "second", *tables)
+    assert _train(experiment, "second", *tables) == undisturbed
+    said = capsys.readouterr().err
+    for name, done in (
+        ("second.safetensors", 5),
+        ("second.safetensors.without0", 5),
+        ("second.safetensors.without1", 2),
+    ):
+        assert f"agent: resumed at episode {done} of 5 from {experiment / name}.checkpoint" in said
+    assert not list(experiment.glob("*.checkpoint"))
 
 
 def test_a_checkpoint_of_another_table_is_not_used(experiment, monkeypatch, capsys):

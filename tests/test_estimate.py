@@ -58,7 +58,8 @@ def test_images_are_added_up_by_hand():
     assert work["base"] == Work(6, trained=6 * 4 * 7)
     # Six variants of 3 steps of 4 images, and 2 unlabelled ones in five of them; 20 reward images for each.
     assert work["variant"] == Work(36, trained=6 * 3 * (6 * 4 + 5 * 2), seen=6 * 6 * 20)
-    assert work["agent"] == Work(4, episodes=36)
+    # Four agents a job: of all three tables, and without each.
+    assert work["agent"] == Work(4, episodes=4 * 4 * 9)
     assert work["select"] == Work(8, seen=2 * (300 + 250))
     others = plan_work(config.model_copy(update={"strategies": ("cald", "core_set")}), Sizes(400, 30, 6))
     assert others["select"].seen == 5 * work["select"].seen

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mgral.agent.network import build_agent
-from mgral.artefacts import write_arrays, write_json
+from mgral.artefacts import read_arrays, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.errors import InputError
 from mgral.strategies.query import highest
@@ -80,6 +80,17 @@ def test_mgral_takes_the_agents_best_in_ascending_order_of_ids(experiment):
     content = (experiment / "selection.json").read_bytes()
     _select(experiment, "mgral", *options)
     assert (experiment / "selection.json").read_bytes() == content
+
+
+def test_mgral_chooses_at_random_where_the_agent_is_not_believed(experiment):
+    agent = read_arrays(experiment / "agent.safetensors")
+    write_arrays(experiment / "agent.safetensors", agent | {"believed": np.array([False])})
+    options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
+    found = [_select(experiment, "mgral", *options, seed=s, cycle=c)["images"] for s in (0, 1) for c in (0, 1)]
+    assert len(set(map(tuple, found))) == 4
+    assert len(set().union(*found)) > 12
+    write_arrays(experiment / "agent.safetensors", agent | {"believed": np.array([False]), "mean": agent["mean"] + 1})
+    assert _select(experiment, "mgral", *options)["images"] == found[0]
 
 
 def test_equal_scores_go_to_the_lower_id():

@@ -29,6 +29,8 @@ class Agent(nn.Module):
     mean: Tensor
     deviation: Tensor
     window: Tensor
+    believed: Tensor
+    """bool [1]: whether batches are chosen by the scores, or at random, as the scores come of nothing but error."""
 
     def __init__(self, mean: Tensor, deviation: Tensor, hidden: int, window: int) -> None:
         """Take the mean and the standard deviation of the pool's embeddings, float32 [D] each."""
@@ -36,6 +38,7 @@ class Agent(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
         self.register_buffer("window", torch.tensor([window]))
+        self.register_buffer("believed", torch.tensor([True]))
         self.cell = nn.LSTMCell(len(mean) + 1, hidden)
         self.score = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
         self.hidden = hidden

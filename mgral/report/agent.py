@@ -1,5 +1,7 @@
 """The agent's learning curve beside random batches that were looked up as often."""
 
+from collections.abc import Callable
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
@@ -107,10 +109,9 @@ def agent_lines(results: Results) -> list[dict[str, str]]:
     def over_seeds(cycle: int, name: str) -> Spread:
         return Spread.of([results.agents[seed, cycle].summary[name] for seed in results.settings.seeds])
 
-    def better(cycle: int) -> str:
+    def count(cycle: int, holds: Callable[[dict[str, float]], bool]) -> str:
         runs: list[AgentRun] = [results.agents[seed, cycle] for seed in results.settings.seeds]
-        ahead = sum(run.summary["selected_reward"] > run.summary["random_best_as_often"] for run in runs)
-        return f"{ahead} of {len(runs)}"
+        return f"{sum(holds(run.summary) for run in runs)} of {len(runs)}"
 
     return [
         {
@@ -120,7 +121,10 @@ def agent_lines(results: Results) -> list[dict[str, str]]:
             "random_std": points(over_seeds(cycle, "random_std").mean, digits=2),
             "above": _signed(over_seeds(cycle, "standard_deviations_above")),
             "best": points_with_spread(over_seeds(cycle, "random_best_as_often")),
-            "better": better(cycle),
+            "better": count(cycle, lambda run: run["selected_reward"] > run["random_best_as_often"]),
+            "held_out": points_with_spread(over_seeds(cycle, "held_out_gain"), sign=True),
+            # Not a number where there is a single table, and so nothing to hold the agent against.
+            "believed": count(cycle, lambda run: not run["held_out_gain"] <= 0),
         }
         for cycle in range(results.settings.cycles)
     ]

@@ -189,6 +189,7 @@ def _load_agents(folder: Path, settings: Settings) -> dict[tuple[int, int], Agen
         "random_std",
         "random_batches",
         "standard_deviations_above",
+        "held_out_gain",
         "baseline_map",
         "random_best_as_often",
     )

@@ -4,24 +4,19 @@ from pathlib import Path
 
 import click
 import numpy as np
-import numpy.typing as npt
 
-from mgral.agent.network import Agent
-from mgral.agent.training import Episode, train_agent, uniform_batches
+from mgral.agent.cross_validation import RANDOM_BATCHES, Comparison, compare_with_random, held_out_gain
+from mgral.agent.training import Episode, train_agent
 from mgral.artefacts import derive_seed, write_arrays, write_csv, write_json
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.device import choose_device
 from mgral.driver import HELP as DEVICE_HELP
-from mgral.lut.reward import Reward, load_reward
+from mgral.lut.reward import load_reward
 from mgral.pool import check_pool, load_embeddings, load_labelled, unlabelled
 from mgral.steps import options
-from mgral.strategies.query import highest
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 from mgral.workflow import depends_on
-
-RANDOM_BATCHES = 200
-"""Uniform batches that the final selection is compared with."""
 
 
 @click.command("agent", epilog=f"{HELP} {DEVICE_HELP}")
@@ -56,7 +51,11 @@ def command(
     log_csv: Path,
     summary: Path,
 ) -> None:
-    """Train the agent on looked-up rewards."""
+    """Train the agent on looked-up rewards, and see whether these agree.
+
+    Of several tables, each is also held against an agent that was trained on the others. Where such agents are no
+    better than random batches, the tables contradict each other, and `select` chooses at random.
+    """
     device = choose_device(gpus).type
     config = load_config(config_path)
     pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
@@ -64,34 +63,41 @@ def command(
     vectors = load_embeddings(embeddings).of(pool)
     reward = load_reward(tables, vectors, config.reward, device)
     inputs = [dataset, labelled, embeddings, *tables]
-    job = job_identity(depends_on(config, "agent"), inputs, "agent", seed, cycle, device)
-    checkpoint = Checkpoint.beside(output, job)
-    agent, log = train_agent(vectors, reward, config.agent, config.budget, seed, cycle, checkpoint, device)
+
+    def checkpoint_of(what: str, path: Path) -> Checkpoint:
+        return Checkpoint.beside(path, job_identity(depends_on(config, "agent"), inputs, what, seed, cycle, device))
+
+    checkpoints = [checkpoint_of("agent", output)]
+    agent, log = train_agent(vectors, reward, config.agent, config.budget, seed, cycle, checkpoints[0], device)
+    gain = None
+    if len(tables) > 1:
+        names = [f"{output.name}.without{index}" for index in range(len(tables))]
+        checkpoints += [checkpoint_of(name, output.with_name(name)) for name in names]
+        gain = held_out_gain(
+            vectors, reward.rewards, config.agent, config.budget, seed, cycle, checkpoints[1:], device
+        )
+        agent.believed.fill_(gain > 0)
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
+    compared = compare_with_random(agent, vectors, reward, config.budget, rng)
     write_csv(log_csv, [episode._asdict() for episode in log], Episode._fields)
-    write_json(summary, summarise(agent, log, vectors, reward, config.budget, rng))
+    write_json(summary, summarise(compared, log, reward.baseline_map, gain))
     write_arrays(output, agent.arrays())
-    checkpoint.remove()
+    for checkpoint in checkpoints:
+        checkpoint.remove()
 
 
 def summarise(
-    agent: Agent,
-    log: list[Episode],
-    vectors: npt.NDArray[np.float32],
-    reward: Reward,
-    budget: int,
-    rng: np.random.Generator,
+    compared: Comparison, log: list[Episode], baseline_map: float, held_out: float | None
 ) -> dict[str, float | int | None]:
-    """Compare the agent's selection from the pool, float32 [N, D], with uniform batches, all by looked-up mAP."""
-    selected = float(reward.look_up(highest(agent.score_pool(vectors), budget)[None])[0])
-    uniform = reward.look_up(uniform_batches(len(vectors), budget, RANDOM_BATCHES, rng))
-    mean, deviation = float(uniform.mean()), float(uniform.std(ddof=1))
+    """Return the content of `agent.json`."""
+    selected, mean, deviation = compared
     return {
         "selected_reward": selected,
         "random_mean": mean,
         "random_std": deviation,
         "random_batches": RANDOM_BATCHES,
         "standard_deviations_above": (selected - mean) / deviation if deviation > 0 else None,
-        "baseline_map": reward.baseline_map,
+        "held_out_gain": held_out,
+        "baseline_map": baseline_map,
         "random_best_as_often": log[-1].random_best,
     }

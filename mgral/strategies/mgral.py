@@ -1,13 +1,21 @@
-"""Strategy `mgral`: the scores of the trained agent, in one pass over the pool in ascending order of the ids."""
+"""Strategy `mgral`: the scores of the trained agent, in one pass over the pool in ascending order of the ids.
+
+Where the look-up tables contradict each other (`mgral.agent.cross_validation`), as where batches hardly differ in
+what they are worth, the scores follow nothing but error; then every batch is equally likely. The paper has no such
+check.
+"""
+
+import numpy as np
 
 from mgral.agent.network import load_agent
+from mgral.artefacts import derive_seed
 from mgral.errors import InputError
 from mgral.pool import load_embeddings
 from mgral.strategies.query import Choice, Query
 
 
 def choose(query: Query) -> Choice:
-    """Choose the agent's highest scores."""
+    """Choose the agent's highest scores, or at random where the agent is not believed."""
     assert query.agent is not None
     assert query.embeddings is not None
     agent = load_agent(query.agent)
@@ -17,4 +25,7 @@ def choose(query: Query) -> Choice:
             f"{query.agent} was trained on {len(agent.mean)} dimensions, but {query.embeddings} has "
             f"{vectors.shape[1]}; run the step `agent` again"
         )
+    if not agent.believed:
+        rng = np.random.default_rng(derive_seed(query.seed, "mgral random selection", query.cycle))
+        return Choice.best(rng.random(len(query.pool)), query.budget)
     return Choice.best(agent.score_pool(vectors), query.budget)
