@@ -23,7 +23,8 @@ SURE, UNSURE, TORN, NOTHING = [0.02, 0.96, 0.02], [0.2, 0.4, 0.4], [0.05, 0.5, 0
 
 
 def test_all_strategies_are_in_the_configuration_that_names_them_all():
-    listed = yaml.safe_load((Path(__file__).parents[1] / "config" / "strategies" / "all.yaml").read_text())["strategies"]
+    path = Path(__file__).parents[1] / "config" / "strategies" / "all.yaml"
+    listed = yaml.safe_load(path.read_text())["strategies"]
     assert sorted(listed) == sorted(STRATEGIES)
 
 
