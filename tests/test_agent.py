@@ -140,13 +140,13 @@ def test_agents_are_held_against_the_tables_that_they_were_not_trained_on(tmp_pa
         tables = [_Recorder(vectors, scale) for scale in scales]
         return held_out_gain(vectors, tables, config, BUDGET, 0, 0, checkpoints)
 
-    one, both, threefold = gain(1.0, 1.0), gain(1.0, -1.0), gain(1.0, 3.0)
-    assert one > 1
-    assert both < -1
+    agreeing, opposed, threefold = gain(1.0, 1.0), gain(1.0, -1.0), gain(1.0, 3.0)
+    assert agreeing > 1
+    assert opposed < -1
     # What is worth more in one is worth three times as much in the other: both agents learn the same order.
-    assert threefold == pytest.approx(2 * one, rel=0.1)
+    assert threefold == pytest.approx(2 * agreeing, rel=0.1)
     # Two of three agree, and the third is right about neither: its agent has learnt nothing from both.
-    assert both < gain(1.0, 1.0, -1.0) < one
+    assert opposed < gain(1.0, 1.0, -1.0) < agreeing
 
 
 def test_batches_are_looked_up_as_many_at_a_time_as_memory_allows(monkeypatch):

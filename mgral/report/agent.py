@@ -45,7 +45,7 @@ def _figure(results: Results, cycle: int) -> Figure:
             "*",
             color=INK,
             markersize=11,
-            label="final selection",
+            label="agent's choice",
             clip_on=False,
             zorder=5,
         )
@@ -56,7 +56,7 @@ def _figure(results: Results, cycle: int) -> Figure:
     above = Spread.of([run.summary["standard_deviations_above"] for run in runs])
     best = Spread.of([run.summary["random_best_as_often"] for run in runs])
     caption = (
-        f"The final selection looks up to {points_with_spread(Spread.of(selected))} %, {_signed(above)} standard "
+        f"The agent's choice looks up to {points_with_spread(Spread.of(selected))} %, {_signed(above)} standard "
         f"deviations from the mean of {runs[0].summary['random_batches']:.0f} random batches; the best of as many "
         f"random batches as the agent looked up is {points_with_spread(best)} %. "
         f"Bold: mean over {len(runs)} seed{'s' * (len(runs) > 1)}"

@@ -5,13 +5,11 @@ what they are worth, the scores follow nothing but error; then every batch is eq
 check.
 """
 
-import numpy as np
-
 from mgral.agent.network import load_agent
-from mgral.artefacts import derive_seed
 from mgral.errors import InputError
 from mgral.pool import load_embeddings
 from mgral.strategies.query import Choice, Query
+from mgral.strategies.random import choose_uniformly
 
 
 def choose(query: Query) -> Choice:
@@ -26,6 +24,5 @@ def choose(query: Query) -> Choice:
             f"{vectors.shape[1]}; run the step `agent` again"
         )
     if not agent.believed:
-        rng = np.random.default_rng(derive_seed(query.seed, "mgral random selection", query.cycle))
-        return Choice.best(rng.random(len(query.pool)), query.budget)
+        return choose_uniformly(query, "mgral random selection")
     return Choice.best(agent.score_pool(vectors), query.budget)

@@ -8,5 +8,10 @@ from mgral.strategies.query import Choice, Query
 
 def choose(query: Query) -> Choice:
     """Choose by seeded uniform scores in [0, 1)."""
-    rng = np.random.default_rng(derive_seed(query.seed, "random selection", query.cycle))
+    return choose_uniformly(query, "random selection")
+
+
+def choose_uniformly(query: Query, purpose: str) -> Choice:
+    """Choose by uniform scores in [0, 1) that are others for each purpose, seed and cycle."""
+    rng = np.random.default_rng(derive_seed(query.seed, purpose, query.cycle))
     return Choice.best(rng.random(len(query.pool)), query.budget)
