@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw
 from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.results import AgentRun, Array, Results
-from mgral.report.spread import Spread, points, points_with_spread
+from mgral.report.spread import Spread, points_with_spread
 
 _SHOWN = 6
 _COLUMNS = ("reward", "best", "random_reward", "random_best")
@@ -118,7 +118,6 @@ def agent_lines(results: Results) -> list[dict[str, str]]:
             "cycle": str(cycle),
             "selected": points_with_spread(over_seeds(cycle, "selected_reward")),
             "random": points_with_spread(over_seeds(cycle, "random_mean")),
-            "random_std": points(over_seeds(cycle, "random_std").mean, digits=2),
             "above": _signed(over_seeds(cycle, "standard_deviations_above")),
             "best": points_with_spread(over_seeds(cycle, "random_best_as_often")),
             "better": count(cycle, lambda run: run["selected_reward"] > run["random_best_as_often"]),
