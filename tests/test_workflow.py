@@ -282,6 +282,15 @@ def test_faulty_configuration_ends_with_2_and_writes_nothing(tmp_path, override,
     assert not (tmp_path / "results").exists()
 
 
+def test_a_strategy_that_does_not_exist_is_named_and_nothing_else_is_said():
+    with pytest.raises(InputError) as caught:
+        resolve_config({"strategies": ["ppall"]})
+    assert str(caught.value).startswith("the configuration is not valid:\n  strategies: 'ppall' is none; choose from")
+    assert str(caught.value).count("\n") == 1
+    with pytest.raises(InputError, match="strategies: Tuple should have at least 1 item"):
+        resolve_config({"strategies": []})
+
+
 @pytest.fixture
 def voc(tmp_path):
     for name in ("Annotations", "JPEGImages", "ImageSets/Main"):

@@ -17,7 +17,7 @@ from mgral.strategies import STRATEGIES
 
 def _known(name: str) -> str:
     if name not in STRATEGIES:
-        raise ValueError(f"no such strategy; choose from {', '.join(STRATEGIES)}")
+        raise ValueError(f"strategies: {name!r} is none; choose from {', '.join(STRATEGIES)}")
     return name
 
 
@@ -97,7 +97,10 @@ def resolve_config(values: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(_lists_to_tuples(values))
     except ValidationError as error:
-        lines = [_explain(dict(item)) for item in error.errors()]
+        found = error.errors()
+        # A list without its faulty entries is too short, which is no fault of its own.
+        faulty = {item["loc"][:-1] for item in found}
+        lines = [_explain(dict(item)) for item in found if item["type"] != "too_short" or item["loc"] not in faulty]
         raise InputError("the configuration is not valid:\n  " + "\n  ".join(lines)) from None
 
 
