@@ -5,10 +5,13 @@ from mgral.data.canvas import canvas_of
 
 CONTEXT_MB = 1500
 """What CUDA, cuDNN and torch take before there is a tensor, in MiB; not measured yet."""
-ON_TOP = 1.5
-"""Of what is kept for the backward pass: gradients, optimiser and workspaces beside it; not measured yet."""
+ON_TOP = {"float32": 7.0, "bfloat16": 2.0, "float16": 2.0}
+"""What a training takes beside what is kept for the backward pass in float32, as its factor: gradients, optimiser, and
+most of it cuDNN's workspaces. On an H100 4.6 (SSD300, float32), 6.8 (RetinaNet, float32) and 1.8 (RetinaNet, half)."""
+LOOKING = 4.0
+"""The same of images that are only looked at, in float32: on an H100 3.8 (SSD300) and 0.4 (RetinaNet)."""
 AGENT_MB = 2500
-"""Of the step `agent`, in MiB: what it takes at COCO's size on a CPU (`mgral bench agent`)."""
+"""Of the step `agent`, in MiB: at COCO's size its tensors take 790 on a GPU (`mgral bench agent`)."""
 
 
 def card_memory_mb(config: Config, step: str) -> int:
@@ -21,10 +24,11 @@ def card_memory_mb(config: Config, step: str) -> int:
         if step == "variant" and config.lut.labels == "semi_supervised":
             # Each of them and its mirror image.
             images += 2 * config.semi_supervised.batch_size / training.accumulate
+        factor = ON_TOP[training.precision]
     else:
-        images = canvas.chunk
+        images, factor = canvas.chunk, LOOKING
     width, height = canvas.input_size
-    return CONTEXT_MB + round(ON_TOP * images * width * height * _bytes_a_pixel(config.detector) / 2**20)
+    return CONTEXT_MB + round(factor * images * width * height * _bytes_a_pixel(config.detector) / 2**20)
 
 
 def _bytes_a_pixel(config: DetectorConfig) -> float:

@@ -12,6 +12,7 @@ from mgral.bench.evaluate import largest_difference
 from mgral.bench.reward import measure_look_up, measure_size
 from mgral.cli import mgral
 from mgral.config import RetinaNetConfig
+from mgral.device import choose_device
 from mgral.errors import InputError
 
 
@@ -77,14 +78,20 @@ def test_a_score_that_one_has_not_is_an_infinite_difference():
 
 
 def test_an_iteration_of_a_detector_is_measured(monkeypatch):
+    def processes(count, context, prepare, arguments):
+        prepared.append((prepare, arguments))
+        return ThreadPoolExecutor(count)
+
+    prepared = []
     small = {"retinanet_resnet50_fpn": RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128)}
     monkeypatch.setattr("mgral.bench.detector.CONFIGS", small)
-    monkeypatch.setattr("mgral.bench.detector.ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count))
+    monkeypatch.setattr("mgral.bench.detector.ProcessPoolExecutor", processes)
     arguments = ["bench", "detector", "--detector=retinanet_resnet50_fpn", "--at-once=2", "--json"]
     result = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     found = json.loads(result.stdout)
     assert found["device"] == "cpu"
     assert found["at_once_images_per_second"] > 0
+    assert prepared == [(choose_device, (0,))]  # or those processes would compute otherwise than a training does
     for way in ("mgral", "torchvision", "inference"):
         assert found[f"{way}_seconds"] > 0
         assert found[f"{way}_peak_memory_mb"] > 100

@@ -39,7 +39,7 @@ def test_a_training_keeps_as_much_as_is_said(config):
     images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8)
     targets = Targets(torch.tensor([[[4.0, 4, 50, 40]]] * 2), torch.zeros(2, 1, dtype=torch.int64))
     said = resolve_config({"detector": config.model_dump(), "training": {"batch_size": 2}})
-    estimated = (card_memory_mb(said, "detector") - CONTEXT_MB) / ON_TOP
+    estimated = (card_memory_mb(said, "detector") - CONTEXT_MB) / ON_TOP["float32"]
     found = kept_mb(detector, lambda: detector.loss(detector(images), targets))
     assert found == pytest.approx(estimated, rel=0.15, abs=0.5)
     assert kept_mb(detector, lambda: consistency_loss(detector, images)) == pytest.approx(2 * found, rel=0.2)
@@ -58,3 +58,19 @@ def test_parts_of_a_batch_take_less_and_unlabelled_images_more():
     assert memory("base") == memory("detector")
     assert memory("variant") == pytest.approx(2 * memory("detector"), abs=1)
     assert memory("variant", accumulate=4) == pytest.approx(memory("variant") / 4, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("detector", "training", "step", "measured"),
+    [
+        ("ssd300_vgg16", {"batch_size": 32}, "detector", 11690),
+        ("retinanet_resnet50_fpn", {"batch_size": 8}, "detector", 41180),
+        ("retinanet_resnet50_fpn", {"batch_size": 8, "precision": "bfloat16"}, "detector", 10930),
+        ("ssd300_vgg16", {}, "evaluate", 9770),
+        ("retinanet_resnet50_fpn", {}, "evaluate", 1320),
+    ],
+)
+def test_no_less_is_said_than_a_gpu_took(detector, training, step, measured):
+    """MiB of tensors on an H100, by `mgral bench detector` (docs/measurements.md, "The paper's two tracks")."""
+    config = resolve_config({"detector": {"name": detector}, "training": training})
+    assert card_memory_mb(config, step) - CONTEXT_MB >= measured

@@ -296,6 +296,24 @@ def test_half_precision_and_compilation_train_the_same_detector(settings, labell
     assert (histories[1] == histories[0]) == (not settings.get("precision"))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_first_step_whose_gradients_overflow_is_left_out(optimizer, labelled: TrainingImages, monkeypatch) -> None:
+    overflowing = partial(torch.amp.GradScaler, init_scale=2.0**60, backoff_factor=2.0**-50)
+    monkeypatch.setattr(torch.amp, "GradScaler", overflowing)
+    config = TrainingConfig(batch_size=4, learning_rate=1e-3, optimizer=optimizer, precision="float16")
+    before, once, thrice = (build_detector(CONFIG, 1, seed=0) for _ in range(3))
+    torch.use_deterministic_algorithms(True)  # which fills memory that nothing wrote with NaN
+    try:
+        train_detector(once, labelled, config, 1, seed=0, step="detector")
+        train_detector(thrice, labelled, config, 3, seed=0, step="detector")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for start, left, trained in zip(before.parameters(), once.parameters(), thrice.parameters(), strict=True):
+        assert torch.equal(start, left)
+        assert trained.isfinite().all()
+    assert any(not torch.equal(*pair) for pair in zip(once.parameters(), thrice.parameters(), strict=True))
+
+
 def test_compilation_without_a_compiler_is_refused(labelled: TrainingImages, monkeypatch) -> None:
     monkeypatch.setenv("PATH", "")
     config = TrainingConfig(compile=True)

@@ -38,8 +38,8 @@ BOXES = 8
 """In an image."""
 WARM_UP = 3
 """Iterations at the start that are not timed; at most as many as are: the first one makes room in memory."""
-LEARNING_RATE = 1e-4
-"""Low, as the weights are random."""
+LEARNING_RATE = 1e-9
+"""Next to nothing, as random weights on random images diverge at any rate that would teach them something."""
 
 
 @click.command("detector")
@@ -74,7 +74,7 @@ def command(
         measured |= _measure(way, batch, device, partial(_train, name, batch, iterations, device, settings))
     if at_once > 1:
         train = partial(_train, name, batch, iterations, device, {})
-        measured["at_once_images_per_second"] = _images_per_second_at_once(train, at_once, batch)
+        measured["at_once_images_per_second"] = _images_per_second_at_once(train, at_once, batch, gpus)
     for way, kind in {"torchvision": None, **({"torchvision_bfloat16": torch.bfloat16} if half else {})}.items():
         measured |= _measure(way, batch, device, partial(_train_plainly, name, batch, iterations, device, kind))
     measured |= _measure("inference", batch, device, partial(_detect, name, batch, iterations, device))
@@ -94,8 +94,8 @@ def _measure(way: str, batch: int, device: torch.device, train: Callable[[], lis
     }
 
 
-def _images_per_second_at_once(train: Callable[[], list[float]], processes: int, batch: int) -> float:
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+def _images_per_second_at_once(train: Callable[[], list[float]], processes: int, batch: int, gpus: int) -> float:
+    with ProcessPoolExecutor(processes, get_context("spawn"), choose_device, (gpus,)) as pool:
         runs = [pool.submit(train) for _ in range(processes)]
         return sum(batch / median(run.result()) for run in runs)
 

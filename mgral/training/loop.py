@@ -149,7 +149,9 @@ def make_optimizer(parameters: nn.Parameter, config: TrainingConfig) -> torch.op
     """Return the configured optimiser of all parameters, as one tensor."""
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "sgd":
-        return SGD([parameters], rate, config.momentum, weight_decay=decay, fused=True)
+        # Where gradients overflow in a first step, torch's fused SGD takes its momentum from memory that nothing wrote.
+        fused = config.precision != "float16"
+        return SGD([parameters], rate, config.momentum, weight_decay=decay, fused=fused)
     return AdamW([parameters], rate, weight_decay=decay, fused=True)
 
 
