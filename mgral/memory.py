@@ -6,8 +6,8 @@ from mgral.data.canvas import canvas_of
 CONTEXT_MB = 1500
 """What CUDA, cuDNN and torch take before there is a tensor, in MiB; not measured yet."""
 ON_TOP = {"float32": 7.0, "bfloat16": 2.0, "float16": 2.0}
-"""What a training takes beside what is kept for the backward pass in float32, as its factor: gradients, optimiser, and
-most of it cuDNN's workspaces. On an H100 4.6 (SSD300, float32), 6.8 (RetinaNet, float32) and 1.8 (RetinaNet, half)."""
+"""What a training takes, divided by what it would keep for the backward pass in float32; most of it is cuDNN's
+workspaces. On an H100 4.6 (SSD300 in float32), 6.8 (RetinaNet in float32) and 1.8 (RetinaNet in half precision)."""
 LOOKING = 4.0
 """The same of images that are only looked at, in float32: on an H100 3.8 (SSD300) and 0.4 (RetinaNet)."""
 AGENT_MB = 2500

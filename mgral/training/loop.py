@@ -149,7 +149,7 @@ def make_optimizer(parameters: nn.Parameter, config: TrainingConfig) -> torch.op
     """Return the configured optimiser of all parameters, as one tensor."""
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "sgd":
-        # Where gradients overflow in a first step, torch's fused SGD takes its momentum from memory that nothing wrote.
+        # Where gradients overflow in its first step, torch's fused SGD begins with momentum that nothing wrote.
         fused = config.precision != "float16"
         return SGD([parameters], rate, config.momentum, weight_decay=decay, fused=fused)
     return AdamW([parameters], rate, weight_decay=decay, fused=True)
