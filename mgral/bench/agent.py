@@ -13,7 +13,8 @@ from mgral.agent.training import train_agent, uniform_batches
 from mgral.bench.machine import Measurements, machine, peak_memory, show
 from mgral.config import AgentConfig
 from mgral.device import choose_device
-from mgral.lut.reward import PoolReward, RewardTable, SubsetDistance
+from mgral.lut.by_distance import ByDistance, SubsetDistance
+from mgral.lut.reward import PoolReward, RewardTable
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.steps import options
 
@@ -75,7 +76,7 @@ def random_table(
     directions = draw_projections(pool.shape[1], projections, rng)
     subsets = pool[uniform_batches(len(pool), size, variants, rng)]
     distance = SubsetDistance(subsets, SlicedDistance(directions, project_and_sort(subsets, directions)), "sliced")
-    return RewardTable(rng.random((variants, 1)), 0.0, distance, "kernel", np.ones(1))
+    return RewardTable(subsets, 0.0, ByDistance(distance, rng.random((variants, 1)), "kernel", np.ones(1)))
 
 
 def measure_look_ups(reward: PoolReward, images: int, budget: int, rng: np.random.Generator) -> Measurements:

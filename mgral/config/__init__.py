@@ -13,7 +13,15 @@ from mgral.config.experiment import (
     read_values,
     resolve_config,
 )
-from mgral.config.method import AgentConfig, Distance, EmbeddingConfig, FidelityConfig, LutConfig, RewardConfig
+from mgral.config.method import (
+    AgentConfig,
+    Distance,
+    EmbeddingConfig,
+    Estimator,
+    FidelityConfig,
+    LutConfig,
+    RewardConfig,
+)
 from mgral.config.training import (
     AugmentationConfig,
     IterationsConfig,
@@ -32,6 +40,7 @@ __all__ = [
     "DetectorConfig",
     "Distance",
     "EmbeddingConfig",
+    "Estimator",
     "EvaluationConfig",
     "FidelityConfig",
     "IterationsConfig",

@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from mgral.config.section import Fraction, Section
 
+Estimator = Literal["regression", "kernel", "nearest"]
 Distance = Literal["by_class", "sliced", "exact"]
 
 
@@ -55,8 +56,9 @@ class RewardConfig(Section):
     `embedding`); or of whole embeddings, which looks up mAP: over fixed random projections, or the exact one."""
     projections: PositiveInt = 64
     """Projections of the sliced distance."""
-    estimator: Literal["kernel", "nearest"] = "kernel"
-    """A soft mean over the variants, or the nearest variant's value (the paper)."""
+    estimator: Estimator = "regression"
+    """A line through the variants that rises with the square root of how much of a class there is (`by_class` only);
+    or a soft mean over the variants; or the nearest variant's value (the paper)."""
 
 
 class AgentConfig(Section):

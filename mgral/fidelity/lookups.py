@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from mgral.config import Distance, RewardConfig
 from mgral.fidelity.batches import Candidate
+from mgral.lut.estimators import estimators_of
 from mgral.lut.plan import SubsetPlan
 from mgral.lut.reward import RewardTable
 from mgral.lut.table import VariantScores, build_table
 from mgral.pool import Embeddings
 
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
-ESTIMATORS: tuple[str, ...] = get_args(RewardConfig.model_fields["estimator"].annotation)
 
 
 class Kind(NamedTuple):
@@ -53,7 +53,7 @@ def look_up_everywhere(
         batches = np.stack([vectors.of(one.images) for one in candidates[1:]])
         of_distance = reward.model_copy(update={"distance": distance})
         arrays, _ = build_table(scores, plan, vectors, of_distance, seed)
-        for estimator in ESTIMATORS:
+        for estimator in estimators_of(distance):
             table = RewardTable.of(arrays, of_distance.model_copy(update={"estimator": estimator}))
             found[Kind(plan.labels, plan.start, name, distance, estimator)] = table.look_up(batches)
     return found

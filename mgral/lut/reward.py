@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts import map_arrays
-from mgral.config import Distance, RewardConfig
+from mgral.config import RewardConfig
 from mgral.errors import InputError
-from mgral.lut.estimators import Estimator, estimate
-from mgral.lut.wasserstein import SlicedDistance, exact_distance
+from mgral.lut.by_amount import ByAmount, amounts_of
+from mgral.lut.by_distance import ByDistance, SubsetDistance
+from mgral.lut.wasserstein import SlicedDistance
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -35,56 +36,25 @@ class Reward(Protocol):
 
 
 @dataclass(frozen=True)
-class SubsetDistance:
-    """Distances of batches to the K subsets of a table, as configured: by class there are G of them, else one."""
-
-    embeddings: Float32
-    """Shape [K, M, D]."""
-    sliced: SlicedDistance
-    """Along random projections, or along the classes' scores."""
-    kind: Distance
-
-    def __call__(self, batches: Float32) -> Float64:
-        """Return float64 [S, K, G] for batches [S, B, D]."""
-        if self.kind == "by_class":
-            return self.sliced.along_directions(batches)
-        if self.kind == "sliced":
-            return self.sliced(batches)[..., None]
-        return np.array([[[exact_distance(batch, subset)] for subset in self.embeddings] for batch in batches])
-
-
 class RewardTable:
     """The trained variants' mAP, and where their subsets lie in the embedding space."""
 
-    def __init__(
-        self,
-        values: Float64,
-        baseline_map: float,
-        distance: SubsetDistance,
-        estimator: Estimator,
-        kernel_widths: Float64,
-    ) -> None:
-        self.values = values
-        """What is looked up: AP of each class that was measured, float64 [K, G], or mAP, [K, 1]."""
-        self.baseline_map = baseline_map
-        """mAP of variant 0, which has no subset."""
-        self._distance = distance
-        self._estimator = estimator
-        self._widths = kernel_widths
-
-    @property
-    def subsets(self) -> Float32:
-        """Embeddings of the subsets that variants 1..K were trained on, float32 [K, M, D]."""
-        return self._distance.embeddings
+    subsets: Float32
+    """Embeddings of the subsets that variants 1..K were trained on, float32 [K, M, D]."""
+    baseline_map: float
+    """mAP of variant 0, which has no subset."""
+    look_up: ByAmount | ByDistance
+    """From batches of embeddings, float32 [S, B, D], to their looked-up mAP, float64 [S]."""
 
     @classmethod
     def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
         """Read `table.safetensors`; raises InputError naming the file where it cannot serve."""
         arrays = map_arrays(path)
-        missing = [name for name in ARRAYS if name not in arrays]
+        names = (*ARRAYS, "nothing") if reward.estimator == "regression" else ARRAYS
+        missing = [name for name in names if name not in arrays]
         if missing:
             raise InputError(f"{path} holds no array {missing[0]}; run the step `table` again")
-        for name in ARRAYS:
+        for name in names:
             if not np.isfinite(arrays[name]).all():
                 raise InputError(
                     f"{path}: {name} holds a value that is not finite; run the steps `variant` and `table` again"
@@ -96,64 +66,45 @@ class RewardTable:
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]], reward: RewardConfig) -> "RewardTable":
         """Take the arrays of `table.safetensors`."""
-        sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
-        return cls(
-            values=arrays["values"],
-            baseline_map=float(arrays["baseline_map"][0]),
-            distance=SubsetDistance(arrays["embeddings"], sliced, reward.distance),
-            estimator=reward.estimator,
-            kernel_widths=arrays["kernel_widths"],
-        )
+        values, directions = arrays["values"], arrays["projections"]
+        look_up: ByAmount | ByDistance
+        if reward.estimator == "regression":
+            nothing = arrays["nothing"]
+            look_up = ByAmount(directions, nothing, amounts_of(arrays["sorted"], nothing), values)
+        else:
+            sliced = SlicedDistance(directions, arrays["sorted"])
+            distance = SubsetDistance(arrays["embeddings"], sliced, reward.distance)
+            look_up = ByDistance(distance, values, reward.estimator, arrays["kernel_widths"])
+        return cls(arrays["embeddings"], float(arrays["baseline_map"][0]), look_up)
 
     def check_dimensions(self, dimensions: int, path: Path) -> None:
         """Raise InputError naming the table's file where its embeddings are not of the given dimension."""
-        found = self._distance.embeddings.shape[2]
+        found = self.subsets.shape[2]
         if found != dimensions:
             raise InputError(
                 f"{path} is of embeddings with {found} dimensions, not {dimensions}; run the step `table` again"
             )
 
-    def look_up(self, batches: Float32) -> Float64:
-        """Return the looked-up mAP, float64 [S], of batches of embeddings, float32 [S, B, D]."""
-        return self.estimate(self._distance(batches))
-
-    def estimate(self, distances: Float64) -> Float64:
-        """Return the looked-up mAP, float64 [S], of batches at the given distances, [S, K, G], from the subsets."""
-        return estimate(distances, self.values, self._estimator, self._widths)
-
     def over(self, pool: Float32, device: str = "cpu") -> "PoolReward":
-        """Return the look-up of batches of a pool, float32 [N, D], by the device but for exact distances."""
-        kind = self._distance.kind
-        if kind == "exact" or device == "cpu":
-            return PoolReward(self, lambda rows: self._distance(pool[rows]))
-        # The import of torch takes seconds, and `table` does without.
-        from mgral.lut.torch_distance import PoolSlicedDistance
-
-        on_device = PoolSlicedDistance(pool, self._distance.sliced, device)
-        if kind == "by_class":
-            return PoolReward(self, on_device.along_directions)
-        return PoolReward(self, lambda rows: on_device(rows)[..., None])
+        """Return the look-up of batches of a pool, float32 [N, D]; by the device where that takes long."""
+        of_rows = self.look_up.over(pool) if isinstance(self.look_up, ByAmount) else self.look_up.over(pool, device)
+        return PoolReward(self.baseline_map, of_rows)
 
 
 @dataclass(frozen=True)
 class PoolReward:
     """The looked-up reward of batches of one pool."""
 
-    table: RewardTable
-    distance: Callable[[Rows], Float64]
-    """From rows, int64 [S, B], to distances float64 [S, K, G]."""
-
-    @property
-    def baseline_map(self) -> float:
-        """mAP of variant 0."""
-        return self.table.baseline_map
+    baseline_map: float
+    """mAP of variant 0."""
+    of_rows: Callable[[Rows], Float64]
+    """From rows, int64 [S, B], to mAP, float64 [S]."""
 
     def look_up(self, batches: Rows) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
         count, size = batches.shape
         step = max(1, LOOKED_UP_IMAGES // size)
-        distances = [self.distance(batches[start : start + step]) for start in range(0, count, step)]
-        return self.table.estimate(np.concatenate(distances))
+        return np.concatenate([self.of_rows(batches[start : start + step]) for start in range(0, count, step)])
 
 
 @dataclass(frozen=True)

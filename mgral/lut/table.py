@@ -11,14 +11,12 @@ import numpy.typing as npt
 from mgral.artefacts import derive_seed, read_json
 from mgral.config import RewardConfig
 from mgral.errors import InputError
-from mgral.lut.estimators import leave_one_out, median_distances
+from mgral.lut.by_amount import amounts_of
+from mgral.lut.by_distance import SubsetDistance
+from mgral.lut.estimators import leave_one_out, leave_one_out_regression, median_distances
 from mgral.lut.plan import SubsetPlan
-from mgral.lut.reward import SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.pool import Embeddings
-
-LEAVE_ONE_OUT_COLUMNS = ("variant", "baseline", "measured", "nearest", "kernel")
-"""The baseline is the mAP of variant 0, on every line."""
 
 
 class VariantScores(NamedTuple):
@@ -89,21 +87,20 @@ def build_table(
     scores: VariantScores, plan: SubsetPlan, embeddings: Embeddings, reward: RewardConfig, seed: int
 ) -> tuple[dict[str, npt.NDArray[Any]], list[dict[str, float]]]:
     """Return the arrays of `table.safetensors` and the rows of `leave_one_out.csv`."""
-    maps = scores.maps[1:]
     vectors = np.stack([embeddings.of(images) for images in plan.subsets[1:]])
     if reward.distance == "by_class":
         measured_classes = np.flatnonzero(np.isfinite(scores.class_maps).all(axis=0))
         values = scores.class_maps[1:, measured_classes]
         projections = class_directions(embeddings, measured_classes)
     else:
-        values = maps[:, None]
+        values = scores.maps[1:, None]
         rng = np.random.default_rng(derive_seed(seed, "projections"))
         projections = draw_projections(vectors.shape[2], reward.projections, rng)
     presorted = project_and_sort(vectors, projections)
     pairwise = SubsetDistance(vectors, SlicedDistance(projections, presorted), reward.distance)(vectors)
     widths = median_distances(pairwise)
     table: dict[str, npt.NDArray[Any]] = {
-        "map": maps,
+        "map": scores.maps[1:],
         "baseline_map": scores.maps[:1],
         "values": values,
         "embeddings": vectors,
@@ -111,12 +108,27 @@ def build_table(
         "sorted": presorted,
         "kernel_widths": widths,
     }
-    by_nearest = leave_one_out(pairwise, values, "nearest", widths)
-    by_kernel = leave_one_out(pairwise, values, "kernel", widths)
-    baseline = [float(scores.maps[0])] * len(maps)
-    measured = zip(baseline, maps.tolist(), by_nearest.tolist(), by_kernel.tolist(), strict=True)
-    rows = [dict(zip(LEAVE_ONE_OUT_COLUMNS, (k, *row), strict=True)) for k, row in enumerate(measured, start=1)]
-    return table, rows
+    predicted = {
+        "nearest": leave_one_out(pairwise, values, "nearest", widths),
+        "kernel": leave_one_out(pairwise, values, "kernel", widths),
+    }
+    if reward.distance == "by_class":
+        nothing = (embeddings.vectors @ projections).min(axis=0).astype(np.float64)
+        table["nothing"] = nothing
+        predicted["regression"] = leave_one_out_regression(amounts_of(presorted, nothing), values)
+    return table, _leave_one_out_rows(scores, predicted)
+
+
+def _leave_one_out_rows(
+    scores: VariantScores, predicted: dict[str, npt.NDArray[np.float64]]
+) -> list[dict[str, float]]:
+    """Return a row a variant; the baseline is the mAP of variant 0, in every row."""
+    baseline, *measured = scores.maps.tolist()
+    return [
+        {"variant": k + 1, "baseline": baseline, "measured": value}
+        | {estimator: float(values[k]) for estimator, values in predicted.items()}
+        for k, value in enumerate(measured)
+    ]
 
 
 def class_directions(embeddings: Embeddings, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

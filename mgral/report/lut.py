@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
 from mgral.artefacts import derive_seed
+from mgral.lut.estimators import estimators_of
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.results import Array, Results
 from mgral.report.spread import points
@@ -16,7 +17,7 @@ from mgral.report.spread import points
 TableKey = tuple[int, int, int]
 """Seed, cycle and split."""
 
-ESTIMATORS = ("nearest", "kernel")
+TITLES = {"nearest": "the nearest variant", "kernel": "the kernel", "regression": "the regression"}
 _SHUFFLES = 10_000
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}")
 
@@ -73,12 +74,12 @@ def agreement_figures(results: Results) -> list[Figure]:
 
 
 def leave_one_out_figures(results: Results) -> list[Figure]:
-    """Draw predicted against measured mAP of the variants, for both estimators."""
+    """Draw predicted against measured mAP of the variants, for every estimator."""
     measured = {key: columns["measured"] for key, columns in results.tables.items()}
     figures = []
-    for estimator in ESTIMATORS:
+    for estimator in estimators_of(results.settings.reward.distance):
         predicted = {key: columns[estimator] for key, columns in results.tables.items()}
-        title = {"nearest": "Left out: the nearest variant", "kernel": "Left out: the kernel"}[estimator]
+        title = f"Left out: {TITLES[estimator]}"
         if estimator == results.settings.reward.estimator:
             title += " (used for the rewards)"
         figures.append(_predictions(results, f"leave_one_out_{estimator}", title, "mAP", measured, predicted))

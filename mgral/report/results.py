@@ -24,6 +24,7 @@ from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
 from mgral.lut.agreement import predict_each_other
+from mgral.lut.estimators import estimators_of
 from mgral.voc_evaluation import VOC_SCORES
 
 Array = npt.NDArray[np.float64]
@@ -113,7 +114,7 @@ class Results:
     """By seed: the detector trained on every training image."""
     agents: Mapping[tuple[int, int], AgentRun]
     tables: Mapping[tuple[int, int, int], dict[str, Array]]
-    """By (seed, cycle, split): columns baseline, measured, nearest and kernel of leave_one_out.csv, [variants]."""
+    """By (seed, cycle, split): columns baseline, measured and the estimators of leave_one_out.csv, [variants]."""
     agreement: Mapping[tuple[int, int, int], Array]
     """By (seed, cycle, split), of several splits: the gain in mAP that the others' tables predict, [variants]."""
 
@@ -205,8 +206,9 @@ def _load_agents(folder: Path, settings: Settings) -> dict[tuple[int, int], Agen
 
 
 def _load_tables(folder: Path, settings: Settings) -> dict[tuple[int, int, int], dict[str, Array]]:
+    columns = ("baseline", "measured", *estimators_of(settings.reward.distance))
     return {
-        (seed, cycle, split): _columns(table / "leave_one_out.csv", ("baseline", "measured", "nearest", "kernel"))
+        (seed, cycle, split): _columns(table / "leave_one_out.csv", columns)
         for (seed, cycle), tables in _table_folders(folder, settings).items()
         for split, table in enumerate(tables)
     }

@@ -7,7 +7,7 @@ import click
 from mgral.artefacts import write_arrays, write_csv
 from mgral.config import load_config
 from mgral.lut.plan import load_plan
-from mgral.lut.table import LEAVE_ONE_OUT_COLUMNS, build_table, load_variants
+from mgral.lut.table import build_table, load_variants
 from mgral.pool import load_embeddings
 from mgral.steps import options
 
@@ -38,5 +38,5 @@ def command(
     config = load_config(config_path)
     plan = load_plan(subsets)
     table, rows = build_table(load_variants(variants, plan), plan, load_embeddings(embeddings), config.reward, seed)
-    write_csv(leave_one_out, rows, LEAVE_ONE_OUT_COLUMNS)
+    write_csv(leave_one_out, rows, tuple(rows[0]))
     write_arrays(output, table)
