@@ -64,7 +64,7 @@ class RewardConfig(Section):
 class AgentConfig(Section):
     """The LSTM agent and its policy gradient."""
 
-    episodes: PositiveInt = 100
+    episodes: PositiveInt = 300
     samples: PositiveInt = 8
     """Batches drawn and looked up in an episode."""
     learning_rate: PositiveFloat = 3e-3
