@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 
 from mgral.artefacts import write_arrays, write_bytes, write_csv, write_json
-from mgral.config import Config, RewardConfig, resolve_config
-from mgral.lut.wasserstein import draw_projections, project_and_sort
+from mgral.config import Config, resolve_config
+from mgral.lut.wasserstein import project_and_sort
 from mgral.strategies import STRATEGIES
 from mgral.workflow import variant_jobs
 
@@ -170,20 +170,22 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
             "measured": float(value),
             "nearest": float(value + 0.02 * generator.standard_normal()),
             "kernel": float(value + 0.01 * generator.standard_normal()),
+            "regression": float(value + 0.01 * generator.standard_normal()),
         }
         for index, value in enumerate(measured)
     ]
-    write_csv(folder / "leave_one_out.csv", rows, ("variant", "baseline", "measured", "nearest", "kernel"))
+    write_csv(folder / "leave_one_out.csv", rows, tuple(rows[0]))
     subsets = generator.normal(size=(variants, 4, 3)).astype(np.float32)
-    projections = draw_projections(3, RewardConfig().projections, generator)
+    of_class = np.array([[0], [0], [1]], np.float32)
     table = {
         "map": measured,
         "values": measured[:, None],
         "baseline_map": np.array([0.29]),
         "embeddings": subsets,
-        "projections": projections,
-        "sorted": project_and_sort(subsets, projections),
+        "projections": of_class,
+        "sorted": project_and_sort(subsets, of_class),
         "kernel_widths": np.ones(1),
+        "nothing": np.array([-4.0]),
     }
     write_arrays(folder / "table.safetensors", table)
 

@@ -14,8 +14,9 @@ from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import AgentConfig, RewardConfig
 from mgral.errors import InputError, StepError
+from mgral.lut.by_distance import ByDistance, SubsetDistance
 from mgral.lut.estimators import median_distances
-from mgral.lut.reward import MeanReward, RewardTable, SubsetDistance
+from mgral.lut.reward import MeanReward, RewardTable
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint
 
@@ -49,11 +50,15 @@ def _table_arrays(vectors, clusters):
     }
 
 
-def _table(arrays, vectors, estimator="kernel", device="cpu"):
+def _reward_table(arrays, estimator="kernel"):
     sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
     distance = SubsetDistance(arrays["embeddings"], sliced, "sliced")
-    table = RewardTable(arrays["values"], 0.19, distance, estimator, arrays["kernel_widths"])
-    return table.over(vectors, device)
+    look_up = ByDistance(distance, arrays["values"], estimator, arrays["kernel_widths"])
+    return RewardTable(arrays["embeddings"], 0.19, look_up)
+
+
+def _table(arrays, vectors, estimator="kernel", device="cpu"):
+    return _reward_table(arrays, estimator).over(vectors, device)
 
 
 def _agent(vectors, window=7, hidden=6, seed=0):
@@ -119,11 +124,12 @@ def test_an_agent_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize("estimator", ["kernel", "nearest"])
 def test_the_agent_learns_which_cluster_is_worth_more(reference, estimator):
     vectors, clusters = _pool()
-    table = _table(_table_arrays(vectors, clusters), vectors, estimator)
+    arrays = _table_arrays(vectors, clusters)
+    table = _table(arrays, vectors, estimator)
     agent, log = train_agent(vectors, table, AgentConfig(reference=reference, episodes=80), BUDGET, 0, 0)
     selected, mean, deviation = compare_with_random(agent, vectors, table, BUDGET, np.random.default_rng(0))
     # The nearest variant's value is a step function: the best variant's is the most there is, 2.9 deviations up.
-    required = min(3.0, (table.table.values.max() - mean) / deviation)
+    required = min(3.0, (arrays["values"].max() - mean) / deviation)
     assert (selected - mean) / deviation >= required - 1e-9
     assert log[-1].entropy < log[0].entropy
     untrained = _agent(vectors, window=32, hidden=64)
@@ -151,10 +157,11 @@ def test_agents_are_held_against_the_tables_that_they_were_not_trained_on(tmp_pa
 
 def test_batches_are_looked_up_as_many_at_a_time_as_memory_allows(monkeypatch):
     vectors, clusters = _pool()
-    reward = _table(_table_arrays(vectors, clusters), vectors)
+    table = _reward_table(_table_arrays(vectors, clusters))
+    reward = table.over(vectors)
     batches = uniform_batches(len(vectors), BUDGET, 7, np.random.default_rng(3))
     whole = reward.look_up(batches)
-    np.testing.assert_allclose(whole, reward.table.look_up(vectors[batches]), rtol=1e-12)
+    np.testing.assert_allclose(whole, table.look_up(vectors[batches]), rtol=1e-12)
     np.testing.assert_allclose([reward.look_up(batch[None])[0] for batch in batches], whole, rtol=1e-6)
     monkeypatch.setattr("mgral.lut.reward.LOOKED_UP_IMAGES", 3 * BUDGET)
     np.testing.assert_allclose(reward.look_up(batches), whole, rtol=1e-6)
@@ -164,8 +171,10 @@ def test_tables_of_several_splits_are_asked_for_their_mean():
     vectors, clusters = _pool()
     arrays = _table_arrays(vectors, clusters)
     batches = uniform_batches(len(vectors), BUDGET, 7, np.random.default_rng(3))
-    rewards = [_table({**arrays, "map": values}, vectors) for values in (arrays["map"], arrays["map"][::-1] * 3)]
+    values = arrays["values"]
+    rewards = [_table({**arrays, "values": of_split}, vectors) for of_split in (values, values[::-1] * 3)]
     one, other = (reward.look_up(batches) for reward in rewards)
+    assert abs(one - other).max() > 0.1
     np.testing.assert_allclose(MeanReward(rewards).look_up(batches), (one + other) / 2, rtol=1e-12)
     assert MeanReward([_Recorder(vectors), *rewards]).baseline_map == pytest.approx((0.5 + 0.19 + 0.19) / 3)
 
@@ -239,7 +248,10 @@ def experiment(tmp_path):
     images = [{"id": int(i), "file_name": f"{i}.png", "width": 8, "height": 8} for i in ids]
     write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
     write_json(tmp_path / "labelled.json", {"images": [1, 2, 3, 4]})
-    write_json(tmp_path / "config.yaml", {"budget": BUDGET, "agent": {"episodes": 5}, "reward": {"projections": 32}})
+    write_json(
+        tmp_path / "config.yaml",
+        {"budget": BUDGET, "agent": {"episodes": 5}, "reward": {"projections": 32, "estimator": "kernel"}},
+    )
     write_arrays(
         tmp_path / "embeddings.safetensors",
         {"image_ids": ids, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
@@ -286,7 +298,8 @@ def _contradiction(folder):
 
 def test_an_agent_is_believed_unless_its_tables_contradict_each_other(experiment):
     write_json(
-        experiment / "config.yaml", {"budget": BUDGET, "agent": {"episodes": 40}, "reward": {"projections": 32}}
+        experiment / "config.yaml",
+        {"budget": BUDGET, "agent": {"episodes": 40}, "reward": {"projections": 32, "estimator": "kernel"}},
     )
     (_, _, alone), (_, _, twice), (_, _, against) = (
         _train(experiment, "alone"),
@@ -309,7 +322,12 @@ def test_embeddings_of_another_dimension_than_the_table_are_an_error(experiment)
     with pytest.raises(InputError, match=r"table\.safetensors is of embeddings with 4 dimensions, not 3"):
         _train(experiment, "first")
     assert not (experiment / "first.safetensors").exists()
-    assert RewardTable.load(experiment / "table.safetensors", RewardConfig(projections=32)).baseline_map == 0.19
+    assert (
+        RewardTable.load(
+            experiment / "table.safetensors", RewardConfig(projections=32, estimator="kernel")
+        ).baseline_map
+        == 0.19
+    )
 
 
 def test_the_step_goes_on_after_a_stop_and_leaves_no_checkpoint(experiment, monkeypatch, capsys):

@@ -34,7 +34,10 @@ def test_selecting_more_than_there_is_is_wrong_usage():
 def test_look_ups_in_a_table_are_measured(tmp_path):
     lut = tmp_path / "seed3" / "mgral" / "cycle0" / "lut"
     rng = np.random.default_rng(0)
-    write_json(tmp_path / "config.yaml", {"lut": {"splits": 2}, "reward": {"distance": "sliced", "projections": 4}})
+    write_json(
+        tmp_path / "config.yaml",
+        {"lut": {"splits": 2}, "reward": {"distance": "sliced", "estimator": "kernel", "projections": 4}},
+    )
     with pytest.raises(InputError, match="holds no look-up tables; run the workflow"):
         measure_look_up(tmp_path)
     table = {

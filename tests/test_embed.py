@@ -79,7 +79,11 @@ def test_the_step_writes_components_and_class_scores_beside_them(class_scores: b
     squares_query(tmp_path)
     embedding = {"dimensions": 5, "class_scores": class_scores}
     config = resolve_config(
-        {"detector": CONFIG.model_dump(), "embedding": embedding, "reward": {"distance": "sliced"}}
+        {
+            "detector": CONFIG.model_dump(),
+            "embedding": embedding,
+            "reward": {"distance": "sliced", "estimator": "kernel"},
+        }
     )
     write_json(tmp_path / "config.yaml", config.model_dump(mode="json"))
     files = {"config": "config.yaml", "dataset": "train.json", "images": "train.npy"}

@@ -129,7 +129,7 @@ def test_page_stands_alone_and_holds_every_figure(folder: Path) -> None:
     assert len(ids) == len(set(ids))
     drawn = {path.stem for path in (folder / "figures").glob("*.svg")}
     assert drawn <= set(ids)
-    assert len(drawn) == 4 + 2 + 2 + 3 + 2 + 1 + 3
+    assert len(drawn) == 4 + 2 + 2 + 3 + 3 + 1 + 3
     assert drawn <= {path.stem for path in (folder / "tables").glob("*.csv")}
     for path in (folder / "figures").glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
@@ -267,7 +267,8 @@ def test_many_classes(tmp_path: Path) -> None:
 def test_one_split_has_no_other_to_agree_with(tmp_path: Path) -> None:
     fabricate(tmp_path, splits=1)
     run(tmp_path)
-    assert (tmp_path / "figures" / "leave_one_out_kernel.svg").exists()
+    for estimator in ("nearest", "kernel", "regression"):
+        assert (tmp_path / "figures" / f"leave_one_out_{estimator}.svg").exists()
     assert not (tmp_path / "figures" / "agreement.svg").exists()
     assert "other reward splits" not in (tmp_path / "report.html").read_text()
 

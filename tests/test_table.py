@@ -5,21 +5,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as arrays_of
 
 from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import RewardConfig, resolve_config
 from mgral.errors import InputError
-from mgral.lut.estimators import estimate, kernel, leave_one_out, median_distances, nearest
+from mgral.lut.by_amount import amounts_of
+from mgral.lut.estimators import (
+    estimate,
+    kernel,
+    leave_one_out,
+    leave_one_out_regression,
+    median_distances,
+    nearest,
+    regression,
+)
 from mgral.lut.plan import SubsetPlan
 from mgral.lut.reward import RewardTable
 from mgral.lut.table import VariantScores, build_table, load_variants
+from mgral.lut.wasserstein import SlicedDistance
 from mgral.pool import Embeddings
 
 MAPS = np.array([0.10, 0.20, 0.30, 0.40])
 CLASS_MAPS = np.array([[0.1, 0.1, np.nan], [0.3, 0.1, np.nan], [0.1, 0.5, np.nan], [0.6, 0.2, np.nan]])
 """Of three classes, whose last is in no reward image."""
-SLICED = RewardConfig(distance="sliced", projections=16)
+SLICED = RewardConfig(distance="sliced", estimator="kernel", projections=16)
 PLAN = SubsetPlan("semi_supervised", "warm", (0,), (1,), ((), (10, 11), (20, 21), (30, 31)))
 
 
@@ -173,7 +186,7 @@ def test_table_has_the_contracts_shapes_and_is_reproduced(tmp_path):
 def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
     path, _ = _table(tmp_path, SLICED)
     with pytest.raises(InputError, match=r"table\.safetensors was made with other reward\.projections"):
-        RewardTable.load(path, RewardConfig(distance="sliced", projections=3))
+        RewardTable.load(path, RewardConfig(distance="sliced", estimator="kernel", projections=3))
     arrays = read_arrays(path)
     write_arrays(path, arrays | {"map": np.array([0.1, np.nan, 0.2])})
     with pytest.raises(InputError, match=r"table\.safetensors: map holds a value that is not finite"):
@@ -198,6 +211,66 @@ def test_by_class_a_batch_is_worth_what_each_class_reached_with_as_much_of_it():
     )
 
 
+def test_by_regression_a_batch_is_worth_more_the_more_it_holds_of_a_class_and_ever_less_so():
+    amounts, values = np.array([[0.0], [1.0], [4.0]]), np.array([[0.1], [0.2], [0.3]])
+    found = regression(np.array([[0.0], [1.0], [2.25], [4.0]]), amounts, values)
+    np.testing.assert_allclose(found, [[0.1], [0.2], [0.25], [0.3]])
+    # Nothing is foretold beyond what was tried.
+    np.testing.assert_allclose(regression(np.array([[9.0]]), amounts, values), [[0.3]])
+
+
+def test_the_slope_of_a_class_is_halfway_to_that_of_all():
+    amounts = np.array([[0.0, 9.0, 5.0], [1.0, 4.0, 5.0]])
+    values = np.array([[0.1, 0.3, 0.2], [0.3, 0.3, 0.6]])
+    # By standard deviation of the square root, 0.1 and 0; of the third class all have as much, so it has no slope.
+    slopes = (np.array([0.1, 0.0, 0.0]) + 0.1 / 3) / 2
+    expected = [0.2 + slopes[0], 0.3 - slopes[1], 0.4]
+    np.testing.assert_allclose(regression(np.array([[1.0, 4.0, 7.0]]), amounts, values), [expected])
+
+
+@given(
+    arrays_of(np.float64, (5, 2), elements=st.floats(0, 100)),
+    arrays_of(np.float64, (5, 2), elements=st.floats(0, 1)),
+    arrays_of(np.float64, (3, 2), elements=st.floats(0, 200)),
+)
+def test_regression_goes_through_the_mean_and_does_not_depend_on_the_unit_of_the_amounts(amounts, values, batches):
+    found = regression(amounts, amounts, values)
+    np.testing.assert_allclose(found.mean(axis=0), values.mean(axis=0), atol=1e-9)
+    spread = np.ptp(np.sqrt(amounts), axis=0)
+    assume(((spread == 0) | (spread > 1e-3)).all())
+    np.testing.assert_allclose(
+        regression(4 * batches, 4 * amounts, values), regression(batches, amounts, values), atol=1e-6
+    )
+
+
+def test_leave_one_out_by_regression_by_hand():
+    amounts, values = np.array([[0.0], [1.0], [4.0]]), np.array([[0.1], [0.2], [0.6]])
+    # Each from a line through the other two, no further than they go.
+    np.testing.assert_allclose(leave_one_out_regression(amounts, values), [0.2, (0.1 + 0.6) / 2, 0.2])
+
+
+def test_how_much_there_is_of_a_class_is_the_distance_from_images_in_which_nothing_of_it_was_found():
+    scores = np.random.default_rng(0).gamma(1.0, size=(2, 7, 3)).astype(np.float32) - 1
+    nothing = scores.min(axis=(0, 1)).astype(np.float64)
+    empty = np.broadcast_to(nothing.astype(np.float32), (1, 7, 3))
+    distances = SlicedDistance(np.eye(3, dtype=np.float32), np.sort(empty, axis=1)).along_directions(scores)
+    np.testing.assert_allclose(amounts_of(scores, nothing), distances[:, 0], rtol=1e-5)
+
+
+def test_by_amount_a_batch_of_the_pool_is_worth_what_its_embeddings_are():
+    reward = RewardConfig()
+    arrays, rows = build_table(VariantScores(MAPS, CLASS_MAPS), PLAN, _with_class_scores(), reward, seed=0)
+    np.testing.assert_array_equal(arrays["nothing"], [0, 0])
+    assert set(rows[0]) == {"variant", "baseline", "measured", "nearest", "kernel", "regression"}
+    table = RewardTable.of(arrays, reward)
+    batches = np.array([[[50, 0, 3, -8], [60, 0, 3, -8]], [[0, 4, 3, 70], [9, 4, 3, 0]]], dtype=np.float32)
+    found = table.look_up(batches)
+    assert found[1] > found[0]  # both classes, and one
+    np.testing.assert_allclose(
+        table.over(batches.reshape(4, 4)).look_up(np.array([[0, 1], [2, 3]])), found, rtol=1e-6
+    )
+
+
 def test_class_scores_that_are_missing_are_an_error_naming_the_file():
     with pytest.raises(
         InputError, match=r"embeddings holds scores of 0 classes, but class 1 is.*run the step `embed` again"
@@ -206,7 +279,7 @@ def test_class_scores_that_are_missing_are_an_error_naming_the_file():
 
 
 def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
-    write_json(tmp_path / "config.yaml", {"reward": {"distance": "sliced", "projections": 8}})
+    write_json(tmp_path / "config.yaml", {"reward": {"distance": "sliced", "estimator": "kernel", "projections": 8}})
     write_json(tmp_path / "subsets.json", PLAN.to_json())
     embeddings = _embeddings()
     arrays = {"image_ids": embeddings.image_ids, "embeddings": embeddings.vectors, "components": np.array([2])}
@@ -225,7 +298,9 @@ def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
 def test_looking_up_by_class_without_class_scores_is_refused_with_the_configuration():
     with pytest.raises(InputError, match=r"by_class needs embedding\.class_scores; set that to true"):
         resolve_config({"embedding": {"class_scores": False}})
-    assert resolve_config({"embedding": {"class_scores": False}, "reward": {"distance": "exact"}})
+    assert resolve_config(
+        {"embedding": {"class_scores": False}, "reward": {"distance": "exact", "estimator": "kernel"}}
+    )
 
 
 def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_where(tmp_path):

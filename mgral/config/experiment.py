@@ -64,11 +64,6 @@ class Config(Section):
             raise ValueError(
                 "reward.distance: by_class needs embedding.class_scores; set that to true, or the distance to sliced"
             )
-        if self.reward.estimator == "regression" and self.reward.distance != "by_class":
-            raise ValueError(
-                f"reward.estimator: regression is of classes, and reward.distance: {self.reward.distance} is not; "
-                "set the estimator to kernel or nearest, or the distance to by_class"
-            )
         return self
 
     @model_validator(mode="after")

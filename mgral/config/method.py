@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from mgral.config.section import Fraction, Section
 
@@ -59,6 +59,15 @@ class RewardConfig(Section):
     estimator: Estimator = "regression"
     """A line through the variants that rises with the square root of how much of a class there is (`by_class` only);
     or a soft mean over the variants; or the nearest variant's value (the paper)."""
+
+    @model_validator(mode="after")
+    def _regression_is_of_classes(self) -> "RewardConfig":
+        if self.estimator == "regression" and self.distance != "by_class":
+            raise ValueError(
+                f"reward.estimator: regression is of classes, and reward.distance: {self.distance} is not; set the "
+                "estimator to kernel or nearest, or the distance to by_class"
+            )
+        return self
 
 
 class AgentConfig(Section):

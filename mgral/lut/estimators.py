@@ -68,7 +68,7 @@ def regression(amounts: Float64, of_variants: Float64, values: Float64) -> Float
     """
     roots = np.sqrt(of_variants)
     spread = roots.std(axis=0)
-    spread[spread == 0] = np.inf  # of which all subsets hold as much, nothing is known
+    spread[np.ptp(roots, axis=0) == 0] = np.inf  # of a class that all subsets hold as much of, nothing is known
     standardised = (roots - roots.mean(axis=0)) / spread
     slopes = (standardised * (values - values.mean(axis=0))).mean(axis=0)
     slopes = (slopes + slopes.mean()) / 2
