@@ -122,7 +122,7 @@ def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finish
     assert [len(one["map"]) for one in gains] == [2, 2]
     found = read_csv(finished.parent.parent / wanted[1])
     assert {(row["labels"], row["start"]) for row in found} == {("labelled_subsets", "cold")}
-    assert len(found) == 12 * load_config(TINY).fidelity.batches
+    assert len(found) == 14 * load_config(TINY).fidelity.batches
     base = finished / "seed0" / "fidelity" / "cycle0" / "labelled_subsets_cold" / "split0" / "base.safetensors"
     untrained = load_file(base)
     assert not untrained["class_quality.batches"].any()

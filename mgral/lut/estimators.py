@@ -68,7 +68,8 @@ def regression(amounts: Float64, of_variants: Float64, values: Float64) -> Float
     """
     roots = np.sqrt(of_variants)
     spread = roots.std(axis=0)
-    spread[np.ptp(roots, axis=0) == 0] = np.inf  # of a class that all subsets hold as much of, nothing is known
+    # Of a class that all subsets hold as much of, but for rounding, nothing is known.
+    spread[spread <= 1e-9 * roots.max(axis=0)] = np.inf
     standardised = (roots - roots.mean(axis=0)) / spread
     slopes = (standardised * (values - values.mean(axis=0))).mean(axis=0)
     slopes = (slopes + slopes.mean()) / 2
