@@ -6,7 +6,7 @@ import torch
 from mgral.config import RetinaNetConfig, SmallSSDConfig, SSD300Config, resolve_config
 from mgral.data.canvas import canvas_of
 from mgral.detectors import Targets, random_detector
-from mgral.memory import CONTEXT_MB, ON_TOP, card_memory_mb
+from mgral.memory import CONTEXT_MB, TAKEN_TO_KEPT, card_memory_mb
 from mgral.training.consistency import consistency_loss
 
 DETECTORS = [
@@ -39,7 +39,7 @@ def test_a_training_keeps_as_much_as_is_said(config):
     images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8)
     targets = Targets(torch.tensor([[[4.0, 4, 50, 40]]] * 2), torch.zeros(2, 1, dtype=torch.int64))
     said = resolve_config({"detector": config.model_dump(), "training": {"batch_size": 2}})
-    estimated = (card_memory_mb(said, "detector") - CONTEXT_MB) / ON_TOP["float32"]
+    estimated = (card_memory_mb(said, "detector") - CONTEXT_MB) / TAKEN_TO_KEPT["float32"]
     found = kept_mb(detector, lambda: detector.loss(detector(images), targets))
     assert found == pytest.approx(estimated, rel=0.15, abs=0.5)
     assert kept_mb(detector, lambda: consistency_loss(detector, images)) == pytest.approx(2 * found, rel=0.2)

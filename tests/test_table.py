@@ -303,6 +303,19 @@ def test_looking_up_by_class_without_class_scores_is_refused_with_the_configurat
     )
 
 
+def test_regression_on_whole_embeddings_is_refused_with_the_configuration():
+    with pytest.raises(
+        InputError, match=r"regression is of classes, and reward\.distance: sliced is not; set the est"
+    ):
+        resolve_config({"reward": {"distance": "sliced"}})
+
+
+def test_a_table_of_whole_embeddings_does_not_serve_regression(tmp_path):
+    path, _ = _table(tmp_path, SLICED)
+    with pytest.raises(InputError, match=r"table\.safetensors holds no array nothing; run the step `table` again"):
+        RewardTable.load(path, RewardConfig())
+
+
 def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_where(tmp_path):
     paths = _variant_files(tmp_path)
     write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": ["0.3", None]})

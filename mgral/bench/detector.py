@@ -38,8 +38,8 @@ BOXES = 8
 """In an image."""
 WARM_UP = 3
 """Iterations at the start that are not timed; at most as many as are: the first one makes room in memory."""
-LEARNING_RATE = 1e-9
-"""Next to nothing, as random weights on random images diverge at any rate that would teach them something."""
+LEARNING_RATE = 1e-4
+"""Low, as the weights are random."""
 
 
 @click.command("detector")
