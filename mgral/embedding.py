@@ -1,4 +1,4 @@
-"""Embeddings: the principal components of pooled backbone features, and beside them what is found of each class.
+"""Embeddings: the principal components of pooled backbone features, and the objects to expect of each class.
 
 The paper embeds images by the detector's features. What a batch adds to mAP, a mean over classes, hangs on which
 objects are in it and how many, which a few components of averaged features hardly show; so we add that.
@@ -32,7 +32,7 @@ class Looks(NamedTuple):
     features: npt.NDArray[np.float32]
     """Pooled features of the backbone, [N, F]."""
     class_scores: npt.NDArray[np.float32]
-    """Sum of the scores of the objects found of each class, [N, C]: how many there may be."""
+    """Sum of the scores of the objects found of each class, [N, C]."""
 
 
 @torch.no_grad()
@@ -58,17 +58,28 @@ def sum_by_class(found: Detections, classes: int) -> Tensor:
     return found.scores.new_zeros(classes).index_add(0, found.labels, found.scores)
 
 
-def standardise(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Give each column of [N, C] mean 0 and the same deviation, so that the mean squared norm of a row is 1.
+class Standardised(NamedTuple):
+    """Columns of mean 0 and the same deviation, so that the mean squared norm of a row is 1.
 
-    A column in which all rows agree becomes 0, and weighs nothing.
+    A column in which all rows agree is 0, and weighs nothing.
     """
-    centred = values - values.mean(axis=0, dtype=np.float64)
-    deviation = centred.std(axis=0)
-    scaled: npt.NDArray[np.float32] = (
-        centred / np.where(deviation > 0, deviation, 1) / max(1.0, np.sqrt((deviation > 0).sum()))
-    ).astype(np.float32)
-    return scaled
+
+    values: npt.NDArray[np.float32]
+    """Shape [N, C]."""
+    zero: npt.NDArray[np.float64]
+    """What 0 became, [C]."""
+    unit: npt.NDArray[np.float64]
+    """By how much a column's values were divided, [C]; 0 where all rows agree."""
+
+
+def standardise(values: npt.NDArray[np.float32]) -> Standardised:
+    """Standardise the columns of [N, C]."""
+    mean = values.mean(axis=0, dtype=np.float64)
+    deviation = (values - mean).std(axis=0)
+    unit = deviation * max(1.0, np.sqrt((deviation > 0).sum()))
+    divisor = np.where(unit > 0, unit, 1)
+    zero = np.where(unit > 0, -mean / divisor, 0)
+    return Standardised(((values - mean) / divisor).astype(np.float32), zero, unit)
 
 
 def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:

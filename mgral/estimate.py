@@ -160,7 +160,7 @@ def estimate_disk(config: Config, sizes: Sizes, detector_bytes: int) -> dict[str
     """Return the bytes of what takes most of the disk, the data set itself left out; detections at their most."""
     work, lut = plan_work(config, sizes), config.lut
     size = lut.subset_size or config.budget
-    dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes * config.embedding.class_scores
+    dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes * config.embedding.object_counts
     directions = sizes.classes if config.reward.distance == "by_class" else config.reward.projections
     rounds = len(config.seeds) * count_rounds(config)
     tables = rounds * lut.splits

@@ -1,6 +1,6 @@
 """Which images are labelled, which are not, and what they look like: what selection starts from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +18,19 @@ class Embeddings:
     image_ids: npt.NDArray[np.int64]
     """Shape [N]."""
     vectors: npt.NDArray[np.float32]
-    """Shape [N, D], finite: principal components, and class scores beside them."""
+    """Shape [N, D], finite: principal components, and the objects to expect of each class, standardised."""
     components: int
     """The first so many of the D dimensions."""
     path: Path
     """The file they came from, for messages."""
+    no_object: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """What stands for no object of a class, [C]."""
+    unit: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """How many objects of a class a difference of 1 stands for, [C]; 0 where all images are to have as many."""
 
     @property
-    def class_scores(self) -> int:
-        """How many of the D dimensions, the last, are scores of a class each; 0 without any."""
+    def classes(self) -> int:
+        """How many of the D dimensions, the last, are of a class each; 0 without any."""
         return int(self.vectors.shape[1]) - self.components
 
     def of(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -49,6 +53,7 @@ def load_embeddings(path: Path) -> Embeddings:
     arrays = map_arrays(path)
     try:
         image_ids, vectors, components = arrays["image_ids"], arrays["embeddings"], int(arrays["components"][0])
+        of_classes = () if components == vectors.shape[-1] else (arrays["no_object"], arrays["unit"])
     except KeyError as error:
         raise InputError(f"{path} holds no array {error}; run the step `embed` again") from None
     if vectors.ndim != 2 or image_ids.shape != vectors.shape[:1] or len(image_ids) == 0:
@@ -56,7 +61,7 @@ def load_embeddings(path: Path) -> Embeddings:
     if not np.isfinite(vectors).all():
         raise InputError(f"{path} holds an embedding that is not finite; run the steps `detector` and `embed` again")
     ids = image_ids.astype(np.int64, copy=False)
-    return Embeddings(ids, vectors.astype(np.float32, copy=False), components, path)
+    return Embeddings(ids, vectors.astype(np.float32, copy=False), components, path, *of_classes)
 
 
 def read_image_ids(path: Path) -> list[int]:

@@ -185,7 +185,9 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
         "projections": of_class,
         "sorted": project_and_sort(subsets, of_class),
         "kernel_widths": np.ones(1),
-        "nothing": np.array([-4.0]),
+        "no_object": np.array([-4.0]),
+        "unit": np.ones(1),
+        "amounts": np.arange(1.0, variants + 1)[:, None],
     }
     write_arrays(folder / "table.safetensors", table)
 

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from squares import write_experiment
 from squares_query import CONFIG, squares_query
 
-from mgral.artefacts import write_json
+from mgral.artefacts import read_json, write_json
 from mgral.cli import mgral
 from mgral.config import resolve_config
 from mgral.detectors import Detections
@@ -66,18 +66,24 @@ def test_class_scores_add_up_by_class() -> None:
 def test_each_class_weighs_the_same_unless_it_is_never_seen() -> None:
     rng = np.random.default_rng(0)
     scores = (rng.random((30, 3)) * [1, 100, 0] + [0, 5, 2]).astype(np.float32)
-    found = standardise(scores)
+    found, zero, unit = standardise(scores)
     np.testing.assert_allclose(found.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(found.std(0), [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
     assert np.square(found).sum(1).mean() == pytest.approx(1, rel=1e-5)
-    assert (standardise(np.zeros((4, 2), np.float32)) == 0).all()
+    np.testing.assert_allclose((found - zero) * unit, scores * [1, 1, 0], rtol=1e-5, atol=1e-4)
+    assert (standardise(np.ones((4, 2), np.float32)).values == 0).all()
 
 
-@pytest.mark.parametrize("class_scores", [True, False])
-def test_the_step_writes_components_and_class_scores_beside_them(class_scores: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("object_counts", [True, False])
+def test_the_step_writes_components_and_object_counts_beside_them(object_counts: bool, tmp_path: Path) -> None:
     write_experiment(tmp_path)
-    squares_query(tmp_path)
-    embedding = {"dimensions": 5, "class_scores": class_scores}
+    query = squares_query(tmp_path)
+    write_json(tmp_path / "labelled.json", {"images": query.labelled.tolist()})
+    # Of the labelled images two have two squares, and so the others of the pool, which has more, are to have 1 to 2.
+    truth = read_json(tmp_path / "train.json")
+    truth["annotations"] += [box | {"id": 100 + n} for n, box in enumerate(truth["annotations"]) if n in {1, 3, 8, 9}]
+    write_json(tmp_path / "train.json", truth | {"annotations": truth["annotations"] + truth["annotations"][8:12]})
+    embedding = {"dimensions": 5, "object_counts": object_counts}
     config = resolve_config(
         {
             "detector": CONFIG.model_dump(),
@@ -86,13 +92,18 @@ def test_the_step_writes_components_and_class_scores_beside_them(class_scores: b
         }
     )
     write_json(tmp_path / "config.yaml", config.model_dump(mode="json"))
-    files = {"config": "config.yaml", "dataset": "train.json", "images": "train.npy"}
+    files = {"config": "config.yaml", "dataset": "train.json", "images": "train.npy", "labelled": "labelled.json"}
     files |= {"detector": "detector.safetensors", "output": "embeddings.safetensors"}
-    mgral(["embed", *(f"--{name}={tmp_path / file}" for name, file in files.items())], standalone_mode=False)
+    mgral(
+        ["embed", "--seed=0", *(f"--{name}={tmp_path / file}" for name, file in files.items())], standalone_mode=False
+    )
     embeddings = load_embeddings(tmp_path / "embeddings.safetensors")
-    assert embeddings.vectors.shape == (12, 5 + class_scores)
+    assert embeddings.vectors.shape == (12, 5 + object_counts)
     assert embeddings.components == 5
     assert embeddings.components_of([21, 10]).shape == (2, 5)
     np.testing.assert_array_equal(embeddings.components_of([21, 10]), embeddings.of([21, 10])[:, :5])
-    # The detector finds something in some squares and not in others.
-    assert embeddings.vectors[:, -1].std() > 0
+    if object_counts:
+        expected = (embeddings.vectors[:, -1] - embeddings.no_object) * embeddings.unit
+        assert expected.min() > 0.5
+        assert expected.max() < 2.5
+        assert expected.std() > 0

@@ -21,6 +21,7 @@ def experiment(tmp_path):
     for name, moved in (("cycle", place), ("initial", (place + 1) % 3)):
         vectors = np.column_stack([PLACES[moved] + jitter, amount, amount]).astype(np.float32)
         arrays = {"image_ids": IDS, "embeddings": vectors, "components": np.array([2])}
+        arrays |= {"no_object": np.zeros(2), "unit": np.ones(2)}
         write_arrays(tmp_path / f"{name}.safetensors", arrays)
     subsets = [[], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     plan = {"labels": "labelled_subsets", "start": "cold", "reward": [30], "base": [31]}
@@ -28,7 +29,8 @@ def experiment(tmp_path):
     write_json(tmp_path / "subsets.json", {**plan, "subsets": listed})
     maps = [0.05, 0.1, 0.3, 0.2]
     variants = [
-        {"variant": k, "images": len(subsets[k]), "map": maps[k], "class_map": [maps[k]] * 2} for k in range(4)
+        {"variant": k, "images": len(subsets[k]), "map": maps[k], "class_map": [maps[k]] * 2, "objects": None}
+        for k in range(4)
     ]
     write_json(tmp_path / "variants0-3.json", {"variants": variants})
     batches = [[], [12, 13, 14, 15], [16, 17, 18, 19]]

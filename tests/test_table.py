@@ -13,7 +13,7 @@ from mgral.artefacts import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli import mgral
 from mgral.config import RewardConfig, resolve_config
 from mgral.errors import InputError
-from mgral.lut.by_amount import amounts_of
+from mgral.lut.by_amount import objects_an_image
 from mgral.lut.estimators import (
     estimate,
     kernel,
@@ -32,6 +32,8 @@ from mgral.pool import Embeddings
 MAPS = np.array([0.10, 0.20, 0.30, 0.40])
 CLASS_MAPS = np.array([[0.1, 0.1, np.nan], [0.3, 0.1, np.nan], [0.1, 0.5, np.nan], [0.6, 0.2, np.nan]])
 """Of three classes, whose last is in no reward image."""
+OBJECTS = np.array([[0.0, 0.0, 0.0], [8.0, 0.0, 5.0], [0.0, 6.0, 4.0], [8.0, 6.0, 4.0]])
+SCORES = VariantScores(MAPS, CLASS_MAPS, OBJECTS)
 SLICED = RewardConfig(distance="sliced", estimator="kernel", projections=16)
 PLAN = SubsetPlan("semi_supervised", "warm", (0,), (1,), ((), (10, 11), (20, 21), (30, 31)))
 
@@ -42,16 +44,16 @@ def _embeddings():
     return Embeddings(ids, vectors, vectors.shape[1], Path("embeddings"))
 
 
-def _with_class_scores():
-    """Beside the one component, the scores of three classes: much of the first, of the second, of both."""
+def _with_object_counts():
+    """Beside the one component, the objects of three classes: many of the first, of the second, of both."""
     ids = np.array([10, 11, 20, 21, 30, 31])
-    scores = [[4, 0, 9], [4, 0, 1], [0, 3, 7], [0, 3, 2], [4, 3, 5], [4, 3, 3]]
-    vectors = np.column_stack([np.arange(6), scores]).astype(np.float32)
-    return Embeddings(ids, vectors, 1, Path("embeddings"))
+    counts = [[4, 0, 9], [4, 0, 1], [0, 3, 7], [0, 3, 2], [4, 3, 5], [4, 3, 3]]
+    vectors = np.column_stack([np.arange(6), counts]).astype(np.float32)
+    return Embeddings(ids, vectors, 1, Path("embeddings"), np.zeros(3), np.ones(3))
 
 
 def _table(tmp_path, reward):
-    arrays, rows = build_table(VariantScores(MAPS, CLASS_MAPS), PLAN, _embeddings(), reward, seed=0)
+    arrays, rows = build_table(SCORES, PLAN, _embeddings(), reward, seed=0)
     path = tmp_path / "table.safetensors"
     write_arrays(path, arrays)
     return path, rows
@@ -66,7 +68,14 @@ def _variant_files(folder, values=(0.1, 0.2, 0.3, 0.4)):
     for k, value in enumerate(values):
         paths.append(folder / f"variants{k}-{k}.json")
         write_variants(
-            paths[-1], {"variant": k, "images": len(PLAN.subsets[k]), "map": value, "class_map": [value, None]}
+            paths[-1],
+            {
+                "variant": k,
+                "images": len(PLAN.subsets[k]),
+                "map": value,
+                "class_map": [value, None],
+                "objects": [k, None],
+            },
         )
     return paths
 
@@ -118,9 +127,10 @@ def test_the_width_is_the_median_distance_between_subsets_that_differ():
 
 def test_variants_are_gathered_in_any_order(tmp_path):
     paths = _variant_files(tmp_path)
-    maps, class_maps = load_variants(paths[::-1], PLAN)
+    maps, class_maps, objects = load_variants(paths[::-1], PLAN)
     np.testing.assert_array_equal(maps, MAPS)
     np.testing.assert_array_equal(class_maps, np.column_stack([MAPS, np.full(4, np.nan)]))
+    np.testing.assert_array_equal(objects, [[k, np.nan] for k in range(4)])
 
 
 def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
@@ -129,10 +139,10 @@ def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
         load_variants([paths[0], paths[1], paths[3]], PLAN)
     with pytest.raises(InputError, match=r"both hold variant 1"):
         load_variants([*paths, paths[1]], PLAN)
-    write_variants(paths[3], {"variant": 9, "images": 2, "map": 0.1, "class_map": []})
+    write_variants(paths[3], {"variant": 9, "images": 2, "map": 0.1, "class_map": [], "objects": []})
     with pytest.raises(InputError, match=r"variants3-3\.json: variant 9 is not among 0\.\.3"):
         load_variants(paths, PLAN)
-    write_variants(paths[3], {"variant": 3, "images": 7, "map": 0.1, "class_map": []})
+    write_variants(paths[3], {"variant": 3, "images": 7, "map": 0.1, "class_map": [], "objects": []})
     with pytest.raises(InputError, match=r"subset of 7 images"):
         load_variants(paths, PLAN)
 
@@ -199,7 +209,7 @@ def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
 
 def test_by_class_a_batch_is_worth_what_each_class_reached_with_as_much_of_it():
     reward = RewardConfig(distance="by_class", estimator="nearest")
-    arrays, rows = build_table(VariantScores(MAPS, CLASS_MAPS), PLAN, _with_class_scores(), reward, seed=0)
+    arrays, rows = build_table(SCORES, PLAN, _with_object_counts(), reward, seed=0)
     assert arrays["values"].tolist() == [[0.3, 0.1], [0.1, 0.5], [0.6, 0.2]]
     assert [row["measured"] for row in rows] == MAPS[1:].tolist()
     table = RewardTable.of(arrays, reward)
@@ -249,18 +259,21 @@ def test_leave_one_out_by_regression_by_hand():
     np.testing.assert_allclose(leave_one_out_regression(amounts, values), [0.2, (0.1 + 0.6) / 2, 0.2])
 
 
-def test_how_much_there_is_of_a_class_is_the_distance_from_images_in_which_nothing_of_it_was_found():
-    scores = np.random.default_rng(0).gamma(1.0, size=(2, 7, 3)).astype(np.float32) - 1
-    nothing = scores.min(axis=(0, 1)).astype(np.float64)
-    empty = np.broadcast_to(nothing.astype(np.float32), (1, 7, 3))
-    distances = SlicedDistance(np.eye(3, dtype=np.float32), np.sort(empty, axis=1)).along_directions(scores)
-    np.testing.assert_allclose(amounts_of(scores, nothing), distances[:, 0], rtol=1e-5)
+def test_how_much_there_is_of_a_class_is_the_distance_from_images_without_any():
+    counts = np.random.default_rng(0).gamma(1.0, size=(2, 7, 3)).astype(np.float32) - 1
+    no_object = np.full(3, -1.0)
+    empty = np.broadcast_to(no_object.astype(np.float32), (1, 7, 3))
+    distances = SlicedDistance(np.eye(3, dtype=np.float32), np.sort(empty, axis=1)).along_directions(counts)
+    units = np.array([1.0, 2.0, 0.0])
+    np.testing.assert_allclose(objects_an_image(counts, no_object, units), distances[:, 0] * units, rtol=1e-5)
 
 
 def test_by_amount_a_batch_of_the_pool_is_worth_what_its_embeddings_are():
     reward = RewardConfig()
-    arrays, rows = build_table(VariantScores(MAPS, CLASS_MAPS), PLAN, _with_class_scores(), reward, seed=0)
-    np.testing.assert_array_equal(arrays["nothing"], [0, 0])
+    arrays, rows = build_table(SCORES, PLAN, _with_object_counts(), reward, seed=0)
+    np.testing.assert_array_equal(arrays["no_object"], [0, 0])
+    # Objects an image that variants learnt from, which the embeddings of their subsets need not show.
+    np.testing.assert_array_equal(arrays["amounts"], [[4, 0], [0, 3], [4, 3]])
     assert set(rows[0]) == {"variant", "baseline", "measured", "nearest", "kernel", "regression"}
     table = RewardTable.of(arrays, reward)
     batches = np.array([[[50, 0, 3, -8], [60, 0, 3, -8]], [[0, 4, 3, 70], [9, 4, 3, 0]]], dtype=np.float32)
@@ -271,11 +284,17 @@ def test_by_amount_a_batch_of_the_pool_is_worth_what_its_embeddings_are():
     )
 
 
-def test_class_scores_that_are_missing_are_an_error_naming_the_file():
+def test_where_variants_learn_without_labels_their_subsets_hold_what_the_embeddings_expect():
+    scores = VariantScores(MAPS, CLASS_MAPS, np.full((4, 3), np.nan))
+    arrays, _ = build_table(scores, PLAN, _with_object_counts(), RewardConfig(), seed=0)
+    np.testing.assert_array_equal(arrays["amounts"], [[4, 0], [0, 3], [4, 3]])
+
+
+def test_object_counts_that_are_missing_are_an_error_naming_the_file():
     with pytest.raises(
-        InputError, match=r"embeddings holds scores of 0 classes, but class 1 is.*run the step `embed` again"
+        InputError, match=r"embeddings holds counts of 0 classes, but class 1 is.*run the step `embed` again"
     ):
-        build_table(VariantScores(MAPS, CLASS_MAPS), PLAN, _embeddings(), RewardConfig(), seed=0)
+        build_table(SCORES, PLAN, _embeddings(), RewardConfig(), seed=0)
 
 
 def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
@@ -295,11 +314,11 @@ def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
     assert tuple(rows[0].values())[:4] == ("1", "0.1", "0.2", "0.3")
 
 
-def test_looking_up_by_class_without_class_scores_is_refused_with_the_configuration():
-    with pytest.raises(InputError, match=r"by_class needs embedding\.class_scores; set that to true"):
-        resolve_config({"embedding": {"class_scores": False}})
+def test_looking_up_by_class_without_object_counts_is_refused_with_the_configuration():
+    with pytest.raises(InputError, match=r"by_class needs embedding\.object_counts; set that to true"):
+        resolve_config({"embedding": {"object_counts": False}})
     assert resolve_config(
-        {"embedding": {"class_scores": False}, "reward": {"distance": "exact", "estimator": "kernel"}}
+        {"embedding": {"object_counts": False}, "reward": {"distance": "exact", "estimator": "kernel"}}
     )
 
 
@@ -312,15 +331,15 @@ def test_regression_on_whole_embeddings_is_refused_with_the_configuration():
 
 def test_a_table_of_whole_embeddings_does_not_serve_regression(tmp_path):
     path, _ = _table(tmp_path, SLICED)
-    with pytest.raises(InputError, match=r"table\.safetensors holds no array nothing; run the step `table` again"):
+    with pytest.raises(InputError, match=r"table\.safetensors holds no array no_object; run the step `table` again"):
         RewardTable.load(path, RewardConfig())
 
 
 def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_where(tmp_path):
     paths = _variant_files(tmp_path)
-    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": ["0.3", None]})
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": ["0.3", None], "objects": None})
     with pytest.raises(InputError, match=r"variants1-1\.json: class_map holds"):
         load_variants(paths, PLAN)
-    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3]})
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3], "objects": None})
     with pytest.raises(InputError, match=r"AP of different classes; run the step `variant`"):
         load_variants(paths, PLAN)

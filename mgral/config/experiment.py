@@ -60,9 +60,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _look_up_has_what_it_goes_by(self) -> "Config":
-        if self.reward.distance == "by_class" and not self.embedding.class_scores:
+        if self.reward.distance == "by_class" and not self.embedding.object_counts:
             raise ValueError(
-                "reward.distance: by_class needs embedding.class_scores; set that to true, or the distance to sliced"
+                "reward.distance: by_class needs embedding.object_counts; set that to true, or the distance to sliced"
             )
         return self
 

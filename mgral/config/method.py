@@ -15,8 +15,8 @@ class EmbeddingConfig(Section):
 
     dimensions: PositiveInt = 32
     """Principal components kept of the pooled backbone features, at most the number of training images."""
-    class_scores: bool = True
-    """Whether the sums of the scores of the objects that the detector finds of each class stand beside them."""
+    object_counts: bool = True
+    """Whether the objects to expect of each class, as the labelled images tell, stand beside them."""
 
 
 class LutConfig(Section):
@@ -52,7 +52,7 @@ class RewardConfig(Section):
     """How the table answers what a batch is worth."""
 
     distance: Distance = "by_class"
-    """Wasserstein distance of each class's scores alone, which looks up that class's AP (needs the class scores of
+    """Wasserstein distance of each class's counts alone, which looks up that class's AP (needs the object counts of
     `embedding`); or of whole embeddings, which looks up mAP: over fixed random projections, or the exact one."""
     projections: PositiveInt = 64
     """Projections of the sliced distance."""
@@ -74,7 +74,7 @@ class AgentConfig(Section):
     """The LSTM agent and its policy gradient."""
 
     episodes: PositiveInt = 300
-    samples: PositiveInt = 8
+    samples: PositiveInt = 64
     """Batches drawn and looked up in an episode."""
     learning_rate: PositiveFloat = 3e-3
     """Of Adam."""

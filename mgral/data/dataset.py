@@ -41,6 +41,13 @@ class Dataset:
             raise InputError(f"image ids {unknown[:5].tolist()} are not in the data set; delete the file naming them")
         return rows
 
+    def object_counts(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return how many objects of each class the given images hold, int64 [n, C], in their order."""
+        counts = np.zeros((np.size(image_ids), len(self.categories)), dtype=np.int64)
+        for count, row in zip(counts, self.rows(image_ids), strict=True):
+            np.add.at(count, self.labels[row], 1)
+        return counts
+
 
 def find_rows(
     ids: npt.NDArray[np.int64], wanted: npt.ArrayLike

@@ -48,7 +48,7 @@ def look_up_everywhere(
     """
     found = {}
     for (name, vectors), distance in product(embeddings.items(), DISTANCES):
-        if distance == "by_class" and not vectors.class_scores:
+        if distance == "by_class" and not vectors.classes:
             continue
         batches = np.stack([vectors.of(one.images) for one in candidates[1:]])
         of_distance = reward.model_copy(update={"distance": distance})

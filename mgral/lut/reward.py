@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mgral.artefacts import map_arrays
 from mgral.config import RewardConfig
 from mgral.errors import InputError
-from mgral.lut.by_amount import ByAmount, amounts_of
+from mgral.lut.by_amount import ByAmount
 from mgral.lut.by_distance import ByDistance, SubsetDistance
 from mgral.lut.wasserstein import SlicedDistance
 
@@ -20,6 +20,7 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 ARRAYS = ("map", "baseline_map", "values", "embeddings", "projections", "sorted", "kernel_widths")
+AMOUNTS = ("no_object", "unit", "amounts")
 LOOKED_UP_IMAGES = 1 << 18
 """Images whose embeddings are looked up at a time, which bounds the memory: 268 MB of 256 dimensions."""
 
@@ -50,7 +51,7 @@ class RewardTable:
     def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
         """Read `table.safetensors`; raises InputError naming the file where it cannot serve."""
         arrays = map_arrays(path)
-        names = (*ARRAYS, "nothing") if reward.estimator == "regression" else ARRAYS
+        names = (*ARRAYS, *AMOUNTS) if reward.estimator == "regression" else ARRAYS
         missing = [name for name in names if name not in arrays]
         if missing:
             raise InputError(f"{path} holds no array {missing[0]}; run the step `table` again")
@@ -69,8 +70,7 @@ class RewardTable:
         values, directions = arrays["values"], arrays["projections"]
         look_up: ByAmount | ByDistance
         if reward.estimator == "regression":
-            nothing = arrays["nothing"]
-            look_up = ByAmount(directions, nothing, amounts_of(arrays["sorted"], nothing), values)
+            look_up = ByAmount(directions, arrays["no_object"], arrays["unit"], arrays["amounts"], values)
         else:
             sliced = SlicedDistance(directions, arrays["sorted"])
             distance = SubsetDistance(arrays["embeddings"], sliced, reward.distance)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mgral.artefacts import derive_seed, read_json
 from mgral.config import RewardConfig
 from mgral.errors import InputError
-from mgral.lut.by_amount import amounts_of
+from mgral.lut.by_amount import objects_an_image
 from mgral.lut.by_distance import SubsetDistance
 from mgral.lut.estimators import leave_one_out, leave_one_out_regression, median_distances
 from mgral.lut.plan import SubsetPlan
@@ -26,6 +26,8 @@ class VariantScores(NamedTuple):
     """Shape [K + 1], finite."""
     class_maps: npt.NDArray[np.float64]
     """AP of each class, [K + 1, C]; not a number where no reward image has one."""
+    objects: npt.NDArray[np.float64]
+    """Objects of each class that they learnt from in their subsets, [K + 1, C]; not a number where without labels."""
 
 
 def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
@@ -36,7 +38,7 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
     InputError
         Where a variant is missing, given twice, not of this plan, or without a finite mAP.
     """
-    found: dict[int, tuple[Path, tuple[float, list[float]]]] = {}
+    found: dict[int, tuple[Path, _Variant]] = {}
     for path in paths:
         for variant, value in _read_variants(path, plan):
             if variant in found:
@@ -48,25 +50,41 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
     if missing:
         raise InputError(f"variants {missing} are missing; run the step `variant` for each and give its file")
     scores = [found[k][1] for k in range(len(plan.subsets))]
-    if len({len(by_class) for _, by_class in scores}) > 1:
+    if len({len(values) for one in scores for values in one[1:]}) > 1:
         raise InputError(f"{paths[0].parent}: variants have AP of different classes; run the step `variant` for all")
-    return VariantScores(np.array([one for one, _ in scores]), np.array([by_class for _, by_class in scores]))
+    return VariantScores(*(np.array(values) for values in zip(*scores, strict=True)))
 
 
-def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, tuple[float, list[float]]]]:
+class _Variant(NamedTuple):
+    """A row of `VariantScores`."""
+
+    value: float
+    class_map: list[float]
+    objects: list[float]
+
+
+def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, _Variant]]:
     content = read_json(path)
     try:
         found = [
-            (entry["variant"], entry["images"], entry["map"], list(entry["class_map"]))
-            for entry in content["variants"]
+            (one["variant"], one["images"], one["map"], list(one["class_map"]), one["objects"])
+            for one in content["variants"]
         ]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} does not hold variants ({error}); run the step `variant` again") from None
-    for variant, images, value, by_class in found:
+    for variant, images, value, by_class, objects in found:
         _check_variant(path, plan, variant, images, value)
-        if not all(one is None or isinstance(one, int | float) for one in by_class):
-            raise InputError(f"{path}: class_map holds {by_class}, not numbers; run the step `variant` again")
-        yield variant, (float(value), [nan if one is None else float(one) for one in by_class])
+        known = [None] * len(by_class) if objects is None else objects
+        yield (
+            variant,
+            _Variant(float(value), _numbers(path, "class_map", by_class), _numbers(path, "objects", known)),
+        )
+
+
+def _numbers(path: Path, name: str, values: list[Any]) -> list[float]:
+    if not all(one is None or isinstance(one, int | float) for one in values):
+        raise InputError(f"{path}: {name} holds {values}, not numbers; run the step `variant` again")
+    return [nan if one is None else float(one) for one in values]
 
 
 def _check_variant(path: Path, plan: SubsetPlan, variant: Any, images: Any, value: Any) -> None:
@@ -113,9 +131,11 @@ def build_table(
         "kernel": leave_one_out(pairwise, values, "kernel", widths),
     }
     if reward.distance == "by_class":
-        nothing = (embeddings.vectors @ projections).min(axis=0).astype(np.float64)
-        table["nothing"] = nothing
-        predicted["regression"] = leave_one_out_regression(amounts_of(presorted, nothing), values)
+        no_object, unit = embeddings.no_object[measured_classes], embeddings.unit[measured_classes]
+        learnt = scores.objects[1:, measured_classes] / vectors.shape[1]
+        amounts = np.where(np.isnan(learnt), objects_an_image(presorted, no_object, unit), learnt)
+        table |= {"no_object": no_object, "unit": unit, "amounts": amounts}
+        predicted["regression"] = leave_one_out_regression(amounts, values)
     return table, _leave_one_out_rows(scores, predicted)
 
 
@@ -132,16 +152,16 @@ def _leave_one_out_rows(
 
 
 def class_directions(embeddings: Embeddings, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return the directions of the scores of the given classes, as columns: float32 [D, G].
+    """Return the directions of the counts of the given classes, as columns: float32 [D, G].
 
     Raises
     ------
     InputError
-        Where the embeddings hold no scores of these classes.
+        Where the embeddings hold no counts of these classes.
     """
-    if len(classes) and classes.max() >= embeddings.class_scores:
+    if len(classes) and classes.max() >= embeddings.classes:
         raise InputError(
-            f"{embeddings.path} holds scores of {embeddings.class_scores} classes, but class {classes.max()} is "
-            "looked up by its (reward.distance: by_class); run the step `embed` again, with embedding.class_scores"
+            f"{embeddings.path} holds counts of {embeddings.classes} classes, but class {classes.max()} is "
+            "looked up by its (reward.distance: by_class); run the step `embed` again, with embedding.object_counts"
         )
     return np.eye(embeddings.vectors.shape[1], dtype=np.float32)[:, embeddings.components + classes]

@@ -7,7 +7,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from mgral.artefacts import write_arrays
+from mgral.artefacts import derive_seed, write_arrays
 from mgral.config import load_config
 from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
@@ -16,6 +16,8 @@ from mgral.detectors import load_detector
 from mgral.device import choose_device
 from mgral.driver import HELP
 from mgral.embedding import look_at, project, standardise
+from mgral.object_counts import expect_objects
+from mgral.pool import load_labelled
 from mgral.steps import options
 
 
@@ -23,14 +25,25 @@ from mgral.steps import options
 @options.config
 @options.dataset
 @options.images
+@options.labelled
 @options.detector
+@options.seed
 @options.gpus
 @options.written("Embeddings to write (safetensors).")
-def command(config_path: Path, dataset: Path, images: Path, detector: Path, gpus: int, output: Path) -> None:
+def command(
+    config_path: Path,
+    dataset: Path,
+    images: Path,
+    labelled: Path,
+    detector: Path,
+    seed: int,
+    gpus: int,
+    output: Path,
+) -> None:
     """Embed images by the detector's pooled features, standardised and projected on their principal components.
 
-    Beside them stand, unless `embedding.class_scores` is false, the sums of the scores of the objects found of each
-    class, standardised. Either part has a mean squared norm of 1.
+    Beside them stand, unless `embedding.object_counts` is false, the objects to expect of each class, standardised:
+    as many as labelled images have that the detector makes the same of. Either part has a mean squared norm of 1.
     """
     device = choose_device(gpus)
     config = load_config(config_path)
@@ -39,10 +52,14 @@ def command(config_path: Path, dataset: Path, images: Path, detector: Path, gpus
     cached = load_images(images, data, canvas_of(config.detector))
     features, class_scores = look_at(network, cached, len(data.categories))
     components = project(features, config.embedding.dimensions)
-    parts = [components, standardise(class_scores)] if config.embedding.class_scores else [components]
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "image_ids": data.image_ids,
-        "embeddings": np.concatenate(parts, axis=1),
-        "components": np.array([components.shape[1]]),
-    }
+    arrays: dict[str, npt.NDArray[Any]] = {"image_ids": data.image_ids, "components": np.array([components.shape[1]])}
+    if config.embedding.object_counts:
+        known = load_labelled(labelled)
+        described = np.concatenate([components, standardise(class_scores).values], axis=1)
+        counts, chance = data.object_counts(known), derive_seed(seed, "object counts")
+        expected = standardise(expect_objects(described, data.rows(known), counts, chance))
+        arrays["embeddings"] = np.concatenate([components, expected.values], axis=1)
+        arrays |= {"no_object": expected.zero, "unit": expected.unit}
+    else:
+        arrays["embeddings"] = components
     write_arrays(output, arrays)

@@ -38,7 +38,7 @@ from mgral.workflow import depends_on
 @options.cycle
 @options.split
 @options.gpus
-@options.written("JSON to write: mAP and AP50 of each variant on the reward images.")
+@options.written("JSON to write: mAP and AP50 of each variant on the reward images, and what it learnt from.")
 def command(
     config_path: Path,
     dataset: Path,
@@ -109,6 +109,7 @@ def command(
             raise StepError(f"{subsets}: no reward image has a box, so mAP is undefined; {remedy}")
         by_class = [one["map"] for one in scores["per_class"]]
         scored = {"map": scores["map"], "ap50": scores["ap50"], "class_map": by_class}
-        found.append({"variant": variant, "images": len(subset), **scored})
+        objects = data.object_counts(subset).sum(axis=0).tolist() if with_labels else None
+        found.append({"variant": variant, "images": len(subset), "objects": objects, **scored})
         checkpoint.remove()
     write_json(output, {"variants": found})

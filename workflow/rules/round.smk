@@ -126,6 +126,7 @@ rule embed:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
+        labelled=ROUND + "/labelled.json",
         detector=ROUND + "/detector.safetensors",
     output:
         ROUND + "/embeddings.safetensors",
@@ -143,4 +144,5 @@ rule embed:
         depends_on=depends_on(CONFIG, "embed"),
     shell:
         "mgral embed --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --detector {input.detector} --gpus {resources.gpu} --output {output} 2> {log}"
+        " --labelled {input.labelled} --detector {input.detector} --seed {wildcards.seed} --gpus {resources.gpu}"
+        " --output {output} 2> {log}"
