@@ -119,8 +119,8 @@ def test_variants_differ_by_their_subset_and_repeat_themselves(experiment, label
     assert all(0 <= one["map"] <= one["ap50"] <= 1 for one in first)
     truth = Counter(box["image_id"] for box in json.loads((experiment / "train.json").read_text())["annotations"])
     counts = [sum(truth[image] for image in images) for images in ((), range(12, 16), range(16, 20))]
-    learnt = [one["objects"] for one in first]
-    assert learnt == ([None] * 3 if labels == "semi_supervised" else [[count] for count in counts])
+    learnt = [one["objects"] and sum(one["objects"]) for one in first]
+    assert learnt == ([None] * 3 if labels == "semi_supervised" else counts)
 
 
 def test_a_variant_is_the_same_in_a_job_of_its_own(experiment):
@@ -157,7 +157,7 @@ def test_labels_of_the_pool_are_not_looked_at(experiment):
     assert train_all(experiment) == before
     write_plan(experiment, "labelled_subsets")
     relabelled = train_all(experiment)
-    assert relabelled[0] == before[0]
+    assert relabelled[0]["map"] == before[0]["map"]
     assert relabelled[1:] != before[1:]
 
 
