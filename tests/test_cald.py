@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from squares import squares
 from squares_query import squares_query
 from told_detector import SIDE, told_query
 
@@ -15,7 +14,6 @@ from mgral.strategies.cald import (
     BASE,
     choose_balanced,
     class_scores,
-    count_classes,
     distance_to_base,
     jensen_shannon,
     look_at_pool,
@@ -153,11 +151,6 @@ def test_the_most_inconsistent_images_are_chosen(monkeypatch, tmp_path):
         assert set(query.pool[choice.rows].tolist()) == expected
         assert choice.forward_passes == 20
         assert (choice.scores >= 0).all()
-
-
-def test_only_the_boxes_of_labelled_images_are_counted():
-    dataset, _ = squares()
-    assert count_classes(dataset, dataset.image_ids[[3, 4]]).tolist() == [[1], [1]]
 
 
 def test_a_run_on_a_real_detector_repeats_itself_whatever_the_batch(monkeypatch, tmp_path):

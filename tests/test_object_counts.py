@@ -1,8 +1,13 @@
 """Objects to expect in an image: as many as labelled images hold that it looks like."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from squares import squares
 
+from mgral.data.dataset import Category
+from mgral.errors import InputError
 from mgral.object_counts import expect_objects
 
 
@@ -51,3 +56,13 @@ def test_of_many_labelled_images_some_are_learnt_from(monkeypatch):
     monkeypatch.setattr("mgral.object_counts.IMAGES_AT_A_TIME", 7)
     expected = expect_objects(vectors, np.arange(100), counts[:100], seed=0)
     np.testing.assert_allclose(expected[:, 0], counts[:, 0], atol=0.35)
+
+
+def test_objects_are_counted_by_class_in_the_order_asked_for():
+    dataset, _ = squares(3)
+    labels = tuple(np.array(found, dtype=np.int64) for found in ([1, 0, 1], [], [1]))
+    dataset = replace(dataset, categories=(*dataset.categories, Category(4, "circle")), labels=labels)
+    assert dataset.object_counts([12, 10, 11]).tolist() == [[0, 1], [1, 2], [0, 0]]
+    assert dataset.object_counts([]).shape == (0, 2)
+    with pytest.raises(InputError, match="image ids"):
+        dataset.object_counts([99])

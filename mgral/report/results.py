@@ -141,7 +141,7 @@ def load_results(folder: Path, settings: Settings) -> Results:
         settings=settings,
         train=train,
         images=load_images(folder / "dataset" / "train.npy", train, canvas_of(settings.detector)),
-        class_counts=_class_counts(train),
+        class_counts=train.object_counts(train.image_ids),
         rounds=rounds,
         selections=selections,
         full={seed: _load_metrics(_cycle(folder, seed, "full", 0) / "metrics.json") for seed in settings.seeds},
@@ -238,12 +238,6 @@ def _table_folders(folder: Path, settings: Settings) -> dict[tuple[int, int], li
         for seed in settings.seeds
         for cycle in cycles
     }
-
-
-def _class_counts(train: Dataset) -> npt.NDArray[np.int64]:
-    classes = len(train.categories)
-    counts = [np.bincount(labels, minlength=classes) for labels in train.labels]
-    return np.array(counts, dtype=np.int64).reshape(len(train.labels), classes)
 
 
 def _entries(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:

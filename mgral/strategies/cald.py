@@ -32,7 +32,6 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from mgral.artefacts import derive_seed
-from mgral.data.dataset import Dataset
 from mgral.strategies.augmentation import VIEWS, views
 from mgral.strategies.entropy import entropy
 from mgral.strategies.looking import Objects, find_objects, open_detector, pool_chunks
@@ -48,7 +47,7 @@ def choose(query: Query) -> Choice:
     """Choose in two stages; scores are the divergences of the second."""
     distances, scores = look_at_pool(query)
     candidates = np.argsort(distances, kind="stable")[: round(CANDIDATES * query.budget)]
-    counts = count_classes(query.dataset, query.labelled)
+    counts = query.dataset.object_counts(query.labelled).astype(np.float64)
     choice = choose_balanced(scores[candidates], torch.from_numpy(counts), query.budget)
     return Choice(candidates[choice.rows], choice.scores, (1 + VIEWS) * len(query.pool))
 
@@ -115,12 +114,6 @@ def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
 def class_scores(found: Objects, classes: int) -> Tensor:
     """Return the highest score of each class in an image, float64 [C]; 0 where none is found."""
     return torch.zeros(classes, dtype=torch.float64).scatter_reduce(0, found.labels, found.scores.double(), "amax")
-
-
-def count_classes(dataset: Dataset, labelled: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return how often each class is in each labelled image, [m, C]."""
-    counts = [np.bincount(dataset.labels[row], minlength=len(dataset.categories)) for row in dataset.rows(labelled)]
-    return np.array(counts, dtype=np.float64)
 
 
 def choose_balanced(scores: Tensor, counts: Tensor, budget: int) -> Choice:
