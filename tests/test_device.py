@@ -79,8 +79,10 @@ def test_another_device_in_the_environment_is_refused(ask, monkeypatch):
 
 def test_a_gpu_that_is_not_there_ends_a_step_with_2(monkeypatch, capsys, tmp_path):
     cuda_present(monkeypatch, 0)
-    files = [f"--{name}={tmp_path / name}" for name in ("config", "dataset", "images", "detector", "output")]
-    monkeypatch.setattr("sys.argv", ["mgral", "embed", *files, "--gpus=1"])
+    files = [
+        f"--{name}={tmp_path / name}" for name in ("config", "dataset", "images", "labelled", "detector", "output")
+    ]
+    monkeypatch.setattr("sys.argv", ["mgral", "embed", *files, "--seed=0", "--gpus=1"])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2

@@ -343,7 +343,8 @@ def test_steps_from_files_to_a_query(tmp_path):
         metrics="m.json",
         detections="f.json",
     )
-    run("embed", dataset="train.json", images="train.npy", detector="d.safetensors", output="e.safetensors")
+    looked = {"dataset": "train.json", "images": "train.npy", "labelled": "labelled.json", "seed": "0"}
+    run("embed", **looked, detector="d.safetensors", output="e.safetensors")
     run(
         "subsets",
         dataset="train.json",
