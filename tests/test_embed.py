@@ -74,30 +74,34 @@ def test_each_class_weighs_the_same_unless_it_is_never_seen() -> None:
     assert (standardise(np.ones((4, 2), np.float32)).values == 0).all()
 
 
-@pytest.mark.parametrize("object_counts", [True, False])
-def test_the_step_writes_components_and_object_counts_beside_them(object_counts: bool, tmp_path: Path) -> None:
-    write_experiment(tmp_path)
-    query = squares_query(tmp_path)
-    write_json(tmp_path / "labelled.json", {"images": query.labelled.tolist()})
-    # Of the labelled images two have two squares, and so the others of the pool, which has more, are to have 1 to 2.
-    truth = read_json(tmp_path / "train.json")
-    truth["annotations"] += [box | {"id": 100 + n} for n, box in enumerate(truth["annotations"]) if n in {1, 3, 8, 9}]
-    write_json(tmp_path / "train.json", truth | {"annotations": truth["annotations"] + truth["annotations"][8:12]})
-    embedding = {"dimensions": 5, "object_counts": object_counts}
-    config = resolve_config(
-        {
-            "detector": CONFIG.model_dump(),
-            "embedding": embedding,
-            "reward": {"distance": "sliced", "estimator": "kernel"},
-        }
-    )
-    write_json(tmp_path / "config.yaml", config.model_dump(mode="json"))
+def _embed(folder: Path, object_counts: bool) -> Path:
+    """Run the step on 12 squares, of which the first five are labelled, two of them with two objects."""
+    write_experiment(folder)
+    query = squares_query(folder)
+    write_json(folder / "labelled.json", {"images": query.labelled.tolist()})
+    truth = read_json(folder / "train.json")
+    truth["annotations"] += [box | {"id": 100 + n} for n, box in enumerate(truth["annotations"]) if n in {1, 3}]
+    write_json(folder / "train.json", truth)
+    settings = {
+        "detector": CONFIG.model_dump(),
+        "embedding": {"dimensions": 5, "object_counts": object_counts},
+        "reward": {"distance": "sliced", "estimator": "kernel"},
+    }
+    write_json(folder / "config.yaml", resolve_config(settings).model_dump(mode="json"))
+    return _embed_again(folder)
+
+
+def _embed_again(folder: Path) -> Path:
     files = {"config": "config.yaml", "dataset": "train.json", "images": "train.npy", "labelled": "labelled.json"}
     files |= {"detector": "detector.safetensors", "output": "embeddings.safetensors"}
-    mgral(
-        ["embed", "--seed=0", *(f"--{name}={tmp_path / file}" for name, file in files.items())], standalone_mode=False
-    )
-    embeddings = load_embeddings(tmp_path / "embeddings.safetensors")
+    options = [f"--{name}={folder / file}" for name, file in files.items()]
+    mgral(["embed", "--seed=0", *options], standalone_mode=False)
+    return folder / "embeddings.safetensors"
+
+
+@pytest.mark.parametrize("object_counts", [True, False])
+def test_the_step_writes_components_and_object_counts_beside_them(object_counts: bool, tmp_path: Path) -> None:
+    embeddings = load_embeddings(_embed(tmp_path, object_counts))
     assert embeddings.vectors.shape == (12, 5 + object_counts)
     assert embeddings.components == 5
     assert embeddings.components_of([21, 10]).shape == (2, 5)
@@ -107,3 +111,13 @@ def test_the_step_writes_components_and_object_counts_beside_them(object_counts:
         assert expected.min() > 0.5
         assert expected.max() < 2.5
         assert expected.std() > 0
+
+
+def test_labels_of_the_pool_are_not_looked_at_and_those_of_labelled_images_are(tmp_path: Path) -> None:
+    before = _embed(tmp_path, object_counts=True).read_bytes()
+    truth = read_json(tmp_path / "train.json")
+    boxes = truth["annotations"]
+    write_json(tmp_path / "train.json", truth | {"annotations": [box for box in boxes if box["image_id"] < 15]})
+    assert _embed_again(tmp_path).read_bytes() == before
+    write_json(tmp_path / "train.json", truth | {"annotations": [box for box in boxes if box["image_id"] != 12]})
+    assert _embed_again(tmp_path).read_bytes() != before

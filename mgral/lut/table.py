@@ -67,7 +67,13 @@ def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, _Variant
     content = read_json(path)
     try:
         found = [
-            (one["variant"], one["images"], one["map"], list(one["class_map"]), one["objects"])
+            (
+                one["variant"],
+                one["images"],
+                one["map"],
+                list(one["class_map"]),
+                one["objects"] and list(one["objects"]),
+            )
             for one in content["variants"]
         ]
     except (KeyError, TypeError) as error:
