@@ -31,6 +31,12 @@ def test_selecting_more_than_there_is_is_wrong_usage():
     assert "--budget 6 is above --images 5" in result.stderr
 
 
+def test_more_classes_than_dimensions_are_wrong_usage():
+    result = CliRunner().invoke(mgral, ["bench", "agent", "--dimensions=4", "--classes=5"])
+    assert result.exit_code == 2
+    assert "--classes 5 is above --dimensions 4" in result.stderr
+
+
 def test_look_ups_in_a_table_are_measured(tmp_path):
     lut = tmp_path / "seed3" / "mgral" / "cycle0" / "lut"
     rng = np.random.default_rng(0)
@@ -100,11 +106,14 @@ def test_an_iteration_of_a_detector_is_measured(monkeypatch):
         assert found[f"{way}_peak_memory_mb"] > 100
 
 
-def test_the_agents_steps_and_look_ups_are_measured():
-    sizes = ["--images=60", "--dimensions=4", "--budget=6", "--variants=3", "--projections=5", "--episodes=1"]
-    result = CliRunner().invoke(mgral, ["bench", "agent", *sizes, "--json"], catch_exceptions=False)
+@pytest.mark.parametrize(("distance", "option"), [("by_class", "classes"), ("sliced", "projections")])
+def test_the_agents_steps_and_look_ups_are_measured(distance, option):
+    sizes = ["--images=60", "--dimensions=4", "--budget=6", "--variants=3", f"--{option}=4", "--episodes=1"]
+    arguments = ["bench", "agent", *sizes, f"--distance={distance}", "--json"]
+    result = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     found = json.loads(result.stdout)
     assert (found["images"], found["budget"], found["device"]) == (60, 6, "cpu")
+    assert (found["distance"], found[option]) == (distance, 4)
     assert found["look_ups_a_second"] > 0
     assert found["peak_memory_mb"] > 10
     assert "steps_a_second" in found

@@ -13,6 +13,7 @@ from mgral.agent.training import train_agent, uniform_batches
 from mgral.bench.machine import Measurements, machine, peak_memory, show
 from mgral.config import AgentConfig
 from mgral.device import choose_device
+from mgral.lut.by_amount import ByAmount
 from mgral.lut.by_distance import ByDistance, SubsetDistance
 from mgral.lut.reward import PoolReward, RewardTable
 from mgral.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
@@ -25,15 +26,26 @@ LOOK_UPS = 5
 @click.command("agent")
 @click.option("--images", type=click.IntRange(min=1), default=115000, help="Images in the pool.")
 @click.option("--dimensions", type=click.IntRange(min=1), default=256, help="Dimensions of an embedding.")
+@click.option(
+    "--distance",
+    type=click.Choice(["by_class", "sliced"]),
+    default="by_class",
+    help="How batches are looked up: by how much of each class they hold (regression), or as wholes (kernel).",
+)
+@click.option(
+    "--classes", type=click.IntRange(min=1), default=80, help="Classes, the last of the dimensions, for by_class."
+)
 @click.option("--budget", type=click.IntRange(min=1), default=2345, help="Images to choose, and in a subset.")
 @click.option("--variants", type=click.IntRange(min=1), default=100, help="Variants in the look-up table.")
-@click.option("--projections", type=click.IntRange(min=1), default=64, help="Projections of the sliced distance.")
+@click.option("--projections", type=click.IntRange(min=1), default=64, help="Projections, for sliced.")
 @click.option("--episodes", type=click.IntRange(min=1), default=5, help="Steps of the agent that are timed.")
 @options.gpus
 @options.as_json
 def command(
     images: int,
     dimensions: int,
+    distance: str,
+    classes: int,
     budget: int,
     variants: int,
     projections: int,
@@ -43,20 +55,28 @@ def command(
 ) -> None:
     """Train an agent of default size on random embeddings and a random table: its steps and look-ups a second.
 
-    A step holds all that an episode does: both look-ups of 8 batches, scores, loss, gradient. Memory in MB.
+    A step holds all that an episode does: both look-ups of `samples` batches, scores, loss, gradient. Memory in MB.
     """
     if budget > images:
         raise click.UsageError(f"--budget {budget} is above --images {images}")
+    if distance == "by_class" and classes > dimensions:
+        raise click.UsageError(f"--classes {classes} is above --dimensions {dimensions}")
     device = choose_device(gpus)
     rng = np.random.default_rng(0)
     pool = rng.standard_normal((images, dimensions), dtype=np.float32)
-    reward = random_table(pool, budget, variants, projections, rng).over(pool, device=device.type)
+    subsets = pool[uniform_batches(images, budget, variants, rng)]
+    table = (
+        table_by_class(subsets, classes, rng) if distance == "by_class" else sliced_table(subsets, projections, rng)
+    )
+    reward = table.over(pool, device=device.type)
     measured: Measurements = {
         "images": images,
         "dimensions": dimensions,
+        "distance": distance,
         "budget": budget,
+        "samples": AgentConfig().samples,
         "variants": variants,
-        "projections": projections,
+        **({"classes": classes} if distance == "by_class" else {"projections": projections}),
         **measure_look_ups(reward, images, budget, rng),
         **measure_steps(pool, reward, budget, episodes, device.type),
         "peak_memory_mb": peak_memory(),
@@ -69,12 +89,18 @@ def command(
     show(measured | machine(), as_json)
 
 
-def random_table(
-    pool: npt.NDArray[np.float32], size: int, variants: int, projections: int, rng: np.random.Generator
-) -> RewardTable:
-    """Return a table of random subsets of a pool, float32 [N, D], with random mAP, looked up by sliced distances."""
-    directions = draw_projections(pool.shape[1], projections, rng)
-    subsets = pool[uniform_batches(len(pool), size, variants, rng)]
+def table_by_class(subsets: npt.NDArray[np.float32], classes: int, rng: np.random.Generator) -> RewardTable:
+    """Return a table of subsets, float32 [K, M, D], with a random AP of each of the last dimensions' classes."""
+    variants, _, dimensions = subsets.shape
+    directions = np.eye(dimensions, dtype=np.float32)[:, -classes:]
+    amounts, values = rng.random((variants, classes)), rng.random((variants, classes))
+    return RewardTable(subsets, 0.0, ByAmount(directions, np.zeros(classes), np.ones(classes), amounts, values))
+
+
+def sliced_table(subsets: npt.NDArray[np.float32], projections: int, rng: np.random.Generator) -> RewardTable:
+    """Return a table of subsets, float32 [K, M, D], with random mAP, looked up by sliced distances."""
+    variants, _, dimensions = subsets.shape
+    directions = draw_projections(dimensions, projections, rng)
     distance = SubsetDistance(subsets, SlicedDistance(directions, project_and_sort(subsets, directions)), "sliced")
     return RewardTable(subsets, 0.0, ByDistance(distance, rng.random((variants, 1)), "kernel", np.ones(1)))
 
