@@ -340,9 +340,10 @@ def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_wh
     write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": ["0.3", None], "objects": None})
     with pytest.raises(InputError, match=r"variants1-1\.json: class_map holds"):
         load_variants(paths, PLAN)
-    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3, None], "objects": 3})
-    with pytest.raises(InputError, match=r"variants1-1\.json does not hold variants"):
-        load_variants(paths, PLAN)
+    for number in (0, 3):
+        write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3, None], "objects": number})
+        with pytest.raises(InputError, match=r"variants1-1\.json does not hold variants"):
+            load_variants(paths, PLAN)
     write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3, None], "objects": ["3", 1]})
     with pytest.raises(InputError, match=r"variants1-1\.json: objects holds"):
         load_variants(paths, PLAN)

@@ -72,7 +72,7 @@ def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, _Variant
                 one["images"],
                 one["map"],
                 list(one["class_map"]),
-                one["objects"] and list(one["objects"]),
+                None if one["objects"] is None else list(one["objects"]),
             )
             for one in content["variants"]
         ]
