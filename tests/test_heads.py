@@ -13,7 +13,7 @@ from mgral.strategies import heads
 from mgral.strategies.heads import AnchorHead, open_frozen, train_head
 from mgral.strategies.query import choose
 
-STRATEGIES = ("meh_hua", "mi_aod", "llal")
+STRATEGIES = ("meh_hua", "mi_aod", "al_mdn", "llal")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

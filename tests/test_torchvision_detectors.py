@@ -49,6 +49,12 @@ def detector(request):
     return BUILT[request.param]
 
 
+def test_encoded_boxes_are_decoded_again(detector):
+    anchors = detector.anchors[::7]
+    boxes = anchors + torch.tensor([1.0, -2.0, 3.0, 5.0])
+    torch.testing.assert_close(detector.decode(detector.encode(boxes, anchors), anchors), boxes, rtol=1e-4, atol=1e-3)
+
+
 def test_ssd300_is_torchvisions():
     """Its function is called without VGG16's classifier, which takes seconds to draw."""
     own = random_detector(CONFIGS["ssd300"], CLASSES, seed=1)

@@ -94,6 +94,10 @@ class Detector(nn.Module, ABC):
     def decode(self, offsets: Tensor, anchors: Tensor) -> Tensor:
         """Return the boxes [n, 4] that offsets [n, 4] from anchors [n, 4] stand for: x1, y1, x2, y2 in pixels."""
 
+    @abstractmethod
+    def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Return the offsets [n, 4] that `decode` turns into boxes [n, 4], given their anchors [n, 4]."""
+
     def boxes(self, offsets: Tensor) -> Tensor:
         """Decode offsets [B, A, 4] of all anchors into boxes within the image, float32 [B, A, 4]."""
         boxes = self.decode(offsets.reshape(-1, 4), self.anchors.repeat(len(offsets), 1))

@@ -80,6 +80,11 @@ class RetinaNet(Detector):
         boxes: Tensor = self.retinanet.box_coder.decode_single(offsets, anchors)
         return boxes
 
+    def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Encode by torchvision's coder."""
+        offsets: Tensor = self.retinanet.box_coder.encode_single(boxes, anchors)
+        return offsets
+
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
         """Return focal loss plus L1 of a batch."""
         matched = self.match(targets)

@@ -35,6 +35,11 @@ class TorchvisionSSD(Detector):
         boxes: Tensor = self.ssd.box_coder.decode_single(offsets, anchors)
         return boxes
 
+    def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Encode by torchvision's coder."""
+        offsets: Tensor = self.ssd.box_coder.encode_single(boxes, anchors)
+        return offsets
+
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over background and classes."""
         return F.softmax(logits, dim=-1)

@@ -39,6 +39,7 @@ STRATEGIES: dict[str, Strategy] = {
         "epistemic uncertainty of a loss-predicting head, object by object", "meh_hua:choose", DETECTOR
     ),
     "mi_aod": Strategy("discrepancy of two class heads", "mi_aod:choose", DETECTOR),
+    "al_mdn": Strategy("the most uncertain object, by mixtures of Gaussians", "al_mdn:choose", DETECTOR),
     "llal": Strategy("loss predicted for the image", "llal:choose", DETECTOR),
     "ppal": Strategy("medoids of the images with the most class-weighted entropy", "ppal:choose", DETECTOR),
 }
