@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mgral.config import load_config
 from mgral.errors import InputError
+from mgral.lut.agreement import predict_each_other
 from mgral.report.drawing import class_colours, draw
 from mgral.report.lut import rank_correlation
 from mgral.report.spread import Spread, points
@@ -129,7 +131,7 @@ def test_page_stands_alone_and_holds_every_figure(folder: Path) -> None:
     assert len(ids) == len(set(ids))
     drawn = {path.stem for path in (folder / "figures").glob("*.svg")}
     assert drawn <= set(ids)
-    assert len(drawn) == 4 + 2 + 2 + 3 + 3 + 1 + 3
+    assert len(drawn) == 4 + 2 + 2 + 3 + 3 + 3 + 3
     assert drawn <= {path.stem for path in (folder / "tables").glob("*.csv")}
     for path in (folder / "figures").glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
@@ -269,8 +271,23 @@ def test_one_split_has_no_other_to_agree_with(tmp_path: Path) -> None:
     run(tmp_path)
     for estimator in ("nearest", "kernel", "regression"):
         assert (tmp_path / "figures" / f"leave_one_out_{estimator}.svg").exists()
-    assert not (tmp_path / "figures" / "agreement.svg").exists()
+        assert not (tmp_path / "figures" / f"agreement_{estimator}.svg").exists()
     assert "other reward splits" not in (tmp_path / "report.html").read_text()
+
+
+def test_every_estimator_is_held_against_the_other_splits(folder: Path) -> None:
+    named = ("nearest", "kernel", "regression")
+    drawn = {estimator: rows(folder / "tables" / f"agreement_{estimator}.csv") for estimator in named}
+    config = load_config(folder / "config.yaml")
+    tables = [folder / "seed0" / "mgral" / "cycle0" / "lut" / f"split{n}" / "table.safetensors" for n in (0, 1)]
+    for estimator, of_variants in drawn.items():
+        reward = config.reward.model_copy(update={"estimator": estimator})
+        first, _ = predict_each_other(tables, reward)
+        found = [float(row["predicted"]) for row in of_variants if (row["seed"], row["split"]) == ("0", "0")]
+        assert found == pytest.approx(first.tolist())
+    text = (folder / "report.html").read_text()
+    assert "Predicted by the other reward splits: the regression (used for the rewards)" in text
+    assert "the kernel (used" not in text
 
 
 def test_rank_correlation_is_not_fooled_by_the_level_of_a_table() -> None:

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
 from mgral.artefacts import derive_seed
+from mgral.config import Estimator
 from mgral.lut.estimators import estimators_of
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.results import Array, Results
@@ -17,7 +18,11 @@ from mgral.report.spread import points
 TableKey = tuple[int, int, int]
 """Seed, cycle and split."""
 
-TITLES = {"nearest": "the nearest variant", "kernel": "the kernel", "regression": "the regression"}
+TITLES: dict[Estimator, str] = {
+    "nearest": "the nearest variant",
+    "kernel": "the kernel",
+    "regression": "the regression",
+}
 _SHUFFLES = 10_000
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}")
 
@@ -65,25 +70,40 @@ def _standardised_ranks(values: Array) -> Array:
 
 
 def agreement_figures(results: Results) -> list[Figure]:
-    """Draw what variants gained against what the tables of the other reward splits predict, where there are some."""
-    if not results.agreement:
-        return []
+    """Draw what variants gained against what the other splits' tables predict, for every estimator, if any."""
     measured = {key: columns["measured"] - columns["baseline"] for key, columns in results.tables.items()}
-    title = "Predicted by the other reward splits"
-    return [_predictions(results, "agreement", title, "gain in mAP", measured, results.agreement)]
+    return [
+        _predictions(
+            results,
+            f"agreement_{estimator}",
+            f"Predicted by the other reward splits: {_named(results, estimator)}",
+            "gain in mAP",
+            measured,
+            predicted,
+        )
+        for estimator, predicted in results.agreement.items()
+    ]
 
 
 def leave_one_out_figures(results: Results) -> list[Figure]:
     """Draw predicted against measured mAP of the variants, for every estimator."""
     measured = {key: columns["measured"] for key, columns in results.tables.items()}
-    figures = []
-    for estimator in estimators_of(results.settings.reward.distance):
-        predicted = {key: columns[estimator] for key, columns in results.tables.items()}
-        title = f"Left out: {TITLES[estimator]}"
-        if estimator == results.settings.reward.estimator:
-            title += " (used for the rewards)"
-        figures.append(_predictions(results, f"leave_one_out_{estimator}", title, "mAP", measured, predicted))
-    return figures
+    return [
+        _predictions(
+            results,
+            f"leave_one_out_{estimator}",
+            f"Left out: {_named(results, estimator)}",
+            "mAP",
+            measured,
+            {key: columns[estimator] for key, columns in results.tables.items()},
+        )
+        for estimator in estimators_of(results.settings.reward.distance)
+    ]
+
+
+def _named(results: Results, estimator: Estimator) -> str:
+    used = estimator == results.settings.reward.estimator
+    return TITLES[estimator] + (" (used for the rewards)" if used else "")
 
 
 def _predictions(

@@ -13,6 +13,7 @@ from mgral.config import (
     AgentConfig,
     DataConfig,
     DetectorConfig,
+    Estimator,
     IterationsConfig,
     LutConfig,
     RewardConfig,
@@ -115,8 +116,9 @@ class Results:
     agents: Mapping[tuple[int, int], AgentRun]
     tables: Mapping[tuple[int, int, int], dict[str, Array]]
     """By (seed, cycle, split): columns baseline, measured and the estimators of leave_one_out.csv, [variants]."""
-    agreement: Mapping[tuple[int, int, int], Array]
-    """By (seed, cycle, split), of several splits: the gain in mAP that the others' tables predict, [variants]."""
+    agreement: Mapping[Estimator, Mapping[tuple[int, int, int], Array]]
+    """By estimator and (seed, cycle, split), of several splits: the gain in mAP that the others' tables predict,
+    [variants]."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -214,15 +216,22 @@ def _load_tables(folder: Path, settings: Settings) -> dict[tuple[int, int, int],
     }
 
 
-def _load_agreement(folder: Path, settings: Settings) -> dict[tuple[int, int, int], Array]:
-    if settings.lut.splits == 1:
+def _load_agreement(folder: Path, settings: Settings) -> dict[Estimator, dict[tuple[int, int, int], Array]]:
+    folders = _table_folders(folder, settings)
+    if settings.lut.splits == 1 or not folders:
         return {}
     return {
-        (seed, cycle, split): gains
-        for (seed, cycle), tables in _table_folders(folder, settings).items()
-        for split, gains in enumerate(
-            predict_each_other([table / "table.safetensors" for table in tables], settings.reward)
-        )
+        estimator: {
+            (seed, cycle, split): gains
+            for (seed, cycle), tables in folders.items()
+            for split, gains in enumerate(
+                predict_each_other(
+                    [table / "table.safetensors" for table in tables],
+                    settings.reward.model_copy(update={"estimator": estimator}),
+                )
+            )
+        }
+        for estimator in estimators_of(settings.reward.distance)
     }
 
 
