@@ -220,18 +220,17 @@ def _load_agreement(folder: Path, settings: Settings) -> dict[Estimator, dict[tu
     folders = _table_folders(folder, settings)
     if settings.lut.splits == 1 or not folders:
         return {}
+    rewards = {
+        estimator: settings.reward.model_copy(update={"estimator": estimator})
+        for estimator in estimators_of(settings.reward.distance)
+    }
     return {
         estimator: {
             (seed, cycle, split): gains
             for (seed, cycle), tables in folders.items()
-            for split, gains in enumerate(
-                predict_each_other(
-                    [table / "table.safetensors" for table in tables],
-                    settings.reward.model_copy(update={"estimator": estimator}),
-                )
-            )
+            for split, gains in enumerate(predict_each_other([t / "table.safetensors" for t in tables], reward))
         }
-        for estimator in estimators_of(settings.reward.distance)
+        for estimator, reward in rewards.items()
     }
 
 
