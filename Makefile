@@ -37,13 +37,13 @@ lint: setup ## Check style and types.
 	$(BIN)/mypy
 
 tracks: setup ## Run the paper's two tracks on miniature archives, with the real detectors.
-	OMP_NUM_THREADS=1 MGRAL_TRACKS=1 $(BIN)/pytest tests/test_tracks.py
+	OMP_NUM_THREADS=1 MGRAL_TRACKS=1 $(BIN)/pytest tests/workflow/test_tracks.py
 
 image: ## Build the image of docker/Dockerfile, and mgral.sif where Apptainer is; OPTIONS are the builder's.
 	docker/build $(OPTIONS)
 
 container: setup image ## Build the image and run an experiment inside it, to the same bytes as outside.
-	OMP_NUM_THREADS=1 MGRAL_SIF="$(CURDIR)/mgral.sif" $(BIN)/pytest tests/test_container.py
+	OMP_NUM_THREADS=1 MGRAL_SIF="$(CURDIR)/mgral.sif" $(BIN)/pytest tests/engine/test_container.py
 
 slurm: ## Install Slurm, which the cluster tests need (Debian and Ubuntu, as root).
 	apt-get -qq update

@@ -15,13 +15,13 @@ from pathlib import Path
 import snakemake.benchmark
 from snakemake.settings.types import DeploymentMethod
 
-from mgral.container import check_image, container_environment
-from mgral.driver import check_gpus
+from mgral.engine.container import check_image, container_environment
+from mgral.compute.gpus import check_gpus
 from mgral.errors import InputError
-from mgral.memory import card_memory_mb
+from mgral.engine.memory import card_memory_mb
 from mgral.report.timings import write_timings
-from mgral.strategies import STRATEGIES
-from mgral.workflow import (
+from mgral.config import registry
+from mgral.engine.workflow import (
     annotation_files,
     backbone_weights,
     check_data,

@@ -1,6 +1,6 @@
 """`python -m mgral` is the command `mgral`."""
 
-from mgral.cli import main
+from mgral.cli.main import main
 
 if __name__ == "__main__":
     main()

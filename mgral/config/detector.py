@@ -11,7 +11,7 @@ Cache = Literal["decoded", "encoded"]
 
 
 class SmallSSDConfig(Section):
-    """A small SSD for the CPU, trained from scratch; see `mgral.detectors.small_ssd`."""
+    """A small SSD for the CPU, trained from scratch; see `mgral.models.small_ssd`."""
 
     weights: ClassVar[None] = None
     name: Literal["small_ssd"] = "small_ssd"
@@ -28,7 +28,7 @@ class SmallSSDConfig(Section):
 
 
 class SSD300Config(Section):
-    """SSD300 on VGG16, torchvision's; see `mgral.detectors.ssd300`."""
+    """SSD300 on VGG16, torchvision's; see `mgral.models.ssd300`."""
 
     name: Literal["ssd300_vgg16"]
     weights: Literal["VGG16_Weights.IMAGENET1K_FEATURES"] | None = "VGG16_Weights.IMAGENET1K_FEATURES"
@@ -44,7 +44,7 @@ class SSD300Config(Section):
 
 
 class RetinaNetConfig(Section):
-    """RetinaNet on ResNet-50 with a feature pyramid, torchvision's; see `mgral.detectors.retinanet`."""
+    """RetinaNet on ResNet-50 with a feature pyramid, torchvision's; see `mgral.models.retinanet`."""
 
     name: Literal["retinanet_resnet50_fpn"]
     weights: Literal["ResNet50_Weights.IMAGENET1K_V1"] | None = "ResNet50_Weights.IMAGENET1K_V1"

@@ -6,22 +6,26 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, WithJsonSchema, model_validator
 
+from mgral.config import registry
 from mgral.config.data import DataConfig, SyntheticData
 from mgral.config.detector import DETECTORS, DetectorConfig, EvaluationConfig, SmallSSDConfig
 from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, LutConfig, RewardConfig
 from mgral.config.section import Name, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
 from mgral.errors import InputError
-from mgral.strategies import STRATEGIES
 
 
 def _known(name: str) -> str:
-    if name not in STRATEGIES:
-        raise ValueError(f"strategies: {name!r} is none; choose from {', '.join(STRATEGIES)}")
+    try:
+        registry.strategy(name)
+    except InputError as error:
+        raise ValueError(str(error)) from None
     return name
 
 
-Strategy = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(STRATEGIES)})]
+Strategy = Annotated[
+    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(registry.strategies())})
+]
 
 
 class ContainerConfig(Section):
@@ -38,7 +42,7 @@ class Config(Section):
     """Name of the results folder."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1)
     """Repetitions; each draws its own initial labelled set and its own training randomness."""
-    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = ("mgral", "random", "entropy")
+    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = ("mgral", "random", "entropy_anchors")
     cycles: PositiveInt = 3
     """Query batches; each curve has one point more."""
     initial: PositiveInt = 40

@@ -1,4 +1,4 @@
-"""Settings of the method: embedding, look-up table, reward, agent."""
+"""Settings of the method: embedding, lookup table, reward, agent."""
 
 from typing import Annotated, Literal
 
@@ -20,7 +20,7 @@ class EmbeddingConfig(Section):
 
 
 class LutConfig(Section):
-    """The look-up table of detector variants."""
+    """The lookup table of detector variants."""
 
     splits: PositiveInt = 2
     """Reward splits, with a table each: a batch is worth the mean of what they say."""
@@ -35,7 +35,7 @@ class LutConfig(Section):
     concentration: tuple[PositiveFloat, PositiveFloat] = (0.1, 10.0)
     """Of the Dirichlet mixture weights, of the first and of the last subset; the smaller, the more a subset keeps to
     few clusters. Those between rise by the same factor, so that the table knows pure batches and mixed ones."""
-    labels: Literal["semi_supervised", "labelled_subsets", "teacher"] = "teacher"
+    labels: Literal["consistency", "labels", "pseudo_labels"] = "pseudo_labels"
     """What a variant learns from its subset: consistency without labels (the paper), labels already paid for, or the
     labels that the cycle's detector gives; then rewards are measured by its labels too, on other images."""
     start: Literal["warm", "cold"] = "warm"
@@ -45,7 +45,7 @@ class LutConfig(Section):
     reward_fraction: Fraction = 0.4
     """Part of the labelled images on which rewards are measured, and on which no variant trains."""
     reward_images: PositiveInt = 1000
-    """Images of the pool on which rewards are measured under `teacher`; at most a third of it."""
+    """Images of the pool on which rewards are measured under `pseudo_labels`; at most a third of it."""
 
 
 class RewardConfig(Section):
@@ -82,9 +82,9 @@ class AgentConfig(Section):
     """Units of the LSTM and of the MLP's hidden layer."""
     window: PositiveInt = 32
     """Images that the LSTM sees in a row; windows are scored in parallel."""
-    reference: Literal["moving_average", "previous"] = "moving_average"
+    baseline: Literal["moving_average", "previous"] = "moving_average"
     """What a reward is compared with: the mean of past rewards, or the previous episode's."""
-    reference_decay: Fraction = 0.9
+    baseline_decay: Fraction = 0.9
     """Weight of the past in the moving average."""
 
 

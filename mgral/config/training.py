@@ -38,7 +38,7 @@ class IterationsConfig(Section):
     """How a detector's steps grow with its labelled images n: detector * (n / initial)^growth. 0 gives all detectors
     the same number of steps, 1 the same number of epochs; the reference on all training images follows it too."""
     base: PositiveInt = 200
-    """Of the detector that every variant of the look-up table starts from."""
+    """Of the detector that every variant of the lookup table starts from."""
     variant: PositiveInt = 60
     """Of each variant."""
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mgral.artefacts import read_json
+from mgral.artefacts.files import read_json
 from mgral.errors import InputError
 
 

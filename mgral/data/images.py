@@ -13,11 +13,11 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from mgral.artefacts import whole
+from mgral.artefacts.files import atomic_path
+from mgral.artefacts.integrity import read_verified, verify_file
 from mgral.data.canvas import Canvas
 from mgral.data.dataset import Dataset
 from mgral.errors import InputError
-from mgral.integrity import read_verified, verify_file
 
 FILL = (124, 116, 104)
 """Colour of what an image leaves of its canvas: the mean of ImageNet's images, which backbones take for zero."""
@@ -127,7 +127,7 @@ def _write(
     threads: int,
     title: str,
 ) -> None:
-    with whole(output) as partial:
+    with atomic_path(output) as partial:
         array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         _reserve(partial)
         executor = ThreadPoolExecutor(threads)

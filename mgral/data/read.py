@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mgral.config import CocoData, DataConfig, SyntheticData
 from mgral.data.check import Checked, check_splits, with_boxes
-from mgral.data.coco import read_coco
-from mgral.data.voc import read_voc
+from mgral.data.formats.coco import read_coco
+from mgral.data.formats.voc import read_voc
 from mgral.errors import InputError
 
 

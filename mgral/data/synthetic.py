@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from tqdm import tqdm
 
-from mgral.artefacts import derive_seed, whole, write_json
+from mgral.artefacts.files import atomic_path, write_json
+from mgral.artefacts.seeds import derive_seed
 from mgral.config import SyntheticData
 from mgral.data.check import Annotation, CategoryRecord, Coco, Image
 from mgral.data.scenes import CLASSES, KINDS, SIZE, SceneKind, draw_scene, render_frame
@@ -31,7 +32,7 @@ def write_synthetic(data: SyntheticData, output: Path) -> None:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} is there already; delete it or name another folder")
-    with whole(output) as partial:
+    with atomic_path(output) as partial:
         for split, images in (("train", data.train_images), ("test", data.test_images)):
             (partial / split).mkdir(parents=True)
             coco = _write_split(data.seed, split, images, partial / split)

@@ -123,7 +123,7 @@ def agent_lines(results: Results) -> list[dict[str, str]]:
             "better": count(cycle, lambda run: run["selected_reward"] > run["random_best_as_often"]),
             "held_out": points_with_spread(over_seeds(cycle, "held_out_gain"), sign=True),
             # Not a number where there is a single table, and so nothing to hold the agent against.
-            "believed": count(cycle, lambda run: not run["held_out_gain"] <= 0),
+            "validated": count(cycle, lambda run: not run["held_out_gain"] <= 0),
         }
         for cycle in range(results.settings.cycles)
     ]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from mgral.artefacts import derive_seed
+from mgral.artefacts.seeds import derive_seed
 
 RESAMPLES = 10_000
 FEWEST_SEEDS = 3

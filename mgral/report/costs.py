@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mgral.estimate import images_measured, variant_images
+from mgral.config import registry
+from mgral.engine.cost import images_measured, variant_images
 from mgral.report.curves import curves
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
 from mgral.report.results import Results
 from mgral.report.spread import Difference, Spread, difference_cells, difference_columns
-from mgral.strategies import STRATEGIES
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class CostRow:
     forward_passes: float
     """Images shown to the detector for the choice of one cycle, embeddings included; mean over seeds and cycles."""
     table_trained: int
-    """Images in the training batches of a seed's look-up tables."""
+    """Images in the training batches of a seed's lookup tables."""
     table_seen: int
-    """Images embedded and evaluated for a seed's look-up tables."""
+    """Images embedded and evaluated for a seed's lookup tables."""
     boxes: Spread
     """Labelled boxes at the end."""
     gain: Difference | None
@@ -57,7 +57,7 @@ def _forward_passes(results: Results, strategy: str) -> float:
         for seed in settings.seeds
         for cycle in range(settings.cycles)
     ]
-    embeds = strategy != "mgral" and "embeddings" in STRATEGIES[strategy].looks_at
+    embeds = strategy != "mgral" and "embeddings" in registry.strategy(strategy).requires
     return float(np.mean(chosen)) + len(results.train.image_ids) * embeds
 
 
@@ -73,10 +73,10 @@ def _table_trained(results: Results) -> int:
 
 
 def _table_seen(results: Results) -> int:
-    """A table's images are embedded, its variants, 0..K, evaluated, and a teacher looks at the pool."""
+    """A table's images are embedded, its variants, 0..K, evaluated, and the pool is pseudo-labelled."""
     settings, train = results.settings, len(results.train.image_ids)
     labelled = [settings.initial + cycle * settings.budget for cycle in range(_cycles_with_tables(results))]
-    taught = sum(train - images for images in labelled) if settings.lut.labels == "teacher" else 0
+    taught = sum(train - images for images in labelled) if settings.lut.labels == "pseudo_labels" else 0
     measured = sum(images_measured(settings.lut, images, train) for images in labelled)
     return len(labelled) * train + taught + measured
 

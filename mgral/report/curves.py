@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from mgral.evaluation.coco import CURVE_SCORES
+from mgral.evaluation.voc import VOC_SCORES
 from mgral.report.drawing import FEW_LINES, INK, STRATEGY_MARKERS, Figure, Table, draw, legend_above, legend_height
 from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.results import Array, Results
@@ -19,9 +21,7 @@ from mgral.report.spread import (
     points,
     points_with_spread,
 )
-from mgral.voc_evaluation import VOC_SCORES
 
-CURVE_SCORES = {"map": "mAP@[.5:.95]", "ap50": "AP50"}
 COSTS = {"images": "labelled images", "boxes": "labelled boxes"}
 
 

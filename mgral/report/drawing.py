@@ -14,10 +14,14 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.typing import RcKeyType
 
-from mgral.strategies import STRATEGIES
+from mgral.config import registry
 
 STRATEGY_MARKERS = {"mgral": "o", "random": "s"} | dict(
-    zip((name for name in STRATEGIES if name not in ("mgral", "random")), cycle("^DvP*X<>dhp"), strict=False)
+    zip(
+        (name for name in registry.strategies() if name not in ("mgral", "random")),
+        cycle("^DvP*X<>dhp"),
+        strict=False,
+    )
 )
 SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 # Okabe and Ito's palette, as in `STRATEGY_COLOURS`.

@@ -1,4 +1,4 @@
-"""The page of `snakemake fidelity`: which kind of look-up ranks batches as their true gains do."""
+"""The page of `snakemake fidelity`: which kind of lookup ranks batches as their true gains do."""
 
 import math
 from collections import defaultdict
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from mgral.artefacts import read_csv, read_json
+from mgral.artefacts.files import read_csv, read_json
 from mgral.config import Config
 from mgral.errors import InputError
-from mgral.fidelity.correlation import Array, Fidelity, fidelity, noise_ceiling, spearman
-from mgral.fidelity.lookups import Kind
+from mgral.method.fidelity.correlation import Array, Fidelity, fidelity, noise_ceiling, spearman
+from mgral.method.fidelity.lookups import Kind
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.rendering import render
 
@@ -22,7 +22,7 @@ CHOSEN_COLOUR = "#D55E00"
 
 @dataclass(frozen=True)
 class Trial:
-    """A seed's candidate batches: true mAP on the test images, and what each kind of look-up says."""
+    """A seed's candidate batches: true mAP on the test images, and what each kind of lookup says."""
 
     baseline: float
     """Mean mAP without any batch."""
@@ -45,7 +45,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class FidelityRow:
-    """A kind of look-up and how well it does."""
+    """A kind of lookup and how well it does."""
 
     kind: Kind
     fidelity: Fidelity
@@ -97,7 +97,7 @@ def load_trial(folder: Path, splits: int) -> Trial:
     found = [sorted(values) == batches and {len(values[b]) for b in batches} for values in looked_up.values()]
     if any(sizes != {splits} for sizes in found):
         raise InputError(
-            f"{folder}: look-ups are not of batches 1 to {len(batches)} in {splits} tables; "
+            f"{folder}: lookups are not of batches 1 to {len(batches)} in {splits} tables; "
             "run `snakemake fidelity` again"
         )
     return Trial(
@@ -108,7 +108,7 @@ def load_trial(folder: Path, splits: int) -> Trial:
 
 
 def configured_kind(config: Config) -> Kind:
-    """Return the kind of look-up that the experiment's agent learns from."""
+    """Return the kind of lookup that the experiment's agent learns from."""
     lut, reward = config.lut, config.reward
     embedding = "initial" if lut.refresh == "once" else "cycle"
     return Kind(lut.labels, lut.start, embedding, reward.distance, reward.estimator)
@@ -233,7 +233,7 @@ def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float
         for count, value in enumerate(values, start=1)
     )
     caption = (
-        "The configured look-up with fewer tables: of reward splits one after the other, beginning at each. Dashed: "
+        "The configured lookup with fewer tables: of reward splits one after the other, beginning at each. Dashed: "
         "the ceiling."
     )
     table = Table(stem, ("seed", "splits", "spearman"), cells)

@@ -5,8 +5,9 @@ from itertools import product
 
 import numpy as np
 
+from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import Interval, percentile_interval
-from mgral.report.curves import COSTS, CURVE_SCORES, curves
+from mgral.report.curves import COSTS, curves
 from mgral.report.drawing import Table
 from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, difference_cells, difference_columns

@@ -1,4 +1,4 @@
-"""How well the look-up tables predict each other and themselves, and how far their variants differ."""
+"""How well the lookup tables predict each other and themselves, and how far their variants differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
-from mgral.artefacts import derive_seed
+from mgral.artefacts.seeds import derive_seed
 from mgral.config import Estimator
-from mgral.lut.estimators import estimators_of
+from mgral.method.lut.estimators import estimators_of
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.results import Array, Results
 from mgral.report.spread import points

@@ -5,13 +5,13 @@ from pathlib import PurePath
 
 from mgral.config import SyntheticData
 from mgral.data.canvas import canvas_of
+from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.agent import agent_figures, agent_lines, agent_table
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
 from mgral.report.choices import balance_figure, boxes_figure, evenness_figure
 from mgral.report.costs import cost_rows, costs_table
 from mgral.report.curves import (
     COSTS,
-    CURVE_SCORES,
     SummaryRow,
     curve_figures,
     curve_table,
@@ -128,7 +128,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         labels = lut.labels.replace("_", " ").replace("semi supervised", "semi-supervised")
         refresh = lut.refresh.replace("_", " ")
         facts += [
-            ("Look-up tables", f"{lut.splits}, of {lut.variants} variants each; labels: {labels}; built {refresh}"),
+            ("Lookup tables", f"{lut.splits}, of {lut.variants} variants each; labels: {labels}; built {refresh}"),
             ("Reward", f"Wasserstein distance, {reward.distance.replace('_', ' ')}; {reward.estimator} estimate"),
             ("Agent", f"{agent.episodes} episodes of {agent.samples} batches"),
         ]

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, rank_interval, resampled_means
-from mgral.report.curves import CURVE_SCORES, curves
+from mgral.report.curves import curves
 from mgral.report.drawing import FAINT, STRATEGY_MARKERS, Figure, Table, draw
 from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.results import Array, Results

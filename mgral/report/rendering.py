@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mgral.strategies import STRATEGIES
+from mgral.config import registry
 
 # Okabe and Ito's palette, which stays apart under the common colour deficiencies; random is grey as the baseline.
 _COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#7B3FA0", "#3B3B3B", "#B2182B")
-_OTHERS = [name for name in STRATEGIES if name not in ("mgral", "random")]
+_OTHERS = [name for name in registry.strategies() if name not in ("mgral", "random")]
 STRATEGY_COLOURS = {"mgral": "#D55E00", "random": "#6E6E6E"} | dict(zip(_OTHERS, cycle(_COLOURS), strict=False))
 """More strategies than colours that stay apart: what repeats has another marker."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mgral.artefacts import read_csv, read_json
+from mgral.artefacts.files import read_csv, read_json
 from mgral.config import (
     AgentConfig,
     DataConfig,
@@ -24,9 +24,9 @@ from mgral.data.canvas import canvas_of
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
-from mgral.lut.agreement import predict_each_other
-from mgral.lut.estimators import estimators_of
-from mgral.voc_evaluation import VOC_SCORES
+from mgral.evaluation.voc import VOC_SCORES
+from mgral.method.lut.agreement import predict_each_other
+from mgral.method.lut.estimators import estimators_of
 
 Array = npt.NDArray[np.float64]
 SIZES = ("ap_small", "ap_medium", "ap_large")
@@ -58,7 +58,7 @@ class ClassScore:
 
     name: str
     scores: dict[str, float]
-    """map, ap50 and, of VOC data, the two of `mgral.voc_evaluation`."""
+    """map, ap50 and, of VOC data, the two of `mgral.evaluation.voc`."""
     boxes: int
 
 
@@ -67,7 +67,7 @@ class Metrics:
     """Scores of one detector on the test images, 0 to 1; NaN where null in the file."""
 
     scores: dict[str, float]
-    """map, ap50, ap75, ap_small, ap_medium, ap_large and, of VOC data, the two of `mgral.voc_evaluation`."""
+    """map, ap50, ap75, ap_small, ap_medium, ap_large and, of VOC data, the two of `mgral.evaluation.voc`."""
     images: int
     boxes: int
     per_class: tuple[ClassScore, ...]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.strategies import STRATEGIES
+from mgral.config import registry
 
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
@@ -50,7 +50,7 @@ class CycleCost:
 
     strategy: str
     lut: float | None
-    """The look-up tables of all reward splits together, mean over the cycles that have some."""
+    """The lookup tables of all reward splits together, mean over the cycles that have some."""
     training: float | None
     """Training of one cycle, mean over seeds and cycles: the detector, and the agent where there is one."""
     selection: float | None
@@ -138,7 +138,7 @@ def _training_jobs(jobs: list[Job], strategy: str) -> list[Job]:
 def _selection_jobs(jobs: list[Job], strategy: str) -> list[Job]:
     """Those of embeddings count with the choices that wait for them; mgral's are of its table."""
     steps = [*STAGES["selection"]]
-    if strategy != "mgral" and "embeddings" in STRATEGIES[strategy].looks_at:
+    if strategy != "mgral" and "embeddings" in registry.strategy(strategy).requires:
         steps.append("embed")
     own = [job for job in jobs if job.step in steps and job.strategy in (strategy, "initial")]
     choices = {(job.seed, job.cycle) for job in own if job.step in STAGES["selection"]}

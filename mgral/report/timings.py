@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from mgral.artefacts import write_bytes, write_csv
+from mgral.artefacts.files import write_bytes, write_csv
 from mgral.config import Config
+from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 from mgral.report.rendering import render
 from mgral.report.times import STAGES, cycle_costs, cycle_rows, duration, load_jobs, step_costs, step_rows
-from mgral.steps import STEPS
 
 
 def write_timings(config: Config, results: Path) -> None:

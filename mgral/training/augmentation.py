@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mgral.config import AugmentationConfig
 from mgral.data.canvas import Canvas
-from mgral.detectors import Targets
-from mgral.detectors.view import WHOLE, look
+from mgral.models import Targets
+from mgral.models.view import WHOLE, look
 from mgral.training.crops import distort, draw_distortions, draw_windows, in_sides, move_boxes
 
 SMALLEST_VISIBLE_PART = 0.3

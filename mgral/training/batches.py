@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
-from mgral.detectors import Targets
+from mgral.models import Targets
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from mgral.artefacts import write_bytes
-from mgral.distributed import say
+from mgral.artefacts.files import write_bytes
+from mgral.artefacts.integrity import READ, file_hash
+from mgral.compute.distributed import log_rank0
 from mgral.errors import InputError
-from mgral.integrity import READ, file_hash
 
 CHECKPOINT_SECONDS = 60.0
 """Time between two checkpoints, unless the environment says otherwise."""
@@ -66,7 +66,7 @@ class Checkpoint:
             raise InputError(f"{self.path} is damaged; delete it and run the step again, which then trains anew")
         job, _, payload = body.partition(b"\n")
         if job != self._job:
-            say(f"{self.path} is of other settings, inputs or code; training anew")
+            log_rank0(f"{self.path} is of other settings, inputs or code; training anew")
             return None
         state: dict[str, Any] = torch.load(io.BytesIO(payload), "cpu", weights_only=True)
         return state

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from mgral.compute.device import choose_device
+from mgral.compute.distributed import processes, run_processes
 from mgral.config import TrainingConfig
-from mgral.detectors import Detector
-from mgral.device import choose_device
-from mgral.distributed import processes, run_processes
 from mgral.errors import InputError
+from mgral.models import Detector
 from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.loop import train_detector

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mgral.artefacts import derive_seed
+from mgral.artefacts.seeds import derive_seed
+from mgral.compute.distributed import all_reduce_sum, all_reduce_sum_, log_rank0, processes, rank, shard
+from mgral.compute.optimizers import SGD, AdamW
 from mgral.config import TrainingConfig
-from mgral.detectors import Detector, Targets
-from mgral.detectors.interface import full_precision
-from mgral.distributed import add_up, add_up_, processes, rank, say, share
 from mgral.errors import InputError, StepError
-from mgral.optimizers import SGD, AdamW
+from mgral.models import Detector, Targets
+from mgral.models.interface import full_precision
 from mgral.training.augmentation import Changes, draw_changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
@@ -75,7 +75,7 @@ def train_detector(
     run = _Run(detector, labelled, config, seed, unlabelled)
     if checkpoint and (state := checkpoint.load()):
         run.load_state_dict(state)
-        say(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
+        log_rank0(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
     detector.train()
     if config.compile:
         _compile(detector)
@@ -91,7 +91,7 @@ def train_detector(
             with run.precision:
                 predictions = detector(part.images)
             loss = part.weight * detector.loss(full_precision(predictions), part.targets)
-            of_labels += add_up(loss.detach()).item()
+            of_labels += all_reduce_sum(loss.detach()).item()
             if unlabelled and other and len(other.images):
                 with run.precision:
                     distance = consistency_loss(detector, other.images)
@@ -105,7 +105,7 @@ def train_detector(
                     "lower training.learning_rate, or look at the boxes of these images"
                 )
             run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        add_up_(run.gradients)
+        all_reduce_sum_(run.gradients)
         run.scaler.unscale_(run.optimizer)
         if config.gradient_norm is not None:
             clip_(run.gradients, config.gradient_norm)
@@ -250,10 +250,10 @@ class _Batches:
         changes = draw_changes(boxes, self._config.augmentation, self._generator)
         parts = torch.arange(len(chosen)).tensor_split(self._config.accumulate)
         for number, part in enumerate(parts, start=1):
-            shown = self._show(chosen, share(part), changes)
+            shown = self._show(chosen, shard(part), changes)
             if number == len(parts):
                 following = self._sampler.peek()
-                self._images.prefetch(following[torch.cat([share(part) for part in parts])])
+                self._images.prefetch(following[torch.cat([shard(part) for part in parts])])
             yield _Part(len(part) / len(chosen), chosen[part], *shown)
 
     def _show(self, chosen: Tensor, mine: Tensor, changes: Changes) -> tuple[Tensor, Targets]:

@@ -4,7 +4,7 @@
 # candidates  random's labelled.json and embeddings.safetensors at a cycle -> candidates.json
 # gain        candidates.json, test.npy -> gains<i>-<j>.json; jobs side by side
 # (tables)    the rules of lut.smk once more, for each kind of table -> {source}/split<s>/subsets.json ... variants<i>-<j>.json
-# (teacher)   where variants learn from a teacher, its labels once more -> teacher.json
+# (teacher)   where variants learn from a teacher, its labels once more -> pseudo_labels.json
 # lookup      candidates.json, {source}/split<s>/variants<i>-<j>.json -> {source}/split<s>/lookups.csv
 # fidelity    all of these -> fidelity/report.html, figures/, tables/
 
@@ -15,7 +15,7 @@ SOURCE = FIDELITY + "/{source}/split{split}"
 SOURCES = {
     f"{labels}_{start}": f" --labels {labels} --start {start}"
     for labels, start in product(
-        ("semi_supervised", "labelled_subsets", "teacher"), ("warm", "cold")
+        ("consistency", "labels", "pseudo_labels"), ("warm", "cold")
     )
 }
 BATCHES_PER_JOB = max(1, CONFIG.lut.variants_per_job // CONFIG.fidelity.repeats)
@@ -111,7 +111,7 @@ use rule subsets as subsets_of_source with:
         source=lambda wildcards: SOURCES[wildcards.source],
 
 
-use rule teacher as teacher_of_source with:
+use rule pseudo_labels as pseudo_labels_of_source with:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
@@ -119,11 +119,11 @@ use rule teacher as teacher_of_source with:
         labelled=in_tried("labelled.json"),
         detector=in_tried("detector.safetensors"),
     output:
-        FIDELITY + "/teacher.json",
+        FIDELITY + "/pseudo_labels.json",
     log:
-        LOGS + "/teacher_of_source/seed{seed}_cycle{cycle}.log",
+        LOGS + "/pseudo_labels_of_source/seed{seed}_cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/teacher_of_source/seed{seed}_cycle{cycle}.tsv"
+        BENCHMARKS + "/pseudo_labels_of_source/seed{seed}_cycle{cycle}.tsv"
 
 
 use rule base as base_of_source with:
@@ -148,9 +148,9 @@ use rule variant as variant_of_source with:
         images=EXPERIMENT + "/dataset/train.npy",
         subsets=SOURCE + "/subsets.json",
         base=SOURCE + "/base.safetensors",
-        teacher=lambda wildcards: (
-            [FIDELITY + "/teacher.json"]
-            if wildcards.source.startswith("teacher")
+        pseudo_labels=lambda wildcards: (
+            [FIDELITY + "/pseudo_labels.json"]
+            if wildcards.source.startswith("pseudo_labels")
             else []
         ),
     output:

@@ -1,14 +1,14 @@
-# The look-up tables of strategy mgral: of cycle 0 for all cycles, or of each cycle (lut.refresh); one for each of
+# The lookup tables of strategy mgral: of cycle 0 for all cycles, or of each cycle (lut.refresh); one for each of
 # lut.splits reward splits, in lut/split<s>/.
 #
-# teacher  detector.safetensors, labelled.json -> lut/teacher.json, for all splits, where variants learn its labels
+# teacher  detector.safetensors, labelled.json -> lut/pseudo_labels.json, for all splits, where variants learn its labels
 # subsets  labelled.json, embeddings.safetensors -> subsets.json
 # base     subsets.json -> base.safetensors, from which every variant starts
 # variant  base.safetensors, subsets i to j -> variants<i>-<j>.json; jobs side by side, variant 0 without a subset
 # table    variants<i>-<j>.json of all variants -> table.safetensors, leave_one_out.csv
 
 
-rule teacher:
+rule pseudo_labels:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
@@ -16,11 +16,11 @@ rule teacher:
         labelled=in_round("labelled.json"),
         detector=in_round("detector.safetensors"),
     output:
-        MGRAL + "/lut/teacher.json",
+        MGRAL + "/lut/pseudo_labels.json",
     log:
-        LOGS + "/teacher/seed{seed}_mgral_cycle{cycle}.log",
+        LOGS + "/pseudo_labels/seed{seed}_mgral_cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/teacher/seed{seed}_mgral_cycle{cycle}.tsv"
+        BENCHMARKS + "/pseudo_labels/seed{seed}_mgral_cycle{cycle}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -28,9 +28,9 @@ rule teacher:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "evaluate"),
     params:
-        depends_on=depends_on(CONFIG, "teacher"),
+        depends_on=depends_on(CONFIG, "pseudo_labels"),
     shell:
-        "mgral teacher --config {input.config} --dataset {input.dataset} --images {input.images}"
+        "mgral pseudo_labels --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --detector {input.detector} --gpus {resources.gpu} --output {output} 2> {log}"
 
 
@@ -95,7 +95,7 @@ rule variant:
         images=EXPERIMENT + "/dataset/train.npy",
         subsets=LUT + "/subsets.json",
         base=LUT + "/base.safetensors",
-        teacher=[MGRAL + "/lut/teacher.json"] if CONFIG.lut.labels == "teacher" else [],
+        pseudo_labels=[MGRAL + "/lut/pseudo_labels.json"] if CONFIG.lut.labels == "pseudo_labels" else [],
     output:
         LUT + "/variants{first}-{last}.json",
     log:
@@ -112,12 +112,12 @@ rule variant:
         vram_mb=card_memory_mb(CONFIG, "variant"),
     params:
         depends_on=depends_on(CONFIG, "variant"),
-        teacher=lambda wildcards, input: (
-            f" --teacher {input.teacher}" if input.teacher else ""
+        pseudo_labels=lambda wildcards, input: (
+            f" --pseudo-labels {input.pseudo_labels}" if input.pseudo_labels else ""
         ),
     shell:
         "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --subsets {input.subsets}{params.teacher} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
+        " --subsets {input.subsets}{params.pseudo_labels} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --gpus {resources.gpu} --output {output} 2> {log}"
 
 

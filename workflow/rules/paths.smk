@@ -26,7 +26,7 @@ LONGEST_CHAIN = 1
 wildcard_constraints:
     experiment=re.escape(CONFIG.experiment),
     seed=r"-?\d+",
-    strategy="|".join(["initial", "full", *STRATEGIES]),
+    strategy="|".join(["initial", "full", *registry.strategies()]),
     cycle=r"\d+",
     split=r"\d+",
     first=r"\d+",

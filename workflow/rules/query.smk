@@ -2,7 +2,7 @@
 #
 # agent   the tables, embeddings.safetensors, labelled.json -> agent.safetensors, agent.csv, agent.json
 # select  what the strategy looks at -> selection.json: the agent, the detector, embeddings, or chance alone
-#         (STRATEGIES in mgral/strategies/)
+#         (mgral/selection/strategies/)
 
 
 rule agent:
@@ -49,7 +49,7 @@ def in_select(wildcards):
     }
     return {
         option: paths[option](wildcards)
-        for option in STRATEGIES[wildcards.strategy].looks_at
+        for option in registry.strategy(wildcards.strategy).files
     }
 
 
@@ -66,7 +66,7 @@ rule select:
     benchmark:
         BENCHMARKS + "/select/seed{seed}_{strategy}_cycle{cycle}.tsv"
     wildcard_constraints:
-        strategy="|".join(STRATEGIES),
+        strategy="|".join(registry.strategies()),
     threads: 1
     resources:
         mem_mb=MEM_MB,
@@ -74,10 +74,10 @@ rule select:
         vram_mb=card_memory_mb(CONFIG, "select"),
     params:
         depends_on=lambda wildcards: depends_on(CONFIG, "select", wildcards.strategy),
-        looks_at=lambda wildcards, input: " ".join(
+        requires=lambda wildcards, input: " ".join(
             f"--{name} {input[name]}" for name in in_select(wildcards)
         ),
     shell:
         "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"
-        " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.looks_at}"
+        " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.requires}"
         " --gpus {resources.gpu} --output {output} 2> {log}"

@@ -56,7 +56,7 @@ rule label:
     benchmark:
         BENCHMARKS + "/label/seed{seed}_{strategy}_cycle{cycle}.tsv"
     wildcard_constraints:
-        strategy="|".join(STRATEGIES),
+        strategy="|".join(registry.strategies()),
         cycle=r"[1-9]\d*",
     threads: 1
     resources:

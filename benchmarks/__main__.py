@@ -1,0 +1,50 @@
+"""Benchmarks of the parts whose speed the method depends on: `python -m benchmarks NAME`."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from mgral.errors import InputError
+
+BENCHMARKS = {
+    "agent": "Training of the agent on a large pool: steps and look-ups a second, peak memory.",
+    "evaluate": "Scores of detections: faster-coco-eval beside pycocotools, seconds and largest difference.",
+    "detector": "Iterations of SSD300 and RetinaNet at full size, beside torchvision's loop.",
+    "reward": "One look-up against one training of a variant.",
+    "select": "Selection from a large pool: seconds and peak memory.",
+    "training": "Training of a detector: images a second.",
+}
+
+
+class _Benchmarks(click.Group):
+    """Imports a benchmark only when it is asked for, as torch alone takes seconds."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(BENCHMARKS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in BENCHMARKS:
+            return None
+        benchmark = import_module(f"benchmarks.{cmd_name}").command
+        assert isinstance(benchmark, click.Command)
+        return benchmark
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Benchmarks"):
+            formatter.write_dl(list(BENCHMARKS.items()))
+
+
+@click.command(
+    "benchmarks", cls=_Benchmarks, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
+def benchmarks() -> None:
+    """Measure the speed of evaluation, look-ups, selection and training on this machine."""
+
+
+if __name__ == "__main__":
+    try:
+        benchmarks()
+    except InputError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,148 @@
+"""Reading and writing the files that pass between steps; each appears whole or not at all."""
+
+import csv
+import glob
+import io
+import json
+import math
+import mmap
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from mgral.artefacts.integrity import WRITTEN, read_verified, verify_file
+from mgral.errors import InputError, StepError
+
+DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
+"""Of the arrays that are mapped into memory, by their names in safetensors."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a partial file, or folder, to be made in the place of `path`, which it becomes when it is done.
+
+    A reader, or a crash, sees the old one or the new one and nothing between.
+
+    Raises
+    ------
+    StepError
+        Naming `path`, where it cannot be written: a full disk, a folder that may not be written to.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One job at a time makes a file, so another partial one is what a killed process left.
+        for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+            _discard(left_over)
+        yield partial
+        partial.replace(path)
+        WRITTEN.add(path)
+    except OSError as error:
+        raise StepError(
+            f"{path} cannot be written ({error.strerror}); free space, or make its folder writable, and run again"
+        ) from None
+    finally:
+        _discard(partial)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole, synchronised with the disk; raises StepError as `atomic_path` does."""
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys and one line an entry; NaN is an error."""
+    # In pieces: COCO's 860,000 boxes are 30 million of them, more memory than the boxes themselves.
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        json.dump(value, file, indent=1, sort_keys=True, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; raises InputError where the file is missing or is not JSON."""
+    try:
+        return json.loads(read_verified(path))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; check the path, or run the step that makes it") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); replace it or correct its syntax") from None
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Write rows with a header; floats keep every digit."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read rows by column name, values as text."""
+    try:
+        return list(csv.DictReader(io.StringIO(read_verified(path).decode(), newline="")))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named arrays as safetensors."""
+    write_bytes(path, save_safetensors({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read named arrays from safetensors; raises InputError where the file is missing or damaged."""
+    try:
+        return load_safetensors(read_verified(path))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged ({error}); delete it and run the step again") from None
+
+
+def map_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Map named arrays from safetensors into memory, read-only; their pages are shared by all processes.
+
+    Raises
+    ------
+    InputError
+        As `read_arrays`.
+    """
+    try:
+        verify_file(path)
+        with path.open("rb") as file, safe_open(path, "numpy") as content:
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # The arrays lie one after the other behind the header, whose length comes first.
+            start = 8 + int.from_bytes(memory[:8], "little")
+            arrays = {}
+            for name in content.offset_keys():
+                part = content.get_slice(name)
+                shape, dtype = part.get_shape(), np.dtype(DTYPES[part.get_dtype()])
+                arrays[name] = np.frombuffer(memory, dtype, math.prod(shape), start).reshape(shape)
+                start += arrays[name].nbytes
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it and run the step again") from None
+    return arrays

@@ -1,0 +1,1 @@
+"""The command line: a command for each step of the pipeline, and tools for people."""

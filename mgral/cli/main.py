@@ -1,0 +1,82 @@
+"""The command line: `mgral STEP`, exit codes 0 done, 1 failed, 2 wrong usage or input."""
+
+import gc
+import os
+import sys
+from copy import copy
+from importlib import import_module
+
+import click
+
+from mgral.cli.tools import TOOLS
+from mgral.engine.steps import STEPS
+from mgral.errors import InputError, StepError
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read by torch, NumPy and SciPy when they are imported."""
+
+
+class _Steps(click.Group):
+    """Imports a step's module only when it is asked for, as torch alone takes seconds."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*STEPS, *TOOLS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in STEPS and cmd_name not in TOOLS:
+            return None
+        # As Snakemake does for its jobs: sums over another number of threads have other last bits.
+        for name in THREADS:
+            os.environ.setdefault(name, "1")
+        # Importing torch makes a million objects that stay; collecting garbage meanwhile costs a tenth of a start.
+        gc.disable()
+        recorded = import_module("mgral.engine.provenance").recorded
+        folder = "steps" if cmd_name in STEPS else "tools"
+        command = copy(import_module(f"mgral.cli.{folder}.{cmd_name}").command)
+        gc.freeze()
+        gc.enable()
+        assert isinstance(command, click.Command)
+        assert command.callback is not None
+        command.callback = recorded(cmd_name, command.callback)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Steps"):
+            formatter.write_dl([(name, step.summary) for name, step in STEPS.items()])
+        with formatter.section("Tools"):
+            formatter.write_dl(list(TOOLS.items()))
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"mgral, {import_module('mgral.engine.provenance').version()}")
+        ctx.exit()
+
+
+@click.command(cls=_Steps, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show version and code, and exit.",
+)
+def mgral() -> None:
+    """Active learning for object detection with performance-guided reinforcement, step by step.
+
+    Each step reads files and writes files; `snakemake` runs them all. Exit codes: 0 done, 1 failed, 2 wrong
+    usage, configuration or data.
+    """
+
+
+def main() -> None:
+    """Run the command line and turn the project's errors into a message and an exit code."""
+    try:
+        mgral()
+    except InputError as error:
+        print(f"mgral: {error}", file=sys.stderr)
+        sys.exit(2)
+    except StepError as error:
+        print(f"mgral: {error}", file=sys.stderr)
+        sys.exit(1)

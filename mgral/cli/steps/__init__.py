@@ -1,0 +1,1 @@
+"""The commands of the pipeline's steps: each parses, reads, calls a function of another package, and writes."""

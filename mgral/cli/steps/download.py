@@ -1,0 +1,37 @@
+"""Step `download`: a public data set, in the folder of the data."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts.files import write_json
+from mgral.cli import options
+from mgral.config import SyntheticData, load_config
+from mgral.data.download.archives import DATA_SETS
+from mgral.data.download.folder import download
+from mgral.errors import InputError
+
+
+@click.command("download")
+@options.config
+@options.written("JSON to write: what the folder was found to hold.")
+def command(config_path: Path, output: Path) -> None:
+    """Make `data.root` hold what `data.download` names.
+
+    What is there already is counted and kept, and its archives, where they lie beside it, are checked. The rest is
+    downloaded, from `data.mirror` where there is one, checked and unpacked; a stopped download goes on where it was.
+    """
+    config = load_config(config_path)
+    data = config.data
+    if isinstance(data, SyntheticData) or data.download is None:
+        raise InputError("data.download names no data set; add it, or leave this step out")
+    folders = DATA_SETS[data.download]
+    download(folders, Path(data.root), data.mirror)
+    found = {
+        folder.name: {
+            "archives": {archive.name: ":".join(archive.checksum) for archive in folder.archives},
+            "images": dict(folder.entries),
+        }
+        for folder in folders
+    }
+    write_json(output, {"data_set": data.download, "folders": found})

@@ -1,0 +1,67 @@
+"""Step `evaluate`: the scores of a cycle's detector on the test images."""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+
+from mgral.artefacts.files import read_json, write_json
+from mgral.cli import options
+from mgral.compute.device import choose_device
+from mgral.compute.gpus import HELP
+from mgral.config import load_config
+from mgral.data.canvas import canvas_of
+from mgral.data.dataset import load_dataset
+from mgral.data.images import load_images
+from mgral.evaluation.coco import score_detections
+from mgral.evaluation.detect import detect_images
+from mgral.evaluation.voc import add_voc_scores, is_voc
+from mgral.models import load_detector
+
+NAMES = {"map": "mAP", "ap50": "AP50", "ap75": "AP75", "ap50_11point": "VOC 11 points", "ap50_area": "VOC area"}
+"""What is printed of the scores."""
+
+
+@click.command("evaluate", epilog=HELP)
+@options.config
+@options.dataset
+@options.images
+@options.detector
+@click.option("--metrics", type=options.FILE, required=True, help="Scores to write (JSON).")
+@click.option("--detections", type=options.FILE, required=True, help="COCO results to write.")
+@options.gpus
+@options.as_json
+def command(
+    config_path: Path,
+    dataset: Path,
+    images: Path,
+    detector: Path,
+    metrics: Path,
+    detections: Path,
+    gpus: int,
+    as_json: bool,
+) -> None:
+    """Detect on every image of a data set and score: COCO's mAP@[.5:.95], AP50, AP75, by size, by class.
+
+    Of VOC data also AP50 by VOC's own rules: at 11 points of recall (2007), and by area (2010 and later).
+    """
+    device = choose_device(gpus)
+    config = load_config(config_path)
+    data = load_dataset(dataset)
+    network = load_detector(detector, config.detector, len(data.categories)).to(device)
+    rows = np.arange(len(data.image_ids))
+    cached = load_images(images, data, canvas_of(config.detector))
+    found = detect_images(network, data, cached, rows, config.evaluation)
+    truth = read_json(dataset)
+    scores = score_detections(truth, found, data.image_ids.tolist())
+    if is_voc(truth):
+        scores = add_voc_scores(scores, truth, found)
+    write_json(detections, found)
+    write_json(metrics, scores)
+    if as_json:
+        click.echo(json.dumps(scores))
+    else:
+        names = [name for name in NAMES if name in scores]
+        shown = [f"{NAMES[name]} {'-' if scores[name] is None else f'{scores[name]:.4f}'}" for name in names]
+        click.echo("  ".join([*shown, f"({scores['images']} images)"]))

@@ -1,0 +1,49 @@
+"""Step `lookup`: what a table says of the candidate batches, by every embedding, distance and estimator."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts.files import write_csv
+from mgral.cli import options
+from mgral.config import load_config
+from mgral.method.fidelity.batches import load_candidates
+from mgral.method.fidelity.lookups import Kind, lookup_everywhere
+from mgral.method.lut.plan import load_plan
+from mgral.method.lut.table import load_variants
+from mgral.selection.pool import load_embeddings
+
+COLUMNS = (*Kind._fields, "batch", "looked_up")
+
+
+@click.command("lookup")
+@options.config
+@click.option("--candidates", type=options.FILE, required=True, help="Batches written by the step `candidates`.")
+@options.subsets
+@click.option("--cycle-embeddings", type=options.FILE, required=True, help="Embeddings by the cycle's detector.")
+@click.option("--initial-embeddings", type=options.FILE, required=True, help="Embeddings by the initial detector.")
+@options.seed
+@options.written("CSV to write: a line a batch and kind of lookup.")
+@click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANTS.json...")
+def command(
+    config_path: Path,
+    candidates: Path,
+    subsets: Path,
+    cycle_embeddings: Path,
+    initial_embeddings: Path,
+    seed: int,
+    output: Path,
+    variants: tuple[Path, ...],
+) -> None:
+    """Look the candidate batches up."""
+    config = load_config(config_path)
+    plan = load_plan(subsets)
+    embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": load_embeddings(initial_embeddings)}
+    batches = load_candidates(candidates)
+    found = lookup_everywhere(batches, plan, load_variants(variants, plan), embeddings, config.reward, seed)
+    rows = [
+        {**kind._asdict(), "batch": batch, "looked_up": value}
+        for kind, values in found.items()
+        for batch, value in enumerate(values.tolist(), start=1)
+    ]
+    write_csv(output, rows, COLUMNS)

@@ -1,0 +1,69 @@
+"""Step `subsets`: the images on which rewards are measured, and the subsets that the variants learn from."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts.files import write_json
+from mgral.cli import options
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset
+from mgral.method.lut.subsets import plan_subsets
+from mgral.selection.pool import load_embeddings, load_labelled, unlabelled
+
+LABELS = ("consistency", "labels", "pseudo_labels")
+STARTS = ("warm", "cold")
+"""The values of lut.labels and lut.start."""
+
+
+@click.command("subsets")
+@options.config
+@options.dataset
+@options.labelled
+@options.embeddings
+@options.seed
+@options.cycle
+@options.split
+@click.option(
+    "--labels",
+    type=click.Choice(LABELS),
+    help="What a variant learns from its subset, in place of the configured lut.labels.",
+)
+@click.option(
+    "--start", type=click.Choice(STARTS), help="Where variants start, in place of the configured lut.start."
+)
+@options.written("Plan to write (JSON).")
+def command(
+    config_path: Path,
+    dataset: Path,
+    labelled: Path,
+    embeddings: Path,
+    seed: int,
+    cycle: int,
+    split: int,
+    labels: str | None,
+    start: str | None,
+    output: Path,
+) -> None:
+    """Draw a reward split and the subsets of its lookup table."""
+    config = load_config(config_path)
+    lut = config.lut.model_copy(update={"labels": labels or config.lut.labels, "start": start or config.lut.start})
+    images = load_dataset(dataset)
+    ids = load_labelled(labelled)
+    plan = plan_subsets(
+        labelled=ids,
+        labels=[images.labels[row] for row in images.rows(ids)],
+        pool=unlabelled(images.image_ids, ids),
+        embeddings=load_embeddings(embeddings),
+        lut=lut,
+        budget=config.budget,
+        seed=seed,
+        cycle=cycle,
+        split=split,
+    )
+    write_json(output, plan.to_json())
+    click.echo(
+        f"{len(plan.reward)} reward images, {len(plan.base)} base images, "
+        f"{len(plan.subsets) - 1} subsets of {len(plan.subsets[1])}",
+        err=True,
+    )

@@ -1,0 +1,42 @@
+"""Step `table`: the lookup table, made of the trained variants."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts.files import write_arrays, write_csv
+from mgral.cli import options
+from mgral.config import load_config
+from mgral.method.lut.plan import load_plan
+from mgral.method.lut.table import build_table, load_variants
+from mgral.selection.pool import load_embeddings
+
+
+@click.command("table")
+@options.config
+@options.subsets
+@options.embeddings
+@options.seed
+@options.written("Table to write.")
+@click.option(
+    "--leave-one-out",
+    type=options.FILE,
+    required=True,
+    help="CSV file to write: how well the table predicts each variant from the others.",
+)
+@click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANTS.json...")
+def command(
+    config_path: Path,
+    subsets: Path,
+    embeddings: Path,
+    seed: int,
+    output: Path,
+    leave_one_out: Path,
+    variants: tuple[Path, ...],
+) -> None:
+    """Gather the variants 0..K into the lookup table."""
+    config = load_config(config_path)
+    plan = load_plan(subsets)
+    table, rows = build_table(load_variants(variants, plan), plan, load_embeddings(embeddings), config.reward, seed)
+    write_csv(leave_one_out, rows, tuple(rows[0]))
+    write_arrays(output, table)

@@ -1,0 +1,10 @@
+"""Commands that are no step of the pipeline."""
+
+TOOLS = {
+    "compare": "Compare the artefacts of two results folders byte by byte.",
+    "timings": "Write what the jobs cost, as Snakemake measured them.",
+    "dvc": "Write the workflow as DVC stages.",
+    "estimate": "Estimate what an experiment costs: jobs, images, hours, disk.",
+    "handover": "Let one engine take over what the other has made.",
+}
+"""What each does, in the order of the help."""

@@ -1,0 +1,54 @@
+"""Where a step computes: the processor, or GPUs that it is given."""
+
+import os
+import warnings
+
+import torch
+
+from mgral.compute.gpus import DEVICE_VARIABLE, only_cpu
+from mgral.errors import InputError
+
+
+def choose_device(gpus: int) -> torch.device:
+    """Return the device of a step that is given so many GPUs: the CPU where that is none.
+
+    For GPUs torch is set to what gives the same bits again, which is slower. None of them is touched yet.
+
+    Raises
+    ------
+    InputError
+        Where there are fewer GPUs, or none that torch can use.
+    """
+    if only_cpu() or gpus == 0:
+        return torch.device("cpu")
+    _check(gpus)
+    compute_deterministically()
+    return torch.device("cuda")
+
+
+def _check(gpus: int) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        usable = torch.cuda.is_available()
+    without = f"run with --gpus 0 or {DEVICE_VARIABLE}=cpu"
+    if any("too old" in str(one.message) for one in said):
+        raise InputError(
+            f"--gpus {gpus}: the NVIDIA driver is too old for torch {torch.__version__}, built for CUDA "
+            f"{torch.version.cuda}; update the driver, or {without}"
+        )
+    if not usable:
+        raise InputError(
+            f"--gpus {gpus}: torch {torch.__version__} finds no CUDA device; give the job one that it can see "
+            f"(driver, CUDA_VISIBLE_DEVICES, in a container --nv), or {without}"
+        )
+    if torch.cuda.device_count() < gpus:
+        raise InputError(f"--gpus {gpus}: there are {torch.cuda.device_count()}; lower --gpus, or {without}")
+
+
+def compute_deterministically() -> None:
+    """Let a GPU compute in full single precision, and give the same bits each time."""
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read when cuBLAS is first used
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = "ieee"

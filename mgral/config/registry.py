@@ -1,0 +1,167 @@
+"""Strategies by name: those of this package and of installed plug-ins (entry points `mgral.strategies`).
+
+A strategy is a function in a file of its own, under `@register`. The configuration, the workflow and the report need
+its name and what it requires, but must not import it: torch alone takes seconds. So the arguments of `@register` are
+read from the source without running it; where they are no literals the module is imported.
+"""
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from mgral.errors import InputError
+
+Requirement = Literal["detections", "dense", "embeddings", "counts", "agent"]
+"""What a strategy needs beside the labelled images and the pool:
+
+- detections: the cycle's detector, and the images that it finds objects in
+- dense: the same, of a detector that predicts every cell of its feature maps (anchors, class maps, flips)
+- embeddings: a vector for each image
+- counts: the predicted number of objects of each class in each image
+- agent: the agent that policy gradient has trained, and with it lookup tables
+"""
+
+BUILT_IN = ("mgral.selection.strategies", "mgral.method")
+"""Packages whose modules are looked through for `@register`."""
+GROUP = "mgral.strategies"
+"""Entry points of plug-ins: the name of the strategy, and the module that registers it."""
+
+
+@dataclass(frozen=True)
+class StrategyInfo:
+    """What is known of a strategy without importing it."""
+
+    name: str
+    summary: str
+    module: str
+    """Importing it registers the function."""
+    requires: tuple[Requirement, ...] = ()
+    views: int = 1
+    """How often the detector sees each image of the pool, if at all."""
+
+    @property
+    def runs_detector(self) -> bool:
+        """Whether choosing runs the detector, and so can use a GPU."""
+        return "detections" in self.requires or "dense" in self.requires
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The options of the step `select` that name the files which the strategy reads."""
+        embeds = "embeddings" in self.requires or "counts" in self.requires
+        read = {"images": self.runs_detector, "detector": self.runs_detector, "embeddings": embeds}
+        return tuple(name for name, needed in {**read, "agent": "agent" in self.requires}.items() if needed)
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_functions: dict[str, Callable[..., Any]] = {}
+_infos: dict[str, StrategyInfo] = {}
+
+
+def register(
+    name: str, summary: str, *, requires: tuple[Requirement, ...] = (), views: int = 1
+) -> Callable[[Function], Function]:
+    """Make a function `(query: Query) -> Choice` a strategy.
+
+    Parameters
+    ----------
+    name
+        By which a configuration names it: letters, digits, `_`, `-`.
+    summary
+        What it chooses by, in half a line.
+    requires
+        See `Requirement`.
+    views
+        How often the detector sees each image of the pool.
+    """
+    if unknown := set(requires) - set(get_args(Requirement)):
+        raise ValueError(f"strategy {name} requires {sorted(unknown)}; there are {', '.join(get_args(Requirement))}")
+
+    def remember(function: Function) -> Function:
+        _functions[name] = function
+        _infos[name] = StrategyInfo(name, summary, function.__module__, requires, views)
+        return function
+
+    return remember
+
+
+def strategy(name: str) -> StrategyInfo:
+    """Return what is known of a strategy; raises InputError for a name that nobody registered."""
+    found = strategies()
+    if name not in found:
+        raise InputError(f"strategies: {name!r} is none; choose from {', '.join(found)}")
+    return found[name]
+
+
+def strategies() -> Mapping[str, StrategyInfo]:
+    """Return all strategies by name: mgral and random first, then in order of their names, plug-ins last."""
+    return {**_declared(), **_infos}
+
+
+def strategy_function(name: str) -> Callable[..., Any]:
+    """Import a strategy and return its function."""
+    import_module(strategy(name).module)
+    return _functions[name]
+
+
+def plug_ins() -> dict[str, str]:
+    """Return the installed packages that bring strategies or detectors, with their versions."""
+    found = [point for group in (GROUP, "mgral.detectors") for point in metadata.entry_points(group=group)]
+    packages = {point.dist.name: point.dist.version for point in found if point.dist is not None}
+    return dict(sorted(packages.items()))
+
+
+@cache
+def _declared() -> dict[str, StrategyInfo]:
+    built_in = {info.name: info for package in BUILT_IN for info in _of_package(package)}
+    order = sorted(built_in, key=lambda name: (name not in ("mgral", "random"), name))
+    found = {name: built_in[name] for name in order}
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        plugged = {info.name: info for info in _of_module(point.module)}
+        if point.name not in plugged:
+            raise InputError(
+                f"plug-in {point.value}: it registers {', '.join(plugged) or 'nothing'} and not {point.name}; "
+                f"correct the entry point {GROUP} of its package"
+            )
+        if point.name in found:
+            raise InputError(f"plug-in {point.value}: there is a strategy {point.name} already; rename it")
+        found[point.name] = plugged[point.name]
+    return found
+
+
+def _of_package(package: str) -> Iterator[StrategyInfo]:
+    spec = find_spec(package)
+    assert spec is not None
+    for folder in map(Path, spec.submodule_search_locations or ()):
+        for path in sorted(folder.glob("*.py")):
+            yield from _read(path, f"{package}.{path.stem}")
+
+
+def _of_module(module: str) -> list[StrategyInfo]:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise InputError(f"plug-in {module}: there is no such module; install its package again")
+    try:
+        return list(_read(Path(spec.origin), module))
+    except ValueError:  # arguments that are computed
+        import_module(module)
+        return [info for info in _infos.values() if info.module == module]
+
+
+def _read(path: Path, module: str) -> Iterator[StrategyInfo]:
+    """Read the literal arguments of each `@register` in a file; raises ValueError where one is no literal."""
+    text = path.read_text(encoding="utf-8")
+    if "register(" not in text:
+        return
+    for node in ast.parse(text).body:
+        for decorator in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+            called = decorator.func if isinstance(decorator, ast.Call) else None
+            if isinstance(decorator, ast.Call) and getattr(called, "attr", getattr(called, "id", "")) == "register":
+                name, summary = (ast.literal_eval(argument) for argument in decorator.args)
+                named = {word.arg: ast.literal_eval(word.value) for word in decorator.keywords if word.arg}
+                yield StrategyInfo(name, summary, module, **named)

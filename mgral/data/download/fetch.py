@@ -1,0 +1,201 @@
+"""Files over HTTP: resumed after a broken connection, and validated by their checksum only.
+
+No other module of the package speaks to a network, and only the steps `download` and `weights` lead here.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import requests
+from tqdm import tqdm
+
+from mgral.artefacts.files import atomic_path
+from mgral.artefacts.integrity import WRITTEN
+from mgral.data.download.archives import Checksum, Published
+from mgral.errors import InputError, StepError
+
+TRIES = 6
+"""Attempts in a row that bring not one byte, until the download fails."""
+FIRST_WAIT = 1.0
+"""Seconds before the second attempt; each further one waits twice as long, give or take a half."""
+LONGEST_WAIT = 60.0
+TIMEOUT = (10.0, 60.0)
+"""Seconds to wait for a connection, and for the next bytes."""
+CHUNK = 2**16
+"""Bytes read at once; what a broken connection brought beyond the last whole chunk is asked for again."""
+LOG_INTERVAL = 30.0
+"""Seconds between two lines of progress where standard error is a file: downloads are the longest silence of all."""
+PASSING = {408, 425, 429, 500, 502, 503, 504}
+"""Answers of a server that is worth another attempt."""
+
+
+class _BrokenError(Exception):
+    """An attempt that may go better the next time."""
+
+
+def fetch(file: Published, path: Path, mirror: str | None = None) -> None:
+    """Download a file to `path`, from its makers or from `mirror`, a URL or a folder that has it under its own name.
+
+    What arrived is kept in `<path>.part`, from where the next attempt, or the next run, goes on. A whole file with
+    another checksum is deleted and downloaded once more.
+
+    Raises
+    ------
+    InputError
+        Where the server does not have the file, or has another one.
+    StepError
+        Where the network fails for longer than the attempts last, or the disk is full.
+    """
+    local = mirror_folder(mirror)
+    if local:
+        with atomic_path(path) as copy:
+            shutil.copyfile(find_in_mirror(file, local), copy)
+        return
+    url = file.url if mirror is None else f"{mirror.rstrip('/')}/{file.name}"
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            _complete(url, partial, file.bytes)
+            if has_checksum(partial, file.checksum):
+                partial.replace(path)
+                WRITTEN.add(path)
+                return
+            partial.unlink()
+    except OSError as error:
+        raise StepError(f"{partial} cannot be written ({error.strerror}); free space, and run again") from None
+    raise InputError(
+        f"{url}: what arrived, twice, is not the published {file.name}, whose {file.checksum.algorithm} starts with "
+        f"{file.checksum.digits}; it was deleted. Use another `data.mirror`, or none"
+    )
+
+
+def find(file: Published, folder: Path) -> Path | None:
+    """Return the file if it is in a folder; raises InputError where what is there is not the published one."""
+    path = folder / file.name
+    if not path.is_file():
+        return None
+    if not has_checksum(path, file.checksum):
+        raise InputError(f"{path} is damaged, or not the published file; delete it, and run again")
+    return path
+
+
+def find_in_mirror(file: Published, folder: Path) -> Path:
+    """Return the file in a mirror that is a folder; raises InputError as `find` does, and where it is not there."""
+    path = find(file, folder)
+    if path is None:
+        raise InputError(f"{folder}: there is no {file.name} in it; add it, or correct `data.mirror`")
+    return path
+
+
+def mirror_folder(mirror: str | None) -> Path | None:
+    """Return a mirror that is a folder of this machine, and no URL."""
+    return Path(mirror) if mirror is not None and "://" not in mirror else None
+
+
+def has_checksum(path: Path, checksum: Checksum) -> bool:
+    """Return whether a file's hash is the published one."""
+    found = hashlib.new(checksum.algorithm)
+    with path.open("rb") as file, progress(path.stat().st_size, f"check {path.name}") as bar:
+        while chunk := file.read(CHUNK):
+            found.update(chunk)
+            bar.update(len(chunk))
+    return found.hexdigest().startswith(checksum.digits)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise StepError where `folder` has less than `needed` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise StepError(
+            f"{folder}: {needed / 1e9:.2f} GB are needed, but {free / 1e9:.2f} GB are free; free space, or give "
+            "another folder"
+        )
+
+
+def progress(total: int | None, title: str, done: int = 0) -> "tqdm[NoReturn]":
+    """Return a bar that counts bytes on standard error."""
+    interval = 0.1 if sys.stderr.isatty() else LOG_INTERVAL
+    return tqdm(total=total, initial=done, desc=title, unit="B", unit_scale=True, mininterval=interval)
+
+
+def _complete(url: str, partial: Path, size: int | None) -> None:
+    failures = 0
+    while True:
+        before = _size(partial)
+        try:
+            return _go_on(url, partial, size)
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            reason = str(error)
+        except _BrokenError as error:
+            reason = str(error)
+        except requests.RequestException as error:
+            raise InputError(f"{url}: {error}; correct `data.mirror`") from None
+        failures = 1 if _size(partial) > before else failures + 1
+        if failures == TRIES:
+            raise StepError(
+                f"{url}: {reason}; {_size(partial):,} bytes have arrived. See to the connection, or give a "
+                "`data.mirror`, and run again: it goes on from there"
+            )
+        tqdm.write(f"{url}: {reason}; goes on", file=sys.stderr)
+        time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.5, 1.5))
+
+
+def _go_on(url: str, partial: Path, size: int | None) -> None:
+    """Ask for what `partial` lacks, or for all of it where the server sends no parts of files."""
+    have = _size(partial)
+    if have and have == size:
+        return
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            if response.headers.get("Content-Range") == f"bytes */{have}":
+                return
+            partial.unlink()
+            raise _BrokenError("the server has not as many bytes as were there, so the file starts anew")
+        if response.status_code in PASSING:
+            raise _BrokenError(f"the server answers {response.status_code} {response.reason}")
+        if not response.ok:
+            raise InputError(
+                f"{url}: the server answers {response.status_code} {response.reason}; correct `data.mirror`, or "
+                "leave it out"
+            )
+        start = have if response.status_code == requests.codes.partial_content else 0
+        if start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            partial.unlink()
+            raise _BrokenError("the server sends another part than the one asked for, so the file starts anew")
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        if size is not None and total not in (size, None):
+            raise InputError(
+                f"{url}: the server announces {total:,} bytes, but {size:,} are published; it has another file. "
+                "Correct `data.mirror`, or leave it out"
+            )
+        _append(response, partial, start, size or total)
+    if size is not None and _size(partial) != size:
+        raise _BrokenError(f"the connection was closed after {_size(partial):,} of {size:,} bytes")
+
+
+def _append(response: requests.Response, partial: Path, start: int, total: int | None) -> None:
+    check_space(partial.parent, (total or 0) - start)
+    with (
+        partial.open("ab" if start else "wb") as file,
+        progress(total, partial.stem, start) as bar,
+    ):
+        try:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+        finally:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,122 @@
+"""A data set as its makers publish it, into a folder: downloaded and unpacked, or found there and checked."""
+
+import mmap
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mgral.artefacts.files import atomic_path
+from mgral.data.download.archives import Folder, Published
+from mgral.data.download.fetch import check_space, fetch, find, find_in_mirror, has_checksum, mirror_folder
+from mgral.data.download.unpack import unpack
+from mgral.errors import InputError, StepError
+
+ARCHIVES = ".download"
+"""Folder in the data set's, of archives that were downloaded; each goes as soon as it is unpacked."""
+
+
+def download(folders: Sequence[Folder], root: Path, mirror: str | None = None) -> None:
+    """Make `root` hold the folders of a data set, each whole or not at all.
+
+    A folder that is there is counted and never written to. For one that is not, archives that lie in `root`, or in
+    `mirror` where that is a folder, are used and kept; the others are downloaded and, once unpacked, deleted. Every
+    archive is held against its checksum, those beside a folder that is there too.
+
+    Parameters
+    ----------
+    folders
+        What the data set is made of; `mgral.data.download.archives.DATA_SETS` has them.
+    root
+        The folder of the data set.
+    mirror
+        A URL, or a folder, that has the archives by their names.
+
+    Raises
+    ------
+    InputError
+        For a folder that is not whole, an archive that is not the published one, a mirror that lacks it.
+    StepError
+        Where the network or the disk fails, or another process is downloading into `root`.
+    """
+    for folder in folders:
+        if (root / folder.name).exists():
+            _check_found(folder, root)
+    missing = [folder for folder in folders if not (root / folder.name).exists()]
+    if not missing:
+        return
+    try:
+        (root / ARCHIVES).mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ARCHIVES / "lock", timeout=0):
+            check_space(root, _space(missing, root, mirror))
+            for folder in missing:
+                _make(folder, root, mirror)
+    except Timeout:
+        raise StepError(f"{root}: another process is downloading into it; run again when that has ended") from None
+    except OSError as error:
+        raise StepError(f"{root} cannot be written to ({error.strerror}); make it writable, and run again") from None
+
+
+def _make(folder: Folder, root: Path, mirror: str | None) -> None:
+    if (root / folder.name).exists():  # by another process, before this one had the lock
+        return _check_found(folder, root)
+    archives = [_obtain(archive, root, mirror) for archive in folder.archives]
+    with atomic_path(root / folder.name) as partial:
+        for archive in archives:
+            unpack(archive, partial, folder.within)
+        _check_entries(folder, partial)
+    for archive in archives:
+        if archive.parent == root / ARCHIVES:
+            archive.unlink()
+
+
+def _obtain(archive: Published, root: Path, mirror: str | None) -> Path:
+    local = mirror_folder(mirror)
+    found = find(archive, root) or (find_in_mirror(archive, local) if local else None)
+    if found:
+        return found
+    path = root / ARCHIVES / archive.name
+    if not (path.is_file() and has_checksum(path, archive.checksum)):
+        fetch(archive, path, mirror)
+    return path
+
+
+def _space(missing: Sequence[Folder], root: Path, mirror: str | None) -> int:
+    """Bytes for all folders and, as they are made one after the other, for the most that is downloaded of one."""
+    places = [root, *filter(None, [mirror_folder(mirror)])]
+    downloads = [
+        sum(a.bytes or 0 for a in folder.archives if not any((place / a.name).is_file() for place in places))
+        for folder in missing
+    ]
+    there = sum(path.stat().st_size for path in (root / ARCHIVES).iterdir())
+    return sum(folder.bytes for folder in missing) + max(downloads) - there
+
+
+def _check_found(folder: Folder, root: Path) -> None:
+    _check_entries(folder, root / folder.name)
+    for archive in folder.archives:
+        find(archive, root)
+
+
+def _check_entries(folder: Folder, path: Path) -> None:
+    for name, expected in folder.entries.items():
+        place = path / name
+        found = _count(place)
+        if found != expected and not (place.is_dir() and found > expected):
+            raise InputError(
+                f"{place} has {found:,} of {expected:,} images, so {folder.name} is not whole; complete it, or move "
+                "it away to have it downloaded"
+            )
+
+
+def _count(place: Path) -> int:
+    """Count the files of a folder, the images in COCO JSON, or the lines of a list."""
+    if place.is_dir():
+        return sum(1 for _ in place.iterdir())
+    if not place.is_file() or not place.stat().st_size:
+        return 0
+    if place.suffix == ".json":  # half a gigabyte, of which an image takes one "file_name" and nothing else does
+        with place.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            return sum(1 for _ in re.finditer(rb'"file_name"\s*:', text))
+    return sum(1 for line in place.read_bytes().splitlines() if line.strip())

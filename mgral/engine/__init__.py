@@ -1,0 +1,1 @@
+"""How the pipeline runs: settings and steps, provenance, cost, containers, DVC stages."""

@@ -1,0 +1,46 @@
+"""The container in which Snakemake runs the jobs: what it needs of the host, and what can be wrong with it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from mgral.config import Config, SyntheticData
+from mgral.engine.provenance import version
+from mgral.errors import InputError
+
+
+def container_environment(config: Config, files: Sequence[Path]) -> dict[str, str]:
+    """Return variables that make Apptainer show the data set and configuration files inside, read-only.
+
+    The working directory is there anyway. Variables, as Snakemake's `--singularity-args` are the user's own.
+    """
+    roots = [] if isinstance(config.data, SyntheticData) else [Path(config.data.root)]
+    paths = [Path(os.path.normpath(Path.cwd() / path)) for path in [*roots, *files]]
+    binds = [f"{path}:{path}:ro" for path in paths if not path.is_relative_to(Path.cwd())]
+    asked = os.environ.get("APPTAINER_BIND")
+    return {"APPTAINER_BIND": ",".join([asked, *binds] if asked else binds)}
+
+
+def check_image(image: str | Path) -> None:
+    """Raise InputError unless Apptainer runs a local image file, and this very version of mgral is in it."""
+    program = shutil.which("apptainer") or shutil.which("singularity")
+    if program is None:
+        raise InputError("--use-singularity needs Apptainer, which is not on the PATH; install it, or run without")
+    if not Path(image).exists():
+        raise InputError(
+            f"container.image: there is no file {image}; build it (make image), or correct the path, which starts at "
+            "the working directory"
+        )
+    command = [program, "--silent", "exec", "--cleanenv", str(image), "mgral", "--version"]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise InputError(f"container.image: {image} runs no mgral ({reason}); build it anew: make image")
+    found, expected = done.stdout.strip(), f"mgral, {version()}"
+    if found != expected:
+        raise InputError(
+            f"container.image: in {image} is {found}, but here is {expected}; build it anew (make image), or check "
+            "out the code that it was built from"
+        )

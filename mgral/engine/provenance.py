@@ -1,0 +1,132 @@
+"""What made each artefact, for a person to read: provenance/<artefact>.json in the folder of the experiment."""
+
+import functools
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import mgral
+from mgral.artefacts import integrity
+from mgral.artefacts.files import write_json
+from mgral.compute.gpus import only_cpu
+from mgral.config import Config, load_config
+from mgral.engine.workflow import depends_on
+
+LISTED = 100
+"""Input files of one folder from which they are recorded as one hash."""
+
+
+def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
+    """Return a step's callback that afterwards records each file or folder which it wrote and an option names."""
+
+    @functools.wraps(callback)
+    def run(**arguments: Any) -> None:
+        integrity.READ.clear()
+        integrity.WRITTEN.clear()
+        callback(**arguments)
+        for path in [value for value in arguments.values() if isinstance(value, Path)]:
+            place = integrity.record_path(path)
+            if path in integrity.WRITTEN and path.exists() and place is not None:
+                write_json(place, _record(step, path, arguments))
+
+    return run
+
+
+def _record(step: str, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    status = path.stat()
+    return {
+        "step": step,
+        "sha256": integrity.content_hash(path),
+        "bytes": sum(file.stat().st_size for file in integrity.files_of(path)),
+        "modified_ns": status.st_mtime_ns,
+        "arguments": {name: _plain(value) for name, value in arguments.items() if value is not None},
+        "settings": _settings(step, arguments),
+        "inputs": dict(_inputs()),
+        "commit": commit(),
+        "packages": packages(),
+        "machine": machine(arguments.get("gpus", 0)),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _settings(step: str, arguments: Mapping[str, Any]) -> Any:
+    """Return the part of the resolved configuration that the step reads; the whole is in config.yaml."""
+    path = arguments.get("config_path")
+    return json.loads(depends_on(load_config(path), step, arguments.get("strategy"))) if path else {}
+
+
+def vouched_for(path: Path, config: Config) -> bool:
+    """Return whether a record says that this very file, or folder, was made with these settings."""
+    record = integrity.load_record(path)
+    if record is None:
+        return False
+    settings = json.loads(depends_on(config, record["step"], record["arguments"].get("strategy")))
+    return bool(record["settings"] == settings and record["sha256"] == integrity.content_hash(path))
+
+
+def _inputs() -> Iterator[tuple[str, str]]:
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in sorted(integrity.READ):
+        folders[path.parent].append(path)
+    for folder, paths in folders.items():
+        if len(paths) < LISTED:
+            yield from ((str(path), integrity.READ[path]) for path in paths)
+        else:
+            lines = "".join(f"{integrity.READ[path]}  {path.name}\n" for path in paths)
+            yield f"{folder}: {len(paths)} files", sha256(lines.encode()).hexdigest()
+
+
+@functools.cache
+def commit() -> str:
+    """Return the commit of the code, `-dirty` where it was changed since, or what MGRAL_COMMIT says, or "unknown"."""
+    root = Path(mgral.__file__).parent.parent
+    if not (root / ".git").exists():
+        return os.environ.get("MGRAL_COMMIT", "unknown")
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, text=True, capture_output=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("MGRAL_COMMIT", "unknown")
+
+
+def version() -> str:
+    """Return mgral's version, and the hash of its code, which tells two states of one version apart."""
+    package = Path(mgral.__file__).parent
+    files = sorted(file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    lines = "".join(f"{integrity.file_hash(file)}  {file.relative_to(package).as_posix()}\n" for file in files)
+    return f"version {metadata.version('mgral')}, code {sha256(lines.encode()).hexdigest()[:12]}"
+
+
+@functools.cache
+def packages() -> dict[str, str]:
+    """Return the versions of mgral and of the packages that it names as its own."""
+    required = [text for text in metadata.requires("mgral") or [] if "extra ==" not in text]
+    names = ["mgral", *(re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in required)]
+    return {name: metadata.version(name) for name in names}
+
+
+def machine(gpus: int) -> dict[str, str]:
+    """Return what may change the last bits of a result, from Python to the GPU and the container's image."""
+    torch = sys.modules.get("torch")
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "vector_instructions": torch.backends.cpu.get_cpu_capability() if torch else "not used",
+        "threads": str(torch.get_num_threads()) if torch else "1",
+        "container": Path(os.environ.get("APPTAINER_CONTAINER", "none")).name,
+        "gpu": torch.cuda.get_device_name() if torch and gpus and not only_cpu() else "not used",
+    }

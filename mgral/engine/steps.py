@@ -1,0 +1,78 @@
+"""The steps of the pipeline: a command, a rule and a test of the same name each.
+
+`STEPS` is the one list of them. `reads` names the configuration sections, or single keys of them, that a step
+depends on: the rule reruns when one of these changes; a test holds it against what the module really reads.
+"""
+
+from typing import NamedTuple
+
+
+class Step(NamedTuple):
+    """What the command line and the workflow know of a step without importing it."""
+
+    summary: str
+    reads: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    """Sections that what the step writes does not depend on: read to refuse an experiment that cannot be, or to know
+    where to look for a file."""
+
+
+STEPS: dict[str, Step] = {
+    "config": Step("Resolve and validate a configuration."),
+    "synthesize": Step("Draw the synthetic data set.", ("data",)),
+    "download": Step("Download and unpack a public data set, or check the one that is there.", ("data",)),
+    "data": Step(
+        "Read a data set and check it: COCO JSON of the training and the test images.",
+        ("data",),
+        checks=("budget", "cycles", "initial"),
+    ),
+    "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
+    "weights": Step("Download the weights that a detector's backbone starts from.", ("detector.name",), ("data",)),
+    "initial": Step("Draw the initial labelled set.", ("initial",)),
+    "detector": Step(
+        "Train a detector on the labelled images.",
+        ("detector", "initial", "training", "iterations.detector", "iterations.growth"),
+    ),
+    "evaluate": Step("Score a detector on the test images.", ("detector", "evaluation")),
+    "embed": Step("Embed every training image.", ("detector", "embedding")),
+    "pseudo_labels": Step(
+        "Label the pool by the cycle's detector, for variants to learn.", ("detector", "evaluation")
+    ),
+    "subsets": Step("Draw the subsets of the lookup table.", ("budget", "lut")),
+    "base": Step("Train the detector that every variant starts from.", ("detector", "training", "iterations.base")),
+    "variant": Step(
+        "Train one variant and measure its mAP on the reward images.",
+        ("detector", "evaluation", "training", "iterations.base", "iterations.variant", "semi_supervised"),
+    ),
+    "table": Step("Gather the variants into the lookup table.", ("reward",)),
+    "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "reward")),
+    "select": Step("Choose the images to label next.", ("budget", "detector", "evaluation")),
+    "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
+    "candidates": Step(
+        "Draw batches whose looked-up reward is held against the truth.", ("budget", "fidelity", "lut.clusters")
+    ),
+    "gain": Step(
+        "Train detectors with candidate batches labelled, and score them on the test images.",
+        ("detector", "evaluation", "fidelity", "initial", "iterations.detector", "iterations.growth", "training"),
+    ),
+    "lookup": Step("Look the candidate batches up in tables of every kind.", ("reward",)),
+    "fidelity": Step("Hold looked-up rewards against gains.", ("experiment", "fidelity", "lut", "reward", "seeds")),
+    "report": Step(
+        "Draw the report of an experiment.",
+        (
+            "experiment",
+            "seeds",
+            "strategies",
+            "cycles",
+            "initial",
+            "budget",
+            "data",
+            "detector",
+            "training",
+            "iterations",
+            "lut",
+            "reward",
+            "agent",
+        ),
+    ),
+}

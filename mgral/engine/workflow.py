@@ -1,0 +1,197 @@
+"""What the Snakefile needs to know of a configuration before there are jobs."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mgral.artefacts.files import write_bytes
+from mgral.config import (
+    CocoData,
+    Config,
+    LutConfig,
+    SyntheticData,
+    VocData,
+    config_yaml,
+    read_values,
+    registry,
+    resolve_config,
+)
+from mgral.data.download.archives import DATA_SETS
+from mgral.data.formats.voc import layout_folder, list_file
+from mgral.engine.steps import STEPS
+from mgral.errors import InputError
+
+
+def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
+    """Return the experiment that these configuration files and values on top of them describe.
+
+    Parameters
+    ----------
+    files
+        What follows `--configfile`; a later file overrides an earlier one.
+    overrides
+        What follows `--config`, on top of the files: nested values are merged key by key, except that a `data`
+        section that names a format replaces the whole section, as the keys of another format mean nothing to it.
+
+    Raises
+    ------
+    InputError
+        For an invalid configuration.
+    """
+    values: dict[str, Any] = {}
+    for path in files:
+        values = _merge(values, read_values(path))
+    typed = _typed(overrides)
+    if isinstance(typed.get("data"), dict) and "format" in typed["data"]:
+        values.pop("data", None)
+    return resolve_config(_merge(values, typed))
+
+
+def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
+    """Return the options with which `mgral config` makes the same configuration."""
+    here = Path.cwd()
+    options = []
+    for path in files:
+        options += ["--config", str(path.relative_to(here) if path.is_relative_to(here) else path)]
+    if overrides:
+        options += ["--values", json.dumps(overrides, sort_keys=True)]
+    return shlex.join(options)
+
+
+def refresh_config(config: Config, path: Path) -> None:
+    """Bring an existing config.yaml up to date; a missing one is left to the rule that makes it."""
+    if path.exists() and path.read_bytes() != config_yaml(config):
+        write_bytes(path, config_yaml(config))
+
+
+def depends_on(config: Config, step: str, strategy: str | None = None) -> str:
+    """Return the settings that a step's outputs depend on as JSON; Snakemake reruns the step when it changes."""
+    return json.dumps({key: _setting(config, key) for key in keys_read(config, step, strategy)}, sort_keys=True)
+
+
+def keys_read(config: Config, step: str, strategy: str | None = None) -> list[str]:
+    """Return the sections, or single keys of them, that a step's outputs depend on.
+
+    They are those in `STEPS[step].reads`, less what such a job, of the given strategy, never looks at.
+    """
+    if step == "report":
+        return list(config.model_dump())
+    left_out = {
+        "" if isinstance(config.data, SyntheticData) else "data.mirror",  # the same bytes from elsewhere
+        "lut.refresh",  # where a table is built, not how
+        "lut.splits",  # how many tables
+        "lut.variants_per_job",  # changes what a job is, and with it the files' names
+        "initial" if step == "initial" and strategy == "full" else "",
+    }
+    if (
+        step == "select"
+        and strategy
+        and strategy in registry.strategies()
+        and not registry.strategy(strategy).runs_detector
+    ):
+        left_out |= {"detector", "evaluation"}
+    keys = []
+    for key in STEPS[step].reads:
+        if any(other.startswith(key + ".") for other in left_out):
+            keys += [f"{key}.{name}" for name in _setting(config, key) if f"{key}.{name}" not in left_out]
+        elif key not in left_out:
+            keys.append(key)
+    return keys
+
+
+def variant_jobs(lut: LutConfig) -> list[tuple[int, int]]:
+    """Return the first and the last variant of each job, of the variants 0..K."""
+    size = lut.variants_per_job
+    return [(first, min(first + size - 1, lut.variants)) for first in range(0, lut.variants + 1, size)]
+
+
+def _setting(config: Config, key: str) -> Any:
+    """Return the value of a section, or of `section.key`, as plain data."""
+    values: Any = config.model_dump(mode="json")
+    for name in key.split("."):
+        values = values[name]
+    return values
+
+
+def annotation_files(config: Config) -> list[str]:
+    """Return the files of a data set on disk that name its images: two COCO JSON, or the lists of VOC folders."""
+    data = config.data
+    if isinstance(data, CocoData):
+        return [f"{data.root}/{name}" for name in (data.train_annotations, data.test_annotations)]
+    if isinstance(data, VocData):
+        return [str(list_file(Path(data.root), split)) for split in (*data.train_split, *data.test_split)]
+    return []
+
+
+def downloads(config: Config) -> bool:
+    """Return whether the data set is downloaded, unless it is there already."""
+    return not isinstance(config.data, SyntheticData) and config.data.download is not None
+
+
+def backbone_weights(config: Config) -> str | None:
+    """Return the weights that the detector's backbone starts from, by torchvision's name; None for random ones."""
+    return config.detector.weights
+
+
+def check_data(config: Config) -> None:
+    """Raise InputError where a file or folder of the data set is missing, or will be after its download."""
+    data = config.data
+    if isinstance(data, SyntheticData):
+        return
+    if isinstance(data, CocoData):
+        folders = [data.root, f"{data.root}/{data.train_images}", f"{data.root}/{data.test_images}"]
+    else:
+        layouts = {layout_folder(Path(data.root), split): None for split in (*data.train_split, *data.test_split)}
+        folders = [data.root, *(f"{layout}/{part}" for layout in layouts for part in ("Annotations", "JPEGImages"))]
+    if data.download is not None:
+        made = [Path(data.root, path) for path in _paths_made(data.download)]
+        for asked in map(Path, [*folders, *annotation_files(config)]):
+            if asked not in made:
+                raise InputError(
+                    f"data: data.download: {data.download} makes no {asked}, but {', '.join(map(str, made[1:]))}; "
+                    "correct the annotations, the images' folder or the split under data"
+                )
+        return
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise InputError(
+                f"data: there is no folder {folder}; correct data.root (a relative path starts at the working "
+                f"directory) or the folder's name, or choose another data.format than {data.format}"
+            )
+    for file in annotation_files(config):
+        if not Path(file).is_file():
+            raise InputError(f"data: there is no file {file}; correct the annotations or the split under data")
+
+
+def _paths_made(name: str) -> list[Path]:
+    """The folder of a public data set, and what is known to be in it, relative to it."""
+    known = [Path(folder.name, entry) for folder in DATA_SETS[name] for entry in (".", *folder.entries)]
+    return list(dict.fromkeys([Path(), *known]))
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _typed(value: Any) -> Any:
+    """Snakemake hands on the values inside of `--config "section={key: value}"` as text: give them their types."""
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    for number in (int, float):
+        try:
+            return number(value)
+        except ValueError:
+            continue
+    return yaml.safe_load(value)

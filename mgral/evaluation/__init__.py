@@ -1,0 +1,1 @@
+"""Detections on images, and their scores by COCO's and by VOC's rules."""

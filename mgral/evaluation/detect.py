@@ -1,0 +1,64 @@
+"""Running a detector over cached images."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mgral.config import EvaluationConfig
+from mgral.data.dataset import Dataset
+from mgral.data.images import Images
+from mgral.models import Detector
+from mgral.models.view import show
+
+
+def image_chunks(
+    images: Images, rows: npt.NDArray[np.int64], what: str, device: torch.device
+) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
+    """Yield rows and what a detector is shown of them, [B, 3, H, W] on a device, with a progress bar."""
+    size = images.canvas.chunk
+    covered = torch.from_numpy(images.covered.astype(np.float32))
+    for start in tqdm(range(0, len(rows), size), desc=what, unit="batch", disable=None):
+        part = rows[start : start + size]
+        pixels = torch.from_numpy(images.read(part)).permute(0, 3, 1, 2)
+        images.prefetch(rows[start + size : start + 2 * size])
+        yield part, show(pixels.to(device), covered[part].to(device), images.canvas)
+
+
+@torch.no_grad()
+def detect_images(
+    detector: Detector,
+    dataset: Dataset,
+    images: Images,
+    rows: npt.NDArray[np.int64],
+    config: EvaluationConfig,
+) -> list[dict[str, Any]]:
+    """Run a detector over rows of a data set.
+
+    Returns
+    -------
+    COCO results: image_id, category_id, bbox [x, y, width, height] in pixels of the original image, score.
+    """
+    shown = images.canvas.shown(dataset.sizes)
+    results: list[dict[str, Any]] = []
+    for part, inputs in image_chunks(images, rows, "detect", detector.device):
+        predictions = detector(inputs)
+        found = detector.detect(predictions, config.score_threshold, config.nms_iou, config.max_detections)
+        for row, one in zip(part, found, strict=True):
+            scale = np.tile(dataset.sizes[row] / shown[row], 2)
+            boxes = np.minimum(one.boxes.cpu().numpy() * scale, np.tile(dataset.sizes[row], 2))
+            boxes[:, 2:] -= boxes[:, :2]
+            results.extend(
+                {
+                    "image_id": int(dataset.image_ids[row]),
+                    "category_id": dataset.categories[label].id,
+                    "bbox": [round(float(side), 2) for side in box],
+                    "score": round(float(score), 5),
+                }
+                for box, score, label in zip(boxes, one.scores.tolist(), one.labels.tolist(), strict=True)
+            )
+    return results

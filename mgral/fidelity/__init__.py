@@ -1,1 +1,0 @@
-"""Whether the looked-up reward of a batch says what is really gained: batches to try, look-ups, correlations."""

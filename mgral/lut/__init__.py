@@ -1,1 +1,0 @@
-"""The look-up table: subsets, distances, estimators, and the reward of a batch."""

@@ -1,0 +1,1 @@
+"""The method of the paper: lookup table, agent, and how faithful its reward is."""

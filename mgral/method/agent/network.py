@@ -1,0 +1,122 @@
+"""The agent: an LSTM over the images of the pool, and a score for each."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mgral.artefacts.files import read_arrays
+from mgral.errors import InputError
+
+CHUNK_IMAGES = 32768
+"""Images scored at a time during selection, which bounds its memory."""
+
+
+class Agent(nn.Module):
+    """Scores images from [e_j, previous decision] by an LSTM and a two-layer MLP.
+
+    The paper feeds the previous decision back. A batch drawn without replacement is not known before all images have
+    a score, so we feed back the soft decision on the previous image, sigmoid(s_{j-1}), and 0 before the first. The
+    scores are then a function of the images alone, which keeps the log-probability of a batch exact.
+
+    Long pools go through as windows of `window` images, in parallel; the recurrent state starts at zero in each.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    window: Tensor
+    validated: Tensor
+    """bool [1]: whether batches are chosen by the scores, or at random, as the scores come of nothing but error."""
+
+    def __init__(self, mean: Tensor, deviation: Tensor, hidden: int, window: int) -> None:
+        """Take the mean and the standard deviation of the pool's embeddings, float32 [D] each."""
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.register_buffer("window", torch.tensor([window]))
+        self.register_buffer("validated", torch.tensor([True]))
+        self.cell = nn.LSTMCell(len(mean) + 1, hidden)
+        self.score = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.hidden = hidden
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw all weights anew, as PyTorch does by default, but from the given generator."""
+        bound = self.hidden**-0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return the scores, float32 [N], of embeddings [N, D] in the order given."""
+        return self.score_standardised(self.standardise(embeddings))
+
+    def standardise(self, embeddings: Tensor) -> Tensor:
+        """Return embeddings, float32 [N, D], by the pool's mean and deviation."""
+        return (embeddings - self.mean) / self.deviation
+
+    def score_standardised(self, standardised: Tensor) -> Tensor:
+        """Return the scores, float32 [N], of standardised embeddings [N, D] in the order given."""
+        count, dimensions = standardised.shape
+        window = min(int(self.window), count)
+        weight = self.cell.weight_ih
+        # What the gates take from the images does not depend on the recurrence: one product for all of them.
+        inputs = functional.linear(standardised, weight[:, :dimensions], self.cell.bias_ih + self.cell.bias_hh)
+        windows = -(-count // window)
+        inputs = functional.pad(inputs, (0, 0, 0, windows * window - count)).view(windows, window, -1)
+        state = cell = inputs.new_zeros(windows, self.hidden)
+        decision = inputs.new_zeros(windows, 1)
+        recurrent = torch.cat([self.cell.weight_hh, weight[:, dimensions:]], dim=1).t()
+        scores = []
+        for position in inputs.unbind(dim=1):
+            gates = torch.addmm(position, torch.cat([state, decision], dim=1), recurrent)
+            # One sigmoid for all four gates, of which the third is not used, is faster than three on a CPU.
+            enter, forget, _, output = gates.sigmoid().chunk(4, dim=1)
+            cell = forget * cell + enter * gates[:, 2 * self.hidden : 3 * self.hidden].tanh()
+            state = output * cell.tanh()
+            score = self.score(state)
+            decision = score.sigmoid()
+            scores.append(score)
+        return torch.cat(scores, dim=1).flatten()[:count]
+
+    @torch.no_grad()
+    def score_pool(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the scores, float32 [N], of embeddings [N, D], in chunks of whole windows."""
+        window = int(self.window)
+        chunk = max(1, CHUNK_IMAGES // window) * window
+        parts = [self(torch.from_numpy(embeddings[i : i + chunk])) for i in range(0, len(embeddings), chunk)]
+        scores: npt.NDArray[np.float32] = torch.cat(parts).numpy()
+        return scores
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all that selection needs, as kept in `agent.safetensors`."""
+        return {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+
+
+def build_agent(embeddings: npt.NDArray[np.float32], hidden: int, window: int, generator: torch.Generator) -> Agent:
+    """Return an untrained agent that standardises by the given pool, float32 [N, D]."""
+    deviation = embeddings.std(axis=0, dtype=np.float64)
+    # A dimension in which all images agree says nothing, and must not be divided by zero.
+    deviation[deviation < 1e-6] = 1.0
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    agent = Agent(
+        torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(deviation.astype(np.float32)), hidden, window
+    )
+    agent.initialise(generator)
+    return agent
+
+
+def load_agent(path: Path) -> Agent:
+    """Read `agent.safetensors`; raises InputError where it is not an agent's or a weight is not finite."""
+    tensors = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+    try:
+        hidden = tensors["cell.weight_hh"].shape[1]
+        agent = Agent(tensors["mean"], tensors["deviation"], hidden, int(tensors["window"][0]))
+        agent.load_state_dict(tensors)
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{path} is not an agent ({error}); run the step `agent` again") from None
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise InputError(f"{path} holds a weight that is not finite; run the step `agent` again")
+    return agent

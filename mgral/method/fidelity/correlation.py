@@ -1,0 +1,65 @@
+"""How well looked-up rewards rank batches, against gains that are themselves noisy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from mgral.artefacts.seeds import derive_seed
+
+Array = npt.NDArray[np.float64]
+RESAMPLES = 4000
+"""Of the batches, for an interval."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Spearman's correlation of looked-up with true gains, a mean over seeds, and its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+    by_seed: tuple[float, ...]
+
+
+def spearman(first: Array, second: Array) -> Array:
+    """Return the rank correlation along the last axis, [...]; 0 where one side has a single value only."""
+    ranks = [rankdata(one, axis=-1) for one in (first, second)]
+    centred = [one - one.mean(axis=-1, keepdims=True) for one in ranks]
+    norms = np.linalg.norm(centred[0], axis=-1) * np.linalg.norm(centred[1], axis=-1)
+    products = (centred[0] * centred[1]).sum(axis=-1)
+    correlation: Array = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+    return correlation
+
+
+def fidelity(looked_up: Sequence[Array], gains: Sequence[Array], seed: int) -> Fidelity:
+    """Correlate within each seed, [M] each, and average.
+
+    Batches are resampled within their seeds; seeds are not, so that the interval is about these seeds.
+    """
+    pairs = list(zip(looked_up, gains, strict=True))
+    by_seed = tuple(float(spearman(one, other)) for one, other in pairs)
+    generator = np.random.default_rng(derive_seed(seed, "fidelity bootstrap"))
+    resampled = []
+    for one, other in pairs:
+        rows = generator.integers(len(one), size=(RESAMPLES, len(one)))
+        resampled.append(spearman(one[rows], other[rows]))
+    low, high = np.quantile(np.mean(resampled, axis=0), [0.025, 0.975]).tolist()
+    return Fidelity(float(np.mean(by_seed)), low, high, by_seed)
+
+
+def noise_ceiling(repeats: Array) -> float:
+    """Return what a perfect predictor could reach against the mean of noisy gains, [R, M], R >= 2.
+
+    The mean correlation r between repeats, stepped up to that of their mean by Spearman and Brown: the reliability
+    is R r / (1 + (R - 1) r), and no predictor correlates with the mean by more than its root. 0 where repeats
+    disagree.
+    """
+    count = len(repeats)
+    pairs = [(i, j) for i in range(count) for j in range(i)]
+    between = float(np.mean([spearman(repeats[i], repeats[j]) for i, j in pairs]))
+    if between <= 0:
+        return 0.0
+    return float(np.sqrt(count * between / (1 + (count - 1) * between)))

@@ -1,0 +1,1 @@
+"""The lookup table: subsets, distances, estimators, and the reward of a batch."""

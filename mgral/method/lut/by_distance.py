@@ -1,0 +1,66 @@
+"""Looking a batch up by its distances from the variants' subsets: the nearest variant's value, or a kernel mean."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.config import Distance, Estimator
+from mgral.method.lut.estimators import estimate
+from mgral.method.lut.wasserstein import SlicedDistance, exact_distance
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SubsetDistance:
+    """Distances of batches to the K subsets of a table, as configured: by class there are G of them, else one."""
+
+    embeddings: Float32
+    """Shape [K, M, D]."""
+    sliced: SlicedDistance
+    """Along random projections, or along the classes' scores."""
+    kind: Distance
+
+    def __call__(self, batches: Float32) -> Float64:
+        """Return float64 [S, K, G] for batches [S, B, D]."""
+        if self.kind == "by_class":
+            return self.sliced.along_directions(batches)
+        if self.kind == "sliced":
+            return self.sliced(batches)[..., None]
+        return np.array([[[exact_distance(batch, subset)] for subset in self.embeddings] for batch in batches])
+
+
+@dataclass(frozen=True)
+class ByDistance:
+    """The estimators `nearest` and `kernel`."""
+
+    distance: SubsetDistance
+    values: Float64
+    """AP of each class, float64 [K, G], or mAP, [K, 1]."""
+    estimator: Estimator
+    widths: Float64
+    """Of the kernel, float64 [G]."""
+
+    def __call__(self, batches: Float32) -> Float64:
+        """Return the looked-up mAP, float64 [S], of batches of embeddings, float32 [S, B, D]."""
+        return self._estimate(self.distance(batches))
+
+    def over(self, pool: Float32, device: str) -> Callable[[Rows], Float64]:
+        """Return the lookup of batches of a pool, float32 [N, D], by the device but for exact distances."""
+        kind = self.distance.kind
+        if kind == "exact" or device == "cpu":
+            return lambda rows: self(pool[rows])
+        # The import of torch takes seconds, and `table` does without.
+        from mgral.method.lut.torch_distance import PoolSlicedDistance
+
+        on_device = PoolSlicedDistance(pool, self.distance.sliced, device)
+        if kind == "by_class":
+            return lambda rows: self._estimate(on_device.along_directions(rows))
+        return lambda rows: self._estimate(on_device(rows)[..., None])
+
+    def _estimate(self, distances: Float64) -> Float64:
+        return estimate(distances, self.values, self.estimator, self.widths)

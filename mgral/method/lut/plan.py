@@ -1,0 +1,62 @@
+"""The plan of a lookup table, `subsets.json`: what is trained on, what is measured on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mgral.artefacts.files import read_json
+from mgral.config import LutConfig
+from mgral.errors import InputError
+
+REWARD_SHARE = 1 / 3
+"""Of the pool, at most, that rewards are measured on under `pseudo_labels`."""
+
+
+def rewards_of_pool(lut: LutConfig, pool: int) -> int:
+    """Return on how many images of a pool rewards are measured under `pseudo_labels`."""
+    return min(lut.reward_images, max(1, int(REWARD_SHARE * pool)))
+
+
+@dataclass(frozen=True)
+class SubsetPlan:
+    """Image ids, each list ascending; the reward images are in no other list."""
+
+    labels: str
+    """`lut.labels`: what a variant learns from its subset."""
+    start: str
+    """`lut.start`: at which weights a variant starts."""
+    reward: tuple[int, ...]
+    """V_t: measures every variant."""
+    base: tuple[int, ...]
+    """Labelled images that every variant trains on."""
+    subsets: tuple[tuple[int, ...], ...]
+    """S_0..S_K; S_0 is empty, the others are of one size."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `subsets.json`."""
+        return {
+            "labels": self.labels,
+            "start": self.start,
+            "reward": list(self.reward),
+            "base": list(self.base),
+            "subsets": [{"variant": k, "images": list(images)} for k, images in enumerate(self.subsets)],
+        }
+
+
+def load_plan(path: Path) -> SubsetPlan:
+    """Read `subsets.json`; raises InputError where it is not one."""
+    content = read_json(path)
+    try:
+        subsets = tuple(tuple(entry["images"]) for entry in content["subsets"])
+        variants = [entry["variant"] for entry in content["subsets"]]
+        kind = content["labels"], content["start"]
+        plan = SubsetPlan(*kind, tuple(content["reward"]), tuple(content["base"]), subsets)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a plan of subsets ({error}); run the step `subsets` again") from None
+    sizes = {len(images) for images in subsets[1:]}
+    if variants != list(range(len(subsets))) or len(subsets) < 3 or subsets[0] or len(sizes) != 1:
+        raise InputError(
+            f"{path} does not hold variant 0 without images and variants 1..K of one size; "
+            "run the step `subsets` again"
+        )
+    return plan

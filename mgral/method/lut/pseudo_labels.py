@@ -1,0 +1,94 @@
+"""Pseudo-labels: what the cycle's detector finds in the pool, used to train variants and to measure them.
+
+A student detector that has seen half of the labelled images learns from a subset with pseudo-labels. Its gain on
+other images shows which images teach a detector much. No label is spent, subsets come from the pool itself, and
+rewards can be measured on many images. Errors of the labelling detector are not seen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mgral.artefacts.files import read_json
+from mgral.data.dataset import Dataset
+from mgral.errors import InputError
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """The objects that a detector finds in some images, taken for their labels."""
+
+    images: tuple[int, ...]
+    """Ids of the images looked at, ascending; some have no object."""
+    objects: tuple[dict[str, Any], ...]
+    """COCO results: image_id, category_id, bbox [x, y, width, height] in pixels of the original image, score."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `pseudo_labels.json`."""
+        return {"images": list(self.images), "objects": list(self.objects)}
+
+
+def load_pseudo_labels(path: Path) -> PseudoLabels:
+    """Read `pseudo_labels.json`; raises InputError where it is not one."""
+    content = read_json(path)
+    try:
+        return PseudoLabels(tuple(content["images"]), tuple(content["objects"]))
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} does not hold pseudo-labels ({error}); run the step `pseudo_labels` again"
+        ) from None
+
+
+def take_likeliest(detections: Sequence[dict[str, Any]], counts: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Return so many detections of each category id, those of highest score, in the order given.
+
+    Of equal scores the earlier are taken; a category without a count has none.
+    """
+    order = np.argsort([-one["score"] for one in detections], kind="stable").tolist()
+    left, taken = dict(counts), []
+    for index in order:
+        category = detections[index]["category_id"]
+        if left.get(category, 0) > 0:
+            left[category] -= 1
+            taken.append(index)
+    return [detections[index] for index in sorted(taken)]
+
+
+def with_pseudo_labels(pseudo: PseudoLabels, dataset: Dataset) -> Dataset:
+    """Return a data set in which the pseudo-labelled images have these objects, and none of their own."""
+    label_of = {category.id: label for label, category in enumerate(dataset.categories)}
+    boxes, labels = list(dataset.boxes), list(dataset.labels)
+    by_image = _by_image(pseudo)
+    for image, row in zip(pseudo.images, dataset.rows(pseudo.images).tolist(), strict=True):
+        corners = [(x, y, x + width, y + height) for x, y, width, height in (one["bbox"] for one in by_image[image])]
+        boxes[row] = np.array(corners, dtype=np.float32).reshape(-1, 4)
+        labels[row] = np.array([label_of[one["category_id"]] for one in by_image[image]], dtype=np.int64)
+    return replace(dataset, boxes=tuple(boxes), labels=tuple(labels))
+
+
+def pseudo_truth(pseudo: PseudoLabels, truth: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a COCO data set of the pseudo-labelled images alone, with the pseudo-labels as ground truth."""
+    wanted = set(pseudo.images)
+    annotations = [
+        {
+            "id": number,
+            "image_id": one["image_id"],
+            "category_id": one["category_id"],
+            "bbox": one["bbox"],
+            "area": one["bbox"][2] * one["bbox"][3],
+            "iscrowd": 0,
+        }
+        for number, one in enumerate(pseudo.objects, start=1)
+    ]
+    images = [image for image in truth["images"] if image["id"] in wanted]
+    return {"images": images, "annotations": annotations, "categories": truth["categories"]}
+
+
+def _by_image(pseudo: PseudoLabels) -> dict[int, list[dict[str, Any]]]:
+    found: dict[int, list[dict[str, Any]]] = {image: [] for image in pseudo.images}
+    for one in pseudo.objects:
+        found[one["image_id"]].append(one)
+    return found

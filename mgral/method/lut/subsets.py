@@ -1,0 +1,212 @@
+"""The reward split, and subsets that span the embedding space.
+
+The paper measures rewards on held-out data and trains each variant on a subset. What is held out is ours: a part of
+the labelled images, or of the pool, with the labels that a detector gives, so that no label is used that was not
+paid for. And so are the subsets, mixtures over clusters, from such of one kind to such as random ones: K uniform
+draws are all alike and their table says nothing, and K pure ones do not say what mixed batches are worth.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from mgral.artefacts.seeds import derive_seed
+from mgral.config import LutConfig
+from mgral.errors import InputError
+from mgral.method.lut.plan import SubsetPlan, rewards_of_pool
+from mgral.selection.pool import Embeddings
+
+Rows = npt.NDArray[np.int64]
+
+BASE_FRACTION = 0.4
+"""Part of the labelled images outside the reward split that all variants share under `labels`."""
+STUDENT_FRACTION = 0.5
+"""Part of the labelled images that all variants share under `pseudo_labels`: they must know less than its source."""
+
+
+def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[Rows, Rows]:
+    """Split n labelled images into reward images and the rest.
+
+    First one image of each class, the rarest class first, then others up to `fraction` of the images; more than that
+    where the classes need it. An image whose loss would leave the rest without one of its classes stays in the rest,
+    so a class seen in one image only is trained on and not measured.
+
+    Parameters
+    ----------
+    labels
+        One array of class indices an image; empty for an image without objects.
+    fraction
+        Part of the images to measure rewards on.
+    order
+        All rows, int64 [n]: the earlier, the more likely an image is to become a reward image.
+
+    Returns
+    -------
+    Rows of the reward images and of the rest, int64, ascending; neither is empty.
+
+    Raises
+    ------
+    InputError
+        With fewer than two images.
+    """
+    count = len(labels)
+    if count < 2:
+        raise InputError(f"initial: {count} labelled images cannot be split for rewards; label at least 2")
+    present = np.zeros((count, 1 + max((int(found.max()) for found in labels if len(found)), default=0)), dtype=bool)
+    for row, found in enumerate(labels):
+        present[row, found] = True
+    left = present.sum(axis=0)
+    taken = np.zeros(count, dtype=bool)
+
+    def take_one(among: npt.NDArray[np.bool_]) -> bool:
+        spare = ~(present & (left < 2)).any(axis=1)
+        candidates = order[(among & spare & ~taken)[order]]
+        if len(candidates) == 0 or taken.sum() == count - 1:
+            return False
+        taken[candidates[0]] = True
+        left[present[candidates[0]]] -= 1
+        return True
+
+    for label in np.argsort(left, kind="stable"):
+        if not present[taken, label].any():
+            take_one(present[:, label])
+    anywhere = np.ones(count, dtype=bool)
+    while taken.sum() < round(fraction * count) and take_one(anywhere):
+        pass
+    if not taken.any():
+        taken[order[0]] = True
+    return np.flatnonzero(taken), np.flatnonzero(~taken)
+
+
+def cluster(vectors: npt.NDArray[np.float32], clusters: int, seed: int) -> Rows:
+    """Return the k-means cluster of each vector, int64 [N]; no more clusters than distinct vectors."""
+    distinct = len(np.unique(vectors, axis=0))
+    means = KMeans(n_clusters=min(clusters, distinct), n_init=4, random_state=seed % 2**32)
+    # Threads add up their parts of a centre in the order in which they finish, which changes its last bits.
+    with threadpool_limits(limits=1):
+        found: Rows = means.fit_predict(vectors).astype(np.int64)
+    return found
+
+
+def draw_subsets(
+    assignment: Rows, size: int, concentrations: Sequence[float], rng: np.random.Generator
+) -> list[Rows]:
+    """Draw a subset of `size` images for each concentration, each a mixture of the clusters.
+
+    A subset's weights over the clusters are w ~ Dirichlet(concentration); its images are drawn one after the other
+    without replacement, an image of cluster c with weight w_c / |c| (as the top keys log weight + Gumbel noise).
+
+    Parameters
+    ----------
+    assignment
+        Cluster of each of the N images, int64 [N].
+    size
+        At most N.
+
+    Returns
+    -------
+    As many arrays of rows, int64 [size], ascending.
+    """
+    sizes = np.bincount(assignment)
+    occupied = sizes > 0
+    subsets = []
+    for concentration in concentrations:
+        weights = np.zeros(len(sizes))
+        weights[occupied] = rng.dirichlet(np.full(occupied.sum(), concentration))
+        # A cluster of weight 0 still fills up a subset that the others are too small for.
+        share = np.maximum(weights, 1e-300) / np.maximum(sizes, 1)
+        keys = np.log(share)[assignment] + rng.gumbel(size=len(assignment))
+        subsets.append(np.sort(np.argsort(-keys, kind="stable")[:size]))
+    return subsets
+
+
+def reward_order(count: int, fraction: float, split: int, rng: np.random.Generator) -> Rows:
+    """Return n rows in random order, int64 [n], beginning where the order of the split before runs out.
+
+    So the splits differ as much as the classes allow: together they measure rewards on all labelled images before
+    they do so twice on any.
+    """
+    return np.roll(rng.permutation(count), -split * round(fraction * count)).astype(np.int64)
+
+
+def plan_subsets(
+    labelled: Rows,
+    labels: Sequence[Rows],
+    pool: Rows,
+    embeddings: Embeddings,
+    lut: LutConfig,
+    budget: int,
+    seed: int,
+    cycle: int,
+    split: int,
+) -> SubsetPlan:
+    """Draw a reward split of a cycle, numbered from 0, and the subsets S_1..S_K of its table.
+
+    Parameters
+    ----------
+    labelled
+        Ids of the labelled images, int64 [n].
+    labels
+        Class indices of each labelled image, in the same order.
+    pool
+        Ids of the unlabelled images.
+    """
+    size = lut.subset_size or budget
+    if lut.labels == "pseudo_labels":
+        count = rewards_of_pool(lut, len(pool))
+        reward, base, source = _split_pool(labelled, pool, count, seed, cycle, split)
+        size = min(size, max(1, len(source) // 2))
+    else:
+        order = reward_order(
+            len(labelled), lut.reward_fraction, split, np.random.default_rng(derive_seed(seed, "reward split", cycle))
+        )
+        measured, rest = split_reward(labels, lut.reward_fraction, order)
+        reward, base, source = labelled[measured], labelled[rest], pool
+    if lut.labels == "labels":
+        rng = np.random.default_rng(derive_seed(seed, "base images", cycle, split))
+        base, source = _split_base(base, rng)
+        size = min(size, max(1, len(source) // 2))
+    if size > len(source):
+        key = "lut.subset_size" if lut.subset_size else "budget"
+        raise InputError(f"{key}: subsets of {size} images, but the pool holds {len(source)}; lower {key}")
+    assignment = cluster(embeddings.of(source), lut.clusters, derive_seed(seed, "clusters", cycle, split))
+    draws = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
+    subsets = draw_subsets(assignment, size, np.geomspace(*lut.concentration, lut.variants).tolist(), draws)
+    return SubsetPlan(
+        labels=lut.labels,
+        start=lut.start,
+        reward=_ascending(reward),
+        base=_ascending(base),
+        subsets=((), *(_ascending(source[rows]) for rows in subsets)),
+    )
+
+
+def _split_pool(labelled: Rows, pool: Rows, count: int, seed: int, cycle: int, split: int) -> tuple[Rows, Rows, Rows]:
+    """Return `count` reward images of the pool, base images, of the labelled ones, and what is left of the pool."""
+    if len(pool) < 3:
+        raise InputError(
+            f"lut.labels: pseudo_labels needs 3 images in the pool, and {len(pool)} are left; lower cycles"
+        )
+    rng = np.random.default_rng(derive_seed(seed, "reward split", cycle))
+    order = reward_order(len(pool), count / len(pool), split, rng)
+    reward, source = pool[order[:count]], np.sort(pool[order[count:]])
+    rng = np.random.default_rng(derive_seed(seed, "base images", cycle))
+    base = labelled[reward_order(len(labelled), STUDENT_FRACTION, split, rng)]
+    return reward, base[: max(1, round(STUDENT_FRACTION * len(labelled)))], source
+
+
+def _split_base(ids: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    if len(ids) < 2:
+        raise InputError(
+            "lut.labels: labels needs at least 2 labelled images outside the reward split; raise initial"
+        )
+    shuffled = rng.permutation(ids)
+    size = min(max(1, round(BASE_FRACTION * len(ids))), len(ids) - 1)
+    return np.sort(shuffled[:size]), np.sort(shuffled[size:])
+
+
+def _ascending(ids: Rows) -> tuple[int, ...]:
+    return tuple(sorted(ids.tolist()))

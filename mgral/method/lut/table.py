@@ -1,0 +1,174 @@
+"""Gathering the variants into the lookup table."""
+
+from collections.abc import Iterator, Sequence
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts.files import read_json
+from mgral.artefacts.seeds import derive_seed
+from mgral.config import RewardConfig
+from mgral.errors import InputError
+from mgral.method.lut.by_amount import objects_an_image
+from mgral.method.lut.by_distance import SubsetDistance
+from mgral.method.lut.estimators import leave_one_out, leave_one_out_regression, median_distances
+from mgral.method.lut.plan import SubsetPlan
+from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
+from mgral.selection.pool import Embeddings
+
+
+class VariantScores(NamedTuple):
+    """What the variants 0..K reach on the reward images, 0 to 1."""
+
+    maps: npt.NDArray[np.float64]
+    """Shape [K + 1], finite."""
+    class_maps: npt.NDArray[np.float64]
+    """AP of each class, [K + 1, C]; not a number where no reward image has one."""
+    objects: npt.NDArray[np.float64]
+    """Objects of each class that they learnt from in their subsets, [K + 1, C]; not a number where without labels."""
+
+
+def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
+    """Return the scores of the variants 0..K, in whatever order their files are given.
+
+    Raises
+    ------
+    InputError
+        Where a variant is missing, given twice, not of this plan, or without a finite mAP.
+    """
+    found: dict[int, tuple[Path, _Variant]] = {}
+    for path in paths:
+        for variant, value in _read_variants(path, plan):
+            if variant in found:
+                raise InputError(
+                    f"{path} and {found[variant][0]} both hold variant {variant}; give each variant once"
+                )
+            found[variant] = (path, value)
+    missing = [k for k in range(len(plan.subsets)) if k not in found]
+    if missing:
+        raise InputError(f"variants {missing} are missing; run the step `variant` for each and give its file")
+    scores = [found[k][1] for k in range(len(plan.subsets))]
+    if len({len(values) for one in scores for values in one[1:]}) > 1:
+        raise InputError(f"{paths[0].parent}: variants have AP of different classes; run the step `variant` for all")
+    return VariantScores(*(np.array(values) for values in zip(*scores, strict=True)))
+
+
+class _Variant(NamedTuple):
+    """A row of `VariantScores`."""
+
+    value: float
+    class_map: list[float]
+    objects: list[float]
+
+
+def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, _Variant]]:
+    content = read_json(path)
+    try:
+        found = [
+            (
+                one["variant"],
+                one["images"],
+                one["map"],
+                list(one["class_map"]),
+                None if one["objects"] is None else list(one["objects"]),
+            )
+            for one in content["variants"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} does not hold variants ({error}); run the step `variant` again") from None
+    for variant, images, value, by_class, objects in found:
+        _check_variant(path, plan, variant, images, value)
+        known = [None] * len(by_class) if objects is None else objects
+        yield (
+            variant,
+            _Variant(float(value), _numbers(path, "class_map", by_class), _numbers(path, "objects", known)),
+        )
+
+
+def _numbers(path: Path, name: str, values: list[Any]) -> list[float]:
+    if not all(one is None or isinstance(one, int | float) for one in values):
+        raise InputError(f"{path}: {name} holds {values}, not numbers; run the step `variant` again")
+    return [nan if one is None else float(one) for one in values]
+
+
+def _check_variant(path: Path, plan: SubsetPlan, variant: Any, images: Any, value: Any) -> None:
+    if not isinstance(variant, int) or not 0 <= variant < len(plan.subsets):
+        raise InputError(
+            f"{path}: variant {variant} is not among 0..{len(plan.subsets) - 1} of the plan; leave the file out"
+        )
+    if images != len(plan.subsets[variant]):
+        raise InputError(
+            f"{path}: trained on a subset of {images} images, but the plan gives variant {variant} "
+            f"{len(plan.subsets[variant])}; run the step `variant` again"
+        )
+    if not isinstance(value, int | float) or not isfinite(value):
+        raise InputError(f"{path}: map is {value}, not a number; run the step `variant` again")
+
+
+def build_table(
+    scores: VariantScores, plan: SubsetPlan, embeddings: Embeddings, reward: RewardConfig, seed: int
+) -> tuple[dict[str, npt.NDArray[Any]], list[dict[str, float]]]:
+    """Return the arrays of `table.safetensors` and the rows of `leave_one_out.csv`."""
+    vectors = np.stack([embeddings.of(images) for images in plan.subsets[1:]])
+    if reward.distance == "by_class":
+        measured_classes = np.flatnonzero(np.isfinite(scores.class_maps).all(axis=0))
+        values = scores.class_maps[1:, measured_classes]
+        projections = class_directions(embeddings, measured_classes)
+    else:
+        values = scores.maps[1:, None]
+        rng = np.random.default_rng(derive_seed(seed, "projections"))
+        projections = draw_projections(vectors.shape[2], reward.projections, rng)
+    presorted = project_and_sort(vectors, projections)
+    pairwise = SubsetDistance(vectors, SlicedDistance(projections, presorted), reward.distance)(vectors)
+    widths = median_distances(pairwise)
+    table: dict[str, npt.NDArray[Any]] = {
+        "map": scores.maps[1:],
+        "baseline_map": scores.maps[:1],
+        "values": values,
+        "embeddings": vectors,
+        "projections": projections,
+        "sorted": presorted,
+        "kernel_widths": widths,
+    }
+    predicted = {
+        "nearest": leave_one_out(pairwise, values, "nearest", widths),
+        "kernel": leave_one_out(pairwise, values, "kernel", widths),
+    }
+    if reward.distance == "by_class":
+        no_object, unit = embeddings.no_object[measured_classes], embeddings.unit[measured_classes]
+        learnt = scores.objects[1:, measured_classes] / vectors.shape[1]
+        amounts = np.where(np.isnan(learnt), objects_an_image(presorted, no_object, unit), learnt)
+        table |= {"no_object": no_object, "unit": unit, "amounts": amounts}
+        predicted["regression"] = leave_one_out_regression(amounts, values)
+    return table, _leave_one_out_rows(scores, predicted)
+
+
+def _leave_one_out_rows(
+    scores: VariantScores, predicted: dict[str, npt.NDArray[np.float64]]
+) -> list[dict[str, float]]:
+    """Return a row a variant; the baseline is the mAP of variant 0, in every row."""
+    baseline, *measured = scores.maps.tolist()
+    return [
+        {"variant": k + 1, "baseline": baseline, "measured": value}
+        | {estimator: float(values[k]) for estimator, values in predicted.items()}
+        for k, value in enumerate(measured)
+    ]
+
+
+def class_directions(embeddings: Embeddings, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return the directions of the counts of the given classes, as columns: float32 [D, G].
+
+    Raises
+    ------
+    InputError
+        Where the embeddings hold no counts of these classes.
+    """
+    if len(classes) and classes.max() >= embeddings.classes:
+        raise InputError(
+            f"{embeddings.path} holds counts of {embeddings.classes} classes, but class {classes.max()} is "
+            "looked up by its (reward.distance: by_class); run the step `embed` again, with embedding.object_counts"
+        )
+    return np.eye(embeddings.vectors.shape[1], dtype=np.float32)[:, embeddings.components + classes]

@@ -1,0 +1,29 @@
+"""Strategy `mgral`: the scores of the trained agent, in one pass over the pool in ascending order of the ids.
+
+Where an agent trained on one table does no better than random on the others (`mgral.method.agent.cross_validation`),
+its scores are noise, and every batch is equally likely. The paper has no such check.
+"""
+
+from mgral.config.registry import register
+from mgral.errors import InputError
+from mgral.method.agent.network import load_agent
+from mgral.selection.pool import load_embeddings
+from mgral.selection.query import Choice, Query
+from mgral.selection.strategies.random import choose_uniformly
+
+
+@register("mgral", "the trained agent's scores", requires=("embeddings", "counts", "agent"))
+def choose(query: Query) -> Choice:
+    """Choose the agent's highest scores, or at random where the agent is not believed."""
+    assert query.agent is not None
+    assert query.embeddings is not None
+    agent = load_agent(query.agent)
+    vectors = load_embeddings(query.embeddings).of(query.pool)
+    if vectors.shape[1] != len(agent.mean):
+        raise InputError(
+            f"{query.agent} was trained on {len(agent.mean)} dimensions, but {query.embeddings} has "
+            f"{vectors.shape[1]}; run the step `agent` again"
+        )
+    if not agent.validated:
+        return choose_uniformly(query, "mgral random selection")
+    return Choice.best(agent.score_pool(vectors), query.budget)

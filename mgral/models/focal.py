@@ -1,0 +1,77 @@
+"""The loss of RetinaNet for a whole batch at once (Lin et al. 2017, section 4)."""
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from torchvision.models.detection._utils import encode_boxes
+from torchvision.ops import sigmoid_focal_loss
+
+from mgral.compute.distributed import all_reduce_sum
+from mgral.models.interface import Predictions, Targets
+from mgral.models.multibox import MATCHED_PAIRS, pairwise_iou
+
+FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.4
+"""Overlap from which an anchor is matched, and below which it is background; between them it does not count."""
+BACKGROUND, IGNORED = -1, -2
+CHUNK_LOGITS = 2**26
+"""Logits whose focal loss is computed together: each takes several times its memory on the way."""
+
+
+def match_anchors(anchors: Tensor, targets: Targets) -> Tensor:
+    """Match each anchor to a box, as torchvision's Matcher does an image at a time with low-quality matches.
+
+    Returns
+    -------
+    int64 [B, A], the index of the box in its image, BACKGROUND or IGNORED.
+    """
+    batch, most = targets.labels.shape
+    if most == 0:
+        return torch.full((batch, len(anchors)), BACKGROUND, device=anchors.device)
+    images = max(1, MATCHED_PAIRS // (most * len(anchors)))
+    parts = zip(torch.split(targets.boxes, images), torch.split(targets.labels, images), strict=True)
+    return torch.cat([_match(anchors, boxes, labels >= 0) for boxes, labels in parts])
+
+
+def _match(anchors: Tensor, boxes: Tensor, valid: Tensor) -> Tensor:
+    iou = torch.where(valid[..., None], pairwise_iou(boxes, anchors), -1)
+    best, box = iou.max(dim=1)
+    matched = torch.where(best >= FOREGROUND_IOU, box, IGNORED)
+    matched = torch.where(best < BACKGROUND_IOU, BACKGROUND, matched)
+    # An anchor that is the best of a box, or one of the best, is matched whatever its overlap: to its own best box.
+    wanted = ((iou == iou.amax(dim=2, keepdim=True)) & valid[..., None]).any(dim=1)
+    return torch.where(wanted, box, matched)
+
+
+def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets, matched: Tensor) -> Tensor:
+    """Focal loss on all anchors but the ignored, plus L1 on matched ones, each image by the number of its matches.
+
+    The same number as torchvision's `RetinaNet.compute_loss`. In several processes it is divided by the images of
+    all of them, so that their losses add up to that of the whole batch.
+    """
+    foreground = matched >= 0
+    matches = foreground.sum(1).clamp(min=1)
+    image, anchor = foreground.nonzero(as_tuple=True)
+    box = matched[image, anchor]
+    goal = encode_boxes(targets.boxes[image, box], anchors[anchor], anchors.new_ones(4))
+    distance = (predictions.offsets[image, anchor] - goal).abs().sum(1)
+
+    labels = torch.full_like(matched, -1)
+    labels[image, anchor] = targets.labels[image, box]
+    chunk = max(1, CHUNK_LOGITS // predictions.logits[0].numel())
+    chunks = (torch.split(part, chunk) for part in (predictions.logits, labels, matched != IGNORED))
+    class_losses = [
+        checkpoint(_focal_losses, *part, use_reentrant=False, preserve_rng_state=False)
+        for part in zip(*chunks, strict=True)
+    ]
+    images = all_reduce_sum(torch.tensor(len(matched), device=anchors.device))
+    loss: Tensor = ((distance / matches[image]).sum() + (torch.cat(class_losses) / matches).sum()) / images
+    return loss
+
+
+def _focal_losses(logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
+    """Return the focal loss of each image [B], given logits [B, A, C] and labels [B, A], -1 for background."""
+    goal = torch.zeros_like(logits)
+    image, anchor = (labels >= 0).nonzero(as_tuple=True)
+    goal[image, anchor, labels[image, anchor]] = 1
+    losses: Tensor = sigmoid_focal_loss(logits, goal)
+    return (losses * counted[..., None]).sum((1, 2))

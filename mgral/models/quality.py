@@ -1,0 +1,53 @@
+"""How well each class is detected, gathered while a detector is trained: what PPAL weighs its uncertainty by.
+
+Yang, Huang, Crowley, *Plug and Play Active Learning for Object Detection*, CVPR 2024, section 3.2. Their average
+starts at zero, and sinks towards it where a batch has no box of a class; here it is freed of its start, as Adam's
+averages are, for a short training would not reach its true height, and a batch without a class says nothing of it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mgral.compute.distributed import all_reduce_sum
+
+DECAY = 0.99
+"""Weight of the past in the moving average, a batch that has the class."""
+SCORE_EXPONENT = 0.6
+"""Of the probability of the true class; the overlap's is what is left to 1."""
+
+
+class ClassQuality(nn.Module):
+    """A moving average, a class, of p^0.6 IoU^0.4 over the anchors that are matched to its boxes."""
+
+    average: Tensor
+    batches: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("average", torch.zeros(classes))
+        self.register_buffer("batches", torch.zeros(classes))
+
+    @property
+    def values(self) -> Tensor:
+        """The quality of each class, float32 [C] in 0..1; 0 of a class that no batch has had."""
+        return self.average / (1 - DECAY**self.batches).clamp_min(1 - DECAY)
+
+    @torch.no_grad()
+    def update(self, probabilities: Tensor, overlaps: Tensor, labels: Tensor) -> None:
+        """Take in a batch: of each matched anchor the probability of its class, its box's IoU, and the class, [n]."""
+        quality = probabilities**SCORE_EXPONENT * overlaps ** (1 - SCORE_EXPONENT)
+        of_class = F.one_hot(labels, len(self.average)).to(self.average)
+        sums, counts = all_reduce_sum(quality @ of_class), all_reduce_sum(of_class.sum(0))
+        seen = counts > 0
+        moved = DECAY * self.average + (1 - DECAY) * sums / counts.clamp_min(1)
+        self.average.copy_(torch.where(seen, moved, self.average))
+        self.batches += seen
+
+
+def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Return the overlap of each of boxes [n, 4] with that of `others` in its place, [n]."""
+    sides = (torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])).clamp(min=0)
+    shared = sides.prod(dim=1)
+    areas = [(one[:, 2:] - one[:, :2]).prod(dim=1) for one in (boxes, others)]
+    return shared / (areas[0] + areas[1] - shared)

@@ -1,0 +1,128 @@
+"""RetinaNet on ResNet-50 with a feature pyramid (Lin et al. 2017), torchvision's."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
+from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from mgral.compute.distributed import BatchNorm2d
+from mgral.config import RetinaNetConfig
+from mgral.models.flip import Mirror
+from mgral.models.focal import match_anchors, retinanet_loss
+from mgral.models.interface import Detections, Detector, Predictions, Targets, laid_out
+from mgral.models.quality import ClassQuality
+
+PIXEL_MEAN, PIXEL_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+STRIDES = (8, 16, 32, 64, 128)
+STAGES = 5
+
+
+class RetinaNet(Detector):
+    """Torchvision's retinanet_resnet50_fpn on square images of one size, with its loss done for the whole batch.
+
+    Its logits [B, A, C] have no background: each class has a sigmoid of its own.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: RetinaNetConfig, classes: int) -> None:
+        super().__init__()
+        side, pretrained = config.canvas, config.weights is not None
+        backbone = resnet_fpn_backbone(
+            backbone_name="resnet50",
+            weights=None,
+            # As torchvision has it: the statistics of pre-trained weights stay, as batches are small.
+            norm_layer=FrozenBatchNorm2d if pretrained else BatchNorm2d,
+            trainable_layers=config.trainable_layers if pretrained else STAGES,
+            returned_layers=[2, 3, 4],
+            extra_blocks=LastLevelP6P7(256, 256),
+        )
+        self.retinanet = TorchvisionRetinaNet(backbone, classes)
+        self.class_quality = ClassQuality(classes)
+        self.size = (side, side)
+        self.grids = [(side // stride, side // stride) for stride in STRIDES]
+        for name, values in (("mean", PIXEL_MEAN), ("deviation", PIXEL_DEVIATION)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+        image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
+        generator = self.retinanet.anchor_generator
+        self.anchors_a_cell = generator.num_anchors_per_location()
+        maps = [torch.zeros(1, 1, *grid) for grid in self.grids]
+        self.register_buffer("anchors", generator(image, maps)[0], persistent=False)
+        weight = self.retinanet.box_coder.weights[0]
+        self.mirrored = Mirror(self.anchors, self.grids, self.anchors_a_cell, side, weight)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the feature pyramid; see `Detector.maps`."""
+        values = laid_out((images.float() - self.mean) / self.deviation)
+        return list(self.retinanet.backbone(values).values())
+
+    def predict(self, maps: list[Tensor]) -> Predictions:
+        """Predict every anchor; see `Detector.predict`."""
+        found = self.retinanet.head(maps)
+        return Predictions(found["cls_logits"], found["bbox_regression"])
+
+    def class_maps(self, maps: list[Tensor]) -> list[Tensor]:
+        """Return what the four convolutions of the classification head make of the pyramid."""
+        tower = self.retinanet.head.classification_head.conv
+        return [tower(m) for m in maps]
+
+    def match(self, targets: Targets) -> Tensor:
+        """Match each anchor to a box, or to none: -1, and -2 where it is near one and does not count."""
+        return match_anchors(self.anchors, targets)
+
+    def decode(self, offsets: Tensor, anchors: Tensor) -> Tensor:
+        """Decode by torchvision's coder."""
+        boxes: Tensor = self.retinanet.box_coder.decode_single(offsets, anchors)
+        return boxes
+
+    def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Encode by torchvision's coder."""
+        offsets: Tensor = self.retinanet.box_coder.encode_single(boxes, anchors)
+        return offsets
+
+    def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
+        """Return focal loss plus L1 of a batch."""
+        matched = self.match(targets)
+        self.note_quality(predictions, targets, matched)
+        return retinanet_loss(predictions, self.anchors, targets, matched)
+
+    def class_probabilities(self, logits: Tensor) -> Tensor:
+        """Softmax over a background of logit 0 and the classes.
+
+        The sigmoids are independent; among all outcomes with one class or none, this is their distribution. An
+        anchor is taken for background where no sigmoid is above a half.
+        """
+        return F.softmax(F.pad(logits, (1, 0)), dim=-1)
+
+    def mirror(self, predictions: Predictions) -> Predictions:
+        """Turn the predictions on flipped images into what they say of the unflipped ones."""
+        turned: Predictions = self.mirrored(predictions)
+        return turned
+
+    def detect(
+        self, predictions: Predictions, score_threshold: float, nms_iou: float, max_detections: int
+    ) -> list[Detections]:
+        """Decode by torchvision's own post-processing."""
+        self.retinanet.score_thresh, self.retinanet.nms_thresh = score_threshold, nms_iou
+        self.retinanet.detections_per_img = max_detections
+        sizes = [height * width * a for (height, width), a in zip(self.grids, self.anchors_a_cell, strict=True)]
+        count = len(predictions.logits)
+        found = self.retinanet.postprocess_detections(
+            {
+                "cls_logits": torch.split(predictions.logits, sizes, dim=1),
+                "bbox_regression": torch.split(predictions.offsets, sizes, dim=1),
+            },
+            [torch.split(self.anchors, sizes)] * count,
+            [self.size] * count,
+        )
+        return [Detections(one["boxes"], one["scores"], one["labels"]) for one in found]
+
+    def load_backbone(self, state: dict[str, Tensor]) -> None:
+        """Take torchvision's ResNet-50, less its classifier."""
+        kept = {name: values for name, values in state.items() if not name.startswith("fc.")}
+        self.retinanet.backbone.body.load_state_dict(kept)

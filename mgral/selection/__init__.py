@@ -1,0 +1,1 @@
+"""Choosing images: the pool, what a detector finds in it, and the strategies."""

@@ -1,0 +1,132 @@
+"""Embeddings: the principal components of pooled backbone features, and the objects to expect of each class.
+
+The paper embeds images by the detector's features. What a batch adds to mAP, a mean over classes, hangs on which
+objects are in it and how many, which a few components of averaged features hardly show; so we add that.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.linalg import eigh
+from torch import Tensor
+
+from mgral.data.images import Images
+from mgral.evaluation.detect import image_chunks
+from mgral.models import Detections, Detector
+from mgral.models.interface import pooled
+
+LARGE = 1 << 24
+"""Features, N * F, from which a decomposition of the whole matrix, which holds four copies of it in double precision,
+gives way to one of its covariance, which squares the condition number and is exact enough for single precision."""
+PART = 4096
+"""Images whose features are in double precision at a time."""
+OBJECT_SCORE, NMS_IOU, OBJECTS = 0.05, 0.5, 100
+"""What counts as an object found: its score, its overlap with better ones, and how many of an image."""
+
+
+class Features(NamedTuple):
+    """What a detector makes of N images."""
+
+    features: npt.NDArray[np.float32]
+    """Pooled features of the backbone, [N, F]."""
+    class_scores: npt.NDArray[np.float32]
+    """Sum of the scores of the objects found of each class, [N, C]."""
+
+
+@torch.no_grad()
+def extract_features(detector: Detector, images: Images, classes: int) -> Features:
+    """Show every cached image to a detector."""
+    looks: Features | None = None
+    for rows, inputs in image_chunks(images, np.arange(len(images)), "embed", detector.device):
+        maps = detector.maps(inputs)
+        features = pooled(maps).cpu().numpy()
+        if looks is None:
+            # Arrays that are filled: the chunks and what they are concatenated to would be twice as much.
+            empty = (np.empty((len(images), width), np.float32) for width in (features.shape[1], classes))
+            looks = Features(*empty)
+        looks.features[rows] = features
+        found = detector.detect(detector.predict(maps), OBJECT_SCORE, NMS_IOU, OBJECTS)
+        looks.class_scores[rows] = [sum_by_class(one, classes).cpu().numpy() for one in found]
+    assert looks is not None
+    return looks
+
+
+def sum_by_class(found: Detections, classes: int) -> Tensor:
+    """Return the sum of the scores of an image's objects of each class, float32 [C]."""
+    return found.scores.new_zeros(classes).index_add(0, found.labels, found.scores)
+
+
+class Standardised(NamedTuple):
+    """Columns of mean 0 and the same deviation, so that the mean squared norm of a row is 1.
+
+    A column in which all rows agree is 0, and weighs nothing.
+    """
+
+    values: npt.NDArray[np.float32]
+    """Shape [N, C]."""
+    zero: npt.NDArray[np.float64]
+    """What 0 became, [C]."""
+    unit: npt.NDArray[np.float64]
+    """By how much a column's values were divided, [C]; 0 where all rows agree."""
+
+
+def standardise(values: npt.NDArray[np.float32]) -> Standardised:
+    """Standardise the columns of [N, C]."""
+    mean = values.mean(axis=0, dtype=np.float64)
+    deviation = (values - mean).std(axis=0)
+    unit = deviation * max(1.0, np.sqrt((deviation > 0).sum()))
+    divisor = np.where(unit > 0, unit, 1)
+    zero = np.where(unit > 0, -mean / divisor, 0)
+    return Standardised(((values - mean) / divisor).astype(np.float32), zero, unit)
+
+
+def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
+    """Standardise features [N, F] and project them on their first principal components, [N, D].
+
+    The sign of a component is fixed by its largest loading, so that the result does not depend on the solver.
+    The whole is scaled to a mean squared norm of 1, so that distances compare between detectors.
+    """
+    return _by_covariance(features, dimensions) if features.size > LARGE else _by_svd(features, dimensions)
+
+
+def _by_svd(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
+    values = features.astype(np.float64)
+    deviation = values.std(axis=0)
+    values = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    left, scale, right = np.linalg.svd(values, full_matrices=False)
+    kept = min(dimensions, len(scale))
+    embeddings = left[:, :kept] * scale[:kept] * _signs(right[:kept])
+    norm = np.sqrt(np.square(embeddings).sum(axis=1).mean())
+    scaled: npt.NDArray[np.float32] = (embeddings / (norm if norm > 0 else 1)).astype(np.float32)
+    return scaled
+
+
+def _by_covariance(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
+    """Find the components as the eigenvectors of X^T X, which is [F, F] however many images there are."""
+    count, width = features.shape
+    parts = np.array_split(np.arange(count), -(-count // PART))
+    mean = features.mean(axis=0, dtype=np.float64)
+    deviation = np.sqrt(sum(np.square(features[rows] - mean).sum(axis=0) for rows in parts) / count)
+    deviation[deviation <= 1e-12 * np.abs(mean)] = 1  # but for the mean's rounding, all images agree
+    covariance = np.zeros((width, width))
+    for rows in parts:
+        values = (features[rows] - mean) / deviation
+        covariance += values.T @ values
+    kept = min(dimensions, count, width)
+    squares, components = eigh(covariance, subset_by_index=(width - kept, width - 1), overwrite_a=True)
+    axes = components.T[::-1]
+    norm = np.sqrt(squares.clip(min=0).sum() / count)
+    axes *= (_signs(axes) / (norm if norm > 0 else 1))[:, None]
+    embeddings = np.empty((count, kept), dtype=np.float32)
+    for rows in parts:
+        embeddings[rows] = (features[rows] - mean) / deviation @ axes.T
+    return embeddings
+
+
+def _signs(components: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the sign of the largest loading of each component, [D], given [D, F]."""
+    largest = np.abs(components).argmax(axis=1)
+    signs: npt.NDArray[np.float64] = np.sign(components[np.arange(len(components)), largest])
+    return signs

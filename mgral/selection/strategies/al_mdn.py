@@ -1,0 +1,174 @@
+"""Strategy `al_mdn`: the images with an object that is most uncertain, in place or class, aleatoric or epistemic.
+
+Choi, Elezi, Lee, Farabet and Alvarez, *Active learning for deep object detection via probabilistic modeling*, ICCV
+2021, section 3. A head says of each anchor a mixture of four Gaussians for its box and of four for its logits; the
+mean of their variances is the aleatoric uncertainty, the variance of their means the epistemic one.
+
+It differs from their published code in that:
+
+- the head learns on the frozen detector, from the maps that classes are predicted from (see `heads`), and is asked
+  about the objects that the detector finds; there it is the detector, with a curve of its own;
+- a Gaussian's variance is used as such. Their code divides by it as by a standard deviation, and adds 0.3;
+- the loss of classes is the detector's own, of the mixture of class probabilities (their supplement's type 2), so
+  that a detector with sigmoids has its focal loss. Theirs is the mixture of cross-entropies, of as many hard anchors;
+- images without an object are last, as there, but in random order and not in that of the pool.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mgral.artefacts.seeds import derive_seed
+from mgral.config.registry import register
+from mgral.models import Detector, Targets
+from mgral.selection.heads import AnchorHead, Seen, open_frozen, train_head
+from mgral.selection.inference import Objects, find_objects, pool_chunks
+from mgral.selection.query import Choice, Query, highest
+
+COMPONENTS = 4
+"""Gaussians of a mixture, K, as in the paper."""
+BOX_WEIGHT = 0.5
+"""Of the boxes' loss beside that of the classes, as in the paper."""
+OBJECT_SCORE = 0.5
+"""Score from which a detection is an object, as in the published code."""
+BOX_OUTPUTS = 12
+"""Of a component, before its 2 L + 1 for the logits: four means, variances and weights."""
+NO_OBJECT = -1e5
+"""Score of an image without an object, as in the published code."""
+SMALLEST = 1e-9
+"""Of probabilities and deviations, which are divided by or of which a logarithm is taken."""
+
+
+class Mixture(NamedTuple):
+    """Mixtures of K Gaussians, one for each of V values."""
+
+    means: Tensor
+    """float32 [..., K, V]"""
+    variances: Tensor
+    """float32 [..., K, V], in 0..1."""
+    weights: Tensor
+    """float32 [..., K, V], or [..., K, 1] where the values share them; they add up to 1 over K."""
+
+    def aleatoric(self) -> Tensor:
+        """Return the mean of the variances, [..., V]."""
+        return (self.weights * self.variances).sum(-2)
+
+    def epistemic(self) -> Tensor:
+        """Return the variance of the means, [..., V]."""
+        mean = (self.weights * self.means).sum(-2, keepdim=True)
+        return (self.weights * (self.means - mean).square()).sum(-2)
+
+
+def box_mixture(outputs: Tensor) -> Mixture:
+    """Take the head's outputs [..., O] apart: the mixture of an anchor's offsets, four values; see `Predictions`."""
+    means, variances, weights = torch.split(_components(outputs)[..., :BOX_OUTPUTS], 4, dim=-1)
+    return Mixture(means, variances.sigmoid(), weights.softmax(-2))
+
+
+def class_mixture(outputs: Tensor) -> Mixture:
+    """Take the head's outputs [..., O] apart: the mixture of an anchor's logits, L values that share a weight."""
+    rest = _components(outputs)[..., BOX_OUTPUTS:]
+    length = (rest.shape[-1] - 1) // 2
+    means, variances, weights = torch.split(rest, [length, length, 1], dim=-1)
+    return Mixture(means, variances.sigmoid(), weights.softmax(-2))
+
+
+def _components(outputs: Tensor) -> Tensor:
+    return outputs.reshape(*outputs.shape[:-1], COMPONENTS, outputs.shape[-1] // COMPONENTS)
+
+
+@register("al_mdn", "the most uncertain object, by mixtures of Gaussians", requires=("dense",))
+@torch.no_grad()
+def choose(query: Query) -> Choice:
+    """Choose by the most uncertain object."""
+    detector, images = open_frozen(query)
+    noise = torch.Generator(detector.device).manual_seed(derive_seed(query.seed, "al_mdn logits", query.cycle))
+
+    def build(seen: Seen) -> AnchorHead:
+        mean = seen.predictions.logits.mean((0, 1))
+        bias = torch.cat([mean.new_zeros(BOX_OUTPUTS), mean, mean.new_zeros(len(mean) + 1)]).repeat(COMPONENTS)
+        return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, bias)
+
+    def loss(head: AnchorHead, seen: Seen) -> Tensor:
+        outputs = head(detector.class_maps(seen.maps))
+        classes = class_mixture(outputs)
+        normal = torch.randn(classes.means.shape, generator=noise, device=detector.device)
+        logits = mixed_logits(detector, classes, normal)
+        # The boxes are those of the detector, which have no gradient: what is learnt from is the loss of classes.
+        class_loss = detector.loss(seen.predictions._replace(logits=logits), seen.targets)
+        return class_loss + BOX_WEIGHT * matched_box_loss(detector, outputs, seen.targets)
+
+    head, shown_before = train_head(query, detector, images, "al_mdn", build, loss)
+    found = []
+    for _, shown in pool_chunks(query, detector, images, "al_mdn"):
+        maps = detector.maps(shown)
+        outputs = head(detector.class_maps(maps))
+        objects = find_objects(detector, detector.predict(maps), query.evaluation)
+        found += [uncertainties(detector, *one).cpu() for one in zip(outputs, objects, strict=True)]
+    scores = most_uncertain(found).numpy()
+    order = np.random.default_rng(derive_seed(query.seed, "al_mdn order", query.cycle)).permutation(len(scores))
+    rows = order[highest(scores[order], query.budget)]
+    return Choice(rows, scores[rows].astype(np.float64), shown_before + len(query.pool))
+
+
+def mixed_logits(detector: Detector, classes: Mixture, normal: Tensor) -> Tensor:
+    """Return logits [..., L] of the mixture of class probabilities, given Gaussian noise [..., K, L].
+
+    Each component's logits are drawn from its Gaussian. The result is what `class_probabilities` turns
+    into the mean of theirs: the logarithm of the odds against the background.
+    """
+    probabilities = detector.class_probabilities(classes.means + classes.variances.sqrt() * normal)
+    logarithms = (classes.weights * probabilities).sum(-2).clamp_min(SMALLEST).log()
+    odds = logarithms - logarithms[..., :1]
+    return odds[..., -normal.shape[-1] :]
+
+
+def matched_box_loss(detector: Detector, outputs: Tensor, targets: Targets) -> Tensor:
+    """Return the mean of `box_loss` over the anchors with a box, a scalar, given the head's outputs [B, A, O]."""
+    matched = detector.match(targets)
+    image, anchor = (matched >= 0).nonzero(as_tuple=True)
+    goal = detector.encode(targets.boxes[image, matched[image, anchor]], detector.anchors[anchor])
+    return box_loss(box_mixture(outputs[image, anchor]), goal).sum() / max(1, len(goal))
+
+
+def box_loss(boxes: Mixture, goal: Tensor) -> Tensor:
+    """Return the negative log-likelihood of offsets [n, 4], added up over the four, [n]."""
+    each = F.gaussian_nll_loss(
+        boxes.means, goal[:, None].expand_as(boxes.means), boxes.variances, full=True, eps=1e-6, reduction="none"
+    )
+    return -(boxes.weights.log() - each).logsumexp(1).sum(1)
+
+
+def uncertainties(detector: Detector, outputs: Tensor, objects: Objects) -> Tensor:
+    """Return the uncertainties of an image's n objects, [n, 4]: aleatoric and epistemic, of the box and of the class.
+
+    Of a box the largest of its four coordinates', of a class that of the one found; the head's outputs are [A, O].
+    """
+    likely = objects.scores > OBJECT_SCORE
+    labels = objects.labels[likely, None]
+    said = outputs[objects.anchors[likely]]
+    boxes, classes = box_mixture(said), class_mixture(said)
+    names = objects.distributions.shape[1] - 1
+    probabilities = classes._replace(means=detector.class_probabilities(classes.means))
+    # The last of either, as there may be a background before them.
+    of_class = [part[:, -names:].gather(1, labels) for part in (classes.aleatoric(), probabilities.epistemic())]
+    of_box = [part.amax(1, keepdim=True) for part in (boxes.aleatoric(), boxes.epistemic())]
+    return torch.cat(of_box + of_class, dim=1)
+
+
+def most_uncertain(found: list[Tensor]) -> Tensor:
+    """Return an image's score, [N], given the uncertainties of each image's objects, [n, 4].
+
+    Each of the four is normalised over all objects of the pool, by mean and standard deviation; the score is the
+    highest that any object has in any.
+    """
+    every = torch.cat(found)
+    if not len(every):
+        return every.new_full((len(found),), NO_OBJECT)
+    mean, deviation = every.mean(0), every.std(0, correction=0).clamp_min(SMALLEST)
+    return torch.stack(
+        [((one - mean) / deviation).amax() if len(one) else one.new_tensor(NO_OBJECT) for one in found]
+    )

@@ -1,0 +1,49 @@
+"""Strategy `flip_consistency`: the images that the detector takes for something else when it sees them mirrored.
+
+The consistency of CSD (Jeong, Lee, Kim, Kwak, *Consistency-based Semi-supervised Learning for Object Detection*,
+NeurIPS 2019), which trains on it; to choose by it is of Elezi, Yu, Anandkumar, Leal-Taixé, Alvarez, *Not All Labels
+Are Equal: Rationalizing the Labeling Costs for Training Object Detection*, CVPR 2022. Here it is measured as CSD
+does: the mean, over the anchors that are not taken for background, of the symmetric KL between the two class
+distributions. Elezi et al. take the largest of those that survive non-maximum suppression, on a detector that they
+train for consistency; that of the others here is not.
+"""
+
+import torch
+from torch import Tensor
+
+from mgral.config.registry import register
+from mgral.models import Detector, Predictions
+from mgral.selection.inference import open_detector, pool_chunks
+from mgral.selection.query import Choice, Query
+from mgral.training.consistency import class_distance, found_anchors
+
+
+@register(
+    "flip_consistency", "class distributions that change as the image is mirrored", requires=("dense",), views=2
+)
+@torch.no_grad()
+def choose(query: Query) -> Choice:
+    """Choose by the largest inconsistency; each image is shown twice."""
+    detector, images = open_detector(query)
+    scores = []
+    for _, shown in pool_chunks(query, detector, images, "flip consistency"):
+        scores.append(inconsistency(detector, detector(shown), detector.mirror(detector(shown.flip(3)))))
+    return Choice.best(torch.cat(scores).cpu().numpy(), query.budget, 2 * len(query.pool))
+
+
+def inconsistency(detector: Detector, plain: Predictions, mirrored: Predictions) -> Tensor:
+    """Return the mean symmetric KL of each image's found anchors, in nats, [B]; 0 without such an anchor.
+
+    Parameters
+    ----------
+    plain
+        What the detector says of the images, which decides which anchors count.
+    mirrored
+        What it says of their mirror images, turned back.
+    """
+    found = found_anchors(detector, plain)
+    means = [
+        class_distance(detector, one[anchors], other[anchors]).mean() if anchors.any() else one.new_zeros(())
+        for one, other, anchors in zip(plain.logits, mirrored.logits, found, strict=True)
+    ]
+    return torch.stack(means)

@@ -1,0 +1,24 @@
+"""Strategy `least_confidence`: the images with the most boxes whose likeliest class is not likely.
+
+Lewis and Gale, *A sequential algorithm for training text classifiers*, SIGIR 1994; over the boxes of an image it is
+summed, the aggregation that Brust et al. (VISAPP 2019) found to be the best.
+"""
+
+import torch
+from torch import Tensor
+
+from mgral.config.registry import register
+from mgral.selection.inference import objects_of_pool
+from mgral.selection.query import Choice, Query
+
+
+@register("least_confidence", "1 - the likeliest class, summed over boxes", requires=("detections",))
+def choose(query: Query) -> Choice:
+    """Choose by the sum over boxes of 1 - the probability of the likeliest class, the background being one."""
+    scores = [doubt(one.distributions.double()).sum() for one in objects_of_pool(query, "least confidence")]
+    return Choice.best(torch.stack(scores).numpy(), query.budget, len(query.pool))
+
+
+def doubt(distributions: Tensor) -> Tensor:
+    """Return 1 - the largest probability of distributions [n, C + 1], [n]."""
+    return 1 - distributions.amax(-1)

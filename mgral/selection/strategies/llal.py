@@ -1,0 +1,79 @@
+"""Strategy `llal`: the images for which a small module predicts the highest loss of the detector.
+
+Yoo and Kweon, *Learning loss for active learning*, CVPR 2019. They train the module along with the network, with a
+gradient into it for a part of the time, and choose from 10,000 images drawn from the pool. Here the module learns on
+the frozen detector (see `heads`), and all of the pool is compared.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mgral.config.registry import register
+from mgral.models import Detector, Predictions, Targets
+from mgral.selection.heads import Seen, open_frozen, train_head
+from mgral.selection.inference import pool_chunks
+from mgral.selection.query import Choice, Query
+
+WIDTH = 128
+"""Of what each map is turned into, as in the paper."""
+MARGIN = 1.0
+"""By which the predictions of a pair are to differ, as in the paper."""
+
+
+class LossPrediction(nn.Module):
+    """The paper's module (section 3.2): each map averaged, through a layer of its own; one number of them all."""
+
+    def __init__(self, channels: list[int]) -> None:
+        """Take the channels of each map."""
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(inputs, WIDTH) for inputs in channels)
+        self.output = nn.Linear(WIDTH * len(channels), 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Return the predicted losses of images, [B], on a scale of their own: only their order is learnt."""
+        parts = [layer(one.mean((2, 3))).relu() for layer, one in zip(self.layers, maps, strict=True)]
+        predicted: Tensor = self.output(torch.cat(parts, dim=1))
+        return predicted.flatten()
+
+
+@register("llal", "loss predicted for the image", requires=("dense",))
+@torch.no_grad()
+def choose(query: Query) -> Choice:
+    """Choose by the predicted loss."""
+    detector, images = open_frozen(query)
+
+    def loss(head: LossPrediction, seen: Seen) -> Tensor:
+        return ranking_loss(head(seen.maps), image_losses(detector, seen.predictions, seen.targets))
+
+    def build(seen: Seen) -> LossPrediction:
+        return LossPrediction([one.shape[1] for one in seen.maps])
+
+    head, shown_before = train_head(query, detector, images, "llal", build, loss)
+    predicted = [head(detector.maps(shown)) for _, shown in pool_chunks(query, detector, images, "llal")]
+    return Choice.best(torch.cat(predicted).cpu().numpy(), query.budget, shown_before + len(query.pool))
+
+
+def image_losses(detector: Detector, predictions: Predictions, targets: Targets) -> Tensor:
+    """Return the detector's loss of each image alone, [B]."""
+    images = range(len(predictions.logits))
+    return torch.stack(
+        [
+            detector.loss(
+                Predictions(*(part[i : i + 1] for part in predictions)),
+                Targets(*(part[i : i + 1] for part in targets)),
+            )
+            for i in images
+        ]
+    )
+
+
+def ranking_loss(predicted: Tensor, losses: Tensor) -> Tensor:
+    """Return the paper's loss of predictions [B] (equation 2), given the true losses [B].
+
+    Pairs are an image of the first half and one of the second; of an odd number the last is left out. Of each pair
+    that with the higher loss is to be predicted higher, by a margin.
+    """
+    pairs = len(predicted) // 2
+    difference = predicted[:pairs] - predicted[pairs : 2 * pairs]
+    sign = torch.where(losses[:pairs] > losses[pairs : 2 * pairs], 1.0, -1.0)
+    return (MARGIN - sign * difference).relu().sum() / max(1, pairs)

@@ -1,0 +1,26 @@
+"""Strategy `margin`: the images with the most boxes that the detector hesitates over, between two classes.
+
+Brust, Kaeding, Denzler, *Active learning for deep object detection*, VISAPP 2019, equation 1 ("1-vs-2") with their
+sum over boxes. They have no background among the classes, as YOLO has none; here it is one, as a box between an
+object and nothing is in doubt.
+"""
+
+import torch
+from torch import Tensor
+
+from mgral.config.registry import register
+from mgral.selection.inference import objects_of_pool
+from mgral.selection.query import Choice, Query
+
+
+@register("margin", "closeness of the two likeliest classes, summed over boxes", requires=("detections",))
+def choose(query: Query) -> Choice:
+    """Choose by the sum over boxes of (1 - (p1 - p2))^2 of the two likeliest classes."""
+    scores = [closeness(one.distributions.double()).sum() for one in objects_of_pool(query, "margin")]
+    return Choice.best(torch.stack(scores).numpy(), query.budget, len(query.pool))
+
+
+def closeness(distributions: Tensor) -> Tensor:
+    """Return (1 - (p1 - p2))^2 of the two largest probabilities of distributions [n, C + 1], [n]."""
+    first, second = distributions.topk(2, dim=-1).values.unbind(-1)
+    return (1 - (first - second)).square()

@@ -1,0 +1,55 @@
+"""Strategy `mi_aod`: the images on which two classifiers, trained alike from different weights, disagree.
+
+Yuan et al., *Multiple instance active object detection*, CVPR 2021: their instance uncertainty (section 3.2), the
+discrepancy of two heads. What they do to the detector is left out, as the detector is the same for all strategies:
+the rounds on unlabelled images in which heads and backbone play against each other, and the loss that re-weights the
+instances by multiple instance learning. The heads learn on the frozen detector (see `heads`), each by the detector's
+own loss of classes; they begin at its mean logits, or a short training would be spent on learning that nearly all is
+background.
+"""
+
+import torch
+from torch import Tensor
+
+from mgral.config.registry import register
+from mgral.selection.heads import AnchorHead, Seen, open_frozen, train_head
+from mgral.selection.inference import pool_chunks
+from mgral.selection.query import Choice, Query
+
+TOP_ANCHORS = 10_000
+"""Of an image, over whose discrepancy is averaged; the paper's k."""
+
+
+@register("mi_aod", "discrepancy of two class heads", requires=("dense",))
+@torch.no_grad()
+def choose(query: Query) -> Choice:
+    """Choose by the discrepancy of two heads."""
+    detector, images = open_frozen(query)
+
+    def build(seen: Seen) -> AnchorHead:
+        mean = seen.predictions.logits.mean((0, 1))
+        # Both in one convolution, each with filters of its own.
+        return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, mean.repeat(2))
+
+    def loss(heads: AnchorHead, seen: Seen) -> Tensor:
+        both = heads(detector.class_maps(seen.maps)).chunk(2, dim=-1)
+        # Both have the boxes of the detector, which have no gradient: what is learnt from is the loss of classes.
+        losses = [detector.loss(seen.predictions._replace(logits=logits), seen.targets) for logits in both]
+        return torch.stack(losses).sum()
+
+    heads, shown_before = train_head(query, detector, images, "mi_aod", build, loss)
+    scores = []
+    for _, shown in pool_chunks(query, detector, images, "mi_aod"):
+        for logits in heads(detector.class_maps(detector.maps(shown))):
+            scores.append(discrepancy(*map(detector.class_probabilities, logits.chunk(2, dim=-1))))
+    return Choice.best(torch.stack(scores).cpu().numpy(), query.budget, shown_before + len(query.pool))
+
+
+def discrepancy(first: Tensor, second: Tensor) -> Tensor:
+    """Return how far two heads' distributions of an image's anchors [A, C + 1] are apart, a scalar.
+
+    The mean over the classes of the squared difference (without the background, which has no output in the published
+    code), and the mean of that over the anchors where it is largest.
+    """
+    distances = (first[:, 1:] - second[:, 1:]).square().mean(1)
+    return distances.topk(min(TOP_ANCHORS, len(distances))).values.mean()

@@ -1,0 +1,119 @@
+"""The benchmarks, at sizes of a moment."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.__main__ import benchmarks
+from benchmarks.evaluate import largest_difference
+from benchmarks.reward import measure_look_up, measure_size
+from mgral.artefacts.files import write_arrays, write_json
+from mgral.compute.device import choose_device
+from mgral.config import RetinaNetConfig
+from mgral.errors import InputError
+
+
+def test_selection_is_measured():
+    arguments = ["select", "--images=200", "--dimensions=4", "--budget=10", "--json"]
+    result = CliRunner().invoke(benchmarks, arguments, catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert found["chosen"] == 10
+    assert found["seconds"] > 0
+    assert found["peak_memory_mb"] > 10
+
+
+def test_selecting_more_than_there_is_is_wrong_usage():
+    result = CliRunner().invoke(benchmarks, ["select", "--images=5", "--budget=6"])
+    assert result.exit_code == 2
+    assert "--budget 6 is above --images 5" in result.stderr
+
+
+def test_more_classes_than_dimensions_are_wrong_usage():
+    result = CliRunner().invoke(benchmarks, ["agent", "--dimensions=4", "--classes=5"])
+    assert result.exit_code == 2
+    assert "--classes 5 is above --dimensions 4" in result.stderr
+
+
+def test_look_ups_in_a_table_are_measured(tmp_path):
+    lut = tmp_path / "seed3" / "mgral" / "cycle0" / "lut"
+    rng = np.random.default_rng(0)
+    write_json(
+        tmp_path / "config.yaml",
+        {"lut": {"splits": 2}, "reward": {"distance": "sliced", "estimator": "kernel", "projections": 4}},
+    )
+    with pytest.raises(InputError, match="holds no lookup tables; run the workflow"):
+        measure_look_up(tmp_path)
+    table = {
+        "map": rng.random(5),
+        "values": rng.random((5, 1)),
+        "baseline_map": rng.random(1),
+        "embeddings": rng.random((5, 6, 3), dtype=np.float32),
+        "projections": rng.random((3, 4), dtype=np.float32),
+        "sorted": rng.random((5, 6, 4), dtype=np.float32),
+        "kernel_widths": np.ones(1),
+    }
+    write_arrays(lut / "split0" / "table.safetensors", table)
+    with pytest.raises(InputError, match="holds no lookup tables; run the workflow"):
+        measure_look_up(tmp_path)
+    write_arrays(lut / "split1" / "table.safetensors", table)
+    found = measure_look_up(tmp_path)
+    assert found["tables"] == 2
+    assert (found["variants"], found["batch"], found["dimensions"]) == (5, 6, 3)
+    assert found["look_up_seconds"] > 0
+
+
+def test_exact_look_ups_are_slower_than_sliced_ones():
+    found = measure_size(batch=200, variants=4, dimensions=8, projections=4)
+    sliced, exact = (found[f"batch_200_variants_4_{kind}_look_ups_a_second"] for kind in ("sliced", "exact"))
+    assert sliced > exact > 0
+
+
+def test_both_libraries_are_measured_and_agree():
+    result = CliRunner().invoke(benchmarks, ["evaluate", "--images=20", "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    for name, classes in (("voc", 20), ("coco", 80)):
+        assert (found[f"{name}_images"], found[f"{name}_classes"], found[f"{name}_detections"]) == (20, classes, 2000)
+        assert found[f"{name}_largest_difference"] < 1e-12
+        assert 0 < found[f"{name}_map"] < 1
+        assert found[f"{name}_pycocotools_seconds"] > 0
+
+
+def test_a_score_that_one_has_not_is_an_infinite_difference():
+    assert largest_difference({"a": 0.25, "b": [None, 0.5]}, {"b": [None, 0.0], "a": 0.5}) == 0.5
+    assert largest_difference({"a": None}, {"a": 0.0}) == float("inf")
+
+
+def test_an_iteration_of_a_detector_is_measured(monkeypatch):
+    def processes(count, context, prepare, arguments):
+        prepared.append((prepare, arguments))
+        return ThreadPoolExecutor(count)
+
+    prepared = []
+    small = {"retinanet_resnet50_fpn": RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128)}
+    monkeypatch.setattr("benchmarks.detector.CONFIGS", small)
+    monkeypatch.setattr("benchmarks.detector.ProcessPoolExecutor", processes)
+    arguments = ["detector", "--detector=retinanet_resnet50_fpn", "--at-once=2", "--json"]
+    result = CliRunner().invoke(benchmarks, arguments, catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert found["device"] == "cpu"
+    assert found["at_once_images_per_second"] > 0
+    assert prepared == [(choose_device, (0,))]  # or those processes would compute otherwise than a training does
+    for way in ("mgral", "torchvision", "inference"):
+        assert found[f"{way}_seconds"] > 0
+        assert found[f"{way}_peak_memory_mb"] > 100
+
+
+@pytest.mark.parametrize(("distance", "option"), [("by_class", "classes"), ("sliced", "projections")])
+def test_the_agents_steps_and_look_ups_are_measured(distance, option):
+    sizes = ["--images=60", "--dimensions=4", "--budget=6", "--variants=3", f"--{option}=4", "--episodes=1"]
+    arguments = ["agent", *sizes, f"--distance={distance}", "--json"]
+    result = CliRunner().invoke(benchmarks, arguments, catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert (found["images"], found["budget"], found["device"]) == (60, 6, "cpu")
+    assert (found["distance"], found[option]) == (distance, 4)
+    assert found["look_ups_a_second"] > 0
+    assert found["peak_memory_mb"] > 10
+    assert "steps_a_second" in found

@@ -1,0 +1,48 @@
+"""Step `compare`."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from mgral.artefacts.files import write_json
+from mgral.cli.main import mgral
+from mgral.errors import StepError
+
+
+@pytest.fixture
+def runs(tmp_path):
+    first = tmp_path / "first"
+    write_json(first / "seed0" / "metrics.json", {"map": 0.5})
+    write_json(first / "config.yaml", {"seeds": [0]})
+    for folder in ("logs", "benchmarks", "timings", "provenance"):
+        write_json(first / folder / "labelled.json", {"seconds": 1})
+    second = tmp_path / "second"
+    shutil.copytree(first, second)
+    for folder in ("logs", "benchmarks", "timings", "provenance"):
+        write_json(second / folder / "labelled.json", {"seconds": 2})
+    return first, second
+
+
+def compared(runs, *options):
+    return CliRunner().invoke(mgral, ["compare", *map(str, runs), *options])
+
+
+def test_runs_that_differ_in_times_and_versions_alone_are_the_same(runs):
+    result = compared(runs)
+    assert result.exit_code == 0
+    assert result.stdout == "2 artefacts compared, 2 identical\n"
+
+
+def test_what_differs_is_named(runs):
+    write_json(runs[1] / "seed0" / "metrics.json", {"map": 0.4})
+    write_json(runs[1] / "report.html", "")
+    result = compared(runs, "--json")
+    assert json.loads(result.stdout) == {
+        "identical": ["config.yaml"],
+        "different": ["seed0/metrics.json"],
+        "missing": ["report.html"],
+    }
+    assert isinstance(result.exception, StepError)
+    assert "seed0/metrics.json differs\n  report.html is in one folder only" in str(result.exception)

@@ -1,0 +1,120 @@
+"""Strategies and the step `select`."""
+
+import json
+import subprocess
+import sys
+
+import click
+import numpy as np
+import pytest
+import torch
+
+from mgral.artefacts.files import read_arrays, write_arrays, write_json
+from mgral.cli.main import mgral
+from mgral.errors import InputError
+from mgral.method.agent.network import build_agent
+from mgral.selection.query import highest
+
+IDS = np.arange(40) * 2 + 5
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    images = [{"id": int(i), "file_name": f"{i}.png", "width": 8, "height": 8} for i in IDS[::-1]]
+    write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
+    write_json(tmp_path / "labelled.json", {"images": IDS[:4].tolist()})
+    write_json(tmp_path / "config.yaml", {"budget": 6})
+    vectors = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    write_arrays(
+        tmp_path / "embeddings.safetensors",
+        {"image_ids": IDS, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
+    )
+    agent = build_agent(vectors, 4, 8, torch.Generator().manual_seed(0))
+    write_arrays(tmp_path / "agent.safetensors", agent.arrays())
+    return tmp_path
+
+
+def _arguments(folder, strategy, *extra, seed=0, cycle=0):
+    files = [f"--config={folder}/config.yaml", f"--dataset={folder}/train.json", f"--labelled={folder}/labelled.json"]
+    draws = [f"--seed={seed}", f"--cycle={cycle}", f"--output={folder}/selection.json"]
+    return ["select", f"--strategy={strategy}", *files, *draws, *extra]
+
+
+def _select(folder, strategy, *extra, **draws):
+    mgral(_arguments(folder, strategy, *extra, **draws), standalone_mode=False)
+    return json.loads((folder / "selection.json").read_text())
+
+
+def test_random_takes_the_budget_from_the_pool_anew_for_every_seed_and_cycle(experiment):
+    found = [_select(experiment, "random", seed=s, cycle=c) for s in (0, 1) for c in (0, 1)]
+    for selection in found:
+        assert selection["strategy"] == "random"
+        assert len(set(selection["images"])) == 6
+        assert set(selection["images"]) <= set(IDS[4:].tolist())
+        assert selection["scores"] == sorted(selection["scores"], reverse=True)
+    assert len({tuple(selection["images"]) for selection in found}) == 4
+    assert _select(experiment, "random") == found[0]
+
+
+def test_random_favours_no_image(experiment):
+    counts = np.zeros(200)
+    for seed in range(120):
+        for image in _select(experiment, "random", seed=seed)["images"]:
+            counts[image] += 1
+    pool = counts[IDS[4:]]
+    assert pool.sum() == 720
+    # Binomial with mean 20 and standard deviation 4.1.
+    assert np.abs(pool - 20).max() < 17
+
+
+def test_mgral_takes_the_agents_best_in_ascending_order_of_ids(experiment):
+    from mgral.method.agent.network import load_agent
+    from mgral.selection.pool import load_embeddings
+
+    options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
+    selection = _select(experiment, "mgral", *options)
+    vectors = load_embeddings(experiment / "embeddings.safetensors").vectors[4:].copy()
+    scores = load_agent(experiment / "agent.safetensors").score_pool(vectors)
+    assert selection["images"] == IDS[4:][np.argsort(-scores)[:6]].tolist()
+    assert selection["scores"] == pytest.approx(np.sort(scores)[::-1][:6].tolist())
+    content = (experiment / "selection.json").read_bytes()
+    _select(experiment, "mgral", *options)
+    assert (experiment / "selection.json").read_bytes() == content
+
+
+def test_mgral_chooses_at_random_where_the_agent_is_not_believed(experiment):
+    agent = read_arrays(experiment / "agent.safetensors")
+    write_arrays(experiment / "agent.safetensors", agent | {"validated": np.array([False])})
+    options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
+    found = [_select(experiment, "mgral", *options, seed=s, cycle=c)["images"] for s in (0, 1) for c in (0, 1)]
+    assert len(set(map(tuple, found))) == 4
+    assert len(set().union(*found)) > 12
+    write_arrays(
+        experiment / "agent.safetensors", agent | {"validated": np.array([False]), "mean": agent["mean"] + 1}
+    )
+    assert _select(experiment, "mgral", *options)["images"] == found[0]
+
+
+def test_equal_scores_go_to_the_lower_id():
+    assert highest(np.array([1.0, 3.0, 3.0, 0.0, 3.0]), 4).tolist() == [1, 2, 4, 0]
+
+
+def test_an_option_that_the_strategy_needs_is_asked_for(experiment):
+    with pytest.raises(click.UsageError, match="mgral needs --agent"):
+        _select(experiment, "mgral", f"--embeddings={experiment}/embeddings.safetensors")
+    with pytest.raises(click.UsageError, match="entropy_anchors needs --images and --detector"):
+        _select(experiment, "entropy_anchors")
+
+
+def test_a_budget_above_the_pool_is_an_error_and_nothing_is_written(experiment):
+    write_json(experiment / "config.yaml", {"budget": 37})
+    with pytest.raises(InputError, match="budget: 37 images are to be chosen, but the pool holds 36"):
+        _select(experiment, "random")
+    assert not (experiment / "selection.json").exists()
+
+
+def test_random_selection_does_not_import_torch(experiment):
+    program = "import sys; from mgral.cli.main import mgral; mgral(sys.argv[1:], standalone_mode=False); "
+    program += "sys.exit('torch' in sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", program, *_arguments(experiment, "random")], check=False)
+    assert finished.returncode == 0

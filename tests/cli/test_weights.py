@@ -1,0 +1,60 @@
+"""The step `weights`: torchvision's own files, from a server on the loopback."""
+
+import hashlib
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+from loopback import corrupt, serve
+
+from mgral.cli.main import mgral
+from mgral.cli.steps import weights
+from mgral.config import Config
+from mgral.engine.workflow import backbone_weights
+from mgral.models.weights import published_weights
+
+CONTENT = bytes(range(256)) * 40
+NAME = f"vgg16_features-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "digits"),
+    [
+        (
+            "VGG16_Weights.IMAGENET1K_FEATURES",
+            "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth",
+            "88682ab5",
+        ),
+        ("ResNet50_Weights.IMAGENET1K_V1", "https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61"),
+    ],
+)
+def test_they_are_where_torchvision_says_with_the_digits_in_their_name(name, url, digits):
+    file = published_weights(name)
+    assert (file.url, file.checksum) == (url, ("sha256", digits))
+
+
+def test_the_small_detector_needs_none(tmp_path):
+    assert backbone_weights(Config()) is None
+    config = tmp_path / "config.yaml"
+    config.write_text("experiment: x\n")
+    result = CliRunner().invoke(mgral, ["weights", "--config", str(config), "--output", str(tmp_path / "x.pth")])
+    assert "small_ssd starts from random weights; leave this step out" in str(result.exception)
+
+
+@pytest.mark.parametrize("faults", [[], [corrupt]])
+def test_the_file_is_written_unchanged(tmp_path, monkeypatch, faults):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / NAME).write_bytes(CONTENT)
+    config = tmp_path / "config.yaml"
+    monkeypatch.setattr(weights, "backbone_weights", lambda _: "VGG16_Weights.X")
+    url = f"https://host.invalid/models/{NAME}"
+    monkeypatch.setattr("mgral.models.weights.get_weight", lambda _: SimpleNamespace(url=url))
+    with serve(tmp_path / "served") as server:
+        server.faults = faults
+        config.write_text(f"data: {{format: voc, root: x, mirror: '{server.url}'}}")
+        arguments = ["weights", "--config", str(config), "--output", str(tmp_path / "weights.pth")]
+        result = CliRunner().invoke(mgral, arguments)
+    assert result.exit_code == 0, result.exception
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+    record = tmp_path / "provenance" / "weights.pth.json"
+    assert hashlib.sha256(CONTENT).hexdigest() in record.read_text()

@@ -1,0 +1,215 @@
+"""Steps on a GPU: what is asked for and is not there, before a job and in it; no test needs a GPU."""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+from importlib import import_module
+
+import pytest
+import torch
+from run_workflow import ROOT, TINY, snakemake
+
+from mgral.cli.main import main
+from mgral.compute.device import choose_device
+from mgral.compute.gpus import DEVICE_VARIABLE, check_gpus, cuda_of_torch
+from mgral.engine.steps import STEPS
+from mgral.errors import InputError
+
+ON_GPUS = {"agent", "detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "select", "gain"}
+SMI = """
+==============NVSMI LOG==============
+
+Timestamp                                 : Mon Nov 23 09:00:00 2026
+Driver Version                            : 535.104.05
+{cuda}
+
+Attached GPUs                             : {gpus}
+GPU 00000000:00:1E.0
+    Compute Mode                          : Default
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_device_variable(monkeypatch):
+    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def smi(tmp_path, monkeypatch):
+    """Puts an `nvidia-smi` on the PATH that prints some text and ends with some exit code."""
+
+    def put(text, code=0):
+        program = tmp_path / "bin" / "nvidia-smi"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+    return put
+
+
+def described(gpus, cuda="CUDA Version                              : 99.0"):
+    return SMI.format(gpus=gpus, cuda=cuda)
+
+
+def cuda_present(monkeypatch, gpus):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+
+
+def test_without_gpus_a_step_works_on_the_cpu_and_asks_for_nothing(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked for CUDA"))
+    assert choose_device(0) == torch.device("cpu")
+
+
+def test_the_environment_keeps_every_step_on_the_cpu(monkeypatch):
+    monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked for CUDA"))
+    assert choose_device(3) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("ask", [choose_device, check_gpus])
+def test_another_device_in_the_environment_is_refused(ask, monkeypatch):
+    monkeypatch.setenv(DEVICE_VARIABLE, "gpu")
+    with pytest.raises(InputError, match=f"{DEVICE_VARIABLE} is 'gpu'; set it to cpu, or unset it"):
+        ask(0)
+
+
+def test_a_gpu_that_is_not_there_ends_a_step_with_2(monkeypatch, capsys, tmp_path):
+    cuda_present(monkeypatch, 0)
+    files = [
+        f"--{name}={tmp_path / name}" for name in ("config", "dataset", "images", "labelled", "detector", "output")
+    ]
+    monkeypatch.setattr("sys.argv", ["mgral", "embed", *files, "--seed=0", "--gpus=1"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    message = capsys.readouterr().err.splitlines()
+    assert len(message) == 1
+    assert re.match(r"mgral: --gpus 1: torch \S+ finds no CUDA device; .* or run with --gpus 0", message[0])
+
+
+def test_more_gpus_than_there_are(monkeypatch):
+    cuda_present(monkeypatch, 2)
+    with pytest.raises(InputError, match="--gpus 3: there are 2; lower --gpus, or run with --gpus 0"):
+        choose_device(3)
+
+
+def test_a_driver_that_torch_finds_too_old(monkeypatch):
+    def warn():
+        warnings.warn("CUDA initialization: The NVIDIA driver on your system is too old (found 11040).", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", warn)
+    with pytest.raises(InputError, match=r"--gpus 1: the NVIDIA driver is too old for torch .*; update the driver"):
+        choose_device(1)
+
+
+def test_a_gpu_computes_the_same_again_in_full_precision(monkeypatch):
+    cuda_present(monkeypatch, 2)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    convolutions, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    before = convolutions.fp32_precision, products.fp32_precision
+    try:
+        assert choose_device(2) == torch.device("cuda")
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.benchmark
+        assert convolutions.fp32_precision == products.fp32_precision == "ieee"
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        convolutions.fp32_precision, products.fp32_precision = before
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+
+
+@pytest.mark.parametrize("wanted", [1, 2])
+def test_a_machine_that_has_what_is_asked_for(wanted, smi):
+    smi(described(gpus=2))
+    check_gpus(wanted)
+
+
+def test_without_gpus_no_driver_is_asked_for(smi, monkeypatch):
+    smi("", code=9)
+    check_gpus(0)
+    monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
+    check_gpus(4)
+
+
+def test_a_driver_that_does_not_say_its_cuda_is_left_to_torch(smi):
+    smi(described(gpus=1, cuda=""))
+    check_gpus(1)
+
+
+def test_a_driver_older_than_torch(smi):
+    smi(described(gpus=1, cuda="CUDA Version                              : 10.2"))
+    with pytest.raises(InputError, match=r"too old: it goes up to CUDA 10, and torch was built for \d+; update"):
+        check_gpus(1)
+
+
+def test_a_driver_that_fails(smi):
+    smi("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", code=9)
+    with pytest.raises(InputError, match=r"1 GPU .* nvidia-smi fails \(NVIDIA-SMI has .*\); repair the driver"):
+        check_gpus(1)
+
+
+def test_a_machine_without_a_driver(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="no nvidia-smi, and so no NVIDIA driver; install one, or run without"):
+        check_gpus(1)
+
+
+def test_the_cuda_that_torch_was_built_for():
+    assert cuda_of_torch() == (torch.version.cuda.partition(".")[0] if torch.version.cuda else None)
+
+
+def test_snakemake_refuses_before_the_first_job(smi, tmp_path):
+    smi(described(gpus=1))
+    run = tmp_path / "run"
+    run.mkdir()
+    done = snakemake(run, "--cores", "1", "--configfile", TINY, "--set-resources", "variant:gpu=2")
+    assert done.returncode == 2, done.stdout
+    assert "mgral: jobs are given 2 GPUs (resource gpu, by --set-resources or the profile), but this" in done.stdout
+    assert "machine has 1; lower gpu" in done.stdout
+    assert not (run / "results").exists()
+
+
+def test_a_rule_hands_its_gpus_to_its_step(tmp_path):
+    numbers = {step: number for number, step in enumerate(sorted(ON_GPUS), start=1)}
+    options = [f"{step}:gpu={number}" for step, number in numbers.items()]
+    of_fidelity = [f"{step}_of_source:gpu={numbers[step]}" for step in ("pseudo_labels", "base", "variant")]
+    planned = snakemake(
+        tmp_path,
+        "all",
+        "fidelity",
+        "--dry-run",
+        "--printshellcmds",
+        "--configfile",
+        TINY,
+        "--set-resources",
+        *options,
+        *of_fidelity,
+    ).stdout
+    commands = re.findall(r"mgral (\w+) --config.*?--gpus (\d)", planned)
+    assert {f"{step}:gpu={gpus}" for step, gpus in commands} == set(options)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_steps_on_gpus_say_so(step):
+    command = import_module(f"mgral.cli.steps.{step}").command
+    has_option = "gpus" in {parameter.name for parameter in command.params}
+    assert has_option == (step in ON_GPUS)
+    assert (f"{DEVICE_VARIABLE}=cpu" in (command.epilog or "")) == has_option
+    rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    if has_option:
+        text = rules.split(f"rule {step}:\n")[1].split("\nrule ")[0]
+        assert "--gpus {resources.gpu}" in text
+        assert "vram_mb=" in text
+
+
+def test_the_driver_is_asked_without_torch():
+    """The workflow is planned in a second, which importing torch would triple."""
+    code = "import sys, mgral.compute.gpus; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,153 @@
+"""The container that jobs run in: what is refused before a job starts, and, with an image, the same bytes inside."""
+
+import json
+import os
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from run_workflow import TINY, snakemake
+
+from mgral.cli.tools.compare import compare
+from mgral.config import resolve_config
+from mgral.engine.container import check_image, container_environment
+from mgral.engine.provenance import commit, version
+from mgral.errors import InputError
+
+IMAGE = os.environ.get("MGRAL_SIF")
+"""A SIF of this very code, as `make container` makes it."""
+WHERE = "no image: make container builds one and runs this test in it"
+
+APPTAINER = """#!/bin/sh
+[ "$1" = --version ] && echo "apptainer version 1.4.5" && exit
+echo "$@" >>"{folder}/calls"
+{answer}
+"""
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A file for the Apptainer of `installed` to run."""
+    path = tmp_path / "mgral.sif"
+    path.touch()
+    return path
+
+
+def installed(folder: Path, answer: str) -> str:
+    """Make an Apptainer that answers every `exec` alike, and return a PATH with it in front."""
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "apptainer").write_text(APPTAINER.format(folder=folder, answer=answer))
+    (programs / "apptainer").chmod(0o755)
+    return f"{programs}:{os.environ['PATH']}"
+
+
+def test_an_image_with_this_code_will_do(tmp_path, image, monkeypatch):
+    monkeypatch.setenv("PATH", installed(tmp_path, f"echo 'mgral, {version()}'"))
+    check_image(image)
+    assert f"exec --cleanenv {image} mgral --version" in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("echo 'mgral, version 0.1.0, code 0123456789ab'", "is mgral, version 0.1.0, code 0123456789ab, but here is"),
+        ("echo 'FATAL: \"mgral\": executable file not found in $PATH' >&2; exit 255", "runs no mgral .*not found"),
+        ("exit 1", "runs no mgral .no message.; build it anew: make image"),
+    ],
+)
+def test_an_image_without_it_is_refused(tmp_path, image, monkeypatch, answer, message):
+    monkeypatch.setenv("PATH", installed(tmp_path, answer))
+    with pytest.raises(InputError, match=message):
+        check_image(image)
+
+
+def test_apptainer_is_needed(tmp_path, image, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="needs Apptainer, which is not on the PATH; install it"):
+        check_image(image)
+
+
+def test_a_missing_image_ends_with_2_and_writes_nothing(tmp_path):
+    path = installed(tmp_path, "true")
+    run = ("--cores", "1", "--use-singularity", "--configfile", TINY, "--config", "container={image: none.sif}")
+    done = snakemake(tmp_path, *run, PATH=path)
+    assert done.returncode == 2
+    assert "container.image: there is no file none.sif; build it (make image)" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_image_from_a_registry_is_looked_at_once_it_is_here(tmp_path):
+    answer = 'case "$*" in *mgral*) echo "mgral, version 0.0.1";; *) touch "$3";; esac'  # pull --name FILE URL
+    run = ("--cores", "1", "--use-singularity", "--configfile", TINY, "--config", "container={image: docker://a/b}")
+    done = snakemake(tmp_path, *run, PATH=installed(tmp_path, answer))
+    assert done.returncode == 2
+    assert "is mgral, version 0.0.1, but here is" in done.stdout
+    assert not (tmp_path / "results" / "tiny" / "config.yaml").exists()
+
+
+def test_an_image_from_a_registry_is_pulled_and_used(tmp_path):
+    answer = f"""case "$*" in
+    pull*) touch "$3" ;;
+    *--version) echo "mgral, {version()}" ;;
+    *) echo "a job in $APPTAINER_BIND"; exit 3 ;;
+    esac"""
+    run = ("--cores", "1", "--use-singularity", "--configfile", TINY, "--config", "container={image: docker://a/b}")
+    done = snakemake(tmp_path, *run, PATH=installed(tmp_path, answer))
+    assert done.returncode == 1
+    assert "mgral config" in (tmp_path / "calls").read_text().splitlines()[-1]
+
+
+def test_the_image_is_no_part_of_the_results():
+    config = resolve_config({"container": {"image": "mgral.sif"}})
+    assert config.container.image == "mgral.sif"
+    assert "container" not in config.model_dump()
+
+
+def test_what_is_read_outside_the_working_directory_is_shown_inside(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("APPTAINER_BIND", raising=False)
+    here, elsewhere = tmp_path / "params.yaml", Path("/settings/mine.yaml")
+    assert container_environment(resolve_config({}), [here]) == {"APPTAINER_BIND": ""}
+    config = resolve_config({"data": {"format": "voc", "root": "/data/voc"}})
+    shown = "/data/voc:/data/voc:ro,/settings/mine.yaml:/settings/mine.yaml:ro"
+    assert container_environment(config, [here, elsewhere]) == {"APPTAINER_BIND": shown}
+    monkeypatch.setenv("APPTAINER_BIND", "/scratch")
+    assert container_environment(config, [here, elsewhere]) == {"APPTAINER_BIND": f"/scratch,{shown}"}
+    for root, shown in (("voc", "/scratch"), ("../voc", f"/scratch,{tmp_path.parent}/voc:{tmp_path.parent}/voc:ro")):
+        config = resolve_config({"data": {"format": "voc", "root": root}})
+        assert container_environment(config, [here]) == {"APPTAINER_BIND": shown}
+
+
+@pytest.mark.skipif(IMAGE is None, reason=WHERE)
+def test_the_image_says_what_it_is():
+    labels = subprocess.run(["apptainer", "inspect", str(IMAGE)], text=True, capture_output=True, check=True).stdout
+    assert f"org.opencontainers.image.version: {metadata.version('mgral')}" in labels
+    assert f"org.opencontainers.image.revision: {commit()}" in labels
+
+
+@pytest.mark.skipif(IMAGE is None, reason=WHERE)
+def test_the_image_holds_what_jobs_need_and_no_more():
+    found = "command -v python && command -v mgral"
+    script = f"{found} && ! command -v gcc && ! test -e /build && ! find / -xdev -name .cache | grep ."
+    command = ["apptainer", "exec", "--containall", str(IMAGE), "sh", "-c", script]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.split() == ["/opt/mgral/bin/python", "/opt/mgral/code/bin/mgral"]
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(IMAGE is None, reason=WHERE)
+@pytest.mark.parametrize("arguments", ["", "--cleanenv --containall"])
+def test_the_same_bytes_inside(undisturbed, tmp_path, arguments):
+    options = ("--use-singularity", "--singularity-args", arguments) if arguments else ("--use-singularity",)
+    done = snakemake(
+        tmp_path, "--cores", "2", *options, "--configfile", TINY, "--config", f"container={{image: {IMAGE}}}"
+    )
+    assert done.returncode == 0, done.stdout
+    found = compare(tmp_path / "results" / "tiny", undisturbed / "results" / "tiny")
+    assert found.different == found.missing == []
+    record = json.loads((tmp_path / "results/tiny/provenance/report.html.json").read_text())
+    assert record["machine"]["container"] == Path(str(IMAGE)).name

@@ -1,0 +1,197 @@
+"""Records of what made an artefact, and that nothing altered is read."""
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mgral.artefacts import integrity
+from mgral.artefacts.files import read_json, write_json
+from mgral.cli.main import mgral
+from mgral.config import load_config, resolve_config
+from mgral.data.canvas import Canvas
+from mgral.data.dataset import load_dataset
+from mgral.data.images import cache_images, load_images
+from mgral.engine.provenance import vouched_for
+from mgral.errors import InputError, StepError
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """An experiment's folder, results/it below the working directory, with a data set of 12 images."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results/it")
+    images = [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in range(12)]
+    coco = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]}
+    write_json(folder / "dataset" / "train.json", coco)
+    values = {"initial": 4, "budget": 4, "cycles": 1, "data": {"format": "synthetic", "train_images": 12}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
+def draw_initial(folder, output="labelled.json"):
+    arguments = [f"--config={folder}/config.yaml", f"--dataset={folder}/dataset/train.json", "--seed=0"]
+    mgral(["initial", *arguments, f"--output={folder}/{output}"], standalone_mode=False)
+
+
+def select(folder):
+    arguments = [f"--config={folder}/config.yaml", f"--dataset={folder}/dataset/train.json", "--strategy=random"]
+    arguments += [f"--labelled={folder}/labelled.json", "--seed=0", "--cycle=0", f"--output={folder}/selection.json"]
+    mgral(["select", *arguments], standalone_mode=False)
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_record_says_what_made_an_artefact(experiment):
+    draw_initial(experiment)
+    record = read_json(experiment / "provenance" / "labelled.json.json")
+    assert record["step"] == "initial"
+    assert record["sha256"] == sha256(experiment / "labelled.json")
+    assert record["settings"] == {"initial": 4}
+    assert record["inputs"] == {"results/it/dataset/train.json": sha256(experiment / "dataset" / "train.json")}
+    assert record["arguments"]["seed"] == 0
+    assert record["packages"]["torch"] == metadata.version("torch")
+    assert record["machine"]["python"] == sys.version.split()[0]
+    root = Path(integrity.__file__).parents[2]
+    if (root / ".git").exists():
+        head = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], text=True, capture_output=True, check=True
+        )
+        assert record["commit"].removesuffix("-dirty") == head.stdout.strip()
+
+
+def test_records_of_many_inputs_are_one_hash(experiment, monkeypatch):
+    monkeypatch.setattr("mgral.engine.provenance.LISTED", 1)
+    draw_initial(experiment)
+    before = read_json(experiment / "provenance" / "labelled.json.json")["inputs"]
+    assert list(before) == ["results/it/dataset: 1 files"]
+    train = experiment / "dataset" / "train.json"
+    train.write_text(train.read_text() + " ")
+    draw_initial(experiment)
+    assert read_json(experiment / "provenance" / "labelled.json.json")["inputs"] != before
+
+
+def test_a_folder_is_known_by_what_is_in_it(experiment):
+    values = yaml.safe_load((experiment / "config.yaml").read_text())
+    config, folder = experiment / "config.yaml", experiment / "dataset" / "synthetic"
+    mgral(["synthesize", f"--config={config}", f"--output={folder}"], standalone_mode=False)
+    assert vouched_for(folder, load_config(config))
+    (folder / ".snakemake_timestamp").touch()
+    assert vouched_for(folder, load_config(config))
+    assert not vouched_for(folder, resolve_config({**values, "data": {**values["data"], "seed": 1}}))
+    next(folder.glob("train/*.png")).write_bytes(b"")
+    assert not vouched_for(folder, load_config(config))
+
+
+@pytest.mark.parametrize("change", ["other", "truncated", "same size"])
+def test_an_altered_artefact_is_not_read(experiment, change):
+    draw_initial(experiment)
+    labelled = experiment / "labelled.json"
+    status, text = labelled.stat(), labelled.read_text()
+    first = json.loads(text)["images"][0]
+    other = next(i for i in range(12) if i not in json.loads(text)["images"] and len(str(i)) == len(str(first)))
+    changed = {
+        "other": json.dumps({"images": [0, 1, 2, 3, 4]}),
+        "truncated": text[: len(text) // 2],
+        "same size": text.replace(f" {first}", f" {other}", 1),
+    }
+    labelled.write_text(changed[change])
+    os.utime(labelled, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(InputError, match=r"results/it/labelled\.json is not what step `initial` wrote.*[Dd]elete it"):
+        select(experiment)
+    assert not (experiment / "selection.json").exists()
+    labelled.write_text(text)
+    select(experiment)
+
+
+def test_an_altered_image_cache_is_not_mapped(experiment):
+    (experiment / "dataset" / "train.npy").write_bytes(b"")
+    dataset = load_dataset(experiment / "dataset" / "train.json")
+    cache = experiment / "dataset" / "train.npy"
+    np.save(cache, np.zeros((12, 4, 4, 3), np.uint8))
+    status = cache.stat()
+    record = {
+        "step": "cache",
+        "sha256": sha256(cache),
+        "bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+    }
+    write_json(experiment / "provenance" / "dataset" / "train.npy.json", record)
+    assert load_images(cache, dataset, Canvas(4, 4)).stored.sum() == 0
+    with cache.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\1")
+    with pytest.raises(InputError, match=r"train\.npy is not what step `cache` wrote"):
+        load_images(cache, dataset, Canvas(4, 4))
+
+
+def test_what_dvc_brought_back_is_read(experiment):
+    draw_initial(experiment)
+    labelled = experiment / "labelled.json"
+    labelled.write_text(json.dumps({"images": [0, 1, 2, 3]}))
+    md5 = hashlib.md5(labelled.read_bytes(), usedforsecurity=False).hexdigest()
+    lock = {"stages": {"initial": {"cmd": "mgral initial", "outs": [{"path": str(labelled), "md5": md5}]}}}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    select(experiment)
+    labelled.write_text(json.dumps({"images": [0, 1, 2, 4]}))
+    with pytest.raises(InputError, match="is not what step"):
+        select(experiment)
+
+
+def test_a_damaged_record_is_named(experiment):
+    draw_initial(experiment)
+    (experiment / "provenance" / "labelled.json.json").write_text("{")
+    with pytest.raises(InputError, match=r"provenance/labelled\.json\.json is damaged; delete it"):
+        select(experiment)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "labelled.json"
+    write_json(path, {"images": [1]})
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StepError, match=r"labelled\.json cannot be written \(No space left on device\); free space"):
+        write_json(path, {"images": [2]})
+    assert read_json(path) == {"images": [1]}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / ".labelled.json.17.partial").write_text("[1,")
+    (tmp_path / ".other.json.17.partial").write_text("[1,")
+    write_json(tmp_path / "labelled.json", [1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.json.17.partial", "labelled.json"]
+
+
+def test_a_full_disk_is_noticed_before_images_are_decoded(experiment, monkeypatch):
+    def full(descriptor, offset, length):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    dataset = load_dataset(experiment / "dataset" / "train.json")
+    with pytest.raises(StepError, match=r"train\.npy cannot be written \(No space left on device\)"):
+        cache_images(dataset, experiment, Canvas(4, 4), experiment / "dataset" / "train.npy")
+    assert [path.name for path in (experiment / "dataset").iterdir()] == ["train.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(experiment):
+    (experiment / "seed0").write_text("a file where a folder should be")
+    arguments = [f"--config={experiment}/config.yaml", f"--dataset={experiment}/dataset/train.json", "--seed=0"]
+    command = [sys.executable, "-m", "mgral", "initial", *arguments, f"--output={experiment}/seed0/labelled.json"]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert "results/it/seed0/labelled.json cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr

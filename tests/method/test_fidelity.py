@@ -1,0 +1,128 @@
+"""The step `fidelity`: correlations, the noise ceiling, and the page."""
+
+import csv
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from mgral.artefacts.files import write_csv, write_json
+from mgral.cli.main import mgral
+from mgral.cli.steps.lookup import COLUMNS
+from mgral.config import Config
+from mgral.errors import InputError
+from mgral.method.fidelity.correlation import fidelity, noise_ceiling, spearman
+from mgral.method.fidelity.lookups import Kind
+from mgral.report.fidelity import configured_kind, load_trial
+
+KINDS = [
+    configured_kind(Config()),
+    Kind("consistency", "warm", "cycle", "exact", "nearest"),
+    Kind("consistency", "cold", "initial", "sliced", "kernel"),
+]
+BATCHES, REPEATS = 12, 3
+
+
+def fabricate(folder, seeds=(0, 1)):
+    """Write trials in which the second kind of lookup knows the truth, the first some, the third its opposite."""
+    config = {"seeds": list(seeds), "fidelity": {"cycle": 1, "batches": BATCHES}, "lut": {"splits": 3}}
+    write_json(folder / "config.yaml", config)
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        truth = rng.normal(size=BATCHES)
+        place = folder / f"seed{seed}" / "fidelity" / "cycle1"
+        gains = [{"batch": 0, "map": [0.2] * REPEATS}]
+        for batch in range(BATCHES):
+            noisy = 0.3 + 0.02 * truth[batch] + 0.004 * rng.normal(size=REPEATS)
+            gains.append({"batch": batch + 1, "map": noisy.tolist()})
+        place.mkdir(parents=True)
+        write_json(place / "gains0-5.json", {"gains": gains[:6]})
+        write_json(place / "gains6-12.json", {"gains": gains[6:]})
+        said = [truth + 1.5 * rng.normal(size=BATCHES), truth, -truth]
+        for number, (kind, values) in enumerate(zip(KINDS, said, strict=True)):
+            rows = [{**kind._asdict(), "batch": b, "looked_up": v} for b, v in enumerate(values.tolist(), start=1)]
+            for split, error in enumerate((-5, 0, 5)):
+                wrong = [{**row, "looked_up": row["looked_up"] + error * row["batch"]} for row in rows]
+                (place / f"source{number}" / f"split{split}").mkdir(parents=True)
+                write_csv(place / f"source{number}" / f"split{split}" / "lookups.csv", wrong, COLUMNS)
+
+
+def run(folder):
+    paths = ["--config", folder / "config.yaml", "--results", folder, "--output", folder / "fidelity" / "report.html"]
+    mgral(["fidelity", *map(str, paths)], standalone_mode=False)
+
+
+def test_spearman_is_scipys_with_ties_and_along_rows():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 5, (2, 6, 15)).astype(float)
+    expected = [spearmanr(one, other).statistic for one, other in zip(first, second, strict=True)]
+    assert spearman(first, second).tolist() == pytest.approx(expected)
+    assert spearman(np.ones(5), np.arange(5.0)) == 0
+
+
+def test_a_reversed_ranking_has_a_fidelity_of_minus_one_and_seeds_are_averaged():
+    gains = [np.arange(10.0), np.arange(10.0)]
+    found = fidelity([-gains[0], gains[1]], gains, seed=0)
+    assert found.by_seed == pytest.approx((-1, 1))
+    assert found.mean == pytest.approx(0)
+    same = fidelity(gains, gains, seed=0)
+    assert (same.mean, same.high) == pytest.approx((1, 1))
+    assert same.low > 0.99
+
+
+def test_the_ceiling_by_hand():
+    order = np.arange(5.0)
+    assert noise_ceiling(np.stack([order, order])) == pytest.approx(1)
+    assert noise_ceiling(np.stack([order, -order])) == 0
+    # Ranks 0 1 2 3 4 and 0 2 4 1 3 correlate by 1 - 6 (0 + 1 + 4 + 4 + 1) / 120 = 0.5; of two repeats 2 r / (1 + r).
+    assert noise_ceiling(np.stack([order, [0.0, 2.0, 4.0, 1.0, 3.0]])) == pytest.approx(np.sqrt(2 * 0.5 / 1.5))
+
+
+def test_the_ceiling_is_what_the_truth_itself_reaches():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(200, 60))
+    noisy = truth[:, None] + rng.normal(size=(200, 3, 60))
+    reached = spearman(truth, noisy.mean(axis=1)).mean()
+    assert np.mean([noise_ceiling(one) for one in noisy]) == pytest.approx(reached, abs=0.02)
+
+
+def test_the_page_ranks_kinds_of_look_up_and_names_the_configured_one(tmp_path):
+    fabricate(tmp_path)
+    run(tmp_path)
+    with (tmp_path / "fidelity" / "tables" / "fidelity.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [Kind(*(row[name] for name in Kind._fields)) for row in rows] == [KINDS[1], KINDS[0], KINDS[2]]
+    assert [row["configured"] for row in rows] == ["False", "True", "False"]
+    best, ceiling = float(rows[0]["spearman"]), float(rows[0]["ceiling"])
+    assert best > 0.9
+    assert 0.9 < ceiling <= 1
+    assert float(rows[0]["low"]) > 0.5
+    page = (tmp_path / "fidelity" / "report.html").read_bytes()
+    assert b"(configured)" in page
+    run(tmp_path)
+    assert (tmp_path / "fidelity" / "report.html").read_bytes() == page
+    with (tmp_path / "fidelity" / "tables" / "splits.csv").open(newline="") as file:
+        splits = {(row["seed"], row["splits"]): float(row["spearman"]) for row in csv.DictReader(file)}
+    # Alone, two of three tables are far off, in opposite ways.
+    assert (splits["0", "3"] + splits["1", "3"]) / 2 == pytest.approx(float(rows[1]["spearman"]))
+    for seed in ("0", "1"):
+        assert max(splits[seed, "1"], splits[seed, "2"]) < splits[seed, "3"]
+    gains = (tmp_path / "fidelity" / "tables" / "gains.csv").read_text().splitlines()
+    assert len(gains) == 1 + 2 * BATCHES * REPEATS
+
+
+def test_gains_that_are_missing_are_an_error(tmp_path):
+    fabricate(tmp_path, seeds=(0,))
+    place = tmp_path / "seed0" / "fidelity" / "cycle1"
+    (place / "gains0-5.json").unlink()
+    with pytest.raises(InputError, match="does not hold the gains of batches 0 to M"):
+        load_trial(place, 3)
+
+
+def test_look_ups_in_other_than_all_tables_are_an_error(tmp_path):
+    fabricate(tmp_path, seeds=(0,))
+    place = tmp_path / "seed0" / "fidelity" / "cycle1"
+    assert load_trial(place, 1).looked_up(KINDS[1])[-1] != load_trial(place, 3).looked_up(KINDS[1])[-1]
+    (place / "source1" / "split1" / "lookups.csv").unlink()
+    with pytest.raises(InputError, match="not of batches 1 to 12 in 3 tables"):
+        load_trial(place, 3)

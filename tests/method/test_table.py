@@ -1,0 +1,350 @@
+"""Estimators, the gathering of variants, and lookups."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as arrays_of
+
+from mgral.artefacts.files import read_arrays, read_csv, write_arrays, write_json
+from mgral.cli.main import mgral
+from mgral.config import RewardConfig, resolve_config
+from mgral.errors import InputError
+from mgral.method.lut.by_amount import objects_an_image
+from mgral.method.lut.estimators import (
+    estimate,
+    kernel,
+    leave_one_out,
+    leave_one_out_regression,
+    median_distances,
+    nearest,
+    regression,
+)
+from mgral.method.lut.plan import SubsetPlan
+from mgral.method.lut.reward import RewardTable
+from mgral.method.lut.table import VariantScores, build_table, load_variants
+from mgral.method.lut.wasserstein import SlicedDistance
+from mgral.selection.pool import Embeddings
+
+MAPS = np.array([0.10, 0.20, 0.30, 0.40])
+CLASS_MAPS = np.array([[0.1, 0.1, np.nan], [0.3, 0.1, np.nan], [0.1, 0.5, np.nan], [0.6, 0.2, np.nan]])
+"""Of three classes, whose last is in no reward image."""
+OBJECTS = np.array([[0.0, 0.0, 0.0], [8.0, 0.0, 5.0], [0.0, 6.0, 4.0], [8.0, 6.0, 4.0]])
+SCORES = VariantScores(MAPS, CLASS_MAPS, OBJECTS)
+SLICED = RewardConfig(distance="sliced", estimator="kernel", projections=16)
+PLAN = SubsetPlan("consistency", "warm", (0,), (1,), ((), (10, 11), (20, 21), (30, 31)))
+
+
+def _embeddings():
+    ids = np.array([10, 11, 20, 21, 30, 31])
+    vectors = np.array([[0, 0], [0, 1], [5, 0], [5, 1], [0, 9], [1, 9]], dtype=np.float32)
+    return Embeddings(ids, vectors, vectors.shape[1], Path("embeddings"))
+
+
+def _with_object_counts():
+    """Beside the one component, the objects of three classes: many of the first, of the second, of both."""
+    ids = np.array([10, 11, 20, 21, 30, 31])
+    counts = [[4, 0, 9], [4, 0, 1], [0, 3, 7], [0, 3, 2], [4, 3, 5], [4, 3, 3]]
+    vectors = np.column_stack([np.arange(6), counts]).astype(np.float32)
+    return Embeddings(ids, vectors, 1, Path("embeddings"), np.zeros(3), np.ones(3))
+
+
+def _table(tmp_path, reward):
+    arrays, rows = build_table(SCORES, PLAN, _embeddings(), reward, seed=0)
+    path = tmp_path / "table.safetensors"
+    write_arrays(path, arrays)
+    return path, rows
+
+
+def write_variants(path, *variants):
+    path.write_text(json.dumps({"variants": variants}))
+
+
+def _variant_files(folder, values=(0.1, 0.2, 0.3, 0.4)):
+    paths = []
+    for k, value in enumerate(values):
+        paths.append(folder / f"variants{k}-{k}.json")
+        write_variants(
+            paths[-1],
+            {
+                "variant": k,
+                "images": len(PLAN.subsets[k]),
+                "map": value,
+                "class_map": [value, None],
+                "objects": [k, None],
+            },
+        )
+    return paths
+
+
+def test_kernel_by_hand():
+    # Weights exp(-1/2) and exp(-2) at distances 1 and 2 widths.
+    weights = np.exp([-0.5, -2.0])
+    found = kernel(np.array([[[3.0], [6.0]]]), np.array([[0.2], [0.6]]), np.array([3.0]))
+    assert found[0, 0] == pytest.approx((0.2 * weights[0] + 0.6 * weights[1]) / weights.sum())
+
+
+def test_kernel_becomes_nearest_as_it_narrows_and_the_mean_as_it_widens():
+    distances = np.random.default_rng(0).uniform(1, 2, (20, 5, 2))
+    values = np.column_stack([np.arange(5) / 10, np.ones(5)])
+    np.testing.assert_allclose(kernel(distances, values, np.full(2, 1e-6)), nearest(distances, values))
+    np.testing.assert_allclose(kernel(distances, values, np.full(2, 1e6)), [[0.2, 1.0]] * 20)
+
+
+def test_each_class_is_looked_up_by_its_own_distances_and_their_mean_is_the_batchs():
+    distances = np.array([[[0.0, 9.0], [5.0, 1.0]]])
+    values = np.array([[0.2, 0.7], [0.4, 0.1]])
+    np.testing.assert_array_equal(nearest(distances, values), [[0.2, 0.1]])
+    assert estimate(distances, values, "nearest", np.ones(2))[0] == pytest.approx(0.15)
+    widths = np.array([5.0, 2.0])
+    alone = [kernel(distances[..., [g]], values[:, [g]], widths[[g]])[0, 0] for g in (0, 1)]
+    assert estimate(distances, values, "kernel", widths)[0] == pytest.approx(np.mean(alone))
+
+
+def test_leave_one_out_by_hand():
+    pairwise = np.array([[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]])[..., None]
+    values = np.array([[0.1], [0.2], [0.6]])
+    np.testing.assert_allclose(leave_one_out(pairwise, values, "nearest", np.ones(1)), [0.2, 0.1, 0.2])
+    one, nine, four = np.exp([-0.5, -4.5, -2.0])
+    expected = [
+        (0.2 * one + 0.6 * nine) / (one + nine),
+        (0.1 * one + 0.6 * four) / (one + four),
+        (0.1 * nine + 0.2 * four) / (nine + four),
+    ]
+    np.testing.assert_allclose(leave_one_out(pairwise, values, "kernel", np.ones(1)), expected)
+
+
+def test_the_width_is_the_median_distance_between_subsets_that_differ():
+    places = np.array([0.0, 0.0, 1.0, 3.0])
+    apart = np.abs(places[:, None] - places)
+    np.testing.assert_array_equal(
+        median_distances(np.stack([apart, 0 * apart], axis=-1)), [np.median([1, 3, 1, 3, 2]), 1]
+    )
+
+
+def test_variants_are_gathered_in_any_order(tmp_path):
+    paths = _variant_files(tmp_path)
+    maps, class_maps, objects = load_variants(paths[::-1], PLAN)
+    np.testing.assert_array_equal(maps, MAPS)
+    np.testing.assert_array_equal(class_maps, np.column_stack([MAPS, np.full(4, np.nan)]))
+    np.testing.assert_array_equal(objects, [[k, np.nan] for k in range(4)])
+
+
+def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
+    paths = _variant_files(tmp_path)
+    with pytest.raises(InputError, match=r"variants \[2\] are missing"):
+        load_variants([paths[0], paths[1], paths[3]], PLAN)
+    with pytest.raises(InputError, match=r"both hold variant 1"):
+        load_variants([*paths, paths[1]], PLAN)
+    write_variants(paths[3], {"variant": 9, "images": 2, "map": 0.1, "class_map": [], "objects": []})
+    with pytest.raises(InputError, match=r"variants3-3\.json: variant 9 is not among 0\.\.3"):
+        load_variants(paths, PLAN)
+    write_variants(paths[3], {"variant": 3, "images": 7, "map": 0.1, "class_map": [], "objects": []})
+    with pytest.raises(InputError, match=r"subset of 7 images"):
+        load_variants(paths, PLAN)
+
+
+@pytest.mark.parametrize("value", [float("nan"), None, "0.3"])
+def test_a_map_that_is_no_number_is_an_error_naming_the_file(tmp_path, value):
+    with pytest.raises(InputError, match=r"variants2-2\.json: map"):
+        load_variants(_variant_files(tmp_path, (0.1, 0.2, value, 0.4)), PLAN)
+
+
+@pytest.mark.parametrize("distance", ["sliced", "exact"])
+def test_a_subset_is_worth_its_own_variant(tmp_path, distance):
+    reward = RewardConfig(distance=distance, estimator="nearest", projections=16)
+    path, _ = _table(tmp_path, reward)
+    table = RewardTable.load(path, reward)
+    batches = read_arrays(path)["embeddings"]
+    np.testing.assert_array_equal(table.lookup(batches[:, ::-1].copy()), MAPS[1:])
+    assert table.baseline_map == MAPS[0]
+    # A batch of another size, beside the second subset.
+    assert table.lookup(batches[1:2, :1] + 0.1)[0] == MAPS[2]
+
+
+def test_kernel_look_up_lies_between_the_variants(tmp_path):
+    path, _ = _table(tmp_path, SLICED)
+    table = RewardTable.load(path, SLICED)
+    found = table.lookup(read_arrays(path)["embeddings"])
+    assert ((found >= MAPS[1]) & (found <= MAPS[3])).all()
+    assert found[2] > found[0]
+
+
+def test_table_has_the_contracts_shapes_and_is_reproduced(tmp_path):
+    path, rows = _table(tmp_path, SLICED)
+    arrays = read_arrays(path)
+    shapes = {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
+    assert shapes == {
+        "map": ("float64", (3,)),
+        "baseline_map": ("float64", (1,)),
+        "values": ("float64", (3, 1)),
+        "embeddings": ("float32", (3, 2, 2)),
+        "projections": ("float32", (2, 16)),
+        "sorted": ("float32", (3, 2, 16)),
+        "kernel_widths": ("float64", (1,)),
+    }
+    assert (np.diff(arrays["sorted"], axis=1) >= 0).all()
+    assert [row["variant"] for row in rows] == [1, 2, 3]
+    assert [row["measured"] for row in rows] == MAPS[1:].tolist()
+    content = path.read_bytes()
+    assert _table(tmp_path, SLICED)[0].read_bytes() == content
+
+
+def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
+    path, _ = _table(tmp_path, SLICED)
+    with pytest.raises(InputError, match=r"table\.safetensors was made with other reward\.projections"):
+        RewardTable.load(path, RewardConfig(distance="sliced", estimator="kernel", projections=3))
+    arrays = read_arrays(path)
+    write_arrays(path, arrays | {"map": np.array([0.1, np.nan, 0.2])})
+    with pytest.raises(InputError, match=r"table\.safetensors: map holds a value that is not finite"):
+        RewardTable.load(path, SLICED)
+    del arrays["sorted"]
+    write_arrays(path, arrays)
+    with pytest.raises(InputError, match=r"table\.safetensors holds no array sorted"):
+        RewardTable.load(path, SLICED)
+
+
+def test_by_class_a_batch_is_worth_what_each_class_reached_with_as_much_of_it():
+    reward = RewardConfig(distance="by_class", estimator="nearest")
+    arrays, rows = build_table(SCORES, PLAN, _with_object_counts(), reward, seed=0)
+    assert arrays["values"].tolist() == [[0.3, 0.1], [0.1, 0.5], [0.6, 0.2]]
+    assert [row["measured"] for row in rows] == MAPS[1:].tolist()
+    table = RewardTable.of(arrays, reward)
+    # The component, and the class that was not measured, are as far away as they like.
+    batches = np.array([[[50, 0, 3, -8], [60, 0, 3, -8]], [[0, 4, 0, 70], [9, 4, 0, 0]]], dtype=np.float32)
+    np.testing.assert_allclose(table.lookup(batches), [(0.1 + 0.5) / 2, (0.3 + 0.1) / 2])
+    np.testing.assert_allclose(
+        table.over(batches.reshape(4, 4), "cpu").lookup(np.array([[0, 1], [2, 3]])), table.lookup(batches)
+    )
+
+
+def test_by_regression_a_batch_is_worth_more_the_more_it_holds_of_a_class_and_ever_less_so():
+    amounts, values = np.array([[0.0], [1.0], [4.0]]), np.array([[0.1], [0.2], [0.3]])
+    found = regression(np.array([[0.0], [1.0], [2.25], [4.0]]), amounts, values)
+    np.testing.assert_allclose(found, [[0.1], [0.2], [0.25], [0.3]])
+    # Nothing is foretold beyond what was tried.
+    np.testing.assert_allclose(regression(np.array([[9.0]]), amounts, values), [[0.3]])
+
+
+def test_the_slope_of_a_class_is_halfway_to_that_of_all():
+    amounts = np.array([[0.0, 9.0, 5.0], [1.0, 4.0, 5.0]])
+    values = np.array([[0.1, 0.3, 0.2], [0.3, 0.3, 0.6]])
+    # By standard deviation of the square root, 0.1 and 0; of the third class all have as much, so it has no slope.
+    slopes = (np.array([0.1, 0.0, 0.0]) + 0.1 / 3) / 2
+    expected = [0.2 + slopes[0], 0.3 - slopes[1], 0.4]
+    np.testing.assert_allclose(regression(np.array([[1.0, 4.0, 7.0]]), amounts, values), [expected])
+
+
+@given(
+    arrays_of(np.float64, (5, 2), elements=st.floats(0, 100)),
+    arrays_of(np.float64, (5, 2), elements=st.floats(0, 1)),
+    arrays_of(np.float64, (3, 2), elements=st.floats(0, 200)),
+)
+def test_regression_goes_through_the_mean_and_does_not_depend_on_the_unit_of_the_amounts(amounts, values, batches):
+    found = regression(amounts, amounts, values)
+    np.testing.assert_allclose(found.mean(axis=0), values.mean(axis=0), atol=1e-9)
+    spread = np.ptp(np.sqrt(amounts), axis=0)
+    assume(((spread == 0) | (spread > 1e-3)).all())
+    np.testing.assert_allclose(
+        regression(4 * batches, 4 * amounts, values), regression(batches, amounts, values), atol=1e-6
+    )
+
+
+def test_leave_one_out_by_regression_by_hand():
+    amounts, values = np.array([[0.0], [1.0], [4.0]]), np.array([[0.1], [0.2], [0.6]])
+    # Each from a line through the other two, no further than they go.
+    np.testing.assert_allclose(leave_one_out_regression(amounts, values), [0.2, (0.1 + 0.6) / 2, 0.2])
+
+
+def test_how_much_there_is_of_a_class_is_the_distance_from_images_without_any():
+    counts = np.random.default_rng(0).gamma(1.0, size=(2, 7, 3)).astype(np.float32) - 1
+    no_object = np.full(3, -1.0)
+    empty = np.broadcast_to(no_object.astype(np.float32), (1, 7, 3))
+    distances = SlicedDistance(np.eye(3, dtype=np.float32), np.sort(empty, axis=1)).along_directions(counts)
+    units = np.array([1.0, 2.0, 0.0])
+    np.testing.assert_allclose(objects_an_image(counts, no_object, units), distances[:, 0] * units, rtol=1e-5)
+
+
+def test_by_amount_a_batch_of_the_pool_is_worth_what_its_embeddings_are():
+    reward = RewardConfig()
+    arrays, rows = build_table(SCORES, PLAN, _with_object_counts(), reward, seed=0)
+    np.testing.assert_array_equal(arrays["no_object"], [0, 0])
+    # Objects an image that variants learnt from, which the embeddings of their subsets need not show.
+    np.testing.assert_array_equal(arrays["amounts"], [[4, 0], [0, 3], [4, 3]])
+    assert set(rows[0]) == {"variant", "baseline", "measured", "nearest", "kernel", "regression"}
+    table = RewardTable.of(arrays, reward)
+    batches = np.array([[[50, 0, 3, -8], [60, 0, 3, -8]], [[0, 4, 3, 70], [9, 4, 3, 0]]], dtype=np.float32)
+    found = table.lookup(batches)
+    assert found[1] > found[0]  # both classes, and one
+    np.testing.assert_allclose(table.over(batches.reshape(4, 4)).lookup(np.array([[0, 1], [2, 3]])), found, rtol=1e-6)
+
+
+def test_where_variants_learn_without_labels_their_subsets_hold_what_the_embeddings_expect():
+    scores = VariantScores(MAPS, CLASS_MAPS, np.full((4, 3), np.nan))
+    arrays, _ = build_table(scores, PLAN, _with_object_counts(), RewardConfig(), seed=0)
+    np.testing.assert_array_equal(arrays["amounts"], [[4, 0], [0, 3], [4, 3]])
+
+
+def test_object_counts_that_are_missing_are_an_error_naming_the_file():
+    with pytest.raises(
+        InputError, match=r"embeddings holds counts of 0 classes, but class 1 is.*run the step `embed` again"
+    ):
+        build_table(SCORES, PLAN, _embeddings(), RewardConfig(), seed=0)
+
+
+def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
+    write_json(tmp_path / "config.yaml", {"reward": {"distance": "sliced", "estimator": "kernel", "projections": 8}})
+    write_json(tmp_path / "subsets.json", PLAN.to_json())
+    embeddings = _embeddings()
+    arrays = {"image_ids": embeddings.image_ids, "embeddings": embeddings.vectors, "components": np.array([2])}
+    write_arrays(tmp_path / "embeddings.safetensors", arrays)
+    variants = [str(path) for path in _variant_files(tmp_path)]
+    options = [f"--config={tmp_path}/config.yaml", f"--subsets={tmp_path}/subsets.json", "--seed=0"]
+    options += [f"--embeddings={tmp_path}/embeddings.safetensors", f"--output={tmp_path}/table.safetensors"]
+    mgral(["table", *options, f"--leave-one-out={tmp_path}/loo.csv", *variants], standalone_mode=False)
+    np.testing.assert_array_equal(read_arrays(tmp_path / "table.safetensors")["map"], MAPS[1:])
+    rows = read_csv(tmp_path / "loo.csv")
+    assert list(rows[0]) == ["variant", "baseline", "measured", "nearest", "kernel"]
+    # The second subset is the first's nearest other.
+    assert tuple(rows[0].values())[:4] == ("1", "0.1", "0.2", "0.3")
+
+
+def test_looking_up_by_class_without_object_counts_is_refused_with_the_configuration():
+    with pytest.raises(InputError, match=r"by_class needs embedding\.object_counts; set that to true"):
+        resolve_config({"embedding": {"object_counts": False}})
+    assert resolve_config(
+        {"embedding": {"object_counts": False}, "reward": {"distance": "exact", "estimator": "kernel"}}
+    )
+
+
+def test_regression_on_whole_embeddings_is_refused_with_the_configuration():
+    with pytest.raises(
+        InputError, match=r"regression is of classes, and reward\.distance: sliced is not; set the est"
+    ):
+        resolve_config({"reward": {"distance": "sliced"}})
+
+
+def test_a_table_of_whole_embeddings_does_not_serve_regression(tmp_path):
+    path, _ = _table(tmp_path, SLICED)
+    with pytest.raises(InputError, match=r"table\.safetensors holds no array no_object; run the step `table` again"):
+        RewardTable.load(path, RewardConfig())
+
+
+def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_where(tmp_path):
+    paths = _variant_files(tmp_path)
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": ["0.3", None], "objects": None})
+    with pytest.raises(InputError, match=r"variants1-1\.json: class_map holds"):
+        load_variants(paths, PLAN)
+    for number in (0, 3):
+        write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3, None], "objects": number})
+        with pytest.raises(InputError, match=r"variants1-1\.json does not hold variants"):
+            load_variants(paths, PLAN)
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3, None], "objects": ["3", 1]})
+    with pytest.raises(InputError, match=r"variants1-1\.json: objects holds"):
+        load_variants(paths, PLAN)
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3], "objects": None})
+    with pytest.raises(InputError, match=r"AP of different classes; run the step `variant`"):
+        load_variants(paths, PLAN)

@@ -1,0 +1,279 @@
+"""The ranking's statistics: against enumeration by hand, scipy, and curves whose answer is known."""
+
+import csv
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from fabricated_results import fabricate
+from scipy import stats
+
+from mgral.cli.steps.report import command
+from mgral.config import registry
+from mgral.report.bootstrap import (
+    RESAMPLES,
+    Interval,
+    percentile_coverage,
+    percentile_interval,
+    rank_interval,
+    resampled_seeds,
+    student_interval,
+)
+from mgral.report.choices import evenness
+from mgral.report.drawing import STRATEGY_MARKERS
+from mgral.report.labels import LabelsNeeded, first_crossing, needed_in_words
+from mgral.report.ranking import conclusions, rank, ranks_of
+from mgral.report.rendering import STRATEGY_COLOURS
+from mgral.report.spread import Difference
+
+# The mean heights of five paired seeds, whose level differs far more between seeds than between strategies.
+LEVELS = np.array([0.20, 0.50, 0.30, 0.45, 0.25])
+
+
+def test_interval_of_three_seeds_is_that_of_all_27_resamples() -> None:
+    values = np.array([0.1, 0.4, 0.7])
+    means = sorted(sum(drawn) / 3 for drawn in product(values, repeat=3))
+    assert len(means) == 27
+    # 0.025 x 26 = 0.65 of the way from the lowest (three times 0.1) to the second lowest (0.1, 0.1, 0.4).
+    assert percentile_interval(values) == pytest.approx((0.1 + 0.65 * 0.1, 0.7 - 0.65 * 0.1))
+    assert percentile_interval(values) == pytest.approx(np.quantile(means, [0.025, 0.975]))
+
+
+def test_interval_of_many_seeds_is_scipys() -> None:
+    values = np.random.default_rng(1).normal(0.3, 0.05, 9)
+    known = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=200_000, rng=2).confidence_interval
+    assert percentile_interval(values) == pytest.approx((known.low, known.high), abs=0.002)
+
+
+def test_resamples_are_all_there_are_or_ten_thousand_and_the_same_each_time() -> None:
+    assert [len(resampled_seeds(n)) for n in (1, 3, 5, 6, 10)] == [1, 27, 3125, RESAMPLES, RESAMPLES]
+    assert len({tuple(row) for row in resampled_seeds(5).tolist()}) == 3125
+    assert resampled_seeds(7).max() == 6
+    again = resampled_seeds.__wrapped__(7)
+    assert (again == resampled_seeds(7)).all()
+
+
+def test_fewer_than_three_seeds_have_no_interval() -> None:
+    assert not percentile_interval(np.array([0.1, 0.2])).known
+    assert not student_interval(np.array([0.1, 0.2])).known
+    assert Difference.of([0.5, 0.6], [0.4, 0.4]).verdict == "2 seeds: too few for an interval"
+    assert Difference.of([0.5], [0.4]).verdict == "1 seed: too few for an interval"
+    assert not Difference.of([0.5, 0.6], [0.4, 0.4]).separable
+
+
+def test_students_interval_is_scipys() -> None:
+    known = stats.ttest_rel([0.5, 0.6, 0.4], [0.4, 0.45, 0.38]).confidence_interval(0.95)
+    assert Difference.of([0.5, 0.6, 0.4], [0.4, 0.45, 0.38]).student == pytest.approx((known.low, known.high))
+
+
+def test_coverage_is_what_a_simulation_finds() -> None:
+    samples = np.random.default_rng(3).standard_normal((1500, 5))
+    covered = [low <= 0 <= high for low, high in map(percentile_interval, samples)]
+    assert percentile_coverage(5) == pytest.approx(np.mean(covered), abs=0.03)
+    assert percentile_coverage(5) < 0.9
+
+
+def test_what_is_better_on_every_seed_excludes_zero_though_seeds_differ_more() -> None:
+    better = LEVELS + np.array([0.010, 0.012, 0.008, 0.011, 0.009])
+    difference = Difference.of(better, LEVELS)
+    assert difference.bootstrap.low > 0
+    assert difference.separable
+    # Unpaired, the seeds' levels would drown it.
+    assert abs(difference.spread.mean) < 0.1 * LEVELS.std(ddof=1)
+
+
+def test_identical_strategies_differ_by_nothing() -> None:
+    difference = Difference.of(LEVELS, LEVELS)
+    assert difference.spread.mean == 0
+    assert difference.bootstrap == Interval(0, 0)
+    assert difference.verdict == "not separable"
+
+
+def test_verdict_asks_for_both_intervals() -> None:
+    # All three seeds are above 0, and so is every resample; Student's quantile of two degrees of freedom is 4.3.
+    difference = Difference.of([0.01, 0.05, 0.09], [0, 0, 0])
+    assert difference.bootstrap.excludes_zero
+    assert not difference.student.excludes_zero
+    assert difference.verdict == "open: Student’s interval includes 0"
+
+
+def test_seeds_without_a_score_are_left_out() -> None:
+    assert Difference.of([0.5, float("nan"), 0.7, 0.6], [0.4, 0.4, 0.4, 0.4]).spread.n == 3
+
+
+def test_equal_means_share_the_better_place() -> None:
+    assert ranks_of(np.array([0.3, 0.5, 0.3, 0.1, 0.5])).tolist() == [3, 1, 3, 5, 1]
+    rows = rank({"random": LEVELS, "entropy_anchors": LEVELS + 0.1, "margin": LEVELS, "mgral": LEVELS + 0.1})
+    assert [(row.strategy, row.rank) for row in rows] == [
+        ("entropy_anchors", 1),
+        ("mgral", 1),
+        ("random", 3),
+        ("margin", 3),
+    ]
+    assert [row.ranks for row in rows] == [(1, 1), (1, 1), (3, 3), (3, 3)]
+    assert [row.first for row in rows] == [1, 1, 0, 0]
+
+
+def test_places_over_all_27_resamples_by_hand() -> None:
+    # a - b is +3, -1, -1: a is above where it is drawn twice or more often, or once beside two others (3 - 2 > 0).
+    rows = {row.strategy: row for row in rank({"a": np.array([3.0, 0, 0]), "b": np.array([0, 1.0, 1.0])})}
+    # It is never drawn in 2 x 2 x 2 of the 27 resamples.
+    assert rows["a"].first == pytest.approx(19 / 27)
+    assert rows["b"].first == pytest.approx(8 / 27)
+    assert rows["a"].ranks == (1, 2)
+    assert rank_interval(np.repeat([1, 2, 7], [1, 98, 1])) == (2, 2)
+
+
+def test_each_is_compared_with_the_best_of_the_others() -> None:
+    rows = rank({"random": LEVELS, "margin": LEVELS + 0.2, "mgral": LEVELS + 0.1})
+    assert [(row.strategy, row.best_other) for row in rows] == [
+        ("margin", "mgral"),
+        ("mgral", "margin"),
+        ("random", "margin"),
+    ]
+    assert rows[0].to_best is not None
+    assert rows[0].to_best.spread.mean == pytest.approx(0.1)
+    assert rows[2].to_random is None
+
+
+def test_conclusions_say_plainly_where_mgral_is_not_first_and_what_random_beats() -> None:
+    wobble = np.array([0.05, -0.06, 0.02, -0.04, 0.01])
+    rows = rank(
+        {"mgral": LEVELS - 0.1, "random": LEVELS, "entropy_anchors": LEVELS + wobble - 0.001, "margin": LEVELS + 0.02}
+    )
+    assert conclusions(rows) == [
+        "mgral is not first: it is number 4 of 4; margin is 12.00 points of mAP ahead, which is separable at "
+        "these seeds.",
+        "Random beats entropy_anchors and mgral on average, separably only mgral.",
+    ]
+    rows = rank({"mgral": LEVELS + 0.1, "random": LEVELS})
+    assert conclusions(rows) == [
+        "mgral is first, 10.00 points of mAP ahead of random, which is separable at these seeds.",
+        "Random beats none of the strategies.",
+    ]
+    assert conclusions(rank({"entropy_anchors": LEVELS})) == []
+    assert conclusions(rank({"entropy_anchors": LEVELS, "margin": LEVELS})) == []
+
+
+def test_labels_are_interpolated_between_the_points_of_a_curve() -> None:
+    labels, scores = np.array([100.0, 200, 300, 400]), np.array([0.1, 0.2, 0.4, 0.5])
+    assert first_crossing(labels, scores, 0.3) == pytest.approx(250)
+    assert first_crossing(labels, scores, 0.4) == pytest.approx(300)
+    assert first_crossing(labels, scores, 0.05) == 100
+    assert np.isnan(first_crossing(labels, scores, 0.51))
+
+
+def test_the_first_crossing_counts_where_a_curve_falls_again() -> None:
+    labels, scores = np.array([100.0, 200, 300, 400]), np.array([0.1, 0.5, 0.2, 0.6])
+    assert first_crossing(labels, scores, 0.3) == pytest.approx(150)
+
+
+def test_a_seed_that_never_gets_there_leaves_no_mean_of_the_others() -> None:
+    last = np.array([500.0, 520, 510])
+    all_there = LabelsNeeded("margin", "map", "images", np.array([300.0, 310, 320]), last, None)
+    assert needed_in_words(all_there) == "310 (302 to 318)"
+    one_missing = LabelsNeeded("margin", "map", "images", np.array([300.0, np.nan, 320]), last, None)
+    assert one_missing.spread is None
+    assert one_missing.interval is None
+    assert needed_in_words(one_missing) == "> 520 in 1 of 3 seeds"
+
+
+def test_evenness_is_one_of_equal_shares_and_zero_of_one_class() -> None:
+    shares = np.array([[0.25] * 4, [1, 0, 0, 0], [0.5, 0.5, 0, 0], [np.nan] * 4])
+    assert evenness(shares) == pytest.approx([1, 0, 0.5, np.nan], nan_ok=True)
+
+
+def test_every_strategy_has_a_look_of_its_own() -> None:
+    assert len({(STRATEGY_COLOURS[name], STRATEGY_MARKERS[name]) for name in registry.strategies()}) == len(
+        registry.strategies()
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seeds of all strategies, whose curves all pass 90 % of the reference but two of entropy's three."""
+    folder = tmp_path_factory.mktemp("results")
+    fabricate(folder, seeds=(0, 1, 2), strategies=tuple(registry.strategies()), episodes=4)
+    for seed, strategy in product((0, 1, 2), ("full", *registry.strategies())):
+        for cycle in (0,) if strategy == "full" else (1, 2):
+            path = folder / f"seed{seed}" / strategy / f"cycle{cycle}" / "metrics.json"
+            metrics = json.loads(path.read_text())
+            last = 0.4 if strategy == "entropy_anchors" and seed else 0.5
+            metrics["map"] = 0.5 if strategy == "full" else (0.3, last)[cycle - 1]
+            path.write_text(json.dumps(metrics))
+    arguments = ["--config", folder / "config.yaml", "--results", folder, "--output", folder / "report.html"]
+    CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_labels_needed_by_hand(folder: Path) -> None:
+    table = {
+        (row["strategy"], row["seed"]): row
+        for row in rows_of(folder / "tables" / "labels_needed.csv")
+        if (row["score"], row["labels"]) == ("map", "images")
+    }
+    # 0.45 lies three quarters of the way from 0.3 at 10 images to 0.5 at 14.
+    assert float(table["margin", "1"]["needed"]) == pytest.approx(13)
+    assert [float(table["margin", "mean"][name]) for name in ("needed", "low", "high", "to_random")] == pytest.approx(
+        [13, 13, 13, 0]
+    )
+    assert (table["entropy_anchors", "1"]["needed"], table["entropy_anchors", "1"]["reached"]) == ("", "False")
+    assert (table["entropy_anchors", "mean"]["needed"], table["entropy_anchors", "mean"]["reached"]) == ("", "1")
+    assert table["entropy_anchors", "mean"]["to_random"] == ""
+    assert "&gt; 14 in 2 of 3 seeds" in (folder / "report.html").read_text()
+
+
+def test_mean_heights_by_hand(folder: Path) -> None:
+    found = {
+        (row["strategy"], row["seed"]): float(row["mean"])
+        for row in rows_of(folder / "tables" / "ranking_by_seed.csv")
+        if row["score"] == "map"
+    }
+    first = [json.loads((folder / f"seed{s}/initial/cycle0/metrics.json").read_text())["map"] for s in (0, 1, 2)]
+    # Equal steps on the axis of images: half the ends and the whole of the middle.
+    assert found["margin", "1"] == pytest.approx((first[1] / 2 + 0.3 + 0.5 / 2) / 2)
+    ranking = {r["strategy"]: r for r in rows_of(folder / "tables" / "ranking.csv") if r["score"] == "map"}
+    assert (ranking["random"]["rank"], ranking["entropy_anchors"]["rank"]) == ("1", str(len(registry.strategies())))
+    # Two seeds end 0.1 lower, which is 0.025 of the mean height.
+    assert float(ranking["entropy_anchors"]["to_random"]) == pytest.approx(-2 * 0.025 / 3)
+    assert ranking["entropy_anchors"]["to_random_separable"] == "False"
+    assert float(ranking["margin"]["to_random"]) == 0
+
+
+def test_costs_by_hand(folder: Path) -> None:
+    costs = {row["strategy"]: row for row in rows_of(folder / "tables" / "cost_and_gain.csv")}
+    # Of 40 images 34 and 30 are unlabelled; embeddings are of all 40.
+    assert [float(costs[s]["forward_passes_a_cycle"]) for s in ("random", "margin", "core_set", "mgral")] == [
+        0, 32, 40, 0
+    ]  # fmt: skip
+    # In each of two tables 200 steps for the base and 60 for each of six variants, of 16 images. The teacher looks at
+    # the pool, and a third of that are rewards.
+    assert int(costs["mgral"]["table_images_trained"]) == 2 * 16 * (200 + 6 * 60)
+    assert int(costs["mgral"]["table_images_seen"]) == 40 + 34 + 2 * 6 * 11
+    assert costs["margin"]["table_images_trained"] == "0"
+    coco = json.loads((folder / "dataset" / "train.json").read_text())
+    boxes = [annotation["image_id"] for annotation in coco["annotations"]]
+    ends = [json.loads((folder / f"seed{s}/margin/cycle2/labelled.json").read_text())["images"] for s in (0, 1, 2)]
+    assert float(costs["margin"]["boxes"]) == pytest.approx(np.mean([sum(b in end for b in boxes) for end in ends]))
+
+
+def test_class_evenness_of_the_table_is_that_of_the_shares(folder: Path) -> None:
+    shares = [
+        float(row["chosen_share"])
+        for row in rows_of(folder / "tables" / "balance_margin.csv")
+        if (row["cycle"], row["seed"]) == ("1", "2")
+    ]
+    found = next(
+        float(row["chosen_evenness"])
+        for row in rows_of(folder / "tables" / "class_evenness.csv")
+        if (row["strategy"], row["cycle"], row["seed"]) == ("margin", "1", "2")
+    )
+    assert found == pytest.approx(stats.entropy(shares) / np.log(len(shares)))

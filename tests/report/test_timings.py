@@ -1,0 +1,106 @@
+import csv
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fabricated_results import benchmark, fabricate
+
+from mgral.cli.tools.timings import command
+from mgral.config import registry
+from mgral.errors import InputError
+from mgral.report.times import duration
+
+
+def run(folder: Path) -> Path:
+    arguments = ["--config", str(folder / "config.yaml"), "--results", str(folder)]
+    CliRunner().invoke(command, arguments, catch_exceptions=False)
+    return folder / "timings"
+
+
+def rows(path: Path) -> dict[str, dict[str, str]]:
+    """The lines of a table by their first column."""
+    with path.open(newline="") as file:
+        return {next(iter(row.values())): row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def timings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    fabricate(folder)
+    return run(folder)
+
+
+def test_costs_of_a_cycle_by_hand(timings: Path) -> None:
+    costs = rows(timings / "costs_by_cycle.csv")
+    assert list(costs) == ["mgral", "random", "entropy_anchors"]
+    # embed 4 s; for each of two splits six variants of 8 s, and subsets, base and table of 2 s each.
+    assert float(costs["mgral"]["lut_s"]) == pytest.approx(4 + 2 * (6 * 8 + 3 * 2))
+    # Cycle 0 has the shared detector of 30 s and cycle 1 one of 40 s, each with an agent of 10 s.
+    assert float(costs["mgral"]["training_s"]) == pytest.approx((30 + 10 + 40 + 10) / 2)
+    assert float(costs["mgral"]["selection_s"]) == pytest.approx(3.5)
+    assert costs["random"]["lut_s"] == ""
+    assert float(costs["random"]["training_s"]) == pytest.approx((30 + 40 + 40) / 3)
+
+
+def test_embeddings_cost_the_strategy_that_chooses_by_them(tmp_path: Path) -> None:
+    fabricate(tmp_path, strategies=tuple(registry.strategies()))
+    for seed in (0, 1):
+        # A table of mgral's in cycle 1, too, whose embeddings are its own.
+        benchmark(tmp_path / "benchmarks" / "embed" / f"seed{seed}_mgral_cycle1.tsv", 6.0)
+        benchmark(tmp_path / "benchmarks" / "table" / f"seed{seed}_mgral_cycle1_split0.tsv", 2.0)
+    costs = rows(run(tmp_path) / "costs_by_cycle.csv")
+    assert list(costs) == list(registry.strategies())
+    # Those of cycle 0 are shared and take 4 s, its own of cycle 1 take 5 s; the choices take 3 s and 4 s.
+    assert float(costs["core_set"]["selection_s"]) == pytest.approx((4 + 3 + 5 + 4) / 2)
+    assert float(costs["entropy_sum"]["selection_s"]) == pytest.approx(3.5)
+    assert float(costs["mgral"]["selection_s"]) == pytest.approx(3.5)
+    assert float(costs["mgral"]["lut_s"]) == pytest.approx(((4 + 2 * (6 * 8 + 3 * 2)) + (6 + 2)) / 2)
+
+
+def test_costs_of_steps_by_hand(timings: Path) -> None:
+    costs = rows(timings / "costs_by_step.csv")
+    assert list(costs) == [
+        "cache", "detector", "embed", "subsets", "base", "variant", "table", "agent", "select", "report"
+    ]  # fmt: skip
+    detector = [float(costs["detector"][name]) for name in ("jobs", "wall_s", "core_s", "peak_memory_mb")]
+    assert detector == [14, 2 * 30 + 12 * 40, 2 * 29 + 12 * 39, 901]
+    assert (costs["embed"]["core_s"], costs["embed"]["peak_memory_mb"]) == ("", "")
+    assert float(costs["report"]["wall_s"]) == 99
+
+
+def test_page_stands_alone_and_holds_the_numbers(timings: Path) -> None:
+    text = (timings / "timings.html").read_text()
+    assert re.findall(r'(?:src|href)="(?!#)([^"]*)"', text) == ["../report.html"]
+    assert not re.search(r"@import|url\(", text)
+    page = ElementTree.fromstring(text)
+    lines = [
+        ["".join(cell.itertext()).strip() for cell in line] for line in page.iter("{http://www.w3.org/1999/xhtml}tr")
+    ]
+    assert ["mgral", "1.9 min", "45.0 s", "3.5 s"] in lines
+    assert ["random", "–", "36.7 s", "3.5 s"] in lines
+    assert ["the paper", "9 h, amortised", "7 h 8 min", "0.5 min"] in lines
+    assert ["detector", "14", "9.0 min", "38.6 s", "8.8 min", "901 MB"] in lines
+    assert ["embed", "2", "8.0 s", "4.0 s", "–", "–"] in lines
+
+
+def test_of_no_measurements_nothing_is_written(tmp_path: Path) -> None:
+    fabricate(tmp_path, benchmarks=False)
+    with pytest.raises(InputError, match=r"benchmarks holds no times .* only Snakemake measures them; run snakemake"):
+        run(tmp_path)
+    assert not (tmp_path / "timings").exists()
+
+
+def test_start_is_cheap() -> None:
+    """The Snakefile imports it for every plan that is made."""
+    heavy = "{'torch', 'matplotlib', 'scipy', 'sklearn'}"
+    check = f"import sys, mgral.cli.main, mgral.cli.tools.timings; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", check], text=True, capture_output=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_text_of_durations() -> None:
+    assert [duration(s) for s in (None, 4.25, 600.0, 25680.0)] == ["–", "4.2 s", "10.0 min", "7 h 8 min"]

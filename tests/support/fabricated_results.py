@@ -1,0 +1,221 @@
+"""A small, made-up results folder in the layout of ARCHITECTURE.md, with numbers from a seeded generator."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
+from mgral.config import Config, registry, resolve_config
+from mgral.engine.workflow import variant_jobs
+from mgral.method.lut.wasserstein import project_and_sort
+
+CLASSES = ("platelet", "<b>&", "red cell")
+IMAGES = 40
+SIDE = 32
+
+
+def fabricate(
+    folder: Path,
+    seeds: Sequence[int] = (0, 1),
+    strategies: Sequence[str] = ("mgral", "random", "entropy_anchors"),
+    cycles: int = 2,
+    classes: Sequence[str] = CLASSES,
+    images: int = IMAGES,
+    side: int = SIDE,
+    episodes: int = 12,
+    variants: int = 5,
+    splits: int = 2,
+    budget: int = 4,
+    benchmarks: bool = True,
+) -> Path:
+    """Write what the report and the timings read into `folder` and return the path of its configuration."""
+    config = resolve_config(
+        {
+            "experiment": "fabricated",
+            "seeds": tuple(seeds),
+            "strategies": tuple(strategies),
+            "cycles": cycles,
+            "initial": 6,
+            "budget": budget,
+            "data": {"format": "coco", "root": "somewhere/blood <cells>"},
+            "detector": {"width": side, "height": side},
+            "lut": {"variants": variants, "splits": splits},
+        }
+    )
+    write_bytes(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json")).encode())
+    generator = np.random.default_rng(7)
+    _dataset(folder / "dataset", generator, classes, images, side)
+    for seed in seeds:
+        _seed(folder / f"seed{seed}", generator, config, classes, images, episodes)
+    if benchmarks:
+        _benchmarks(folder / "benchmarks", config)
+    return folder / "config.yaml"
+
+
+def _dataset(folder: Path, generator: np.random.Generator, classes: Sequence[str], images: int, side: int) -> None:
+    annotations: list[dict[str, Any]] = []
+    pixels = np.full((images, side, side, 3), 225, dtype=np.uint8)
+    frequency = 0.6 ** (np.arange(len(classes)) / max(1, len(classes) / 6))
+    for image in range(images):
+        pixels[image] = (pixels[image] - 60 * generator.random(3)).astype(np.uint8)
+        for _ in range(generator.integers(0, 6)):
+            x, y, width, height = (*generator.integers(0, side, 2), *generator.integers(side // 3, side, 2))
+            label = int(generator.choice(len(classes), p=frequency / frequency.sum()))
+            shade = np.random.default_rng(label).integers(40, 200, 3)
+            pixels[image, y // 2 : (y + height) // 2, x // 2 : (x + width) // 2] = shade
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image + 100,
+                    "category_id": label + 3,
+                    "bbox": [int(x), int(y), int(width), int(height)],
+                    "iscrowd": 0,
+                }
+            )
+    # The originals are twice as large as the cache.
+    listed = [
+        {"id": n + 100, "file_name": f"{n:04}.jpg", "width": 2 * side, "height": 2 * side} for n in range(images)
+    ]
+    categories = [{"id": label + 3, "name": name} for label, name in enumerate(classes)]
+    write_json(folder / "train.json", {"images": listed, "annotations": annotations, "categories": categories})
+    np.save(folder / "train.npy", pixels)
+
+
+def _seed(
+    folder: Path, generator: np.random.Generator, config: Config, classes: Sequence[str], images: int, episodes: int
+) -> None:
+    ids = generator.permutation(images) + 100
+    initial = ids[: config.initial].tolist()
+    _round(folder / "initial" / "cycle0", generator, initial, 0.2, classes)
+    write_json(folder / "full" / "cycle0" / "metrics.json", metrics(generator, 0.55, classes))
+    for rank, strategy in enumerate(config.strategies):
+        labelled = list(initial)
+        for cycle in range(config.cycles + 1):
+            place = folder / strategy / f"cycle{cycle}"
+            if cycle:
+                _round(place, generator, labelled, 0.2 + 0.05 * cycle + 0.01 * rank, classes)
+            if cycle == config.cycles:
+                break
+            pool = [i for i in generator.permutation(ids).tolist() if i not in labelled]
+            chosen = pool[: config.budget]
+            scores = np.sort(generator.random(len(chosen)))[::-1].tolist()
+            looks = registry.strategy(strategy).runs_detector
+            selection = {"strategy": strategy, "images": chosen, "scores": scores}
+            write_json(place / "selection.json", {**selection, "forward_passes": len(pool) * looks})
+            labelled = sorted(labelled + chosen)
+            if strategy == "mgral":
+                _agent(place, generator, episodes)
+                if cycle == 0 or config.lut.refresh == "every_cycle":
+                    for split in range(config.lut.splits):
+                        _table(place / "lut" / f"split{split}", generator, config.lut.variants)
+
+
+def _round(
+    folder: Path, generator: np.random.Generator, labelled: list[int], level: float, classes: Sequence[str]
+) -> None:
+    write_json(folder / "labelled.json", {"images": sorted(labelled)})
+    write_json(folder / "metrics.json", metrics(generator, level, classes))
+
+
+def metrics(generator: np.random.Generator, level: float, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the content of a metrics.json around a level of mAP; nothing small, so that its AP is null."""
+    value = level + 0.03 * generator.random()
+    per_class = [
+        {"id": label + 3, "name": name, "map": value + 0.05 * generator.random(), "ap50": 0.5, "boxes": 10 + label}
+        for label, name in enumerate(classes)
+    ]
+    per_class[-1] |= {"map": None, "ap50": None, "boxes": 0}
+    scores = {"map": value, "ap50": 1.6 * value, "ap75": 0.8 * value, "ap_medium": value, "ap_large": 1.1 * value}
+    return {**scores, "ap_small": None, "images": 20, "boxes": 55, "per_class": per_class}
+
+
+def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
+    random_reward = 0.3 + 0.004 * generator.standard_normal(episodes)
+    reward = random_reward + 0.02 * (1 - np.exp(-np.arange(episodes) / (episodes / 4)))
+    values = {
+        "reward": reward,
+        "best": np.maximum.accumulate(reward + 0.004),
+        "random_reward": random_reward,
+        "random_best": np.maximum.accumulate(random_reward + 0.004),
+        "reference": reward,
+    }
+    rows = [
+        {"episode": n, **{name: float(column[n]) for name, column in values.items()}, "loss": 0.1, "entropy": 3.0}
+        for n in range(episodes)
+    ]
+    write_csv(folder / "agent.csv", rows, ("episode", *values, "loss", "entropy"))
+    summary = {
+        "selected_reward": float(reward[-1] + 0.005),
+        "random_mean": 0.3,
+        "random_std": 0.004,
+        "random_batches": 200,
+        "standard_deviations_above": float((reward[-1] + 0.005 - 0.3) / 0.004),
+        "held_out_gain": float(reward[-1] - 0.3) / 2,
+        "baseline_map": 0.29,
+        "random_best_as_often": 0.312,
+    }
+    write_json(folder / "agent.json", summary)
+
+
+def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
+    measured = 0.3 + 0.02 * generator.standard_normal(variants)
+    rows = [
+        {
+            "variant": index + 1,
+            "baseline": 0.29,
+            "measured": float(value),
+            "nearest": float(value + 0.02 * generator.standard_normal()),
+            "kernel": float(value + 0.01 * generator.standard_normal()),
+            "regression": float(value + 0.01 * generator.standard_normal()),
+        }
+        for index, value in enumerate(measured)
+    ]
+    write_csv(folder / "leave_one_out.csv", rows, tuple(rows[0]))
+    subsets = generator.normal(size=(variants, 4, 3)).astype(np.float32)
+    of_class = np.array([[0], [0], [1]], np.float32)
+    table = {
+        "map": measured,
+        "values": measured[:, None],
+        "baseline_map": np.array([0.29]),
+        "embeddings": subsets,
+        "projections": of_class,
+        "sorted": project_and_sort(subsets, of_class),
+        "kernel_widths": np.ones(1),
+        "no_object": np.array([-4.0]),
+        "unit": np.ones(1),
+        "amounts": np.arange(1.0, variants + 1)[:, None],
+    }
+    write_arrays(folder / "table.safetensors", table)
+
+
+def benchmark(path: Path, seconds: float, memory: str = "NA", core: str = "-") -> None:
+    """Write a benchmark file as Snakemake does."""
+    header = ("s", "h:m:s", "max_rss", "max_vms", "max_uss", "max_pss", "io_in", "io_out", "mean_load", "cpu_time")
+    cells = (str(seconds), "0:00:01", memory, "NA", "NA", "NA", "0", "0", "0", core)
+    write_bytes(path, ("\t".join(header) + "\n" + "\t".join(cells) + "\n").encode())
+
+
+def _benchmarks(folder: Path, config: Config) -> None:
+    benchmark(folder / "cache" / "train.tsv", 2.0, "310.5", "1.5")
+    benchmark(folder / "report" / "report.tsv", 99.0)
+    for seed in config.seeds:
+        benchmark(folder / "detector" / f"seed{seed}_initial_cycle0.tsv", 30.0, "900.25", "29")
+        benchmark(folder / "embed" / f"seed{seed}_initial_cycle0.tsv", 4.0)
+        for strategy in config.strategies:
+            for cycle in range(config.cycles):
+                benchmark(folder / "select" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 3.0 + cycle)
+                benchmark(folder / "detector" / f"seed{seed}_{strategy}_cycle{cycle + 1}.tsv", 40.0, "901", "39")
+                if cycle and strategy != "mgral" and "embeddings" in registry.strategy(strategy).requires:
+                    benchmark(folder / "embed" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 5.0)
+                if strategy == "mgral":
+                    benchmark(folder / "agent" / f"seed{seed}_mgral_cycle{cycle}.tsv", 10.0, "700", "9.5")
+        if "mgral" in config.strategies:
+            for split in range(config.lut.splits):
+                place = f"seed{seed}_mgral_cycle0_split{split}"
+                for first, last in variant_jobs(config.lut):
+                    benchmark(folder / "variant" / f"{place}_variants{first}-{last}.tsv", 8.0, "800", "7")
+                for step in ("subsets", "base", "table"):
+                    benchmark(folder / step / f"{place}.tsv", 2.0)

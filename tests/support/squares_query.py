@@ -1,0 +1,36 @@
+"""A query over the squares with a small detector that finds something, for strategies that look at images."""
+
+import numpy as np
+import torch
+from squares import SIZE, squares
+
+from mgral.config import EvaluationConfig, SmallSSDConfig
+from mgral.models import build_detector, save_detector
+from mgral.models.small_ssd import BACKGROUND_BIAS
+from mgral.selection.query import Query
+
+CONFIG = SmallSSDConfig(width=SIZE, height=SIZE, channels=4)
+
+
+def eager_detector(config, classes):
+    """Return a detector with random weights that takes some anchors for objects: untrained, it finds none."""
+    detector = build_detector(config, classes, seed=0).eval()
+    with torch.no_grad():
+        for convolution in detector.ssd.head.classification_head.module_list:
+            convolution.bias.view(-1, classes + 1)[:, 0] -= BACKGROUND_BIAS
+    return detector
+
+
+def squares_query(folder, *, images=12, labelled=5, budget=4, **settings):
+    """Return a query of which the first images are labelled."""
+    dataset, cache = squares(images)
+    np.save(folder / "train.npy", cache.stored)
+    detector = eager_detector(CONFIG, 1)
+    with torch.no_grad():
+        for _ in range(30):  # for the statistics of its normalisation, without which its maps are nearly constant
+            detector.train()(torch.from_numpy(cache.stored).permute(0, 3, 1, 2))
+    save_detector(detector, folder / "detector.safetensors")
+    files = {"images": folder / "train.npy", "detector": folder / "detector.safetensors"}
+    ids = dataset.image_ids
+    given = dict(seed=0, cycle=0, detector_config=CONFIG, evaluation=EvaluationConfig(), **files) | settings
+    return Query(dataset, ids[:labelled], ids[labelled:], budget, **given)

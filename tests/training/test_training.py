@@ -1,0 +1,321 @@
+"""Training: batches, augmentation, the consistency loss, the loop."""
+
+import itertools
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from squares import squares
+from stopping import StoppedError, stop_after
+
+from mgral.config import AugmentationConfig, SmallSSDConfig, TrainingConfig
+from mgral.errors import InputError, StepError
+from mgral.models import Predictions, Targets, build_detector
+from mgral.models.small_ssd import BACKGROUND_BIAS
+from mgral.training.augmentation import augment, draw_changes, flip
+from mgral.training.batches import Sampler, TrainingImages, training_images
+from mgral.training.checkpoint import Checkpoint
+from mgral.training.consistency import consistency_loss, prediction_distance, ramp
+from mgral.training.loop import Unlabelled, learning_rate_factor, train_detector
+
+CONFIG = SmallSSDConfig(width=64, height=64, channels=4)
+NO_AUGMENTATION = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.0)
+
+
+@pytest.fixture
+def labelled() -> TrainingImages:
+    dataset, images = squares()
+    return training_images(dataset, images, dataset.image_ids[:8])
+
+
+def white_box(image: torch.Tensor) -> list[int]:
+    y, x = (image[0] > 200).nonzero().unbind(1)
+    return [int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1]
+
+
+def test_boxes_are_scaled_to_the_cache(labelled: TrainingImages) -> None:
+    images, targets = labelled.batch(torch.arange(8))
+    for image, boxes in zip(images, targets.boxes, strict=True):
+        assert boxes[0].tolist() == white_box(image)
+
+
+@pytest.mark.parametrize("zooms", [(1.0, 1.0), (2.0, 1.0), (1.0, 2.0), (2.0, 2.0)])
+@pytest.mark.parametrize("flips", [0.0, 1.0])
+def test_boxes_follow_the_pixels(labelled: TrainingImages, zooms: tuple[float, float], flips: float) -> None:
+    config = AugmentationConfig(flip=flips, zoom_in=zooms[0], zoom_out=zooms[1], colour=0.0)
+    generator = torch.Generator().manual_seed(3)
+    checked = 0
+    for _ in range(10):
+        images, targets = augment(*labelled.batch(torch.arange(8)), draw_changes(labelled.targets, config, generator))
+        for image, boxes, labels in zip(images, targets.boxes, targets.labels, strict=True):
+            if labels[0] >= 0:
+                assert boxes[0].tolist() == pytest.approx(white_box(image), abs=1.6)
+                checked += 1
+    assert checked > 60
+
+
+def test_a_box_that_leaves_the_image_is_dropped(labelled: TrainingImages) -> None:
+    config = AugmentationConfig(flip=0.0, zoom_in=4.0, zoom_out=1.0, colour=0.0)
+    generator = torch.Generator().manual_seed(0)
+    batch = labelled.batch(torch.arange(8))
+    drawn = [augment(*batch, draw_changes(labelled.targets, config, generator))[1] for _ in range(10)]
+    targets = Targets(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
+    dropped = targets.labels < 0
+    assert dropped.any()
+    assert not dropped.all()
+    assert (targets.boxes[dropped] == 0).all()
+
+
+def test_flip_twice_is_the_identity_and_leaves_padding_alone() -> None:
+    images = torch.rand(2, 3, 8, 10)
+    targets = Targets(
+        torch.tensor([[[1.0, 2, 4, 5], [0, 0, 0, 0]], [[0, 0, 0, 0]] * 2]), torch.tensor([[0, -1], [-1, -1]])
+    )
+    chosen = torch.tensor([True, True])
+    once_images, once = flip(images, targets, chosen)
+    assert once.boxes[0, 0].tolist() == [6, 2, 9, 5]
+    assert (once.boxes[once.labels < 0] == 0).all()
+    twice_images, twice = flip(once_images, once, chosen)
+    assert torch.equal(twice_images, images)
+    assert torch.equal(twice.boxes, targets.boxes)
+
+
+def test_colour_keeps_the_boxes_and_the_range(labelled: TrainingImages) -> None:
+    config = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.5)
+    plain, targets = labelled.batch(torch.arange(8))
+    images, after = augment(plain, targets, draw_changes(targets, config, torch.Generator().manual_seed(0)))
+    assert torch.equal(after.boxes, targets.boxes)
+    assert 0 <= images.min() < images.max() <= 255
+    assert not torch.equal(images, plain.float())
+
+
+@given(images=st.integers(1, 9), batch=st.integers(1, 20), seed=st.integers(0, 99))
+def test_sampler_shows_every_image_equally_often(images: int, batch: int, seed: int) -> None:
+    sampler = Sampler(images, batch, seed)
+    drawn = torch.cat([sampler.draw() for _ in range(images)])
+    assert torch.bincount(drawn, minlength=images).tolist() == [batch] * images
+
+
+def test_ramp_follows_csd() -> None:
+    assert ramp(0, 120) == pytest.approx(math.exp(-5))
+    assert ramp(16, 120) == pytest.approx(math.exp(-5 * 0.25))
+    assert [ramp(t, 120) for t in (32, 60, 100)] == [1, 1, 1]
+    assert ramp(110, 120) == pytest.approx(math.exp(-12.5 * 0.25))
+    assert ramp(120, 120) == pytest.approx(math.exp(-12.5))
+
+
+def test_consistency_is_zero_on_a_symmetric_network_and_positive_otherwise() -> None:
+    # With an odd width, a strided filter sees a mirrored image as the mirror of what it saw.
+    detector = build_detector(SmallSSDConfig(width=65, height=65, channels=4), 2, seed=0).eval()
+    images = torch.rand(2, 3, 65, 65) * 255
+    with torch.no_grad():
+        for name, parameter in detector.named_parameters():
+            if "classification_head" in name and parameter.ndim == 1:
+                parameter.view(-1, 3)[:, 1] += BACKGROUND_BIAS + 3  # so that anchors are taken for objects
+        assert consistency_loss(detector, images).item() > 1e-5
+        for name, parameter in detector.named_parameters():
+            if parameter.ndim == 4:
+                parameter += parameter.flip(3)
+            if "regression_head" in name:
+                parameter.view(-1, 4, *parameter.shape[1:])[:, 0] = 0  # a symmetric filter cannot answer dx
+        assert detector(images).logits.argmax(-1).gt(0).any()
+        assert consistency_loss(detector, images).item() == pytest.approx(0, abs=1e-8)
+
+
+def test_consistency_of_one_anchor_by_hand() -> None:
+    detector = build_detector(CONFIG, 1, seed=0)
+    plain = Predictions(torch.tensor([[[0.0, 1.0], [5.0, 0.0]]]), torch.tensor([[[1.0, 0, 0, 0], [9, 9, 9, 9]]]))
+    mirrored = Predictions(torch.tensor([[[0.0, 0.0], [0.0, 5.0]]]), torch.zeros(1, 2, 4))
+    p = 1 / (1 + math.exp(-1))
+    symmetric_kl = 0.5 * ((p - 0.5) * math.log(p / 0.5) + (0.5 - p) * math.log((1 - p) / 0.5))
+    # The second anchor is background in the plain image and does not count.
+    assert prediction_distance(detector, plain, mirrored).item() == pytest.approx(symmetric_kl + 0.25, rel=1e-5)
+
+
+def test_consistency_without_a_found_object_is_zero() -> None:
+    detector = build_detector(CONFIG, 1, seed=0)
+    background = Predictions(torch.tensor([[[5.0, 0.0]]]), torch.zeros(1, 1, 4))
+    assert prediction_distance(detector, background, background).item() == 0
+
+
+def test_training_learns_and_repeats_itself(labelled: TrainingImages) -> None:
+    config = TrainingConfig(batch_size=4, augmentation=AugmentationConfig(zoom_in=1.2, zoom_out=1.2))
+    runs = []
+    for _ in range(2):
+        detector = build_detector(CONFIG, 1, seed=0)
+        history = train_detector(detector, labelled, config, 40, seed=5, step="detector")
+        runs.append((history, detector.state_dict()))
+    (first, weights), (second, again) = runs
+    assert first == second
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    losses = [row["loss"] for row in first]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+RECIPES = {
+    "as configured": {},
+    "sgd, steps, parts, half precision": {
+        "optimizer": "sgd",
+        "schedule": "steps",
+        "accumulate": 2,
+        "precision": "bfloat16",
+        "learning_rate": 1e-4,
+        "augmentation": AugmentationConfig(crop="iou", distort=0.5),
+    },
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("semi_supervised", [False, True])
+def test_a_stopped_training_goes_on_to_the_same_bits(semi_supervised, recipe, tmp_path, monkeypatch) -> None:
+    """With batches that reach over epochs, all of the augmentation, and dropout from torch's own generator."""
+    dataset, images = squares()
+    labelled = training_images(dataset, images, dataset.image_ids[:7])
+    extra = training_images(dataset, images, dataset.image_ids[7:], labels=False)
+    unlabelled = Unlabelled(extra, 3, 5.0) if semi_supervised else None
+    config = TrainingConfig(**{"batch_size": 3, "augmentation": AugmentationConfig()} | RECIPES[recipe])
+
+    def train(checkpoint: Checkpoint | None, global_seed: int) -> tuple[list[dict[str, float]], dict]:
+        detector = build_detector(CONFIG, 1, seed=0)
+        detector.ssd.backbone.stem.append(torch.nn.Dropout(0.2))
+        torch.manual_seed(global_seed)
+        history = train_detector(detector, labelled, config, 8, 5, "variant", unlabelled, checkpoint)
+        return history, detector.state_dict()
+
+    with torch.random.fork_rng():
+        history, weights = train(None, 0)
+        for stop in (1, 4, 7):
+            path = tmp_path / f"{stop}.checkpoint"
+            with stop_after(stop, monkeypatch), pytest.raises(StoppedError):
+                train(Checkpoint(path, "job", every=0), 0)
+            resumed, others = train(Checkpoint(path, "job"), 1)
+            assert resumed == history
+            assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def test_unlabelled_images_leave_the_labelled_batches_as_they_were() -> None:
+    dataset, images = squares()
+    labelled = training_images(dataset, images, dataset.image_ids[:6])
+    extra = training_images(dataset, images, dataset.image_ids[6:], labels=False)
+    config = TrainingConfig(batch_size=4, augmentation=NO_AUGMENTATION)
+    first_losses, consistencies = [], []
+    for unlabelled in (None, Unlabelled(extra, 4, 1.0)):
+        detector = build_detector(CONFIG, 1, seed=0)
+        history = train_detector(detector, labelled, config, 20, seed=5, step="variant", unlabelled=unlabelled)
+        first_losses.append(history[0]["loss"])
+        consistencies.append(sum(row["consistency"] for row in history))
+    assert first_losses[0] == first_losses[1]
+    assert consistencies[0] == 0 < consistencies[1]
+
+
+def test_unlabelled_images_carry_no_label() -> None:
+    dataset, images = squares()
+    extra = training_images(dataset, images, dataset.image_ids, labels=False)
+    assert extra.targets.labels.numel() == 0
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(labelled: TrainingImages) -> None:
+    labelled.targets.boxes[2, 0, 0] = math.nan
+    detector = build_detector(CONFIG, 1, seed=0)
+    config = TrainingConfig(batch_size=8, augmentation=NO_AUGMENTATION)
+    with pytest.raises(StepError, match=r"^detector: the loss is nan at iteration 0 \(images \[.*12.*\]\); lower"):
+        train_detector(detector, labelled, config, 5, seed=0, step="detector")
+
+
+def test_consistency_reaches_the_network(labelled: TrainingImages) -> None:
+    detector = build_detector(CONFIG, 1, seed=0)
+    head = detector.ssd.head.classification_head.module_list[0].bias
+    with torch.no_grad():
+        head.view(-1, 2)[:, 1] += 3
+    consistency_loss(detector, labelled.batch(torch.arange(4))[0].float()).backward()
+    assert head.grad.abs().sum() > 0
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    rates = [learning_rate_factor(t, 100, TrainingConfig()) for t in range(101)]
+    assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+    assert all(a >= b for a, b in itertools.pairwise(rates[5:]))
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+
+
+def test_learning_rate_falls_by_steps() -> None:
+    config = TrainingConfig(schedule="steps", steps=(0.5, 0.8), warm_up=0.02)
+    rates = [learning_rate_factor(t, 100, config) for t in range(100)]
+    assert rates[:2] == [0.5, 1]
+    assert set(rates[1:50]) == {1}
+    assert rates[50:80] == pytest.approx([0.1] * 30)
+    assert rates[80:] == pytest.approx([0.01] * 20)
+
+
+@pytest.mark.parametrize("norm", [None, 1e-3])
+def test_sgd_steps_along_the_gradient_no_further_than_its_norm_allows(norm, labelled: TrainingImages) -> None:
+    config = TrainingConfig(
+        batch_size=4,
+        optimizer="sgd",
+        momentum=0.0,
+        weight_decay=0.0,
+        learning_rate=0.5,
+        warm_up=0.0,
+        gradient_norm=norm,
+        augmentation=NO_AUGMENTATION,
+    )
+    before, detector = (build_detector(CONFIG, 1, seed=0) for _ in range(2))
+    train_detector(detector, labelled, config, 1, seed=0, step="detector")
+    moved = [(a - b).detach() for a, b in zip(before.parameters(), detector.parameters(), strict=True)]
+    length = torch.cat([part.flatten() for part in moved]).norm().item()
+    assert (length == pytest.approx(0.5 * 1e-3, rel=1e-2)) if norm else (length > 0.01)
+
+
+def test_the_next_batch_is_decoded_ahead_and_is_the_one_that_is_drawn(labelled: TrainingImages, monkeypatch) -> None:
+    asked, read = [], []
+    monkeypatch.setattr(labelled.images, "prefetch", lambda rows: asked.append(rows.tolist()))
+    taken = labelled.images.read
+    monkeypatch.setattr(labelled.images, "read", lambda rows: read.append(rows.tolist()) or taken(rows))
+    config = TrainingConfig(batch_size=3, augmentation=NO_AUGMENTATION)
+    train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 4, seed=0, step="detector")
+    assert asked[:3] == read[1:]
+
+
+@pytest.mark.parametrize("settings", [{"precision": "bfloat16"}, {"precision": "float16"}, {"compile": True}])
+def test_half_precision_and_compilation_train_the_same_detector(settings, labelled: TrainingImages, monkeypatch):
+    # Of torch.compile without its compiler, which takes a minute: the detector is traced, and run as it was traced.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    histories = []
+    for changed in ({}, settings):
+        config = TrainingConfig(batch_size=4, learning_rate=1e-3, **changed)
+        detector = build_detector(CONFIG, 1, seed=0)
+        histories.append([row["loss"] for row in train_detector(detector, labelled, config, 6, 0, "detector")])
+        assert {parameter.dtype for parameter in detector.parameters()} == {torch.float32}
+    # float16 may leave out the first steps, until its gradients are scaled so that none overflows.
+    assert histories[1] == pytest.approx(histories[0], rel=0.1)
+    assert histories[1][0] == pytest.approx(histories[0][0], rel=0.01)
+    assert (histories[1] == histories[0]) == (not settings.get("precision"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_first_step_whose_gradients_overflow_is_left_out(optimizer, labelled: TrainingImages, monkeypatch) -> None:
+    overflowing = partial(torch.amp.GradScaler, init_scale=2.0**60, backoff_factor=2.0**-50)
+    monkeypatch.setattr(torch.amp, "GradScaler", overflowing)
+    config = TrainingConfig(batch_size=4, learning_rate=1e-3, optimizer=optimizer, precision="float16")
+    before, once, thrice = (build_detector(CONFIG, 1, seed=0) for _ in range(3))
+    torch.use_deterministic_algorithms(True)  # which fills memory that nothing wrote with NaN
+    try:
+        train_detector(once, labelled, config, 1, seed=0, step="detector")
+        train_detector(thrice, labelled, config, 3, seed=0, step="detector")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for start, left, trained in zip(before.parameters(), once.parameters(), thrice.parameters(), strict=True):
+        assert torch.equal(start, left)
+        assert trained.isfinite().all()
+    assert any(not torch.equal(*pair) for pair in zip(once.parameters(), thrice.parameters(), strict=True))
+
+
+def test_compilation_without_a_compiler_is_refused(labelled: TrainingImages, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    config = TrainingConfig(compile=True)
+    with pytest.raises(InputError, match=r"wants a C\+\+ compiler, and none of c\+\+, g\+\+"):
+        train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 1, seed=0, step="detector")

@@ -1,0 +1,157 @@
+import json
+import shutil
+import subprocess
+import sys
+from itertools import product
+
+import pytest
+import yaml
+from run_workflow import TINY, planned, snakemake
+from safetensors.numpy import load_file
+
+from mgral.artefacts.files import read_csv
+from mgral.config import load_config
+
+
+@pytest.fixture(scope="module")
+def finished(undisturbed, tmp_path_factory):
+    """The results of the tiny experiment, in a copy that may be changed."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(undisturbed, folder, dirs_exist_ok=True)
+    return folder / "results" / "tiny"
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+@pytest.mark.timeout(900)
+def test_report_and_scores_are_there(finished):
+    assert "<html" in (finished / "report.html").read_text()
+    assert list((finished / "figures").glob("*.svg"))
+    assert list((finished / "tables").glob("*.csv"))
+    assert {path.name for path in (finished / "timings").iterdir()} == {
+        "timings.html",
+        "costs_by_step.csv",
+        "costs_by_cycle.csv",
+    }
+    scores = [read(path) for path in finished.glob("seed*/*/cycle*/metrics.json")]
+    config = load_config(TINY)
+    assert len(scores) == len(config.seeds) * (2 + config.cycles * len(config.strategies))
+    assert all(0 <= score["map"] <= 1 and score["images"] == 8 for score in scores)
+
+
+@pytest.mark.timeout(900)
+def test_labelled_sets_grow_by_the_budget(finished):
+    config = load_config(TINY)
+    initial = set(read(finished / "seed0" / "initial" / "cycle0" / "labelled.json")["images"])
+    assert len(initial) == config.initial
+    for strategy in config.strategies:
+        labelled = initial
+        for cycle in range(config.cycles):
+            folder = finished / "seed0" / strategy
+            selection = read(folder / f"cycle{cycle}" / "selection.json")["images"]
+            assert len(set(selection)) == len(selection) == config.budget
+            assert not labelled & set(selection)
+            labelled = labelled | set(selection)
+            assert read(folder / f"cycle{cycle + 1}" / "labelled.json")["images"] == sorted(labelled)
+    everything = read(finished / "seed0" / "full" / "cycle0" / "labelled.json")["images"]
+    assert len(everything) == config.data.train_images
+
+
+@pytest.mark.timeout(900)
+def test_trainings_grow_with_the_labelled_images(finished):
+    """4 iterations on 6 images; 4 (n / 6)^0.75 on 10, 14 and all 24."""
+    trainings = {"initial/cycle0": 4, "random/cycle1": 6, "mgral/cycle2": 8, "full/cycle0": 11}
+    for folder, iterations in trainings.items():
+        lines = (finished / "seed0" / folder / "training.csv").read_text().splitlines()
+        assert len(lines) == 1 + iterations
+
+
+@pytest.mark.timeout(900)
+def test_training_is_measured_against_a_plain_loop(finished):
+    arguments = ["bench", "training", f"--results={finished}", "--iterations=2", "--seeds=1", "--cores=2", "--json"]
+    done = subprocess.run([sys.executable, "-m", "mgral", *arguments], text=True, capture_output=True, check=True)
+    found = json.loads(done.stdout)
+    ratio = found["mgral_images_per_second"] / found["plain_images_per_second"]
+    assert found["mgral_to_plain_median"] == pytest.approx(ratio)
+    assert found["mgral_side_by_side_images_per_second"] > 0
+    assert 0 < found["convolution_share"] < 1
+
+
+@pytest.mark.timeout(900)
+def test_no_artefact_names_this_machine(finished):
+    folder = str(finished.parent.parent).encode()
+    kept = [
+        path
+        for path in finished.rglob("*")
+        if path.is_file() and path.parent.parent.name not in ("logs", "benchmarks")
+    ]
+    assert [path for path in kept if folder in path.read_bytes()] == []
+
+
+@pytest.mark.timeout(900)
+def test_other_learning_rate_of_the_agent_trains_no_detector_of_cycle_0(finished):
+    folder = finished.parent.parent
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    change = ("--configfile", TINY, "--config", "agent={learning_rate: 0.05}")
+    done = snakemake(folder, "--cores", "2", *change)
+    assert done.returncode == 0, done.stdout
+    changed = {path.relative_to(finished) for path, time in before.items() if path.stat().st_mtime_ns != time}
+    artefacts = {path for path in changed if path.parts[0].startswith("seed")}
+    assert {path.parts[1] for path in artefacts} == {"mgral"}
+    assert {path.name for path in artefacts if path.parts[2] == "cycle0"} == {
+        "agent.safetensors",
+        "agent.csv",
+        "agent.json",
+        "selection.json",
+    }
+    assert yaml.safe_load((finished / "config.yaml").read_text())["agent"]["learning_rate"] == 0.05
+    assert planned(folder, *change) == []
+
+
+@pytest.mark.timeout(900)
+def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finished):
+    """Variants that start anew, on real steps; the page is drawn from made-up numbers in test_fidelity.py."""
+    place = "results/tiny/seed0/fidelity/cycle0"
+    wanted = (f"{place}/gains0-1.json", f"{place}/labelled_subsets_cold/split0/lookups.csv")
+    change = ("fidelity={cycle: 0}", "lut={variants_per_job: 4}")
+    done = snakemake(finished.parent.parent, *wanted, "--cores", "2", "--configfile", TINY, "--config", *change)
+    assert done.returncode == 0, done.stdout
+    gains = read(finished.parent.parent / wanted[0])["gains"]
+    assert [len(one["map"]) for one in gains] == [2, 2]
+    found = read_csv(finished.parent.parent / wanted[1])
+    assert {(row["labels"], row["start"]) for row in found} == {("labels", "cold")}
+    assert len(found) == 14 * load_config(TINY).fidelity.batches
+    base = finished / "seed0" / "fidelity" / "cycle0" / "labelled_subsets_cold" / "split0" / "base.safetensors"
+    untrained = load_file(base)
+    assert not untrained["class_quality.batches"].any()
+
+
+@pytest.mark.timeout(900)
+def test_the_other_reward_source_distance_estimator_and_reference(finished):
+    """Runs last: it changes what the folder holds."""
+    change = (
+        "lut={labels: labels, refresh: every_cycle, splits: 2, variants_per_job: 3}",
+        "reward={distance: exact, estimator: nearest}",
+        "agent={reference: previous}",
+    )
+    cycles = load_config(TINY).cycles
+    last = f"results/tiny/seed0/mgral/cycle{cycles - 1}/selection.json"
+    done = snakemake(finished.parent.parent, last, "--cores", "2", "--configfile", TINY, "--config", *change)
+    assert done.returncode == 0, done.stdout
+    for cycle in range(cycles):
+        folder = finished / "seed0" / "mgral" / f"cycle{cycle}"
+        labelled = finished / "seed0" / ("mgral" if cycle else "initial") / f"cycle{cycle}" / "labelled.json"
+        values, plans = [], []
+        for table in (folder / "lut" / "split0", folder / "lut" / "split1"):
+            plan = read(table / "subsets.json")
+            candidates = {image for subset in plan["subsets"] for image in subset["images"]}
+            assert plan["labels"] == "labels"
+            assert candidates | set(plan["base"]) | set(plan["reward"]) <= set(read(labelled)["images"])
+            assert not candidates & set(plan["reward"])
+            plans.append(plan)
+            values.append([variant["map"] for variant in read(table / "variants0-2.json")["variants"]][1:])
+        assert plans[0] != plans[1]
+        means = [sum(pair) / 2 for pair in product(*values)]
+        assert min(abs(read(folder / "agent.json")["selected_reward"] - mean) for mean in means) < 1e-12

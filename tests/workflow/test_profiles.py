@@ -1,0 +1,60 @@
+"""The profiles: what each hands to which rules."""
+
+import os
+import re
+
+import pytest
+import yaml
+from run_workflow import ROOT, TINY, snakemake
+from test_workflow import FIDELITY, RULES
+
+PROFILES = ROOT / "workflow" / "profiles"
+USE_GPU = {"detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "agent"}
+OF_FIDELITY = {"gain", "pseudo_labels_of_source", "base_of_source", "variant_of_source"}
+
+
+def read(name):
+    return yaml.safe_load((PROFILES / name / "config.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", ["gpu", "slurm", "kubernetes"])
+def test_gpus_go_to_the_rules_that_compute_on_one(name):
+    of_select = "0 if wildcards.strategy in ('mgral', 'random', 'core_set') else 1"
+    assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU | OF_FIDELITY} | {
+        "select": {"gpu": of_select}
+    }
+
+
+def test_groups_are_of_rules():
+    assert set(read("slurm")["groups"]) <= set(RULES)
+
+
+@pytest.mark.parametrize("change", ["lut={refresh: once}", "lut={refresh: every_cycle}"])
+def test_slurm_profile_plans_every_experiment(tmp_path, change):
+    """A group that waits for a job that waits for the group is found out here; profiles/default is loaded too."""
+    done = snakemake(tmp_path, "--dry-run", "--profile", PROFILES / "slurm", "--config", change)
+    assert done.returncode == 0, done.stdout
+    assert "workflow specific profile" in done.stdout
+    job = r"^ *rule (\w+):\n(?: +.*\n)*?(?: +wildcards: (.*)\n)? +resources: .*gpu=(\d)"
+    asked = re.findall(job, done.stdout, flags=re.MULTILINE)
+    assert {rule for rule, _, gpus in asked if gpus == "1"} == USE_GPU | {"select"}
+    queries = [("strategy=entropy_anchors" in wildcards, gpus) for rule, wildcards, gpus in asked if rule == "select"]
+    assert set(queries) == {(True, "1"), (False, "0")}
+    # Synthetic images and a detector that starts from random weights: nothing is downloaded.
+    assert {rule for rule, _, gpus in asked if gpus == "0"} == set(RULES) - USE_GPU - FIDELITY - {
+        "download",
+        "weights",
+    }
+
+
+def test_a_gpu_that_is_not_there_is_said_before_the_first_job(tmp_path):
+    program = tmp_path / "programs" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
+    program.chmod(0o755)
+    run = ("--cores", "1", "--profile", PROFILES / "gpu", "--configfile", TINY)
+    done = snakemake(tmp_path, *run, PATH=f"{program.parent}:{os.environ['PATH']}")
+    assert done.returncode == 2, done.stdout
+    assert "jobs are given 1 GPU" in done.stdout
+    assert "nvidia-smi fails (No devices were found); repair the driver, or run without" in done.stdout
+    assert not (tmp_path / "results" / "tiny" / "config.yaml").exists()

@@ -1,0 +1,397 @@
+import ast
+import csv
+import json
+import re
+import shlex
+from collections import Counter
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from run_workflow import ROOT, TINY, count_rules, planned, snakemake
+
+from mgral.cli.steps.config import command
+from mgral.config import Config, config_schema, config_yaml, load_config, resolve_config
+from mgral.engine.steps import STEPS
+from mgral.engine.workflow import annotation_files, check_data, config_options, configure, depends_on, refresh_config
+from mgral.errors import InputError
+
+RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+RULES = {
+    name: text
+    for file in RULE_FILES
+    for name, text in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", file.read_text() + "\n", flags=re.MULTILINE)
+}
+NO_JOBS = ("bench", "compare", "dvc", "estimate", "handover", "timings")
+PIPELINE = [step for step in STEPS if step not in NO_JOBS]
+FIDELITY = {"candidates", "gain", "lookup", "fidelity"}
+"""Steps of `snakemake fidelity`, which no experiment has else."""
+ON_A_NETWORK = {"download", "weights"}
+"""Steps that an experiment has only where its data set, or its detector, asks for them."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the stub has gone through the whole tiny experiment."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = snakemake(folder, "--cores", "2", "--configfile", TINY, stub=True)
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+def test_a_rule_for_every_step():
+    assert sorted(RULES) == sorted(PIPELINE)
+
+
+@pytest.mark.parametrize("step", PIPELINE)
+def test_rule_runs_its_step_and_says_what_it_needs(step):
+    text = RULES[step]
+    assert f'"mgral {step} ' in text
+    for key in (r"log", r"benchmark", r"threads: 1", r"resources", r"    mem_mb=(\d+|MEM_MB)", r"    gpu=0"):
+        assert re.search(rf"^    {key}", text, flags=re.MULTILINE), key
+    assert not re.search(r"^    (run|script|notebook):", text, flags=re.MULTILINE)
+    if STEPS[step].reads:
+        assert f'depends_on(CONFIG, "{step}"' in text
+        assert re.search(r'config=ancient\((EXPERIMENT \+ "|f"results/\{CONFIG.experiment\})/config.yaml"\)', text)
+
+
+def test_only_the_evaluation_of_a_cycle_sees_test_images():
+    """No test image is in any training or reward set, as no rule that trains or selects is given one."""
+    assert {name for name, text in RULES.items() if "test.json" in text or "test.npy" in text} == {
+        "data",
+        "cache",
+        "evaluate",
+        "gain",
+        "report",
+    }
+    # What `gain` measures is read by the page that is drawn of it, and by nothing else.
+    assert {name for name, text in RULES.items() if "/gains" in text.split("output:")[0]} == {"fidelity"}
+    assert not [name for name, text in RULES.items() if "metrics" in text and name not in ("evaluate", "report")]
+
+
+def test_wildcards_are_the_eight():
+    patterns = re.findall(
+        r"(?:EXPERIMENT|ROUND|MGRAL|LUT|FIDELITY|SOURCE|LOGS|BENCHMARKS)(?: \+| =) .*",
+        "".join(map(Path.read_text, RULE_FILES)),
+    )
+    found = {name for pattern in patterns for name in re.findall(r"(?<!\{)\{(\w+)\}", pattern)}
+    assert found == {"experiment", "seed", "strategy", "cycle", "split", "first", "last", "source"}
+
+
+@pytest.mark.parametrize("step", [step for step in PIPELINE if step not in ("config", "report", "fidelity")])
+def test_step_reads_only_the_sections_it_declares(step):
+    tree = ast.parse((ROOT / "mgral" / "cli" / "steps" / f"{step}.py").read_text())
+    chains = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    read = {chain.removeprefix("config.") for chain in chains if chain.startswith("config.")}
+    # config.a.b is read as config.a on the way.
+    read = {key for key in read if not any(other.startswith(key + ".") for other in read)}
+    declared = {*STEPS[step].reads, *STEPS[step].checks}
+    assert {key for key in read if key not in declared and key.split(".")[0] not in declared} == set()
+
+
+def test_the_settings_left_out_of_all_dependencies_are_read_by_no_step():
+    found = {
+        (path.stem, node.attr)
+        for path in (ROOT / "mgral").rglob("*.py")
+        if "report" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("refresh", "splits", "variants_per_job")
+    }
+    # They plan the jobs, and count them.
+    assert found == {
+        ("workflow", "variants_per_job"),
+        ("cost", "refresh"),
+        ("cost", "splits"),
+    }
+
+
+def test_depends_on_is_what_the_step_reads():
+    config = Config()
+    for step in set(PIPELINE) - {"report"}:
+        for key in json.loads(depends_on(config, step, "mgral")):
+            assert key in STEPS[step].reads or key.split(".")[0] in STEPS[step].reads
+    assert "lut.variants" in json.loads(depends_on(config, "subsets"))
+    assert not {"lut.refresh", "lut.splits", "lut.variants_per_job"} & set(json.loads(depends_on(config, "subsets")))
+    assert set(json.loads(depends_on(config, "report"))) == set(Config.model_fields) - {"container"}
+    assert json.loads(depends_on(config, "embed"))["embedding"] == config.embedding.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sections"),
+    [("mgral", {"budget"}), ("core_set", {"budget"}), ("ppal", {"budget", "detector", "evaluation"})],
+)
+def test_selection_depends_on_what_its_strategy_looks_at(strategy, sections):
+    assert set(json.loads(depends_on(Config(), "select", strategy))) == sections
+
+
+def test_a_kind_of_training_depends_on_its_own_iterations():
+    longer = resolve_config({"iterations": {"detector": 301}})
+    assert depends_on(longer, "detector") != depends_on(Config(), "detector")
+    assert depends_on(longer, "base") == depends_on(Config(), "base")
+    assert depends_on(longer, "variant") == depends_on(Config(), "variant")
+
+
+def test_only_the_initial_set_that_is_drawn_depends_on_its_size():
+    assert set(json.loads(depends_on(Config(), "initial", "initial"))) == {"initial"}
+    assert json.loads(depends_on(Config(), "initial", "full")) == {}
+
+
+def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
+    counts = count_rules(planned(tmp_path, "--configfile", TINY))
+    config = load_config(TINY)
+    cycles, strategies = config.cycles, len(config.strategies)
+    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK
+    assert counts["detector"] == counts["evaluate"] == 2 + cycles * strategies
+    assert counts["select"] == counts["label"] == cycles * strategies
+    assert counts["variant"] == 2  # variants 0 and 1, and variant 2
+    assert counts["agent"] == cycles
+    assert counts["embed"] == counts["table"] == counts["base"] == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_table_each_cycle(tmp_path):
+    jobs = planned(tmp_path, "--configfile", TINY, "--config", "lut={refresh: every_cycle, splits: 3}")
+    embedded = {(wildcards["strategy"], wildcards["cycle"]) for rule, wildcards in jobs if rule == "embed"}
+    assert embedded == {("initial", "0"), ("mgral", "1")}
+    assert Counter((w["cycle"], w["split"]) for rule, w in jobs if rule == "table") == Counter(product("01", "012"))
+    assert count_rules(jobs)["agent"] == 2
+
+
+def test_finished_experiment_has_nothing_to_do(finished):
+    assert planned(finished, "--configfile", TINY, stub=True) == []
+
+
+def test_a_run_ends_with_its_timings(finished):
+    results = finished / "results" / "tiny"
+    measured = {folder.name: len(list(folder.glob("*.tsv"))) for folder in (results / "benchmarks").iterdir()}
+    assert set(measured) == set(PIPELINE) - FIDELITY - ON_A_NETWORK
+    with (results / "timings" / "costs_by_step.csv").open(newline="") as file:
+        assert {row["step"]: int(row["jobs"]) for row in csv.DictReader(file)} == measured
+
+
+def test_no_rule_reads_times():
+    """They differ from run to run, and so would what was made of them."""
+    assert not [name for name, text in RULES.items() if "timings" in text]
+    assert not [name for name, text in RULES.items() if re.search(r"BENCHMARKS|benchmarks", text.split("output:")[0])]
+
+
+def test_timings_that_cannot_be_written_fail_no_run(tmp_path):
+    """Here a file is in the place of their folder."""
+    place = tmp_path / "results" / "tiny" / "timings"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    run = (tmp_path, "--cores", "1", "--configfile", TINY, "--until", "config")
+    done = snakemake(*run, stub=True)
+    assert done.returncode == 0, done.stdout
+    assert "mgral: timings are not written: " in done.stdout
+    assert place.read_bytes() == b""
+
+
+def test_commands_are_given_what_their_strategy_needs(finished):
+    seed = finished / "results" / "tiny" / "seed0"
+    mgral, entropy, random = (
+        (seed / strategy / "cycle1" / "selection.json").read_text()
+        for strategy in ("mgral", "entropy_anchors", "random")
+    )
+    assert "--embeddings results/tiny/seed0/initial/cycle0/embeddings.safetensors" in mgral
+    assert "--agent results/tiny/seed0/mgral/cycle1/agent.safetensors" in mgral
+    assert "--detector" not in mgral
+    assert "--detector results/tiny/seed0/entropy_anchors/cycle1/detector.safetensors" in entropy
+    assert "--images results/tiny/dataset/train.npy" in entropy
+    assert not re.search("--(agent|embeddings|detector|images)", random)
+    assert "--all" in (seed / "full" / "cycle0" / "labelled.json").read_text()
+    labelled = (seed / "random" / "cycle1" / "labelled.json").read_text()
+    assert "--labelled results/tiny/seed0/initial/cycle0/labelled.json" in labelled
+    assert "--selection results/tiny/seed0/random/cycle0/selection.json" in labelled
+
+
+def test_agents_learning_rate_reruns_only_what_follows_from_it(finished):
+    jobs = planned(finished, "--configfile", TINY, "--config", "agent={learning_rate: 0.02}", stub=True)
+    assert count_rules(jobs) == {"agent": 2, "select": 2, "label": 2, "detector": 2, "evaluate": 2, "report": 1}
+    assert {wildcards["strategy"] for _, wildcards in jobs if "strategy" in wildcards} == {"mgral"}
+    assert {wildcards["cycle"] for rule, wildcards in jobs if rule == "detector"} == {"1", "2"}
+
+
+def test_one_more_cycle_keeps_the_others(finished):
+    jobs = planned(finished, "--configfile", TINY, "--config", "cycles=3", stub=True)
+    assert count_rules(jobs) == {"agent": 1, "select": 3, "label": 3, "detector": 3, "evaluate": 3, "report": 1}
+
+
+def test_fewer_strategies_only_redraw_the_report(finished):
+    jobs = planned(finished, "--configfile", TINY, "--config", "strategies=[random]", stub=True)
+    assert count_rules(jobs) == {"report": 1}
+
+
+def test_fidelity_is_asked_for_by_name_and_tries_batches_on_randoms_cycle(finished):
+    """Runs after those that plan from the finished experiment alone."""
+    done = snakemake(finished, "fidelity", "--cores", "2", "--configfile", TINY, stub=True)
+    assert done.returncode == 0, done.stdout
+    place = finished / "results" / "tiny" / "seed0" / "fidelity" / "cycle1"
+    labels = ("consistency", "labels", "pseudo_labels")
+    sources = {f"{name}_{start}" for name in labels for start in ("warm", "cold")}
+    assert {folder.name for folder in place.iterdir() if folder.is_dir()} == sources
+    assert "--labels consistency --start cold" in (place / "consistency_cold" / "split0" / "subsets.json").read_text()
+    assert "--labelled results/tiny/seed0/random/cycle1/labelled.json" in (place / "candidates.json").read_text()
+    assert (
+        "--detector results/tiny/seed0/random/cycle1/detector.safetensors"
+        in (place / "pseudo_labels.json").read_text()
+    )
+    taught = {folder.name for folder in place.iterdir() if "--pseudo-labels" in _variants_of(folder)}
+    assert taught == {"pseudo_labels_warm", "pseudo_labels_cold"}
+    assert len(list(place.glob("gains*.json"))) == 5
+    assert (finished / "results" / "tiny" / "fidelity" / "report.html").read_text().startswith("fidelity --config")
+    assert planned(finished, "fidelity", "--configfile", TINY, stub=True) == []
+    assert planned(finished, "--configfile", TINY, stub=True) == []
+
+
+def _variants_of(folder: Path) -> str:
+    return "".join(path.read_text() for path in folder.glob("split0/variants*.json"))
+
+
+def test_failed_job_leaves_nothing_and_the_run_resumes(tmp_path):
+    run = (tmp_path, "--cores", "2", "--configfile", TINY)
+    failed = snakemake(*run, stub=True, STUB_FAILS="embed")
+    assert failed.returncode == 1
+    assert "mgral: the stub fails at embed" in failed.stdout
+    cycle = tmp_path / "results" / "tiny" / "seed0" / "initial" / "cycle0"
+    assert (cycle / "detector.safetensors").exists()
+    assert not (cycle / "embeddings.safetensors").exists()
+    assert ("detector", "initial") not in [
+        (rule, wildcards.get("strategy")) for rule, wildcards in planned(*run[:1], *run[3:], stub=True)
+    ]
+    resumed = snakemake(*run, stub=True)
+    assert resumed.returncode == 0, resumed.stdout
+    assert (cycle / "embeddings.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("budgets=3", "budgets: unknown key"),
+        ("agent={learning_rate: -1}", "agent.learning_rate: Input should be greater than 0, found -1"),
+        ("data={format: coco, root: missing}", "data: there is no folder missing; correct data.root"),
+    ],
+)
+def test_faulty_configuration_ends_with_2_and_writes_nothing(tmp_path, override, message):
+    done = snakemake(tmp_path, "--cores", "1", "--configfile", TINY, "--config", override)
+    assert done.returncode == 2
+    assert message in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_strategy_that_does_not_exist_is_named_and_nothing_else_is_said():
+    with pytest.raises(InputError) as caught:
+        resolve_config({"strategies": ["ppall"]})
+    assert str(caught.value).startswith("the configuration is not valid:\n  strategies: 'ppall' is none; choose from")
+    assert str(caught.value).count("\n") == 1
+    with pytest.raises(InputError, match="strategies: Tuple should have at least 1 item"):
+        resolve_config({"strategies": []})
+
+
+@pytest.fixture
+def voc(tmp_path):
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / name).mkdir(parents=True)
+    for split in ("trainval", "test"):
+        (tmp_path / "ImageSets" / "Main" / f"{split}.txt").touch()
+    return tmp_path
+
+
+def write_yaml(path, values):
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_configuration_file_stands_alone(tmp_path):
+    default = write_yaml(tmp_path / "params.yaml", {"budget": 7, "cycles": 2})
+    other = write_yaml(tmp_path / "other.yaml", {"cycles": 4})
+    assert configure([default], {}).budget == 7
+    assert configure([other], {}) == resolve_config({"cycles": 4})
+
+
+def test_later_file_and_overrides_win_key_by_key(tmp_path):
+    first = write_yaml(tmp_path / "first.yaml", {"budget": 7, "agent": {"episodes": 5, "samples": 3}})
+    second = write_yaml(tmp_path / "second.yaml", {"agent": {"episodes": 6}})
+    config = configure([first, second], {"agent": {"learning_rate": "2e-3"}, "seeds": ["3", "4"]})
+    assert (config.budget, config.agent.episodes, config.agent.samples) == (7, 6, 3)
+    assert config.agent.learning_rate == 0.002
+    assert config.seeds == (3, 4)
+
+
+def test_config_options_make_the_same_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides = {"agent": {"learning_rate": "2e-3"}, "seeds": ["3", "4"]}
+    first = write_yaml(tmp_path / "first.yaml", {"budget": 7})
+    options = shlex.split(config_options([first], overrides))
+    assert options[:2] == ["--config", "first.yaml"]
+    done = CliRunner().invoke(command, options)
+    assert done.exit_code == 0
+    assert done.output.encode() == config_yaml(configure([first], overrides))
+
+
+def test_another_format_replaces_the_data_section(tmp_path, voc):
+    default = write_yaml(tmp_path / "params.yaml", {"data": {"format": "synthetic", "train_images": 300}})
+    config = configure([default], {"data": {"format": "voc", "root": str(voc), "strict": "true"}})
+    assert config.data.format == "voc"
+    assert config.data.strict is True
+    kept = configure([default], {"data": {"test_images": "9"}})
+    assert (kept.data.train_images, kept.data.test_images) == (300, 9)
+
+
+def test_missing_list_is_named(voc):
+    (voc / "ImageSets" / "Main" / "test.txt").unlink()
+    with pytest.raises(InputError, match=r"there is no file .*test\.txt; correct"):
+        check_data(configure([ROOT / "params.yaml"], {"data": {"format": "voc", "root": str(voc)}}))
+
+
+def test_every_list_of_several_years_is_watched_and_its_folder_checked(tmp_path):
+    data = {
+        "format": "voc",
+        "root": str(tmp_path),
+        "train_split": ["VOC2007/a", "VOC2012/a"],
+        "test_split": "VOC2007/b",
+    }
+    config = resolve_config({"data": data})
+    lists = [tmp_path / name for name in ("VOC2007", "VOC2012", "VOC2007")]
+    assert annotation_files(config) == [
+        str(folder / "ImageSets/Main" / name) for folder, name in zip(lists, ("a.txt", "a.txt", "b.txt"), strict=True)
+    ]
+    (tmp_path / "VOC2007/Annotations").mkdir(parents=True)
+    (tmp_path / "VOC2007/JPEGImages").mkdir()
+    with pytest.raises(InputError, match=r"there is no folder .*VOC2012/Annotations"):
+        check_data(config)
+
+
+def test_annotation_files():
+    assert annotation_files(Config()) == []
+    coco = resolve_config({"data": {"format": "coco", "root": "r", "train_annotations": "a.json"}})
+    assert annotation_files(coco) == ["r/a.json", "r/annotations/instances_test.json"]
+    voc = resolve_config({"data": {"format": "voc", "root": "r"}})
+    assert annotation_files(voc) == ["r/ImageSets/Main/trainval.txt", "r/ImageSets/Main/test.txt"]
+
+
+def test_only_an_existing_config_is_refreshed(tmp_path):
+    path = tmp_path / "config.yaml"
+    refresh_config(Config(), path)
+    assert not path.exists()
+    path.write_text("budget: 1\n")
+    refresh_config(Config(), path)
+    assert load_config(path) == Config()
+    written = path.stat().st_mtime_ns
+    refresh_config(Config(), path)
+    assert path.stat().st_mtime_ns == written
+
+
+def test_schema_is_that_of_the_model():
+    kept = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text())
+    assert kept == config_schema(), "run `make schema`"
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "params.yaml", *sorted((ROOT / "config").glob("*.yaml"))], ids=lambda p: p.stem
+)
+def test_configurations_are_valid_and_keep_to_their_own_folder(path):
+    assert load_config(path).experiment == ("synthetic" if path.stem == "params" else path.stem)
