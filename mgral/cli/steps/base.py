@@ -29,6 +29,7 @@ from mgral.training.loop import train_detector
 @options.seed
 @options.cycle
 @options.split
+@options.table
 @options.gpus
 @options.written("Weights to write (safetensors).")
 def command(
@@ -40,6 +41,7 @@ def command(
     seed: int,
     cycle: int,
     split: int,
+    table: str,
     gpus: int,
     output: Path,
 ) -> None:
@@ -49,7 +51,7 @@ def command(
     the plan start anew, the weights are written as they are before any training.
     """
     device = choose_device(gpus)
-    config = load_config(config_path)
+    config = load_config(config_path).with_settings("table", table)
     data = load_dataset(dataset)
     cached = load_images(images, data, canvas_of(config.detector))
     plan = load_plan(subsets)
