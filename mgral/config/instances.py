@@ -58,10 +58,12 @@ def complete_instances(given: Any, common: Mapping[str, Section]) -> Any:
     Parameters
     ----------
     given
-        The section `strategies` as it was read.
+        The section `strategies` as it was read; `all` are all that are registered.
     common
         The experiment's own sections, those of `OWN_SECTIONS` that are valid.
     """
+    if given == "all":
+        given = list(registry.strategies())
     if isinstance(given, list | tuple):
         if not all(isinstance(name, str) for name in given):
             raise ValueError(f"strategies: {list(given)!r} is no list of names; see README.md, Strategies")
