@@ -23,6 +23,7 @@ from mgral.config.detector import DETECTORS, DetectorConfig, EvaluationConfig, S
 from mgral.config.instances import (
     DEFAULT,
     OWN_SECTIONS,
+    Given,
     InstanceName,
     StrategyConfig,
     complete_instances,
@@ -88,9 +89,9 @@ class Config(Section):
     strategies: Annotated[dict[InstanceName, StrategyConfig], Field(min_length=1, validate_default=True)] = Field(
         default=cast(dict[str, StrategyConfig], ("mgral", "random", "entropy_anchors"))
     )
-    """What is compared: names of strategies, or named instances with settings of their own."""
+    """What is compared: names of strategies, or named instances with settings of their own, or all."""
 
-    @field_validator("strategies", mode="before")
+    @field_validator("strategies", mode="before", json_schema_input_type=Given)
     @classmethod
     def _complete_instances(cls, given: Any, info: ValidationInfo) -> Any:
         return complete_instances(given, info.data)

@@ -7,7 +7,7 @@ settings make one artefact: `default` are those of the experiment itself, others
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -50,6 +50,22 @@ class StrategyConfig(Section):
     reward: RewardConfig
     agent: AgentConfig
     semi_supervised: SemiSupervisedConfig
+
+
+class GivenStrategy(Section):
+    """A strategy as a configuration names it; the sections hold only what differs from the experiment's."""
+
+    type: str | None = None
+    """The registered strategy; the name of the instance unless given."""
+    embedding: EmbeddingConfig | None = None
+    lut: LutConfig | None = None
+    reward: RewardConfig | None = None
+    agent: AgentConfig | None = None
+    semi_supervised: SemiSupervisedConfig | None = None
+
+
+Given = Literal["all"] | list[str] | dict[InstanceName, GivenStrategy | None]
+"""What the section `strategies` may be, for editors: its schema."""
 
 
 def complete_instances(given: Any, common: Mapping[str, Section]) -> Any:
