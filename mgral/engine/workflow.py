@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -61,6 +61,21 @@ def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
     if overrides:
         options += ["--values", json.dumps(overrides, sort_keys=True)]
     return shlex.join(options)
+
+
+def snakemake_command(files: Sequence[Path], overrides: Mapping[str, Any], targets: Iterable[str]) -> str:
+    """Return the command by which a person runs the same experiment, in the project's folder."""
+    words = [".venv/bin/snakemake", "--cores", "all", *sorted(targets)]
+    names = [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name) for path in files]
+    if names != ["params.yaml"]:
+        words += ["--configfile", *names]
+    if overrides:
+        words += ["--config", *(f"{key}={_plain(value)}" for key, value in overrides.items())]
+    return shlex.join(words)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(_typed(value))
 
 
 def refresh_config(config: Config, path: Path) -> None:
