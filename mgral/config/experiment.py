@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, PositiveInt, ValidationError, WithJs
 
 from mgral.config import registry
 from mgral.config.data import DataConfig, SyntheticData
-from mgral.config.detector import DETECTORS, DetectorConfig, EvaluationConfig, SmallSSDConfig
+from mgral.config.detector import EvaluationConfig
+from mgral.config.detectors import AnyDetector, read_section
 from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, LutConfig, RewardConfig
 from mgral.config.section import Name, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
@@ -50,7 +51,7 @@ class Config(Section):
     budget: PositiveInt = 40
     """Images labelled in a cycle."""
     data: DataConfig = SyntheticData()
-    detector: DetectorConfig = SmallSSDConfig()
+    detector: AnyDetector = Field(default_factory=lambda: read_section({}))
     training: TrainingConfig = TrainingConfig()
     iterations: IterationsConfig = IterationsConfig()
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
@@ -146,7 +147,7 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    tags = {"synthetic", "voc", "coco", *DETECTORS}
+    tags = {"synthetic", "voc", "coco"}
     key = ".".join(str(part) for part in error["loc"] if part not in tags)
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or correct it (see workflow/schemas/config.schema.json)"

@@ -13,10 +13,9 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
-from mgral.models import load_detector
+from mgral.models.build import load_detector
 from mgral.selection.features import extract_features, project, standardise
 from mgral.selection.object_counts import predict_object_counts
 from mgral.selection.pool import load_labelled
@@ -50,7 +49,7 @@ def command(
     config = load_config(config_path)
     data = load_dataset(dataset)
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
-    cached = load_images(images, data, canvas_of(config.detector))
+    cached = load_images(images, data, config.detector.image_canvas)
     features, class_scores = extract_features(network, cached, len(data.categories))
     components = project(features, config.embedding.dimensions)
     arrays: dict[str, npt.NDArray[Any]] = {"image_ids": data.image_ids, "components": np.array([components.shape[1]])}
