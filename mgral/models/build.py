@@ -46,10 +46,11 @@ def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Pat
 
 def random_detector(config: DetectorConfig, classes: int, seed: int) -> Detector:
     """Build a detector with all weights drawn by seed, whatever it is configured to start from."""
+    network = resolve_name(config.network)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        detector: Detector = resolve_name(config.network)(config, classes)
-        return detector
+        detector: Detector = network(config, classes)
+    return detector
 
 
 def _load_backbone(detector: Detector, path: Path) -> None:
