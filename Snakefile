@@ -19,7 +19,7 @@ from mgral.engine.container import check_image, container_environment
 from mgral.compute.gpus import check_gpus
 from mgral.errors import InputError
 from mgral.engine.memory import card_memory_mb
-from mgral.report.timings import write_timings
+from mgral.report.timings import record_command, write_timings
 from mgral.config import registry
 from mgral.engine.workflow import (
     annotation_files,
@@ -29,6 +29,7 @@ from mgral.engine.workflow import (
     depends_on,
     downloads,
     refresh_config,
+    snakemake_command,
     variant_jobs,
 )
 
@@ -96,6 +97,10 @@ onstart:
 onsuccess:
     try:
         write_timings(CONFIG, Path(f"results/{CONFIG.experiment}"))
+        targets = set(workflow.dag_settings.targets)
+        for target in targets & {"fidelity"} if targets else {"all"}:
+            command = snakemake_command(CONFIG_FILES, OVERRIDES, targets)
+            record_command(Path(f"results/{CONFIG.experiment}"), target, command)
     except Exception as error:
         print(f"mgral: timings are not written: {error}", file=sys.stderr)
 

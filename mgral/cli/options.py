@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from mgral.config import DEFAULT
+
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -30,6 +32,14 @@ seed = click.option("--seed", type=int, required=True, help="The repetition; all
 cycle = click.option("--cycle", type=click.IntRange(min=0), required=True, help="The cycle, from 0.")
 split = click.option(
     "--split", type=click.IntRange(min=0), required=True, help="The reward split whose table this is for, from 0."
+)
+strategy = click.option("--strategy", required=True, help="Name of the strategy in the configuration.")
+table = click.option(
+    "--table", default=DEFAULT, help="Name of the settings of its lookup table, as its folder has it."
+)
+reward = click.option("--reward", default=DEFAULT, help="Name of the settings of the reward, as its folder has it.")
+embedding = click.option(
+    "--embedding", default=DEFAULT, help="Name of the settings of the embeddings, as their file has it."
 )
 gpus = click.option(
     "--gpus", type=click.IntRange(0, 1), default=0, help="0 for the CPU, 1 for the first GPU that the job can see."

@@ -5,7 +5,7 @@ from mgral.config.detector import DetectorConfig, EvaluationConfig
 from mgral.config.experiment import (
     Config,
     ContainerConfig,
-    Strategy,
+    Kind,
     check_budget,
     config_schema,
     config_yaml,
@@ -13,14 +13,17 @@ from mgral.config.experiment import (
     read_values,
     resolve_config,
 )
+from mgral.config.instances import DEFAULT, OWN_SECTIONS, StrategyConfig
 from mgral.config.method import (
     AgentConfig,
     Distance,
     EmbeddingConfig,
     Estimator,
     FidelityConfig,
+    Labels,
     LutConfig,
     RewardConfig,
+    Start,
 )
 from mgral.config.training import (
     AugmentationConfig,
@@ -31,6 +34,8 @@ from mgral.config.training import (
 )
 
 __all__ = [
+    "DEFAULT",
+    "OWN_SECTIONS",
     "AgentConfig",
     "AugmentationConfig",
     "CocoData",
@@ -44,11 +49,14 @@ __all__ = [
     "EvaluationConfig",
     "FidelityConfig",
     "IterationsConfig",
+    "Kind",
+    "Labels",
     "LutConfig",
     "Precision",
     "RewardConfig",
     "SemiSupervisedConfig",
-    "Strategy",
+    "Start",
+    "StrategyConfig",
     "SyntheticData",
     "TrainingConfig",
     "VocData",

@@ -1,32 +1,40 @@
 """A whole experiment, and how it is read from YAML."""
 
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from mgral.config import registry
 from mgral.config.data import DataConfig, SyntheticData
 from mgral.config.detector import EvaluationConfig
 from mgral.config.detectors import AnyDetector, read_section
-from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, LutConfig, RewardConfig
+from mgral.config.instances import (
+    DEFAULT,
+    OWN_SECTIONS,
+    Given,
+    InstanceName,
+    StrategyConfig,
+    complete_instances,
+    differing,
+    settings_name,
+)
+from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, Labels, LutConfig, RewardConfig, Start
 from mgral.config.section import Name, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
 from mgral.errors import InputError
-
-
-def _known(name: str) -> str:
-    try:
-        registry.strategy(name)
-    except InputError as error:
-        raise ValueError(str(error)) from None
-    return name
-
-
-Strategy = Annotated[
-    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(registry.strategies())})
-]
 
 
 class ContainerConfig(Section):
@@ -36,14 +44,31 @@ class ContainerConfig(Section):
     """What `snakemake --use-singularity` runs the jobs in: a registry's image, or the path of a SIF (make image)."""
 
 
+RENAMED = {
+    "agent.reference": "agent.baseline",
+    "agent.reference_decay": "agent.baseline_decay",
+}
+"""Keys of earlier versions."""
+RENAMED_VALUES = {
+    ("lut.labels", "teacher"): "pseudo_labels",
+    ("lut.labels", "semi_supervised"): "consistency",
+    ("lut.labels", "labelled_subsets"): "labels",
+}
+Kind = Literal["embedding", "table", "reward"]
+"""Artefacts that instances with equal settings share."""
+ORDER = ("version", "experiment", "seeds", "strategies")
+"""Keys that come first in a configuration that is written; strategies are validated after what they may replace."""
+
+
 class Config(Section):
     """A whole experiment."""
 
+    version: Literal[2] = 2
+    """Version of the configuration's keys; raised when one is renamed or removed."""
     experiment: Name = "synthetic"
     """Name of the results folder."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1)
     """Repetitions; each draws its own initial labelled set and its own training randomness."""
-    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = ("mgral", "random", "entropy_anchors")
     cycles: PositiveInt = 3
     """Query batches; each curve has one point more."""
     initial: PositiveInt = 40
@@ -62,23 +87,98 @@ class Config(Section):
     agent: AgentConfig = AgentConfig()
     fidelity: FidelityConfig = FidelityConfig()
     container: Annotated[ContainerConfig, Field(exclude=True)] = ContainerConfig()
+    strategies: Annotated[dict[InstanceName, StrategyConfig], Field(min_length=1, validate_default=True)] = Field(
+        default=cast(dict[str, StrategyConfig], ("mgral", "random", "entropy_anchors"))
+    )
+    """What is compared: names of strategies, or named instances with settings of their own, or all."""
+
+    @field_validator("strategies", mode="before", json_schema_input_type=Given)
+    @classmethod
+    def _complete_instances(cls, given: Any, info: ValidationInfo) -> Any:
+        return complete_instances(given, info.data)
 
     @model_validator(mode="after")
-    def _look_up_has_what_it_goes_by(self) -> "Config":
-        if self.reward.distance == "by_class" and not self.embedding.object_counts:
-            raise ValueError(
-                "reward.distance: by_class needs embedding.object_counts; set that to true, or the distance to sliced"
-            )
+    def _lookup_has_its_counts(self) -> "Config":
+        for name in [None, *self.strategies]:
+            own = self.for_strategy(name) if name else self
+            if own.reward.distance == "by_class" and not own.embedding.object_counts:
+                where = f"strategies.{name}: " if name else ""
+                raise ValueError(
+                    f"{where}reward.distance: by_class needs embedding.object_counts; set that to true, or the "
+                    "distance to sliced"
+                )
         return self
 
     @model_validator(mode="after")
     def _repetitions_differ(self) -> "Config":
-        for key, values in (("seeds", self.seeds), ("strategies", self.strategies)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key}: {list(values)} repeats an entry; list each once")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {list(self.seeds)} repeats an entry; list each once")
         if isinstance(self.data, SyntheticData):
             check_budget(self, self.data.train_images)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_common_settings(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        values["strategies"] = {
+            name: {"type": own["type"], **differing({key: own[key] for key in OWN_SECTIONS}, values)}
+            for name, own in values["strategies"].items()
+        }
+        return {key: values[key] for key in (*ORDER, *values) if key in values}
+
+    def for_strategy(self, name: str) -> "Config":
+        """Return the experiment as an instance has it: its own settings in the place of the experiment's."""
+        own = self.strategies[name]
+        return self.model_copy(update={section: getattr(own, section) for section in OWN_SECTIONS})
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The instances that choose by an agent, and so need lookup tables."""
+        return tuple(name for name, own in self.strategies.items() if "agent" in registry.strategy(own.type).requires)
+
+    def name_of(self, kind: Kind, strategy: str) -> str:
+        """Return the name of the settings that decide about an artefact of an instance."""
+        return settings_name(self.for_strategy(strategy)._deciding(kind), self._deciding(kind))
+
+    def with_settings(self, kind: Kind, name: str) -> "Config":
+        """Return the experiment with the settings of this name in place of its own; raises InputError for none."""
+        common = self._deciding(kind)
+        for candidate in (self, *map(self.for_strategy, self.strategies), *self._fidelity_settings()):
+            if settings_name(candidate._deciding(kind), common) == name:
+                return self.model_copy(update={section: getattr(candidate, section) for section in common})
+        raise InputError(
+            f"--{kind} {name}: no strategy of the configuration has settings of this name; run snakemake"
+        )
+
+    def owner_of(self, kind: Kind, name: str) -> str | None:
+        """Return the first instance whose settings have this name; None for `default` and where there is none."""
+        owners = (strategy for strategy in self.strategies if self.name_of(kind, strategy) == name)
+        return None if name == DEFAULT else next(owners, None)
+
+    def embedding_in(self, common: "Config") -> str:
+        """Return the name that these settings of the embedding have in an experiment."""
+        return settings_name(self._deciding("embedding"), common._deciding("embedding"))
+
+    def fidelity_tables(self) -> tuple[str, ...]:
+        """Return the names of the tables that `snakemake fidelity` compares, of every kind of labels and start."""
+        common = self._deciding("table")
+        return tuple(settings_name(one._deciding("table"), common) for one in self._fidelity_settings())
+
+    def _fidelity_settings(self) -> Iterator["Config"]:
+        for labels, start in product(get_args(Labels), get_args(Start)):
+            lut = self.lut.model_copy(update={"labels": labels, "start": start})
+            yield self.model_copy(update={"lut": lut})
+
+    def _deciding(self, kind: Kind) -> dict[str, dict[str, Any]]:
+        """Return the settings that decide about an artefact, by section."""
+        if kind == "reward":
+            return {"reward": self.reward.model_dump(mode="json", include={"distance", "projections"})}
+        embedding = {"embedding": self.embedding.model_dump(mode="json")}
+        if kind == "embedding":
+            return embedding
+        # Where tables are made and how many does not change what is in one.
+        lut = self.lut.model_dump(mode="json", exclude={"refresh", "splits"})
+        return {**embedding, "lut": lut, "semi_supervised": self.semi_supervised.model_dump(mode="json")}
 
 
 def check_budget(config: Config, images: int) -> None:
@@ -149,6 +249,13 @@ def _lists_to_tuples(value: Any) -> Any:
 def _explain(error: dict[str, Any]) -> str:
     tags = {"synthetic", "voc", "coco"}
     key = ".".join(str(part) for part in error["loc"] if part not in tags)
+    section = ".".join(key.split(".")[-2:])  # of the experiment, or of an instance
+    if section in RENAMED:
+        return f"{key}: is now {key.removesuffix(section)}{RENAMED[section]}; rename it"
+    if isinstance(error["input"], str) and (section, error["input"]) in RENAMED_VALUES:
+        return f"{key}: {error['input']} is now {RENAMED_VALUES[section, error['input']]}; rename it"
+    if key == "version":
+        return f"version: this mgral reads version 2, found {error['input']!r}; rename what it names, and set it"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or correct it (see workflow/schemas/config.schema.json)"
     if error["type"] == "value_error":

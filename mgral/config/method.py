@@ -8,6 +8,8 @@ from mgral.config.section import Fraction, Section
 
 Estimator = Literal["regression", "kernel", "nearest"]
 Distance = Literal["by_class", "sliced", "exact"]
+Labels = Literal["consistency", "labels", "pseudo_labels"]
+Start = Literal["warm", "cold"]
 
 
 class EmbeddingConfig(Section):
@@ -35,10 +37,10 @@ class LutConfig(Section):
     concentration: tuple[PositiveFloat, PositiveFloat] = (0.1, 10.0)
     """Of the Dirichlet mixture weights, of the first and of the last subset; the smaller, the more a subset keeps to
     few clusters. Those between rise by the same factor, so that the table knows pure batches and mixed ones."""
-    labels: Literal["consistency", "labels", "pseudo_labels"] = "pseudo_labels"
+    labels: Labels = "pseudo_labels"
     """What a variant learns from its subset: consistency without labels (the paper), labels already paid for, or the
     labels that the cycle's detector gives; then rewards are measured by its labels too, on other images."""
-    start: Literal["warm", "cold"] = "warm"
+    start: Start = "warm"
     """Where variants start: at the base weights, or anew, and then `iterations.base` steps longer."""
     refresh: Literal["once", "every_cycle"] = "once"
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""

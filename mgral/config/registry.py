@@ -32,6 +32,9 @@ BUILT_IN = ("mgral.selection.strategies", "mgral.method")
 GROUP = "mgral.strategies"
 """Entry points of plug-ins: the name of the strategy, and the module that registers it."""
 
+RENAMED = {"entropy": "entropy_anchors", "csd": "flip_consistency"}
+"""Names of earlier versions."""
+
 
 @dataclass(frozen=True)
 class StrategyInfo:
@@ -94,6 +97,8 @@ def register(
 def strategy(name: str) -> StrategyInfo:
     """Return what is known of a strategy; raises InputError for a name that nobody registered."""
     found = strategies()
+    if name in RENAMED:
+        raise InputError(f"strategies: {name!r} is now {RENAMED[name]!r}; rename it")
     if name not in found:
         raise InputError(f"strategies: {name!r} is none; choose from {', '.join(found)}")
     return found[name]

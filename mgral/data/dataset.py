@@ -1,6 +1,6 @@
 """The internal form of a data set: COCO JSON with the original ids, as arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,13 @@ class Dataset:
         if len(unknown):
             raise InputError(f"image ids {unknown[:5].tolist()} are not in the data set; delete the file naming them")
         return rows
+
+    def without_labels(self, image_ids: npt.ArrayLike) -> "Dataset":
+        """Return the same images, of which the given ones have no boxes."""
+        boxes, labels = list(self.boxes), list(self.labels)
+        for row in self.rows(image_ids).tolist():
+            boxes[row], labels[row] = np.empty((0, 4), np.float32), np.empty(0, np.int64)
+        return replace(self, boxes=tuple(boxes), labels=tuple(labels))
 
     def object_counts(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Return how many objects of each class the given images hold, int64 [n, C], in their order."""

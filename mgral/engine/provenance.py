@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import mgral
 from mgral.artefacts import integrity
 from mgral.artefacts.files import write_json
 from mgral.compute.gpus import only_cpu
-from mgral.config import Config, load_config
+from mgral.config import Config, Kind, load_config, registry
 from mgral.engine.workflow import depends_on
 
+SOURCES = ("*.py", "*.jinja", "*.css")
+"""Files of the package that are its code, wherever it lies."""
 LISTED = 100
 """Input files of one folder from which they are recorded as one hash."""
 
@@ -66,7 +68,13 @@ def _plain(value: Any) -> Any:
 def _settings(step: str, arguments: Mapping[str, Any]) -> Any:
     """Return the part of the resolved configuration that the step reads; the whole is in config.yaml."""
     path = arguments.get("config_path")
-    return json.loads(depends_on(load_config(path), step, arguments.get("strategy"))) if path else {}
+    return json.loads(depends_on(load_config(path), step, _names(arguments))) if path else {}
+
+
+def _names(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names by which a job has settings of its own; the step `initial` has none for all images."""
+    names = {name: arguments[name] for name in ("strategy", *get_args(Kind)) if isinstance(arguments.get(name), str)}
+    return names | ({"round": "full"} if arguments.get("label_all") else {})
 
 
 def vouched_for(path: Path, config: Config) -> bool:
@@ -74,7 +82,7 @@ def vouched_for(path: Path, config: Config) -> bool:
     record = integrity.load_record(path)
     if record is None:
         return False
-    settings = json.loads(depends_on(config, record["step"], record["arguments"].get("strategy")))
+    settings = json.loads(depends_on(config, record["step"], _names(record["arguments"])))
     return bool(record["settings"] == settings and record["sha256"] == integrity.content_hash(path))
 
 
@@ -104,11 +112,13 @@ def commit() -> str:
 
 
 def version() -> str:
-    """Return mgral's version, and the hash of its code, which tells two states of one version apart."""
+    """Return mgral's version, a hash of its code, and the plug-ins that are installed with it."""
     package = Path(mgral.__file__).parent
-    files = sorted(file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    files = sorted(file for pattern in SOURCES for file in package.rglob(pattern))
     lines = "".join(f"{integrity.file_hash(file)}  {file.relative_to(package).as_posix()}\n" for file in files)
-    return f"version {metadata.version('mgral')}, code {sha256(lines.encode()).hexdigest()[:12]}"
+    parts = [f"version {metadata.version('mgral')}", f"code {sha256(lines.encode()).hexdigest()[:12]}"]
+    parts += [f"plug-in {name} {found}" for name, found in registry.plug_ins().items()]
+    return ", ".join(parts)
 
 
 @functools.cache

@@ -44,7 +44,7 @@ STEPS: dict[str, Step] = {
         "Train one variant and measure its mAP on the reward images.",
         ("detector", "evaluation", "training", "iterations.base", "iterations.variant", "semi_supervised"),
     ),
-    "table": Step("Gather the variants into the lookup table.", ("reward",)),
+    "table": Step("Gather the variants into the lookup table.", ("reward.distance", "reward.projections")),
     "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "reward")),
     "select": Step("Choose the images to label next.", ("budget", "detector", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),

@@ -2,9 +2,9 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -12,6 +12,7 @@ from mgral.artefacts.files import write_bytes
 from mgral.config import (
     CocoData,
     Config,
+    Kind,
     LutConfig,
     SyntheticData,
     VocData,
@@ -62,22 +63,70 @@ def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
     return shlex.join(options)
 
 
+def snakemake_command(files: Sequence[Path], overrides: Mapping[str, Any], targets: Iterable[str]) -> str:
+    """Return the command by which a person runs the same experiment, in the project's folder."""
+    words = [".venv/bin/snakemake", "--cores", "all", *sorted(targets)]
+    names = [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name) for path in files]
+    if names != ["params.yaml"]:
+        words += ["--configfile", *names]
+    if overrides:
+        words += ["--config", *(f"{key}={_plain(value)}" for key, value in overrides.items())]
+    return shlex.join(words)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(_typed(value))
+
+
 def refresh_config(config: Config, path: Path) -> None:
     """Bring an existing config.yaml up to date; a missing one is left to the rule that makes it."""
     if path.exists() and path.read_bytes() != config_yaml(config):
         write_bytes(path, config_yaml(config))
 
 
-def depends_on(config: Config, step: str, strategy: str | None = None) -> str:
-    """Return the settings that a step's outputs depend on as JSON; Snakemake reruns the step when it changes."""
-    return json.dumps({key: _setting(config, key) for key in keys_read(config, step, strategy)}, sort_keys=True)
+Names = Mapping[str, str]
+"""Of a job's wildcards, or of a step's options: those that say whose settings it has.
+
+- strategy: an instance of the configuration
+- table, reward, embedding: settings that instances share, by their name (`Config.name_of`)
+- round: initial, full or strategies/NAME
+"""
 
 
-def keys_read(config: Config, step: str, strategy: str | None = None) -> list[str]:
-    """Return the sections, or single keys of them, that a step's outputs depend on.
+def with_names(config: Config, names: Names) -> Config:
+    """Return the configuration with the settings that a job's names stand for."""
+    if "strategy" in names:
+        config = config.for_strategy(names["strategy"])
+    for kind in get_args(Kind):
+        if kind in names:
+            config = config.with_settings(kind, names[kind])
+    return config
 
-    They are those in `STEPS[step].reads`, less what such a job, of the given strategy, never looks at.
+
+def depends_on(config: Config, step: str, names: Names | None = None) -> str:
+    """Return the settings that a job's outputs depend on, as JSON; Snakemake runs the job again when it changes.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    names
+        Those of the job.
     """
+    names = names or {}
+    own = with_names(config, names)
+    settings = {key: _setting(own, key) for key in keys_read(config, step, names)}
+    if step == "select":
+        settings["type"] = config.strategies[names["strategy"]].type
+    return json.dumps(settings, sort_keys=True)
+
+
+def keys_read(config: Config, step: str, names: Names | None = None) -> list[str]:
+    """Return the sections, or single keys of them, that a job's outputs depend on.
+
+    They are those in `STEPS[step].reads`, less what a job with these names never uses.
+    """
+    names = names or {}
     if step == "report":
         return list(config.model_dump())
     left_out = {
@@ -85,14 +134,9 @@ def keys_read(config: Config, step: str, strategy: str | None = None) -> list[st
         "lut.refresh",  # where a table is built, not how
         "lut.splits",  # how many tables
         "lut.variants_per_job",  # changes what a job is, and with it the files' names
-        "initial" if step == "initial" and strategy == "full" else "",
+        "initial" if step == "initial" and names.get("round") == "full" else "",
     }
-    if (
-        step == "select"
-        and strategy
-        and strategy in registry.strategies()
-        and not registry.strategy(strategy).runs_detector
-    ):
+    if step == "select" and not registry.strategy(config.strategies[names["strategy"]].type).runs_detector:
         left_out |= {"detector", "evaluation"}
     keys = []
     for key in STEPS[step].reads:
@@ -100,6 +144,21 @@ def keys_read(config: Config, step: str, strategy: str | None = None) -> list[st
             keys += [f"{key}.{name}" for name in _setting(config, key) if f"{key}.{name}" not in left_out]
         elif key not in left_out:
             keys.append(key)
+    return keys
+
+
+def keys_in_file(config: Config, step: str, names: Names) -> list[str]:
+    """Return the keys of config.yaml that a job's outputs depend on.
+
+    They are those that it reads and, where an instance has settings of its own, that instance's sections.
+    """
+    keys = keys_read(config, step, names)
+    owners = {names.get("strategy")}
+    owners |= {config.owner_of(kind, names[kind]) for kind in get_args(Kind) if kind in names}
+    written = config.model_dump(mode="json")["strategies"]
+    sections = {key.split(".")[0] for key in keys} | ({"type"} if step == "select" else set())
+    for owner in sorted(owner for owner in owners if owner):
+        keys += [f"strategies.{owner}.{name}" for name in written[owner] if name in sections]
     return keys
 
 

@@ -43,8 +43,8 @@ def open_detector(query: Query) -> tuple[Detector, Images]:
     assert query.images is not None
     assert query.detector is not None
     device = choose_device(query.gpus)
-    detector = load_detector(query.detector, query.detector_config, len(query.dataset.categories)).to(device)
-    return detector, load_images(query.images, query.dataset, query.detector_config.image_canvas)
+    detector = load_detector(query.detector, query.config.detector, len(query.dataset.categories)).to(device)
+    return detector, load_images(query.images, query.dataset, query.config.detector.image_canvas)
 
 
 def pool_chunks(
@@ -84,5 +84,5 @@ def objects_of_pool(query: Query, what: str) -> list[Objects]:
     return [
         Objects(*(part.cpu() for part in one))
         for _, shown in pool_chunks(query, detector, images, what)
-        for one in find_objects(detector, detector(shown), query.evaluation)
+        for one in find_objects(detector, detector(shown), query.config.evaluation)
     ]

@@ -8,33 +8,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mgral.config import DetectorConfig, EvaluationConfig, registry
+from mgral.config import Config, registry
 from mgral.data.dataset import Dataset
 from mgral.errors import StepError
 
 
 @dataclass(frozen=True)
 class Query:
-    """What a strategy may look at; the files are there for the strategies that name them in `requires`."""
+    """What a strategy may look at; the files are there for the strategies that require them."""
 
     dataset: Dataset
-    """All training images; a strategy must not look at the boxes of the pool."""
+    """All training images; those of the pool have no boxes."""
     labelled: npt.NDArray[np.int64]
     """Ids of the labelled images, ascending."""
     pool: npt.NDArray[np.int64]
     """Ids of the unlabelled images, ascending."""
-    budget: int
-    """Images to choose, at most those of the pool."""
+    config: Config
+    """The experiment, with the settings of this strategy."""
     seed: int
     cycle: int
-    detector_config: DetectorConfig
-    evaluation: EvaluationConfig
     images: Path | None = None
     detector: Path | None = None
     embeddings: Path | None = None
     agent: Path | None = None
     gpus: int = 0
     """What a strategy that runs the detector may use; 0 for the CPU."""
+
+    @property
+    def budget(self) -> int:
+        """Images to choose, at most those of the pool."""
+        return self.config.budget
 
 
 @dataclass(frozen=True)

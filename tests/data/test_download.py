@@ -190,8 +190,7 @@ def test_a_killed_unpacking_is_done_again(tmp_path, server, served, tables):
     """In the middle of the second folder; the first stays as it is, and no archive is downloaded again."""
     root = tmp_path / "root"
     script = KILLED.format(
-        support=str(SUPPORT),
-        tests=str(Path(__file__).parent),
+        **PATHS,
         files=10,
         served=str(served),
         root=str(root),
@@ -320,11 +319,7 @@ def test_snakemake_goes_from_download_to_cache(tmp_path, server, served):
     programs.mkdir()
     folder.mkdir()
     program = programs / "mgral"
-    program.write_text(
-        PROGRAM.format(
-            python=sys.executable, support=str(SUPPORT), tests=str(Path(__file__).parent), served=str(served)
-        )
-    )
+    program.write_text(PROGRAM.format(python=sys.executable, **PATHS, served=str(served)))
     program.chmod(0o755)
     config = {
         "experiment": "tracks",

@@ -72,7 +72,7 @@ def test_what_a_box_has_beyond_the_edge_of_its_image_is_no_part_of_it(monkeypatc
     """An image of 80 x 40 pixels is shown at 1.6 times its size on a canvas of 128 x 128."""
     config = RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128)
     boxes = [[[0, 32, 32, 64]], [[0, 44, 32, 76]], [[0, 70, 100, 128]]]  # 20 x 20 pixels, 20 x 12.5, 62.5 x 0
-    given = {"class_maps": [torch.ones(3, 1, 1, 1)], "budget": 3, "detector_config": config}
+    given = {"class_maps": [torch.ones(3, 1, 1, 1)], "budget": 3, "detector": config}
     query = told_query(monkeypatch, tmp_path, [[[0.5, 0.5]]] * 3, boxes=boxes, **given)
     pixels = np.arange(3, dtype=np.uint8)[:, None, None, None]
     np.save(tmp_path / "train.npy", np.broadcast_to(pixels, (3, 128, 128, 3)))
@@ -241,7 +241,9 @@ def test_it_runs_with_a_real_detector_and_chooses_the_same_again(monkeypatch, tm
     pixels = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
     np.save(tmp_path / "train.npy", pixels)
     monkeypatch.setattr(inference, "load_detector", lambda *_: detector)
-    first, again = (choose("ppal", replace(query, detector_config=config)) for _ in range(2))
+    first, again = (
+        choose("ppal", replace(query, config=query.config.model_copy(update={"detector": config}))) for _ in range(2)
+    )
     assert len(set(first.rows.tolist())) == 3
     assert (first.scores > 0).all()
     assert sorted(first.scores, reverse=True) == first.scores.tolist()

@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import yaml
-from run_workflow import ROOT
 from told_detector import told_query
 
 from mgral.artefacts.files import write_arrays
@@ -19,12 +17,6 @@ from mgral.selection.strategies.core_set import k_centre_greedy
 from mgral.selection.strategies.entropy import mean_entropy
 
 SURE, UNSURE, TORN, NOTHING = [0.02, 0.96, 0.02], [0.2, 0.4, 0.4], [0.05, 0.5, 0.45], [1.0, 0.0, 0.0]
-
-
-def test_all_strategies_are_in_the_configuration_that_names_them_all():
-    path = ROOT / "config" / "strategies" / "all.yaml"
-    listed = yaml.safe_load(path.read_text())["strategies"]
-    assert sorted(listed) == sorted(registry.strategies())
 
 
 def order(strategy, query):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from squares import SIZE, squares
 
-from mgral.config import EvaluationConfig
+from mgral.config import Config
 from mgral.models.build import build_detector, save_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.small_ssd import BACKGROUND_BIAS
@@ -33,5 +33,5 @@ def squares_query(folder, *, images=12, labelled=5, budget=4, **settings):
     save_detector(detector, folder / "detector.safetensors")
     files = {"images": folder / "train.npy", "detector": folder / "detector.safetensors"}
     ids = dataset.image_ids
-    given = dict(seed=0, cycle=0, detector_config=CONFIG, evaluation=EvaluationConfig(), **files) | settings
-    return Query(dataset, ids[:labelled], ids[labelled:], budget, **given)
+    given = dict(seed=0, cycle=0, config=Config(detector=CONFIG, budget=budget), **files) | settings
+    return Query(dataset, ids[:labelled], ids[labelled:], **given)

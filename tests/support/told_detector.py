@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mgral.config import EvaluationConfig
+from mgral.config import Config
 from mgral.data.dataset import Category, Dataset
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.interface import Predictions
@@ -69,7 +69,17 @@ def far_apart(images, anchors):
 
 
 def told_query(
-    monkeypatch, tmp_path, distributions, *, boxes=None, class_maps=(), scale=1, budget=1, labelled=(), **settings
+    monkeypatch,
+    tmp_path,
+    distributions,
+    *,
+    boxes=None,
+    class_maps=(),
+    scale=1,
+    budget=1,
+    labelled=(),
+    detector=None,
+    **settings,
 ):
     """Return a query over N images of which the detector says `distributions`, [N, A, C + 1] or lists of them.
 
@@ -87,7 +97,7 @@ def told_query(
     dataset = Dataset(np.arange(count), names, np.full((count, 2), SIDE) * scale, classes, no_boxes, no_labels)
     monkeypatch.setattr(inference, "load_detector", lambda *_: ToldDetector(told, boxes, class_maps))
     pool = np.setdiff1d(np.arange(count), labelled)
-    config = SmallSSDConfig(width=SIDE, height=SIDE)
+    detector = detector or SmallSSDConfig(width=SIDE, height=SIDE)
     files = {"images": tmp_path / "train.npy", "detector": tmp_path / "detector.safetensors"}
-    given = dict(seed=0, cycle=0, detector_config=config, evaluation=EvaluationConfig(), **files) | settings
-    return Query(dataset, np.array(labelled, dtype=np.int64), pool, budget, **given)
+    given = dict(seed=0, cycle=0, config=Config(detector=detector, budget=budget), **files) | settings
+    return Query(dataset, np.array(labelled, dtype=np.int64), pool, **given)

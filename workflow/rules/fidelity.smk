@@ -1,23 +1,13 @@
 # Fidelity, an experiment of its own: `snakemake fidelity`. Of batches that are labelled for it, the true gain, measured
-# on the test images, beside what tables of every kind say. No other rule reads any of this.
+# on the test images, beside what tables of every kind predict. No other rule reads any of this. The tables are made by
+# the rules of lut.smk.
 #
-# candidates  random's labelled.json and embeddings.safetensors at a cycle -> candidates.json
+# candidates  random's labelled.json and embeddings at a cycle -> candidates.json
 # gain        candidates.json, test.npy -> gains<i>-<j>.json; jobs side by side
-# (tables)    the rules of lut.smk once more, for each kind of table -> {source}/split<s>/subsets.json ... variants<i>-<j>.json
-# (teacher)   where variants learn from a teacher, its labels once more -> pseudo_labels.json
-# lookup      candidates.json, {source}/split<s>/variants<i>-<j>.json -> {source}/split<s>/lookups.csv
+# lookup      candidates.json, variants<i>-<j>.json -> {table}/split<s>/lookups.csv
 # fidelity    all of these -> fidelity/report.html, figures/, tables/
 
-from itertools import product
-
 FIDELITY = EXPERIMENT + "/seed{seed}/fidelity/cycle{cycle}"
-SOURCE = FIDELITY + "/{source}/split{split}"
-SOURCES = {
-    f"{labels}_{start}": f" --labels {labels} --start {start}"
-    for labels, start in product(
-        ("consistency", "labels", "pseudo_labels"), ("warm", "cold")
-    )
-}
 BATCHES_PER_JOB = max(1, CONFIG.lut.variants_per_job // CONFIG.fidelity.repeats)
 GAIN_JOBS = [
     (first, min(first + BATCHES_PER_JOB - 1, CONFIG.fidelity.batches))
@@ -25,18 +15,18 @@ GAIN_JOBS = [
 ]
 
 
-wildcard_constraints:
-    source="|".join(SOURCES),
+def tried_round(wildcards):
+    """The round whose labelled set and pool the batches are tried on: of the first random strategy."""
+    randoms = [name for name, own in CONFIG.strategies.items() if own.type == "random"]
+    if not randoms and int(wildcards.cycle):
+        raise InputError(
+            "fidelity tries batches on the pool of strategy random; add `random` to strategies"
+        )
+    return round_of(*randoms[:1], wildcards.cycle) if randoms else round_of("", 0)
 
 
 def in_tried(name):
-    """The file of random's cycle that the batches are tried on."""
-
-    def path(wildcards):
-        strategy = "random" if int(wildcards.cycle) else "initial"
-        return f"{EXPERIMENT}/seed{{seed}}/{strategy}/cycle{{cycle}}/{name}"
-
-    return path
+    return lambda wildcards: f"{tried_round(wildcards)}/{name}"
 
 
 rule candidates:
@@ -44,19 +34,19 @@ rule candidates:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
         labelled=in_tried("labelled.json"),
-        embeddings=in_tried("embeddings.safetensors"),
+        embeddings=in_tried("embeddings/default.safetensors"),
     output:
         FIDELITY + "/candidates.json",
     log:
-        LOGS + "/candidates/seed{seed}_cycle{cycle}.log",
+        LOGS + "/candidates/seed{seed}/cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/candidates/seed{seed}_cycle{cycle}.tsv"
+        BENCHMARKS + "/candidates/seed{seed}/cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=1500,
         gpu=0,
     params:
-        depends_on=depends_on(CONFIG, "candidates"),
+        depends_on=settings_of("candidates"),
     shell:
         "mgral candidates --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
         " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
@@ -75,16 +65,16 @@ rule gain:
     output:
         FIDELITY + "/gains{first}-{last}.json",
     log:
-        LOGS + "/gain/seed{seed}_cycle{cycle}_batches{first}-{last}.log",
+        LOGS + "/gain/seed{seed}/cycle{cycle}/batches{first}-{last}.log",
     benchmark:
-        BENCHMARKS + "/gain/seed{seed}_cycle{cycle}_batches{first}-{last}.tsv"
+        BENCHMARKS + "/gain/seed{seed}/cycle{cycle}/batches{first}-{last}.tsv"
     threads: 1
     resources:
         mem_mb=MEM_MB,
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "detector"),
     params:
-        depends_on=depends_on(CONFIG, "gain"),
+        depends_on=settings_of("gain"),
         weights=weights_option,
     shell:
         "mgral gain --config {input.config} --dataset {input.dataset} --images {input.images}"
@@ -93,99 +83,30 @@ rule gain:
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output} 2> {log}"
 
 
-use rule subsets as subsets_of_source with:
-    input:
-        config=ancient(EXPERIMENT + "/config.yaml"),
-        dataset=EXPERIMENT + "/dataset/train.json",
-        labelled=in_tried("labelled.json"),
-        embeddings=in_tried("embeddings.safetensors"),
-    output:
-        SOURCE + "/subsets.json",
-    log:
-        LOGS + "/subsets_of_source/seed{seed}_cycle{cycle}_{source}_split{split}.log",
-    benchmark:
-        BENCHMARKS
-        + "/subsets_of_source/seed{seed}_cycle{cycle}_{source}_split{split}.tsv"
-    params:
-        depends_on=depends_on(CONFIG, "subsets"),
-        source=lambda wildcards: SOURCES[wildcards.source],
-
-
-use rule pseudo_labels as pseudo_labels_of_source with:
-    input:
-        config=ancient(EXPERIMENT + "/config.yaml"),
-        dataset=EXPERIMENT + "/dataset/train.json",
-        images=EXPERIMENT + "/dataset/train.npy",
-        labelled=in_tried("labelled.json"),
-        detector=in_tried("detector.safetensors"),
-    output:
-        FIDELITY + "/pseudo_labels.json",
-    log:
-        LOGS + "/pseudo_labels_of_source/seed{seed}_cycle{cycle}.log",
-    benchmark:
-        BENCHMARKS + "/pseudo_labels_of_source/seed{seed}_cycle{cycle}.tsv"
-
-
-use rule base as base_of_source with:
-    input:
-        config=ancient(EXPERIMENT + "/config.yaml"),
-        dataset=EXPERIMENT + "/dataset/train.json",
-        images=EXPERIMENT + "/dataset/train.npy",
-        subsets=SOURCE + "/subsets.json",
-        weights=WEIGHTS,
-    output:
-        SOURCE + "/base.safetensors",
-    log:
-        LOGS + "/base_of_source/seed{seed}_cycle{cycle}_{source}_split{split}.log",
-    benchmark:
-        BENCHMARKS + "/base_of_source/seed{seed}_cycle{cycle}_{source}_split{split}.tsv"
-
-
-use rule variant as variant_of_source with:
-    input:
-        config=ancient(EXPERIMENT + "/config.yaml"),
-        dataset=EXPERIMENT + "/dataset/train.json",
-        images=EXPERIMENT + "/dataset/train.npy",
-        subsets=SOURCE + "/subsets.json",
-        base=SOURCE + "/base.safetensors",
-        pseudo_labels=lambda wildcards: (
-            [FIDELITY + "/pseudo_labels.json"]
-            if wildcards.source.startswith("pseudo_labels")
-            else []
-        ),
-    output:
-        SOURCE + "/variants{first}-{last}.json",
-    log:
-        LOGS
-        + "/variant_of_source/seed{seed}_cycle{cycle}_{source}_split{split}_variants{first}-{last}.log",
-    benchmark:
-        BENCHMARKS
-        + "/variant/seed{seed}_cycle{cycle}_{source}_split{split}_variants{first}-{last}.tsv"
-
-
 rule lookup:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         candidates=FIDELITY + "/candidates.json",
-        subsets=SOURCE + "/subsets.json",
-        of_cycle=in_tried("embeddings.safetensors"),
-        of_initial=EXPERIMENT + "/seed{seed}/initial/cycle0/embeddings.safetensors",
-        variants=[
-            f"{SOURCE}/variants{first}-{last}.json"
+        subsets=in_tried("tables/{table}/split{split}/subsets.json"),
+        of_cycle=in_tried("embeddings/default.safetensors"),
+        of_initial=EXPERIMENT
+        + "/seed{seed}/initial/cycle0/embeddings/default.safetensors",
+        variants=lambda wildcards: [
+            f"{tried_round(wildcards)}/tables/{{table}}/split{{split}}/variants{first}-{last}.json"
             for first, last in variant_jobs(CONFIG.lut)
         ],
     output:
-        SOURCE + "/lookups.csv",
+        FIDELITY + "/{table}/split{split}/lookups.csv",
     log:
-        LOGS + "/lookup/seed{seed}_cycle{cycle}_{source}_split{split}.log",
+        LOGS + "/lookup/seed{seed}/cycle{cycle}/{table}/split{split}.log",
     benchmark:
-        BENCHMARKS + "/lookup/seed{seed}_cycle{cycle}_{source}_split{split}.tsv"
+        BENCHMARKS + "/lookup/seed{seed}/cycle{cycle}/{table}/split{split}.tsv"
     threads: 1
     resources:
         mem_mb=1500,
         gpu=0,
     params:
-        depends_on=depends_on(CONFIG, "lookup"),
+        depends_on=settings_of("lookup"),
     shell:
         "mgral lookup --config {input.config} --candidates {input.candidates} --subsets {input.subsets}"
         " --cycle-embeddings {input.of_cycle} --initial-embeddings {input.of_initial} --seed {wildcards.seed}"
@@ -208,9 +129,9 @@ rule fidelity:
             for first, last in GAIN_JOBS
         ],
         lookups=[
-            f"{folder}/{source}/split{split}/lookups.csv"
+            f"{folder}/{table}/split{split}/lookups.csv"
             for folder in TRIED
-            for source in SOURCES
+            for table in CONFIG.fidelity_tables()
             for split in range(CONFIG.lut.splits)
         ],
     output:

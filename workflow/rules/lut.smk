@@ -1,11 +1,30 @@
-# The lookup tables of strategy mgral: of cycle 0 for all cycles, or of each cycle (lut.refresh); one for each of
-# lut.splits reward splits, in lut/split<s>/.
+# The lookup tables of strategies that choose by an agent: of cycle 0 for all cycles, or of each cycle (lut.refresh);
+# one for each of lut.splits reward splits. They lie in the round whose detector they were made with, by the name of
+# their settings, so that strategies with equal settings share them.
 #
-# teacher  detector.safetensors, labelled.json -> lut/pseudo_labels.json, for all splits, where variants learn its labels
-# subsets  labelled.json, embeddings.safetensors -> subsets.json
-# base     subsets.json -> base.safetensors, from which every variant starts
-# variant  base.safetensors, subsets i to j -> variants<i>-<j>.json; jobs side by side, variant 0 without a subset
-# table    variants<i>-<j>.json of all variants -> table.safetensors, leave_one_out.csv
+# pseudo_labels  detector.safetensors, labelled.json -> pseudo_labels.json, where variants learn them
+# subsets        labelled.json, embeddings -> subsets.json
+# base           subsets.json -> base.safetensors, from which every variant starts
+# variant        base.safetensors, subsets i to j -> variants<i>-<j>.json; jobs side by side, variant 0 without a subset
+# table          variants<i>-<j>.json of all variants -> table.safetensors, leave_one_out.csv, by the reward's distance
+
+
+def in_table_embeddings(wildcards):
+    """The embeddings that a table's subsets are drawn by, of the same round."""
+    own = CONFIG.with_settings("table", wildcards.table)
+    return f"{ROUND}/embeddings/{own.embedding_in(CONFIG)}.safetensors"
+
+
+def in_variants(wildcards):
+    own = CONFIG.with_settings("table", wildcards.table)
+    return [
+        f"{TABLE}/variants{first}-{last}.json" for first, last in variant_jobs(own.lut)
+    ]
+
+
+def in_pseudo_labels(wildcards):
+    own = CONFIG.with_settings("table", wildcards.table)
+    return [ROUND + "/pseudo_labels.json"] if own.lut.labels == "pseudo_labels" else []
 
 
 rule pseudo_labels:
@@ -13,14 +32,14 @@ rule pseudo_labels:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
-        labelled=in_round("labelled.json"),
-        detector=in_round("detector.safetensors"),
+        labelled=ROUND + "/labelled.json",
+        detector=ROUND + "/detector.safetensors",
     output:
-        MGRAL + "/lut/pseudo_labels.json",
+        ROUND + "/pseudo_labels.json",
     log:
-        LOGS + "/pseudo_labels/seed{seed}_mgral_cycle{cycle}.log",
+        LOGS + "/pseudo_labels/seed{seed}/{round}/cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/pseudo_labels/seed{seed}_mgral_cycle{cycle}.tsv"
+        BENCHMARKS + "/pseudo_labels/seed{seed}/{round}/cycle{cycle}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -28,7 +47,7 @@ rule pseudo_labels:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "evaluate"),
     params:
-        depends_on=depends_on(CONFIG, "pseudo_labels"),
+        depends_on=settings_of("pseudo_labels"),
     shell:
         "mgral pseudo_labels --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --detector {input.detector} --gpus {resources.gpu} --output {output} 2> {log}"
@@ -38,25 +57,24 @@ rule subsets:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
-        labelled=in_round("labelled.json"),
-        embeddings=in_round("embeddings.safetensors"),
+        labelled=ROUND + "/labelled.json",
+        embeddings=in_table_embeddings,
     output:
-        LUT + "/subsets.json",
+        TABLE + "/subsets.json",
     log:
-        LOGS + "/subsets/seed{seed}_mgral_cycle{cycle}_split{split}.log",
+        LOGS + "/subsets/seed{seed}/{round}/cycle{cycle}/{table}/split{split}.log",
     benchmark:
-        BENCHMARKS + "/subsets/seed{seed}_mgral_cycle{cycle}_split{split}.tsv"
+        BENCHMARKS + "/subsets/seed{seed}/{round}/cycle{cycle}/{table}/split{split}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
         mem_mb=1500,
         gpu=0,
     params:
-        depends_on=depends_on(CONFIG, "subsets"),
-        source="",  # in fidelity.smk the kind of table
+        depends_on=settings_of("subsets"),
     shell:
         "mgral subsets --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
-        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split}{params.source}"
+        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --table {wildcards.table}"
         " --output {output} 2> {log}"
 
 
@@ -65,14 +83,14 @@ rule base:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
-        subsets=LUT + "/subsets.json",
+        subsets=TABLE + "/subsets.json",
         weights=WEIGHTS,
     output:
-        LUT + "/base.safetensors",
+        TABLE + "/base.safetensors",
     log:
-        LOGS + "/base/seed{seed}_mgral_cycle{cycle}_split{split}.log",
+        LOGS + "/base/seed{seed}/{round}/cycle{cycle}/{table}/split{split}.log",
     benchmark:
-        BENCHMARKS + "/base/seed{seed}_mgral_cycle{cycle}_split{split}.tsv"
+        BENCHMARKS + "/base/seed{seed}/{round}/cycle{cycle}/{table}/split{split}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -80,12 +98,12 @@ rule base:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "base"),
     params:
-        depends_on=depends_on(CONFIG, "base"),
+        depends_on=settings_of("base"),
         weights=weights_option,
     shell:
         "mgral base --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split}"
-        " --gpus {resources.gpu} --output {output} 2> {log}"
+        " --table {wildcards.table} --gpus {resources.gpu} --output {output} 2> {log}"
 
 
 rule variant:
@@ -93,58 +111,59 @@ rule variant:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
-        subsets=LUT + "/subsets.json",
-        base=LUT + "/base.safetensors",
-        pseudo_labels=[MGRAL + "/lut/pseudo_labels.json"] if CONFIG.lut.labels == "pseudo_labels" else [],
+        subsets=TABLE + "/subsets.json",
+        base=TABLE + "/base.safetensors",
+        pseudo_labels=in_pseudo_labels,
     output:
-        LUT + "/variants{first}-{last}.json",
+        TABLE + "/variants{first}-{last}.json",
     log:
         LOGS
-        + "/variant/seed{seed}_mgral_cycle{cycle}_split{split}_variants{first}-{last}.log",
+        + "/variant/seed{seed}/{round}/cycle{cycle}/{table}/split{split}/variants{first}-{last}.log",
     benchmark:
         BENCHMARKS
-        + "/variant/seed{seed}_mgral_cycle{cycle}_split{split}_variants{first}-{last}.tsv"
+        + "/variant/seed{seed}/{round}/cycle{cycle}/{table}/split{split}/variants{first}-{last}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
         mem_mb=MEM_MB,
         gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "variant"),
+        vram_mb=lambda wildcards: card_memory_mb(
+            CONFIG.with_settings("table", wildcards.table), "variant"
+        ),
     params:
-        depends_on=depends_on(CONFIG, "variant"),
+        depends_on=settings_of("variant"),
         pseudo_labels=lambda wildcards, input: (
             f" --pseudo-labels {input.pseudo_labels}" if input.pseudo_labels else ""
         ),
     shell:
         "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets}{params.pseudo_labels} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
-        " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --gpus {resources.gpu} --output {output} 2> {log}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --table {wildcards.table} --gpus {resources.gpu} --output {output} 2> {log}"
 
 
 rule table:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
-        subsets=LUT + "/subsets.json",
-        embeddings=in_round("embeddings.safetensors"),
-        variants=[
-            f"{LUT}/variants{first}-{last}.json"
-            for first, last in variant_jobs(CONFIG.lut)
-        ],
+        subsets=TABLE + "/subsets.json",
+        embeddings=in_table_embeddings,
+        variants=in_variants,
     output:
-        table=LUT + "/table.safetensors",
-        leave_one_out=LUT + "/leave_one_out.csv",
+        table=TABLE + "/{reward}/table.safetensors",
+        leave_one_out=TABLE + "/{reward}/leave_one_out.csv",
     log:
-        LOGS + "/table/seed{seed}_mgral_cycle{cycle}_split{split}.log",
+        LOGS
+        + "/table/seed{seed}/{round}/cycle{cycle}/{table}/split{split}/{reward}.log",
     benchmark:
-        BENCHMARKS + "/table/seed{seed}_mgral_cycle{cycle}_split{split}.tsv"
+        BENCHMARKS
+        + "/table/seed{seed}/{round}/cycle{cycle}/{table}/split{split}/{reward}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
         mem_mb=1500,
         gpu=0,
     params:
-        depends_on=depends_on(CONFIG, "table"),
+        depends_on=settings_of("table"),
     shell:
         "mgral table --config {input.config} --subsets {input.subsets} --embeddings {input.embeddings}"
-        " --seed {wildcards.seed} {input.variants} --output {output.table} --leave-one-out {output.leave_one_out}"
+        " --seed {wildcards.seed} --table {wildcards.table} --reward {wildcards.reward} {input.variants} --output {output.table} --leave-one-out {output.leave_one_out}"
         " 2> {log}"

@@ -1,15 +1,17 @@
 # What the rules share: above all where artefacts are, of which ARCHITECTURE.md describes each. No rules.
 #
-# Wildcards: experiment, seed (repetition), strategy, cycle, split (of the labelled images, for rewards), first and last
-# (variant of a job), and source (kind of table, in fidelity.smk); nothing else.
-# strategy is initial (cycle 0 of every strategy), full (the reference), or one of CONFIG.strategies.
+# Wildcards, beside experiment, seed (repetition) and cycle:
+#   round      whose detector it is: initial (cycle 0 of every strategy), full (all training images) or strategies/NAME
+#   strategy   the name of an instance in CONFIG.strategies
+#   table, reward, embedding   names of settings that instances share: `default`, or digits (Config.name_of)
+#   split (of the images that measure rewards), first and last (variant or batch of a job)
 
 import re
 
 EXPERIMENT = "results/{experiment}"
-ROUND = EXPERIMENT + "/seed{seed}/{strategy}/cycle{cycle}"
-MGRAL = EXPERIMENT + "/seed{seed}/mgral/cycle{cycle}"
-LUT = MGRAL + "/lut/split{split}"
+ROUND = EXPERIMENT + "/seed{seed}/{round}/cycle{cycle}"
+STRATEGY = EXPERIMENT + "/seed{seed}/strategies/{strategy}/cycle{cycle}"
+TABLE = ROUND + "/tables/{table}/split{split}"
 # One a job: the wildcards that follow are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
 BENCHMARKS = EXPERIMENT + "/benchmarks"
@@ -25,8 +27,14 @@ LONGEST_CHAIN = 1
 wildcard_constraints:
     experiment=re.escape(CONFIG.experiment),
     seed=r"-?\d+",
-    strategy="|".join(["initial", "full", *registry.strategies()]),
+    round="|".join(
+        ["initial", "full", *(f"strategies/{name}" for name in CONFIG.strategies)]
+    ),
+    strategy="|".join(CONFIG.strategies),
     cycle=r"\d+",
+    table=r"\w+",
+    reward=r"\w+",
+    embedding=r"\w+",
     split=r"\d+",
     first=r"\d+",
     last=r"\d+",
@@ -37,71 +45,74 @@ def weights_option(wildcards, input):
     return f" --weights {input.weights}" if WEIGHTS else ""
 
 
-def in_round(name):
-    """The file of the job's own cycle; all strategies have that of `initial` at cycle 0."""
-
-    def path(wildcards):
-        shared = int(wildcards.cycle) == 0 and wildcards.get("strategy") != "full"
-        strategy = "initial" if shared else wildcards.get("strategy", "mgral")
-        return f"{EXPERIMENT}/seed{{seed}}/{strategy}/cycle{{cycle}}/{name}"
-
-    return path
+def settings_of(step):
+    """The settings that a job's outputs depend on: a change of one reruns it."""
+    return lambda wildcards: depends_on(CONFIG, step, dict(wildcards.items()))
 
 
-def lut_cycle(cycle):
-    """The cycle whose table and embeddings serve the given one."""
-    return 0 if CONFIG.lut.refresh == "once" else int(cycle)
+def round_of(strategy, cycle):
+    """The folder of a strategy's detector; all strategies have that of `initial` at cycle 0."""
+    place = "initial" if int(cycle) == 0 else f"strategies/{strategy}"
+    return f"{EXPERIMENT}/seed{{seed}}/{place}/cycle{cycle}"
 
 
-LUT_CYCLES = {lut_cycle(cycle) for cycle in range(CONFIG.cycles)}
+def table_round(strategy, cycle):
+    """The folder of the tables that serve a strategy in a cycle, and of the embeddings they were made from."""
+    once = CONFIG.strategies[strategy].lut.refresh == "once"
+    return round_of(strategy, 0 if once else cycle)
 
 
-def in_embeddings(wildcards):
-    """The embeddings that the tables were made from: of the agent's choices too."""
-    cycle = lut_cycle(wildcards.cycle)
-    return f"{EXPERIMENT}/seed{{seed}}/{'mgral' if cycle else 'initial'}/cycle{cycle}/embeddings.safetensors"
+def in_embeddings(folder, strategy):
+    return f"{folder}/embeddings/{CONFIG.name_of('embedding', strategy)}.safetensors"
 
 
-def in_tables(wildcards):
-    folder = f"{EXPERIMENT}/seed{{seed}}/mgral/cycle{lut_cycle(wildcards.cycle)}/lut"
+def tables_of(strategy, cycle):
+    """The lookup tables that serve a strategy in a cycle, one for each reward split."""
+    table, reward = (CONFIG.name_of(kind, strategy) for kind in ("table", "reward"))
+    folder = f"{table_round(strategy, cycle)}/tables/{table}"
     return [
-        f"{folder}/split{split}/table.safetensors" for split in range(CONFIG.lut.splits)
+        f"{folder}/split{split}/{reward}/table.safetensors"
+        for split in range(CONFIG.strategies[strategy].lut.splits)
     ]
+
+
+def filled(pattern, **wildcards):
+    """A path of the experiment with its wildcards filled in."""
+    return pattern.format(experiment=CONFIG.experiment, **wildcards)
 
 
 def evaluated_rounds():
     """The folders of all detectors of the experiment, cycle by cycle."""
+    rounds = [("initial", 0), ("full", 0)]
+    rounds += [
+        (f"strategies/{strategy}", cycle + 1)
+        for cycle in range(CONFIG.cycles)
+        for strategy in CONFIG.strategies
+    ]
     return [
-        f"results/{CONFIG.experiment}/seed{seed}/{folder}"
+        filled(ROUND, seed=seed, round=place, cycle=cycle)
         for seed in CONFIG.seeds
-        for folder in [
-            "initial/cycle0",
-            "full/cycle0",
-            *(
-                f"{strategy}/cycle{cycle + 1}"
-                for cycle in range(CONFIG.cycles)
-                for strategy in CONFIG.strategies
-            ),
-        ]
+        for place, cycle in rounds
     ]
 
 
-def query_rounds(*strategies):
+def queries(strategies):
     """The folders of all queries of the given strategies."""
     return [
-        f"results/{CONFIG.experiment}/seed{seed}/{strategy}/cycle{cycle}"
+        filled(STRATEGY, seed=seed, strategy=strategy, cycle=cycle)
         for seed in CONFIG.seeds
         for strategy in strategies
-        if strategy in CONFIG.strategies
         for cycle in range(CONFIG.cycles)
     ]
 
 
-def lut_folders():
-    """The folders in which a table is built."""
-    return [
-        f"{folder}/lut/split{split}"
-        for folder in query_rounds("mgral")
-        if int(folder.rpartition("cycle")[2]) in LUT_CYCLES
-        for split in range(CONFIG.lut.splits)
+def lookup_tables():
+    """The folders of all lookup tables that agents learn from, each once."""
+    tables = [
+        str(Path(filled(path, seed=seed)).parent)
+        for seed in CONFIG.seeds
+        for strategy in CONFIG.agents
+        for cycle in range(CONFIG.cycles)
+        for path in tables_of(strategy, cycle)
     ]
+    return list(dict.fromkeys(tables))

@@ -1,25 +1,35 @@
 # The query of a cycle: which images are labelled next.
 #
-# agent   the tables, embeddings.safetensors, labelled.json -> agent.safetensors, agent.csv, agent.json
-# select  what the strategy looks at -> selection.json: the agent, the detector, embeddings, or chance alone
-#         (mgral/selection/strategies/)
+# agent   the tables, embeddings, labelled.json -> agent.safetensors, agent.csv, agent.json
+# select  what the strategy requires -> selection.json: the agent, the detector, embeddings, or nothing
+#         (@register in mgral/selection/strategies/)
+
+
+def in_labelled(wildcards):
+    return round_of(wildcards.strategy, wildcards.cycle) + "/labelled.json"
+
+
+def in_agent_embeddings(wildcards):
+    """The embeddings that the tables were made from: of the agent's choices too."""
+    folder = table_round(wildcards.strategy, wildcards.cycle)
+    return in_embeddings(folder, wildcards.strategy)
 
 
 rule agent:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
-        labelled=in_round("labelled.json"),
-        embeddings=in_embeddings,
-        tables=in_tables,
+        labelled=in_labelled,
+        embeddings=in_agent_embeddings,
+        tables=lambda wildcards: tables_of(wildcards.strategy, wildcards.cycle),
     output:
-        weights=MGRAL + "/agent.safetensors",
-        episodes=MGRAL + "/agent.csv",
-        summary=MGRAL + "/agent.json",
+        weights=STRATEGY + "/agent.safetensors",
+        episodes=STRATEGY + "/agent.csv",
+        summary=STRATEGY + "/agent.json",
     log:
-        LOGS + "/agent/seed{seed}_mgral_cycle{cycle}.log",
+        LOGS + "/agent/seed{seed}/{strategy}/cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/agent/seed{seed}_mgral_cycle{cycle}.tsv"
+        BENCHMARKS + "/agent/seed{seed}/{strategy}/cycle{cycle}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -27,30 +37,31 @@ rule agent:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "agent"),
     params:
-        depends_on=depends_on(CONFIG, "agent"),
+        depends_on=settings_of("agent"),
         tables=lambda wildcards, input: " ".join(
             f"--table {table}" for table in input.tables
         ),
     shell:
         "mgral agent --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
-        " --embeddings {input.embeddings} {params.tables}"
+        " --strategy {wildcards.strategy} --embeddings {input.embeddings} {params.tables}"
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output.weights}"
         " --log-csv {output.episodes} --summary {output.summary} 2> {log}"
 
 
 def in_select(wildcards):
-    """What the strategy looks at beside the labelled set, by the option of `mgral select` that takes it."""
-    own = in_round("embeddings.safetensors")
+    """What the strategy requires beside the labelled set, by the option of `mgral select` that takes it."""
+    strategy = wildcards.strategy
+    info = registry.strategy(CONFIG.strategies[strategy].type)
+    folder = round_of(strategy, wildcards.cycle)
+    by_agent = "agent" in info.requires
+    embedded = table_round(strategy, wildcards.cycle) if by_agent else folder
     paths = {
-        "images": lambda wildcards: EXPERIMENT + "/dataset/train.npy",
-        "detector": in_round("detector.safetensors"),
-        "embeddings": in_embeddings if wildcards.strategy == "mgral" else own,
-        "agent": lambda wildcards: MGRAL + "/agent.safetensors",
+        "images": EXPERIMENT + "/dataset/train.npy",
+        "detector": f"{folder}/detector.safetensors",
+        "embeddings": in_embeddings(embedded, strategy),
+        "agent": STRATEGY + "/agent.safetensors",
     }
-    return {
-        option: paths[option](wildcards)
-        for option in registry.strategy(wildcards.strategy).files
-    }
+    return {option: paths[option] for option in info.files}
 
 
 rule select:
@@ -58,22 +69,20 @@ rule select:
         unpack(in_select),
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
-        labelled=in_round("labelled.json"),
+        labelled=in_labelled,
     output:
-        ROUND + "/selection.json",
+        STRATEGY + "/selection.json",
     log:
-        LOGS + "/select/seed{seed}_{strategy}_cycle{cycle}.log",
+        LOGS + "/select/seed{seed}/{strategy}/cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/select/seed{seed}_{strategy}_cycle{cycle}.tsv"
-    wildcard_constraints:
-        strategy="|".join(registry.strategies()),
+        BENCHMARKS + "/select/seed{seed}/{strategy}/cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=MEM_MB,
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "select"),
     params:
-        depends_on=lambda wildcards: depends_on(CONFIG, "select", wildcards.strategy),
+        depends_on=settings_of("select"),
         requires=lambda wildcards, input: " ".join(
             f"--{name} {input[name]}" for name in in_select(wildcards)
         ),

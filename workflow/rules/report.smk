@@ -22,17 +22,15 @@ rule report:
                 "detections.json",
             )
         ],
-        selections=[
-            f"{folder}/selection.json" for folder in query_rounds(*CONFIG.strategies)
-        ],
+        selections=[f"{folder}/selection.json" for folder in queries(CONFIG.strategies)],
         agents=[
             f"{folder}/agent.{ending}"
-            for folder in query_rounds("mgral")
+            for folder in queries(CONFIG.agents)
             for ending in ("csv", "json")
         ],
         tables=[
             f"{folder}/{name}"
-            for folder in lut_folders()
+            for folder in lookup_tables()
             for name in ("leave_one_out.csv", "table.safetensors")
         ],
     output:

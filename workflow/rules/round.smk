@@ -1,11 +1,11 @@
 # A point of a curve: the labelled set of a cycle, the detector trained on it and its scores. The same rules serve
-# every strategy, the shared cycle 0 (strategy initial) and the reference on all training images (strategy full).
+# every strategy, the shared cycle 0 (round initial) and the detector of all training images (round full).
 #
 # initial   train.json -> labelled.json of cycle 0
 # label     labelled.json and selection.json of a cycle -> labelled.json of the next one
 # detector  labelled.json, train.npy -> detector.safetensors, training.csv
 # evaluate  detector.safetensors, test.npy -> metrics.json, detections.json
-# embed     detector.safetensors, train.npy -> embeddings.safetensors of all training images
+# embed     detector.safetensors, train.npy -> embeddings/ of all training images
 
 
 rule initial:
@@ -13,20 +13,20 @@ rule initial:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
     output:
-        EXPERIMENT + "/seed{seed}/{strategy}/cycle0/labelled.json",
+        EXPERIMENT + "/seed{seed}/{round}/cycle0/labelled.json",
     log:
-        LOGS + "/initial/seed{seed}_{strategy}.log",
+        LOGS + "/initial/seed{seed}/{round}.log",
     benchmark:
-        BENCHMARKS + "/initial/seed{seed}_{strategy}.tsv"
+        BENCHMARKS + "/initial/seed{seed}/{round}.tsv"
     wildcard_constraints:
-        strategy="initial|full",
+        round="initial|full",
     threads: 1
     resources:
         mem_mb=1500,
         gpu=0,
     params:
-        depends_on=lambda wildcards: depends_on(CONFIG, "initial", wildcards.strategy),
-        all=lambda wildcards: "--all" if wildcards.strategy == "full" else "",
+        depends_on=settings_of("initial"),
+        all=lambda wildcards: "--all" if wildcards.round == "full" else "",
     shell:
         "mgral initial --config {input.config} --dataset {input.dataset} --seed {wildcards.seed} {params.all}"
         " --output {output} 2> {log}"
@@ -37,9 +37,10 @@ def in_previous(name):
 
     def path(wildcards):
         cycle = int(wildcards.cycle) - 1
-        shared = cycle == 0 and name == "labelled.json"
-        strategy = "initial" if shared else wildcards.strategy
-        return f"{EXPERIMENT}/seed{{seed}}/{strategy}/cycle{cycle}/{name}"
+        folder = f"{EXPERIMENT}/seed{{seed}}/strategies/{{strategy}}/cycle{cycle}"
+        if name == "labelled.json":
+            folder = round_of(wildcards.strategy, cycle)
+        return f"{folder}/{name}"
 
     return path
 
@@ -50,13 +51,12 @@ rule label:
         labelled=in_previous("labelled.json"),
         selection=in_previous("selection.json"),
     output:
-        ROUND + "/labelled.json",
+        STRATEGY + "/labelled.json",
     log:
-        LOGS + "/label/seed{seed}_{strategy}_cycle{cycle}.log",
+        LOGS + "/label/seed{seed}/{strategy}/cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/label/seed{seed}_{strategy}_cycle{cycle}.tsv"
+        BENCHMARKS + "/label/seed{seed}/{strategy}/cycle{cycle}.tsv"
     wildcard_constraints:
-        strategy="|".join(registry.strategies()),
         cycle=r"[1-9]\d*",
     threads: 1
     resources:
@@ -78,16 +78,16 @@ rule detector:
         weights=ROUND + "/detector.safetensors",
         training=ROUND + "/training.csv",
     log:
-        LOGS + "/detector/seed{seed}_{strategy}_cycle{cycle}.log",
+        LOGS + "/detector/seed{seed}/{round}/cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/detector/seed{seed}_{strategy}_cycle{cycle}.tsv"
+        BENCHMARKS + "/detector/seed{seed}/{round}/cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=MEM_MB,
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "detector"),
     params:
-        depends_on=depends_on(CONFIG, "detector"),
+        depends_on=settings_of("detector"),
         weights=weights_option,
     shell:
         "mgral detector --config {input.config} --dataset {input.dataset} --images {input.images}"
@@ -105,16 +105,16 @@ rule evaluate:
         metrics=ROUND + "/metrics.json",
         detections=ROUND + "/detections.json",
     log:
-        LOGS + "/evaluate/seed{seed}_{strategy}_cycle{cycle}.log",
+        LOGS + "/evaluate/seed{seed}/{round}/cycle{cycle}.log",
     benchmark:
-        BENCHMARKS + "/evaluate/seed{seed}_{strategy}_cycle{cycle}.tsv"
+        BENCHMARKS + "/evaluate/seed{seed}/{round}/cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=MEM_MB,
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "evaluate"),
     params:
-        depends_on=depends_on(CONFIG, "evaluate"),
+        depends_on=settings_of("evaluate"),
     shell:
         "mgral evaluate --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --detector {input.detector} --gpus {resources.gpu}"
@@ -129,11 +129,11 @@ rule embed:
         labelled=ROUND + "/labelled.json",
         detector=ROUND + "/detector.safetensors",
     output:
-        ROUND + "/embeddings.safetensors",
+        ROUND + "/embeddings/{embedding}.safetensors",
     log:
-        LOGS + "/embed/seed{seed}_{strategy}_cycle{cycle}.log",
+        LOGS + "/embed/seed{seed}/{round}/cycle{cycle}/{embedding}.log",
     benchmark:
-        BENCHMARKS + "/embed/seed{seed}_{strategy}_cycle{cycle}.tsv"
+        BENCHMARKS + "/embed/seed{seed}/{round}/cycle{cycle}/{embedding}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -141,8 +141,8 @@ rule embed:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "embed"),
     params:
-        depends_on=depends_on(CONFIG, "embed"),
+        depends_on=settings_of("embed"),
     shell:
         "mgral embed --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --detector {input.detector} --seed {wildcards.seed} --gpus {resources.gpu}"
-        " --output {output} 2> {log}"
+        " --embedding {wildcards.embedding} --output {output} 2> {log}"

@@ -22,6 +22,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 
 @click.command("agent", epilog=f"{HELP} {DEVICE_HELP}")
 @options.config
+@options.strategy
 @options.dataset
 @options.labelled
 @options.embeddings
@@ -41,6 +42,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @click.option("--summary", type=options.FILE, required=True, help="JSON file to write.")
 def command(
     config_path: Path,
+    strategy: str,
     dataset: Path,
     labelled: Path,
     embeddings: Path,
@@ -58,7 +60,7 @@ def command(
     better than random batches, the tables contradict each other, and `select` chooses at random.
     """
     device = choose_device(gpus).type
-    config = load_config(config_path)
+    config = load_config(config_path).for_strategy(strategy)
     pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
     check_pool(pool, config.budget)
     vectors = load_embeddings(embeddings).of(pool)

@@ -28,6 +28,7 @@ from mgral.training.loop import train_detector
 @options.seed
 @options.cycle
 @options.split
+@options.table
 @options.gpus
 @options.written("Weights to write (safetensors).")
 def command(
@@ -39,6 +40,7 @@ def command(
     seed: int,
     cycle: int,
     split: int,
+    table: str,
     gpus: int,
     output: Path,
 ) -> None:
@@ -48,7 +50,7 @@ def command(
     the plan start anew, the weights are written as they are before any training.
     """
     device = choose_device(gpus)
-    config = load_config(config_path)
+    config = load_config(config_path).with_settings("table", table)
     data = load_dataset(dataset)
     cached = load_images(images, data, config.detector.image_canvas)
     plan = load_plan(subsets)

@@ -18,7 +18,7 @@ from mgral.data.images import load_images
 from mgral.models.build import load_detector
 from mgral.selection.features import extract_features, project, standardise
 from mgral.selection.object_counts import predict_object_counts
-from mgral.selection.pool import load_labelled
+from mgral.selection.pool import load_labelled, unlabelled
 
 
 @click.command("embed", epilog=HELP)
@@ -28,6 +28,7 @@ from mgral.selection.pool import load_labelled
 @options.labelled
 @options.detector
 @options.seed
+@options.embedding
 @options.gpus
 @options.written("Embeddings to write (safetensors).")
 def command(
@@ -37,6 +38,7 @@ def command(
     labelled: Path,
     detector: Path,
     seed: int,
+    embedding: str,
     gpus: int,
     output: Path,
 ) -> None:
@@ -46,15 +48,15 @@ def command(
     as many as labelled images have that the detector makes the same of. Either part has a mean squared norm of 1.
     """
     device = choose_device(gpus)
-    config = load_config(config_path)
-    data = load_dataset(dataset)
+    config = load_config(config_path).with_settings("embedding", embedding)
+    data, known = load_dataset(dataset), load_labelled(labelled)
+    data = data.without_labels(unlabelled(data.image_ids, known))
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
     cached = load_images(images, data, config.detector.image_canvas)
     features, class_scores = extract_features(network, cached, len(data.categories))
     components = project(features, config.embedding.dimensions)
     arrays: dict[str, npt.NDArray[Any]] = {"image_ids": data.image_ids, "components": np.array([components.shape[1]])}
     if config.embedding.object_counts:
-        known = load_labelled(labelled)
         described = np.concatenate([components, standardise(class_scores).values], axis=1)
         counts, chance = data.object_counts(known), derive_seed(seed, "object counts")
         expected = standardise(predict_object_counts(described, data.rows(known), counts, chance))

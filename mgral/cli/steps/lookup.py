@@ -23,6 +23,7 @@ COLUMNS = (*Kind._fields, "batch", "looked_up")
 @click.option("--cycle-embeddings", type=options.FILE, required=True, help="Embeddings by the cycle's detector.")
 @click.option("--initial-embeddings", type=options.FILE, required=True, help="Embeddings by the initial detector.")
 @options.seed
+@options.table
 @options.written("CSV to write: a line a batch and kind of lookup.")
 @click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANTS.json...")
 def command(
@@ -32,11 +33,12 @@ def command(
     cycle_embeddings: Path,
     initial_embeddings: Path,
     seed: int,
+    table: str,
     output: Path,
     variants: tuple[Path, ...],
 ) -> None:
     """Look the candidate batches up."""
-    config = load_config(config_path)
+    config = load_config(config_path).with_settings("table", table)
     plan = load_plan(subsets)
     embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": load_embeddings(initial_embeddings)}
     batches = load_candidates(candidates)

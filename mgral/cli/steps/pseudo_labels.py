@@ -45,6 +45,7 @@ def command(
     data = load_dataset(dataset)
     known = load_labelled(labelled)
     pool = unlabelled(data.image_ids, known)
+    data = data.without_labels(pool)
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
     cached = load_images(images, data, config.detector.image_canvas)
     evaluation = config.evaluation.model_copy(update={"score_threshold": LOWEST_SCORE})

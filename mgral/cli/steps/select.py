@@ -15,9 +15,7 @@ from mgral.selection.query import Query, choose
 
 @click.command("select", epilog=HELP)
 @options.config
-@click.option(
-    "--strategy", type=click.Choice(tuple(registry.strategies())), required=True, help="Which images it chooses."
-)
+@options.strategy
 @options.dataset
 @options.labelled
 @options.seed
@@ -44,29 +42,28 @@ def command(
 ) -> None:
     """Choose the images to label next."""
     given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
-    missing = [f"--{name}" for name in registry.strategy(strategy).files if given[name] is None]
+    config = load_config(config_path).for_strategy(strategy)
+    kind = config.strategies[strategy].type
+    missing = [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]
     if missing:
-        raise click.UsageError(f"strategy {strategy} needs {' and '.join(missing)}")
-    config = load_config(config_path)
+        raise click.UsageError(f"strategy {kind} needs {' and '.join(missing)}")
     training_images = load_dataset(dataset)
     labelled_ids = load_labelled(labelled)
     pool = unlabelled(training_images.image_ids, labelled_ids)
     check_pool(pool, config.budget)
     query = Query(
-        training_images,
+        training_images.without_labels(pool),
         labelled_ids,
         pool,
-        config.budget,
+        config,
         seed,
         cycle,
-        config.detector,
-        config.evaluation,
-        images,
-        detector,
-        embeddings,
-        agent,
-        gpus,
+        images=images,
+        detector=detector,
+        embeddings=embeddings,
+        agent=agent,
+        gpus=gpus,
     )
-    choice = choose(strategy, query)
+    choice = choose(kind, query)
     selection = {"strategy": strategy, "images": pool[choice.rows].tolist(), "scores": choice.scores.tolist()}
     write_json(output, {**selection, "forward_passes": choice.forward_passes})

@@ -11,10 +11,6 @@ from mgral.data.dataset import load_dataset
 from mgral.method.lut.subsets import plan_subsets
 from mgral.selection.pool import load_embeddings, load_labelled, unlabelled
 
-LABELS = ("consistency", "labels", "pseudo_labels")
-STARTS = ("warm", "cold")
-"""The values of lut.labels and lut.start."""
-
 
 @click.command("subsets")
 @options.config
@@ -24,14 +20,7 @@ STARTS = ("warm", "cold")
 @options.seed
 @options.cycle
 @options.split
-@click.option(
-    "--labels",
-    type=click.Choice(LABELS),
-    help="What a variant learns from its subset, in place of the configured lut.labels.",
-)
-@click.option(
-    "--start", type=click.Choice(STARTS), help="Where variants start, in place of the configured lut.start."
-)
+@options.table
 @options.written("Plan to write (JSON).")
 def command(
     config_path: Path,
@@ -41,21 +30,19 @@ def command(
     seed: int,
     cycle: int,
     split: int,
-    labels: str | None,
-    start: str | None,
+    table: str,
     output: Path,
 ) -> None:
     """Draw a reward split and the subsets of its lookup table."""
-    config = load_config(config_path)
-    lut = config.lut.model_copy(update={"labels": labels or config.lut.labels, "start": start or config.lut.start})
-    images = load_dataset(dataset)
-    ids = load_labelled(labelled)
+    config = load_config(config_path).with_settings("table", table)
+    images, ids = load_dataset(dataset), load_labelled(labelled)
+    pool = unlabelled(images.image_ids, ids)
     plan = plan_subsets(
         labelled=ids,
         labels=[images.labels[row] for row in images.rows(ids)],
-        pool=unlabelled(images.image_ids, ids),
+        pool=pool,
         embeddings=load_embeddings(embeddings),
-        lut=lut,
+        lut=config.lut,
         budget=config.budget,
         seed=seed,
         cycle=cycle,

@@ -17,6 +17,8 @@ from mgral.selection.pool import load_embeddings
 @options.subsets
 @options.embeddings
 @options.seed
+@options.table
+@options.reward
 @options.written("Table to write.")
 @click.option(
     "--leave-one-out",
@@ -30,13 +32,15 @@ def command(
     subsets: Path,
     embeddings: Path,
     seed: int,
+    table: str,
+    reward: str,
     output: Path,
     leave_one_out: Path,
     variants: tuple[Path, ...],
 ) -> None:
     """Gather the variants 0..K into the lookup table."""
-    config = load_config(config_path)
+    config = load_config(config_path).with_settings("table", table).with_settings("reward", reward)
     plan = load_plan(subsets)
-    table, rows = build_table(load_variants(variants, plan), plan, load_embeddings(embeddings), config.reward, seed)
+    arrays, rows = build_table(load_variants(variants, plan), plan, load_embeddings(embeddings), config.reward, seed)
     write_csv(leave_one_out, rows, tuple(rows[0]))
-    write_arrays(output, table)
+    write_arrays(output, arrays)

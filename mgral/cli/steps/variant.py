@@ -42,6 +42,7 @@ from mgral.training.loop import Unlabelled, train_detector
 @options.seed
 @options.cycle
 @options.split
+@options.table
 @options.gpus
 @options.written("JSON to write: mAP and AP50 of each variant on the reward images, and what it learnt from.")
 def command(
@@ -56,6 +57,7 @@ def command(
     seed: int,
     cycle: int,
     split: int,
+    table: str,
     gpus: int,
     output: Path,
 ) -> None:
@@ -64,7 +66,7 @@ def command(
     All variants of a table share their schedule and their random numbers, so that they differ by the subset alone.
     """
     device = choose_device(gpus)
-    config = load_config(config_path)
+    config = load_config(config_path).with_settings("table", table)
     data = load_dataset(dataset)
     cached = load_images(images, data, config.detector.image_canvas)
     plan = load_plan(subsets)
@@ -74,6 +76,11 @@ def command(
         )
     iterations = config.iterations.variant + (config.iterations.base if plan.start == "cold" else 0)
     truth = read_json(dataset)
+    # Images of the pool show their pseudo-labels, or nothing.
+    paid_for = {*plan.base, *plan.reward, *(image for one in plan.subsets for image in one)}
+    if plan.labels != "labels":
+        paid_for = {*plan.base} if plan.labels == "pseudo_labels" else {*plan.base, *plan.reward}
+    data = data.without_labels([image for image in data.image_ids.tolist() if image not in paid_for])
     if plan.labels == "pseudo_labels":
         if pseudo_labels is None:
             raise click.UsageError(f"the variants of {subsets} learn from pseudo-labels; give --pseudo-labels")

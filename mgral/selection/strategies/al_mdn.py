@@ -106,7 +106,7 @@ def choose(query: Query) -> Choice:
     for _, shown in pool_chunks(query, detector, images, "al_mdn"):
         maps = detector.maps(shown)
         outputs = head(detector.class_maps(maps))
-        objects = find_objects(detector, detector.predict(maps), query.evaluation)
+        objects = find_objects(detector, detector.predict(maps), query.config.evaluation)
         found += [uncertainties(detector, *one).cpu() for one in zip(outputs, objects, strict=True)]
     scores = most_uncertain(found).numpy()
     order = np.random.default_rng(derive_seed(query.seed, "al_mdn order", query.cycle)).permutation(len(scores))

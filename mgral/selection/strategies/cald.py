@@ -66,7 +66,7 @@ def look_at_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
     classes = len(query.dataset.categories)
 
     def look(shown: Tensor) -> list[Objects]:
-        found = find_objects(detector, detector(shown), query.evaluation)
+        found = find_objects(detector, detector(shown), query.config.evaluation)
         return [Objects(*(part.cpu() for part in one)) for one in found]
 
     distances, scores = [], []

@@ -64,7 +64,7 @@ def choose(query: Query) -> Choice:
     found = [
         class_mixtures(Objects(*(part.cpu() for part in one)))
         for _, shown in image_chunks(images, query.dataset.rows(ids), "contextual diversity", detector.device)
-        for one in find_objects(detector, detector(shown), query.evaluation)
+        for one in find_objects(detector, detector(shown), query.config.evaluation)
     ]
     pool, labelled = found[: len(query.pool)], found[len(query.pool) :]
     chosen = choose_diverse(pool, labelled, query.budget, len(query.dataset.categories))

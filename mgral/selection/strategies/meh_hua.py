@@ -85,7 +85,7 @@ def choose(query: Query) -> Choice:
     for _, shown in pool_chunks(query, detector, images, "meh_hua"):
         maps = detector.maps(shown)
         losses = predicted_losses(head, detector.class_maps(maps))
-        for anchors in anchors_of_objects(detector, detector.predict(maps), losses, query.evaluation):
+        for anchors in anchors_of_objects(detector, detector.predict(maps), losses, query.config.evaluation):
             alphas = concentrations(anchors.distributions, anchors.losses, anchors.maps)
             scores.append(aggregate(epistemic_uncertainty(alphas), anchors))
     rng = np.random.default_rng(derive_seed(query.seed, "meh_hua images without an object", query.cycle))

@@ -86,7 +86,7 @@ def _uncertainties(query: Query, detector: Detector, images: Images) -> npt.NDAr
     shown = images.canvas.shown(query.dataset.sizes)
     scores = []
     for rows, inputs in pool_chunks(query, detector, images, "uncertainty"):
-        for row, found in zip(rows, find_objects(detector, detector(inputs), query.evaluation), strict=True):
+        for row, found in zip(rows, find_objects(detector, detector(inputs), query.config.evaluation), strict=True):
             extent, original = (found.boxes.new_tensor(size[row]) for size in (shown, query.dataset.sizes))
             # What a box has beyond the image's edge, on the rest of its canvas, is no part of it.
             corners = torch.minimum(found.boxes.view(-1, 2, 2), extent)
@@ -106,7 +106,7 @@ def _distances(
         # Levels with as many channels are a pyramid (`RetinaNet`, `SmallSSD`), whose features are meant to be alike;
         # SSD300's are layers of different depth, each of them a space of its own.
         separate = len({m.shape[1] for m in class_maps}) > 1
-        for index, found in enumerate(find_objects(detector, detector.predict(maps), query.evaluation)):
+        for index, found in enumerate(find_objects(detector, detector.predict(maps), query.config.evaluation)):
             best = Objects(*(part[:MATCHED_BOXES] for part in found))
             one_hot = F.one_hot(best.labels, len(query.dataset.categories))
             for level, boxes in boxes_of_levels(detector, [m[index] for m in class_maps], best, len(scores)):

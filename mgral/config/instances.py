@@ -1,0 +1,127 @@
+"""Strategies as named instances, each with settings of its own in place of the experiment's.
+
+Artefacts that depend on such settings lie under the name of the settings and not of the strategy, so that equal
+settings make one artefact: `default` are those of the experiment itself, others are named by what differs from it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from mgral.config import registry
+from mgral.config.method import AgentConfig, EmbeddingConfig, LutConfig, RewardConfig
+from mgral.config.section import Section
+from mgral.config.training import SemiSupervisedConfig
+from mgral.errors import InputError
+
+DEFAULT = "default"
+"""Name of the experiment's own settings."""
+OWN_SECTIONS = {
+    "embedding": EmbeddingConfig,
+    "lut": LutConfig,
+    "reward": RewardConfig,
+    "agent": AgentConfig,
+    "semi_supervised": SemiSupervisedConfig,
+}
+"""What an instance may set."""
+
+
+def _known(name: str) -> str:
+    try:
+        registry.strategy(name)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class StrategyConfig(Section):
+    """A strategy of the experiment; settings that it does not name are the experiment's."""
+
+    type: Annotated[str, AfterValidator(_known)]
+    """The registered strategy; the name of the instance unless given."""
+    embedding: EmbeddingConfig
+    lut: LutConfig
+    reward: RewardConfig
+    agent: AgentConfig
+    semi_supervised: SemiSupervisedConfig
+
+
+class GivenStrategy(Section):
+    """A strategy as a configuration names it; the sections hold only what differs from the experiment's."""
+
+    type: str | None = None
+    """The registered strategy; the name of the instance unless given."""
+    embedding: EmbeddingConfig | None = None
+    lut: LutConfig | None = None
+    reward: RewardConfig | None = None
+    agent: AgentConfig | None = None
+    semi_supervised: SemiSupervisedConfig | None = None
+
+
+Given = Literal["all"] | list[str] | dict[InstanceName, GivenStrategy | None]
+"""What the section `strategies` may be, for editors: its schema."""
+
+
+def complete_instances(given: Any, common: Mapping[str, Section]) -> Any:
+    """Fill in each instance's type and what it leaves to the experiment; a list of names stands for bare instances.
+
+    Parameters
+    ----------
+    given
+        The section `strategies` as it was read; `all` are all that are registered.
+    common
+        The experiment's own sections, those of `OWN_SECTIONS` that are valid.
+    """
+    if given == "all":
+        given = list(registry.strategies())
+    if isinstance(given, list | tuple):
+        if not all(isinstance(name, str) for name in given):
+            raise ValueError(f"strategies: {list(given)!r} is no list of names; see README.md, Strategies")
+        if len(set(given)) < len(given):
+            raise ValueError(f"strategies: {list(given)} repeats an entry; list each once")
+        given = {name: {} for name in given}
+    if not isinstance(given, dict):
+        raise ValueError(f"strategies: {given!r} is neither a list of names nor a mapping of names to settings")
+    return {name: _complete(name, settings, common) for name, settings in given.items()}
+
+
+def _complete(name: Any, settings: Any, common: Mapping[str, Section]) -> Any:
+    if settings is None:
+        settings = {}
+    if not isinstance(settings, dict):
+        return settings  # a StrategyConfig, or a fault that is reported by its place
+    completed = {"type": name, **settings}
+    for section, model in OWN_SECTIONS.items():
+        own = settings.get(section)
+        base = common[section] if section in common else model()
+        if own is None:
+            completed[section] = base
+        elif isinstance(own, dict):
+            completed[section] = {key: getattr(base, key) for key in type(base).model_fields} | own
+    return completed
+
+
+def differing(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are not the experiment's, nested as they are, as plain data."""
+    found: dict[str, Any] = {}
+    for key, value in own.items():
+        if isinstance(value, Mapping):
+            if inner := differing(value, common[key]):
+                found[key] = inner
+        elif value != common[key]:
+            found[key] = value
+    return found
+
+
+def settings_name(own: Mapping[str, Any], common: Mapping[str, Any]) -> str:
+    """Return `default` for the experiment's own settings, else 8 hexadecimal digits of what differs from them."""
+    changes = differing(own, common)
+    if not changes:
+        return DEFAULT
+    return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
