@@ -23,7 +23,6 @@ from mgral.report.timings import record_command, write_timings
 from mgral.config import registry
 from mgral.engine.workflow import (
     annotation_files,
-    backbone_weights,
     check_data,
     config_options,
     configure,

@@ -19,7 +19,8 @@ from pydantic import (
 
 from mgral.config import registry
 from mgral.config.data import DataConfig, SyntheticData
-from mgral.config.detector import DETECTORS, DetectorConfig, EvaluationConfig, SmallSSDConfig
+from mgral.config.detector import EvaluationConfig
+from mgral.config.detectors import AnyDetector, read_section
 from mgral.config.instances import (
     DEFAULT,
     OWN_SECTIONS,
@@ -75,7 +76,7 @@ class Config(Section):
     budget: PositiveInt = 40
     """Images labelled in a cycle."""
     data: DataConfig = SyntheticData()
-    detector: DetectorConfig = SmallSSDConfig()
+    detector: AnyDetector = Field(default_factory=lambda: read_section({}))
     training: TrainingConfig = TrainingConfig()
     iterations: IterationsConfig = IterationsConfig()
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
@@ -234,7 +235,7 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    tags = {"synthetic", "voc", "coco", *DETECTORS}
+    tags = {"synthetic", "voc", "coco"}
     key = ".".join(str(part) for part in error["loc"] if part not in tags)
     section = ".".join(key.split(".")[-2:])  # of the experiment, or of an instance
     if section in RENAMED:

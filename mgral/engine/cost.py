@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mgral.config import CocoData, Config, IterationsConfig, LutConfig, SemiSupervisedConfig, SyntheticData, registry
-from mgral.data.canvas import canvas_of, keeps_files
 from mgral.data.download.archives import DATA_SETS
 from mgral.engine.steps import STEPS
-from mgral.engine.workflow import annotation_files, backbone_weights, downloads, variant_jobs
+from mgral.engine.workflow import annotation_files, downloads, variant_jobs
 from mgral.errors import InputError
 from mgral.method.lut.plan import rewards_of_pool
 from mgral.training.length import detector_iterations
@@ -101,7 +100,7 @@ def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
     yield "config", Work(1)
     yield "synthesize", Work(int(isinstance(config.data, SyntheticData)))
     yield "download", Work(int(downloads(config)))
-    yield "weights", Work(int(backbone_weights(config) is not None))
+    yield "weights", Work(int(config.detector.backbone_weights is not None))
     yield "data", Work(1)
     yield "cache", Work(1)
     yield "initial", Work(2 * seeds)
@@ -182,9 +181,9 @@ def estimate_disk(config: Config, sizes: Sizes, detector_bytes: int) -> dict[str
 
 
 def _cache_bytes(config: Config, sizes: Sizes) -> int:
-    if keeps_files(config.detector):
+    if config.detector.caches_files:
         return _file_bytes(config)
-    canvas = canvas_of(config.detector)
+    canvas = config.detector.image_canvas
     return (sizes.train + sizes.test) * 3 * canvas.width * canvas.height
 
 

@@ -27,7 +27,7 @@ STEPS: dict[str, Step] = {
         checks=("budget", "cycles", "initial"),
     ),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
-    "weights": Step("Download the weights that a detector's backbone starts from.", ("detector.name",), ("data",)),
+    "weights": Step("Download the weights that a detector's backbone starts from.", ("detector",), ("data",)),
     "initial": Step("Draw the initial labelled set.", ("initial",)),
     "detector": Step(
         "Train a detector on the labelled images.",

@@ -193,11 +193,6 @@ def downloads(config: Config) -> bool:
     return not isinstance(config.data, SyntheticData) and config.data.download is not None
 
 
-def backbone_weights(config: Config) -> str | None:
-    """Return the weights that the detector's backbone starts from, by torchvision's name; None for random ones."""
-    return config.detector.weights
-
-
 def check_data(config: Config) -> None:
     """Raise InputError where a file or folder of the data set is missing, or will be after its download."""
     data = config.data

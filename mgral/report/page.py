@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from mgral.config import SyntheticData
-from mgral.data.canvas import canvas_of
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.agent import agent_figures, agent_lines, agent_table
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
@@ -107,7 +106,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     train, test = results.train, results.full[settings.seeds[0]]
     labelled = settings.initial + settings.cycles * settings.budget
     plural = "s" * (len(settings.seeds) > 1)
-    width, height = canvas_of(settings.detector).input_size
+    width, height = settings.detector.image_canvas.input_size
     facts = [
         ("Data", _data_name(results)),
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),

@@ -20,7 +20,6 @@ from mgral.config import (
     SemiSupervisedConfig,
     TrainingConfig,
 )
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
@@ -142,7 +141,7 @@ def load_results(folder: Path, settings: Settings) -> Results:
     return Results(
         settings=settings,
         train=train,
-        images=load_images(folder / "dataset" / "train.npy", train, canvas_of(settings.detector)),
+        images=load_images(folder / "dataset" / "train.npy", train, settings.detector.image_canvas),
         class_counts=train.object_counts(train.image_ids),
         rounds=rounds,
         selections=selections,

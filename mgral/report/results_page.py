@@ -88,7 +88,7 @@ def _load_run(folder: Path) -> Run:
 def _made_by(config: Config, run: Run, folder: Path) -> str:
     """Return command, commit, machine, seeds and data."""
     train, test = (json.loads((folder / "dataset" / f"{split}.json").read_bytes()) for split in ("train", "test"))
-    width, height = config.detector.canvas().input_size
+    width, height = config.detector.image_canvas.input_size
     commits = [
         f"`{commit[:12]}{'-dirty' * commit.endswith('-dirty')}` ({count})" for commit, count in run.commits.items()
     ]

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
-from mgral.models import Detections, Detector
-from mgral.models.interface import pooled
+from mgral.models.interface import Detections, Detector, pooled
 
 LARGE = 1 << 24
 """Features, N * F, from which a decomposition of the whole matrix, which holds four copies of it in double precision,

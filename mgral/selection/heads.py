@@ -15,7 +15,7 @@ from tqdm import tqdm
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.optimizers import AdamW
 from mgral.data.images import Images
-from mgral.models import Detector, Predictions, Targets
+from mgral.models.interface import Detector, Predictions, Targets
 from mgral.selection.inference import open_detector
 from mgral.selection.query import Query
 from mgral.training.augmentation import Changes, show_changed

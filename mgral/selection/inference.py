@@ -11,10 +11,10 @@ from torchvision.ops import batched_nms
 
 from mgral.compute.device import choose_device
 from mgral.config import EvaluationConfig
-from mgral.data.canvas import canvas_of
 from mgral.data.images import Images, load_images
 from mgral.evaluation.detect import image_chunks
-from mgral.models import Detector, Predictions, load_detector
+from mgral.models.build import load_detector
+from mgral.models.interface import Detector, Predictions
 from mgral.selection.query import Query
 
 OBJECT_SCORE = 0.05
@@ -44,7 +44,7 @@ def open_detector(query: Query) -> tuple[Detector, Images]:
     assert query.detector is not None
     device = choose_device(query.gpus)
     detector = load_detector(query.detector, query.config.detector, len(query.dataset.categories)).to(device)
-    return detector, load_images(query.images, query.dataset, canvas_of(query.config.detector))
+    return detector, load_images(query.images, query.dataset, query.config.detector.image_canvas)
 
 
 def pool_chunks(

@@ -6,7 +6,7 @@ from mgral.compute.device import choose_device
 from mgral.compute.distributed import processes, run_processes
 from mgral.config import TrainingConfig
 from mgral.errors import InputError
-from mgral.models import Detector
+from mgral.models.interface import Detector
 from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.loop import train_detector

@@ -12,8 +12,8 @@ from benchmarks.evaluate import largest_difference
 from benchmarks.reward import measure_look_up, measure_size
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.compute.device import choose_device
-from mgral.config import RetinaNetConfig
 from mgral.errors import InputError
+from mgral.models.detectors.retinanet import RetinaNetConfig
 
 
 def test_selection_is_measured():

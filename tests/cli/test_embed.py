@@ -12,7 +12,7 @@ from squares_query import CONFIG, squares_query
 from mgral.artefacts.files import read_json, write_json
 from mgral.cli.main import mgral
 from mgral.config import resolve_config
-from mgral.models import Detections
+from mgral.models.interface import Detections
 from mgral.selection.features import project, standardise, sum_by_class
 from mgral.selection.pool import load_embeddings
 

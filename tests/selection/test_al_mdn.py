@@ -6,8 +6,9 @@ import pytest
 import torch
 from squares_query import squares_query
 
-from mgral.config import RetinaNetConfig, SmallSSDConfig
-from mgral.models import build_detector
+from mgral.models.build import build_detector
+from mgral.models.detectors.retinanet import RetinaNetConfig
+from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.selection import heads
 from mgral.selection.inference import Objects
 from mgral.selection.query import choose

@@ -157,7 +157,7 @@ def test_a_run_on_a_real_detector_repeats_itself_whatever_the_batch(monkeypatch,
     query = squares_query(tmp_path, budget=3)
     first = choose("cald", query)
     assert len(set(first.rows.tolist())) == 3
-    monkeypatch.setattr("mgral.data.canvas.CHUNK", 2)
+    monkeypatch.setattr("mgral.config.canvas.CHUNK", 2)
     again = choose("cald", query)
     assert first.rows.tolist() == again.rows.tolist()
     distances, _ = look_at_pool(query)

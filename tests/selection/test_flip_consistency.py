@@ -7,8 +7,8 @@ import torch
 from squares_query import eager_detector, squares_query
 from told_detector import told_query
 
-from mgral.config import SmallSSDConfig
-from mgral.models import Predictions
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.interface import Predictions
 from mgral.selection.query import choose
 from mgral.selection.strategies.flip_consistency import inconsistency
 from mgral.training.consistency import prediction_distance

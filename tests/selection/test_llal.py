@@ -7,7 +7,8 @@ from squares_query import CONFIG
 from told_detector import SIDE, told_query
 from torch import nn
 
-from mgral.models import Predictions, Targets, build_detector
+from mgral.models.build import build_detector
+from mgral.models.interface import Predictions, Targets
 from mgral.selection import inference
 from mgral.selection.query import choose
 from mgral.selection.strategies.llal import LossPrediction, image_losses, ranking_loss

@@ -10,7 +10,7 @@ from told_detector import told_query
 from mgral.artefacts.files import write_arrays
 from mgral.config import EvaluationConfig, registry
 from mgral.errors import StepError
-from mgral.models import build_detector
+from mgral.models.build import build_detector
 from mgral.selection.inference import OBJECT_SCORE, find_objects
 from mgral.selection.query import Choice, choose
 from mgral.selection.strategies.core_set import k_centre_greedy
@@ -92,7 +92,7 @@ def test_core_set_reads_the_embeddings_by_id(monkeypatch, tmp_path):
 
 def test_objects_are_those_that_the_detector_detects():
     """Held against torchvision's post-processing, for a detector of one class with random weights."""
-    from mgral.config import SmallSSDConfig
+    from mgral.models.detectors.small_ssd import SmallSSDConfig
 
     detector = build_detector(SmallSSDConfig(width=64, height=64, channels=8), 1, seed=0).eval()
     with torch.no_grad():

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mgral.artefacts.files import write_json
-from mgral.data.canvas import Canvas
+from mgral.config.canvas import Canvas
 from mgral.data.dataset import Category, Dataset
 from mgral.data.images import Images
 

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from squares import SIZE, squares
 
-from mgral.config import Config, SmallSSDConfig
-from mgral.models import build_detector, save_detector
+from mgral.config import Config
+from mgral.models.build import build_detector, save_detector
+from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.small_ssd import BACKGROUND_BIAS
 from mgral.selection.query import Query
 

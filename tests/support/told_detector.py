@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from mgral.config import Config, SmallSSDConfig
+from mgral.config import Config
 from mgral.data.dataset import Category, Dataset
-from mgral.models import Predictions
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.interface import Predictions
 from mgral.selection import inference
 from mgral.selection.query import Query
 

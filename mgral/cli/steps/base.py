@@ -9,12 +9,11 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.engine.workflow import depends_on
 from mgral.method.lut.plan import load_plan
-from mgral.models import build_detector, save_detector
+from mgral.models.build import build_detector, save_detector
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 from mgral.training.loop import train_detector
@@ -53,7 +52,7 @@ def command(
     device = choose_device(gpus)
     config = load_config(config_path).with_settings("table", table)
     data = load_dataset(dataset)
-    cached = load_images(images, data, canvas_of(config.detector))
+    cached = load_images(images, data, config.detector.image_canvas)
     plan = load_plan(subsets)
     chosen = training_images(data, cached, plan.base)
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"), weights).to(device)

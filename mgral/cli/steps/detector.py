@@ -10,11 +10,10 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.engine.workflow import depends_on
-from mgral.models import build_detector, save_detector
+from mgral.models.build import build_detector, save_detector
 from mgral.selection.pool import load_labelled
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
@@ -54,7 +53,7 @@ def command(
     device = choose_device(gpus)
     config = load_config(config_path)
     data = load_dataset(dataset)
-    cached = load_images(images, data, canvas_of(config.detector))
+    cached = load_images(images, data, config.detector.image_canvas)
     chosen = training_images(data, cached, load_labelled(labelled))
     # The same initial weights in each cycle and strategy of a seed: they differ by their images alone.
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"), weights)

@@ -11,10 +11,9 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
-from mgral.models import load_detector
+from mgral.models.build import load_detector
 from mgral.selection.embeddings import standardise
 from mgral.selection.features import extract_features, project
 from mgral.selection.object_counts import predict_object_counts
@@ -51,7 +50,7 @@ def command(
     data, known = load_dataset(dataset), load_labelled(labelled)
     data = data.without_labels(unlabelled(data.image_ids, known))
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
-    cached = load_images(images, data, canvas_of(config.detector))
+    cached = load_images(images, data, config.detector.image_canvas)
     features, class_scores = extract_features(network, cached, len(data.categories))
     components = project(features, config.embedding.dimensions)
     described = np.concatenate([components, standardise(class_scores)], axis=1)

@@ -11,13 +11,12 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.evaluation.coco import score_detections
 from mgral.evaluation.detect import detect_images
 from mgral.evaluation.voc import add_voc_scores, is_voc
-from mgral.models import load_detector
+from mgral.models.build import load_detector
 
 NAMES = {"map": "mAP", "ap50": "AP50", "ap75": "AP75", "ap50_11point": "VOC 11 points", "ap50_area": "VOC area"}
 """What is printed of the scores."""
@@ -51,7 +50,7 @@ def command(
     data = load_dataset(dataset)
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
     rows = np.arange(len(data.image_ids))
-    cached = load_images(images, data, canvas_of(config.detector))
+    cached = load_images(images, data, config.detector.image_canvas)
     found = detect_images(network, data, cached, rows, config.evaluation)
     truth = read_json(dataset)
     scores = score_detections(truth, found, data.image_ids.tolist())

@@ -11,7 +11,6 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.engine.workflow import depends_on
@@ -19,7 +18,7 @@ from mgral.errors import InputError, StepError
 from mgral.evaluation.coco import score_detections
 from mgral.evaluation.detect import detect_images
 from mgral.method.fidelity.batches import load_candidates
-from mgral.models import build_detector
+from mgral.models.build import build_detector
 from mgral.selection.pool import load_labelled
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
@@ -66,8 +65,8 @@ def command(
     device = choose_device(gpus)
     config = load_config(config_path)
     data, test = load_dataset(dataset), load_dataset(test_dataset)
-    cached = load_images(images, data, canvas_of(config.detector))
-    test_cached = load_images(test_images, test, canvas_of(config.detector))
+    cached = load_images(images, data, config.detector.image_canvas)
+    test_cached = load_images(test_images, test, config.detector.image_canvas)
     truth = read_json(test_dataset)
     batches = load_candidates(candidates)
     if not first <= last < len(batches):

@@ -12,12 +12,11 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import load_images
 from mgral.evaluation.detect import detect_images
 from mgral.method.lut.pseudo_labels import PseudoLabels, take_likeliest
-from mgral.models import load_detector
+from mgral.models.build import load_detector
 from mgral.selection.pool import load_labelled, unlabelled
 
 LOWEST_SCORE = 0.01
@@ -48,7 +47,7 @@ def command(
     pool = unlabelled(data.image_ids, known)
     data = data.without_labels(pool)
     network = load_detector(detector, config.detector, len(data.categories)).to(device)
-    cached = load_images(images, data, canvas_of(config.detector))
+    cached = load_images(images, data, config.detector.image_canvas)
     evaluation = config.evaluation.model_copy(update={"score_threshold": LOWEST_SCORE})
     objects = expected_objects(data, known, len(pool))
     kept: list[dict[str, Any]] = []

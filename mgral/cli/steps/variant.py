@@ -10,7 +10,6 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.engine.workflow import depends_on
@@ -19,7 +18,7 @@ from mgral.evaluation.coco import of_images, score_detections
 from mgral.evaluation.detect import detect_images
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.pseudo_labels import load_pseudo_labels, pseudo_truth, with_pseudo_labels
-from mgral.models import load_detector
+from mgral.models.build import load_detector
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 from mgral.training.loop import Unlabelled, train_detector
@@ -69,7 +68,7 @@ def command(
     device = choose_device(gpus)
     config = load_config(config_path).with_settings("table", table)
     data = load_dataset(dataset)
-    cached = load_images(images, data, canvas_of(config.detector))
+    cached = load_images(images, data, config.detector.image_canvas)
     plan = load_plan(subsets)
     if not first <= last < len(plan.subsets):
         raise InputError(

@@ -65,7 +65,7 @@ def command(
 
 def detector_bytes(config: Config, classes: int) -> int:
     """Return the bytes of a detector's weights."""
-    from mgral.models import random_detector  # torch takes seconds, and a faulty configuration is said before
+    from mgral.models.build import random_detector  # torch takes seconds, and a faulty configuration is said before
 
     state = random_detector(config.detector, classes, seed=0).state_dict()
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values())

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
-from mgral.models import Detector, Targets
+from mgral.models.interface import Detector, Targets
 from mgral.selection.heads import AnchorHead, Seen, open_frozen, train_head
 from mgral.selection.inference import Objects, find_objects, pool_chunks
 from mgral.selection.query import Choice, Query, highest

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mgral.config.registry import register
-from mgral.models import Detector, Predictions
+from mgral.models.interface import Detector, Predictions
 from mgral.selection.inference import open_detector, pool_chunks
 from mgral.selection.query import Choice, Query
 from mgral.training.consistency import class_distance, found_anchors

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mgral.config.registry import register
-from mgral.models import Detector, Predictions, Targets
+from mgral.models.interface import Detector, Predictions, Targets
 from mgral.selection.heads import Seen, open_frozen, train_head
 from mgral.selection.inference import pool_chunks
 from mgral.selection.query import Choice, Query

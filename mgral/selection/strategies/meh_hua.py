@@ -30,7 +30,7 @@ from torchvision.ops import box_iou
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import EvaluationConfig
 from mgral.config.registry import register
-from mgral.models import Detector, Predictions, Targets
+from mgral.models.interface import Detector, Predictions, Targets
 from mgral.selection.heads import AnchorHead, Seen, open_frozen, train_head
 from mgral.selection.inference import find_objects, pool_chunks
 from mgral.selection.query import Choice, Query, highest

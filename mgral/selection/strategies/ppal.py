@@ -26,7 +26,7 @@ from torch import Tensor
 from mgral.config.registry import register
 from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
-from mgral.models import Detector
+from mgral.models.interface import Detector
 from mgral.selection.inference import Objects, find_objects, open_detector, pool_chunks
 from mgral.selection.medoids import k_medoids
 from mgral.selection.query import Choice, Query, highest
