@@ -98,18 +98,6 @@ class Config(Section):
         return complete_instances(given, info.data)
 
     @model_validator(mode="after")
-    def _lookup_has_its_counts(self) -> "Config":
-        for name in [None, *self.strategies]:
-            own = self.for_strategy(name) if name else self
-            if own.reward.distance == "by_class" and not own.embedding.object_counts:
-                where = f"strategies.{name}: " if name else ""
-                raise ValueError(
-                    f"{where}reward.distance: by_class needs embedding.object_counts; set that to true, or the "
-                    "distance to sliced"
-                )
-        return self
-
-    @model_validator(mode="after")
     def _repetitions_differ(self) -> "Config":
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats an entry; list each once")
@@ -173,12 +161,12 @@ class Config(Section):
         """Return the settings that decide about an artefact, by section."""
         if kind == "reward":
             return {"reward": self.reward.model_dump(mode="json", include={"distance", "projections"})}
-        embedding = {"embedding": self.embedding.model_dump(mode="json")}
         if kind == "embedding":
-            return embedding
+            return {"embedding": self.embedding.model_dump(mode="json", include={"dimensions"})}
         # Where tables are made and how many does not change what is in one.
         lut = self.lut.model_dump(mode="json", exclude={"refresh", "splits"})
-        return {**embedding, "lut": lut, "semi_supervised": self.semi_supervised.model_dump(mode="json")}
+        whole = {name: getattr(self, name).model_dump(mode="json") for name in ("embedding", "semi_supervised")}
+        return {**whole, "lut": lut}
 
 
 def check_budget(config: Config, images: int) -> None:

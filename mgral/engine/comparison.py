@@ -35,9 +35,9 @@ class Renamed:
 
     files: Mapping[str, str] = field(default_factory=dict)
     """Regular expressions for whole paths of the first folder, and what they are in the second; first match."""
-    names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    names: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     """By regular expressions for whole paths of the second folder, the first that matches: old and new names of JSON
-    keys and values, of CSV columns and of arrays."""
+    keys and values, of CSV columns and of arrays; null leaves one out."""
     changed: tuple[str, ...] = ()
     """Regular expressions for whole paths of either folder that are not compared."""
 
@@ -48,7 +48,7 @@ class Renamed:
                 return found.expand(new)
         return old
 
-    def names_in(self, path: str) -> Mapping[str, str]:
+    def names_in(self, path: str) -> Mapping[str, str | None]:
         """Return the old and new names in a file of the second folder."""
         return next((names for pattern, names in self.names.items() if re.fullmatch(pattern, path)), {})
 
@@ -87,13 +87,15 @@ def _artefacts(folder: Path) -> Iterator[str]:
             yield relative.as_posix()
 
 
-def _same(first: Path, second: Path, names: Mapping[str, str]) -> bool:
+def _same(first: Path, second: Path, names: Mapping[str, str | None]) -> bool:
     if file_hash(first) == file_hash(second):
         return True
-    return bool(names) and _content(first, names) == _content(second, {})
+    return bool(names) and _content(first, names) == _content(
+        second, {name: None for name, new in names.items() if new is None}
+    )
 
 
-def _content(path: Path, names: Mapping[str, str]) -> Any:
+def _content(path: Path, names: Mapping[str, str | None]) -> Any:
     """Return a file's content with its names replaced, exactly: numbers of a CSV as text, arrays as bytes."""
     if path.suffix == ".json":
         return _rename(json.loads(path.read_bytes()), names)
@@ -105,9 +107,10 @@ def _content(path: Path, names: Mapping[str, str]) -> Any:
     return path.read_bytes()
 
 
-def _rename(value: Any, names: Mapping[str, str]) -> Any:
+def _rename(value: Any, names: Mapping[str, str | None]) -> Any:
     if isinstance(value, dict):
-        return {names.get(key, key): _rename(item, names) for key, item in value.items()}
+        kept = {key: item for key, item in value.items() if names.get(key, key) is not None}
+        return {names.get(key, key): _rename(item, names) for key, item in kept.items()}
     if isinstance(value, list):
         return [_rename(item, names) for item in value]
     return names.get(value, value) if isinstance(value, str) else value

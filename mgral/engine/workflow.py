@@ -136,8 +136,10 @@ def keys_read(config: Config, step: str, names: Names | None = None) -> list[str
         "lut.variants_per_job",  # changes what a job is, and with it the files' names
         "initial" if step == "initial" and names.get("round") == "full" else "",
     }
-    if step == "select" and not registry.strategy(config.strategies[names["strategy"]].type).runs_detector:
-        left_out |= {"detector", "evaluation"}
+    if step == "select":
+        info = registry.strategy(config.strategies[names["strategy"]].type)
+        left_out |= set() if info.runs_detector else {"detector", "evaluation"}
+        left_out |= set() if "agent" in info.requires else {"embedding"}
     keys = []
     for key in STEPS[step].reads:
         if any(other.startswith(key + ".") for other in left_out):

@@ -7,7 +7,7 @@ its scores are noise, and every batch is equally likely. The paper has no such c
 from mgral.config.registry import register
 from mgral.errors import InputError
 from mgral.method.agent.network import load_agent
-from mgral.selection.pool import load_embeddings
+from mgral.selection.embeddings import load_embeddings
 from mgral.selection.query import Choice, Query
 from mgral.selection.strategies.random import choose_uniformly
 
@@ -18,7 +18,8 @@ def choose(query: Query) -> Choice:
     assert query.agent is not None
     assert query.embeddings is not None
     agent = load_agent(query.agent)
-    vectors = load_embeddings(query.embeddings).of(query.pool)
+    features = load_embeddings(query.embeddings).features_of(query.pool, query.config.embedding)
+    vectors = features.vectors
     if vectors.shape[1] != len(agent.mean):
         raise InputError(
             f"{query.agent} was trained on {len(agent.mean)} dimensions, but {query.embeddings} has "

@@ -15,7 +15,8 @@ from mgral.artefacts.files import read_csv, write_bytes
 from mgral.artefacts.integrity import RECORDS
 from mgral.config import Config, load_config
 from mgral.errors import InputError
-from mgral.report.spread import Interval, points, points_interval
+from mgral.report.bootstrap import Interval
+from mgral.report.spread import points, points_interval
 from mgral.report.timings import RUNS
 
 FIGURES = ("map_by_images", "to_random_map")

@@ -1,8 +1,4 @@
-"""Embeddings: the principal components of pooled backbone features, and the objects to expect of each class.
-
-The paper embeds images by the detector's features. What a batch adds to mAP, a mean over classes, hangs on which
-objects are in it and how many, which a few components of averaged features hardly show; so we add that.
-"""
+"""Features of images by a detector: pooled maps of its backbone, their principal components, and scores by class."""
 
 from typing import NamedTuple
 
@@ -26,7 +22,7 @@ OBJECT_SCORE, NMS_IOU, OBJECTS = 0.05, 0.5, 100
 
 
 class Features(NamedTuple):
-    """What a detector makes of N images."""
+    """Features of N images."""
 
     features: npt.NDArray[np.float32]
     """Pooled features of the backbone, [N, F]."""
@@ -55,30 +51,6 @@ def extract_features(detector: Detector, images: Images, classes: int) -> Featur
 def sum_by_class(found: Detections, classes: int) -> Tensor:
     """Return the sum of the scores of an image's objects of each class, float32 [C]."""
     return found.scores.new_zeros(classes).index_add(0, found.labels, found.scores)
-
-
-class Standardised(NamedTuple):
-    """Columns of mean 0 and the same deviation, so that the mean squared norm of a row is 1.
-
-    A column in which all rows agree is 0, and weighs nothing.
-    """
-
-    values: npt.NDArray[np.float32]
-    """Shape [N, C]."""
-    zero: npt.NDArray[np.float64]
-    """What 0 became, [C]."""
-    unit: npt.NDArray[np.float64]
-    """By how much a column's values were divided, [C]; 0 where all rows agree."""
-
-
-def standardise(values: npt.NDArray[np.float32]) -> Standardised:
-    """Standardise the columns of [N, C]."""
-    mean = values.mean(axis=0, dtype=np.float64)
-    deviation = (values - mean).std(axis=0)
-    unit = deviation * max(1.0, np.sqrt((deviation > 0).sum()))
-    divisor = np.where(unit > 0, unit, 1)
-    zero = np.where(unit > 0, -mean / divisor, 0)
-    return Standardised(((values - mean) / divisor).astype(np.float32), zero, unit)
 
 
 def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:

@@ -55,7 +55,8 @@ def test_a_plug_in_is_a_strategy_as_any_other(installed):
 
 
 def test_computed_arguments_are_found_by_importing(installed):
-    code = "from mgral.config.registry import register\nNAME = 'comp' + 'uted'\n\n\n@register(NAME, 'x')\ndef choose(query): ...\n"
+    lines = ["from mgral.config.registry import register", "NAME = 'comp' + 'uted'", "@register(NAME, 'x')"]
+    code = "\n".join([*lines, "def choose(query): ..."])
     installed("computed_plug_in", code, "computed")
     assert registry.strategy("computed").module == "computed_plug_in"
     del registry._functions["computed"], registry._infos["computed"]

@@ -16,7 +16,8 @@ from mgral.engine.workflow import depends_on
 from mgral.method.agent.cross_validation import RANDOM_BATCHES, Comparison, compare_with_random, held_out_gain
 from mgral.method.agent.training import Episode, train_agent
 from mgral.method.lut.reward import load_reward
-from mgral.selection.pool import check_pool, load_embeddings, load_labelled, unlabelled
+from mgral.selection.embeddings import load_embeddings
+from mgral.selection.pool import check_pool, load_labelled, unlabelled
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 
 
@@ -63,8 +64,8 @@ def command(
     config = load_config(config_path).for_strategy(strategy)
     pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
     check_pool(pool, config.budget)
-    vectors = load_embeddings(embeddings).of(pool)
-    reward = load_reward(tables, vectors, config.reward, device)
+    features = load_embeddings(embeddings).features_of(pool, config.embedding)
+    vectors, reward = features.vectors, load_reward(tables, features, config.reward, device)
     inputs = [dataset, labelled, embeddings, *tables]
 
     def checkpoint_of(what: str, path: Path) -> Checkpoint:

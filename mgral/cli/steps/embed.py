@@ -1,11 +1,9 @@
 """Step `embed`: one vector for each training image, labelled or not."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
-import numpy.typing as npt
 
 from mgral.artefacts.files import write_arrays
 from mgral.artefacts.seeds import derive_seed
@@ -16,7 +14,8 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.models.build import load_detector
-from mgral.selection.features import extract_features, project, standardise
+from mgral.selection.embeddings import standardise
+from mgral.selection.features import extract_features, project
 from mgral.selection.object_counts import predict_object_counts
 from mgral.selection.pool import load_labelled, unlabelled
 
@@ -44,8 +43,7 @@ def command(
 ) -> None:
     """Embed images by the detector's pooled features, standardised and projected on their principal components.
 
-    Beside them stand, unless `embedding.object_counts` is false, the objects to expect of each class, standardised:
-    as many as labelled images have that the detector makes the same of. Either part has a mean squared norm of 1.
+    An array of its own has the predicted objects of each class in each image, learnt from the labelled images.
     """
     device = choose_device(gpus)
     config = load_config(config_path).with_settings("embedding", embedding)
@@ -55,13 +53,7 @@ def command(
     cached = load_images(images, data, config.detector.image_canvas)
     features, class_scores = extract_features(network, cached, len(data.categories))
     components = project(features, config.embedding.dimensions)
-    arrays: dict[str, npt.NDArray[Any]] = {"image_ids": data.image_ids, "components": np.array([components.shape[1]])}
-    if config.embedding.object_counts:
-        described = np.concatenate([components, standardise(class_scores).values], axis=1)
-        counts, chance = data.object_counts(known), derive_seed(seed, "object counts")
-        expected = standardise(predict_object_counts(described, data.rows(known), counts, chance))
-        arrays["embeddings"] = np.concatenate([components, expected.values], axis=1)
-        arrays |= {"no_object": expected.zero, "unit": expected.unit}
-    else:
-        arrays["embeddings"] = components
-    write_arrays(output, arrays)
+    described = np.concatenate([components, standardise(class_scores)], axis=1)
+    chance = derive_seed(seed, "object counts")
+    counts = predict_object_counts(described, data.rows(known), data.object_counts(known), chance)
+    write_arrays(output, {"image_ids": data.image_ids, "components": components, "object_counts": counts})

@@ -9,7 +9,8 @@ from mgral.cli import options
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.method.lut.subsets import plan_subsets
-from mgral.selection.pool import load_embeddings, load_labelled, unlabelled
+from mgral.selection.embeddings import load_embeddings
+from mgral.selection.pool import load_labelled, unlabelled
 
 
 @click.command("subsets")
@@ -42,6 +43,7 @@ def command(
         labels=[images.labels[row] for row in images.rows(ids)],
         pool=pool,
         embeddings=load_embeddings(embeddings),
+        embedding=config.embedding,
         lut=config.lut,
         budget=config.budget,
         seed=seed,

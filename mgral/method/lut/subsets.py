@@ -14,10 +14,10 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import LutConfig
+from mgral.config import EmbeddingConfig, LutConfig
 from mgral.errors import InputError
 from mgral.method.lut.plan import SubsetPlan, rewards_of_pool
-from mgral.selection.pool import Embeddings
+from mgral.selection.embeddings import Embeddings
 
 Rows = npt.NDArray[np.int64]
 
@@ -137,6 +137,7 @@ def plan_subsets(
     labels: Sequence[Rows],
     pool: Rows,
     embeddings: Embeddings,
+    embedding: EmbeddingConfig,
     lut: LutConfig,
     budget: int,
     seed: int,
@@ -172,7 +173,9 @@ def plan_subsets(
     if size > len(source):
         key = "lut.subset_size" if lut.subset_size else "budget"
         raise InputError(f"{key}: subsets of {size} images, but the pool holds {len(source)}; lower {key}")
-    assignment = cluster(embeddings.of(source), lut.clusters, derive_seed(seed, "clusters", cycle, split))
+    assignment = cluster(
+        embeddings.features_of(source, embedding).vectors, lut.clusters, derive_seed(seed, "clusters", cycle, split)
+    )
     draws = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
     subsets = draw_subsets(assignment, size, np.geomspace(*lut.concentration, lut.variants).tolist(), draws)
     return SubsetPlan(

@@ -1,6 +1,6 @@
 """Gathering the variants into the lookup table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from mgral.artefacts.files import read_json
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import RewardConfig
+from mgral.config import EmbeddingConfig, RewardConfig
 from mgral.errors import InputError
-from mgral.method.lut.by_amount import objects_an_image
+from mgral.method.lut.by_amount import mean_objects
 from mgral.method.lut.by_distance import SubsetDistance
 from mgral.method.lut.estimators import leave_one_out, leave_one_out_regression, median_distances
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
-from mgral.selection.pool import Embeddings
+from mgral.selection.embeddings import Embeddings, Scale
 
 
 class VariantScores(NamedTuple):
@@ -109,41 +109,72 @@ def _check_variant(path: Path, plan: SubsetPlan, variant: Any, images: Any, valu
 
 
 def build_table(
-    scores: VariantScores, plan: SubsetPlan, embeddings: Embeddings, reward: RewardConfig, seed: int
+    scores: VariantScores,
+    plan: SubsetPlan,
+    embeddings: Embeddings,
+    embedding: EmbeddingConfig,
+    reward: RewardConfig,
+    seed: int,
 ) -> tuple[dict[str, npt.NDArray[Any]], list[dict[str, float]]]:
-    """Return the arrays of `table.safetensors` and the rows of `leave_one_out.csv`."""
-    vectors = np.stack([embeddings.of(images) for images in plan.subsets[1:]])
+    """Return the arrays of `table.safetensors` and the rows of `leave_one_out.csv`.
+
+    Raises
+    ------
+    InputError
+        Where the embeddings are of fewer classes than the variants' scores.
+    """
+    vectors, counts = embeddings.features_of(plan.subsets[1:], embedding)
+    table: dict[str, npt.NDArray[Any]] = {"map": scores.maps[1:], "baseline_map": scores.maps[:1]}
     if reward.distance == "by_class":
-        measured_classes = np.flatnonzero(np.isfinite(scores.class_maps).all(axis=0))
-        values = scores.class_maps[1:, measured_classes]
-        projections = class_directions(embeddings, measured_classes)
+        classes = _measured_classes(scores, embeddings)
+        scale = Scale.of(embeddings.counts)
+        table |= {"classes": classes, "counts": counts, "values": scores.class_maps[1:, classes]}
+        table |= {"count_zero": scale.zero, "count_unit": scale.unit, "count_mean": scale.mean}
     else:
-        values = scores.maps[1:, None]
         rng = np.random.default_rng(derive_seed(seed, "projections"))
         projections = draw_projections(vectors.shape[2], reward.projections, rng)
-    presorted = project_and_sort(vectors, projections)
-    pairwise = SubsetDistance(vectors, SlicedDistance(projections, presorted), reward.distance)(vectors)
-    widths = median_distances(pairwise)
-    table: dict[str, npt.NDArray[Any]] = {
-        "map": scores.maps[1:],
-        "baseline_map": scores.maps[:1],
-        "values": values,
-        "embeddings": vectors,
-        "projections": projections,
-        "sorted": presorted,
-        "kernel_widths": widths,
-    }
+        table |= {"embeddings": vectors, "projections": projections, "values": scores.maps[1:, None]}
+        table["sorted"] = project_and_sort(vectors, projections)
+    values = table["values"]
+    distance = subset_distance(table, reward)
+    pairwise = distance(distance.subsets)
+    table["kernel_widths"] = widths = median_distances(pairwise)
     predicted = {
         "nearest": leave_one_out(pairwise, values, "nearest", widths),
         "kernel": leave_one_out(pairwise, values, "kernel", widths),
     }
     if reward.distance == "by_class":
-        no_object, unit = embeddings.no_object[measured_classes], embeddings.unit[measured_classes]
-        learnt = scores.objects[1:, measured_classes] / vectors.shape[1]
-        amounts = np.where(np.isnan(learnt), objects_an_image(presorted, no_object, unit), learnt)
-        table |= {"no_object": no_object, "unit": unit, "amounts": amounts}
-        predicted["regression"] = leave_one_out_regression(amounts, values)
+        learnt = scores.objects[1:, classes] / counts.shape[1]
+        # Without labels to learn from, what the subset's images are predicted to hold.
+        of_images = mean_objects(np.sort(distance.subsets, axis=1), scale.zero[classes], scale.unit[classes])
+        table["amounts"] = np.where(np.isnan(learnt), of_images, learnt)
+        predicted["regression"] = leave_one_out_regression(table["amounts"], values)
     return table, _leave_one_out_rows(scores, predicted)
+
+
+def count_scale(table: Mapping[str, npt.NDArray[Any]]) -> Scale:
+    """Return the scale of the counts of a table by class, given its arrays."""
+    return Scale(table["count_zero"], table["count_unit"], table["count_mean"])
+
+
+def subset_distance(table: Mapping[str, npt.NDArray[Any]], reward: RewardConfig) -> SubsetDistance:
+    """Return the distances to the subsets of a table, given its arrays; by class they are of scaled counts."""
+    if reward.distance == "by_class":
+        scaled = count_scale(table).apply(table["counts"])[..., table["classes"]]
+        return SubsetDistance(scaled, SlicedDistance(None, np.sort(scaled, axis=1)), reward.distance)
+    return SubsetDistance(table["embeddings"], SlicedDistance(table["projections"], table["sorted"]), reward.distance)
+
+
+def _measured_classes(scores: VariantScores, embeddings: Embeddings) -> npt.NDArray[np.int64]:
+    """Return the classes that have an AP in every variant, int64 [G]."""
+    classes = np.flatnonzero(np.isfinite(scores.class_maps).all(axis=0))
+    known = embeddings.counts.shape[1]
+    if len(classes) and classes.max() >= known:
+        raise InputError(
+            f"{embeddings.path} holds counts of {known} classes, but variants have an AP of class {classes.max()}; "
+            "run the step `embed` again"
+        )
+    return classes
 
 
 def _leave_one_out_rows(
@@ -156,19 +187,3 @@ def _leave_one_out_rows(
         | {estimator: float(values[k]) for estimator, values in predicted.items()}
         for k, value in enumerate(measured)
     ]
-
-
-def class_directions(embeddings: Embeddings, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return the directions of the counts of the given classes, as columns: float32 [D, G].
-
-    Raises
-    ------
-    InputError
-        Where the embeddings hold no counts of these classes.
-    """
-    if len(classes) and classes.max() >= embeddings.classes:
-        raise InputError(
-            f"{embeddings.path} holds counts of {embeddings.classes} classes, but class {classes.max()} is "
-            "looked up by its (reward.distance: by_class); run the step `embed` again, with embedding.object_counts"
-        )
-    return np.eye(embeddings.vectors.shape[1], dtype=np.float32)[:, embeddings.components + classes]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.config.registry import register
-from mgral.selection.pool import load_embeddings
+from mgral.selection.embeddings import load_embeddings
 from mgral.selection.query import Choice, Query
 
 Distances = Callable[[int], npt.NDArray[np.float64]]
