@@ -29,13 +29,13 @@ def write_timings(config: Config, results: Path) -> None:
     InputError
         Where no job has been measured.
     """
-    jobs = load_jobs(results / "benchmarks", config.strategies)
+    jobs = load_jobs(results / "benchmarks")
     if not jobs:
         raise InputError(
             f"{results / 'benchmarks'} holds no times of jobs, as only Snakemake measures them; run snakemake, "
             "with --forceall where the results are there already"
         )
-    steps, cycles = step_costs(jobs, STEPS), cycle_costs(jobs, config.strategies)
+    steps, cycles = step_costs(jobs, STEPS), cycle_costs(jobs, config)
     page = render(
         "timings.html.jinja", {"duration": duration}, config=config, steps=steps, cycles=cycles, stages=STAGES
     )
