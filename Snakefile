@@ -4,9 +4,8 @@
 # either. It is checked here, before there are jobs: a faulty one ends with exit code 2 and leaves nothing behind.
 #
 # Jobs: every rule runs one step, `mgral STEP`, on one thread, as two jobs side by side do more than one job on two.
-# `gpu` is 0 in every rule, so that no job waits for a GPU; a machine that has one hands it to the rules that can use
-# it in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed, teacher, agent, select and
-# gain). The detector can use several. With MGRAL_DEVICE=cpu in the environment all work on the CPU nevertheless.
+# `gpu` is 0 in every rule, so that no job waits for a GPU; the profile of a machine that has one gives it to the rules
+# that can use it (workflow/profiles/gpu). With MGRAL_DEVICE=cpu in the environment all of them use the CPU all the same.
 
 import os
 import sys

@@ -84,7 +84,9 @@ def command(
     torch.set_num_threads(1)
     config = load_config(results / "config.yaml")
     if not isinstance(config.detector, SmallSSDConfig):
-        raise InputError(f"bench training is of small_ssd; for {config.detector.name} run `mgral bench detector`")
+        raise InputError(
+            f"bench training is of small_ssd; for {config.detector.name} run `python -m benchmarks detector`"
+        )
     if precision:
         training = config.training.model_copy(update={"precision": precision})
         config = config.model_copy(update={"training": training})

@@ -19,7 +19,7 @@ class DetectorConfig(Section, ABC):
     """Where the network is, `module:Class`: a `Detector`, made of these settings and the number of classes."""
     process_mb: ClassVar[int] = 6000
     """Memory of the process of a job that runs it, in MB. Of the large ones, which train on a GPU, that of CUDA's
-    libraries and of COCO's annotations; on the CPU they take what `mgral bench detector` says."""
+    libraries and of COCO's annotations; on the CPU they take what `python -m benchmarks detector` says."""
 
     name: str
 

@@ -51,14 +51,17 @@ STEPS: dict[str, Step] = {
     "select": Step("Choose the images to label next.", ("budget", "detector", "embedding", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(
-        "Draw batches whose looked-up reward is held against the truth.", ("budget", "fidelity", "lut.clusters")
+        "Draw batches whose looked-up reward is compared with their true gain.",
+        ("budget", "fidelity", "lut.clusters"),
     ),
     "gain": Step(
         "Train detectors with candidate batches labelled, and score them on the test images.",
         ("detector", "evaluation", "fidelity", "initial", "iterations.detector", "iterations.growth", "training"),
     ),
     "lookup": Step("Look the candidate batches up in tables of every kind.", ("embedding", "reward")),
-    "fidelity": Step("Hold looked-up rewards against gains.", ("experiment", "fidelity", "lut", "reward", "seeds")),
+    "fidelity": Step(
+        "Compare looked-up rewards with true gains.", ("experiment", "fidelity", "lut", "reward", "seeds")
+    ),
     "report": Step(
         "Draw the report of an experiment.",
         (

@@ -1,4 +1,4 @@
-"""The candidate batches whose looked-up reward is held against the truth."""
+"""The candidate batches whose looked-up reward is compared with their true gain."""
 
 from dataclasses import dataclass
 from pathlib import Path
