@@ -1,7 +1,6 @@
 """What the experiment cost, from Snakemake's benchmark files."""
 
 import ast
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from mgral.config import Config, Kind, registry
+from mgral.engine.plan import read_table
 
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
@@ -70,12 +70,11 @@ def load_jobs(folder: Path) -> list[Job]:
     """Read all benchmark files below a folder; rule and wildcards stand in them (`benchmark-extended`)."""
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                wall = _number(row.get("s"))
-                if wall is not None and row.get("rule_name"):
-                    core, memory = _number(row.get("cpu_time")), _number(row.get("max_rss"))
-                    jobs.append(Job(row["rule_name"], ast.literal_eval(row["wildcards"]), wall, core, memory))
+        for row in read_table(path.read_text()):
+            wall = _number(row.get("s"))
+            if wall is not None and row.get("rule_name"):
+                core, memory = _number(row.get("cpu_time")), _number(row.get("max_rss"))
+                jobs.append(Job(row["rule_name"], ast.literal_eval(row["wildcards"]), wall, core, memory))
     return jobs
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
-from mgral.config import Config, registry, resolve_config
+from mgral.config import Config, config_yaml, registry, resolve_config
 from mgral.engine.workflow import variant_jobs
 from mgral.method.lut.wasserstein import project_and_sort
 
@@ -45,7 +44,7 @@ def fabricate(
             "lut": {"variants": variants, "splits": splits},
         }
     )
-    write_bytes(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json")).encode())
+    write_bytes(folder / "config.yaml", config_yaml(config))
     generator = np.random.default_rng(7)
     _dataset(folder / "dataset", generator, classes, images, side)
     for seed in seeds:
@@ -191,31 +190,42 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
     write_arrays(folder / "table.safetensors", table)
 
 
-def benchmark(path: Path, seconds: float, memory: str = "NA", core: str = "-") -> None:
-    """Write a benchmark file as Snakemake does."""
-    header = ("s", "h:m:s", "max_rss", "max_vms", "max_uss", "max_pss", "io_in", "io_out", "mean_load", "cpu_time")
-    cells = (str(seconds), "0:00:01", memory, "NA", "NA", "NA", "0", "0", "0", core)
-    write_bytes(path, ("\t".join(header) + "\n" + "\t".join(cells) + "\n").encode())
+def benchmark(path: Path, seconds: float, memory: str = "NA", core: str = "-", **wildcards: str) -> None:
+    """Write a benchmark file as Snakemake does, of the rule that its folder is named after."""
+    cells = {
+        "s": str(seconds), "h:m:s": "0:00:01", "max_rss": memory, "max_vms": "NA", "max_uss": "NA", "max_pss": "NA",
+        "io_in": "0", "io_out": "0", "mean_load": "0", "cpu_time": core, "jobid": "7", "rule_name": path.parent.name,
+        "wildcards": str({"experiment": "fabricated", **wildcards}), "params": str({"depends_on": '{"lut": 1}'}),
+        "threads": "1", "cpu_usage": "NA", "resources": "{'gpu': 0}", "input_size_mb": "{}",
+    }  # fmt: skip
+    write_bytes(path, ("\t".join(cells) + "\n" + "\t".join(cells.values()) + "\n").encode())
 
 
 def _benchmarks(folder: Path, config: Config) -> None:
-    benchmark(folder / "cache" / "train.tsv", 2.0, "310.5", "1.5")
-    benchmark(folder / "report" / "report.tsv", 99.0)
-    for seed in config.seeds:
-        benchmark(folder / "detector" / f"seed{seed}_initial_cycle0.tsv", 30.0, "900.25", "29")
-        benchmark(folder / "embed" / f"seed{seed}_initial_cycle0.tsv", 4.0)
-        for strategy in config.strategies:
+    def measured(step: str, seconds: float, memory: str = "NA", core: str = "-", **wildcards: str) -> None:
+        name = "_".join(wildcards.values()).replace("/", "_") or step
+        benchmark(folder / step / f"{name}.tsv", seconds, memory, core, **wildcards)
+
+    measured("cache", 2.0, "310.5", "1.5")
+    measured("report", 99.0)
+    for seed in map(str, config.seeds):
+        shared = {"seed": seed, "round": "initial", "cycle": "0"}
+        measured("detector", 30.0, "900.25", "29", **shared)
+        measured("embed", 4.0, **shared, embedding="default")
+        for strategy, own in config.strategies.items():
+            place = f"strategies/{strategy}"
             for cycle in range(config.cycles):
-                benchmark(folder / "select" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 3.0 + cycle)
-                benchmark(folder / "detector" / f"seed{seed}_{strategy}_cycle{cycle + 1}.tsv", 40.0, "901", "39")
-                if cycle and strategy != "mgral" and "embeddings" in registry.strategy(strategy).requires:
-                    benchmark(folder / "embed" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 5.0)
-                if strategy == "mgral":
-                    benchmark(folder / "agent" / f"seed{seed}_mgral_cycle{cycle}.tsv", 10.0, "700", "9.5")
-        if "mgral" in config.strategies:
-            for split in range(config.lut.splits):
-                place = f"seed{seed}_mgral_cycle0_split{split}"
-                for first, last in variant_jobs(config.lut):
-                    benchmark(folder / "variant" / f"{place}_variants{first}-{last}.tsv", 8.0, "800", "7")
-                for step in ("subsets", "base", "table"):
-                    benchmark(folder / step / f"{place}.tsv", 2.0)
+                query = {"seed": seed, "strategy": strategy, "cycle": str(cycle)}
+                measured("select", 3.0 + cycle, **query)
+                measured("detector", 40.0, "901", "39", seed=seed, round=place, cycle=str(cycle + 1))
+                if strategy in config.agents:
+                    measured("agent", 10.0, "700", "9.5", **query)
+                elif cycle and "embeddings" in registry.strategy(own.type).requires:
+                    measured("embed", 5.0, seed=seed, round=place, cycle=str(cycle), embedding="default")
+        for split in map(str, range(config.lut.splits if config.agents else 0)):
+            table = {**shared, "table": "default", "split": split}
+            for first, last in variant_jobs(config.lut):
+                measured("variant", 8.0, "800", "7", **table, first=str(first), last=str(last))
+            measured("subsets", 2.0, **table)
+            measured("base", 2.0, **table)
+            measured("table", 2.0, **table, reward="default")
