@@ -92,7 +92,7 @@ def test_what_fails_is_an_error_with_its_reason(workflow: Path) -> None:
     (workflow / "Snakefile").write_text(
         'import sys\nprint("mgral: data: correct it", file=sys.stderr)\nsys.exit(2)\n'
     )
-    with pytest.raises(InputError, match="^data: correct it$"):
+    with pytest.raises(InputError, match=r"^data: correct it$"):
         plan_jobs()
 
 
