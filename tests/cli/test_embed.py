@@ -9,12 +9,13 @@ from sklearn.decomposition import PCA
 from squares import write_experiment
 from squares_query import CONFIG, squares_query
 
-from mgral.artefacts.files import read_json, write_json
+from mgral.artefacts.files import read_json, write_arrays, write_json
 from mgral.cli.main import mgral
-from mgral.config import resolve_config
+from mgral.config import EmbeddingConfig, resolve_config
+from mgral.errors import InputError
 from mgral.models.interface import Detections
-from mgral.selection.features import project, standardise, sum_by_class
-from mgral.selection.pool import load_embeddings
+from mgral.selection.embeddings import Scale, load_embeddings, standardise
+from mgral.selection.features import project, sum_by_class
 
 
 @pytest.fixture
@@ -66,15 +67,25 @@ def test_class_scores_add_up_by_class() -> None:
 def test_each_class_weighs_the_same_unless_it_is_never_seen() -> None:
     rng = np.random.default_rng(0)
     scores = (rng.random((30, 3)) * [1, 100, 0] + [0, 5, 2]).astype(np.float32)
-    found, zero, unit = standardise(scores)
+    found, scale = standardise(scores), Scale.of(scores)
     np.testing.assert_allclose(found.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(found.std(0), [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
     assert np.square(found).sum(1).mean() == pytest.approx(1, rel=1e-5)
-    np.testing.assert_allclose((found - zero) * unit, scores * [1, 1, 0], rtol=1e-5, atol=1e-4)
-    assert (standardise(np.ones((4, 2), np.float32)).values == 0).all()
+    np.testing.assert_allclose((found - scale.zero) * scale.unit, scores * [1, 1, 0], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(scale.apply(np.zeros((1, 3), np.float32))[0, :2], scale.zero[:2], rtol=1e-6)
+    assert (standardise(np.ones((4, 2), np.float32)) == 0).all()
 
 
-def _embed(folder: Path, object_counts: bool) -> Path:
+def test_the_scale_by_hand() -> None:
+    # Of means 2 and 4 and deviations 1 and 3; with two columns that differ, the units are sqrt(2) deviations.
+    scale = Scale.of(np.array([[1, 1, 5], [3, 7, 5]], np.float32))
+    np.testing.assert_array_equal(scale.mean, [2, 4, 5])
+    np.testing.assert_allclose(scale.unit, np.sqrt(2) * np.array([1, 3, 0]))
+    np.testing.assert_allclose(scale.zero, [-2 / np.sqrt(2), -4 / (3 * np.sqrt(2)), 0])
+    np.testing.assert_allclose(scale.apply(np.array([4, 4, 5], np.float32)), [np.sqrt(2), 0, 0], rtol=1e-6)
+
+
+def _embed(folder: Path) -> Path:
     """Run the step on 12 squares, of which the first five are labelled, two of them with two objects."""
     write_experiment(folder)
     query = squares_query(folder)
@@ -82,11 +93,7 @@ def _embed(folder: Path, object_counts: bool) -> Path:
     truth = read_json(folder / "train.json")
     truth["annotations"] += [box | {"id": 100 + n} for n, box in enumerate(truth["annotations"]) if n in {1, 3}]
     write_json(folder / "train.json", truth)
-    settings = {
-        "detector": CONFIG.model_dump(),
-        "embedding": {"dimensions": 5, "object_counts": object_counts},
-        "reward": {"distance": "sliced", "estimator": "kernel"},
-    }
+    settings = {"detector": CONFIG.model_dump(), "embedding": {"dimensions": 5}}
     write_json(folder / "config.yaml", resolve_config(settings).model_dump(mode="json"))
     return _embed_again(folder)
 
@@ -99,22 +106,52 @@ def _embed_again(folder: Path) -> Path:
     return folder / "embeddings.safetensors"
 
 
-@pytest.mark.parametrize("object_counts", [True, False])
-def test_the_step_writes_components_and_object_counts_beside_them(object_counts: bool, tmp_path: Path) -> None:
-    embeddings = load_embeddings(_embed(tmp_path, object_counts))
-    assert embeddings.vectors.shape == (12, 5 + object_counts)
-    assert embeddings.components == 5
-    assert embeddings.components_of([21, 10]).shape == (2, 5)
-    np.testing.assert_array_equal(embeddings.components_of([21, 10]), embeddings.of([21, 10])[:, :5])
-    if object_counts:
-        expected = (embeddings.vectors[:, -1] - embeddings.no_object) * embeddings.unit
-        assert expected.min() > 0.5
-        assert expected.max() < 2.5
-        assert expected.std() > 0
+def test_the_step_writes_components_and_object_counts_beside_them(tmp_path: Path) -> None:
+    embeddings = load_embeddings(_embed(tmp_path))
+    assert embeddings.components.shape == (12, 5)
+    assert embeddings.counts.shape == (12, 1)
+    assert embeddings.counts.min() > 0.5
+    assert embeddings.counts.max() < 2.5
+    assert embeddings.counts.std() > 0
+    ids, rows = [21, 10], [11, 0]
+    np.testing.assert_array_equal(embeddings.components_of(ids), embeddings.components[rows])
+    alone, beside = (embeddings.features_of(ids, EmbeddingConfig(object_counts=counts)) for counts in (False, True))
+    np.testing.assert_array_equal(alone.vectors, embeddings.components[rows])
+    np.testing.assert_array_equal(beside.vectors[:, :5], alone.vectors)
+    np.testing.assert_array_equal(beside.vectors[:, 5:], standardise(embeddings.counts)[rows])
+    for features in (alone, beside):
+        np.testing.assert_array_equal(features.counts, embeddings.counts[rows])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"object_counts": None}, r"holds no array 'object_counts'; run the step `embed` again"),
+        ({"object_counts": np.ones((3, 1), np.float32)}, "does not hold one embedding an image"),
+        ({"object_counts": np.array([[1], [np.nan]], np.float32)}, "holds an embedding that is not finite"),
+        ({"components": np.array([[np.inf], [1]], np.float32)}, "holds an embedding that is not finite"),
+        ({"components": np.ones(2, np.float32)}, "does not hold one embedding an image"),
+    ],
+)
+def test_a_damaged_file_is_an_error_naming_it(changes: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+    one = np.ones((2, 1), np.float32)
+    arrays = {"image_ids": np.arange(2), "components": one, "object_counts": one} | changes
+    path = tmp_path / "embeddings.safetensors"
+    write_arrays(path, {name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(InputError, match=rf"embeddings\.safetensors {message}"):
+        load_embeddings(path)
+
+
+def test_an_image_without_an_embedding_is_an_error_naming_it(tmp_path: Path) -> None:
+    one = np.ones((2, 1), np.float32)
+    path = tmp_path / "embeddings.safetensors"
+    write_arrays(path, {"image_ids": np.arange(2), "components": one, "object_counts": one})
+    with pytest.raises(InputError, match=r"embeddings\.safetensors has no embedding of images \[7\]"):
+        load_embeddings(path).features_of([[0, 1], [1, 7]], EmbeddingConfig())
 
 
 def test_labels_of_the_pool_are_not_looked_at_and_those_of_labelled_images_are(tmp_path: Path) -> None:
-    before = _embed(tmp_path, object_counts=True).read_bytes()
+    before = _embed(tmp_path).read_bytes()
     truth = read_json(tmp_path / "train.json")
     boxes = truth["annotations"]
     write_json(tmp_path / "train.json", truth | {"annotations": [box for box in boxes if box["image_id"] < 15]})

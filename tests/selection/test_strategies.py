@@ -85,8 +85,10 @@ def test_core_set_reads_the_embeddings_by_id(monkeypatch, tmp_path):
     query = told_query(
         monkeypatch, tmp_path, [[SURE]] * 4, labelled=(1,), embeddings=tmp_path / "embeddings.safetensors"
     )
-    vectors = np.array([[3.0], [0.0], [-4.0], [1.0]], np.float32)
-    write_arrays(query.embeddings, {"image_ids": np.arange(4), "embeddings": vectors, "components": np.array([1])})
+    components = np.array([[3.0], [0.0], [-4.0], [1.0]], np.float32)
+    counts = np.array([[0.0], [0.0], [0.0], [90.0]], np.float32)  # it goes by the components alone
+    arrays = {"image_ids": np.arange(4), "components": components, "object_counts": counts}
+    write_arrays(query.embeddings, arrays)
     assert order("core_set", query) == [2]
 
 
