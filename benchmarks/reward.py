@@ -16,7 +16,7 @@ from mgral.artefacts.files import read_arrays
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, load_config
 from mgral.errors import InputError, StepError
-from mgral.method.lut.reward import load_reward
+from mgral.method.lut.reward import MeanReward, RewardTable
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, exact_distance, project_and_sort
 
 PAPER_BATCHES = (1000, 2345)
@@ -65,7 +65,7 @@ def measure_look_up(results: Path) -> Measurements:
     tables = find_tables(results, config)
     subsets = read_arrays(tables[0])["embeddings"]
     pool = subsets[0] + np.random.default_rng(0).normal(0, 0.1, subsets[0].shape).astype(np.float32)
-    reward = load_reward(tables, pool, config.reward, "cpu")
+    reward = MeanReward([RewardTable.load(path, config.reward).over(pool) for path in tables])
     batches = np.arange(len(pool))[None]
     return {
         "tables": len(tables),

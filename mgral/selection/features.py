@@ -12,10 +12,15 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor
 
+from mgral.artefacts.seeds import derive_seed
+from mgral.config import Config
+from mgral.data.image_set import ImageSet
 from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
 from mgral.models import Detections, Detector
 from mgral.models.interface import pooled
+from mgral.selection.object_counts import predict_object_counts
+from mgral.selection.pool import Embeddings, unlabelled
 
 LARGE = 1 << 24
 """Features, N * F, from which a decomposition of the whole matrix, which holds four copies of it in double precision,
@@ -24,6 +29,33 @@ PART = 4096
 """Images whose features are in double precision at a time."""
 OBJECT_SCORE, NMS_IOU, OBJECTS = 0.05, 0.5, 100
 """What counts as an object found: its score, its overlap with better ones, and how many of an image."""
+
+
+def embed_images(
+    config: Config, data: ImageSet, labelled: npt.NDArray[np.int64], detector: Detector, seed: int
+) -> Embeddings:
+    """Embed images by the detector's pooled features, standardised and projected on their principal components.
+
+    Beside them stand, unless `embedding.object_counts` is false, the predicted counts of objects of each class,
+    standardised. They are learnt from the labelled images; labels of others are not read. Either part has a mean
+    squared norm of 1.
+
+    Parameters
+    ----------
+    labelled
+        Ids of the labelled images, int64 [n].
+    """
+    dataset = data.dataset.without_labels(unlabelled(data.dataset.image_ids, labelled))
+    features, class_scores = extract_features(detector, data.images, len(dataset.categories))
+    components = project(features, config.embedding.dimensions)
+    count = components.shape[1]
+    if not config.embedding.object_counts:
+        return Embeddings(dataset.image_ids, components, count)
+    described = np.concatenate([components, standardise(class_scores).values], axis=1)
+    counts, chance = dataset.object_counts(labelled), derive_seed(seed, "object counts")
+    expected = standardise(predict_object_counts(described, dataset.rows(labelled), counts, chance))
+    vectors = np.concatenate([components, expected.values], axis=1)
+    return Embeddings(dataset.image_ids, vectors, count, no_object=expected.zero, unit=expected.unit)
 
 
 class Features(NamedTuple):

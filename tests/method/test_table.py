@@ -25,7 +25,7 @@ from mgral.method.lut.estimators import (
 )
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.reward import RewardTable
-from mgral.method.lut.table import VariantScores, build_table, load_variants
+from mgral.method.lut.table import VariantScores, load_variants, table_arrays
 from mgral.method.lut.wasserstein import SlicedDistance
 from mgral.selection.pool import Embeddings
 
@@ -53,7 +53,7 @@ def _with_object_counts():
 
 
 def _table(tmp_path, reward):
-    arrays, rows = build_table(SCORES, PLAN, _embeddings(), reward, seed=0)
+    arrays, rows = table_arrays(SCORES, PLAN, _embeddings(), reward, seed=0)
     path = tmp_path / "table.safetensors"
     write_arrays(path, arrays)
     return path, rows
@@ -209,7 +209,7 @@ def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
 
 def test_by_class_a_batch_is_worth_what_each_class_reached_with_as_much_of_it():
     reward = RewardConfig(distance="by_class", estimator="nearest")
-    arrays, rows = build_table(SCORES, PLAN, _with_object_counts(), reward, seed=0)
+    arrays, rows = table_arrays(SCORES, PLAN, _with_object_counts(), reward, seed=0)
     assert arrays["values"].tolist() == [[0.3, 0.1], [0.1, 0.5], [0.6, 0.2]]
     assert [row["measured"] for row in rows] == MAPS[1:].tolist()
     table = RewardTable.of(arrays, reward)
@@ -270,7 +270,7 @@ def test_how_much_there_is_of_a_class_is_the_distance_from_images_without_any():
 
 def test_by_amount_a_batch_of_the_pool_is_worth_what_its_embeddings_are():
     reward = RewardConfig()
-    arrays, rows = build_table(SCORES, PLAN, _with_object_counts(), reward, seed=0)
+    arrays, rows = table_arrays(SCORES, PLAN, _with_object_counts(), reward, seed=0)
     np.testing.assert_array_equal(arrays["no_object"], [0, 0])
     # Objects an image that variants learnt from, which the embeddings of their subsets need not show.
     np.testing.assert_array_equal(arrays["amounts"], [[4, 0], [0, 3], [4, 3]])
@@ -284,7 +284,7 @@ def test_by_amount_a_batch_of_the_pool_is_worth_what_its_embeddings_are():
 
 def test_where_variants_learn_without_labels_their_subsets_hold_what_the_embeddings_expect():
     scores = VariantScores(MAPS, CLASS_MAPS, np.full((4, 3), np.nan))
-    arrays, _ = build_table(scores, PLAN, _with_object_counts(), RewardConfig(), seed=0)
+    arrays, _ = table_arrays(scores, PLAN, _with_object_counts(), RewardConfig(), seed=0)
     np.testing.assert_array_equal(arrays["amounts"], [[4, 0], [0, 3], [4, 3]])
 
 
@@ -292,7 +292,7 @@ def test_object_counts_that_are_missing_are_an_error_naming_the_file():
     with pytest.raises(
         InputError, match=r"embeddings holds counts of 0 classes, but class 1 is.*run the step `embed` again"
     ):
-        build_table(SCORES, PLAN, _embeddings(), RewardConfig(), seed=0)
+        table_arrays(SCORES, PLAN, _embeddings(), RewardConfig(), seed=0)
 
 
 def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):

@@ -14,6 +14,7 @@ from mgral.errors import InputError
 from mgral.method.lut.by_amount import ByAmount
 from mgral.method.lut.by_distance import ByDistance, SubsetDistance
 from mgral.method.lut.wasserstein import SlicedDistance
+from mgral.selection.pool import Embeddings
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -127,15 +128,34 @@ class MeanReward:
         return mean
 
 
-def load_reward(tables: Sequence[Path], pool: Float32, config: RewardConfig, device: str) -> MeanReward:
-    """Return the mean lookup in all tables of batches of the pool, float32 [N, D].
+@dataclass(frozen=True)
+class LookupTable:
+    """What the variants of all reward splits tell of a batch of images; a table for each split."""
+
+    splits: tuple[RewardTable, ...]
+    embeddings: Embeddings
+    """Of all training images."""
+
+    def reward(self, batches: npt.ArrayLike) -> Float64:
+        """Return the mean looked-up mAP, 0 to 1, float64 [S], of batches of image ids, int64 [S, B]."""
+        vectors = np.stack([self.embeddings.of(batch) for batch in np.atleast_2d(batches)])
+        mean: Float64 = np.mean([table.lookup(vectors) for table in self.splits], axis=0)
+        return mean
+
+    def over(self, pool: Float32, device: str = "cpu") -> MeanReward:
+        """Return the lookup of batches of a pool, float32 [N, D]; by the device where that takes long."""
+        return MeanReward([table.over(pool, device) for table in self.splits])
+
+
+def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: RewardConfig) -> LookupTable:
+    """Read the tables of all reward splits.
 
     Raises
     ------
     InputError
         Naming the table that cannot serve.
     """
-    loaded = [RewardTable.load(path, config) for path in tables]
-    for table, path in zip(loaded, tables, strict=True):
-        table.check_dimensions(pool.shape[1], path)
-    return MeanReward([table.over(pool, device) for table in loaded])
+    tables = [RewardTable.load(path, config) for path in paths]
+    for table, path in zip(tables, paths, strict=True):
+        table.check_dimensions(embeddings.vectors.shape[1], path)
+    return LookupTable(tuple(tables), embeddings)
