@@ -60,7 +60,7 @@ def _table(tmp_path, reward):
 
 
 def write_variants(path, *variants):
-    path.write_text(json.dumps({"variants": variants}))
+    path.write_text(json.dumps({"variants": [{"ap50": 0.5} | one for one in variants]}))
 
 
 def _variant_files(folder, values=(0.1, 0.2, 0.3, 0.4)):
