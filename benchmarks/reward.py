@@ -16,7 +16,7 @@ from mgral.artefacts.files import read_arrays
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, load_config
 from mgral.errors import InputError, StepError
-from mgral.method.lut.reward import load_reward
+from mgral.method.lut.reward import MeanReward, RewardTable
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, exact_distance, project_and_sort
 from mgral.selection.embeddings import ImageFeatures
 
@@ -64,11 +64,13 @@ def find_tables(results: Path) -> tuple[Config, list[Path]]:
 
 def measure_look_up(results: Path) -> Measurements:
     """Time lookups of one batch of the subsets' size in all tables, by the experiment's distance and estimator."""
-    config, tables = find_tables(results)
+    config = load_config(results / "config.yaml")
+    tables = find_tables(results, config)
     subsets = read_arrays(tables[0])["counts" if config.reward.distance == "by_class" else "embeddings"]
     values = subsets[0] + np.random.default_rng(0).normal(0, 0.1, subsets[0].shape).astype(np.float32)
     # A table uses either vectors or counts.
-    reward = load_reward(tables, ImageFeatures(vectors=values, counts=values), config.reward, "cpu")
+    pool = ImageFeatures(vectors=values, counts=values)
+    reward = MeanReward([RewardTable.load(path, config.reward).over(pool) for path in tables])
     batches = np.arange(len(values))[None]
     return {
         "tables": len(tables),

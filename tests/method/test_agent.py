@@ -285,7 +285,16 @@ def _train(folder, output, *extra):
         "labelled.json",
     ]
     arguments += ["--embeddings", "embeddings.safetensors", "--table", "table.safetensors", "--seed", "1"]
-    arguments += ["--cycle", "0", "--output", f"{output}.safetensors", "--log-csv", f"{output}.csv"]
+    arguments += [
+        "--strategy",
+        "mgral",
+        "--cycle",
+        "0",
+        "--output",
+        f"{output}.safetensors",
+        "--log-csv",
+        f"{output}.csv",
+    ]
     arguments += ["--summary", f"{output}.json", *extra]
     paths = [str(folder / a) if "." in a else a for a in arguments]
     mgral(["agent", *paths], standalone_mode=False)

@@ -25,7 +25,7 @@ from mgral.method.lut.estimators import (
 )
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.reward import RewardTable
-from mgral.method.lut.table import VariantScores, build_table, count_scale, load_variants
+from mgral.method.lut.table import VariantScores, count_scale, load_variants, table_arrays
 from mgral.method.lut.wasserstein import SlicedDistance
 from mgral.selection.embeddings import Embeddings, ImageFeatures, Scale, load_embeddings
 
@@ -67,14 +67,14 @@ def _as_pool(batches):
 
 
 def _table(tmp_path, reward):
-    arrays, rows = build_table(SCORES, PLAN, _embeddings(), ALONE, reward, seed=0)
+    arrays, rows = table_arrays(SCORES, PLAN, _embeddings(), ALONE, reward, seed=0)
     path = tmp_path / "table.safetensors"
     write_arrays(path, arrays)
     return path, rows
 
 
 def write_variants(path, *variants):
-    path.write_text(json.dumps({"variants": variants}))
+    path.write_text(json.dumps({"variants": [{"ap50": 0.5} | one for one in variants]}))
 
 
 def _variant_files(folder, values=(0.1, 0.2, 0.3, 0.4)):
@@ -224,7 +224,7 @@ def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
 
 def test_by_class_a_batch_is_worth_what_each_class_reached_with_as_much_of_it():
     reward = RewardConfig(distance="by_class", estimator="nearest")
-    arrays, rows = build_table(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
+    arrays, rows = table_arrays(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
     assert arrays["values"].tolist() == [[0.3, 0.1], [0.1, 0.5], [0.6, 0.2]]
     assert arrays["classes"].tolist() == [0, 1]
     assert [row["measured"] for row in rows] == MAPS[1:].tolist()
@@ -285,7 +285,7 @@ def test_by_amount_a_batch_of_the_pool_is_worth_what_its_predicted_objects_are()
     reward = RewardConfig()
     # Objects an image that variants learnt from, which need not be those that are predicted of their subsets.
     scores = SCORES._replace(objects=OBJECTS + np.array([0, 2, 0]))
-    arrays, rows = build_table(scores, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
+    arrays, rows = table_arrays(scores, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
     np.testing.assert_array_equal(arrays["amounts"], [[4, 1], [0, 4], [4, 4]])
     assert set(rows[0]) == {"variant", "baseline", "measured", "nearest", "kernel", "regression"}
     table = RewardTable.of(arrays, reward)
@@ -308,7 +308,7 @@ def test_without_labels_the_amounts_of_a_file_of_counts_and_the_reward_are_those
     class_maps = np.array([[0.0, 0.5], [0.1, 0.4], [0.2, 0.5], [0.3, 0.6]])
     scores = VariantScores(MAPS, class_maps, np.full((4, 2), np.nan))
     embeddings, embedding, reward = load_embeddings(path), EmbeddingConfig(), RewardConfig()
-    arrays, _ = build_table(scores, PLAN, embeddings, embedding, reward, seed=0)
+    arrays, _ = table_arrays(scores, PLAN, embeddings, embedding, reward, seed=0)
     np.testing.assert_array_equal(arrays["counts"], [[[0, 2], [2, 2]], [[3, 2], [5, 2]], [[9, 2], [9, 2]]])
     # Trees do not distinguish images: they lie at 0 on the scale, and no amount of them is known.
     np.testing.assert_allclose(arrays["amounts"], [[1, 0], [4, 0], [9, 0]], rtol=1e-6)
@@ -334,11 +334,11 @@ def test_counts_of_too_few_classes_are_an_error_naming_the_file():
         InputError,
         match=r"embeddings holds counts of 1 classes, but variants have an AP of class 1; run the step `embed` again",
     ):
-        build_table(SCORES, PLAN, _embeddings(), EmbeddingConfig(), RewardConfig(), seed=0)
+        table_arrays(SCORES, PLAN, _embeddings(), EmbeddingConfig(), RewardConfig(), seed=0)
 
 
 def test_a_table_by_class_of_other_classes_than_the_pool_is_an_error_naming_the_file():
-    arrays, _ = build_table(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), RewardConfig(), seed=0)
+    arrays, _ = table_arrays(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), RewardConfig(), seed=0)
     table = RewardTable.of(arrays, RewardConfig())
     table.check_features(_batches([[1, 2, 3]]), Path("table"))  # vectors of any width serve
     with pytest.raises(InputError, match=r"table is of embeddings with 3 classes, not 2; run the step `table` again"):
@@ -371,7 +371,7 @@ def test_a_table_by_class_does_not_depend_on_the_vectors_that_agents_get(estimat
     assert resolve_config({"embedding": {"object_counts": False}, "reward": {"estimator": estimator}})
     batches = _batches([[0, 3, 80], [0, 3, 80]], [[4, 0, 70], [4, 0, 0]])
     alone, beside = (
-        build_table(SCORES, PLAN, _with_object_counts(), embedding, reward, seed=0)[0]
+        table_arrays(SCORES, PLAN, _with_object_counts(), embedding, reward, seed=0)[0]
         for embedding in (ALONE, EmbeddingConfig())
     )
     assert alone.keys() == beside.keys()

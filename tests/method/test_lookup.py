@@ -28,7 +28,14 @@ def experiment(tmp_path):
     write_json(tmp_path / "subsets.json", {**plan, "subsets": listed})
     maps = [0.05, 0.1, 0.3, 0.2]
     variants = [
-        {"variant": k, "images": len(subsets[k]), "map": maps[k], "class_map": [maps[k]] * 2, "objects": None}
+        {
+            "variant": k,
+            "images": len(subsets[k]),
+            "map": maps[k],
+            "ap50": 0.5,
+            "class_map": [maps[k]] * 2,
+            "objects": None,
+        }
         for k in range(4)
     ]
     write_json(tmp_path / "variants0-3.json", {"variants": variants})

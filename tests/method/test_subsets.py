@@ -2,7 +2,6 @@
 
 import json
 from itertools import chain, product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
-from mgral.config import EmbeddingConfig, LutConfig
+from mgral.config import Config, LutConfig
+from mgral.data.dataset import Category, Dataset
 from mgral.errors import InputError
 from mgral.method.lut.plan import SubsetPlan, load_plan
 from mgral.method.lut.subsets import cluster, draw_subsets, plan_subsets, reward_order, split_reward
@@ -32,15 +32,19 @@ def _embeddings(count=120, seed=0):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(6, 4)) * 6
     vectors = (centres[rng.integers(0, 6, count)] + rng.normal(size=(count, 4))).astype(np.float32)
-    return Embeddings(np.arange(count) * 3 + 7, vectors, np.ones((count, 1), np.float32), Path("embeddings"))
+    return Embeddings(np.arange(count) * 3 + 7, vectors, np.ones((count, 1), np.float32))
 
 
 def _plan(lut=LutConfig(), budget=20, seed=1, cycle=0, split=0, labelled_count=30):  # noqa: B008 - frozen
     embeddings = _embeddings()
-    labelled, pool = embeddings.image_ids[:labelled_count], embeddings.image_ids[labelled_count:]
-    labels = [np.array([row % 4]) for row in range(labelled_count)]
-    plan = plan_subsets(labelled, labels, pool, embeddings, EmbeddingConfig(), lut, budget, seed, cycle, split)
-    return plan, labelled, pool
+    ids = embeddings.image_ids
+    labelled, pool = ids[:labelled_count], ids[labelled_count:]
+    labels = tuple(np.array([row % 4] if row < labelled_count else [], dtype=np.int64) for row in range(len(ids)))
+    boxes = tuple(np.zeros((len(of_image), 4), np.float32) for of_image in labels)
+    names, categories = tuple(map(str, ids)), tuple(Category(c, str(c)) for c in range(4))
+    dataset = Dataset(ids, names, np.full((len(ids), 2), 8), categories, boxes, labels)
+    config = Config().model_copy(update={"lut": lut, "budget": budget})
+    return plan_subsets(config, dataset, labelled, embeddings, seed, cycle, split), labelled, pool
 
 
 @settings(max_examples=200, deadline=None)

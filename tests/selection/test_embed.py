@@ -1,21 +1,24 @@
 """Embeddings: principal components, whatever the solver, at a common scale."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from squares import write_experiment
+from squares import square_set, write_experiment
 from squares_query import CONFIG, squares_query
 
-from mgral.artefacts.files import read_json, write_arrays, write_json
+from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
-from mgral.config import EmbeddingConfig, resolve_config
+from mgral.config import Config, EmbeddingConfig, resolve_config
+from mgral.data.image_set import ImageSet
 from mgral.errors import InputError
+from mgral.models.build import save_detector
 from mgral.models.interface import Detections
-from mgral.selection.embeddings import Scale, load_embeddings, standardise
-from mgral.selection.features import project, sum_by_class
+from mgral.selection.embeddings import Embeddings, Scale, load_embeddings, standardise
+from mgral.selection.features import embed_images, project, sum_by_class
 
 
 @pytest.fixture
@@ -85,29 +88,26 @@ def test_the_scale_by_hand() -> None:
     np.testing.assert_allclose(scale.apply(np.array([4, 4, 5], np.float32)), [np.sqrt(2), 0, 0], rtol=1e-6)
 
 
-def _embed(folder: Path) -> Path:
-    """Run the step on 12 squares, of which the first five are labelled, two of them with two objects."""
-    write_experiment(folder)
-    query = squares_query(folder)
-    write_json(folder / "labelled.json", {"images": query.labelled.tolist()})
-    truth = read_json(folder / "train.json")
-    truth["annotations"] += [box | {"id": 100 + n} for n, box in enumerate(truth["annotations"]) if n in {1, 3}]
-    write_json(folder / "train.json", truth)
-    settings = {"detector": CONFIG.model_dump(), "embedding": {"dimensions": 5}}
-    write_json(folder / "config.yaml", resolve_config(settings).model_dump(mode="json"))
-    return _embed_again(folder)
+LABELLED = np.arange(10, 15)
 
 
-def _embed_again(folder: Path) -> Path:
-    files = {"config": "config.yaml", "dataset": "train.json", "images": "train.npy", "labelled": "labelled.json"}
-    files |= {"detector": "detector.safetensors", "output": "embeddings.safetensors"}
-    options = [f"--{name}={folder / file}" for name, file in files.items()]
-    mgral(["embed", "--seed=0", *options], standalone_mode=False)
-    return folder / "embeddings.safetensors"
+def _embed(data: ImageSet) -> Embeddings:
+    """Embed 12 squares, of which the first five are labelled."""
+    config = Config(detector=CONFIG, embedding=EmbeddingConfig(dimensions=5))
+    detector = squares_query().detector
+    return embed_images(config, data, LABELLED, detector, seed=0)
 
 
-def test_the_step_writes_components_and_object_counts_beside_them(tmp_path: Path) -> None:
-    embeddings = load_embeddings(_embed(tmp_path))
+def _with_boxes(data: ImageSet, counts: dict[int, int]) -> ImageSet:
+    """Repeat the box of some images, by row, or leave it out."""
+    boxes, labels = list(data.dataset.boxes), list(data.dataset.labels)
+    for row, count in counts.items():
+        boxes[row], labels[row] = np.repeat(boxes[row], count, axis=0), np.repeat(labels[row], count)
+    return replace(data, dataset=replace(data.dataset, boxes=tuple(boxes), labels=tuple(labels)))
+
+
+def test_object_counts_stand_beside_the_components() -> None:
+    embeddings = _embed(_with_boxes(square_set(), {1: 2, 3: 2}))
     assert embeddings.components.shape == (12, 5)
     assert embeddings.counts.shape == (12, 1)
     assert embeddings.counts.min() > 0.5
@@ -150,11 +150,27 @@ def test_an_image_without_an_embedding_is_an_error_naming_it(tmp_path: Path) -> 
         load_embeddings(path).features_of([[0, 1], [1, 7]], EmbeddingConfig())
 
 
-def test_labels_of_the_pool_are_not_looked_at_and_those_of_labelled_images_are(tmp_path: Path) -> None:
-    before = _embed(tmp_path).read_bytes()
-    truth = read_json(tmp_path / "train.json")
-    boxes = truth["annotations"]
-    write_json(tmp_path / "train.json", truth | {"annotations": [box for box in boxes if box["image_id"] < 15]})
-    assert _embed_again(tmp_path).read_bytes() == before
-    write_json(tmp_path / "train.json", truth | {"annotations": [box for box in boxes if box["image_id"] != 12]})
-    assert _embed_again(tmp_path).read_bytes() != before
+def test_labels_of_the_pool_do_not_matter_and_those_of_labelled_images_do() -> None:
+    data = _with_boxes(square_set(), {1: 2, 3: 2})
+    before = _embed(data).counts
+    pool = _with_boxes(data, {row: row % 3 for row in range(5, 12)})
+    assert _embed(pool).counts.tobytes() == before.tobytes()
+    labelled = _with_boxes(data, {2: 0})
+    assert _embed(labelled).counts.tobytes() != before.tobytes()
+
+
+def test_the_step_writes_what_is_read_again(tmp_path: Path) -> None:
+    write_experiment(tmp_path)
+    write_json(tmp_path / "labelled.json", {"images": LABELLED.tolist()})
+    save_detector(squares_query().detector, tmp_path / "detector.safetensors")
+    settings = {"detector": CONFIG.model_dump(), "embedding": {"dimensions": 5}}
+    write_json(tmp_path / "config.yaml", resolve_config(settings).model_dump(mode="json"))
+    files = {"config": "config.yaml", "dataset": "train.json", "images": "train.npy", "labelled": "labelled.json"}
+    files |= {"detector": "detector.safetensors", "output": "embeddings.safetensors"}
+    mgral(
+        ["embed", "--seed=0", *(f"--{name}={tmp_path / file}" for name, file in files.items())], standalone_mode=False
+    )
+    written, expected = load_embeddings(tmp_path / "embeddings.safetensors"), _embed(square_set())
+    assert written.arrays().keys() == expected.arrays().keys()
+    for name, array in expected.arrays().items():
+        np.testing.assert_array_equal(written.arrays()[name], array)
