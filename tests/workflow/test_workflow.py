@@ -424,7 +424,7 @@ INSTANCES = {
 
 
 def test_eleven_instances_share_what_has_equal_settings(tmp_path):
-    """Variants of four kinds: default, paper, labels, cold; of the default's variants a second table, for `sliced`."""
+    """Variants of four kinds: default, paper, labels, cold; of the default's variants a second table: `sliced`."""
     path = write_yaml(tmp_path / "instances.yaml", {"strategies": INSTANCES})
     counts = count_rules(planned(tmp_path, "--configfile", TINY, path))
     agents, cycles = 8, load_config(TINY).cycles
