@@ -130,21 +130,22 @@ class MeanReward:
 
 @dataclass(frozen=True)
 class LookupTable:
-    """What the variants of all reward splits tell of a batch of images; a table for each split."""
+    """What the trained variants tell of a batch of images."""
 
-    splits: tuple[RewardTable, ...]
+    tables: tuple[RewardTable, ...]
+    """One for each reward split."""
     embeddings: Embeddings
     """Of all training images."""
 
     def reward(self, batches: npt.ArrayLike) -> Float64:
         """Return the mean looked-up mAP, 0 to 1, float64 [S], of batches of image ids, int64 [S, B]."""
         vectors = np.stack([self.embeddings.of(batch) for batch in np.atleast_2d(batches)])
-        mean: Float64 = np.mean([table.lookup(vectors) for table in self.splits], axis=0)
+        mean: Float64 = np.mean([table.lookup(vectors) for table in self.tables], axis=0)
         return mean
 
     def over(self, pool: Float32, device: str = "cpu") -> MeanReward:
         """Return the lookup of batches of a pool, float32 [N, D]; by the device where that takes long."""
-        return MeanReward([table.over(pool, device) for table in self.splits])
+        return MeanReward([table.over(pool, device) for table in self.tables])
 
 
 def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: RewardConfig) -> LookupTable:
