@@ -80,7 +80,10 @@ def test_wildcards_are_the_eight():
     assert found == {"experiment", "seed", "strategy", "cycle", "split", "first", "last", "source"}
 
 
-@pytest.mark.parametrize("step", "synthesize download weights data cache initial candidates lookup".split())
+READERS = ("synthesize", "download", "weights", "data", "cache", "initial", "candidates", "lookup")
+
+
+@pytest.mark.parametrize("step", READERS)
 def test_step_reads_only_the_sections_it_declares(step):
     """Of steps that read settings themselves; tests/engine/test_reads.py is about those that hand them on."""
     tree = ast.parse((ROOT / "mgral" / "cli" / "steps" / f"{step}.py").read_text())
