@@ -54,7 +54,9 @@ def whole_chain(train, labelled):
         base = train_base(config, train, plan, *PLACE)
         numbers = range(len(plan.subsets))
         variants = train_variants(config, train, plan, base, numbers, *PLACE, pseudo_labels=pseudo_labels)
-        table, rows = table_arrays(VariantScores.of(variants), plan, embeddings, config.reward, SEED)
+        table, rows = table_arrays(
+            VariantScores.of(variants), plan, embeddings, config.embedding, config.reward, SEED
+        )
         found[f"subsets, {labels}"] = plan.to_json()
         found[f"base, {labels}"] = weights_of(base)
         found[f"variants, {labels}"] = [one._asdict() for one in variants]

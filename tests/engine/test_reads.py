@@ -34,7 +34,7 @@ CONFIG = Config(
     fidelity={"repeats": 2},
     strategies=tuple(registry.strategies()),
 )
-SINGLE_KEYS = ("iterations", "reward", "lut")
+SINGLE_KEYS = ("embedding", "iterations", "reward", "lut")
 """Sections of which some steps read single keys."""
 
 
@@ -69,8 +69,9 @@ def read():
     plan = plan_subsets(of["subsets"], data.dataset, labelled, embeddings, *place)
     base = train_base(of["base"], data, plan, *place)
     variants = train_variants(of["variant"], data, plan, base, range(3), *place, pseudo_labels=pseudo_labels)
-    arrays, _ = table_arrays(VariantScores.of(variants), plan, embeddings, of["table"].reward, 0)
-    table = LookupTable((RewardTable.of(arrays, CONFIG.reward),), embeddings)
+    scores, own = VariantScores.of(variants), of["table"]
+    arrays, _ = table_arrays(scores, plan, embeddings, own.embedding, own.reward, 0)
+    table = LookupTable((RewardTable.of(arrays, CONFIG.reward),), embeddings, CONFIG.embedding)
     agent, *_ = train_validated_agent(of["agent"], table, ids[5:], 0)
     batches = [Candidate(0, None, ()), Candidate(1, 1.0, (20, 21))]
     measure_gains(of["gain"], data, data, labelled, batches, 0, 0)
