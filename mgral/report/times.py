@@ -3,11 +3,11 @@
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.config import registry
+from mgral.config import StrategyConfig, registry
 
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
@@ -107,16 +107,16 @@ def _add_up(step: str, jobs: list[Job]) -> StepCost:
     )
 
 
-def cycle_costs(jobs: list[Job], strategies: Iterable[str]) -> list[CycleCost]:
+def cycle_costs(jobs: list[Job], strategies: Mapping[str, StrategyConfig]) -> list[CycleCost]:
     """Add up each strategy's jobs a cycle, and average over seeds and cycles."""
     return [
         CycleCost(
             strategy,
             lut=_lut_cost(jobs) if strategy == "mgral" else None,
             training=_mean_of_sums(_training_jobs(jobs, strategy)),
-            selection=_mean_of_sums(_selection_jobs(jobs, strategy)),
+            selection=_mean_of_sums(_selection_jobs(jobs, strategy, own.type)),
         )
-        for strategy in strategies
+        for strategy, own in strategies.items()
     ]
 
 
@@ -135,10 +135,10 @@ def _training_jobs(jobs: list[Job], strategy: str) -> list[Job]:
     return [job for job in own if not with_agent or (job.seed, job.cycle) in agents]
 
 
-def _selection_jobs(jobs: list[Job], strategy: str) -> list[Job]:
+def _selection_jobs(jobs: list[Job], strategy: str, kind: str) -> list[Job]:
     """Those of embeddings count with the choices that wait for them; mgral's are of its table."""
     steps = [*STAGES["selection"]]
-    if strategy != "mgral" and "embeddings" in registry.strategy(strategy).requires:
+    if kind != "mgral" and "embeddings" in registry.strategy(kind).requires:
         steps.append("embed")
     own = [job for job in jobs if job.step in steps and job.strategy in (strategy, "initial")]
     choices = {(job.seed, job.cycle) for job in own if job.step in STAGES["selection"]}

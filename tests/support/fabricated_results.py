@@ -1,14 +1,13 @@
 """A small, made-up results folder in the layout of ARCHITECTURE.md, with numbers from a seeded generator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
-from mgral.config import Config, registry, resolve_config
+from mgral.config import Config, config_yaml, registry, resolve_config
 from mgral.engine.workflow import variant_jobs
 from mgral.method.lut.wasserstein import project_and_sort
 
@@ -20,7 +19,7 @@ SIDE = 32
 def fabricate(
     folder: Path,
     seeds: Sequence[int] = (0, 1),
-    strategies: Sequence[str] = ("mgral", "random", "entropy_anchors"),
+    strategies: Sequence[str] | Mapping[str, Any] = ("mgral", "random", "entropy_anchors"),
     cycles: int = 2,
     classes: Sequence[str] = CLASSES,
     images: int = IMAGES,
@@ -30,22 +29,23 @@ def fabricate(
     splits: int = 2,
     budget: int = 4,
     benchmarks: bool = True,
+    data: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write what the report and the timings read into `folder` and return the path of its configuration."""
     config = resolve_config(
         {
             "experiment": "fabricated",
             "seeds": tuple(seeds),
-            "strategies": tuple(strategies),
+            "strategies": dict(strategies) if isinstance(strategies, Mapping) else tuple(strategies),
             "cycles": cycles,
             "initial": 6,
             "budget": budget,
-            "data": {"format": "coco", "root": "somewhere/blood <cells>"},
+            "data": {"format": "coco", "root": "somewhere/blood <cells>", **(data or {})},
             "detector": {"width": side, "height": side},
             "lut": {"variants": variants, "splits": splits},
         }
     )
-    write_bytes(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json")).encode())
+    write_bytes(folder / "config.yaml", config_yaml(config))
     generator = np.random.default_rng(7)
     _dataset(folder / "dataset", generator, classes, images, side)
     for seed in seeds:
@@ -91,10 +91,10 @@ def _seed(
     initial = ids[: config.initial].tolist()
     _round(folder / "initial" / "cycle0", generator, initial, 0.2, classes)
     write_json(folder / "full" / "cycle0" / "metrics.json", metrics(generator, 0.55, classes))
-    for rank, strategy in enumerate(config.strategies):
+    for rank, (strategy, own) in enumerate(config.strategies.items()):
         labelled = list(initial)
         for cycle in range(config.cycles + 1):
-            place = folder / strategy / f"cycle{cycle}"
+            place = folder / "strategies" / strategy / f"cycle{cycle}"
             if cycle:
                 _round(place, generator, labelled, 0.2 + 0.05 * cycle + 0.01 * rank, classes)
             if cycle == config.cycles:
@@ -102,15 +102,17 @@ def _seed(
             pool = [i for i in generator.permutation(ids).tolist() if i not in labelled]
             chosen = pool[: config.budget]
             scores = np.sort(generator.random(len(chosen)))[::-1].tolist()
-            looks = registry.strategy(strategy).runs_detector
+            looks = registry.strategy(own.type).runs_detector
             selection = {"strategy": strategy, "images": chosen, "scores": scores}
             write_json(place / "selection.json", {**selection, "forward_passes": len(pool) * looks})
             labelled = sorted(labelled + chosen)
-            if strategy == "mgral":
+            if strategy in config.agents:
                 _agent(place, generator, episodes)
-                if cycle == 0 or config.lut.refresh == "every_cycle":
-                    for split in range(config.lut.splits):
-                        _table(place / "lut" / f"split{split}", generator, config.lut.variants)
+                if cycle == 0 or own.lut.refresh == "every_cycle":
+                    table, reward = (config.name_of(kind, strategy) for kind in ("table", "reward"))
+                    tables = (place if cycle else folder / "initial" / "cycle0") / "tables" / table
+                    for split in range(own.lut.splits):
+                        _table(tables / f"split{split}" / reward, generator, own.lut.variants)
 
 
 def _round(
@@ -140,7 +142,7 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
         "best": np.maximum.accumulate(reward + 0.004),
         "random_reward": random_reward,
         "random_best": np.maximum.accumulate(random_reward + 0.004),
-        "reference": reward,
+        "baseline": reward,
     }
     rows = [
         {"episode": n, **{name: float(column[n]) for name, column in values.items()}, "loss": 0.1, "entropy": 3.0}
@@ -161,6 +163,8 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
 
 
 def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
+    if (folder / "table.safetensors").exists():  # of another instance with the same settings
+        return
     measured = 0.3 + 0.02 * generator.standard_normal(variants)
     rows = [
         {
@@ -204,11 +208,11 @@ def _benchmarks(folder: Path, config: Config) -> None:
     for seed in config.seeds:
         benchmark(folder / "detector" / f"seed{seed}_initial_cycle0.tsv", 30.0, "900.25", "29")
         benchmark(folder / "embed" / f"seed{seed}_initial_cycle0.tsv", 4.0)
-        for strategy in config.strategies:
+        for strategy, own in config.strategies.items():
             for cycle in range(config.cycles):
                 benchmark(folder / "select" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 3.0 + cycle)
                 benchmark(folder / "detector" / f"seed{seed}_{strategy}_cycle{cycle + 1}.tsv", 40.0, "901", "39")
-                if cycle and strategy != "mgral" and "embeddings" in registry.strategy(strategy).requires:
+                if cycle and strategy not in config.agents and "embeddings" in registry.strategy(own.type).requires:
                     benchmark(folder / "embed" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 5.0)
                 if strategy == "mgral":
                     benchmark(folder / "agent" / f"seed{seed}_mgral_cycle{cycle}.tsv", 10.0, "700", "9.5")
