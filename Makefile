@@ -1,7 +1,7 @@
 # Everything that is done to the project itself; the experiments are Snakemake's (see README.md).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run repro test lint tracks image container slurm schema mirror lock clean
+.PHONY: help setup run repro test lint tracks image container slurm schema dvc lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -52,7 +52,7 @@ slurm: ## Install Slurm, which the cluster tests need (Debian and Ubuntu, as roo
 schema: setup ## Write workflow/schemas/config.schema.json from the model in mgral/config/.
 	$(BIN)/mgral config --schema > workflow/schemas/config.schema.json
 
-mirror: setup ## Write dvc.yaml from the Snakefile and params.yaml.
+dvc: setup ## Write dvc.yaml from the Snakefile and params.yaml.
 	$(BIN)/mgral dvc --output dvc.yaml
 
 lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml.

@@ -4,9 +4,8 @@
 # either. It is checked here, before there are jobs: a faulty one ends with exit code 2 and leaves nothing behind.
 #
 # Jobs: every rule runs one step, `mgral STEP`, on one thread, as two jobs side by side do more than one job on two.
-# `gpu` is 0 in every rule, so that no job waits for a GPU; a machine that has one hands it to the rules that can use
-# it in its profile (set-resources: detector: gpu=1, and so for base, variant, evaluate, embed, teacher, agent, select and
-# gain). The detector can use several. With MGRAL_DEVICE=cpu in the environment all work on the CPU nevertheless.
+# `gpu` is 0 in every rule, so that no job waits for a GPU; the profile of a machine that has one gives it to the rules
+# that can use it (workflow/profiles/gpu). With MGRAL_DEVICE=cpu in the environment all of them use the CPU all the same.
 
 import os
 import sys
@@ -19,17 +18,17 @@ from mgral.engine.container import check_image, container_environment
 from mgral.compute.gpus import check_gpus
 from mgral.errors import InputError
 from mgral.engine.memory import card_memory_mb
-from mgral.report.timings import write_timings
+from mgral.report.timings import record_command, write_timings
 from mgral.config import registry
 from mgral.engine.workflow import (
     annotation_files,
-    backbone_weights,
     check_data,
     config_options,
     configure,
     depends_on,
     downloads,
     refresh_config,
+    snakemake_command,
     variant_jobs,
 )
 
@@ -97,6 +96,10 @@ onstart:
 onsuccess:
     try:
         write_timings(CONFIG, Path(f"results/{CONFIG.experiment}"))
+        targets = set(workflow.dag_settings.targets)
+        for target in targets & {"fidelity"} if targets else {"all"}:
+            command = snakemake_command(CONFIG_FILES, OVERRIDES, targets)
+            record_command(Path(f"results/{CONFIG.experiment}"), target, command)
     except Exception as error:
         print(f"mgral: timings are not written: {error}", file=sys.stderr)
 

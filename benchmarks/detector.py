@@ -18,11 +18,13 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from benchmarks.machine import Measurements, machine, peak_memory, show
 from mgral.compute.device import choose_device
-from mgral.config import AugmentationConfig, EvaluationConfig, RetinaNetConfig, SSD300Config, TrainingConfig
-from mgral.data.canvas import canvas_of
+from mgral.config import AugmentationConfig, EvaluationConfig, TrainingConfig
 from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
-from mgral.models import Targets, random_detector
+from mgral.models.build import random_detector
+from mgral.models.detectors.retinanet import RetinaNetConfig
+from mgral.models.detectors.ssd300 import SSD300Config
+from mgral.models.interface import Targets
 from mgral.models.retinanet import RetinaNet
 from mgral.models.ssd300 import SSD300
 from mgral.training.batches import TrainingImages
@@ -123,7 +125,7 @@ class _Stopwatch(Checkpoint):
 
 def _images(name: str, batch: int) -> TrainingImages:
     """Return random images that fill their canvas, with boxes of a tenth to a half of its side."""
-    canvas, rng = canvas_of(CONFIGS[name]), np.random.default_rng(0)
+    canvas, rng = CONFIGS[name].image_canvas, np.random.default_rng(0)
     sizes = np.full((batch, 2), canvas.width)
     pixels = rng.integers(0, 256, (batch, canvas.height, canvas.width, 3), dtype=np.uint8)
     side = rng.uniform(0.1, 0.5, (batch, BOXES, 2))

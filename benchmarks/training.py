@@ -26,22 +26,15 @@ from torchvision.transforms.functional import to_tensor
 from benchmarks.machine import Measurements, machine, show
 from mgral.artefacts.files import read_json
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import (
-    AugmentationConfig,
-    Config,
-    Precision,
-    SmallSSDConfig,
-    SyntheticData,
-    TrainingConfig,
-    load_config,
-)
-from mgral.data.canvas import canvas_of
+from mgral.config import AugmentationConfig, Config, Precision, SyntheticData, TrainingConfig, load_config
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
 from mgral.errors import InputError
 from mgral.evaluation.coco import score_detections
 from mgral.evaluation.detect import detect_images
-from mgral.models import Detector, build_detector
+from mgral.models.build import build_detector
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.interface import Detector
 from mgral.models.small_ssd import PIXEL_DEVIATION, PIXEL_MEAN, SmallSSD
 from mgral.training.batches import TrainingImages, training_images
 from mgral.training.loop import learning_rate_factor, train_detector
@@ -91,7 +84,9 @@ def command(
     torch.set_num_threads(1)
     config = load_config(results / "config.yaml")
     if not isinstance(config.detector, SmallSSDConfig):
-        raise InputError(f"bench training is of small_ssd; for {config.detector.name} run `mgral bench detector`")
+        raise InputError(
+            f"bench training is of small_ssd; for {config.detector.name} run `python -m benchmarks detector`"
+        )
     if precision:
         training = config.training.model_copy(update={"precision": precision})
         config = config.model_copy(update={"training": training})
@@ -110,7 +105,7 @@ def command(
         for name in ("plain", "mgral"):
             side_by_side = _measure_side_by_side(loops[name], cores, results, config, iterations, seed)
             runs[f"{name}_side_by_side"].append(side_by_side)
-    width, height = canvas_of(config.detector).input_size
+    width, height = config.detector.image_canvas.input_size
     measured: Measurements = {
         "iterations": iterations,
         "cores": cores,
@@ -153,7 +148,7 @@ def _measure(
 ) -> tuple[float, float]:
     """Return images a second in training, and AP50 on the test images, or 0 unless it is asked for."""
     data = load_dataset(results / "dataset/train.json")
-    cached = load_images(results / "dataset/train.npy", data, canvas_of(config.detector))
+    cached = load_images(results / "dataset/train.npy", data, config.detector.image_canvas)
     images = training_images(data, cached, data.image_ids)
     detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"))
     assert isinstance(detector, SmallSSD)
@@ -191,7 +186,7 @@ def _test_ap50(detector: Detector, results: Path, config: Config) -> float:
     path = results / "dataset/test.json"
     test = load_dataset(path)
     rows = np.arange(len(test.image_ids))
-    cached = load_images(results / "dataset/test.npy", test, canvas_of(config.detector))
+    cached = load_images(results / "dataset/test.npy", test, config.detector.image_canvas)
     found = detect_images(detector, test, cached, rows, config.evaluation)
     return float(score_detections(read_json(path), found, test.image_ids.tolist())["ap50"])
 

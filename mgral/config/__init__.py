@@ -1,7 +1,7 @@
 """The configuration: one typed, strict model, the only place where a default is written."""
 
 from mgral.config.data import CocoData, DataConfig, SyntheticData, VocData
-from mgral.config.detector import DetectorConfig, EvaluationConfig, RetinaNetConfig, SmallSSDConfig, SSD300Config
+from mgral.config.detector import DetectorConfig, EvaluationConfig
 from mgral.config.experiment import (
     Config,
     ContainerConfig,
@@ -53,11 +53,8 @@ __all__ = [
     "Labels",
     "LutConfig",
     "Precision",
-    "RetinaNetConfig",
     "RewardConfig",
-    "SSD300Config",
     "SemiSupervisedConfig",
-    "SmallSSDConfig",
     "Start",
     "StrategyConfig",
     "SyntheticData",

@@ -1,80 +1,58 @@
-"""Settings of the detector and of its evaluation."""
+"""Settings of a detector, of whatever kind, and of its evaluation."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
-from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
+from pydantic import PositiveInt
 
+from mgral.config.canvas import Canvas
 from mgral.config.section import Fraction, Probability, Section
 
-Stages = Annotated[int, Field(ge=0, le=5)]
-Cache = Literal["decoded", "encoded"]
 
+class DetectorConfig(Section, ABC):
+    """The settings of a detector, and what the pipeline must know of it before torch is imported.
 
-class SmallSSDConfig(Section):
-    """A small SSD for the CPU, trained from scratch; see `mgral.models.small_ssd`."""
+    Each detector has a class of its own under `register_detector`: its name is the only value of `name`, a Literal.
+    """
 
-    weights: ClassVar[None] = None
-    name: Literal["small_ssd"] = "small_ssd"
-    width: PositiveInt = 128
-    """Width at which images are cached, trained on and evaluated, in pixels."""
-    height: PositiveInt = 128
-    """Height at which images are cached, trained on and evaluated, in pixels."""
-    channels: PositiveInt = 16
-    """Channels at stride 2; the coarser maps hold multiples of it."""
-    anchor_scales: tuple[Fraction, Fraction, Fraction, Fraction, Fraction] = (0.08, 0.15, 0.28, 0.5, 0.8)
-    """Anchor sizes on the four feature maps, finest first, and one past the last, as fractions of the image."""
-    aspect_ratios: tuple[PositiveFloat, ...] = (2.0,)
-    """Aspect ratios of the anchors beside 1; each stands for itself and its inverse."""
+    network: ClassVar[str]
+    """Where the network is, `module:Class`: a `Detector`, made of these settings and the number of classes."""
+    process_mb: ClassVar[int] = 6000
+    """Memory of the process of a job that runs it, in MB. Of the large ones, which train on a GPU, that of CUDA's
+    libraries and of COCO's annotations; on the CPU they take what `python -m benchmarks detector` says."""
 
+    name: str
 
-class SSD300Config(Section):
-    """SSD300 on VGG16, torchvision's; see `mgral.models.ssd300`."""
+    @property
+    @abstractmethod
+    def image_canvas(self) -> Canvas:
+        """The canvas on which images are cached."""
 
-    name: Literal["ssd300_vgg16"]
-    weights: Literal["VGG16_Weights.IMAGENET1K_FEATURES"] | None = "VGG16_Weights.IMAGENET1K_FEATURES"
-    """torchvision's name of the backbone's weights, which trainings start from; null starts from random ones."""
-    trainable_layers: Stages = 4
-    """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
-    canvas: PositiveInt = 500
-    """Side of the square in which images are cached, in pixels: of what is larger, the longer side is shrunk to it.
-    The network is shown the image at 300 x 300; crops of it keep the canvas's detail."""
-    cache: Cache = "decoded"
-    """Whether the cache holds pixels (0.75 MB an image at a canvas of 500), or files, which are decoded anew in each
-    epoch by a few threads."""
+    @property
+    def caches_files(self) -> bool:
+        """Whether the cache holds image files as they are, not pixels."""
+        return False
 
+    @property
+    def backbone_weights(self) -> str | None:
+        """The weights that its backbone starts from, by torchvision's name; None for random ones."""
+        return None
 
-class RetinaNetConfig(Section):
-    """RetinaNet on ResNet-50 with a feature pyramid, torchvision's; see `mgral.models.retinanet`."""
+    @property
+    @abstractmethod
+    def training_bytes(self) -> float:
+        """What a training keeps of an image for its backward pass, in bytes a pixel, in float32.
 
-    name: Literal["retinanet_resnet50_fpn"]
-    weights: Literal["ResNet50_Weights.IMAGENET1K_V1"] | None = "ResNet50_Weights.IMAGENET1K_V1"
-    """torchvision's name of the backbone's weights, which trainings start from, with its batch normalisation frozen;
-    null starts from random weights, and trains that."""
-    trainable_layers: Stages = 3
-    """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
-    canvas: Annotated[int, Field(ge=128, multiple_of=128)] = 1024
-    """Side in pixels of the square that the network is shown: an image's longer side fills it, the rest is grey."""
-    cache: Cache = "encoded"
-    """Whether the cache holds pixels (3 MB an image at a canvas of 1024), or files, which are decoded anew in each
-    epoch by a few threads."""
+        Added up over the tensors that autograd saved, on the CPU, with those layers trained that are by default.
+        """
 
+    @property
+    def inference_bytes(self) -> float:
+        """What an image takes on a GPU that is not learnt from, in bytes a pixel, in float32.
 
-def _name(value: Any) -> Any:
-    """A section without a name is the small detector's."""
-    return value.get("name", "small_ssd") if isinstance(value, dict) else getattr(value, "name", None)
-
-
-DETECTORS = ("small_ssd", "ssd300_vgg16", "retinanet_resnet50_fpn")
-DetectorConfig = Annotated[
-    Annotated[SmallSSDConfig, Tag("small_ssd")]
-    | Annotated[SSD300Config, Tag("ssd300_vgg16")]
-    | Annotated[RetinaNetConfig, Tag("retinanet_resnet50_fpn")],
-    Discriminator(
-        _name,
-        custom_error_type="detector_name",
-        custom_error_message=f"name must be one of {', '.join(DETECTORS)}",
-    ),
-]
+        Unless it was measured, four times what a training keeps; SSD300 takes 3.8 times.
+        """
+        return 4 * self.training_bytes
 
 
 class EvaluationConfig(Section):

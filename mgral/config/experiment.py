@@ -19,10 +19,12 @@ from pydantic import (
 
 from mgral.config import registry
 from mgral.config.data import DataConfig, SyntheticData
-from mgral.config.detector import DETECTORS, DetectorConfig, EvaluationConfig, SmallSSDConfig
+from mgral.config.detector import EvaluationConfig
+from mgral.config.detectors import AnyDetector, read_section
 from mgral.config.instances import (
     DEFAULT,
     OWN_SECTIONS,
+    Given,
     InstanceName,
     StrategyConfig,
     complete_instances,
@@ -74,7 +76,7 @@ class Config(Section):
     budget: PositiveInt = 40
     """Images labelled in a cycle."""
     data: DataConfig = SyntheticData()
-    detector: DetectorConfig = SmallSSDConfig()
+    detector: AnyDetector = Field(default_factory=lambda: read_section({}))
     training: TrainingConfig = TrainingConfig()
     iterations: IterationsConfig = IterationsConfig()
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
@@ -88,24 +90,12 @@ class Config(Section):
     strategies: Annotated[dict[InstanceName, StrategyConfig], Field(min_length=1, validate_default=True)] = Field(
         default=cast(dict[str, StrategyConfig], ("mgral", "random", "entropy_anchors"))
     )
-    """What is compared: names of strategies, or named instances with settings of their own."""
+    """What is compared: names of strategies, or named instances with settings of their own, or all."""
 
-    @field_validator("strategies", mode="before")
+    @field_validator("strategies", mode="before", json_schema_input_type=Given)
     @classmethod
     def _complete_instances(cls, given: Any, info: ValidationInfo) -> Any:
         return complete_instances(given, info.data)
-
-    @model_validator(mode="after")
-    def _lookup_has_its_counts(self) -> "Config":
-        for name in [None, *self.strategies]:
-            own = self.for_strategy(name) if name else self
-            if own.reward.distance == "by_class" and not own.embedding.object_counts:
-                where = f"strategies.{name}: " if name else ""
-                raise ValueError(
-                    f"{where}reward.distance: by_class needs embedding.object_counts; set that to true, or the "
-                    "distance to sliced"
-                )
-        return self
 
     @model_validator(mode="after")
     def _repetitions_differ(self) -> "Config":
@@ -171,12 +161,12 @@ class Config(Section):
         """Return the settings that decide about an artefact, by section."""
         if kind == "reward":
             return {"reward": self.reward.model_dump(mode="json", include={"distance", "projections"})}
-        embedding = {"embedding": self.embedding.model_dump(mode="json")}
         if kind == "embedding":
-            return embedding
+            return {"embedding": self.embedding.model_dump(mode="json", include={"dimensions"})}
         # Where tables are made and how many does not change what is in one.
         lut = self.lut.model_dump(mode="json", exclude={"refresh", "splits"})
-        return {**embedding, "lut": lut, "semi_supervised": self.semi_supervised.model_dump(mode="json")}
+        whole = {name: getattr(self, name).model_dump(mode="json") for name in ("embedding", "semi_supervised")}
+        return {**whole, "lut": lut}
 
 
 def check_budget(config: Config, images: int) -> None:
@@ -245,7 +235,7 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    tags = {"synthetic", "voc", "coco", *DETECTORS}
+    tags = {"synthetic", "voc", "coco"}
     key = ".".join(str(part) for part in error["loc"] if part not in tags)
     section = ".".join(key.split(".")[-2:])  # of the experiment, or of an instance
     if section in RENAMED:

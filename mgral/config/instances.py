@@ -7,7 +7,7 @@ settings make one artefact: `default` are those of the experiment itself, others
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -52,16 +52,34 @@ class StrategyConfig(Section):
     semi_supervised: SemiSupervisedConfig
 
 
+class GivenStrategy(Section):
+    """A strategy as a configuration names it; the sections hold only what differs from the experiment's."""
+
+    type: str | None = None
+    """The registered strategy; the name of the instance unless given."""
+    embedding: EmbeddingConfig | None = None
+    lut: LutConfig | None = None
+    reward: RewardConfig | None = None
+    agent: AgentConfig | None = None
+    semi_supervised: SemiSupervisedConfig | None = None
+
+
+Given = Literal["all"] | list[str] | dict[InstanceName, GivenStrategy | None]
+"""What the section `strategies` may be, for editors: its schema."""
+
+
 def complete_instances(given: Any, common: Mapping[str, Section]) -> Any:
     """Fill in each instance's type and what it leaves to the experiment; a list of names stands for bare instances.
 
     Parameters
     ----------
     given
-        The section `strategies` as it was read.
+        The section `strategies` as it was read; `all` are all that are registered.
     common
         The experiment's own sections, those of `OWN_SECTIONS` that are valid.
     """
+    if given == "all":
+        given = list(registry.strategies())
     if isinstance(given, list | tuple):
         if not all(isinstance(name, str) for name in given):
             raise ValueError(f"strategies: {list(given)!r} is no list of names; see README.md, Strategies")

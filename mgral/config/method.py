@@ -13,12 +13,12 @@ Start = Literal["warm", "cold"]
 
 
 class EmbeddingConfig(Section):
-    """What an image looks like to the LUT and to the agent."""
+    """The features of an image for lookup tables and agents."""
 
     dimensions: PositiveInt = 32
     """Principal components kept of the pooled backbone features, at most the number of training images."""
     object_counts: bool = True
-    """Whether the objects to expect of each class, as the labelled images tell, stand beside them."""
+    """Whether agents, and the clusters that subsets are drawn from, see the predicted object counts beside them."""
 
 
 class LutConfig(Section):
@@ -54,8 +54,8 @@ class RewardConfig(Section):
     """How the table answers what a batch is worth."""
 
     distance: Distance = "by_class"
-    """Wasserstein distance of each class's counts alone, which looks up that class's AP (needs the object counts of
-    `embedding`); or of whole embeddings, which looks up mAP: over fixed random projections, or the exact one."""
+    """Wasserstein distance of each class's predicted object counts alone, which looks up that class's AP; or of whole
+    embeddings, which looks up mAP: over fixed random projections, or the exact one."""
     projections: PositiveInt = 64
     """Projections of the sliced distance."""
     estimator: Estimator = "regression"

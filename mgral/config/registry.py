@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from mgral.config import detectors
 from mgral.errors import InputError
 
 Requirement = Literal["detections", "dense", "embeddings", "counts", "agent"]
@@ -116,7 +117,7 @@ def strategy_function(name: str) -> Callable[..., Any]:
 
 def plug_ins() -> dict[str, str]:
     """Return the installed packages that bring strategies or detectors, with their versions."""
-    found = [point for group in (GROUP, "mgral.detectors") for point in metadata.entry_points(group=group)]
+    found = [point for group in (GROUP, detectors.GROUP) for point in metadata.entry_points(group=group)]
     packages = {point.dist.name: point.dist.version for point in found if point.dist is not None}
     return dict(sorted(packages.items()))
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mgral.artefacts.files import atomic_path
 from mgral.artefacts.integrity import read_verified, verify_file
-from mgral.data.canvas import Canvas
+from mgral.config.canvas import Canvas
 from mgral.data.dataset import Dataset
 from mgral.errors import InputError
 

@@ -1,20 +1,20 @@
 """What an experiment will cost, before it runs: jobs, images that pass through a detector, disk, hours.
 
-Counts follow from the configuration as the rules do, and a test holds them against Snakemake's plan. Hours follow
-from measured speeds only.
+Jobs are those of Snakemake's plan. Hours follow from measured speeds only.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mgral.config import CocoData, Config, IterationsConfig, LutConfig, SemiSupervisedConfig, SyntheticData, registry
-from mgral.data.canvas import canvas_of, keeps_files
+from mgral.config import CocoData, Config, LutConfig, SyntheticData, registry
 from mgral.data.download.archives import DATA_SETS
+from mgral.engine.plan import Job, plan_jobs
 from mgral.engine.steps import STEPS
-from mgral.engine.workflow import annotation_files, backbone_weights, downloads, variant_jobs
+from mgral.engine.workflow import annotation_files, check_data, with_names
 from mgral.errors import InputError
 from mgral.method.lut.plan import rewards_of_pool
 from mgral.training.length import detector_iterations
@@ -34,8 +34,7 @@ class Sizes(NamedTuple):
     classes: int
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What all jobs of a step do."""
 
     jobs: int
@@ -79,112 +78,97 @@ def _sizes_of_json(train: Path, test: Path) -> Sizes:
     return Sizes(len(of_train["images"]), len(of_test["images"]), len(of_train["categories"]))
 
 
-def plan_work(config: Config, sizes: Sizes) -> dict[str, Work]:
-    """Return what the jobs of each step do, in the order of `STEPS`, steps without jobs left out."""
-    work = dict(_work(config, sizes))
-    return {step: work[step] for step in STEPS if step in work and work[step].jobs}
+def plan_work(config: Config, sizes: Sizes, jobs: Iterable[Job]) -> dict[str, Work]:
+    """Return what the planned jobs of each step do, in the order of `STEPS`, steps without jobs left out."""
+    by_step: dict[str, list[Work]] = defaultdict(list)
+    for job in jobs:
+        by_step[job.rule].append(_work_of(job, with_names(config, job.wildcards), sizes))
+    return {step: Work(*map(sum, zip(*by_step[step], strict=True))) for step in STEPS if step in by_step}
 
 
-def _work(config: Config, sizes: Sizes) -> Iterator[tuple[str, Work]]:
-    seeds, cycles, queries = len(config.seeds), config.cycles, len(config.strategies) * config.cycles
-    labelled = [config.initial, sizes.train]
-    labelled += [config.initial + t * config.budget for t in range(1, cycles + 1) for _ in config.strategies]
+def plan_experiment(files: Sequence[Path], config: Config, sizes: Sizes | None) -> list[Job]:
+    """Return every job of an experiment from nothing.
+
+    Where its data are not there, but their sizes are given, synthetic data of these sizes stand in for them.
+    """
+    options = ["--forceall", "--configfile", *map(str, files)]
+    try:
+        check_data(config)
+    except InputError:
+        if sizes is None:
+            raise
+        data = f"data={{format: synthetic, train_images: {sizes.train}, test_images: {sizes.test}}}"
+        return [job for job in plan_jobs(*options, "--config", data) if job.rule != "synthesize"]
+    return plan_jobs(*options)
+
+
+def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
+    """Return what one job does, with the settings of its own strategy or table."""
     batch, iterations, lut = config.training.batch_size, config.iterations, config.lut
-    steps = [
-        detector_iterations(iterations.detector, iterations.growth, images / config.initial) for images in labelled
-    ]
-    agents = seeds * cycles if "mgral" in config.strategies else 0
-    rounds = seeds * count_rounds(config)
-    tables = rounds * lut.splits
-    at_tables = [config.initial + t * config.budget for t in range(count_rounds(config))]
-    labelling = rounds if lut.labels == "pseudo_labels" else 0
-    yield "config", Work(1)
-    yield "synthesize", Work(int(isinstance(config.data, SyntheticData)))
-    yield "download", Work(int(downloads(config)))
-    yield "weights", Work(int(backbone_weights(config) is not None))
-    yield "data", Work(1)
-    yield "cache", Work(1)
-    yield "initial", Work(2 * seeds)
-    yield "detector", Work(seeds * len(labelled), trained=seeds * batch * sum(steps))
-    yield "evaluate", Work(seeds * len(labelled), seen=seeds * len(labelled) * sizes.test)
-    others = [
-        name for name in config.strategies if name != "mgral" and "embeddings" in registry.strategy(name).requires
-    ]
-    embedded = max(rounds, seeds * bool(others)) + seeds * (cycles - 1) * len(others)
-    yield "embed", Work(embedded, seen=embedded * sizes.train)
-    yield (
-        "pseudo_labels",
-        Work(labelling, seen=seeds * sum(sizes.train - images for images in at_tables) if labelling else 0),
-    )
-    yield "subsets", Work(tables)
-    yield "base", Work(tables, trained=tables * batch * iterations.base)
-    yield (
-        "variant",
-        Work(
-            tables * len(variant_jobs(lut)),
-            trained=tables * variant_images(lut, iterations, batch, config.semi_supervised),
-            seen=sum(images_measured(lut, images, sizes.train) for images in at_tables) * seeds,
-        ),
-    )
-    yield "table", Work(tables)
-    # Of several tables, an agent for all of them and one without each.
-    trained = 1 + lut.splits if lut.splits > 1 else 1
-    yield "agent", Work(agents, episodes=agents * trained * config.agent.episodes)
-    scored = [sizes.train - config.initial - t * config.budget for t in range(cycles)]
-    looking = sum(
-        registry.strategy(name).views for name in config.strategies if registry.strategy(name).runs_detector
-    )
-    yield "select", Work(seeds * queries, seen=seeds * looking * sum(scored))
-    yield "label", Work(seeds * queries)
-    yield "report", Work(1)
+    full = job.wildcards.get("round") == "full"
+    labelled = sizes.train if full else config.initial + int(job.wildcards.get("cycle", 0)) * config.budget
+    pool = sizes.train - labelled
+    match job.rule:
+        case "detector":
+            steps = detector_iterations(iterations.detector, iterations.growth, labelled / config.initial)
+            return Work(1, trained=batch * steps)
+        case "evaluate":
+            return Work(1, seen=sizes.test)
+        case "embed":
+            return Work(1, seen=sizes.train)
+        case "pseudo_labels":
+            return Work(1, seen=pool)
+        case "base":
+            return Work(1, trained=batch * iterations.base)
+        case "variant":
+            first, last = int(job.wildcards["first"]), int(job.wildcards["last"])
+            trained = sum(variant_images(config, variant) for variant in range(first, last + 1))
+            return Work(1, trained=trained, seen=(last + 1 - first) * reward_images(lut, labelled, sizes.train))
+        case "agent":
+            # Of several tables, an agent for all of them and one without each.
+            return Work(1, episodes=config.agent.episodes * (1 + lut.splits if lut.splits > 1 else 1))
+        case "select":
+            info = registry.strategy(config.strategies[job.wildcards["strategy"]].type)
+            return Work(1, seen=info.views * pool if info.runs_detector else 0)
+    return Work(1)
 
 
-def count_rounds(config: Config) -> int:
-    """Return the cycles of a seed in which lookup tables are made."""
-    if "mgral" not in config.strategies:
-        return 0
-    return 1 if config.lut.refresh == "once" else config.cycles
+def variant_images(config: Config, variant: int) -> int:
+    """Return the images of the training batches of a variant; 0 has no subset to learn from."""
+    consistent = config.lut.labels == "consistency" and variant > 0
+    unlabelled = config.semi_supervised.batch_size if consistent else 0
+    return config.iterations.variant * (config.training.batch_size + unlabelled)
 
 
-def variant_images(
-    lut: LutConfig, iterations: IterationsConfig, batch: int, semi_supervised: SemiSupervisedConfig
-) -> int:
-    """Return the images of all training batches of a table's variants, 0..K; 0 has no subset to learn from."""
-    unlabelled = semi_supervised.batch_size * lut.variants if lut.labels == "consistency" else 0
-    return iterations.variant * (batch * (lut.variants + 1) + unlabelled)
-
-
-def images_measured(lut: LutConfig, labelled: int, train: int) -> int:
-    """Return how many images the variants of a cycle's tables are evaluated on, each variant on its reward images."""
-    rewards = round(lut.reward_fraction * labelled)
+def reward_images(lut: LutConfig, labelled: int, train: int) -> int:
+    """Return on how many images a variant is measured."""
     if lut.labels == "pseudo_labels":
-        rewards = rewards_of_pool(lut, train - labelled)
-    return lut.splits * (lut.variants + 1) * rewards
+        return rewards_of_pool(lut, train - labelled)
+    return round(lut.reward_fraction * labelled)
 
 
-def estimate_disk(config: Config, sizes: Sizes, detector_bytes: int) -> dict[str, int]:
+def estimate_disk(config: Config, sizes: Sizes, work: Mapping[str, Work], detector_bytes: int) -> dict[str, int]:
     """Return the bytes of what takes most of the disk, the data set itself left out; detections at their most."""
-    work, lut = plan_work(config, sizes), config.lut
+    lut = config.lut
     size = lut.subset_size or config.budget
-    dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes * config.embedding.object_counts
-    directions = sizes.classes if config.reward.distance == "by_class" else config.reward.projections
-    rounds = len(config.seeds) * count_rounds(config)
-    tables = rounds * lut.splits
+    dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes
+    columns = sizes.classes if config.reward.distance == "by_class" else dimensions + config.reward.projections
     result = {"image_id": sizes.test, "category_id": sizes.classes, "bbox": [1000.25] * 4, "score": 0.12345}
     detection = len(json.dumps([result], indent=1))
+    jobs = {step: one.jobs for step, one in work.items()}
     return {
         "image cache": _cache_bytes(config, sizes),
-        "weights": (work["detector"].jobs + tables) * detector_bytes,
-        "embeddings": rounds * sizes.train * (4 * dimensions + 8),
-        "tables": tables * lut.variants * size * 4 * (dimensions + directions),
-        "detections": work["evaluate"].jobs * sizes.test * config.evaluation.max_detections * detection,
+        "weights": (jobs["detector"] + jobs.get("base", 0)) * detector_bytes,
+        "embeddings": jobs.get("embed", 0) * sizes.train * (4 * dimensions + 8),
+        "tables": jobs.get("table", 0) * lut.variants * size * 4 * columns,
+        "detections": jobs["evaluate"] * sizes.test * config.evaluation.max_detections * detection,
     }
 
 
 def _cache_bytes(config: Config, sizes: Sizes) -> int:
-    if keeps_files(config.detector):
+    if config.detector.caches_files:
         return _file_bytes(config)
-    canvas = canvas_of(config.detector)
+    canvas = config.detector.image_canvas
     return (sizes.train + sizes.test) * 3 * canvas.width * canvas.height
 
 

@@ -3,6 +3,7 @@
 Both are asked about the settings in the experiment's config.yaml, which the last run of either brought up to date.
 """
 
+import csv
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 
 from mgral.config import Config, load_config
-from mgral.engine.dvc_export import run_snakemake, without_log
+from mgral.engine.plan import run_snakemake, without_logs
 from mgral.engine.provenance import vouched_for
 from mgral.errors import InputError, StepError
 
@@ -138,6 +139,10 @@ def _known_to_dvc(stages: Mapping[str, Stage], changed: Container[str]) -> Itera
 
 def _recorded_by_snakemake(resolved: Path) -> dict[str, str | None]:
     """Return, of every file of the workflow, the command that made it; None where it is missing or outdated."""
-    lines = run_snakemake(resolved, "--detailed-summary").splitlines()[1:]
-    rows = [line.split("\t") for line in lines]
-    return {path: without_log(command) if plan == "no update" else None for path, *_, command, _, plan in rows}
+    rows = csv.DictReader(run_snakemake(resolved, "--detailed-summary").splitlines(), delimiter="\t")
+    return {
+        row["output_file"]: without_logs(row["shellcmd"], row["log-file(s)"].split(","))
+        if row["plan"] == "no update"
+        else None
+        for row in rows
+    }

@@ -1,7 +1,6 @@
 """How much of a graphics card's memory a job needs, so that Snakemake can let several share one."""
 
-from mgral.config import Config, DetectorConfig, RetinaNetConfig, SmallSSDConfig, SSD300Config
-from mgral.data.canvas import canvas_of
+from mgral.config import Config
 
 CONTEXT_MB = 1500
 """What CUDA, cuDNN and torch take before there is a tensor, in MiB; not measured yet."""
@@ -9,49 +8,21 @@ TAKEN_TO_KEPT = {"float32": 7.0, "bfloat16": 2.0, "float16": 2.0}
 """What a training takes, divided by what it would keep for the backward pass in float32; most of it is cuDNN's
 workspaces. On an H100 4.6 (SSD300 in float32), 6.8 (RetinaNet in float32) and 1.8 (RetinaNet in half precision)."""
 AGENT_MB = 2500
-"""Of the step `agent`, in MiB: at COCO's size its tensors take 790 on a GPU (`mgral bench agent`)."""
+"""Of the step `agent`, in MiB: at COCO's size its tensors take 790 on a GPU (`python -m benchmarks agent`)."""
 
 
 def card_memory_mb(config: Config, step: str) -> int:
     """Return what a job of a step takes of a card's memory, in MiB, if it is given a GPU."""
     if step == "agent":
         return AGENT_MB
-    canvas, training = canvas_of(config.detector), config.training
+    canvas, training = config.detector.image_canvas, config.training
     if step in ("detector", "base", "variant"):
         images = training.batch_size / training.accumulate
         if step == "variant" and config.lut.labels == "consistency":
             # Each of them and its mirror image.
             images += 2 * config.semi_supervised.batch_size / training.accumulate
-        bytes_a_pixel = TAKEN_TO_KEPT[training.precision] * _kept_a_pixel(config.detector)
+        bytes_a_pixel = TAKEN_TO_KEPT[training.precision] * config.detector.training_bytes
     else:
-        images, bytes_a_pixel = canvas.chunk, _looked_at_a_pixel(config.detector)
+        images, bytes_a_pixel = canvas.chunk, config.detector.inference_bytes
     width, height = canvas.input_size
     return CONTEXT_MB + round(images * width * height * bytes_a_pixel / 2**20)
-
-
-def _kept_a_pixel(config: DetectorConfig) -> float:
-    """Return what a training keeps of an image for its backward pass, in bytes a pixel, in float32.
-
-    Added up over the tensors that autograd saved, on the CPU, with those layers trained that are by default.
-    """
-    match config:
-        case SmallSSDConfig():
-            return 6.8 * config.channels
-        case SSD300Config():
-            return 940
-        case RetinaNetConfig():
-            return 755
-
-
-def _looked_at_a_pixel(config: DetectorConfig) -> float:
-    """Return what an image takes that is only looked at, in bytes a pixel, in float32: as measured on an H100.
-
-    The small detector was not measured, and is given four times what it would keep; SSD300 takes 3.8 times.
-    """
-    match config:
-        case SmallSSDConfig():
-            return 4 * _kept_a_pixel(config)
-        case SSD300Config():
-            return 3600
-        case RetinaNetConfig():
-            return 350

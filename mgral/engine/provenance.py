@@ -18,9 +18,11 @@ import mgral
 from mgral.artefacts import integrity
 from mgral.artefacts.files import write_json
 from mgral.compute.gpus import only_cpu
-from mgral.config import Config, Kind, load_config
+from mgral.config import Config, Kind, load_config, registry
 from mgral.engine.workflow import depends_on
 
+SOURCES = ("*.py", "*.jinja", "*.css")
+"""Files of the package that are its code, wherever it lies."""
 LISTED = 100
 """Input files of one folder from which they are recorded as one hash."""
 
@@ -110,11 +112,13 @@ def commit() -> str:
 
 
 def version() -> str:
-    """Return mgral's version, and the hash of its code, which tells two states of one version apart."""
+    """Return mgral's version, a hash of its code, and the plug-ins that are installed with it."""
     package = Path(mgral.__file__).parent
-    files = sorted(file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    files = sorted(file for pattern in SOURCES for file in package.rglob(pattern))
     lines = "".join(f"{integrity.file_hash(file)}  {file.relative_to(package).as_posix()}\n" for file in files)
-    return f"version {metadata.version('mgral')}, code {sha256(lines.encode()).hexdigest()[:12]}"
+    parts = [f"version {metadata.version('mgral')}", f"code {sha256(lines.encode()).hexdigest()[:12]}"]
+    parts += [f"plug-in {name} {found}" for name, found in registry.plug_ins().items()]
+    return ", ".join(parts)
 
 
 @functools.cache

@@ -27,36 +27,41 @@ STEPS: dict[str, Step] = {
         checks=("budget", "cycles", "initial"),
     ),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
-    "weights": Step("Download the weights that a detector's backbone starts from.", ("detector.name",), ("data",)),
+    "weights": Step("Download the weights that a detector's backbone starts from.", ("detector",), ("data",)),
     "initial": Step("Draw the initial labelled set.", ("initial",)),
     "detector": Step(
         "Train a detector on the labelled images.",
         ("detector", "initial", "training", "iterations.detector", "iterations.growth"),
     ),
     "evaluate": Step("Score a detector on the test images.", ("detector", "evaluation")),
-    "embed": Step("Embed every training image.", ("detector", "embedding")),
+    "embed": Step("Embed every training image.", ("detector", "embedding.dimensions")),
     "pseudo_labels": Step(
         "Label the pool by the cycle's detector, for variants to learn.", ("detector", "evaluation")
     ),
-    "subsets": Step("Draw the subsets of the lookup table.", ("budget", "lut")),
+    "subsets": Step("Draw the subsets of the lookup table.", ("budget", "embedding", "lut")),
     "base": Step("Train the detector that every variant starts from.", ("detector", "training", "iterations.base")),
     "variant": Step(
         "Train one variant and measure its mAP on the reward images.",
         ("detector", "evaluation", "training", "iterations.base", "iterations.variant", "semi_supervised"),
     ),
-    "table": Step("Gather the variants into the lookup table.", ("reward.distance", "reward.projections")),
-    "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "reward")),
-    "select": Step("Choose the images to label next.", ("budget", "detector", "evaluation")),
+    "table": Step(
+        "Gather the variants into the lookup table.", ("embedding", "reward.distance", "reward.projections")
+    ),
+    "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "embedding", "reward")),
+    "select": Step("Choose the images to label next.", ("budget", "detector", "embedding", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(
-        "Draw batches whose looked-up reward is held against the truth.", ("budget", "fidelity", "lut.clusters")
+        "Draw batches whose looked-up reward is compared with their true gain.",
+        ("budget", "fidelity", "lut.clusters"),
     ),
     "gain": Step(
         "Train detectors with candidate batches labelled, and score them on the test images.",
         ("detector", "evaluation", "fidelity", "initial", "iterations.detector", "iterations.growth", "training"),
     ),
-    "lookup": Step("Look the candidate batches up in tables of every kind.", ("reward",)),
-    "fidelity": Step("Hold looked-up rewards against gains.", ("experiment", "fidelity", "lut", "reward", "seeds")),
+    "lookup": Step("Look the candidate batches up in tables of every kind.", ("embedding", "reward")),
+    "fidelity": Step(
+        "Compare looked-up rewards with true gains.", ("experiment", "fidelity", "lut", "reward", "seeds")
+    ),
     "report": Step(
         "Draw the report of an experiment.",
         (

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -63,6 +63,21 @@ def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
     return shlex.join(options)
 
 
+def snakemake_command(files: Sequence[Path], overrides: Mapping[str, Any], targets: Iterable[str]) -> str:
+    """Return the command by which a person runs the same experiment, in the project's folder."""
+    words = [".venv/bin/snakemake", "--cores", "all", *sorted(targets)]
+    names = [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name) for path in files]
+    if names != ["params.yaml"]:
+        words += ["--configfile", *names]
+    if overrides:
+        words += ["--config", *(f"{key}={_plain(value)}" for key, value in overrides.items())]
+    return shlex.join(words)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(_typed(value))
+
+
 def refresh_config(config: Config, path: Path) -> None:
     """Bring an existing config.yaml up to date; a missing one is left to the rule that makes it."""
     if path.exists() and path.read_bytes() != config_yaml(config):
@@ -121,8 +136,10 @@ def keys_read(config: Config, step: str, names: Names | None = None) -> list[str
         "lut.variants_per_job",  # changes what a job is, and with it the files' names
         "initial" if step == "initial" and names.get("round") == "full" else "",
     }
-    if step == "select" and not registry.strategy(config.strategies[names["strategy"]].type).runs_detector:
-        left_out |= {"detector", "evaluation"}
+    if step == "select":
+        info = registry.strategy(config.strategies[names["strategy"]].type)
+        left_out |= set() if info.runs_detector else {"detector", "evaluation"}
+        left_out |= set() if "agent" in info.requires else {"embedding"}
     keys = []
     for key in STEPS[step].reads:
         if any(other.startswith(key + ".") for other in left_out):
@@ -174,11 +191,6 @@ def annotation_files(config: Config) -> list[str]:
 def downloads(config: Config) -> bool:
     """Return whether the data set is downloaded, unless it is there already."""
     return not isinstance(config.data, SyntheticData) and config.data.download is not None
-
-
-def backbone_weights(config: Config) -> str | None:
-    """Return the weights that the detector's backbone starts from, by torchvision's name; None for random ones."""
-    return config.detector.weights
 
 
 def check_data(config: Config) -> None:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from mgral.config import EvaluationConfig
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
-from mgral.models import Detector
+from mgral.models.interface import Detector
 from mgral.models.view import show
 
 

@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+import mgral.compute.import_torchvision  # noqa: F401 - ahead of what imports torchvision
+
+# isort: split
 from torchvision.ops import clip_boxes_to_image
 
 from mgral.models.quality import ClassQuality, paired_iou

@@ -10,7 +10,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from mgral.compute.distributed import BatchNorm2d
-from mgral.config import RetinaNetConfig
+from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.flip import Mirror
 from mgral.models.focal import match_anchors, retinanet_loss
 from mgral.models.interface import Detections, Detector, Predictions, Targets, laid_out

@@ -10,7 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 
 from mgral.compute.distributed import BatchNorm2d
-from mgral.config import SmallSSDConfig
+from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.flip import mirror_cells
 from mgral.models.interface import Predictions
 from mgral.models.quality import ClassQuality

@@ -7,8 +7,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD, SSDFeatureExtractorVGG
 from torchvision.models.vgg import cfgs, make_layers
 
-from mgral.config import SSD300Config
-from mgral.data.canvas import SSD300_SIDE
+from mgral.models.detectors.ssd300 import SIDE, SSD300Config
 from mgral.models.flip import Mirror
 from mgral.models.interface import Predictions, laid_out
 from mgral.models.quality import ClassQuality
@@ -51,7 +50,7 @@ class SSD300(TorchvisionSSD):
     def __init__(self, config: SSD300Config, classes: int) -> None:
         super().__init__()
         self.class_quality = ClassQuality(classes)
-        self.size = (SSD300_SIDE, SSD300_SIDE)
+        self.size = (SIDE, SIDE)
         backbone = SSDFeatureExtractorVGG(_vgg16_features(), highres=False)
         backbone.out_channels = CHANNELS
         generator = DefaultBoxGenerator(ASPECT_RATIOS, scales=SCALES, steps=STEPS)
@@ -66,7 +65,7 @@ class SSD300(TorchvisionSSD):
         )
         self.grids, self.anchors_a_cell = GRIDS, generator.num_anchors_per_location()
         weight = self.ssd.box_coder.weights[0]
-        self.mirrored = Mirror(self.anchors, GRIDS, self.anchors_a_cell, SSD300_SIDE, weight)
+        self.mirrored = Mirror(self.anchors, GRIDS, self.anchors_a_cell, SIDE, weight)
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return VGG16's map at stride 8 and the five after it; see `Detector.maps`."""

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mgral.data.canvas import Canvas
+from mgral.config.canvas import Canvas
 from mgral.data.images import FILL
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mgral.config import registry
-from mgral.engine.cost import images_measured, variant_images
+from mgral.engine.cost import reward_images, variant_images
 from mgral.report.curves import curves
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
@@ -85,18 +85,16 @@ def table_costs(results: Results) -> list[TableCost]:
 
 def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> TableCost:
     """Count for each round the embeddings of all images, the pseudo-labels and the evaluations of variants 0..K."""
-    config, train = results.config, len(results.train.image_ids)
-    own = config.strategies[strategies[0]]
-    batch, iterations = config.training.batch_size, config.iterations
-    variants = variant_images(own.lut, iterations, batch, own.semi_supervised)
+    config, train = results.config.for_strategy(strategies[0]), len(results.train.image_ids)
+    lut, variants = config.lut, range(config.lut.variants + 1)
+    trained = config.training.batch_size * config.iterations.base + sum(variant_images(config, k) for k in variants)
     rounds = table_rounds(config, strategies)
     tables, seen = sum(rounds.values()), 0
     for (_, cycle), splits in rounds.items():
         labelled = config.initial + cycle * config.budget
-        taught = train - labelled if own.lut.labels == "pseudo_labels" else 0
-        lut = own.lut.model_copy(update={"splits": splits})
-        seen += train + taught + images_measured(lut, labelled, train)
-    return TableCost(table, strategies, tables, tables * (batch * iterations.base + variants), seen)
+        pseudo_labelled = train - labelled if lut.labels == "pseudo_labels" else 0
+        seen += train + pseudo_labelled + splits * len(variants) * reward_images(lut, labelled, train)
+    return TableCost(table, strategies, tables, tables * trained, seen)
 
 
 def costs_table(rows: list[CostRow]) -> Table:

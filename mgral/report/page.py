@@ -7,7 +7,6 @@ from pathlib import PurePath
 from typing import Any
 
 from mgral.config import CocoData, Config, SyntheticData
-from mgral.data.canvas import canvas_of
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.agent import agent_figures, agent_lines, agent_table
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
@@ -138,7 +137,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     train, test = results.train, results.full[config.seeds[0]]
     labelled = config.initial + config.cycles * config.budget
     plural = "s" * (len(config.seeds) > 1)
-    width, height = canvas_of(config.detector).input_size
+    width, height = config.detector.image_canvas.input_size
     facts = [
         ("Data", _data_name(results)),
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from mgral.artefacts.files import read_csv, read_json
 from mgral.config import DEFAULT, Config, Distance, Estimator, RewardConfig
-from mgral.data.canvas import canvas_of
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
@@ -156,7 +155,7 @@ def load_results(folder: Path, config: Config) -> Results:
     return Results(
         config=config,
         train=train,
-        images=load_images(folder / "dataset" / "train.npy", train, canvas_of(config.detector)),
+        images=load_images(folder / "dataset" / "train.npy", train, config.detector.image_canvas),
         class_counts=train.object_counts(train.image_ids),
         rounds=rounds,
         selections=selections,

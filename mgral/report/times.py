@@ -1,13 +1,14 @@
 """What the experiment cost, from Snakemake's benchmark files."""
 
+import ast
 import csv
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from mgral.config import StrategyConfig, registry
+from mgral.config import Config, Kind, registry
 
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
@@ -22,15 +23,23 @@ class Job:
     """One run of a step; None where Snakemake could not measure, as of jobs shorter than its sampling interval."""
 
     step: str
-    seed: int | None
-    strategy: str | None
-    cycle: int | None
+    wildcards: Mapping[str, str]
     wall: float
     """Seconds."""
     core: float | None
     """Processor seconds of all threads."""
     memory: float | None
     """Peak resident memory in MB."""
+
+    @property
+    def place(self) -> tuple[str | None, str | None]:
+        """Seed and cycle."""
+        return self.wildcards.get("seed"), self.wildcards.get("cycle")
+
+    def serves(self, strategy: str) -> bool:
+        """Return whether it is of a strategy itself, or of the cycle 0 that all share."""
+        own = ("initial", f"strategies/{strategy}")
+        return self.wildcards.get("strategy") == strategy or self.wildcards.get("round") in own
 
 
 @dataclass(frozen=True)
@@ -57,30 +66,17 @@ class CycleCost:
     """Mean over seeds and cycles: the choice and, where it is made from embeddings, those."""
 
 
-def load_jobs(folder: Path, strategies: Iterable[str]) -> list[Job]:
-    """Read all benchmark files below a folder, `STEP/NAME.tsv`; seed, strategy and cycle are parts of NAME."""
-    known = {*strategies, "initial", "full"}
+def load_jobs(folder: Path) -> list[Job]:
+    """Read all benchmark files below a folder; rule and wildcards stand in them (`benchmark-extended`)."""
     jobs = []
-    for path in sorted(folder.glob("*/**/*.tsv")):
-        step, *place = path.relative_to(folder).with_suffix("").parts
-        jobs += list(_jobs(path, step, "/".join(place), known))
+    for path in sorted(folder.rglob("*.tsv")):
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                wall = _number(row.get("s"))
+                if wall is not None and row.get("rule_name"):
+                    core, memory = _number(row.get("cpu_time")), _number(row.get("max_rss"))
+                    jobs.append(Job(row["rule_name"], ast.literal_eval(row["wildcards"]), wall, core, memory))
     return jobs
-
-
-def _jobs(path: Path, step: str, place: str, known: set[str]) -> Iterator[Job]:
-    named = re.match(r"seed-?\d+[_/]([a-z_]+?)(?:[_/]cycle|$)", place)
-    strategy = named[1] if named and named[1] in known else None
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            wall = _number(row.get("s"))
-            if wall is not None:
-                core, memory = _number(row.get("cpu_time")), _number(row.get("max_rss"))
-                yield Job(step, _after("seed", place), strategy, _after("cycle", place), wall, core, memory)
-
-
-def _after(name: str, place: str) -> int | None:
-    match = re.search(rf"{name}_?(\d+)", place)
-    return int(match.group(1)) if match else None
 
 
 def _number(cell: str | None) -> float | None:
@@ -107,48 +103,54 @@ def _add_up(step: str, jobs: list[Job]) -> StepCost:
     )
 
 
-def cycle_costs(jobs: list[Job], strategies: Mapping[str, StrategyConfig]) -> list[CycleCost]:
+def cycle_costs(jobs: list[Job], config: Config) -> list[CycleCost]:
     """Add up each strategy's jobs a cycle, and average over seeds and cycles."""
     return [
         CycleCost(
             strategy,
-            lut=_lut_cost(jobs) if strategy == "mgral" else None,
-            training=_mean_of_sums(_training_jobs(jobs, strategy)),
-            selection=_mean_of_sums(_selection_jobs(jobs, strategy, own.type)),
+            lut=_lut_cost(jobs, config, strategy) if strategy in config.agents else None,
+            training=_mean_of_sums(_training_jobs(jobs, strategy, strategy in config.agents)),
+            selection=_mean_of_sums(_selection_jobs(jobs, config, strategy)),
         )
-        for strategy, own in strategies.items()
+        for strategy in config.strategies
     ]
 
 
-def _lut_cost(jobs: list[Job]) -> float | None:
-    """The embeddings of cycle 0 are written for all strategies, but only the table needs them."""
-    own = [job for job in jobs if job.step in STAGES["lut"] and job.strategy in ("mgral", "initial")]
-    tables = {(job.seed, job.cycle) for job in own if job.step != "embed"}
-    return _mean_of_sums([job for job in own if (job.seed, job.cycle) in tables])
+def _lut_cost(jobs: list[Job], config: Config, strategy: str) -> float | None:
+    """Cost of the strategy's tables, which others may share, with the embeddings that they are made from."""
+    names = {kind: config.name_of(kind, strategy) for kind in get_args(Kind)}
+    own = [
+        job
+        for job in jobs
+        if job.step in STAGES["lut"]
+        and job.serves(strategy)
+        and all(job.wildcards.get(kind, name) == name for kind, name in names.items())
+    ]
+    tables = {job.place for job in own if job.step != "embed"}
+    return _mean_of_sums([job for job in own if job.place in tables])
 
 
-def _training_jobs(jobs: list[Job], strategy: str) -> list[Job]:
+def _training_jobs(jobs: list[Job], strategy: str, with_agent: bool) -> list[Job]:
     """The detector of the last cycle serves no agent, and would draw the mean of the sums down."""
-    own = [job for job in jobs if job.step in STAGES["training"] and job.strategy in (strategy, "initial")]
-    with_agent = strategy == "mgral"
-    agents = {(job.seed, job.cycle) for job in own if job.step == "agent"}
-    return [job for job in own if not with_agent or (job.seed, job.cycle) in agents]
+    own = [job for job in jobs if job.step in STAGES["training"] and job.serves(strategy)]
+    agents = {job.place for job in own if job.step == "agent"}
+    return [job for job in own if not with_agent or job.place in agents]
 
 
-def _selection_jobs(jobs: list[Job], strategy: str, kind: str) -> list[Job]:
-    """Those of embeddings count with the choices that wait for them; mgral's are of its table."""
+def _selection_jobs(jobs: list[Job], config: Config, strategy: str) -> list[Job]:
+    """Embeddings count with the choices that wait for them; those of an agent belong to its table."""
     steps = [*STAGES["selection"]]
-    if kind != "mgral" and "embeddings" in registry.strategy(kind).requires:
+    if strategy not in config.agents and "embeddings" in registry.strategy(config.strategies[strategy].type).files:
         steps.append("embed")
-    own = [job for job in jobs if job.step in steps and job.strategy in (strategy, "initial")]
-    choices = {(job.seed, job.cycle) for job in own if job.step in STAGES["selection"]}
-    return [job for job in own if (job.seed, job.cycle) in choices]
+    own = [job for job in jobs if job.step in steps and job.serves(strategy)]
+    choices = {job.place for job in own if job.step in STAGES["selection"]}
+    return [job for job in own if job.place in choices]
 
 
 def _mean_of_sums(jobs: list[Job]) -> float | None:
-    sums: dict[tuple[int | None, int | None], float] = defaultdict(float)
+    sums: dict[tuple[str | None, str | None], float] = defaultdict(float)
     for job in jobs:
-        sums[job.seed, job.cycle] += job.wall
+        sums[job.place] += job.wall
     return sum(sums.values()) / len(sums) if sums else None
 
 

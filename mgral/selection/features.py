@@ -1,8 +1,4 @@
-"""Embeddings: the principal components of pooled backbone features, and the objects to expect of each class.
-
-The paper embeds images by the detector's features. What a batch adds to mAP, a mean over classes, hangs on which
-objects are in it and how many, which a few components of averaged features hardly show; so we add that.
-"""
+"""Features of images by a detector: pooled maps of its backbone, their principal components, and scores by class."""
 
 from typing import NamedTuple
 
@@ -12,10 +8,15 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor
 
+from mgral.artefacts.seeds import derive_seed
+from mgral.config import Config
+from mgral.data.image_set import ImageSet
 from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
-from mgral.models import Detections, Detector
-from mgral.models.interface import pooled
+from mgral.models.interface import Detections, Detector, pooled
+from mgral.selection.embeddings import Embeddings, standardise
+from mgral.selection.object_counts import predict_object_counts
+from mgral.selection.pool import unlabelled
 
 LARGE = 1 << 24
 """Features, N * F, from which a decomposition of the whole matrix, which holds four copies of it in double precision,
@@ -26,8 +27,30 @@ OBJECT_SCORE, NMS_IOU, OBJECTS = 0.05, 0.5, 100
 """What counts as an object found: its score, its overlap with better ones, and how many of an image."""
 
 
+def embed_images(
+    config: Config, data: ImageSet, labelled: npt.NDArray[np.int64], detector: Detector, seed: int
+) -> Embeddings:
+    """Embed images by the detector's pooled features, standardised and projected on their principal components.
+
+    Beside them stand the predicted counts of objects of each class. They are learnt from the labelled images; labels
+    of others are not read.
+
+    Parameters
+    ----------
+    labelled
+        Ids of the labelled images, int64 [n].
+    """
+    dataset = data.dataset.without_labels(unlabelled(data.dataset.image_ids, labelled))
+    features, class_scores = extract_features(detector, data.images, len(dataset.categories))
+    components = project(features, config.embedding.dimensions)
+    described = np.concatenate([components, standardise(class_scores)], axis=1)
+    known, chance = dataset.rows(labelled), derive_seed(seed, "object counts")
+    counts = predict_object_counts(described, known, dataset.object_counts(labelled), chance)
+    return Embeddings(dataset.image_ids, components, counts)
+
+
 class Features(NamedTuple):
-    """What a detector makes of N images."""
+    """Features of N images."""
 
     features: npt.NDArray[np.float32]
     """Pooled features of the backbone, [N, F]."""
@@ -56,30 +79,6 @@ def extract_features(detector: Detector, images: Images, classes: int) -> Featur
 def sum_by_class(found: Detections, classes: int) -> Tensor:
     """Return the sum of the scores of an image's objects of each class, float32 [C]."""
     return found.scores.new_zeros(classes).index_add(0, found.labels, found.scores)
-
-
-class Standardised(NamedTuple):
-    """Columns of mean 0 and the same deviation, so that the mean squared norm of a row is 1.
-
-    A column in which all rows agree is 0, and weighs nothing.
-    """
-
-    values: npt.NDArray[np.float32]
-    """Shape [N, C]."""
-    zero: npt.NDArray[np.float64]
-    """What 0 became, [C]."""
-    unit: npt.NDArray[np.float64]
-    """By how much a column's values were divided, [C]; 0 where all rows agree."""
-
-
-def standardise(values: npt.NDArray[np.float32]) -> Standardised:
-    """Standardise the columns of [N, C]."""
-    mean = values.mean(axis=0, dtype=np.float64)
-    deviation = (values - mean).std(axis=0)
-    unit = deviation * max(1.0, np.sqrt((deviation > 0).sum()))
-    divisor = np.where(unit > 0, unit, 1)
-    zero = np.where(unit > 0, -mean / divisor, 0)
-    return Standardised(((values - mean) / divisor).astype(np.float32), zero, unit)
 
 
 def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mgral.config import AugmentationConfig
-from mgral.data.canvas import Canvas
-from mgral.models import Targets
+from mgral.config.canvas import Canvas
+from mgral.models.interface import Targets
 from mgral.models.view import WHOLE, look
 from mgral.training.crops import distort, draw_distortions, draw_windows, in_sides, move_boxes
 

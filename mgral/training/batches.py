@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
-from mgral.models import Targets
+from mgral.models.interface import Targets
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from mgral.models import Detector, Predictions
-from mgral.models.interface import full_precision
+from mgral.models.interface import Detector, Predictions, full_precision
 
 RAMP_UP_END, RAMP_DOWN_START = 32 / 120, 100 / 120
 """Parts of the schedule after which the weight is full, and after which it falls (of CSD's 120k iterations)."""

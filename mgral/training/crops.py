@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from mgral.models import Targets
+from mgral.models.interface import Targets
 
 LEAST_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 """One of them, or the whole image, is drawn; the last asks for a box in the crop, however little of it."""

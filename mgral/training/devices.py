@@ -6,7 +6,7 @@ from mgral.compute.device import choose_device
 from mgral.compute.distributed import processes, run_processes
 from mgral.config import TrainingConfig
 from mgral.errors import InputError
-from mgral.models import Detector
+from mgral.models.interface import Detector
 from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.loop import train_detector
@@ -20,7 +20,7 @@ def train_on_gpus(
     iterations: int,
     seed: int,
     step: str,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
 ) -> list[dict[str, float]]:
     """Train a detector in place as `train_detector` does, in a process a GPU if there are several.
 

@@ -16,8 +16,7 @@ from mgral.compute.distributed import all_reduce_sum, all_reduce_sum_, log_rank0
 from mgral.compute.optimizers import SGD, AdamW
 from mgral.config import TrainingConfig
 from mgral.errors import InputError, StepError
-from mgral.models import Detector, Targets
-from mgral.models.interface import full_precision
+from mgral.models.interface import Detector, Targets, full_precision
 from mgral.training.augmentation import Changes, draw_changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint

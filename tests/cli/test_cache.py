@@ -10,7 +10,7 @@ from PIL import Image
 
 from mgral.artefacts.files import write_json
 from mgral.cli.main import mgral
-from mgral.data.canvas import Canvas
+from mgral.config.canvas import Canvas
 from mgral.data.dataset import load_dataset
 from mgral.data.images import decode_image, load_images
 from mgral.errors import InputError

@@ -8,9 +8,7 @@ from click.testing import CliRunner
 from loopback import corrupt, serve
 
 from mgral.cli.main import mgral
-from mgral.cli.steps import weights
 from mgral.config import Config
-from mgral.engine.workflow import backbone_weights
 from mgral.models.weights import published_weights
 
 CONTENT = bytes(range(256)) * 40
@@ -34,7 +32,7 @@ def test_they_are_where_torchvision_says_with_the_digits_in_their_name(name, url
 
 
 def test_the_small_detector_needs_none(tmp_path):
-    assert backbone_weights(Config()) is None
+    assert Config().detector.backbone_weights is None
     config = tmp_path / "config.yaml"
     config.write_text("experiment: x\n")
     result = CliRunner().invoke(mgral, ["weights", "--config", str(config), "--output", str(tmp_path / "x.pth")])
@@ -46,12 +44,13 @@ def test_the_file_is_written_unchanged(tmp_path, monkeypatch, faults):
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / NAME).write_bytes(CONTENT)
     config = tmp_path / "config.yaml"
-    monkeypatch.setattr(weights, "backbone_weights", lambda _: "VGG16_Weights.X")
     url = f"https://host.invalid/models/{NAME}"
     monkeypatch.setattr("mgral.models.weights.get_weight", lambda _: SimpleNamespace(url=url))
     with serve(tmp_path / "served") as server:
         server.faults = faults
-        config.write_text(f"data: {{format: voc, root: x, mirror: '{server.url}'}}")
+        config.write_text(
+            f"data: {{format: voc, root: x, mirror: '{server.url}'}}\ndetector: {{name: ssd300_vgg16}}\n"
+        )
         arguments = ["weights", "--config", str(config), "--output", str(tmp_path / "weights.pth")]
         result = CliRunner().invoke(mgral, arguments)
     assert result.exit_code == 0, result.exception

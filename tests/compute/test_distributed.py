@@ -15,10 +15,11 @@ import torch
 from squares import detector_command, squares, write_config, write_experiment, written
 
 from mgral.compute.gpus import DEVICE_VARIABLE
-from mgral.config import AugmentationConfig, SmallSSDConfig, TrainingConfig
+from mgral.config import AugmentationConfig, TrainingConfig
 from mgral.data.images import load_images
 from mgral.errors import InputError, StepError
-from mgral.models import build_detector
+from mgral.models.build import build_detector
+from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint
 from mgral.training.devices import train_on_gpus

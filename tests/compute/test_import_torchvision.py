@@ -13,7 +13,7 @@ assert "torch._dynamo.utils" not in sys.modules
 """
 CALLED = """
 import sys
-import mgral.models
+import mgral.models.interface
 from mgral.compute.import_torchvision import is_compile_supported
 import torch._dynamo.utils
 assert sys.modules["torchvision.ops.roi_align"].is_compile_supported is is_compile_supported
@@ -22,7 +22,7 @@ assert is_compile_supported("cpu") == torch._dynamo.utils.is_compile_supported("
 CALLED_BEFORE = """
 import sys
 import torch._dynamo.utils
-import mgral.models
+import mgral.models.interface
 real = torch._dynamo.utils.is_compile_supported
 assert sys.modules["torchvision.ops.roi_align"].is_compile_supported is real
 """

@@ -10,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mgral.config import EvaluationConfig, RetinaNetConfig, SmallSSDConfig, SSD300Config
-from mgral.data.canvas import Canvas, canvas_of, keeps_files
+from mgral.config import EvaluationConfig
+from mgral.config.canvas import Canvas
 from mgral.data.dataset import Category, Dataset
 from mgral.data.images import FILL, Images, cache_images, load_images, pack_images
 from mgral.errors import InputError
 from mgral.evaluation.detect import detect_images
-from mgral.models import Detections, Predictions
+from mgral.models.detectors.retinanet import RetinaNetConfig
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.detectors.ssd300 import SSD300Config
+from mgral.models.interface import Detections, Predictions
 from mgral.models.view import look, show
 from mgral.training.batches import training_images
 
@@ -39,13 +42,13 @@ def dataset(tmp_path):
 
 
 def test_each_detector_has_its_canvas():
-    assert canvas_of(SmallSSDConfig(width=20, height=12)) == Canvas(20, 12)
+    assert SmallSSDConfig(width=20, height=12).image_canvas == Canvas(20, 12)
     ssd = SSD300Config(name="ssd300_vgg16")
-    assert canvas_of(ssd) == Canvas(500, 500, "shrink", view=(300, 300))
-    assert not keeps_files(ssd)
+    assert ssd.image_canvas == Canvas(500, 500, "shrink", view=(300, 300))
+    assert not ssd.caches_files
     retinanet = RetinaNetConfig(name="retinanet_resnet50_fpn")
-    assert canvas_of(retinanet) == Canvas(1024, 1024, "fit")
-    assert keeps_files(retinanet)
+    assert retinanet.image_canvas == Canvas(1024, 1024, "fit")
+    assert retinanet.caches_files
 
 
 def test_what_an_image_covers():

@@ -1,4 +1,4 @@
-"""The DVC mirror: the same stages, edges, commands and settings as the Snakemake workflow."""
+"""The stages of DVC: the same stages, edges, commands and settings as the Snakemake workflow."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def planned_stages(configfile: Path) -> dict[str, Stage]:
         jobs = [job for job in workflow._workflow.dag.jobs if job.rule.name != "all"]
     stages = {}
     for job in jobs:
-        read = {f"{resolved}:{key}" for key in json.loads(job.params.get("depends_on", "{}"))}
+        read = {f"{resolved}:{key}" for key in json.loads(job.params.get("depends_on", "{}")) if key != "type"}
         stages[re.sub(r" +", " ", re.sub(r" 2>>? \S+", "", job.shellcmd))] = Stage(
             frozenset(map(str, job.input)) - {resolved},
             frozenset(map(str, job.output)),
@@ -94,16 +94,18 @@ def planned_stages(configfile: Path) -> dict[str, Stage]:
     return stages
 
 
-def mirrored_stages() -> dict[str, Stage]:
+def exported_stages() -> dict[str, Stage]:
     """What DVC makes of the dvc.yaml in the working directory, by command."""
     stages = {}
     with Repo() as repo:
         for stage in repo.index.stages:
+            # Those of an instance alone are tested by hand: tests/workflow/test_workflow.py.
             settings = {
                 f"{dep.def_path}:{key}" if dep.params else dep.def_path
                 for dep in stage.deps
                 if hasattr(dep, "params")
                 for key in dep.params or [""]
+                if not key.startswith("strategies.")
             }
             inputs = {dep.def_path for dep in stage.deps if not hasattr(dep, "params")}
             outputs = {out.def_path for out in stage.outs}
@@ -120,13 +122,13 @@ def test_the_two_engines_plan_the_same(values):
     configfile = Path("experiment.yaml")
     configfile.write_text(yaml.safe_dump(values))
     Path("dvc.yaml").write_bytes(dvc_yaml(configfile))
-    assert mirrored_stages() == planned_stages(configfile)
+    assert exported_stages() == planned_stages(configfile)
 
 
-def test_the_committed_mirror_is_that_of_the_default_experiment(monkeypatch):
+def test_the_committed_dvc_yaml_is_that_of_the_default_experiment(monkeypatch):
     monkeypatch.chdir(ROOT)
     assert Path("dvc.yaml").read_bytes() == dvc_yaml(Path("params.yaml")), (
-        "the workflow or params.yaml changed; run: make mirror"
+        "the workflow or params.yaml changed; run: make dvc"
     )
 
 
@@ -152,7 +154,7 @@ def test_snakemake_has_nothing_to_do_after_dvc(finished):
     assert "Data and pipelines are up to date" in dvc("repro")
 
 
-CHAIN = "evaluate-seed0_mgral_cycle1"
+CHAIN = "evaluate-seed-0-round-strategies-mgral-cycle-1"
 """A stage with every kind of step but `report` before it."""
 
 
@@ -172,18 +174,18 @@ def test_dvc_makes_the_same_bytes_as_snakemake_though_it_is_killed(project, undi
     Path("dvc.yaml").write_bytes(dvc_yaml(Path("params.yaml")))
     seed, lock = Path("results/tiny/seed0"), Path("dvc.lock")
     repro_until((seed / "initial/cycle0/detector.safetensors.checkpoint").exists)
-    repro_until((seed / "mgral/cycle0/agent.safetensors").exists)
-    repro_until((seed / "mgral/cycle1/labelled.json").exists)
+    repro_until((seed / "strategies/mgral/cycle0/agent.safetensors").exists)
+    repro_until((seed / "strategies/mgral/cycle1/labelled.json").exists)
     lock.write_bytes(b"")  # as a kill leaves it while DVC is writing it
     stopped = subprocess.run([*DVC, "repro", "config"], text=True, capture_output=True, check=False)
     assert stopped.returncode
     assert "dvc.lock' validation failed" in stopped.stderr
     lock.unlink()
     said = dvc("repro", CHAIN, stub=False)
-    assert "Stage 'agent-seed0_mgral_cycle0' is cached - skipping run" in said
+    assert "Stage 'agent-seed-0-strategy-mgral-cycle-0' is cached - skipping run" in said
     found = compare(project / "results" / "tiny", undisturbed / "results" / "tiny")
     assert found.different == []
-    assert f"{seed.name}/mgral/cycle1/metrics.json" in found.identical
+    assert f"{seed.name}/strategies/mgral/cycle1/metrics.json" in found.identical
     assert len(found.identical) > 20
     assert not list(Path("results").rglob("*.checkpoint"))
 
@@ -212,7 +214,7 @@ def test_an_experiment_with_another_setting_runs_what_depends_on_it(finished):
     assert repeated == {"config", "agent", "select", "label", "detector", "evaluate", "report"}
     assert yaml.safe_load(Path("results/tiny/config.yaml").read_text())["agent"]["episodes"] == 4
     changes = json.loads(dvc("metrics", "diff", "--json"))
-    assert set(changes) == {f"results/tiny/seed0/mgral/cycle{cycle}/metrics.json" for cycle in (1, 2)}
+    assert set(changes) == {f"results/tiny/seed0/strategies/mgral/cycle{cycle}/metrics.json" for cycle in (1, 2)}
     assert all(change["map"]["old"] != change["map"]["new"] for change in changes.values())
 
 

@@ -3,79 +3,104 @@
 import json
 
 import pytest
-import yaml
 from click.testing import CliRunner
-from run_workflow import TINY, count_rules, planned
+from run_workflow import TINY
 
 from mgral.artefacts.files import write_csv, write_json
 from mgral.cli.main import mgral
 from mgral.cli.tools.estimate import load_speeds
 from mgral.config import Config, config_yaml, load_config, resolve_config
 from mgral.engine.cost import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_work
+from mgral.engine.plan import Job, plan_all
 from mgral.errors import InputError
 
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"lut": {"splits": 2, "refresh": "every_cycle", "variants_per_job": 1}, "seeds": [0, 3]},
-        {"strategies": ["random", "entropy_anchors"], "cycles": 1},
-        {"strategies": ["mgral", "core_set", "ppal"]},
-    ],
+CONFIG = resolve_config(
+    {
+        "strategies": {
+            "mgral": {},
+            "cald": {},
+            "own": {"type": "mgral", "agent": {"episodes": 7}, "lut": {"splits": 1}},
+        },
+        "initial": 100,
+        "budget": 50,
+        "data": {"format": "synthetic", "train_images": 400, "test_images": 30},
+        "training": {"batch_size": 4},
+        "iterations": {"detector": 10, "growth": 1.0, "base": 7, "variant": 3},
+        "lut": {"splits": 3, "variants": 5, "labels": "consistency", "reward_fraction": 0.2},
+        "semi_supervised": {"batch_size": 2},
+        "agent": {"episodes": 9},
+    }
 )
-def test_jobs_are_those_that_snakemake_plans(tmp_path, changes):
-    path = tmp_path / "changed.yaml"
-    path.write_text(yaml.safe_dump(changes))
-    jobs = count_rules(planned(tmp_path, "--configfile", TINY, path))
-    done = CliRunner().invoke(
-        mgral, ["estimate", "--configfile", str(TINY), "--configfile", str(path), "--json"], catch_exceptions=False
-    )
-    assert {step: work["jobs"] for step, work in json.loads(done.stdout)["steps"].items()} == jobs
+SIZES = Sizes(400, 30, 6)
 
 
-def test_images_are_added_up_by_hand():
-    config = resolve_config(
-        {
-            "seeds": (0, 1),
-            "strategies": ("mgral", "entropy_anchors"),
-            "cycles": 2,
-            "initial": 100,
-            "budget": 50,
-            "data": {"format": "synthetic", "train_images": 400, "test_images": 30},
-            "training": {"batch_size": 4},
-            "iterations": {"detector": 10, "growth": 1.0, "base": 7, "variant": 3},
-            "lut": {"splits": 3, "variants": 5, "labels": "consistency", "reward_fraction": 0.2},
-            "semi_supervised": {"batch_size": 2},
-            "agent": {"episodes": 9},
-        }
-    )
-    work = plan_work(config, Sizes(400, 30, 6))
-    # Detectors of 100, 400, and twice 150 and 200 images: 10, 40, 15, 15, 20 and 20 steps of 4 images, two seeds.
-    assert work["detector"] == Work(12, trained=2 * 4 * 120)
-    assert work["evaluate"] == Work(12, seen=12 * 30)
-    assert work["embed"] == Work(2, seen=2 * 400)
-    assert work["base"] == Work(6, trained=6 * 4 * 7)
-    # Six variants of 3 steps of 4 images, and 2 unlabelled ones in five of them; 20 reward images for each.
-    assert work["variant"] == Work(36, trained=6 * 3 * (6 * 4 + 5 * 2), seen=6 * 6 * 20)
-    # Four agents a job: of all three tables, and without each.
-    assert work["agent"] == Work(4, episodes=4 * 4 * 9)
-    assert work["select"] == Work(8, seen=2 * (300 + 250))
-    others = plan_work(config.model_copy(update={"strategies": ("cald", "core_set")}), Sizes(400, 30, 6))
-    assert others["select"].seen == 5 * work["select"].seen
-    # The embeddings of cycle 0, which all share, and core-set's own of cycle 1.
-    assert others["embed"] == Work(4, seen=4 * 400)
+def work_of(rule: str, **wildcards: object) -> Work:
+    """What one planned job does."""
+    named = {name: str(value) for name, value in wildcards.items()}
+    return plan_work(CONFIG, SIZES, [Job(rule, named, (), (), (), "", {})])[rule]
+
+
+def test_images_are_counted_by_hand():
+    # Detectors of 100, 150 and all 400 images: 10, 15 and 40 steps of 4 images.
+    assert work_of("detector", round="initial", cycle=0) == Work(1, trained=40)
+    assert work_of("detector", round="strategies/mgral", cycle=1) == Work(1, trained=60)
+    assert work_of("detector", round="full", cycle=0) == Work(1, trained=160)
+    assert work_of("evaluate", round="full", cycle=0) == Work(1, seen=30)
+    assert work_of("embed", round="initial", cycle=0, embedding="default") == Work(1, seen=400)
+    assert work_of("pseudo_labels", round="initial", cycle=0) == Work(1, seen=300)
+    assert work_of("base", round="initial", cycle=0, table="default") == Work(1, trained=28)
+    # Three steps of 4 images in a variant, and of 2 unlabelled ones in all but variant 0; 20 reward images for each.
+    first = work_of("variant", round="initial", cycle=0, table="default", first=0, last=1)
+    assert first == Work(1, trained=3 * (4 + 4 + 2), seen=2 * 20)
+    # An agent of all three tables, and one without each; of a single table one alone.
+    assert work_of("agent", strategy="mgral", cycle=0) == Work(1, episodes=4 * 9)
+    assert work_of("agent", strategy="own", cycle=0) == Work(1, episodes=7)
+    assert work_of("select", strategy="mgral", cycle=1) == Work(1)
+    assert work_of("select", strategy="cald", cycle=1) == Work(1, seen=5 * 250)
+    assert work_of("report") == Work(1)
+
+
+def test_jobs_of_a_step_are_added_up_in_the_order_of_the_pipeline():
+    jobs = [Job("evaluate", {"round": "initial", "cycle": "0"}, (), (), (), "", {})] * 3
+    found = plan_work(CONFIG, SIZES, [*jobs, Job("data", {}, (), (), (), "", {})])
+    assert list(found.items()) == [("data", Work(1)), ("evaluate", Work(3, seen=90))]
+
+
+def test_jobs_are_those_that_snakemake_plans():
+    arguments = ["estimate", "--configfile", str(TINY), "--json"]
+    done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
+    found = {step: work["jobs"] for step, work in json.loads(done.stdout)["steps"].items()}
+    assert (found["detector"], found["select"], found["variant"], found["synthesize"]) == (8, 6, 2, 1)
+
+
+def test_data_that_are_not_there_are_stood_in_for_where_their_sizes_are_given(tmp_path):
+    path = tmp_path / "absent.yaml"
+    path.write_text("{data: {format: voc, root: nowhere}, strategies: [random], cycles: 1, initial: 10, budget: 5}")
+    done = CliRunner().invoke(mgral, ["estimate", "--configfile", str(path), "--sizes", "900", "10", "3", "--json"])
+    steps = json.loads(done.stdout)["steps"]
+    assert steps["detector"]["jobs"] == 2 * 3
+    assert "synthesize" not in steps
+    without = CliRunner().invoke(mgral, ["estimate", "--configfile", str(path)])
+    assert "give --sizes TRAIN TEST CLASSES" in str(without.exception)
+
+
+def test_a_few_iterations_are_timed_here():
+    done = CliRunner().invoke(mgral, ["estimate", "--configfile", str(TINY), "--measure", "--json"])
+    found = json.loads(done.stdout)
+    assert set(found["rates"]) == {"training_images_a_second", "inference_images_a_second", "steps_a_second"}
+    assert all(rate > 0 for rate in found["rates"].values())
+    assert found["steps"]["detector"]["hours"] > 0
 
 
 def test_disk_is_that_of_the_largest_artefacts():
-    config = resolve_config(
-        {"seeds": (0,), "strategies": ("mgral",), "cycles": 1, "lut": {"splits": 2, "variants": 5}}
-    )
-    disk = estimate_disk(config, Sizes(480, 160, 6), detector_bytes=1000)
+    config = resolve_config({"seeds": (0,), "strategies": ("mgral",), "lut": {"splits": 2, "variants": 5}})
+    jobs = {"detector": 3, "base": 2, "embed": 1, "table": 2, "evaluate": 3}
+    work = {step: Work(count) for step, count in jobs.items()}
+    disk = estimate_disk(config, Sizes(480, 160, 6), work, detector_bytes=1000)
     assert disk["image cache"] == 640 * 3 * 128 * 128
-    assert disk["weights"] == 5 * 1000  # initial, full, cycle 1, two bases
+    assert disk["weights"] == 5 * 1000
     assert disk["embeddings"] == 480 * ((32 + 6) * 4 + 8)
-    assert disk["tables"] == 2 * 5 * 40 * 4 * (32 + 6 + 6)  # components, and twice the scores of six classes
+    assert disk["tables"] == 2 * 5 * 40 * 4 * 6  # counts of six classes
 
 
 def test_hours_follow_from_measured_speeds_only():
@@ -91,13 +116,13 @@ def test_hours_follow_from_measured_speeds_only():
 def test_a_finished_run_gives_its_own_speeds(tmp_path):
     config = load_config(TINY)
     (tmp_path / "config.yaml").write_bytes(config_yaml(config))
-    work = plan_work(config, find_sizes(config, tmp_path))
+    work = plan_work(config, find_sizes(config, tmp_path), plan_all(TINY))
     rows = [
         {"step": "detector", "jobs": work["detector"].jobs, "wall_s": 3600.0},
         {"step": "evaluate", "jobs": work["evaluate"].jobs + 1, "wall_s": 5.0},  # one of them was run again
     ]
     write_csv(tmp_path / "timings" / "costs_by_step.csv", rows, ("step", "jobs", "wall_s"))
-    speeds = load_speeds([tmp_path], config)
+    speeds = load_speeds([tmp_path], config, {})
     assert speeds.hours("detector", work["detector"]) == pytest.approx(1)
     assert speeds.hours("evaluate", work["evaluate"]) is None
 
@@ -119,41 +144,32 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     arguments = ["estimate", "--configfile", str(TINY), "--sizes", "1000", "10", "3"]
     done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     assert "1000 training and 10 test images, 3 classes" in done.stdout
-    assert "No hours without measured speeds: give --speeds the folder of a finished run" in done.stdout
+    assert "No hours without measured speeds: add --measure to time a few iterations on this machine" in done.stdout
     rates = tmp_path / "speeds.json"
-    rates.write_text('{"training_images_a_second": 100, "device": "a GPU"}')
+    rates.write_text('{"detector": "small_ssd", "rates": {"training_images_a_second": 100}}')
     done = CliRunner().invoke(mgral, [*arguments, "--speeds", str(rates)], catch_exceptions=False)
     assert "No hours" not in done.stdout
     assert "without evaluate, embed, variant, agent, select, of which no speed is known" in done.stdout
 
 
-@pytest.mark.parametrize(("content", "message"), [("{", "is not JSON"), ("[1]", "holds no measurements")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "holds no rates"),
+        ('{"detector": "ssd300_vgg16", "rates": {}}', "is of ssd300_vgg16, the experiment of small_ssd; measure"),
+    ],
+)
 def test_speeds_that_are_none(tmp_path, content, message):
     (tmp_path / "speeds.json").write_text(content)
     with pytest.raises(InputError, match=message):
-        load_speeds([tmp_path / "speeds.json"], Config())
+        load_speeds([tmp_path / "speeds.json"], Config(), {})
     with pytest.raises(InputError, match=r"holds no timings/costs_by_step\.csv; give the folder of a run that is"):
-        load_speeds([tmp_path], Config())
-
-
-@pytest.mark.parametrize(
-    ("training", "rate"), [({}, 20.0), ({"precision": "bfloat16"}, 50.0), ({"compile": True}, 80.0)]
-)
-def test_a_benchmark_of_the_detector_gives_the_speed_of_the_configured_precision(tmp_path, training, rate):
-    rates = {"mgral": 20.0, "mgral_bfloat16": 50.0, "mgral_compiled": 80.0}
-    content = {f"{way}_images_per_second": value for way, value in {**rates, "inference": 100.0}.items()}
-    path = tmp_path / "detector.json"
-    path.write_text(json.dumps({"detector": "ssd300_vgg16", **content}))
-    config = resolve_config({"detector": {"name": "ssd300_vgg16"}, "training": training})
-    speeds = load_speeds([path], config)
-    assert speeds.hours("base", Work(1, trained=7200)) == pytest.approx(2 / rate)
-    assert speeds.hours("embed", Work(1, seen=7200)) == pytest.approx(2 / 100)
-    with pytest.raises(InputError, match=r"detector\.json is of ssd300_vgg16, the experiment of small_ssd; measure"):
-        load_speeds([path], Config())
+        load_speeds([tmp_path], Config(), {})
 
 
 def test_a_run_of_another_detector_gives_no_speeds(tmp_path):
     (tmp_path / "config.yaml").write_bytes(config_yaml(load_config(TINY)))
     write_csv(tmp_path / "timings" / "costs_by_step.csv", [], ("step", "jobs", "wall_s"))
     with pytest.raises(InputError, match="other settings under `detector`; give a run with the same"):
-        load_speeds([tmp_path], Config())
+        load_speeds([tmp_path], Config(), {})

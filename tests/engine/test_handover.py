@@ -38,24 +38,24 @@ def test_dvc_has_nothing_to_do_after_snakemake():
 def test_dvc_takes_over_what_is_up_to_date_only():
     Path("params.yaml").write_text(TINY.read_text())
     Path("dvc.yaml").write_bytes(dvc_yaml(Path("params.yaml")))
-    (SEED / "mgral/cycle2/metrics.json").unlink()
+    (SEED / "strategies/mgral/cycle2/metrics.json").unlink()
     altered = SEED / "random/cycle2/detector.safetensors"
     status, content = altered.stat(), bytearray(altered.read_bytes())
     content[-1] ^= 1
     altered.write_bytes(content)
     os.utime(altered, ns=(status.st_atime_ns, status.st_mtime_ns))
     # As when DVC has replaced a file, which Snakemake does not know; the settings in its record are not today's.
-    record = Path("results/tiny/provenance/seed0/mgral/cycle1/agent.csv.json")
+    record = Path("results/tiny/provenance/seed0/strategies/mgral/cycle1/agent.csv.json")
     values = json.loads(record.read_text())
     values["settings"]["agent"]["learning_rate"] = 0.5
     record.write_text(json.dumps(values))
 
     handover("dvc")
     left = {
-        "evaluate-seed0_mgral_cycle2",
+        "evaluate-seed-0-round-strategies-mgral-cycle-2",
         "report",
-        "detector-seed0_random_cycle2",
-        "agent-seed0_mgral_cycle1",
+        "detector-seed-0-round-strategies-random-cycle-2",
+        "agent-seed-0-strategy-mgral-cycle-1",
     }
     stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
     # Snakemake made config.yaml from another file than DVC is to.
@@ -66,7 +66,7 @@ def test_dvc_takes_over_what_is_up_to_date_only():
     settings["agent"]["episodes"] = 4
     Path("params.yaml").write_text(yaml.safe_dump(settings))
     dvc("repro", "--quiet", "config", stub=False)
-    assert set(json.loads(dvc("status", "--json"))) == {"agent-seed0_mgral_cycle0", *left}
+    assert set(json.loads(dvc("status", "--json"))) == {"agent-seed-0-strategy-mgral-cycle-0", *left}
 
 
 def test_nothing_is_taken_over_in_a_fresh_clone(tmp_path, monkeypatch):

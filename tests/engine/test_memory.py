@@ -1,12 +1,15 @@
-"""What a job takes of a card's memory, held against the tensors that a training really keeps."""
+"""What a job takes of a card's memory, compared with the tensors that a training really keeps."""
 
 import pytest
 import torch
 
-from mgral.config import RetinaNetConfig, SmallSSDConfig, SSD300Config, resolve_config
-from mgral.data.canvas import canvas_of
+from mgral.config import resolve_config
 from mgral.engine.memory import CONTEXT_MB, TAKEN_TO_KEPT, card_memory_mb
-from mgral.models import Targets, random_detector
+from mgral.models.build import random_detector
+from mgral.models.detectors.retinanet import RetinaNetConfig
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.detectors.ssd300 import SSD300Config
+from mgral.models.interface import Targets
 from mgral.training.consistency import consistency_loss
 
 DETECTORS = [
@@ -35,7 +38,7 @@ def kept_mb(detector, compute):
 @pytest.mark.parametrize("config", DETECTORS, ids=lambda config: config.name)
 def test_a_training_keeps_as_much_as_is_said(config):
     detector = random_detector(config, 20, seed=0).train()
-    width, height = canvas_of(config).input_size
+    width, height = config.image_canvas.input_size
     images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8)
     targets = Targets(torch.tensor([[[4.0, 4, 50, 40]]] * 2), torch.zeros(2, 1, dtype=torch.int64))
     said = resolve_config({"detector": config.model_dump(), "training": {"batch_size": 2}})
@@ -71,6 +74,6 @@ def test_parts_of_a_batch_take_less_and_unlabelled_images_more():
     ],
 )
 def test_no_less_is_said_than_a_gpu_took(detector, training, step, measured):
-    """MiB of tensors on an H100, by `mgral bench detector` (docs/measurements.md, "The paper's two tracks")."""
+    """MiB of tensors on an H100, by `python -m benchmarks detector` (docs/measurements.md, "The paper's two tracks")."""
     config = resolve_config({"detector": {"name": detector}, "training": training})
     assert card_memory_mb(config, step) - CONTEXT_MB >= measured

@@ -17,7 +17,7 @@ from mgral.artefacts import integrity
 from mgral.artefacts.files import read_json, write_json
 from mgral.cli.main import mgral
 from mgral.config import load_config, resolve_config
-from mgral.data.canvas import Canvas
+from mgral.config.canvas import Canvas
 from mgral.data.dataset import load_dataset
 from mgral.data.images import cache_images, load_images
 from mgral.engine.provenance import vouched_for

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
-from mgral.config import RetinaNetConfig, SmallSSDConfig, SSD300Config
 from mgral.errors import InputError
-from mgral.models import build_detector, random_detector
+from mgral.models.build import build_detector, random_detector
+from mgral.models.detectors.retinanet import RetinaNetConfig
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.detectors.ssd300 import SSD300Config
 
 
 def test_ssd300_takes_vgg16_and_trains_all_but_its_first_stage(tmp_path):

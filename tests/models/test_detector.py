@@ -6,9 +6,10 @@ from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
-from mgral.config import SmallSSDConfig
 from mgral.errors import InputError
-from mgral.models import Detector, Predictions, Targets, build_detector, load_detector, save_detector
+from mgral.models.build import build_detector, load_detector, save_detector
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.interface import Detector, Predictions, Targets
 from mgral.models.multibox import match_anchors
 from mgral.models.small_ssd import MATCH_IOU, SmallSSD
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from mgral.config import SmallSSDConfig
-from mgral.models import Targets, build_detector, load_detector, save_detector
+from mgral.models.build import build_detector, load_detector, save_detector
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.interface import Targets
 from mgral.models.quality import ClassQuality, paired_iou
 
 

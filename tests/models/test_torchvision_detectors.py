@@ -12,20 +12,16 @@ from torchvision.ops import box_iou
 
 from mgral.artefacts.files import read_json, write_json
 from mgral.cli.main import mgral
-from mgral.config import (
-    AugmentationConfig,
-    EmbeddingConfig,
-    RetinaNetConfig,
-    SmallSSDConfig,
-    SSD300Config,
-    TrainingConfig,
-    resolve_config,
-)
-from mgral.data.canvas import Canvas
+from mgral.config import AugmentationConfig, EmbeddingConfig, TrainingConfig, resolve_config
+from mgral.config.canvas import Canvas
 from mgral.data.images import Images
 from mgral.errors import InputError
-from mgral.models import Predictions, Targets, build_detector, load_detector, random_detector, save_detector
+from mgral.models.build import build_detector, load_detector, random_detector, save_detector
+from mgral.models.detectors.retinanet import RetinaNetConfig
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.detectors.ssd300 import SSD300Config
 from mgral.models.focal import match_anchors
+from mgral.models.interface import Predictions, Targets
 from mgral.models.ssd300 import GRIDS
 from mgral.selection.features import extract_features, project
 from mgral.selection.strategies.entropy import mean_entropy
@@ -299,7 +295,9 @@ def test_saved_weights_predict_the_same(detector, tmp_path):
 def test_a_section_without_a_name_is_the_small_detectors():
     assert resolve_config({"detector": {"width": 40}}).detector == SmallSSDConfig(width=40)
     assert resolve_config({"detector": {"name": "ssd300_vgg16"}}).detector.weights.startswith("VGG16")
-    with pytest.raises(InputError, match=r"detector: name must be one of small_ssd, ssd300_vgg16, retinanet"):
+    with pytest.raises(
+        InputError, match=r"detector\.name: 'yolo' is none; choose from retinanet_resnet50_fpn, small_ssd"
+    ):
         resolve_config({"detector": {"name": "yolo"}})
     with pytest.raises(InputError, match=r"detector\.channels: unknown key; remove it"):
         resolve_config({"detector": {"name": "ssd300_vgg16", "channels": 3}})

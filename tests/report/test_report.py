@@ -163,8 +163,8 @@ def test_same_bytes_whatever_was_measured(folder: Path, tmp_path: Path) -> None:
     fabricate(tmp_path, benchmarks=False)
     run(tmp_path)
     assert all_written(tmp_path) == before
-    benchmark(tmp_path / "benchmarks" / "detector" / "seed0_initial_cycle0.tsv", 123.0, "456", "78")
-    (tmp_path / "benchmarks" / "detector" / "seed0_random_cycle1.tsv").write_bytes(b"\xff")
+    benchmark(tmp_path / "benchmarks" / "detector" / "seed0" / "initial" / "cycle0.tsv", 123.0, "456", "78")
+    (tmp_path / "benchmarks" / "detector" / "seed0" / "broken.tsv").write_bytes(b"\xff")
     run(tmp_path)
     assert all_written(tmp_path) == before
     assert not [name for name in before if "costs_by" in name]

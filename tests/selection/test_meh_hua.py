@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Dirichlet
 
 from mgral.config import EvaluationConfig
-from mgral.models import Predictions, Targets
+from mgral.models.interface import Predictions, Targets
 from mgral.selection.strategies.meh_hua import (
     Anchors,
     aggregate,

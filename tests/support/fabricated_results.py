@@ -1,6 +1,7 @@
 """A small, made-up results folder in the layout of ARCHITECTURE.md, with numbers from a seeded generator."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
 from mgral.config import Config, config_yaml, registry, resolve_config
 from mgral.engine.workflow import variant_jobs
-from mgral.method.lut.wasserstein import project_and_sort
 
 CLASSES = ("platelet", "<b>&", "red cell")
 IMAGES = 40
@@ -178,48 +178,61 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
         for index, value in enumerate(measured)
     ]
     write_csv(folder / "leave_one_out.csv", rows, tuple(rows[0]))
-    subsets = generator.normal(size=(variants, 4, 3)).astype(np.float32)
-    of_class = np.array([[0], [0], [1]], np.float32)
     table = {
         "map": measured,
         "values": measured[:, None],
         "baseline_map": np.array([0.29]),
-        "embeddings": subsets,
-        "projections": of_class,
-        "sorted": project_and_sort(subsets, of_class),
         "kernel_widths": np.ones(1),
-        "no_object": np.array([-4.0]),
-        "unit": np.ones(1),
+        "classes": np.array([1]),
+        "counts": generator.random((variants, 4, 3)).astype(np.float32),
+        "count_zero": np.full(3, -4.0),
+        "count_unit": np.ones(3),
+        "count_mean": np.zeros(3),
         "amounts": np.arange(1.0, variants + 1)[:, None],
     }
     write_arrays(folder / "table.safetensors", table)
 
 
-def benchmark(path: Path, seconds: float, memory: str = "NA", core: str = "-") -> None:
-    """Write a benchmark file as Snakemake does."""
-    header = ("s", "h:m:s", "max_rss", "max_vms", "max_uss", "max_pss", "io_in", "io_out", "mean_load", "cpu_time")
-    cells = (str(seconds), "0:00:01", memory, "NA", "NA", "NA", "0", "0", "0", core)
-    write_bytes(path, ("\t".join(header) + "\n" + "\t".join(cells) + "\n").encode())
+def benchmark(
+    path: Path, seconds: float, memory: str = "NA", core: str = "-", wildcards: Mapping[str, str] | None = None
+) -> None:
+    """Write a benchmark file as Snakemake does of a job of the rule that the path names first."""
+    cells = {
+        "s": str(seconds),
+        "h:m:s": "0:00:01",
+        "max_rss": memory,
+        "cpu_time": core,
+        "rule_name": path.parts[path.parts.index("benchmarks") + 1],
+        "wildcards": str(dict(wildcards or {})),
+    }
+    write_bytes(path, ("\t".join(cells) + "\n" + "\t".join(cells.values()) + "\n").encode())
 
 
 def _benchmarks(folder: Path, config: Config) -> None:
-    benchmark(folder / "cache" / "train.tsv", 2.0, "310.5", "1.5")
+    benchmark(folder / "cache" / "cache.tsv", 2.0, "310.5", "1.5")
     benchmark(folder / "report" / "report.tsv", 99.0)
-    for seed in config.seeds:
-        benchmark(folder / "detector" / f"seed{seed}_initial_cycle0.tsv", 30.0, "900.25", "29")
-        benchmark(folder / "embed" / f"seed{seed}_initial_cycle0.tsv", 4.0)
-        for strategy, own in config.strategies.items():
-            for cycle in range(config.cycles):
-                benchmark(folder / "select" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 3.0 + cycle)
-                benchmark(folder / "detector" / f"seed{seed}_{strategy}_cycle{cycle + 1}.tsv", 40.0, "901", "39")
-                if cycle and strategy not in config.agents and "embeddings" in registry.strategy(own.type).requires:
-                    benchmark(folder / "embed" / f"seed{seed}_{strategy}_cycle{cycle}.tsv", 5.0)
-                if strategy == "mgral":
-                    benchmark(folder / "agent" / f"seed{seed}_mgral_cycle{cycle}.tsv", 10.0, "700", "9.5")
-        if "mgral" in config.strategies:
+    for seed in map(str, config.seeds):
+        initial = {"seed": seed, "round": "initial", "cycle": "0"}
+        of_seed = f"seed{seed}/initial/cycle0"
+        benchmark(folder / "detector" / f"{of_seed}.tsv", 30.0, "900.25", "29", initial)
+        benchmark(folder / "embed" / of_seed / "default.tsv", 4.0, wildcards={**initial, "embedding": "default"})
+        for (strategy, own), cycle in product(config.strategies.items(), range(config.cycles)):
+            query = {"seed": seed, "strategy": strategy, "cycle": str(cycle)}
+            trained = {"seed": seed, "round": f"strategies/{strategy}", "cycle": str(cycle + 1)}
+            name = f"seed{seed}/{strategy}/cycle{cycle}.tsv"
+            benchmark(folder / "select" / name, 3.0 + cycle, wildcards=query)
+            path = folder / "detector" / f"seed{seed}/strategies/{strategy}/cycle{cycle + 1}.tsv"
+            benchmark(path, 40.0, "901", "39", trained)
+            if strategy in config.agents:
+                benchmark(folder / "agent" / name, 10.0, "700", "9.5", query)
+            elif cycle and "embeddings" in registry.strategy(own.type).requires:
+                embedded = {**trained, "cycle": str(cycle), "embedding": "default"}
+                benchmark(folder / "embed" / f"seed{seed}/strategies/{name[:-4]}.tsv", 5.0, wildcards=embedded)
+        if config.agents:
             for split in range(config.lut.splits):
-                place = f"seed{seed}_mgral_cycle0_split{split}"
+                place, table = f"{of_seed}/default/split{split}", {**initial, "table": "default", "split": str(split)}
                 for first, last in variant_jobs(config.lut):
-                    benchmark(folder / "variant" / f"{place}_variants{first}-{last}.tsv", 8.0, "800", "7")
+                    path = folder / "variant" / place / f"variants{first}-{last}.tsv"
+                    benchmark(path, 8.0, "800", "7", table)
                 for step in ("subsets", "base", "table"):
-                    benchmark(folder / step / f"{place}.tsv", 2.0)
+                    benchmark(folder / step / f"{place}.tsv", 2.0, wildcards=table)

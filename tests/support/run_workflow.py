@@ -1,11 +1,12 @@
 """Runs the workflow in a folder of its own, on the real steps or on the stub of them in tests/support/stub."""
 
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+
+from mgral.engine.plan import Job, plan_jobs
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "config" / "tiny.yaml"
@@ -18,13 +19,7 @@ def snakemake(
 
     `stub` may also be the folder of another `mgral`.
     """
-    variables = {**os.environ, "XDG_CACHE_HOME": str(folder / ".cache"), "OMP_NUM_THREADS": "1", **environment}
-    if stub:
-        # The Snakefile puts the real `mgral` first on the PATH; bash, which runs the jobs, puts the stub before it.
-        startup = folder / "stub.sh"
-        programs = ROOT / "tests" / "support" / "stub" if stub is True else stub
-        startup.write_text(f'PATH="{programs}:$PATH"\n')
-        variables["BASH_ENV"] = str(startup)
+    variables = {**environment_of(folder, stub), **environment}
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", *arguments]
     return subprocess.run(
         [str(part) for part in command],
@@ -37,18 +32,28 @@ def snakemake(
     )
 
 
+def environment_of(folder: Path, stub: bool | Path) -> dict[str, str]:
+    """Return the variables with which jobs find the real steps or the stub of them."""
+    variables = {**os.environ, "XDG_CACHE_HOME": str(folder / ".cache"), "OMP_NUM_THREADS": "1"}
+    if stub:
+        # The Snakefile puts the real `mgral` first on the PATH; bash, which runs the jobs, puts the stub before it.
+        startup = folder / "stub.sh"
+        programs = ROOT / "tests" / "support" / "stub" if stub is True else stub
+        startup.write_text(f'PATH="{programs}:$PATH"\n')
+        variables["BASH_ENV"] = str(startup)
+    return variables
+
+
 def planned(folder: Path, *arguments: str | Path, stub: bool = False) -> list[tuple[str, dict[str, str]]]:
-    """Return rule and wildcards of every job that a dry run announces, `all` left out."""
-    done = snakemake(folder, "--dry-run", *arguments, stub=stub)
-    assert done.returncode == 0, done.stdout
-    jobs = []
-    for block in re.split(r"^(?:local)?rule ", done.stdout, flags=re.MULTILINE)[1:]:
-        rule = block.partition(":")[0]
-        wildcards = re.search(r"^    wildcards: (.*)$", block, flags=re.MULTILINE)
-        pairs = wildcards[1].split(", ") if wildcards else []
-        if rule != "all":
-            jobs.append((rule, dict(pair.split("=", 1) for pair in pairs)))
-    return jobs
+    """Return rule and wildcards of every job that would run now, `all` left out."""
+    jobs = jobs_planned(folder, *arguments, stub=stub)
+    return [(job.rule, job.wildcards) for job in jobs]
+
+
+def jobs_planned(folder: Path, *arguments: str | Path, stub: bool = False) -> list[Job]:
+    """Return every job that would run now, `all` left out."""
+    options = ["--snakefile", str(ROOT / "Snakefile"), *map(str, arguments)]
+    return plan_jobs(*options, environment=environment_of(folder, stub), folder=folder)
 
 
 def count_rules(jobs: list[tuple[str, dict[str, str]]]) -> dict[str, int]:

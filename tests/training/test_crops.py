@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mgral.config import AugmentationConfig
-from mgral.data.canvas import Canvas
-from mgral.models import Targets
+from mgral.config.canvas import Canvas
+from mgral.models.interface import Targets
 from mgral.training.augmentation import draw_changes, show_changed
 from mgral.training.crops import (
     LEAST_OVERLAPS,

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from squares import squares
 from stopping import StoppedError, stop_after
 
-from mgral.config import AugmentationConfig, SmallSSDConfig, TrainingConfig
+from mgral.config import AugmentationConfig, TrainingConfig
 from mgral.errors import InputError, StepError
-from mgral.models import Predictions, Targets, build_detector
+from mgral.models.build import build_detector
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.interface import Predictions, Targets
 from mgral.models.small_ssd import BACKGROUND_BIAS
 from mgral.training.augmentation import augment, draw_changes, flip
 from mgral.training.batches import Sampler, TrainingImages, training_images

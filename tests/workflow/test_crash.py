@@ -18,7 +18,7 @@ from mgral.cli.tools.compare import compare
 KILLS = int(os.environ.get("MGRAL_KILLS", "4"))
 LONGEST = 16.0
 """Seconds: about three jobs of the tiny experiment, start-up included."""
-CHAIN = "results/tiny/seed0/mgral/cycle2/metrics.json"
+CHAIN = "results/tiny/seed0/strategies/mgral/cycle2/metrics.json"
 """The end of the longest chain of jobs; the other strategies' are of the same kinds."""
 
 
@@ -90,13 +90,17 @@ def flip_last_bit(path: Path) -> None:
     ("artefact", "reader", "change"),
     [
         (
-            "seed0/mgral/cycle0/lut/split0/variants0-1.json",
-            "seed0/mgral/cycle0/lut/split0/table.safetensors",
+            "seed0/initial/cycle0/tables/default/split0/variants0-1.json",
+            "seed0/initial/cycle0/tables/default/split0/default/table.safetensors",
             edit_reward,
         ),
-        ("seed0/mgral/cycle0/lut/split0/table.safetensors", "seed0/mgral/cycle0/selection.json", cut_in_half),
-        ("seed0/entropy_anchors/cycle1/detector.safetensors", "report.html", flip_last_bit),
-        ("dataset/test.npy", "seed0/random/cycle1/metrics.json", flip_last_bit),
+        (
+            "seed0/initial/cycle0/tables/default/split0/default/table.safetensors",
+            "seed0/strategies/mgral/cycle0/selection.json",
+            cut_in_half,
+        ),
+        ("seed0/strategies/entropy_anchors/cycle1/detector.safetensors", "report.html", flip_last_bit),
+        ("dataset/test.npy", "seed0/strategies/random/cycle1/metrics.json", flip_last_bit),
     ],
 )
 def test_an_altered_artefact_is_named_and_made_again(undisturbed, tmp_path, artefact, reader, change):

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 import yaml
-from run_workflow import TINY, planned, snakemake
+from run_workflow import ROOT, TINY, planned, snakemake
 from safetensors.numpy import load_file
 
 from mgral.artefacts.files import read_csv
@@ -34,8 +34,9 @@ def test_report_and_scores_are_there(finished):
         "timings.html",
         "costs_by_step.csv",
         "costs_by_cycle.csv",
+        "run.json",
     }
-    scores = [read(path) for path in finished.glob("seed*/*/cycle*/metrics.json")]
+    scores = [read(path) for path in finished.rglob("metrics.json")]
     config = load_config(TINY)
     assert len(scores) == len(config.seeds) * (2 + config.cycles * len(config.strategies))
     assert all(0 <= score["map"] <= 1 and score["images"] == 8 for score in scores)
@@ -49,7 +50,7 @@ def test_labelled_sets_grow_by_the_budget(finished):
     for strategy in config.strategies:
         labelled = initial
         for cycle in range(config.cycles):
-            folder = finished / "seed0" / strategy
+            folder = finished / "seed0" / "strategies" / strategy
             selection = read(folder / f"cycle{cycle}" / "selection.json")["images"]
             assert len(set(selection)) == len(selection) == config.budget
             assert not labelled & set(selection)
@@ -62,7 +63,7 @@ def test_labelled_sets_grow_by_the_budget(finished):
 @pytest.mark.timeout(900)
 def test_trainings_grow_with_the_labelled_images(finished):
     """4 iterations on 6 images; 4 (n / 6)^0.75 on 10, 14 and all 24."""
-    trainings = {"initial/cycle0": 4, "random/cycle1": 6, "mgral/cycle2": 8, "full/cycle0": 11}
+    trainings = {"initial/cycle0": 4, "strategies/random/cycle1": 6, "strategies/mgral/cycle2": 8, "full/cycle0": 11}
     for folder, iterations in trainings.items():
         lines = (finished / "seed0" / folder / "training.csv").read_text().splitlines()
         assert len(lines) == 1 + iterations
@@ -70,8 +71,9 @@ def test_trainings_grow_with_the_labelled_images(finished):
 
 @pytest.mark.timeout(900)
 def test_training_is_measured_against_a_plain_loop(finished):
-    arguments = ["bench", "training", f"--results={finished}", "--iterations=2", "--seeds=1", "--cores=2", "--json"]
-    done = subprocess.run([sys.executable, "-m", "mgral", *arguments], text=True, capture_output=True, check=True)
+    arguments = ["training", f"--results={finished}", "--iterations=2", "--seeds=1", "--cores=2", "--json"]
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    done = subprocess.run(command, text=True, capture_output=True, check=True, cwd=ROOT)
     found = json.loads(done.stdout)
     ratio = found["mgral_images_per_second"] / found["plain_images_per_second"]
     assert found["mgral_to_plain_median"] == pytest.approx(ratio)
@@ -85,7 +87,7 @@ def test_no_artefact_names_this_machine(finished):
     kept = [
         path
         for path in finished.rglob("*")
-        if path.is_file() and path.parent.parent.name not in ("logs", "benchmarks")
+        if path.is_file() and path.relative_to(finished).parts[0] not in ("logs", "benchmarks")
     ]
     assert [path for path in kept if folder in path.read_bytes()] == []
 
@@ -99,8 +101,8 @@ def test_other_learning_rate_of_the_agent_trains_no_detector_of_cycle_0(finished
     assert done.returncode == 0, done.stdout
     changed = {path.relative_to(finished) for path, time in before.items() if path.stat().st_mtime_ns != time}
     artefacts = {path for path in changed if path.parts[0].startswith("seed")}
-    assert {path.parts[1] for path in artefacts} == {"mgral"}
-    assert {path.name for path in artefacts if path.parts[2] == "cycle0"} == {
+    assert {path.parts[1:3] for path in artefacts} == {("strategies", "mgral")}
+    assert {path.name for path in artefacts if path.parts[3] == "cycle0"} == {
         "agent.safetensors",
         "agent.csv",
         "agent.json",
@@ -114,7 +116,10 @@ def test_other_learning_rate_of_the_agent_trains_no_detector_of_cycle_0(finished
 def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finished):
     """Variants that start anew, on real steps; the page is drawn from made-up numbers in test_fidelity.py."""
     place = "results/tiny/seed0/fidelity/cycle0"
-    wanted = (f"{place}/gains0-1.json", f"{place}/labelled_subsets_cold/split0/lookups.csv")
+    config = load_config(TINY)
+    kinds = {name: config.with_settings("table", name).lut for name in config.fidelity_tables()}
+    (table,) = [name for name, lut in kinds.items() if (lut.labels, lut.start) == ("labels", "cold")]
+    wanted = (f"{place}/gains0-1.json", f"{place}/{table}/split0/lookups.csv")
     change = ("fidelity={cycle: 0}", "lut={variants_per_job: 4}")
     done = snakemake(finished.parent.parent, *wanted, "--cores", "2", "--configfile", TINY, "--config", *change)
     assert done.returncode == 0, done.stdout
@@ -123,7 +128,7 @@ def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finish
     found = read_csv(finished.parent.parent / wanted[1])
     assert {(row["labels"], row["start"]) for row in found} == {("labels", "cold")}
     assert len(found) == 14 * load_config(TINY).fidelity.batches
-    base = finished / "seed0" / "fidelity" / "cycle0" / "labelled_subsets_cold" / "split0" / "base.safetensors"
+    base = finished / "seed0" / "initial" / "cycle0" / "tables" / table / "split0" / "base.safetensors"
     untrained = load_file(base)
     assert not untrained["class_quality.batches"].any()
 
@@ -134,17 +139,19 @@ def test_the_other_reward_source_distance_estimator_and_reference(finished):
     change = (
         "lut={labels: labels, refresh: every_cycle, splits: 2, variants_per_job: 3}",
         "reward={distance: exact, estimator: nearest}",
-        "agent={reference: previous}",
+        "agent={baseline: previous}",
     )
     cycles = load_config(TINY).cycles
-    last = f"results/tiny/seed0/mgral/cycle{cycles - 1}/selection.json"
+    last = f"results/tiny/seed0/strategies/mgral/cycle{cycles - 1}/selection.json"
     done = snakemake(finished.parent.parent, last, "--cores", "2", "--configfile", TINY, "--config", *change)
     assert done.returncode == 0, done.stdout
     for cycle in range(cycles):
-        folder = finished / "seed0" / "mgral" / f"cycle{cycle}"
-        labelled = finished / "seed0" / ("mgral" if cycle else "initial") / f"cycle{cycle}" / "labelled.json"
+        folder = finished / "seed0" / "strategies" / "mgral" / f"cycle{cycle}"
+        place = folder if cycle else finished / "seed0" / "initial" / "cycle0"
+        labelled = place / "labelled.json"
         values, plans = [], []
-        for table in (folder / "lut" / "split0", folder / "lut" / "split1"):
+        for split in (0, 1):
+            table = place / "tables" / "default" / f"split{split}"
             plan = read(table / "subsets.json")
             candidates = {image for subset in plan["subsets"] for image in subset["images"]}
             assert plan["labels"] == "labels"

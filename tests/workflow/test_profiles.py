@@ -10,7 +10,7 @@ from test_workflow import FIDELITY, RULES
 
 PROFILES = ROOT / "workflow" / "profiles"
 USE_GPU = {"detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "agent"}
-OF_FIDELITY = {"gain", "pseudo_labels_of_source", "base_of_source", "variant_of_source"}
+OF_FIDELITY = {"gain"}
 
 
 def read(name):
@@ -19,7 +19,7 @@ def read(name):
 
 @pytest.mark.parametrize("name", ["gpu", "slurm", "kubernetes"])
 def test_gpus_go_to_the_rules_that_compute_on_one(name):
-    of_select = "0 if wildcards.strategy in ('mgral', 'random', 'core_set') else 1"
+    of_select = "1 if input.get('detector') else 0"
     assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU | OF_FIDELITY} | {
         "select": {"gpu": of_select}
     }

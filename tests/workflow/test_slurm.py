@@ -26,7 +26,7 @@ pytestmark = [
 
 # Up to the first query, with variants long enough to be killed in the middle of, each a job of its own.
 EXPERIMENT = (
-    "results/tiny/seed0/mgral/cycle0/selection.json",
+    "results/tiny/seed0/strategies/mgral/cycle0/selection.json",
     "results/tiny/seed0/initial/cycle0/metrics.json",
     "--configfile",
     str(TINY),

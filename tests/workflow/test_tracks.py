@@ -111,14 +111,14 @@ def test_from_download_to_report(track):
     assert scored == {
         "seed0/initial/cycle0",
         "seed0/full/cycle0",
-        "seed0/mgral/cycle1",
-        "seed0/entropy_anchors/cycle1",
+        "seed0/strategies/mgral/cycle1",
+        "seed0/strategies/entropy_anchors/cycle1",
     }
     for path in results.rglob("metrics.json"):
         metrics = json.loads(path.read_text())
         assert metrics["images"] == 6
         assert ("ap50_11point" in metrics) == (name == "voc_ssd300")
-    assert len(json.loads((results / "seed0/mgral/cycle1/labelled.json").read_text())["images"]) == 6
+    assert len(json.loads((results / "seed0/strategies/mgral/cycle1/labelled.json").read_text())["images"]) == 6
 
 
 def test_the_backbone_starts_from_the_published_weights(track):

@@ -15,7 +15,15 @@ from run_workflow import ROOT, TINY, count_rules, planned, snakemake
 from mgral.cli.steps.config import command
 from mgral.config import Config, config_schema, config_yaml, load_config, resolve_config
 from mgral.engine.steps import STEPS
-from mgral.engine.workflow import annotation_files, check_data, config_options, configure, depends_on, refresh_config
+from mgral.engine.workflow import (
+    annotation_files,
+    check_data,
+    config_options,
+    configure,
+    depends_on,
+    keys_in_file,
+    refresh_config,
+)
 from mgral.errors import InputError
 
 RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
@@ -53,7 +61,7 @@ def test_rule_runs_its_step_and_says_what_it_needs(step):
         assert re.search(rf"^    {key}", text, flags=re.MULTILINE), key
     assert not re.search(r"^    (run|script|notebook):", text, flags=re.MULTILINE)
     if STEPS[step].reads:
-        assert f'depends_on(CONFIG, "{step}"' in text
+        assert f'depends_on(CONFIG, "{step}")' in text or f'settings_of("{step}")' in text
         assert re.search(r'config=ancient\((EXPERIMENT \+ "|f"results/\{CONFIG.experiment\})/config.yaml"\)', text)
 
 
@@ -71,15 +79,6 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images():
     assert not [name for name, text in RULES.items() if "metrics" in text and name not in ("evaluate", "report")]
 
 
-def test_wildcards_are_the_eight():
-    patterns = re.findall(
-        r"(?:EXPERIMENT|ROUND|MGRAL|LUT|FIDELITY|SOURCE|LOGS|BENCHMARKS)(?: \+| =) .*",
-        "".join(map(Path.read_text, RULE_FILES)),
-    )
-    found = {name for pattern in patterns for name in re.findall(r"(?<!\{)\{(\w+)\}", pattern)}
-    assert found == {"experiment", "seed", "strategy", "cycle", "split", "first", "last", "source"}
-
-
 @pytest.mark.parametrize("step", [step for step in PIPELINE if step not in ("config", "report", "fidelity")])
 def test_step_reads_only_the_sections_it_declares(step):
     tree = ast.parse((ROOT / "mgral" / "cli" / "steps" / f"{step}.py").read_text())
@@ -91,39 +90,39 @@ def test_step_reads_only_the_sections_it_declares(step):
     assert {key for key in read if key not in declared and key.split(".")[0] not in declared} == set()
 
 
-def test_the_settings_left_out_of_all_dependencies_are_read_by_no_step():
-    found = {
-        (path.stem, node.attr)
-        for path in (ROOT / "mgral").rglob("*.py")
-        if "report" not in path.parts
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr in ("refresh", "splits", "variants_per_job")
-    }
-    # They plan the jobs, and count them.
-    assert found == {
-        ("workflow", "variants_per_job"),
-        ("cost", "refresh"),
-        ("cost", "splits"),
-    }
-
-
 def test_depends_on_is_what_the_step_reads():
     config = Config()
     for step in set(PIPELINE) - {"report"}:
-        for key in json.loads(depends_on(config, step, "mgral")):
-            assert key in STEPS[step].reads or key.split(".")[0] in STEPS[step].reads
+        for key in json.loads(depends_on(config, step, {"strategy": "mgral"})):
+            assert key == "type" or key in STEPS[step].reads or key.split(".")[0] in STEPS[step].reads
     assert "lut.variants" in json.loads(depends_on(config, "subsets"))
     assert not {"lut.refresh", "lut.splits", "lut.variants_per_job"} & set(json.loads(depends_on(config, "subsets")))
     assert set(json.loads(depends_on(config, "report"))) == set(Config.model_fields) - {"container"}
-    assert json.loads(depends_on(config, "embed"))["embedding"] == config.embedding.model_dump()
 
 
 @pytest.mark.parametrize(
     ("strategy", "sections"),
     [("mgral", {"budget"}), ("core_set", {"budget"}), ("ppal", {"budget", "detector", "evaluation"})],
 )
-def test_selection_depends_on_what_its_strategy_looks_at(strategy, sections):
-    assert set(json.loads(depends_on(Config(), "select", strategy))) == sections
+def test_selection_depends_on_what_its_strategy_requires(strategy, sections):
+    config = resolve_config({"strategies": {"it": {"type": strategy}}})
+    assert set(json.loads(depends_on(config, "select", {"strategy": "it"}))) - {"embedding"} == {*sections, "type"}
+
+
+def test_a_job_depends_on_its_own_strategys_settings():
+    own = {"type": "mgral", "agent": {"episodes": 9}, "lut": {"variants": 5}, "reward": {"estimator": "kernel"}}
+    config = resolve_config({"strategies": {"mgral": {}, "own": own}})
+    of_agents = [json.loads(depends_on(config, "agent", {"strategy": name})) for name in ("mgral", "own")]
+    assert [settings["agent"]["episodes"] for settings in of_agents] == [config.agent.episodes, 9]
+    assert [settings["reward"]["estimator"] for settings in of_agents] == ["regression", "kernel"]
+    table = {"table": config.name_of("table", "own")}
+    assert json.loads(depends_on(config, "subsets", table))["lut.variants"] == 5
+    assert keys_in_file(config, "agent", {"strategy": "own"})[-2:] == [
+        "strategies.own.reward",
+        "strategies.own.agent",
+    ]
+    assert "strategies.own.lut" in keys_in_file(config, "subsets", table)
+    assert not [key for key in keys_in_file(config, "subsets", {"table": "default"}) if key.startswith("strategies")]
 
 
 def test_a_kind_of_training_depends_on_its_own_iterations():
@@ -134,8 +133,8 @@ def test_a_kind_of_training_depends_on_its_own_iterations():
 
 
 def test_only_the_initial_set_that_is_drawn_depends_on_its_size():
-    assert set(json.loads(depends_on(Config(), "initial", "initial"))) == {"initial"}
-    assert json.loads(depends_on(Config(), "initial", "full")) == {}
+    assert set(json.loads(depends_on(Config(), "initial", {"round": "initial"}))) == {"initial"}
+    assert json.loads(depends_on(Config(), "initial", {"round": "full"})) == {}
 
 
 def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
@@ -153,8 +152,8 @@ def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
 
 def test_a_table_each_cycle(tmp_path):
     jobs = planned(tmp_path, "--configfile", TINY, "--config", "lut={refresh: every_cycle, splits: 3}")
-    embedded = {(wildcards["strategy"], wildcards["cycle"]) for rule, wildcards in jobs if rule == "embed"}
-    assert embedded == {("initial", "0"), ("mgral", "1")}
+    embedded = {(wildcards["round"], wildcards["cycle"]) for rule, wildcards in jobs if rule == "embed"}
+    assert embedded == {("initial", "0"), ("strategies/mgral", "1")}
     assert Counter((w["cycle"], w["split"]) for rule, w in jobs if rule == "table") == Counter(product("01", "012"))
     assert count_rules(jobs)["agent"] == 2
 
@@ -165,7 +164,7 @@ def test_finished_experiment_has_nothing_to_do(finished):
 
 def test_a_run_ends_with_its_timings(finished):
     results = finished / "results" / "tiny"
-    measured = {folder.name: len(list(folder.glob("*.tsv"))) for folder in (results / "benchmarks").iterdir()}
+    measured = {folder.name: len(list(folder.rglob("*.tsv"))) for folder in (results / "benchmarks").iterdir()}
     assert set(measured) == set(PIPELINE) - FIDELITY - ON_A_NETWORK
     with (results / "timings" / "costs_by_step.csv").open(newline="") as file:
         assert {row["step"]: int(row["jobs"]) for row in csv.DictReader(file)} == measured
@@ -192,25 +191,26 @@ def test_timings_that_cannot_be_written_fail_no_run(tmp_path):
 def test_commands_are_given_what_their_strategy_needs(finished):
     seed = finished / "results" / "tiny" / "seed0"
     mgral, entropy, random = (
-        (seed / strategy / "cycle1" / "selection.json").read_text()
+        (seed / "strategies" / strategy / "cycle1" / "selection.json").read_text()
         for strategy in ("mgral", "entropy_anchors", "random")
     )
-    assert "--embeddings results/tiny/seed0/initial/cycle0/embeddings.safetensors" in mgral
-    assert "--agent results/tiny/seed0/mgral/cycle1/agent.safetensors" in mgral
+    assert "--embeddings results/tiny/seed0/initial/cycle0/embeddings/default.safetensors" in mgral
+    assert "--agent results/tiny/seed0/strategies/mgral/cycle1/agent.safetensors" in mgral
     assert "--detector" not in mgral
-    assert "--detector results/tiny/seed0/entropy_anchors/cycle1/detector.safetensors" in entropy
+    assert "--detector results/tiny/seed0/strategies/entropy_anchors/cycle1/detector.safetensors" in entropy
     assert "--images results/tiny/dataset/train.npy" in entropy
     assert not re.search("--(agent|embeddings|detector|images)", random)
     assert "--all" in (seed / "full" / "cycle0" / "labelled.json").read_text()
-    labelled = (seed / "random" / "cycle1" / "labelled.json").read_text()
+    labelled = (seed / "strategies" / "random" / "cycle1" / "labelled.json").read_text()
     assert "--labelled results/tiny/seed0/initial/cycle0/labelled.json" in labelled
-    assert "--selection results/tiny/seed0/random/cycle0/selection.json" in labelled
+    assert "--selection results/tiny/seed0/strategies/random/cycle0/selection.json" in labelled
 
 
 def test_agents_learning_rate_reruns_only_what_follows_from_it(finished):
     jobs = planned(finished, "--configfile", TINY, "--config", "agent={learning_rate: 0.02}", stub=True)
     assert count_rules(jobs) == {"agent": 2, "select": 2, "label": 2, "detector": 2, "evaluate": 2, "report": 1}
     assert {wildcards["strategy"] for _, wildcards in jobs if "strategy" in wildcards} == {"mgral"}
+    assert {wildcards["round"] for _, wildcards in jobs if "round" in wildcards} == {"strategies/mgral"}
     assert {wildcards["cycle"] for rule, wildcards in jobs if rule == "detector"} == {"1", "2"}
 
 
@@ -229,21 +229,27 @@ def test_fidelity_is_asked_for_by_name_and_tries_batches_on_randoms_cycle(finish
     done = snakemake(finished, "fidelity", "--cores", "2", "--configfile", TINY, stub=True)
     assert done.returncode == 0, done.stdout
     place = finished / "results" / "tiny" / "seed0" / "fidelity" / "cycle1"
-    labels = ("consistency", "labels", "pseudo_labels")
-    sources = {f"{name}_{start}" for name in labels for start in ("warm", "cold")}
-    assert {folder.name for folder in place.iterdir() if folder.is_dir()} == sources
-    assert "--labels consistency --start cold" in (place / "consistency_cold" / "split0" / "subsets.json").read_text()
-    assert "--labelled results/tiny/seed0/random/cycle1/labelled.json" in (place / "candidates.json").read_text()
+    tables = load_config(TINY).fidelity_tables()
+    assert {folder.name for folder in place.iterdir() if folder.is_dir()} == set(tables)
+    tried = finished / "results" / "tiny" / "seed0" / "strategies" / "random" / "cycle1"
+    assert {folder.name for folder in (tried / "tables").iterdir()} == set(tables)
     assert (
-        "--detector results/tiny/seed0/random/cycle1/detector.safetensors"
-        in (place / "pseudo_labels.json").read_text()
+        "--labelled results/tiny/seed0/strategies/random/cycle1/labelled.json"
+        in (place / "candidates.json").read_text()
     )
-    taught = {folder.name for folder in place.iterdir() if "--pseudo-labels" in _variants_of(folder)}
-    assert taught == {"pseudo_labels_warm", "pseudo_labels_cold"}
+    taught = {folder.name for folder in (tried / "tables").iterdir() if "--pseudo-labels" in _variants_of(folder)}
+    assert taught == {name for name in tables if _table(name).lut.labels == "pseudo_labels"}
+    assert {(_table(name).lut.labels, _table(name).lut.start) for name in tables} == set(
+        product(("consistency", "labels", "pseudo_labels"), ("warm", "cold"))
+    )
     assert len(list(place.glob("gains*.json"))) == 5
     assert (finished / "results" / "tiny" / "fidelity" / "report.html").read_text().startswith("fidelity --config")
     assert planned(finished, "fidelity", "--configfile", TINY, stub=True) == []
     assert planned(finished, "--configfile", TINY, stub=True) == []
+
+
+def _table(name: str) -> Config:
+    return load_config(TINY).with_settings("table", name)
 
 
 def _variants_of(folder: Path) -> str:
@@ -257,13 +263,13 @@ def test_failed_job_leaves_nothing_and_the_run_resumes(tmp_path):
     assert "mgral: the stub fails at embed" in failed.stdout
     cycle = tmp_path / "results" / "tiny" / "seed0" / "initial" / "cycle0"
     assert (cycle / "detector.safetensors").exists()
-    assert not (cycle / "embeddings.safetensors").exists()
+    assert not (cycle / "embeddings" / "default.safetensors").exists()
     assert ("detector", "initial") not in [
-        (rule, wildcards.get("strategy")) for rule, wildcards in planned(*run[:1], *run[3:], stub=True)
+        (rule, wildcards.get("round")) for rule, wildcards in planned(*run[:1], *run[3:], stub=True)
     ]
     resumed = snakemake(*run, stub=True)
     assert resumed.returncode == 0, resumed.stdout
-    assert (cycle / "embeddings.safetensors").exists()
+    assert (cycle / "embeddings" / "default.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -287,7 +293,7 @@ def test_a_strategy_that_does_not_exist_is_named_and_nothing_else_is_said():
         resolve_config({"strategies": ["ppall"]})
     assert str(caught.value).startswith("the configuration is not valid:\n  strategies: 'ppall' is none; choose from")
     assert str(caught.value).count("\n") == 1
-    with pytest.raises(InputError, match="strategies: Tuple should have at least 1 item"):
+    with pytest.raises(InputError, match="strategies: Dictionary should have at least 1 item"):
         resolve_config({"strategies": []})
 
 
@@ -395,3 +401,39 @@ def test_schema_is_that_of_the_model():
 )
 def test_configurations_are_valid_and_keep_to_their_own_folder(path):
     assert load_config(path).experiment == ("synthetic" if path.stem == "params" else path.stem)
+
+
+INSTANCES = {
+    "mgral": {},
+    "paper": {
+        "type": "mgral",
+        "embedding": {"object_counts": False},
+        "lut": {"labels": "consistency"},
+        "reward": {"distance": "sliced", "estimator": "nearest"},
+    },
+    "labels": {"type": "mgral", "lut": {"labels": "labels"}},
+    "cold": {"type": "mgral", "lut": {"start": "cold"}},
+    "cold-again_2": {"type": "mgral", "lut": {"start": "cold"}},
+    "sliced": {"type": "mgral", "reward": {"distance": "sliced", "estimator": "kernel"}},
+    "kernel": {"type": "mgral", "reward": {"estimator": "kernel"}},
+    "long": {"type": "mgral", "agent": {"episodes": 4}},
+    "full": {"type": "random"},
+    "0": {"type": "core_set"},
+    "random": {},
+}
+
+
+def test_eleven_instances_share_what_has_equal_settings(tmp_path):
+    """Variants of four kinds: default, paper, labels, cold; of the default's variants a second table, for `sliced`."""
+    path = write_yaml(tmp_path / "instances.yaml", {"strategies": INSTANCES})
+    counts = count_rules(planned(tmp_path, "--configfile", TINY, path))
+    agents, cycles = 8, load_config(TINY).cycles
+    assert counts["subsets"] == counts["base"] == 4
+    assert counts["variant"] == 4 * 2
+    assert counts["table"] == 5
+    assert counts["pseudo_labels"] == 1
+    assert counts["agent"] == agents * cycles
+    assert counts["select"] == counts["label"] == len(INSTANCES) * cycles
+    assert counts["detector"] == 2 + len(INSTANCES) * cycles
+    # Of cycle 0 for all tables and core_set alike, and of core_set's cycle 1.
+    assert counts["embed"] == 2

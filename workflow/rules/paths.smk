@@ -16,11 +16,10 @@ TABLE = ROUND + "/tables/{table}/split{split}"
 LOGS = EXPERIMENT + "/logs"
 BENCHMARKS = EXPERIMENT + "/benchmarks"
 # What the backbone of the detector starts from, for rules that build one.
-WEIGHTS = [EXPERIMENT + "/weights.pth"] if backbone_weights(CONFIG) else []
-# Memory of the process of a job that runs the detector, in MB. Of the large ones, which train on a GPU, that of CUDA's
-# libraries and of COCO's annotations; on the CPU they take what `mgral bench detector` says. vram_mb is the memory of the
-# card, in MiB, so that several jobs can share one: `--resources vram_mb=24000` bounds their sum.
-MEM_MB = 2000 if CONFIG.detector.name == "small_ssd" else 6000
+WEIGHTS = [EXPERIMENT + "/weights.pth"] if CONFIG.detector.backbone_weights else []
+# Memory of the process of a job that runs the detector, in MB. vram_mb is the memory of the card, in MiB, so that
+# several jobs can share one: `--resources vram_mb=24000` bounds their sum.
+MEM_MB = CONFIG.detector.process_mb
 # Of the rules that lead to the table and through the agent: what waits for them is the longest chain of jobs.
 LONGEST_CHAIN = 1
 

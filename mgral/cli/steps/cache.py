@@ -6,7 +6,6 @@ import click
 
 from mgral.cli import options
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of, keeps_files
 from mgral.data.dataset import load_dataset
 from mgral.data.images import cache_images, pack_images
 from mgral.data.read import data_folder
@@ -26,6 +25,6 @@ def command(config_path: Path, dataset: Path, split: str, root: Path | None, thr
     A file that is truncated, no image, or not of the annotated size is an error that names it.
     """
     config = load_config(config_path)
-    write = pack_images if keeps_files(config.detector) else cache_images
-    folder, canvas = data_folder(config.data, root), canvas_of(config.detector)
+    write = pack_images if config.detector.caches_files else cache_images
+    folder, canvas = data_folder(config.data, root), config.detector.image_canvas
     write(load_dataset(dataset), folder, canvas, output, threads, f"cache {split}")

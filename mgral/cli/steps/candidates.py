@@ -9,7 +9,8 @@ from mgral.cli import options
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.method.fidelity.batches import draw_candidates
-from mgral.selection.pool import check_pool, load_embeddings, load_labelled, unlabelled
+from mgral.selection.embeddings import load_embeddings
+from mgral.selection.pool import check_pool, load_labelled, unlabelled
 
 
 @click.command("candidates")

@@ -1,25 +1,18 @@
 """Step `embed`: one vector for each training image, labelled or not."""
 
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
-import numpy.typing as npt
 
 from mgral.artefacts.files import write_arrays
-from mgral.artefacts.seeds import derive_seed
 from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
-from mgral.data.canvas import canvas_of
-from mgral.data.dataset import load_dataset
-from mgral.data.images import load_images
-from mgral.models import load_detector
-from mgral.selection.features import extract_features, project, standardise
-from mgral.selection.object_counts import predict_object_counts
-from mgral.selection.pool import load_labelled, unlabelled
+from mgral.data.image_set import load_image_set
+from mgral.models.build import load_detector
+from mgral.selection.features import embed_images
+from mgral.selection.pool import load_labelled
 
 
 @click.command("embed", epilog=HELP)
@@ -45,24 +38,11 @@ def command(
 ) -> None:
     """Embed images by the detector's pooled features, standardised and projected on their principal components.
 
-    Beside them stand, unless `embedding.object_counts` is false, the objects to expect of each class, standardised:
-    as many as labelled images have that the detector makes the same of. Either part has a mean squared norm of 1.
+    Beside them stand, unless `embedding.object_counts` is false, the predicted counts of objects of each class,
+    standardised: they are learnt from the labelled images. Either part has a mean squared norm of 1.
     """
     device = choose_device(gpus)
     config = load_config(config_path).with_settings("embedding", embedding)
-    data, known = load_dataset(dataset), load_labelled(labelled)
-    data = data.without_labels(unlabelled(data.image_ids, known))
-    network = load_detector(detector, config.detector, len(data.categories)).to(device)
-    cached = load_images(images, data, canvas_of(config.detector))
-    features, class_scores = extract_features(network, cached, len(data.categories))
-    components = project(features, config.embedding.dimensions)
-    arrays: dict[str, npt.NDArray[Any]] = {"image_ids": data.image_ids, "components": np.array([components.shape[1]])}
-    if config.embedding.object_counts:
-        described = np.concatenate([components, standardise(class_scores).values], axis=1)
-        counts, chance = data.object_counts(known), derive_seed(seed, "object counts")
-        expected = standardise(predict_object_counts(described, data.rows(known), counts, chance))
-        arrays["embeddings"] = np.concatenate([components, expected.values], axis=1)
-        arrays |= {"no_object": expected.zero, "unit": expected.unit}
-    else:
-        arrays["embeddings"] = components
-    write_arrays(output, arrays)
+    data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
+    network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
+    write_arrays(output, embed_images(config, data, known, network, seed).arrays())

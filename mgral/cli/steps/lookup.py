@@ -11,7 +11,7 @@ from mgral.method.fidelity.batches import load_candidates
 from mgral.method.fidelity.lookups import Kind, lookup_everywhere
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.table import load_variants
-from mgral.selection.pool import load_embeddings
+from mgral.selection.embeddings import load_embeddings
 
 COLUMNS = (*Kind._fields, "batch", "looked_up")
 
@@ -42,7 +42,9 @@ def command(
     plan = load_plan(subsets)
     embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": load_embeddings(initial_embeddings)}
     batches = load_candidates(candidates)
-    found = lookup_everywhere(batches, plan, load_variants(variants, plan), embeddings, config.reward, seed)
+    found = lookup_everywhere(
+        batches, plan, load_variants(variants, plan), embeddings, config.embedding, config.reward, seed
+    )
     rows = [
         {**kind._asdict(), "batch": batch, "looked_up": value}
         for kind, values in found.items()

@@ -8,17 +8,18 @@ from pathlib import Path
 import click
 
 from mgral.cli import options
-from mgral.config import Config, TrainingConfig, load_config
-from mgral.engine.cost import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_work
+from mgral.config import Config, load_config
+from mgral.engine.cost import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_experiment, plan_work
+from mgral.engine.plan import plan_all
 from mgral.engine.workflow import configure
 from mgral.errors import InputError
 
 ON_GPUS = ("detector", "evaluate", "embed", "base", "variant", "agent", "select")
 """Steps whose hours are GPU hours where they are given a GPU."""
 WITHOUT_SPEEDS = """
-No hours without measured speeds: give --speeds the folder of a finished run of the same detector and size
-(results/NAME), or what `mgral bench detector --json` and `mgral bench agent --json` print, as files. A file may also
-name training_images_a_second, inference_images_a_second and steps_a_second (of the agent) itself."""
+No hours without measured speeds: add --measure to time a few iterations on this machine; or give --speeds the folder
+of a finished run of the same detector (results/NAME), or what --measure --json printed on the machine that is to run
+it."""
 
 
 @click.command("estimate")
@@ -35,85 +36,96 @@ name training_images_a_second, inference_images_a_second and steps_a_second (of 
     "--speeds",
     type=click.Path(path_type=Path, exists=True),
     multiple=True,
-    help="Folder of a finished run, or JSON of a benchmark; may be repeated.",
+    help="Folder of a finished run, or what --measure --json printed elsewhere; may be repeated.",
 )
+@click.option("--measure", is_flag=True, help="Time a few iterations of training, detection and agent here.")
+@options.gpus
 @options.as_json
 def command(
-    files: tuple[Path, ...], sizes: tuple[int, int, int] | None, speeds: tuple[Path, ...], as_json: bool
+    files: tuple[Path, ...],
+    sizes: tuple[int, int, int] | None,
+    speeds: tuple[Path, ...],
+    measure: bool,
+    gpus: int,
+    as_json: bool,
 ) -> None:
-    """Estimate an experiment: its jobs, the images that are trained on and looked at, hours and disk.
+    """Estimate an experiment: its jobs, the images that are trained on and detected on, hours and disk.
 
-    Jobs are counted from nothing. Hours are those of a step's jobs one after the other, at the measured speeds.
+    Jobs are those that Snakemake plans from nothing. Hours are those of a step's jobs one after the other.
     """
     config = configure(files, {})
-    known = Sizes(*sizes) if sizes else find_sizes(config, Path("results") / config.experiment)
-    work, measured = plan_work(config, known), load_speeds(speeds, config)
+    given = Sizes(*sizes) if sizes else None
+    known = given or find_sizes(config, Path("results") / config.experiment)
+    work = plan_work(config, known, plan_experiment(files, config, given))
+    rates = measured_here(config, known, gpus) if measure else {}
+    measured = load_speeds(speeds, config, rates)
     hours = {step: measured.hours(step, of_step) for step, of_step in work.items()}
-    disk = estimate_disk(config, known, detector_bytes(config, known.classes))
+    disk = estimate_disk(config, known, work, detector_bytes(config, known.classes))
     if as_json:
-        jobs = {step: {**vars(of_step), "hours": hours[step]} for step, of_step in work.items()}
-        click.echo(json.dumps({"sizes": known._asdict(), "steps": jobs, "disk_bytes": disk}, indent=1))
+        jobs = {step: {**of_step._asdict(), "hours": hours[step]} for step, of_step in work.items()}
+        found = {"sizes": known._asdict(), "steps": jobs, "disk_bytes": disk}
+        click.echo(json.dumps({**found, "detector": config.detector.name, "rates": dict(measured.rates)}, indent=1))
         return
     click.echo(f"{known.train} training and {known.test} test images, {known.classes} classes\n")
     click.echo("\n".join(_lines(work, hours)))
     click.echo("\nDisk beside the data set, in GB (detections: at most)")
     for name, size in {**disk, "together": sum(disk.values())}.items():
         click.echo(f"{name:12}{size / 1e9:12.3f}")
-    if not speeds:
+    for name, rate in rates.items():
+        click.echo(f"\nMeasured here: {rate:.1f} {name.replace('_', ' ')}")
+    if not speeds and not measure:
         click.echo(WITHOUT_SPEEDS)
+
+
+def measured_here(config: Config, sizes: Sizes, gpus: int) -> dict[str, float]:
+    """Return the rates of this machine."""
+    from mgral.engine.measure import measure_rates  # torch takes seconds, and a faulty configuration is said before
+
+    return measure_rates(config, sizes, gpus)
 
 
 def detector_bytes(config: Config, classes: int) -> int:
     """Return the bytes of a detector's weights."""
-    from mgral.models import random_detector  # torch takes seconds, and a faulty configuration is said before
+    from mgral.models.build import random_detector  # torch takes seconds, and a faulty configuration is said before
 
     state = random_detector(config.detector, classes, seed=0).state_dict()
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
 
 
-def load_speeds(paths: Sequence[Path], config: Config) -> Speeds:
-    """Read benchmarks' JSON and finished runs; raises InputError naming what is neither, or of another detector."""
-    rates: dict[str, float] = {}
+def load_speeds(paths: Sequence[Path], config: Config, rates: dict[str, float]) -> Speeds:
+    """Add finished runs and rates of other machines; raises InputError naming a path that cannot serve."""
     seconds: dict[str, tuple[float, Work]] = {}
     for path in paths:
         if path.is_dir():
             seconds |= _speeds_of_run(path, config)
         else:
-            rates |= _speeds_of_benchmark(path, config)
+            rates = rates | _rates_of_file(path, config)
     return Speeds(rates, seconds)
 
 
-def _speeds_of_benchmark(path: Path, config: Config) -> dict[str, float]:
+def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); give what a benchmark prints with --json") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no measurements; give what a benchmark prints with --json")
+        raise InputError(
+            f"{path} is not JSON ({error}); give what `mgral estimate --measure --json` prints"
+        ) from None
+    if not isinstance(content, dict) or not isinstance(content.get("rates"), dict):
+        raise InputError(f"{path} holds no rates; give what `mgral estimate --measure --json` prints")
     if (found := content.get("detector", config.detector.name)) != config.detector.name:
         raise InputError(f"{path} is of {found}, the experiment of {config.detector.name}; measure that one")
-    rates = {name: value for name, value in content.items() if isinstance(value, int | float)}
-    ways = {"training": _way(config.training), "inference": "inference"}
-    measured = {f"{what}_images_a_second": rates.get(f"{way}_images_per_second") for what, way in ways.items()}
-    return {name: value for name, value in measured.items() if value is not None} | rates
-
-
-def _way(training: TrainingConfig) -> str:
-    """Return how `mgral bench detector` names a training with these settings."""
-    if training.compile:
-        return "mgral_compiled"
-    return "mgral" if training.precision == "float32" else f"mgral_{training.precision}"
+    return dict(content["rates"])
 
 
 def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work]]:
-    """Hold the seconds of a run against what its own configuration says that it did."""
+    """Return the seconds of a run beside the work that its own configuration plans."""
     times = folder / "timings" / "costs_by_step.csv"
     if not times.is_file():
         raise InputError(f"{folder} holds no timings/{times.name}; give the folder of a run that is finished")
     config = load_config(folder / "config.yaml")
     if config.detector != planned.detector:
         raise InputError(f"{folder} was run with other settings under `detector`; give a run with the same")
-    work = plan_work(config, find_sizes(config, folder))
+    work = plan_work(config, find_sizes(config, folder), plan_all(folder / "config.yaml"))
     with times.open(newline="") as file:
         rows = list(csv.DictReader(file))
     # Where jobs were run again, or some not by Snakemake, their times are not those of this work.
@@ -125,13 +137,13 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
 
 
 def _lines(work: dict[str, Work], hours: dict[str, float | None]) -> list[str]:
-    lines = [f"{'step':12}{'jobs':>7}{'images trained on':>20}{'images looked at':>19}{'hours':>10}"]
+    lines = [f"{'step':14}{'jobs':>7}{'images trained on':>20}{'images detected on':>19}{'hours':>10}"]
     lines += [
-        f"{step:12}{one.jobs:7}{one.trained or '-':>20}{one.seen or '-':>19}{_shown(hours[step])}"
+        f"{step:14}{one.jobs:7}{one.trained or '-':>20}{one.seen or '-':>19}{_shown(hours[step])}"
         for step, one in work.items()
     ]
     jobs, trained, seen = (sum(getattr(one, what) for one in work.values()) for what in ("jobs", "trained", "seen"))
-    lines.append(f"{'together':12}{jobs:7}{trained:20}{seen:19}{_shown(_sum(hours.values()))}")
+    lines.append(f"{'together':14}{jobs:7}{trained:20}{seen:19}{_shown(_sum(hours.values()))}")
     on_gpus = [hours[step] for step in ON_GPUS if step in hours]
     if any(found is not None for found in on_gpus):
         unknown = [step for step in ON_GPUS if step in hours and hours[step] is None]

@@ -22,7 +22,7 @@ def download(folders: Sequence[Folder], root: Path, mirror: str | None = None) -
 
     A folder that is there is counted and never written to. For one that is not, archives that lie in `root`, or in
     `mirror` where that is a folder, are used and kept; the others are downloaded and, once unpacked, deleted. Every
-    archive is held against its checksum, those beside a folder that is there too.
+    archive is checked by its checksum, those beside a folder that is there too.
 
     Parameters
     ----------

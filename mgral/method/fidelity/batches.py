@@ -1,4 +1,4 @@
-"""The candidate batches whose looked-up reward is held against the truth."""
+"""The candidate batches whose looked-up reward is compared with their true gain."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from mgral.artefacts.files import read_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.errors import InputError
 from mgral.method.lut.subsets import Rows, cluster, draw_subsets
-from mgral.selection.pool import Embeddings
+from mgral.selection.embeddings import Embeddings
 
 PUREST, MOST_MIXED = 0.05, 10.0
 """Dirichlet concentrations of the mixtures over clusters: nearly all of one kind, nearly as the pool."""

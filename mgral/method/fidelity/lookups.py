@@ -7,13 +7,13 @@ from typing import NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mgral.config import Distance, RewardConfig
+from mgral.config import Distance, EmbeddingConfig, RewardConfig
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.lut.estimators import estimators_of
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.reward import RewardTable
-from mgral.method.lut.table import VariantScores, build_table
-from mgral.selection.pool import Embeddings
+from mgral.method.lut.table import VariantScores, table_arrays
+from mgral.selection.embeddings import Embeddings
 
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
@@ -36,6 +36,7 @@ def lookup_everywhere(
     plan: SubsetPlan,
     scores: VariantScores,
     embeddings: Mapping[str, Embeddings],
+    embedding: EmbeddingConfig,
     reward: RewardConfig,
     seed: int,
 ) -> dict[Kind, npt.NDArray[np.float64]]:
@@ -47,12 +48,10 @@ def lookup_everywhere(
         By the name of the detector that made them.
     """
     found = {}
-    for (name, vectors), distance in product(embeddings.items(), DISTANCES):
-        if distance == "by_class" and not vectors.classes:
-            continue
-        batches = np.stack([vectors.of(one.images) for one in candidates[1:]])
+    for (name, of_images), distance in product(embeddings.items(), DISTANCES):
+        batches = of_images.features_of([one.images for one in candidates[1:]], embedding)
         of_distance = reward.model_copy(update={"distance": distance})
-        arrays, _ = build_table(scores, plan, vectors, of_distance, seed)
+        arrays, _ = table_arrays(scores, plan, of_images, embedding, of_distance, seed)
         for estimator in estimators_of(distance):
             table = RewardTable.of(arrays, of_distance.model_copy(update={"estimator": estimator}))
             found[Kind(plan.labels, plan.start, name, distance, estimator)] = table.lookup(batches)

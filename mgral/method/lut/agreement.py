@@ -28,6 +28,6 @@ def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Flo
     """
     loaded = [RewardTable.load(path, config) for path in tables]
     return [
-        np.mean([other.lookup(table.subsets) - other.baseline_map for other in loaded if other is not table], axis=0)
+        np.mean([other.lookup_subsets(table) - other.baseline_map for other in loaded if other is not table], axis=0)
         for table in loaded
     ]

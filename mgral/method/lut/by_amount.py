@@ -1,4 +1,4 @@
-"""Looking a batch up by how much of each class it holds: on a line through the variants."""
+"""Looking a batch up by how many objects of each class it holds: on a line through the variants."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,38 +17,36 @@ Rows = npt.NDArray[np.int64]
 class ByAmount:
     """The estimator `regression`.
 
-    How much of a class a set of images holds is the distance W_1 of its images' objects of the class from a set in
-    which there is none: in one dimension, and from a single point, the mean of objects an image. What variants learnt
-    from is known; what a batch holds is expected, by the embeddings.
+    The amount of a class in a set of images is the mean number of its objects in an image: the distance W_1 from a
+    set without any. Of the variants' subsets it is counted in the labels that they learnt from, of a batch it is
+    predicted.
     """
 
-    directions: Float32
-    """Of the classes' counts in the embeddings, as columns, float32 [D, G]."""
-    no_object: Float64
-    """What stands there for no object of a class, float64 [G]."""
+    zero: Float64
+    """Where no object lies on the counts' scale, float64 [G]."""
     unit: Float64
-    """How many objects a difference of 1 stands for, float64 [G]."""
+    """Objects that a difference of 1 on the scale stands for, float64 [G]."""
     amounts: Float64
-    """Objects an image in the variants' subsets, float64 [K, G]."""
+    """Objects of each class in an image of the variants' subsets, float64 [K, G]."""
     values: Float64
     """AP of each class, float64 [K, G]."""
 
-    def __call__(self, batches: Float32) -> Float64:
-        """Return the looked-up mAP, float64 [S], of batches of embeddings, float32 [S, B, D]."""
-        return self._estimate(batches @ self.directions)
-
-    def over(self, pool: Float32) -> Callable[[Rows], Float64]:
-        """Return the lookup of batches of a pool, float32 [N, D]."""
-        counts = pool @ self.directions
-        return lambda rows: self._estimate(counts[rows])
-
-    def _estimate(self, counts: Float32) -> Float64:
-        amounts = objects_an_image(counts, self.no_object, self.unit)
+    def __call__(self, scaled: Float32) -> Float64:
+        """Return the looked-up mAP, float64 [S], of batches by their images' scaled counts, float32 [S, B, G]."""
+        amounts = mean_objects(scaled, self.zero, self.unit)
         mean: Float64 = regression(amounts, self.amounts, self.values).mean(axis=1)
         return mean
 
+    def over(self, pool: Float32) -> Callable[[Rows], Float64]:
+        """Return the lookup of batches of a pool, by its scaled counts, float32 [N, G]."""
+        return lambda rows: self(pool[rows])
 
-def objects_an_image(counts: Float32, no_object: Float64, unit: Float64) -> Float64:
-    """Return how many objects of each class sets of images hold an image, [S, G], by their embeddings, [S, B, G]."""
-    objects: Float64 = np.maximum(counts.mean(axis=1, dtype=np.float64) - no_object, 0) * unit
+
+def mean_objects(scaled: Float32, zero: Float64, unit: Float64) -> Float64:
+    """Return the mean objects of each class in an image of sets of images, [S, G], given scaled counts [S, B, G].
+
+    Counts are averaged on their scale, in single precision: policy gradient multiplies a difference in the last digit
+    of a reward, so that the mean of the counts themselves would lead to other agents.
+    """
+    objects: Float64 = np.maximum(scaled.mean(axis=1, dtype=np.float64) - zero, 0) * unit
     return objects

@@ -19,10 +19,10 @@ Rows = npt.NDArray[np.int64]
 class SubsetDistance:
     """Distances of batches to the K subsets of a table, as configured: by class there are G of them, else one."""
 
-    embeddings: Float32
-    """Shape [K, M, D]."""
+    subsets: Float32
+    """Shape [K, M, D]: embeddings of the subsets' images, or by class their counts, [K, M, G]."""
     sliced: SlicedDistance
-    """Along random projections, or along the classes' scores."""
+    """Along random projections, or class by class."""
     kind: Distance
 
     def __call__(self, batches: Float32) -> Float64:
@@ -31,7 +31,7 @@ class SubsetDistance:
             return self.sliced.along_directions(batches)
         if self.kind == "sliced":
             return self.sliced(batches)[..., None]
-        return np.array([[[exact_distance(batch, subset)] for subset in self.embeddings] for batch in batches])
+        return np.array([[[exact_distance(batch, subset)] for subset in self.subsets] for batch in batches])
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ByDistance:
     """Of the kernel, float64 [G]."""
 
     def __call__(self, batches: Float32) -> Float64:
-        """Return the looked-up mAP, float64 [S], of batches of embeddings, float32 [S, B, D]."""
+        """Return the looked-up mAP, float64 [S], of batches of embeddings or counts, float32 [S, B, D]."""
         return self._estimate(self.distance(batches))
 
     def over(self, pool: Float32, device: str) -> Callable[[Rows], Float64]:

@@ -9,18 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts.files import map_arrays
-from mgral.config import RewardConfig
+from mgral.config import Config, EmbeddingConfig, RewardConfig
 from mgral.errors import InputError
 from mgral.method.lut.by_amount import ByAmount
-from mgral.method.lut.by_distance import ByDistance, SubsetDistance
-from mgral.method.lut.wasserstein import SlicedDistance
+from mgral.method.lut.by_distance import ByDistance
+from mgral.method.lut.table import count_scale, subset_distance
+from mgral.selection.embeddings import Embeddings, ImageFeatures, Scale
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-ARRAYS = ("map", "baseline_map", "values", "embeddings", "projections", "sorted", "kernel_widths")
-AMOUNTS = ("no_object", "unit", "amounts")
+COMMON = ("map", "baseline_map", "values", "kernel_widths")
+BY_CLASS = (*COMMON, "classes", "counts", "count_zero", "count_unit", "count_mean", "amounts")
+BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
+"""Arrays of a table, by what its distance compares."""
 LOOKED_UP_IMAGES = 1 << 18
 """Images whose embeddings are looked up at a time, which bounds the memory: 268 MB of 256 dimensions."""
 
@@ -38,20 +41,24 @@ class Reward(Protocol):
 
 @dataclass(frozen=True)
 class RewardTable:
-    """The trained variants' mAP, and where their subsets lie in the embedding space."""
+    """The trained variants' mAP, and the features of their subsets."""
 
     subsets: Float32
-    """Embeddings of the subsets that variants 1..K were trained on, float32 [K, M, D]."""
+    """Of the images of the subsets of variants 1..K: embeddings, float32 [K, M, D], or counts, float32 [K, M, C]."""
+    classes: Rows | None
+    """The classes whose AP is looked up by their counts, int64 [G]; None where mAP is by embeddings."""
+    scale: Scale | None
+    """Of the counts, where classes are looked up."""
     baseline_map: float
     """mAP of variant 0, which has no subset."""
-    lookup: ByAmount | ByDistance
-    """From batches of embeddings, float32 [S, B, D], to their looked-up mAP, float64 [S]."""
+    estimate: ByAmount | ByDistance
+    """From batches of embeddings, [S, B, D], or of scaled counts, [S, B, G], to their mAP, float64 [S]."""
 
     @classmethod
     def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
         """Read `table.safetensors`; raises InputError naming the file where it cannot serve."""
         arrays = map_arrays(path)
-        names = (*ARRAYS, *AMOUNTS) if reward.estimator == "regression" else ARRAYS
+        names = BY_CLASS if reward.distance == "by_class" else BY_VECTOR
         missing = [name for name in names if name not in arrays]
         if missing:
             raise InputError(f"{path} holds no array {missing[0]}; run the step `table` again")
@@ -67,28 +74,50 @@ class RewardTable:
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]], reward: RewardConfig) -> "RewardTable":
         """Take the arrays of `table.safetensors`."""
-        values, directions = arrays["values"], arrays["projections"]
-        lookup: ByAmount | ByDistance
+        values, by_class = arrays["values"], reward.distance == "by_class"
+        estimate: ByAmount | ByDistance
         if reward.estimator == "regression":
-            lookup = ByAmount(directions, arrays["no_object"], arrays["unit"], arrays["amounts"], values)
+            zero, unit = (arrays[name][arrays["classes"]] for name in ("count_zero", "count_unit"))
+            estimate = ByAmount(zero, unit, arrays["amounts"], values)
         else:
-            sliced = SlicedDistance(directions, arrays["sorted"])
-            distance = SubsetDistance(arrays["embeddings"], sliced, reward.distance)
-            lookup = ByDistance(distance, values, reward.estimator, arrays["kernel_widths"])
-        return cls(arrays["embeddings"], float(arrays["baseline_map"][0]), lookup)
+            distance = subset_distance(arrays, reward)
+            estimate = ByDistance(distance, values, reward.estimator, arrays["kernel_widths"])
+        baseline = float(arrays["baseline_map"][0])
+        if not by_class:
+            return cls(arrays["embeddings"], None, None, baseline, estimate)
+        return cls(arrays["counts"], arrays["classes"], count_scale(arrays), baseline, estimate)
 
-    def check_dimensions(self, dimensions: int, path: Path) -> None:
-        """Raise InputError naming the table's file where its embeddings are not of the given dimension."""
-        found = self.subsets.shape[2]
-        if found != dimensions:
-            raise InputError(
-                f"{path} is of embeddings with {found} dimensions, not {dimensions}; run the step `table` again"
-            )
+    def check_features(self, features: ImageFeatures, path: Path) -> None:
+        """Raise InputError naming the table's file where it is of other embeddings or classes."""
+        found, given = (
+            self.subsets.shape[-1],
+            (features.vectors if self.classes is None else features.counts).shape[-1],
+        )
+        if found != given:
+            what = "dimensions" if self.classes is None else "classes"
+            raise InputError(f"{path} is of embeddings with {found} {what}, not {given}; run the step `table` again")
 
-    def over(self, pool: Float32, device: str = "cpu") -> "PoolReward":
-        """Return the lookup of batches of a pool, float32 [N, D]; by the device where that takes long."""
-        of_rows = self.lookup.over(pool) if isinstance(self.lookup, ByAmount) else self.lookup.over(pool, device)
+    def lookup(self, batches: ImageFeatures) -> Float64:
+        """Return the looked-up mAP, 0 to 1, float64 [S], of S batches."""
+        return self.estimate(self._used(batches))
+
+    def lookup_subsets(self, other: "RewardTable") -> Float64:
+        """Return the looked-up mAP, 0 to 1, float64 [K], of another table's subsets."""
+        return self.estimate(self._scaled(other.subsets))
+
+    def over(self, pool: ImageFeatures, device: str = "cpu") -> "PoolReward":
+        """Return the lookup of batches of a pool of N images; by the device where that takes long."""
+        used = self._used(pool)
+        of_rows = (
+            self.estimate.over(used) if isinstance(self.estimate, ByAmount) else self.estimate.over(used, device)
+        )
         return PoolReward(self.baseline_map, of_rows)
+
+    def _used(self, features: ImageFeatures) -> Float32:
+        return self._scaled(features.vectors if self.classes is None else features.counts)
+
+    def _scaled(self, values: Float32) -> Float32:
+        return values if self.scale is None else self.scale.apply(values)[..., self.classes]
 
 
 @dataclass(frozen=True)
@@ -127,15 +156,40 @@ class MeanReward:
         return mean
 
 
-def load_reward(tables: Sequence[Path], pool: Float32, config: RewardConfig, device: str) -> MeanReward:
-    """Return the mean lookup in all tables of batches of the pool, float32 [N, D].
+@dataclass(frozen=True)
+class LookupTable:
+    """The lookup tables of all reward splits, and the embeddings that they were made from."""
+
+    splits: tuple[RewardTable, ...]
+    embeddings: Embeddings
+    """Of all training images."""
+    embedding: EmbeddingConfig
+
+    def reward(self, batches: npt.ArrayLike) -> Float64:
+        """Return the mean looked-up mAP, 0 to 1, float64 [S], of batches of image ids, int64 [S, B]."""
+        features = self.embeddings.features_of(np.atleast_2d(batches), self.embedding)
+        mean: Float64 = np.mean([table.lookup(features) for table in self.splits], axis=0)
+        return mean
+
+    def features_of(self, image_ids: npt.ArrayLike) -> ImageFeatures:
+        """Return the features of images of the given ids."""
+        return self.embeddings.features_of(image_ids, self.embedding)
+
+    def over(self, pool: ImageFeatures, device: str = "cpu") -> MeanReward:
+        """Return the lookup of batches of a pool; by the device where that takes long."""
+        return MeanReward([table.over(pool, device) for table in self.splits])
+
+
+def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -> LookupTable:
+    """Read the tables of all reward splits.
 
     Raises
     ------
     InputError
         Naming the table that cannot serve.
     """
-    loaded = [RewardTable.load(path, config) for path in tables]
-    for table, path in zip(loaded, tables, strict=True):
-        table.check_dimensions(pool.shape[1], path)
-    return MeanReward([table.over(pool, device) for table in loaded])
+    tables = [RewardTable.load(path, config.reward) for path in paths]
+    features = embeddings.features_of(embeddings.image_ids[:1], config.embedding)
+    for table, path in zip(tables, paths, strict=True):
+        table.check_features(features, path)
+    return LookupTable(tuple(tables), embeddings, config.embedding)

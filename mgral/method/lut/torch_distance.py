@@ -24,8 +24,9 @@ class PoolSlicedDistance:
     def __init__(self, pool: npt.NDArray[np.float32], sliced: SlicedDistance, device: str) -> None:
         """Take the embeddings of the pool, float32 [N, D], and directions and sets of a table."""
         self._device = torch.device(device)
-        projections = torch.tensor(sliced.projections, device=device)
-        self._projected = torch.from_numpy(pool).to(device) @ projections
+        self._projected = torch.from_numpy(pool).to(device)
+        if sliced.projections is not None:
+            self._projected = self._projected @ torch.tensor(sliced.projections, device=device)
         self._sorted = torch.tensor(sliced.sorted.transpose(1, 0, 2), device=device)
 
     def __call__(self, batches: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

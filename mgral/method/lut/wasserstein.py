@@ -51,10 +51,13 @@ class SlicedDistance:
     difference of the sorted values.
     """
 
-    def __init__(self, projections: Float32, presorted: Float32) -> None:
-        """Take directions, float32 [D, P], and the sets as `project_and_sort` returns them, float32 [K, M, P]."""
+    def __init__(self, projections: Float32 | None, presorted: Float32) -> None:
+        """Take directions, float32 [D, P], and the sets, projected and sorted along M, float32 [K, M, P].
+
+        Without directions the columns of the batches are compared as they are.
+        """
         self.projections = projections
-        """Float32 [D, P]."""
+        """Float32 [D, P], or None."""
         # Directions before images: sorting and comparing then run along contiguous memory.
         self.sorted = np.ascontiguousarray(presorted.transpose(0, 2, 1))
         """Float32 [K, P, M], ascending along M."""
@@ -67,7 +70,9 @@ class SlicedDistance:
     def along_directions(self, batches: Float32) -> Float64:
         """Return W_1 along each direction, float64 [S, K, P], of batches [S, B, D], of any size B, to the K sets."""
         count, size, dimensions = batches.shape
-        projected = (batches.reshape(-1, dimensions) @ self.projections).reshape(count, size, -1)
+        projected = batches
+        if self.projections is not None:
+            projected = (batches.reshape(-1, dimensions) @ self.projections).reshape(count, size, -1)
         values = np.sort(np.ascontiguousarray(projected.transpose(0, 2, 1)), axis=-1)
         sets, directions, members = self.sorted.shape
         distances = np.empty((count, sets, directions))

@@ -6,10 +6,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mgral.config import DetectorConfig, RetinaNetConfig, SmallSSDConfig, SSD300Config
-
-SSD300_SIDE = 300
-"""Pixels."""
 CHUNK, CHUNK_PIXELS = 32, 4 * 1024 * 1024
 """Images that go through a detector at once where it does not learn, and how many pixels they may have together."""
 
@@ -51,19 +47,3 @@ class Canvas:
     def shown(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the part of a detector's input that images of the given sizes [N, 2] cover, [N, 2]."""
         return np.broadcast_to(np.array(self.view), sizes.shape) if self.view else self.covered(sizes)
-
-
-def canvas_of(config: DetectorConfig) -> Canvas:
-    """Return the canvas that a detector wants."""
-    match config:
-        case SmallSSDConfig():
-            return Canvas(config.width, config.height)
-        case SSD300Config():
-            return Canvas(config.canvas, config.canvas, "shrink", view=(SSD300_SIDE, SSD300_SIDE))
-        case RetinaNetConfig():
-            return Canvas(config.canvas, config.canvas, "fit")
-
-
-def keeps_files(config: DetectorConfig) -> bool:
-    """Say whether the cache holds image files as they are, not pixels."""
-    return not isinstance(config, SmallSSDConfig) and config.cache == "encoded"

@@ -1,0 +1,19 @@
+"""Command `results`: pages of finished experiments."""
+
+from pathlib import Path
+
+import click
+
+from mgral.cli import options
+from mgral.report.results_page import write_results
+
+
+@click.command("results")
+@click.argument("folders", type=options.FOLDER, nargs=-1, required=True, metavar="RESULTS/EXPERIMENT...")
+@click.option(
+    "--output", type=options.FOLDER, default=Path("docs/results"), help="Folder of the pages and their figures."
+)
+def command(folders: tuple[Path, ...], output: Path) -> None:
+    """Write a page (Markdown) with figures for each finished experiment: command, commit, machine, seeds, tables."""
+    for page in write_results(folders, output):
+        click.echo(page)

@@ -1,0 +1,87 @@
+"""Detectors by name: those of this package and of installed plug-ins (entry points `mgral.detectors`).
+
+A detector is a class of settings in a file of its own, under `@register_detector`. The file is imported when a
+configuration is read, so it should not import torch; a plug-in that has its network in the same file starts slower.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module, metadata
+from pkgutil import iter_modules
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BeforeValidator, GetJsonSchemaHandler, SerializeAsAny
+from pydantic_core import CoreSchema
+
+from mgral.config.detector import DetectorConfig
+from mgral.errors import InputError
+
+BUILT_IN = "mgral.models.detectors"
+"""Package whose modules register a detector each."""
+GROUP = "mgral.detectors"
+"""Entry points of plug-ins: the name of the detector, and the module that registers it."""
+DEFAULT = "small_ssd"
+"""The detector of a section without a name."""
+
+Settings = TypeVar("Settings", bound=DetectorConfig)
+
+_sections: dict[str, type[DetectorConfig]] = {}
+
+
+def register_detector(section: type[Settings]) -> type[Settings]:
+    """Make a class of settings a detector, by the name that is the only value of its field `name`."""
+    names = get_args(section.model_fields["name"].annotation)
+    if len(names) != 1:
+        raise ValueError(f"detector {section.__qualname__}: its name must be a Literal of one text")
+    known = _sections.get(names[0], section)
+    if (known.__module__, known.__qualname__) != (section.__module__, section.__qualname__):
+        raise InputError(f"detector {names[0]}: {known.__module__} and {section.__module__} have it; rename one")
+    _sections[names[0]] = section
+    return section
+
+
+def detectors() -> Mapping[str, type[DetectorConfig]]:
+    """Return the settings class of every detector by name: in order of names, plug-ins last."""
+    _import_all()
+    order = sorted(_sections, key=lambda name: (not _sections[name].__module__.startswith(BUILT_IN), name))
+    return {name: _sections[name] for name in order}
+
+
+@cache
+def _import_all() -> None:
+    for module in iter_modules(import_module(BUILT_IN).__path__, f"{BUILT_IN}."):
+        import_module(module.name)
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            import_module(point.module)
+        except ImportError as error:
+            raise InputError(f"plug-in {point.value}: {error}; install its package again") from error
+        if point.name not in _sections:
+            raise InputError(
+                f"plug-in {point.value}: it registers no detector {point.name}; "
+                f"correct the entry point {GROUP} of its package"
+            )
+
+
+def read_section(value: Any) -> Any:
+    """Validate the values of a section by the detector that they name; anything else is returned as it is."""
+    if not isinstance(value, dict):
+        return value
+    name, known = value.get("name", DEFAULT), detectors()
+    if name not in list(known):  # a list, as the name may be of any type
+        raise ValueError(f"detector.name: {name!r} is none; choose from {', '.join(known)}")
+    return known[name].model_validate(value)
+
+
+class _AnyOfThem:
+    """Describes the field in the JSON schema as the section of one of the detectors."""
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {
+            "default": read_section({}).model_dump(mode="json"),
+            "oneOf": [handler(section.__pydantic_core_schema__) for section in detectors().values()],
+        }
+
+
+AnyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(read_section), _AnyOfThem()]
+"""The field of a configuration that holds the section of one of the detectors."""

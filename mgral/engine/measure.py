@@ -1,0 +1,139 @@
+"""How fast this machine trains, detects and teaches an agent: a few iterations, timed on random images."""
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mgral.compute.device import choose_device
+from mgral.config import Config
+from mgral.data.images import Images
+from mgral.engine.cost import Sizes
+from mgral.evaluation.detect import image_chunks
+from mgral.method.agent.training import train_agent
+from mgral.models.build import random_detector
+from mgral.models.interface import Targets
+from mgral.training.batches import TrainingImages
+from mgral.training.checkpoint import Checkpoint
+from mgral.training.loop import train_detector
+
+ITERATIONS = 5
+"""Timed of each kind, after as many that are not: the first ones make room in memory."""
+BOXES = 8
+"""In an image."""
+
+
+def measure_rates(config: Config, sizes: Sizes, gpus: int) -> dict[str, float]:
+    """Return images trained on and detected on, and episodes of the agent, in a second.
+
+    Parameters
+    ----------
+    config
+        Whose detector, batches and agent are measured.
+    sizes
+        Of the data set: its classes and, for the agent, its pool.
+    gpus
+        0 for the CPU, 1 for the first GPU.
+    """
+    device = choose_device(gpus)
+    images = _random_images(config, sizes.classes)
+    rates = {
+        "training_images_a_second": config.training.batch_size / _training_seconds(config, images, device),
+        "inference_images_a_second": len(images.rows) / _inference_seconds(config, images, device),
+    }
+    if config.agents:
+        rates["steps_a_second"] = 1 / _episode_seconds(config, sizes, device.type)
+    return rates
+
+
+class _Stopwatch(Checkpoint):
+    """Takes the time where a training would save its state: after each iteration."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(Path("unused"), "unused")
+        self._device = device
+        self._times: list[float] = []
+
+    def load(self) -> None:
+        self._times = [perf_counter()]
+
+    def save_if_due(self, state: object) -> None:
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+        self._times.append(perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """The median of the last iterations."""
+        return median(np.diff(self._times)[-ITERATIONS:].tolist())
+
+
+def _random_images(config: Config, classes: int) -> TrainingImages:
+    """Return a batch of images that fill their canvas, with boxes of a tenth to a half of its sides."""
+    canvas, count, rng = config.detector.image_canvas, config.training.batch_size, np.random.default_rng(0)
+    sizes = np.tile([canvas.width, canvas.height], (count, 1))
+    pixels = rng.integers(0, 256, (count, canvas.height, canvas.width, 3), dtype=np.uint8)
+    side = rng.uniform(0.1, 0.5, (count, BOXES, 2))
+    corner = rng.uniform(0, 1 - side)
+    boxes = torch.from_numpy(np.concatenate([corner, corner + side], 2) * np.tile(sizes, 2)[:, None]).float()
+    labels = torch.from_numpy(rng.integers(0, classes, (count, BOXES)))
+    rows = np.arange(count)
+    covered = torch.from_numpy(sizes).float()
+    return TrainingImages(rows, Images(pixels, sizes, canvas), rows, Targets(boxes, labels), covered)
+
+
+def _training_seconds(config: Config, images: TrainingImages, device: torch.device) -> float:
+    detector = random_detector(config.detector, int(images.targets.labels.max()) + 1, 0).to(device)
+    # A learning rate at which random weights stay finite, whatever is configured.
+    training = config.training.model_copy(update={"learning_rate": 1e-5})
+    stopwatch = _Stopwatch(device.type)
+    train_detector(detector, images, training, 2 * ITERATIONS, 0, "measure training", checkpoint=stopwatch)
+    return stopwatch.seconds
+
+
+@torch.no_grad()
+def _inference_seconds(config: Config, images: TrainingImages, device: torch.device) -> float:
+    detector = random_detector(config.detector, int(images.targets.labels.max()) + 1, 0).to(device).eval()
+    evaluation = config.evaluation
+
+    def detect() -> None:
+        for _, inputs in image_chunks(images.images, images.rows, "measure inference", device):
+            found = detector.detect(
+                detector(inputs), evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections
+            )
+            [len(one.scores.cpu()) for one in found]
+
+    return _median_seconds(detect)
+
+
+def _episode_seconds(config: Config, sizes: Sizes, device: str) -> float:
+    """Time the agent on random embeddings, rewarded at random: what a lookup takes is small beside it."""
+    rng = np.random.default_rng(0)
+    dimensions = config.embedding.dimensions + sizes.classes * config.embedding.object_counts
+    pool = rng.standard_normal((sizes.train - config.initial, dimensions), dtype=np.float32)
+    stopwatch = _Stopwatch(device)
+    agent = config.agent.model_copy(update={"episodes": 2 * ITERATIONS})
+    train_agent(pool, _RandomReward(), agent, config.budget, 0, 0, stopwatch, device)
+    return stopwatch.seconds
+
+
+class _RandomReward:
+    """Any reward will do."""
+
+    baseline_map = 0.0
+
+    def lookup(self, batches: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        return np.random.default_rng(0).random(len(batches))
+
+
+def _median_seconds(action: Callable[[], None]) -> float:
+    seconds = []
+    for _ in range(2 * ITERATIONS):
+        start = perf_counter()
+        action()
+        seconds.append(perf_counter() - start)
+    return median(seconds[-ITERATIONS:])

@@ -1,0 +1,141 @@
+"""The jobs that Snakemake plans, read from the records of its log.
+
+Snakemake announces every job of a dry run by a log record of the event `JOB_INFO`, whose fields are its interface for
+logger plug-ins. Its printed text is for people, and changes with a console plug-in. The dry run happens in a process
+of its own, as the Snakefile changes the environment and ends the process where it refuses a configuration.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mgral.errors import InputError, StepError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as Snakemake plans it."""
+
+    rule: str
+    wildcards: dict[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    logs: tuple[str, ...]
+    command: str
+    """For the shell."""
+    resources: dict[str, Any]
+
+    @property
+    def command_without_log(self) -> str:
+        """The command on one line, without sending messages to the job's log."""
+        return without_logs(self.command, self.logs)
+
+
+def without_logs(command: str, logs: Iterable[str]) -> str:
+    """Return a command on one line, without sending its messages to these files."""
+    command = " ".join(command.split())
+    for log in logs:
+        command = command.replace(f" 2>> {log}", "").replace(f" 2> {log}", "")
+    return command
+
+
+def plan_all(configfile: Path, *options: str) -> list[Job]:
+    """Return every job of a configuration from nothing, in no particular order.
+
+    Raises
+    ------
+    InputError
+        Where the configuration is refused, with the reason.
+    """
+    return plan_jobs("--forceall", "--configfile", str(configfile), *options)
+
+
+def plan_jobs(*options: str, environment: dict[str, str] | None = None, folder: Path | None = None) -> list[Job]:
+    """Return the jobs that `snakemake` would run now with these options, in no particular order.
+
+    Parameters
+    ----------
+    environment
+        Of the process; this one's unless given.
+    folder
+        Working directory; this one unless given.
+
+    Raises
+    ------
+    InputError
+        Where the configuration is refused, with the reason.
+    StepError
+        Where Snakemake fails.
+    """
+    command = [sys.executable, "-m", "mgral.engine.plan", *options]
+    done = subprocess.run(command, text=True, capture_output=True, check=False, env=environment, cwd=folder)
+    check_snakemake(done, "--dry-run")
+    return [
+        Job(**{**one, **{name: tuple(one[name]) for name in ("inputs", "outputs", "logs")}})
+        for one in json.loads(done.stdout)
+    ]
+
+
+def run_snakemake(configfile: Path, *options: str) -> str:
+    """Return what Snakemake prints on standard output with these options; raises as `plan_jobs` does."""
+    command = [sys.executable, "-m", "snakemake", "--quiet", "host", "--configfile", str(configfile)]
+    done = subprocess.run([*command, *options], text=True, capture_output=True, check=False)
+    check_snakemake(done, options[0])
+    return done.stdout
+
+
+def check_snakemake(done: subprocess.CompletedProcess[str], option: str) -> None:
+    """Raise InputError where Snakemake refused the configuration, StepError where it failed."""
+    if done.returncode == 2:
+        raise InputError(done.stderr.rpartition("mgral: ")[2].strip())
+    if done.returncode:
+        raise StepError(f"snakemake {option} failed:\n{done.stderr.strip()}")
+
+
+def _job_of(record: logging.LogRecord) -> dict[str, Any]:
+    fields = vars(record)
+    numbers = {name: value for name, value in fields["resources"].items() if isinstance(value, int | float | str)}
+    job = Job(
+        rule=fields["rule_name"],
+        wildcards={name: str(value) for name, value in fields["wildcards"].items()},
+        inputs=tuple(map(str, fields["input"])),
+        outputs=tuple(sorted(map(str, fields["output"]))),
+        logs=tuple(map(str, fields["log"])),
+        command=fields["shellcmd"] or "",
+        resources=numbers,
+    )
+    return asdict(job)
+
+
+def _print_plan(options: Sequence[str]) -> None:
+    """Print the jobs as JSON; exit as Snakemake does."""
+    from snakemake.cli import main
+    from snakemake.logging import logger
+    from snakemake_interface_logger_plugins.common import LogEvent
+
+    jobs: list[dict[str, Any]] = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        if getattr(record, "event", None) == LogEvent.JOB_INFO and record.rule_name != "all":  # type: ignore[attr-defined]
+            jobs.append(_job_of(record))
+        return True
+
+    # A filter of the logger itself: Snakemake removes the handlers that it finds there.
+    logger.addFilter(collect)
+    with redirect_stdout(sys.stderr):
+        try:
+            main(["--dry-run", *options])
+        except SystemExit as ended:
+            if ended.code:
+                raise
+    print(json.dumps(jobs))
+
+
+if __name__ == "__main__":
+    _print_plan(sys.argv[1:])

@@ -1,0 +1,89 @@
+"""Detectors made by their section of settings, saved and loaded."""
+
+import io
+import pickle
+from pathlib import Path
+from pkgutil import resolve_name
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from mgral.artefacts.files import write_bytes
+from mgral.artefacts.integrity import read_verified
+from mgral.config import DetectorConfig
+from mgral.errors import InputError
+from mgral.models.interface import Detector
+
+
+def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Path | None = None) -> Detector:
+    """Build a detector for a number of classes (without background), as a training begins with it.
+
+    Parameters
+    ----------
+    seed
+        Of the random weights.
+    weights
+        File with the state dict of the backbone that `config.backbone_weights` names, as torchvision publishes it.
+
+    Raises
+    ------
+    InputError
+        Where there is no such file and `config.backbone_weights` wants one, or the other way round; where it is
+        damaged, or another network's.
+    """
+    wanted = config.backbone_weights
+    if wanted is not None and weights is None:
+        raise InputError(f"detector.weights is {wanted}; give its file by --weights, or set it to null")
+    if wanted is None and weights is not None:
+        raise InputError(f"detector {config.name} starts from random weights as configured; leave out --weights")
+    detector = random_detector(config, classes, seed)
+    if weights is not None:
+        _load_backbone(detector, weights)
+    return detector
+
+
+def random_detector(config: DetectorConfig, classes: int, seed: int) -> Detector:
+    """Build a detector with all weights drawn by seed, whatever it is configured to start from."""
+    network = resolve_name(config.network)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        detector: Detector = network(config, classes)
+    return detector
+
+
+def _load_backbone(detector: Detector, path: Path) -> None:
+    try:
+        detector.load_backbone(torch.load(io.BytesIO(read_verified(path)), "cpu", weights_only=True))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step `weights`") from None
+    except (KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} does not hold the weights of this detector's backbone ({error}); delete it and run the step "
+            "`weights` again"
+        ) from None
+
+
+def save_detector(detector: Detector, path: Path) -> None:
+    """Write the weights as safetensors."""
+    state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
+    write_bytes(path, save_safetensors(state))
+
+
+def load_detector(path: Path, config: DetectorConfig, classes: int) -> Detector:
+    """Read weights into a detector of this configuration, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        Where the file is missing or damaged, or belongs to another architecture.
+    """
+    detector = random_detector(config, classes, seed=0)
+    try:
+        detector.load_state_dict(load_safetensors(read_verified(path)))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{path} does not hold this detector ({error}); delete it and run its step again") from None
+    return detector.eval()

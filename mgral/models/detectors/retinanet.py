@@ -1,0 +1,53 @@
+"""Settings of RetinaNet on ResNet-50."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from mgral.config.canvas import Canvas
+from mgral.config.detector import DetectorConfig
+from mgral.config.detectors import register_detector
+
+
+@register_detector
+class RetinaNetConfig(DetectorConfig):
+    """RetinaNet on ResNet-50 with a feature pyramid, torchvision's; see `mgral.models.retinanet`."""
+
+    network: ClassVar[str] = "mgral.models.retinanet:RetinaNet"
+
+    name: Literal["retinanet_resnet50_fpn"]
+    weights: Literal["ResNet50_Weights.IMAGENET1K_V1"] | None = "ResNet50_Weights.IMAGENET1K_V1"
+    """torchvision's name of the backbone's weights, which trainings start from, with its batch normalisation frozen;
+    null starts from random weights, and trains that."""
+    trainable_layers: Annotated[int, Field(ge=0, le=5)] = 3
+    """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
+    canvas: Annotated[int, Field(ge=128, multiple_of=128)] = 1024
+    """Side in pixels of the square that the network is shown: an image's longer side fills it, the rest is grey."""
+    cache: Literal["decoded", "encoded"] = "encoded"
+    """Whether the cache holds pixels (3 MB an image at a canvas of 1024), or files, which are decoded anew in each
+    epoch by a few threads."""
+
+    @property
+    def image_canvas(self) -> Canvas:
+        """The square that the network is shown."""
+        return Canvas(self.canvas, self.canvas, "fit")
+
+    @property
+    def caches_files(self) -> bool:
+        """As configured."""
+        return self.cache == "encoded"
+
+    @property
+    def backbone_weights(self) -> str | None:
+        """As configured."""
+        return self.weights
+
+    @property
+    def training_bytes(self) -> float:
+        """As counted."""
+        return 755
+
+    @property
+    def inference_bytes(self) -> float:
+        """As measured on an H100."""
+        return 350

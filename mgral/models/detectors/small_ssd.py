@@ -1,0 +1,40 @@
+"""Settings of a small SSD for the CPU."""
+
+from typing import ClassVar, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from mgral.config.canvas import Canvas
+from mgral.config.detector import DetectorConfig
+from mgral.config.detectors import register_detector
+from mgral.config.section import Fraction
+
+
+@register_detector
+class SmallSSDConfig(DetectorConfig):
+    """A small SSD for the CPU, trained from scratch; see `mgral.models.small_ssd`."""
+
+    network: ClassVar[str] = "mgral.models.small_ssd:SmallSSD"
+    process_mb: ClassVar[int] = 2000
+
+    name: Literal["small_ssd"] = "small_ssd"
+    width: PositiveInt = 128
+    """Width at which images are cached, trained on and evaluated, in pixels."""
+    height: PositiveInt = 128
+    """Height at which images are cached, trained on and evaluated, in pixels."""
+    channels: PositiveInt = 16
+    """Channels at stride 2; the coarser maps hold multiples of it."""
+    anchor_scales: tuple[Fraction, Fraction, Fraction, Fraction, Fraction] = (0.08, 0.15, 0.28, 0.5, 0.8)
+    """Anchor sizes on the four feature maps, finest first, and one past the last, as fractions of the image."""
+    aspect_ratios: tuple[PositiveFloat, ...] = (2.0,)
+    """Aspect ratios of the anchors beside 1; each stands for itself and its inverse."""
+
+    @property
+    def image_canvas(self) -> Canvas:
+        """The size that images are stretched to."""
+        return Canvas(self.width, self.height)
+
+    @property
+    def training_bytes(self) -> float:
+        """Proportional to the channels."""
+        return 6.8 * self.channels

@@ -1,0 +1,56 @@
+"""Settings of SSD300 on VGG16."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from mgral.config.canvas import Canvas
+from mgral.config.detector import DetectorConfig
+from mgral.config.detectors import register_detector
+
+SIDE = 300
+"""Width and height of what the network is shown, in pixels."""
+
+
+@register_detector
+class SSD300Config(DetectorConfig):
+    """SSD300 on VGG16, torchvision's; see `mgral.models.ssd300`."""
+
+    network: ClassVar[str] = "mgral.models.ssd300:SSD300"
+
+    name: Literal["ssd300_vgg16"]
+    weights: Literal["VGG16_Weights.IMAGENET1K_FEATURES"] | None = "VGG16_Weights.IMAGENET1K_FEATURES"
+    """torchvision's name of the backbone's weights, which trainings start from; null starts from random ones."""
+    trainable_layers: Annotated[int, Field(ge=0, le=5)] = 4
+    """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
+    canvas: PositiveInt = 500
+    """Side of the square in which images are cached, in pixels: of what is larger, the longer side is shrunk to it.
+    The network is shown the image at 300 x 300; crops of it keep the canvas's detail."""
+    cache: Literal["decoded", "encoded"] = "decoded"
+    """Whether the cache holds pixels (0.75 MB an image at a canvas of 500), or files, which are decoded anew in each
+    epoch by a few threads."""
+
+    @property
+    def image_canvas(self) -> Canvas:
+        """The square that images are shrunk into; the network is shown a smaller view of it."""
+        return Canvas(self.canvas, self.canvas, "shrink", view=(SIDE, SIDE))
+
+    @property
+    def caches_files(self) -> bool:
+        """As configured."""
+        return self.cache == "encoded"
+
+    @property
+    def backbone_weights(self) -> str | None:
+        """As configured."""
+        return self.weights
+
+    @property
+    def training_bytes(self) -> float:
+        """As counted."""
+        return 940
+
+    @property
+    def inference_bytes(self) -> float:
+        """As measured on an H100."""
+        return 3600

@@ -1,0 +1,217 @@
+"""Pages of finished experiments for docs/results: what was run, where, and what came out, with their figures.
+
+Everything is read from the experiment's folder: config.yaml, provenance, tables and timings. Nothing is typed in.
+"""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mgral.artefacts.files import read_csv, write_bytes
+from mgral.artefacts.integrity import RECORDS
+from mgral.config import Config, load_config
+from mgral.errors import InputError
+from mgral.report.bootstrap import Interval
+from mgral.report.scores import FULL_DATA
+from mgral.report.spread import points, points_interval
+from mgral.report.timings import RUNS
+
+FIGURES = ("map_by_images", "to_random_map")
+FIDELITY_FIGURE = "fidelity"
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What made a finished experiment."""
+
+    commands: Mapping[str, str]
+    """By target: `all`, `fidelity`."""
+    commits: Mapping[str, int]
+    """Artefacts by the commit that made them."""
+    machine: Mapping[str, str]
+    packages: Mapping[str, str]
+
+
+def write_results(folders: Sequence[Path], output: Path) -> list[Path]:
+    """Write a page for each experiment's folder, and a list of all pages that lie in `output`.
+
+    Returns
+    -------
+    The pages.
+
+    Raises
+    ------
+    InputError
+        Naming the folder that holds no finished experiment, before anything is written.
+    """
+    pages = {load_config(folder / "config.yaml").experiment: (folder, results_page(folder)) for folder in folders}
+    for name, (folder, page) in pages.items():
+        write_bytes(output / f"{name}.md", page.encode())
+        for figure in _figures(folder):
+            (output / name).mkdir(exist_ok=True)
+            shutil.copyfile(figure, output / name / figure.name)
+    write_bytes(output / "README.md", _index(output).encode())
+    return [output / f"{name}.md" for name in pages]
+
+
+def results_page(folder: Path) -> str:
+    """Return the Markdown page of a finished experiment."""
+    config, run = load_config(folder / "config.yaml"), _load_run(folder)
+    tables = folder / "tables"
+    parts = [f"# {config.experiment}", _made_by(config, run, folder)]
+    parts += [_curves(read_csv(tables / "map_by_images.csv"), config), _image(config, "map_by_images", "Curves")]
+    parts += [_ranking(read_csv(tables / "ranking.csv"))]
+    if (folder / "figures" / "to_random_map.svg").exists():
+        parts += [_image(config, "to_random_map", "Differences to random")]
+    if (folder / "fidelity" / "tables" / "fidelity.csv").exists():
+        parts += [_fidelity(read_csv(folder / "fidelity" / "tables" / "fidelity.csv"), run)]
+        parts += [_image(config, FIDELITY_FIGURE, "Fidelity")]
+    return "\n\n".join([*parts, _cost(folder)]) + "\n"
+
+
+def _load_run(folder: Path) -> Run:
+    record = folder / RECORDS / "report.html.json"
+    runs = folder / "timings" / RUNS
+    if not record.exists() or not runs.exists():
+        raise InputError(f"{folder} holds no finished experiment run by Snakemake; run it to its report first")
+    made = json.loads(record.read_bytes())
+    records = [json.loads(path.read_bytes()) for path in (folder / RECORDS).rglob("*.json")]
+    commits = Counter(str(one["commit"]) for one in records)
+    trained = next((one for one in records if one["step"] == "detector"), made)
+    return Run(json.loads(runs.read_bytes()), commits, trained["machine"], made["packages"])
+
+
+def _made_by(config: Config, run: Run, folder: Path) -> str:
+    """Return command, commit, machine, seeds and data."""
+    train, test = (json.loads((folder / "dataset" / f"{split}.json").read_bytes()) for split in ("train", "test"))
+    width, height = config.detector.image_canvas.input_size
+    commits = [
+        f"`{commit[:12]}{'-dirty' * commit.endswith('-dirty')}` ({count})" for commit, count in run.commits.items()
+    ]
+    machine = f"{run.machine['system']}, {run.machine['vector_instructions']}, GPU {run.machine['gpu']}"
+    rows = [
+        ("Commit (artefacts)", ", ".join(commits)),
+        ("Machine", f"{machine}, Python {run.machine['python']}, torch {run.packages['torch']}"),
+        ("Seeds", ", ".join(map(str, config.seeds))),
+        (
+            "Data",
+            f"{len(train['images'])} training and {len(test['images'])} test images, {len(train['categories'])} classes",
+        ),
+        ("Labels", f"{config.initial} images at the start, {config.cycles} cycles of {config.budget}"),
+        (
+            "Detector",
+            f"{config.detector.name}, {width} x {height} pixels, {config.iterations.detector} iterations in cycle 0",
+        ),
+    ]
+    commands = "\n".join(f"    {command}" for command in run.commands.values())
+    return f"{commands}\n\n" + _table(("", ""), rows)
+
+
+def _curves(rows: Sequence[Row], config: Config) -> str:
+    means = [row for row in rows if row["seed"] == "mean"]
+    at = sorted({float(row["images"]) for row in means if row["cycle"]})
+    by_strategy = {name: [row for row in means if row["strategy"] == name] for name in config.strategies}
+    lines = [
+        (name, *(_with_deviation(row) for row in sorted(of, key=lambda row: float(row["images"]))))
+        for name, of in by_strategy.items()
+    ]
+    (full,) = [row for row in means if row["strategy"] == FULL_DATA]
+    title = (
+        "## Curves\n\nmAP@[.5:.95] on the test images in %, mean over seeds ± standard deviation, by labelled images."
+    )
+    note = (
+        f"A detector of all training images reaches {_with_deviation(full)} %. Numbers: `tables/map_by_images.csv`."
+    )
+    return f"{title}\n\n{_table(('strategy', *(f'{images:g}' for images in at)), lines)}\n\n{note}"
+
+
+def _with_deviation(row: Row) -> str:
+    mean = points(float(row["map"]))
+    return f"{mean} ± {points(float(row['std']))}" if row["std"] else mean
+
+
+def _ranking(rows: Sequence[Row]) -> str:
+    lines = [
+        (
+            row["rank"],
+            row["strategy"],
+            points(float(row["mean"])),
+            *(_difference(row, "to_random") if row["to_random"] else ("", "", "")),
+        )
+        for row in rows
+        if row["score"] == "map"
+    ]
+    title = "## Ranking\n\nBy the mean height of the curve of mAP, in %; differences to random are paired by seed."
+    note = (
+        "Separable: both the paired bootstrap's and Student's interval exclude 0. "
+        "With fewer than three seeds there are no intervals. Numbers: `tables/ranking.csv`."
+    )
+    columns = ("place", "strategy", "mean mAP", "to random", "95 % (bootstrap)", "separable")
+    return f"{title}\n\n{_table(columns, lines)}\n\n{note}"
+
+
+def _difference(row: Row, name: str) -> tuple[str, str, str]:
+    ends = [row[f"{name}_low"], row[f"{name}_high"]]
+    interval = points_interval(Interval(*map(float, ends)), sign=True) if all(ends) else "–"
+    separable = {"True": "yes", "False": "no"}[row[f"{name}_separable"]] if all(ends) else "–"
+    return points(float(row[name]), sign=True), interval, separable
+
+
+def _fidelity(rows: Sequence[Row], run: Run) -> str:
+    """Return how well each kind of lookup ranks batches."""
+    kinds = ("labels", "start", "embedding", "distance", "estimator")
+    lines = [
+        (
+            *(row[kind] for kind in kinds),
+            _correlation(row["spearman"]),
+            f"{_correlation(row['low'])} to {_correlation(row['high'])}",
+        )
+        for row in rows
+    ]
+    title = (
+        "## Fidelity\n\nSpearman's rank correlation of looked-up and true gains of candidate batches, with a 95 % interval. "
+        f"At most {_correlation(rows[0]['ceiling'])} is possible, as gains are noisy. Test images took part; no choice is made by it."
+    )
+    return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %'), lines)}"
+
+
+def _correlation(value: str) -> str:
+    return f"{float(value):.2f}".replace("-", "−")
+
+
+def _cost(folder: Path) -> str:
+    rows = read_csv(folder / "timings" / "costs_by_step.csv")
+    core = sum(float(row["core_s"]) for row in rows if row["core_s"])
+    wall = sum(float(row["wall_s"]) for row in rows)
+    memory = max(float(row["peak_memory_mb"]) for row in rows if row["peak_memory_mb"])
+    jobs = sum(int(row["jobs"]) for row in rows)
+    return (
+        f"## Cost\n\n{jobs} jobs, {wall / 60:.0f} minutes one after the other, {core / 60:.0f} minutes of processor time, "
+        f"{memory:.0f} MB at most in a job (`timings/costs_by_step.csv`)."
+    )
+
+
+def _image(config: Config, stem: str, title: str) -> str:
+    return f"![{title}]({config.experiment}/{stem}.svg)"
+
+
+def _figures(folder: Path) -> list[Path]:
+    found = [folder / "figures" / f"{stem}.svg" for stem in FIGURES]
+    found += [folder / "fidelity" / "figures" / f"{FIDELITY_FIGURE}.svg"]
+    return [path for path in found if path.exists()]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _index(output: Path) -> str:
+    pages = sorted(path for path in output.glob("*.md") if path.name != "README.md")
+    lines = "\n".join(f"- [{path.stem}]({path.name})" for path in pages)
+    return f"# Results\n\nWritten from finished experiments by `mgral results results/NAME ...`.\n\n{lines}\n"

@@ -1,0 +1,111 @@
+"""Embeddings and predicted object counts of all training images, as the step `embed` writes them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts.files import map_arrays
+from mgral.config import EmbeddingConfig
+from mgral.data.dataset import find_rows
+from mgral.errors import InputError
+
+Float32 = npt.NDArray[np.float32]
+
+
+class ImageFeatures(NamedTuple):
+    """What agents and lookup tables are given of images, [N], or of S sets of them, [S, B]."""
+
+    vectors: Float32
+    """Shape [..., D]: principal components and, if so configured, the counts on the same scale."""
+    counts: Float32
+    """Shape [..., C]: predicted objects of each class in an image."""
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> "ImageFeatures":
+        """Return the features of rows of [N], of any shape."""
+        return ImageFeatures(self.vectors[rows], self.counts[rows])
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The vectors of all training images."""
+
+    image_ids: npt.NDArray[np.int64]
+    """Shape [N]."""
+    components: Float32
+    """Shape [N, D], finite: principal components of the backbone's features, of a mean squared norm of 1."""
+    counts: Float32
+    """Shape [N, C], finite, 0 or more: predicted objects of each class in an image."""
+    path: Path | None = None
+    """The file they came from, if any, for messages."""
+
+    def __str__(self) -> str:
+        return str(self.path or "the embeddings")
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the content of an embeddings file."""
+        return {"image_ids": self.image_ids, "components": self.components, "object_counts": self.counts}
+
+    def components_of(self, image_ids: npt.ArrayLike) -> Float32:
+        """Return the components of the given ids, float32 [n, D], in their order; InputError on an unknown id."""
+        components: Float32 = self.components[self._rows(image_ids)]
+        return components
+
+    def features_of(self, image_ids: npt.ArrayLike, config: EmbeddingConfig) -> ImageFeatures:
+        """Return the features of ids, of any shape; InputError on an unknown id."""
+        vectors, rows = self.components, self._rows(image_ids)
+        if config.object_counts:
+            vectors = np.concatenate([vectors, standardise(self.counts)], axis=1)
+        return ImageFeatures(vectors, self.counts).rows(rows)
+
+    def _rows(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        rows, unknown = find_rows(self.image_ids, image_ids)
+        if len(unknown):
+            raise InputError(f"{self} has no embedding of images {unknown[:5].tolist()}; run the step `embed` again")
+        return rows
+
+
+def load_embeddings(path: Path) -> Embeddings:
+    """Map an embeddings file; raises InputError where it is damaged or holds a value that is not finite."""
+    arrays = map_arrays(path)
+    try:
+        image_ids, components, counts = (arrays[name] for name in ("image_ids", "components", "object_counts"))
+    except KeyError as error:
+        raise InputError(f"{path} holds no array {error}; run the step `embed` again") from None
+    if any(one.ndim != 2 or one.shape[:1] != image_ids.shape for one in (components, counts)) or len(image_ids) == 0:
+        raise InputError(f"{path} does not hold one embedding an image; run the step `embed` again")
+    if not np.isfinite(components).all() or not np.isfinite(counts).all():
+        raise InputError(f"{path} holds an embedding that is not finite; run the steps `detector` and `embed` again")
+    ids = image_ids.astype(np.int64, copy=False)
+    return Embeddings(ids, components.astype(np.float32, copy=False), counts.astype(np.float32, copy=False), path)
+
+
+class Scale(NamedTuple):
+    """The scale on which columns compare: mean 0 and equal deviations; the mean squared norm of a row is 1."""
+
+    zero: npt.NDArray[np.float64]
+    """Where 0 lies on it, [C]."""
+    unit: npt.NDArray[np.float64]
+    """What 1 on it stands for, [C]; 0 where all rows agree."""
+    mean: npt.NDArray[np.float64]
+    """What lies at 0, [C]."""
+
+    @classmethod
+    def of(cls, values: Float32) -> "Scale":
+        """Return the scale of the columns of [N, C]."""
+        mean = values.mean(axis=0, dtype=np.float64)
+        deviation = (values - mean).std(axis=0)
+        unit = deviation * max(1.0, np.sqrt((deviation > 0).sum()))
+        return cls(np.where(unit > 0, -mean / np.where(unit > 0, unit, 1), 0), unit, mean)
+
+    def apply(self, values: Float32) -> Float32:
+        """Return values [..., C] on the scale, float32; a column in which all rows agreed is 0."""
+        scaled: Float32 = ((values - self.mean) / np.where(self.unit > 0, self.unit, 1)).astype(np.float32)
+        return scaled
+
+
+def standardise(values: Float32) -> Float32:
+    """Return the columns of [N, C] on their scale."""
+    return Scale.of(values).apply(values)

@@ -1,0 +1,88 @@
+"""The registry of strategies: what is known without importing, and plug-ins of other packages."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_workflow import ROOT
+
+from mgral.config import registry, resolve_config
+from mgral.errors import InputError
+
+PLUG_IN = ROOT / "tests" / "support" / "plug_in" / "mgral_brightness.py"
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Install a module as a plug-in by hand: what an installer writes is a folder with its metadata."""
+    monkeypatch.syspath_prepend(tmp_path)
+    registry._declared.cache_clear()
+
+    def install(name: str, code: str, entry: str) -> None:
+        (tmp_path / f"{name}.py").write_text(code)
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[mgral.strategies]\n{entry} = {name}\n")
+
+    yield install
+    registry._declared.cache_clear()
+
+
+def test_a_configuration_is_read_without_torch():
+    code = "import sys, mgral.config as c; c.resolve_config({'strategies': 'all'}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_is_read_from_the_source_is_what_registers():
+    for name, info in registry._declared().items():
+        registry.strategy_function(name)
+        assert registry._infos[name] == info
+
+
+def test_a_plug_in_is_a_strategy_as_any_other(installed):
+    installed("brightness_of_a_test", PLUG_IN.read_text(), "brightness")
+    info = registry.strategy("brightness")
+    assert (info.requires, info.runs_detector, info.files) == (("detections",), True, ("images", "detector"))
+    assert "brightness_of_a_test" not in sys.modules
+    assert (
+        resolve_config({"strategies": {"bright": {"type": "brightness"}}}).strategies["bright"].type == "brightness"
+    )
+    assert registry.plug_ins()["brightness_of_a_test"] == "1.0"
+    assert registry.strategy_function("brightness").__module__ == "brightness_of_a_test"
+    del registry._functions["brightness"], registry._infos["brightness"]
+
+
+def test_computed_arguments_are_found_by_importing(installed):
+    lines = ["from mgral.config.registry import register", "NAME = 'comp' + 'uted'", "@register(NAME, 'x')"]
+    code = "\n".join([*lines, "def choose(query): ..."])
+    installed("computed_plug_in", code, "computed")
+    assert registry.strategy("computed").module == "computed_plug_in"
+    del registry._functions["computed"], registry._infos["computed"]
+
+
+@pytest.mark.parametrize(
+    ("code", "entry", "message"),
+    [
+        ("", "nothing", "it registers nothing and not nothing; correct the entry point mgral.strategies"),
+        (
+            "from mgral.config.registry import register\n\n\n@register('random', 'x')\ndef choose(query): ...\n",
+            "random",
+            "there is a strategy random already; rename it",
+        ),
+    ],
+)
+def test_a_faulty_plug_in_is_named(installed, code, entry, message):
+    installed(f"faulty_{entry}", code, entry)
+    with pytest.raises(InputError, match=message):
+        registry.strategies()
+
+
+def test_a_requirement_that_there_is_not_is_an_error():
+    with pytest.raises(ValueError, match=r"strategy x requires \['luck'\]; there are detections, dense"):
+        registry.register("x", "y", requires=("luck",))
+
+
+def test_the_plug_in_is_short():
+    assert len(Path(PLUG_IN).read_text().splitlines()) <= 30
