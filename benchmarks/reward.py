@@ -64,8 +64,7 @@ def find_tables(results: Path) -> tuple[Config, list[Path]]:
 
 def measure_look_up(results: Path) -> Measurements:
     """Time lookups of one batch of the subsets' size in all tables, by the experiment's distance and estimator."""
-    config = load_config(results / "config.yaml")
-    tables = find_tables(results, config)
+    config, tables = find_tables(results)
     subsets = read_arrays(tables[0])["counts" if config.reward.distance == "by_class" else "embeddings"]
     values = subsets[0] + np.random.default_rng(0).normal(0, 0.1, subsets[0].shape).astype(np.float32)
     # A table uses either vectors or counts.

@@ -86,7 +86,7 @@ def test_mgral_takes_the_agents_best_in_ascending_order_of_ids(experiment):
 def test_an_agent_of_other_dimensions_than_the_embeddings_is_an_error(experiment):
     write_json(experiment / "config.yaml", {"budget": 6, "embedding": {"object_counts": False}})
     options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
-    with pytest.raises(InputError, match=r"agent\.safetensors was trained on 5 dimensions, but .* has 3"):
+    with pytest.raises(InputError, match=r"the agent was trained on 5 dimensions, but .* has 3"):
         _select(experiment, "mgral", *options)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
-from mgral.config import Config, LutConfig
+from mgral.config import Config, EmbeddingConfig, LutConfig
 from mgral.data.dataset import Category, Dataset
 from mgral.errors import InputError
 from mgral.method.lut.plan import SubsetPlan, load_plan
@@ -115,11 +115,13 @@ def test_clusters_are_of_object_counts_too_unless_configured_otherwise(object_co
     ids = np.arange(80)
     counts = np.where(ids % 2, 5, 0)[:, None].astype(np.float32)
     components = np.random.default_rng(0).normal(size=(80, 1)).astype(np.float32) / 100
-    embeddings = Embeddings(ids, components, counts, Path("embeddings"))
+    embeddings = Embeddings(ids, components, counts)
     lut = LutConfig(labels="consistency", variants=8, clusters=2, concentration=(0.001, 0.001))
-    labels = [np.array([0])] * 20
+    labels, boxes = (np.array([0]),) * 80, (np.zeros((1, 4), np.float32),) * 80
+    dataset = Dataset(ids, tuple(map(str, ids)), np.full((80, 2), 8), (Category(0, "a"),), boxes, labels)
     embedding = EmbeddingConfig(object_counts=object_counts)
-    plan = plan_subsets(ids[:20], labels, ids[20:], embeddings, embedding, lut, 10, seed=0, cycle=0, split=0)
+    config = Config().model_copy(update={"lut": lut, "budget": 10, "embedding": embedding})
+    plan = plan_subsets(config, dataset, ids[:20], embeddings, seed=0, cycle=0, split=0)
     odd = [np.mean(np.array(images) % 2) for images in plan.subsets[1:]]
     assert (set(odd) <= {0, 1}) == object_counts
 

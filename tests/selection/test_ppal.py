@@ -9,9 +9,10 @@ import torch
 from told_detector import SIDE, ToldDetector, far_apart, told_query
 from torch import nn
 
-from mgral.config import RetinaNetConfig, SmallSSDConfig
 from mgral.data.images import Images
 from mgral.models.build import build_detector
+from mgral.models.detectors.retinanet import RetinaNetConfig
+from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.selection import similarity
 from mgral.selection.inference import Objects
 from mgral.selection.medoids import k_medoids

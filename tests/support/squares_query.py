@@ -3,8 +3,9 @@
 import torch
 from squares import SIZE, squares
 
-from mgral.config import Config, SmallSSDConfig
+from mgral.config import Config
 from mgral.models.build import build_detector
+from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.small_ssd import BACKGROUND_BIAS
 from mgral.selection.query import Query
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import torch
-from mgral.data.canvas import canvas_of
 from torch import nn
 
-from mgral.config import Config, SmallSSDConfig
+from mgral.config import Config
 from mgral.data.dataset import Category, Dataset
 from mgral.data.images import Images
+from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.interface import Predictions
 from mgral.selection.query import Query
 
@@ -88,7 +88,7 @@ def told_query(
     dataset = Dataset(np.arange(count), names, sizes, classes, no_boxes, no_labels)
     pool = np.setdiff1d(np.arange(count), labelled)
     config = Config(detector=detector or SmallSSDConfig(width=SIDE, height=SIDE), budget=budget)
-    images = Images(np.broadcast_to(pixels, (count, side, side, 3)), sizes, canvas_of(config.detector))
+    images = Images(np.broadcast_to(pixels, (count, side, side, 3)), sizes, config.detector.image_canvas)
     told_by = ToldDetector(told, boxes, class_maps)
     given = {"seed": 0, "cycle": 0, "config": config, "images": images, "detector": told_by} | settings
     return Query(dataset, np.array(labelled, dtype=np.int64), pool, **given)

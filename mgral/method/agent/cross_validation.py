@@ -83,8 +83,8 @@ def train_validated_agent(
     shared = config.agent, config.budget, seed, cycle
     agent, log = train_agent(vectors, reward, *shared, checkpoint_of(None), device)
     gain = None
-    if len(table.splits) > 1:
-        checkpoints = [checkpoint_of(left_out) for left_out in range(len(table.splits))]
+    if len(table.tables) > 1:
+        checkpoints = [checkpoint_of(left_out) for left_out in range(len(table.tables))]
         gain = held_out_gain(vectors, reward.rewards, *shared, checkpoints, device)
         agent.validated.fill_(gain > 0)
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))

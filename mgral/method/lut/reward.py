@@ -160,7 +160,8 @@ class MeanReward:
 class LookupTable:
     """The lookup tables of all reward splits, and the embeddings that they were made from."""
 
-    splits: tuple[RewardTable, ...]
+    tables: tuple[RewardTable, ...]
+    """One for each reward split."""
     embeddings: Embeddings
     """Of all training images."""
     embedding: EmbeddingConfig
@@ -168,7 +169,7 @@ class LookupTable:
     def reward(self, batches: npt.ArrayLike) -> Float64:
         """Return the mean looked-up mAP, 0 to 1, float64 [S], of batches of image ids, int64 [S, B]."""
         features = self.embeddings.features_of(np.atleast_2d(batches), self.embedding)
-        mean: Float64 = np.mean([table.lookup(features) for table in self.splits], axis=0)
+        mean: Float64 = np.mean([table.lookup(features) for table in self.tables], axis=0)
         return mean
 
     def features_of(self, image_ids: npt.ArrayLike) -> ImageFeatures:
@@ -177,7 +178,7 @@ class LookupTable:
 
     def over(self, pool: ImageFeatures, device: str = "cpu") -> MeanReward:
         """Return the lookup of batches of a pool; by the device where that takes long."""
-        return MeanReward([table.over(pool, device) for table in self.splits])
+        return MeanReward([table.over(pool, device) for table in self.tables])
 
 
 def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -> LookupTable:
