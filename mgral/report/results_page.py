@@ -16,6 +16,7 @@ from mgral.artefacts.integrity import RECORDS
 from mgral.config import Config, load_config
 from mgral.errors import InputError
 from mgral.report.bootstrap import Interval
+from mgral.report.scores import FULL_DATA
 from mgral.report.spread import points, points_interval
 from mgral.report.timings import RUNS
 
@@ -119,7 +120,7 @@ def _curves(rows: Sequence[Row], config: Config) -> str:
         (name, *(_with_deviation(row) for row in sorted(of, key=lambda row: float(row["images"]))))
         for name, of in by_strategy.items()
     ]
-    (full,) = [row for row in means if row["strategy"] == "full"]
+    (full,) = [row for row in means if row["strategy"] == FULL_DATA]
     title = (
         "## Curves\n\nmAP@[.5:.95] on the test images in %, mean over seeds ± standard deviation, by labelled images."
     )

@@ -50,8 +50,9 @@ def test_embeddings_cost_the_strategy_that_chooses_by_them(tmp_path: Path) -> No
     fabricate(tmp_path, strategies=tuple(registry.strategies()))
     for seed in (0, 1):
         # A table of mgral's in cycle 1, too, whose embeddings are its own.
-        benchmark(tmp_path / "benchmarks" / "embed" / f"seed{seed}_mgral_cycle1.tsv", 6.0)
-        benchmark(tmp_path / "benchmarks" / "table" / f"seed{seed}_mgral_cycle1_split0.tsv", 2.0)
+        own = {"seed": str(seed), "round": "strategies/mgral", "cycle": "1"}
+        benchmark(tmp_path / "benchmarks" / "embed" / f"seed{seed}_own.tsv", 6.0, wildcards=own)
+        benchmark(tmp_path / "benchmarks" / "table" / f"seed{seed}_own.tsv", 2.0, wildcards=own)
     costs = rows(run(tmp_path) / "costs_by_cycle.csv")
     assert list(costs) == list(registry.strategies())
     # Those of cycle 0 are shared and take 4 s, its own of cycle 1 take 5 s; the choices take 3 s and 4 s.
