@@ -18,6 +18,7 @@ from mgral.method.lut.by_amount import ByAmount
 from mgral.method.lut.by_distance import ByDistance, SubsetDistance
 from mgral.method.lut.reward import PoolReward, RewardTable
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
+from mgral.selection.embeddings import ImageFeatures, Scale
 
 LOOK_UPS = 5
 """Lookups of an episode's batches, of which the mean time counts."""
@@ -30,11 +31,9 @@ LOOK_UPS = 5
     "--distance",
     type=click.Choice(["by_class", "sliced"]),
     default="by_class",
-    help="How batches are looked up: by how much of each class they hold (regression), or as wholes (kernel).",
+    help="How batches are looked up: by their objects of each class (regression), or by their embeddings (kernel).",
 )
-@click.option(
-    "--classes", type=click.IntRange(min=1), default=80, help="Classes, the last of the dimensions, for by_class."
-)
+@click.option("--classes", type=click.IntRange(min=1), default=80, help="Classes of objects, for by_class.")
 @click.option("--budget", type=click.IntRange(min=1), default=2345, help="Images to choose, and in a subset.")
 @click.option("--variants", type=click.IntRange(min=1), default=100, help="Variants in the lookup table.")
 @click.option("--projections", type=click.IntRange(min=1), default=64, help="Projections, for sliced.")
@@ -59,16 +58,17 @@ def command(
     """
     if budget > images:
         raise click.UsageError(f"--budget {budget} is above --images {images}")
-    if distance == "by_class" and classes > dimensions:
-        raise click.UsageError(f"--classes {classes} is above --dimensions {dimensions}")
     device = choose_device(gpus)
     rng = np.random.default_rng(0)
-    pool = rng.standard_normal((images, dimensions), dtype=np.float32)
-    subsets = pool[uniform_batches(images, budget, variants, rng)]
+    vectors = rng.standard_normal((images, dimensions), dtype=np.float32)
+    counts = rng.standard_exponential((images, classes), dtype=np.float32)
+    subsets = uniform_batches(images, budget, variants, rng)
     table = (
-        table_by_class(subsets, classes, rng) if distance == "by_class" else sliced_table(subsets, projections, rng)
+        table_by_class(counts, subsets, rng)
+        if distance == "by_class"
+        else sliced_table(vectors[subsets], projections, rng)
     )
-    reward = table.over(pool, device=device.type)
+    reward = table.over(ImageFeatures(vectors, counts), device=device.type)
     measured: Measurements = {
         "images": images,
         "dimensions": dimensions,
@@ -78,7 +78,7 @@ def command(
         "variants": variants,
         **({"classes": classes} if distance == "by_class" else {"projections": projections}),
         **measure_look_ups(reward, images, budget, rng),
-        **measure_steps(pool, reward, budget, episodes, device.type),
+        **measure_steps(vectors, reward, budget, episodes, device.type),
         "peak_memory_mb": peak_memory(),
         "torch_threads": torch.get_num_threads(),
         "device": device.type,
@@ -89,12 +89,13 @@ def command(
     show(measured | machine(), as_json)
 
 
-def table_by_class(subsets: npt.NDArray[np.float32], classes: int, rng: np.random.Generator) -> RewardTable:
-    """Return a table of subsets, float32 [K, M, D], with a random AP of each of the last dimensions' classes."""
-    variants, _, dimensions = subsets.shape
-    directions = np.eye(dimensions, dtype=np.float32)[:, -classes:]
-    amounts, values = rng.random((variants, classes)), rng.random((variants, classes))
-    return RewardTable(subsets, 0.0, ByAmount(directions, np.zeros(classes), np.ones(classes), amounts, values))
+def table_by_class(
+    counts: npt.NDArray[np.float32], subsets: npt.NDArray[np.int64], rng: np.random.Generator
+) -> RewardTable:
+    """Return a table with a random AP of each class, by object counts, float32 [N, C], and subsets, int64 [K, M]."""
+    size, scale = (len(subsets), counts.shape[1]), Scale.of(counts)
+    estimate = ByAmount(scale.zero, scale.unit, amounts=rng.random(size), values=rng.random(size))
+    return RewardTable(counts[subsets], np.arange(size[1]), scale, 0.0, estimate)
 
 
 def sliced_table(subsets: npt.NDArray[np.float32], projections: int, rng: np.random.Generator) -> RewardTable:
@@ -102,7 +103,8 @@ def sliced_table(subsets: npt.NDArray[np.float32], projections: int, rng: np.ran
     variants, _, dimensions = subsets.shape
     directions = draw_projections(dimensions, projections, rng)
     distance = SubsetDistance(subsets, SlicedDistance(directions, project_and_sort(subsets, directions)), "sliced")
-    return RewardTable(subsets, 0.0, ByDistance(distance, rng.random((variants, 1)), "kernel", np.ones(1)))
+    estimate = ByDistance(distance, rng.random((variants, 1)), "kernel", np.ones(1))
+    return RewardTable(subsets, None, None, 0.0, estimate)
 
 
 def measure_look_ups(reward: PoolReward, images: int, budget: int, rng: np.random.Generator) -> Measurements:
@@ -116,7 +118,7 @@ def measure_look_ups(reward: PoolReward, images: int, budget: int, rng: np.rando
 
 
 def measure_steps(
-    pool: npt.NDArray[np.float32], reward: PoolReward, budget: int, episodes: int, device: str
+    vectors: npt.NDArray[np.float32], reward: PoolReward, budget: int, episodes: int, device: str
 ) -> Measurements:
     """Time episodes of a training, less what comes before the first and the first itself.
 
@@ -125,7 +127,7 @@ def measure_steps(
     seconds = []
     for count in (1, 1, 1 + episodes):
         with _timed() as of_count:
-            train_agent(pool, reward, AgentConfig(episodes=count), budget, seed=0, cycle=0, device=device)
+            train_agent(vectors, reward, AgentConfig(episodes=count), budget, seed=0, cycle=0, device=device)
         seconds += of_count
     return {
         "episodes": episodes,

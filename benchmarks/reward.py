@@ -16,8 +16,9 @@ from mgral.artefacts.files import read_arrays
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, load_config
 from mgral.errors import InputError, StepError
-from mgral.method.lut.reward import load_reward
+from mgral.method.lut.reward import MeanReward, RewardTable
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, exact_distance, project_and_sort
+from mgral.selection.embeddings import ImageFeatures
 
 PAPER_BATCHES = (1000, 2345)
 """Query batches of the paper: PASCAL VOC, and 2 % of MS COCO."""
@@ -48,25 +49,28 @@ def command(results: Path, as_json: bool) -> None:
     show(measurements | machine(), as_json)
 
 
-def find_tables(results: Path, config: Config) -> list[Path]:
-    """Return the lookup tables of a cycle of an experiment, of whichever repetition and cycle comes first."""
-    folders = sorted(results.glob("seed*/mgral/cycle*/lut"))
-    tables = (
-        [folders[0] / f"split{split}" / "table.safetensors" for split in range(config.lut.splits)] if folders else []
-    )
-    if not all(table.exists() for table in tables) or not tables:
-        raise InputError(f"{results} holds no lookup tables; run the workflow first, or name another --results")
-    return tables
+def find_tables(results: Path) -> tuple[Config, list[Path]]:
+    """Return the settings of the first strategy with an agent, and its lookup tables of cycle 0, one a split."""
+    config = load_config(results / "config.yaml")
+    for strategy in config.agents[:1]:
+        table, reward = config.name_of("table", strategy), config.name_of("reward", strategy)
+        own = config.for_strategy(strategy)
+        for folder in sorted(results.glob(f"seed*/initial/cycle0/tables/{table}")):
+            tables = [folder / f"split{split}" / reward / "table.safetensors" for split in range(own.lut.splits)]
+            if all(path.exists() for path in tables):
+                return own, tables
+    raise InputError(f"{results} holds no lookup tables; run the workflow first, or name another --results")
 
 
 def measure_look_up(results: Path) -> Measurements:
     """Time lookups of one batch of the subsets' size in all tables, by the experiment's distance and estimator."""
-    config = load_config(results / "config.yaml")
-    tables = find_tables(results, config)
-    subsets = read_arrays(tables[0])["embeddings"]
-    pool = subsets[0] + np.random.default_rng(0).normal(0, 0.1, subsets[0].shape).astype(np.float32)
-    reward = load_reward(tables, pool, config.reward, "cpu")
-    batches = np.arange(len(pool))[None]
+    config, tables = find_tables(results)
+    subsets = read_arrays(tables[0])["counts" if config.reward.distance == "by_class" else "embeddings"]
+    values = subsets[0] + np.random.default_rng(0).normal(0, 0.1, subsets[0].shape).astype(np.float32)
+    # A table uses either vectors or counts.
+    pool = ImageFeatures(vectors=values, counts=values)
+    reward = MeanReward([RewardTable.load(path, config.reward).over(pool) for path in tables])
+    batches = np.arange(len(values))[None]
     return {
         "tables": len(tables),
         "variants": len(subsets),
@@ -79,27 +83,25 @@ def measure_look_up(results: Path) -> Measurements:
 
 def measure_training(results: Path) -> Measurements:
     """Time the step `variant` for variant 1, writing to a temporary file."""
-    lut = find_tables(results, load_config(results / "config.yaml"))[0].parent
-    cycle = lut.parents[1].name.removeprefix("cycle")
-    seed = lut.parents[3].name.removeprefix("seed")
+    _, (path, *_) = find_tables(results)
+    split, table, _, cycle, _, repetition = path.parents[1:7]
     inputs = {
         "config": results / "config.yaml",
         "dataset": results / "dataset" / "train.json",
         "images": results / "dataset" / "train.npy",
-        "subsets": lut / "subsets.json",
-        "base": lut / "base.safetensors",
+        "subsets": split / "subsets.json",
+        "base": split / "base.safetensors",
     }
-    if (teacher := lut.parent / "pseudo_labels.json").exists():
-        inputs["pseudo_labels"] = teacher
+    if (labels := cycle / "pseudo_labels.json").exists():
+        inputs["pseudo-labels"] = labels
     for path in inputs.values():
         if not path.exists():
             raise InputError(f"{path} is missing; run the workflow again")
     options = [part for name, path in inputs.items() for part in (f"--{name}", str(path))]
     with tempfile.TemporaryDirectory() as folder:
         output = str(Path(folder) / "variants1-1.json")
-        whole = _run_variant(
-            [*options, "--first=1", "--last=1", "--seed", seed, "--cycle", cycle, "--split=0", "--output", output]
-        )
+        options += ["--table", table.name, "--seed", repetition.name.removeprefix("seed"), "--cycle=0", "--split=0"]
+        whole = _run_variant([*options, "--first=1", "--last=1", "--output", output])
     start_up = _run_variant(["--help"])
     return {"training_seconds": whole, "training_seconds_without_start_up": whole - start_up}
 

@@ -1,8 +1,9 @@
 """The internal form of a data set: COCO JSON with the original ids, as arrays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +69,11 @@ def find_rows(
 
 def load_dataset(path: Path) -> Dataset:
     """Read a COCO JSON file that the step `data` has checked."""
-    coco = read_json(path)
+    return as_dataset(read_json(path))
+
+
+def as_dataset(coco: Mapping[str, Any]) -> Dataset:
+    """Return the arrays of a checked COCO JSON."""
     categories = tuple(sorted(Category(c["id"], c["name"]) for c in coco["categories"]))
     label_of = {category.id: label for label, category in enumerate(categories)}
     images = coco["images"]

@@ -1,11 +1,15 @@
-"""Where a data set is and which reader it takes."""
+"""Reading a data set: where it is and which reader it takes."""
 
 from pathlib import Path
 
-from mgral.config import CocoData, DataConfig, SyntheticData
+from mgral.config import CocoData, Config, DataConfig, SyntheticData
 from mgral.data.check import Checked, check_splits, with_boxes
+from mgral.data.dataset import as_dataset
 from mgral.data.formats.coco import read_coco
 from mgral.data.formats.voc import read_voc
+from mgral.data.image_set import ImageSet
+from mgral.data.images import cache_images, load_images, pack_images
+from mgral.data.synthetic import write_synthetic
 from mgral.errors import InputError
 
 
@@ -33,3 +37,40 @@ def read_splits(data: DataConfig, root: Path) -> tuple[Checked, Checked]:
     test = read_coco(root / coco.test_annotations, coco.test_images)
     pool, tested = check_splits(train, test, root, data.strict)
     return with_boxes(pool) if coco.pool == "with_boxes" else pool, tested
+
+
+def read_data(config: Config, cache: Path | str, root: Path | str | None = None) -> tuple[ImageSet, ImageSet]:
+    """Read and check a data set in COCO or VOC format, and decode its images.
+
+    Parameters
+    ----------
+    config
+        `data` says where the data set is, `detector` at which size its images are needed.
+    cache
+        Folder for the decoded images; train.npy and test.npy in it are replaced.
+    root
+        The data set's folder, in place of `data.root`. Synthetic data is drawn into `cache` unless it is given.
+
+    Returns
+    -------
+    The images that can be labelled, and the test images.
+
+    Raises
+    ------
+    InputError
+        Where the data set is not in order; a message says what to do.
+    """
+    cache = Path(cache)
+    if isinstance(config.data, SyntheticData) and root is None:
+        root = cache / "synthetic"
+        if not root.exists():
+            write_synthetic(config.data, root)
+    folder, canvas = data_folder(config.data, None if root is None else Path(root)), config.detector.image_canvas
+    write = pack_images if config.detector.caches_files else cache_images
+    found = []
+    for name, checked in zip(("train", "test"), read_splits(config.data, folder), strict=True):
+        dataset, path = as_dataset(checked.coco), cache / f"{name}.npy"
+        write(dataset, folder, canvas, path, title=f"cache {name}")
+        found.append(ImageSet(dataset, load_images(path, dataset, canvas), checked.coco))
+    train, test = found
+    return train, test

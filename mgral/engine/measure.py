@@ -69,7 +69,7 @@ class _Stopwatch(Checkpoint):
     @property
     def seconds(self) -> float:
         """The median of the last iterations."""
-        return median(np.diff(self._times)[-ITERATIONS:].tolist())
+        return float(np.median(np.diff(self._times)[-ITERATIONS:]))
 
 
 def _random_images(config: Config, classes: int) -> TrainingImages:

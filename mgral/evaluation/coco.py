@@ -3,7 +3,7 @@
 import contextlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import faster_coco_eval
@@ -23,7 +23,7 @@ Evaluate = Callable[[dict[str, Any], dict[str, Any]], Any]
 
 
 def score_detections(
-    truth: dict[str, Any],
+    truth: Mapping[str, Any],
     detections: list[dict[str, Any]],
     image_ids: Iterable[int],
     evaluate: Evaluate | None = None,
@@ -68,7 +68,7 @@ def score_detections(
     return {**scores, "images": len(truth["images"]), "boxes": boxes.total(), "per_class": per_class}
 
 
-def of_images(truth: dict[str, Any], image_ids: Iterable[int]) -> dict[str, Any]:
+def of_images(truth: Mapping[str, Any], image_ids: Iterable[int]) -> dict[str, Any]:
     """Return the part of a COCO data set that is about some of its images."""
     wanted = {int(image_id) for image_id in image_ids}
     return {

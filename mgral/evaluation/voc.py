@@ -6,6 +6,7 @@ other recalls; each of an image's detections counts, not the best 100.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,12 @@ Entries = list[dict[str, Any]]
 _Array = npt.NDArray[np.float64]
 
 
-def is_voc(truth: dict[str, Any]) -> bool:
+def is_voc(truth: Mapping[str, Any]) -> bool:
     """Return whether a data set that the step `data` has written comes from VOC, whose objects may be difficult."""
     return any("difficult" in box for box in truth["annotations"])
 
 
-def add_voc_scores(scores: dict[str, Any], truth: dict[str, Any], detections: Entries) -> dict[str, Any]:
+def add_voc_scores(scores: dict[str, Any], truth: Mapping[str, Any], detections: Entries) -> dict[str, Any]:
     """Return COCO's scores of all images of a data set, and VOC's beside them, overall and in `per_class`.
 
     Returns

@@ -6,23 +6,21 @@ its scores are noise, and every batch is equally likely. The paper has no such c
 
 from mgral.config.registry import register
 from mgral.errors import InputError
-from mgral.method.agent.network import load_agent
-from mgral.selection.embeddings import load_embeddings
+from mgral.method.agent.network import Agent
 from mgral.selection.query import Choice, Query
 from mgral.selection.strategies.random import choose_uniformly
 
 
 @register("mgral", "the trained agent's scores", requires=("embeddings", "counts", "agent"))
 def choose(query: Query) -> Choice:
-    """Choose the agent's highest scores, or at random where the agent is not believed."""
-    assert query.agent is not None
+    """Choose the agent's highest scores, or at random where the agent is not validated."""
+    agent = query.agent
+    assert isinstance(agent, Agent)
     assert query.embeddings is not None
-    agent = load_agent(query.agent)
-    features = load_embeddings(query.embeddings).features_of(query.pool, query.config.embedding)
-    vectors = features.vectors
+    vectors = query.embeddings.features_of(query.pool, query.config.embedding).vectors
     if vectors.shape[1] != len(agent.mean):
         raise InputError(
-            f"{query.agent} was trained on {len(agent.mean)} dimensions, but {query.embeddings} has "
+            f"the agent was trained on {len(agent.mean)} dimensions, but {query.embeddings} has "
             f"{vectors.shape[1]}; run the step `agent` again"
         )
     if not agent.validated:

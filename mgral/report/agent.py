@@ -1,29 +1,38 @@
-"""The agent's learning curve beside random batches that were looked up as often."""
+"""The learning curves of the agents, beside as many random batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw
-from mgral.report.rendering import STRATEGY_COLOURS
-from mgral.report.results import AgentRun, Array, Results
+from mgral.report.looks import strategy_looks
+from mgral.report.results import Array, Results
 from mgral.report.spread import Spread, points_with_spread
 
 _SHOWN = 6
+"""Figures of all agents together, if there are no more agents than that; else one each."""
 _COLUMNS = ("reward", "best", "random_reward", "random_best")
 
 
 def agent_figures(results: Results) -> list[Figure]:
-    """Draw the learning curves of at most six cycles, evenly spread from the first to the last."""
-    cycles = np.unique(np.linspace(0, results.settings.cycles - 1, _SHOWN).round().astype(int))
-    return [_figure(results, int(cycle)) for cycle in cycles] if results.agents else []
+    """Draw the learning curves of at most six cycles, from the first to the last; of several agents, fewer each."""
+    config = results.config
+    if not config.agents:
+        return []
+    shown = max(1, _SHOWN // len(config.agents))
+    cycles = [int(cycle) for cycle in np.unique(np.linspace(0, config.cycles - 1, shown).round())]
+    drawn = list(product(config.agents, cycles))
+    table = _table(results, drawn)
+    return [_figure(results, strategy, cycle, table) for strategy, cycle in drawn]
 
 
-def _figure(results: Results, cycle: int) -> Figure:
-    runs = [results.agents[seed, cycle] for seed in results.settings.seeds]
-    stem = f"agent_cycle{cycle}"
+def _figure(results: Results, strategy: str, cycle: int, table: Table) -> Figure:
+    runs = [results.agents[seed, strategy, cycle] for seed in results.config.seeds]
+    stem = f"agent_{strategy}_cycle{cycle}"
+    colour = strategy_looks(results.config)[strategy].colour
     # Seeds share the number of episodes, a setting; an aborted run would have left no file.
     episodes = runs[0].curve["episode"]
     window = max(1, len(episodes) // 20)
@@ -31,7 +40,6 @@ def _figure(results: Results, cycle: int) -> Figure:
     selected = [run.summary["selected_reward"] for run in runs]
 
     def paint(axes: Axes) -> None:
-        colour = STRATEGY_COLOURS["mgral"]
         for run in runs if len(runs) > 1 else ():
             axes.plot(episodes, run.curve["reward"], color=colour, alpha=0.18, linewidth=0.8)
         axes.plot(episodes, _running_mean(mean["random_reward"], window), color=FAINT, label="random, mean")
@@ -62,7 +70,8 @@ def _figure(results: Results, cycle: int) -> Figure:
         f"Bold: mean over {len(runs)} seed{'s' * (len(runs) > 1)}"
         + (f", running mean of {window} episodes." if window > 1 else ".")
     )
-    return Figure(f"Cycle {cycle}", caption, draw(stem, 5.0, 3.7, paint), _table(results, cycle, stem))
+    title = f"Cycle {cycle}" if len(results.config.agents) == 1 else f"{strategy}, cycle {cycle}"
+    return Figure(stem, title, caption, draw(stem, 5.0, 3.7, paint), table)
 
 
 def _running_mean(values: Array, window: int) -> Array:
@@ -79,51 +88,57 @@ def _signed(spread: Spread) -> str:
     return mean if np.isnan(spread.std) else f"{mean} ± {spread.std:.1f}"
 
 
-def _table(results: Results, cycle: int, stem: str) -> Table:
+def _table(results: Results, drawn: Sequence[tuple[str, int]]) -> Table:
     rows = tuple(
         {
+            "strategy": strategy,
+            "cycle": cycle,
             "seed": seed,
             "episode": int(run.curve["episode"][index]),
             **{name: float(run.curve[name][index]) for name in _COLUMNS},
         }
-        for seed in results.settings.seeds
-        for run in (results.agents[seed, cycle],)
+        for strategy, cycle in drawn
+        for seed in results.config.seeds
+        for run in (results.agents[seed, strategy, cycle],)
         for index in range(len(run.curve["episode"]))
     )
-    return Table(stem, ("seed", "episode", *_COLUMNS), rows)
+    return Table("agent_episodes", ("strategy", "cycle", "seed", "episode", *_COLUMNS), rows)
 
 
 def agent_table(results: Results) -> Table:
     """Return the summary of each agent as it was written, scores between 0 and 1."""
     columns = tuple(next(iter(results.agents.values())).summary)
     rows = tuple(
-        {"seed": seed, "cycle": cycle, **{name: run.summary[name] for name in columns}}
-        for (seed, cycle), run in results.agents.items()
+        {"strategy": strategy, "cycle": cycle, "seed": seed, **{name: run.summary[name] for name in columns}}
+        for (seed, strategy, cycle), run in results.agents.items()
     )
-    return Table("agents", ("seed", "cycle", *columns), rows)
+    return Table("agents", ("strategy", "cycle", "seed", *columns), rows)
 
 
 def agent_lines(results: Results) -> list[dict[str, str]]:
-    """Return a line for each cycle, means over seeds, as text for the page."""
-
-    def over_seeds(cycle: int, name: str) -> Spread:
-        return Spread.of([results.agents[seed, cycle].summary[name] for seed in results.settings.seeds])
-
-    def count(cycle: int, holds: Callable[[dict[str, float]], bool]) -> str:
-        runs: list[AgentRun] = [results.agents[seed, cycle] for seed in results.settings.seeds]
-        return f"{sum(holds(run.summary) for run in runs)} of {len(runs)}"
-
+    """Return a line for each strategy with an agent and each cycle, means over seeds, as text for the page."""
     return [
-        {
-            "cycle": str(cycle),
-            "selected": points_with_spread(over_seeds(cycle, "selected_reward")),
-            "random": points_with_spread(over_seeds(cycle, "random_mean")),
-            "above": _signed(over_seeds(cycle, "standard_deviations_above")),
-            "best": points_with_spread(over_seeds(cycle, "random_best_as_often")),
-            "better": count(cycle, lambda run: run["selected_reward"] > run["random_best_as_often"]),
-            "held_out": points_with_spread(over_seeds(cycle, "held_out_gain"), sign=True),
-            # Not a number where there is a single table, and so nothing to hold the agent against.
-            "validated": count(cycle, lambda run: not run["held_out_gain"] <= 0),
-        }
-        for cycle in range(results.settings.cycles)
+        _line(strategy, cycle, [results.agents[seed, strategy, cycle].summary for seed in results.config.seeds])
+        for strategy, cycle in product(results.config.agents, range(results.config.cycles))
     ]
+
+
+def _line(strategy: str, cycle: int, runs: list[dict[str, float]]) -> dict[str, str]:
+    def over_seeds(name: str) -> Spread:
+        return Spread.of([run[name] for run in runs])
+
+    def count(holds: Callable[[dict[str, float]], bool]) -> str:
+        return f"{sum(map(holds, runs))} of {len(runs)}"
+
+    return {
+        "strategy": strategy,
+        "cycle": str(cycle),
+        "selected": points_with_spread(over_seeds("selected_reward")),
+        "random": points_with_spread(over_seeds("random_mean")),
+        "above": _signed(over_seeds("standard_deviations_above")),
+        "best": points_with_spread(over_seeds("random_best_as_often")),
+        "better": count(lambda run: run["selected_reward"] > run["random_best_as_often"]),
+        "held_out": points_with_spread(over_seeds("held_out_gain"), sign=True),
+        # Not a number where there is a single table, and so none to validate the agent on.
+        "validated": count(lambda run: not run["held_out_gain"] <= 0),
+    }

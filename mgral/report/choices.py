@@ -1,4 +1,4 @@
-"""What each strategy chose: the balance of classes and the boxes an image, beside the pool it chose from."""
+"""What each strategy chose: the balance of classes and the boxes per image, beside those of its pool."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import entr
 
 from mgral.report.curves import strategies_with_seeds
-from mgral.report.drawing import FAINT, STRATEGY_MARKERS, Figure, Table, draw, legend_above, legend_height
-from mgral.report.rendering import STRATEGY_COLOURS
+from mgral.report.drawing import FAINT, Figure, Table, draw, legend_above, legend_height
+from mgral.report.looks import strategy_looks
 from mgral.report.results import Array, Results
 from mgral.report.spread import Spread, points
 
@@ -31,20 +31,20 @@ class Choice:
     pool: Array
     """The same of the unlabelled images at the start of the cycle."""
     chosen_boxes: Array
-    """[seeds, cycles]: boxes a chosen image."""
+    """[seeds, cycles]: boxes per chosen image."""
     pool_boxes: Array
     """The same of the unlabelled images."""
 
 
 def choices(results: Results, strategy: str) -> Choice:
     """Count what a strategy chose in each cycle of each seed."""
-    settings = results.settings
-    shape = (len(settings.seeds), settings.cycles)
+    config = results.config
+    shape = (len(config.seeds), config.cycles)
     classes = len(results.class_names)
     chosen, pool = np.full((*shape, classes), np.nan), np.full((*shape, classes), np.nan)
     chosen_boxes, pool_boxes = np.full(shape, np.nan), np.full(shape, np.nan)
-    for row, seed in enumerate(settings.seeds):
-        for cycle in range(settings.cycles):
+    for row, seed in enumerate(config.seeds):
+        for cycle in range(config.cycles):
             picked = results.class_counts[results.selections[seed, strategy, cycle].rows]
             rest = np.delete(results.class_counts, results.rounds[seed, strategy, cycle].labelled, axis=0)
             chosen[row, cycle], pool[row, cycle] = _shares(picked), _shares(rest)
@@ -58,9 +58,17 @@ def _shares(counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Array:
     return shares
 
 
-def balance_figure(results: Results, strategy: str) -> Figure:
-    """Draw the share of each class among the boxes chosen in each cycle, coloured by its ratio to the pool's."""
-    choice = choices(results, strategy)
+def balance_figures(results: Results) -> list[Figure]:
+    """Draw for each strategy the share of each class among the boxes that it chose in each cycle."""
+    gathered = _all_choices(results)
+    columns = ("strategy", "cycle", "seed", "class", "chosen_share", "pool_share")
+    rows = tuple(row for strategy, choice in gathered.items() for row in _balance_rows(results, strategy, choice))
+    table = Table("class_balance", columns, rows)
+    return [_balance_figure(results, strategy, choice, table) for strategy, choice in gathered.items()]
+
+
+def _balance_figure(results: Results, strategy: str, choice: Choice, table: Table) -> Figure:
+    """Colour the shares by their ratio to the pool's."""
     chosen = _mean_over_seeds(choice.chosen)
     pool = _mean_over_seeds(choice.pool)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -97,9 +105,7 @@ def balance_figure(results: Results, strategy: str) -> Figure:
 
     classes = len(results.class_names)
     height = 1.1 + classes * (0.27 if classes <= 12 else 0.19)
-    rows = _balance_rows(results, strategy, choice)
-    columns = ("strategy", "cycle", "seed", "class", "chosen_share", "pool_share")
-    return Figure(strategy, "", draw(stem, 5.0, height, paint), Table(stem, columns, rows))
+    return Figure(stem, strategy, "", draw(stem, 5.0, height, paint), table)
 
 
 def _mean_over_seeds(values: Array) -> Array:
@@ -125,8 +131,8 @@ def _balance_rows(results: Results, strategy: str, choice: Choice) -> tuple[dict
             "chosen_share": float(choice.chosen[row, cycle, label]),
             "pool_share": float(choice.pool[row, cycle, label]),
         }
-        for row, seed in enumerate(results.settings.seeds)
-        for cycle in range(results.settings.cycles)
+        for row, seed in enumerate(results.config.seeds)
+        for cycle in range(results.config.cycles)
         for label, name in enumerate(results.class_names)
     )
 
@@ -152,30 +158,30 @@ def evenness_figure(results: Results) -> Figure:
     caption = (
         "Entropy of the classes’ shares among the boxes chosen in a cycle, divided by its maximum: 1 where all "
         f"classes have as many boxes, 0 where one has all. Over all cycles and seeds: {_means(chosen, 3)}; the pool "
-        f"of cycle 0 has {first_pool:.3f}. A few boxes look less even than what they were drawn from."
+        f"of cycle 0 has {first_pool:.3f}. Few boxes are less even than the pool that they are drawn from, by chance."
     )
     table = _cycles_table(results, stem, {"chosen_evenness": chosen, "pool_evenness": pools})
-    return Figure("How evenly classes are chosen", caption, svg, table)
+    return Figure(stem, "How evenly classes are chosen", caption, svg, table)
 
 
 def boxes_figure(results: Results) -> Figure:
-    """Draw the boxes an image among the chosen images of each cycle, and in the pool."""
+    """Draw the boxes per image among the chosen images of each cycle, and in the pool."""
     stem = "boxes_an_image"
     gathered = _all_choices(results)
     chosen = {strategy: choice.chosen_boxes for strategy, choice in gathered.items()}
     pools = {strategy: choice.pool_boxes for strategy, choice in gathered.items()}
     first_pool = float(next(iter(pools.values()))[:, 0].mean())
-    svg = _draw_cycles(results, stem, chosen, first_pool, "boxes a chosen image", from_zero=True)
+    svg = _draw_cycles(results, stem, chosen, first_pool, "boxes per chosen image", from_zero=True)
     caption = (
         f"Over all cycles and seeds: {_means(chosen, 2)}; the pool of cycle 0 has {first_pool:.2f}. "
-        "A strategy that picks crowded images buys more boxes for the same budget of images."
+        "A strategy that chooses crowded images gets more boxes for the same number of images."
     )
     table = _cycles_table(results, stem, {"chosen_boxes": chosen, "pool_boxes": pools})
-    return Figure("Boxes an image", caption, svg, table)
+    return Figure(stem, "Boxes per image", caption, svg, table)
 
 
 def _all_choices(results: Results) -> dict[str, Choice]:
-    return {strategy: choices(results, strategy) for strategy in results.settings.strategies}
+    return {strategy: choices(results, strategy) for strategy in results.config.strategies}
 
 
 def _means(values: dict[str, Array], digits: int) -> str:
@@ -186,12 +192,12 @@ def _draw_cycles(
     results: Results, stem: str, values: dict[str, Array], first_pool: float, label: str, *, from_zero: bool
 ) -> str:
     """Draw a line a strategy, of values [seeds, cycles], and the pool of cycle 0."""
-    cycles = np.arange(results.settings.cycles)
-    with_seeds = strategies_with_seeds(results)
+    cycles = np.arange(results.config.cycles)
+    looks, with_seeds = strategy_looks(results.config), strategies_with_seeds(results)
 
     def paint(axes: Axes) -> None:
         for strategy, cells in values.items():
-            colour, marker = STRATEGY_COLOURS[strategy], STRATEGY_MARKERS[strategy]
+            colour, marker = looks[strategy]
             for seed_values in cells if strategy in with_seeds else ():
                 axes.plot(cycles, seed_values, marker, color=colour, alpha=0.4, markersize=3.5, markeredgewidth=0)
             mean = _mean_over_seeds(cells)
@@ -216,8 +222,8 @@ def _cycles_table(results: Results, stem: str, values: dict[str, dict[str, Array
             "seed": seed,
             **{name: float(of_strategy[strategy][row, cycle]) for name, of_strategy in values.items()},
         }
-        for strategy in results.settings.strategies
-        for row, seed in enumerate(results.settings.seeds)
-        for cycle in range(results.settings.cycles)
+        for strategy in results.config.strategies
+        for row, seed in enumerate(results.config.seeds)
+        for cycle in range(results.config.cycles)
     )
     return Table(stem, ("strategy", "cycle", "seed", *values), rows)

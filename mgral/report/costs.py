@@ -1,18 +1,19 @@
-"""What each strategy costs beside what it gains: images shown to a detector, and labelled boxes.
+"""The cost of each strategy beside its gain: images shown to a detector, and labelled boxes.
 
 These follow from the artefacts and the configuration, and are the same in each run; seconds are in timings/.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
 from mgral.config import registry
-from mgral.engine.cost import images_measured, variant_images
+from mgral.engine.cost import reward_images, variant_images
 from mgral.report.curves import curves
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
-from mgral.report.results import Results
+from mgral.report.results import Results, table_rounds
 from mgral.report.spread import Difference, Spread, difference_cells, difference_columns
 
 
@@ -23,25 +24,36 @@ class CostRow:
     strategy: str
     forward_passes: float
     """Images shown to the detector for the choice of one cycle, embeddings included; mean over seeds and cycles."""
-    table_trained: int
-    """Images in the training batches of a seed's lookup tables."""
-    table_seen: int
-    """Images embedded and evaluated for a seed's lookup tables."""
+    table: str
+    """Name of the lookup tables that its agent learns from; empty without an agent."""
     boxes: Spread
     """Labelled boxes at the end."""
     gain: Difference | None
     """Of the curve's mean mAP, to random."""
 
 
+@dataclass(frozen=True)
+class TableCost:
+    """What the lookup tables of the same settings cost a seed; several strategies can use them."""
+
+    table: str
+    strategies: tuple[str, ...]
+    tables: int
+    """Tables of a seed: reward splits in all rounds."""
+    trained: int
+    """Images in the training batches of their variants."""
+    seen: int
+    """Images embedded and evaluated for them, and those that get pseudo-labels."""
+
+
 def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
     """Return cost and gain of each strategy, in the order of the ranking by mAP."""
-    gathered = curves(results)
+    gathered, config = curves(results), results.config
     return [
         CostRow(
             row.strategy,
             _forward_passes(results, row.strategy),
-            _table_trained(results) if row.strategy == "mgral" else 0,
-            _table_seen(results) if row.strategy == "mgral" else 0,
+            config.name_of("table", row.strategy) if row.strategy in config.agents else "",
             Spread.of(gathered[row.strategy].boxes[:, -1]),
             row.to_random,
         )
@@ -50,57 +62,61 @@ def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
 
 
 def _forward_passes(results: Results, strategy: str) -> float:
-    """The embeddings of a cycle are of all training images; those of mgral belong to its table."""
-    settings = results.settings
+    """The embeddings of a cycle are of all training images; those that an agent needs belong to its table."""
+    config = results.config
     chosen = [
         results.selections[seed, strategy, cycle].forward_passes
-        for seed in settings.seeds
-        for cycle in range(settings.cycles)
+        for seed in config.seeds
+        for cycle in range(config.cycles)
     ]
-    embeds = strategy != "mgral" and "embeddings" in registry.strategy(strategy).requires
+    info = registry.strategy(config.strategies[strategy].type)
+    embeds = strategy not in config.agents and "embeddings" in info.files
     return float(np.mean(chosen)) + len(results.train.image_ids) * embeds
 
 
-def _cycles_with_tables(results: Results) -> int:
-    return 1 if results.settings.lut.refresh == "once" else results.settings.cycles
+def table_costs(results: Results) -> list[TableCost]:
+    """Return the cost of the lookup tables of each kind of settings; distances of the same table cost nothing."""
+    config = results.config
+    users: dict[str, list[str]] = defaultdict(list)
+    for strategy in config.agents:
+        users[config.name_of("table", strategy)].append(strategy)
+    return [_table_cost(results, table, tuple(strategies)) for table, strategies in users.items()]
 
 
-def _table_trained(results: Results) -> int:
-    settings = results.settings
-    batch, iterations = settings.training.batch_size, settings.iterations
-    variants = variant_images(settings.lut, iterations, batch, settings.semi_supervised)
-    return _cycles_with_tables(results) * settings.lut.splits * (batch * iterations.base + variants)
-
-
-def _table_seen(results: Results) -> int:
-    """A table's images are embedded, its variants, 0..K, evaluated, and the pool is pseudo-labelled."""
-    settings, train = results.settings, len(results.train.image_ids)
-    labelled = [settings.initial + cycle * settings.budget for cycle in range(_cycles_with_tables(results))]
-    taught = sum(train - images for images in labelled) if settings.lut.labels == "pseudo_labels" else 0
-    measured = sum(images_measured(settings.lut, images, train) for images in labelled)
-    return len(labelled) * train + taught + measured
+def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> TableCost:
+    """Count for each round the embeddings of all images, the pseudo-labels and the evaluations of variants 0..K."""
+    config, train = results.config.for_strategy(strategies[0]), len(results.train.image_ids)
+    lut, variants = config.lut, range(config.lut.variants + 1)
+    trained = config.training.batch_size * config.iterations.base + sum(variant_images(config, k) for k in variants)
+    rounds = table_rounds(config, strategies)
+    tables, seen = sum(rounds.values()), 0
+    for (_, cycle), splits in rounds.items():
+        labelled = config.initial + cycle * config.budget
+        pseudo_labelled = train - labelled if lut.labels == "pseudo_labels" else 0
+        seen += train + pseudo_labelled + splits * len(variants) * reward_images(lut, labelled, train)
+    return TableCost(table, strategies, tables, tables * trained, seen)
 
 
 def costs_table(rows: list[CostRow]) -> Table:
-    """Return cost and gain as numbers; the gain is between 0 and 1."""
+    """Return cost and gain of the strategies as numbers; the gain is between 0 and 1."""
     lines = tuple(
         {
             "strategy": row.strategy,
             "forward_passes_a_cycle": row.forward_passes,
-            "table_images_trained": row.table_trained,
-            "table_images_seen": row.table_seen,
+            "table": row.table,
             "boxes": row.boxes.mean,
             "boxes_std": row.boxes.std,
             **difference_cells("gain", row.gain),
         }
         for row in rows
     )
-    columns = (
-        "strategy",
-        "forward_passes_a_cycle",
-        "table_images_trained",
-        "table_images_seen",
-        "boxes",
-        "boxes_std",
-    )
+    columns = ("strategy", "forward_passes_a_cycle", "table", "boxes", "boxes_std")
     return Table("cost_and_gain", (*columns, *difference_columns("gain")), lines)
+
+
+def table_costs_table(costs: list[TableCost]) -> Table:
+    """Return the cost of the lookup tables as numbers."""
+    lines = tuple(
+        {"table": c.table, "tables": c.tables, "images_trained": c.trained, "images_seen": c.seen} for c in costs
+    )
+    return Table("cost_of_tables", ("table", "tables", "images_trained", "images_seen"), lines)

@@ -1,4 +1,4 @@
-"""The curves: scores of each cycle's detector against what was labelled for it, and what they add up to."""
+"""The curves: scores of each cycle's detector by what was labelled for it, and their comparison at the end."""
 
 import math
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.evaluation.voc import VOC_SCORES
-from mgral.report.drawing import FEW_LINES, INK, STRATEGY_MARKERS, Figure, Table, draw, legend_above, legend_height
-from mgral.report.rendering import STRATEGY_COLOURS
+from mgral.report.drawing import FEW_LINES, INK, Figure, Table, draw, legend_above, legend_height
+from mgral.report.looks import Look, strategy_looks
 from mgral.report.results import Array, Results
+from mgral.report.scores import FULL_DATA
 from mgral.report.spread import (
     Difference,
     Spread,
@@ -47,11 +48,11 @@ class Curve:
 
 def curves(results: Results) -> dict[str, Curve]:
     """Gather the curve of each strategy."""
-    settings = results.settings
+    config = results.config
     boxes_of_image = results.class_counts.sum(axis=1)
     gathered = {}
-    for strategy in settings.strategies:
-        rounds = [[results.rounds[s, strategy, t] for t in range(settings.cycles + 1)] for s in settings.seeds]
+    for strategy in config.strategies:
+        rounds = [[results.rounds[s, strategy, t] for t in range(config.cycles + 1)] for s in config.seeds]
         gathered[strategy] = Curve(
             images=np.array([[len(r.labelled) for r in row] for row in rounds], dtype=np.float64),
             boxes=np.array([[boxes_of_image[r.labelled].sum() for r in row] for row in rounds], dtype=np.float64),
@@ -71,51 +72,76 @@ def curve_figures(results: Results) -> list[Figure]:
 
 
 def _figure(results: Results, gathered: dict[str, Curve], score: str, cost: str) -> Figure:
-    full = Spread.of([results.full[seed].scores[score] for seed in results.settings.seeds])
+    full = Spread.of([results.full[seed].scores[score] for seed in results.config.seeds])
     stem = f"{score}_by_{cost}"
-    with_seeds = strategies_with_seeds(results)
+    looks, with_seeds = strategy_looks(results.config), strategies_with_seeds(results)
 
     def paint(axes: Axes) -> None:
         for strategy, curve in gathered.items():
-            _paint_curve(axes, strategy, curve.cost(cost), curve.scores[score], strategy in with_seeds)
+            points_of = curve.cost(cost), curve.scores[score]
+            # The method under test stays visible where curves meet.
+            order = 4 if strategy in results.config.agents else 3
+            _paint_curve(axes, strategy, looks[strategy], *points_of, strategy in with_seeds, order)
         if not math.isnan(full.mean):
-            axes.axhline(full.mean, color=INK, linestyle="--", linewidth=1.2, label=f"all labels {points(full.mean)}")
+            axes.axhline(
+                full.mean, color=INK, linestyle="--", linewidth=1.2, label=f"{FULL_DATA} {points(full.mean)}"
+            )
         axes.set(xlabel=COSTS[cost], ylabel=f"{CURVE_SCORES[score]} (%)")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
         legend_above(axes)
 
-    height = 3.4 + legend_height([*gathered, "all labels"])
+    height = 3.4 + legend_height([*gathered, FULL_DATA])
     title = f"{CURVE_SCORES[score]} against {COSTS[cost]}"
-    reference = (
-        f"Dashed: {points_with_spread(full)} %, a detector trained on all {len(results.train.image_ids)} images."
+    caption = (
+        f"Dashed: {points_with_spread(full)} %, the detector trained on all {len(results.train.image_ids)} images."
     )
-    return Figure(title, reference, draw(stem, 5.0, height, paint), _table(results, gathered, score, cost, stem))
+    table = _table(results, gathered, score, cost, stem)
+    return Figure(stem, title, caption, draw(stem, 5.0, height, paint), table)
 
 
 def curve_table(results: Results) -> Table:
-    """Return the mean curves side by side, a row a cycle, for programs that draw a line a column."""
-    gathered = curves(results)
-    columns = [(strategy, score) for score in next(iter(gathered.values())).scores for strategy in gathered]
-    rows = [
-        {
-            "images": float(next(iter(gathered.values())).images[:, cycle].mean()),
-            **{f"{s}_{score}": float(gathered[s].scores[score][:, cycle].mean()) for s, score in columns},
-        }
-        for cycle in range(results.settings.cycles + 1)
+    """Return the mean curves: a row for each strategy and cycle, means over seeds."""
+    rows = tuple(
+        {"strategy": strategy, "cycle": cycle, **point}
+        for strategy, curve in curves(results).items()
+        for cycle, point in enumerate(_mean_points(curve))
+    )
+    return Table("curves", tuple(rows[0]), rows)
+
+
+def curve_files(results: Results) -> list[Table]:
+    """Return the mean curve of each strategy as a file of its own, as DVC draws a line for each file."""
+    return [
+        Table(f"curves/{strategy}", tuple(found[0]), tuple(found))
+        for strategy, found in ((name, _mean_points(curve)) for name, curve in curves(results).items())
     ]
-    return Table("curves", ("images", *(f"{strategy}_{score}" for strategy, score in columns)), tuple(rows))
+
+
+def _mean_points(curve: Curve) -> list[dict[str, object]]:
+    seeds, cycles = curve.images.shape
+    return [
+        {
+            "seeds": seeds,
+            **{cost: float(curve.cost(cost)[:, cycle].mean()) for cost in COSTS},
+            **{score: float(values[:, cycle].mean()) for score, values in curve.scores.items()},
+        }
+        for cycle in range(cycles)
+    ]
 
 
 def strategies_with_seeds(results: Results) -> tuple[str, ...]:
-    """Return the strategies whose single seeds are drawn: of many, the two that the experiment is about."""
-    strategies = results.settings.strategies
-    return strategies if len(strategies) <= FEW_LINES else tuple(s for s in strategies if s in ("mgral", "random"))
+    """Return the strategies whose single seeds are drawn: all, or of many the first with an agent and random."""
+    config = results.config
+    if len(config.strategies) <= FEW_LINES:
+        return tuple(config.strategies)
+    return tuple(name for name in config.strategies if name in (*config.agents[:1], results.baseline))
 
 
-def _paint_curve(axes: Axes, strategy: str, cost: Array, score: Array, with_seeds: bool) -> None:
-    colour = STRATEGY_COLOURS[strategy]
-    marker = STRATEGY_MARKERS[strategy]
+def _paint_curve(
+    axes: Axes, strategy: str, look: Look, cost: Array, score: Array, with_seeds: bool, order: int
+) -> None:
+    colour, marker = look
     spreads = [Spread.of(column) for column in score.T]
     at = cost.mean(axis=0)
     if len(score) > 1 and with_seeds:
@@ -123,22 +149,20 @@ def _paint_curve(axes: Axes, strategy: str, cost: Array, score: Array, with_seed
         axes.fill_between(at, lows, highs, color=colour, alpha=0.13, linewidth=0)
         axes.plot(cost.ravel(), score.ravel(), marker, color=colour, alpha=0.4, markersize=3, markeredgewidth=0)
     means = [s.mean for s in spreads]
-    # The method under test stays in sight where curves meet.
-    order = 4 if strategy == "mgral" else 3
     axes.plot(at, means, marker=marker, color=colour, markeredgecolor="white", label=strategy, zorder=order)
 
 
 def _table(results: Results, gathered: dict[str, Curve], score: str, cost: str, stem: str) -> Table:
     rows: list[dict[str, object]] = []
     for strategy, curve in gathered.items():
-        for cycle in range(results.settings.cycles + 1):
+        for cycle in range(results.config.cycles + 1):
             at, values = curve.cost(cost)[:, cycle], curve.scores[score][:, cycle]
             key: dict[str, object] = {"strategy": strategy, "cycle": cycle}
-            for seed, x, y in zip(results.settings.seeds, at, values, strict=True):
+            for seed, x, y in zip(results.config.seeds, at, values, strict=True):
                 rows.append({**key, "seed": seed, cost: int(x), score: float(y)})
             rows.append({**key, "seed": "mean", cost: float(at.mean()), **_summary(score, values)})
-    full = [results.full[seed].scores[score] for seed in results.settings.seeds]
-    rows.append({"strategy": "full", "seed": "mean", **_summary(score, np.array(full))})
+    full = [results.full[seed].scores[score] for seed in results.config.seeds]
+    rows.append({"strategy": FULL_DATA, "seed": "mean", **_summary(score, np.array(full))})
     return Table(stem, ("strategy", "cycle", "seed", cost, score, "std", "minimum", "maximum"), tuple(rows))
 
 
@@ -160,17 +184,18 @@ class SummaryRow:
 def summary(results: Results) -> list[SummaryRow]:
     """Compare the strategies at the last cycle."""
     gathered = curves(results)
-    random = gathered.get("random")
+    random = gathered.get(results.baseline or "")
     rows = []
     for strategy, curve in gathered.items():
-        compared = random is not None and strategy != "random"
         final = curve.scores["map"][:, -1]
         rows.append(
             SummaryRow(
                 strategy,
                 Spread.of(final),
                 Spread.of(curve.scores["ap50"][:, -1]),
-                Difference.of(final, random.scores["map"][:, -1]) if random and compared else None,
+                Difference.of(final, random.scores["map"][:, -1])
+                if random and strategy != results.baseline
+                else None,
             )
         )
     return rows

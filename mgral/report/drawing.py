@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -14,17 +13,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.typing import RcKeyType
 
-from mgral.config import registry
-
-STRATEGY_MARKERS = {"mgral": "o", "random": "s"} | dict(
-    zip(
-        (name for name in registry.strategies() if name not in ("mgral", "random")),
-        cycle("^DvP*X<>dhp"),
-        strict=False,
-    )
-)
 SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-# Okabe and Ito's palette, as in `STRATEGY_COLOURS`.
+# Okabe and Ito's palette, as in `mgral.report.looks`.
 _CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 FEW_LINES = 6
 """Lines of a figure that can have their bands and single points with them."""
@@ -76,17 +66,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing in figures/ and the numbers behind it, a table with the same stem."""
+    """A drawing in figures/ and the table with the numbers behind it, which several figures can share."""
 
+    stem: str
+    """Name of the file without its suffix."""
     title: str
     caption: str
     svg: str
     table: Table
-
-    @property
-    def stem(self) -> str:
-        """Name of both files without their suffix."""
-        return self.table.stem
 
     @property
     def inline(self) -> str:
@@ -97,7 +84,7 @@ class Figure:
 def draw(stem: str, width: float, height: float, paint: Callable[[Axes], None]) -> str:
     """Return an SVG document of `width` x `height` inches with what `paint` puts on its axes.
 
-    Its ids start with `stem`, so that several drawings can share a page.
+    Its ids start with `stem` and a dot, which no stem contains, so that several drawings can share a page.
     """
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": stem}):
         canvas = Canvas(figsize=(width, height), layout="constrained")
@@ -108,7 +95,7 @@ def draw(stem: str, width: float, height: float, paint: Callable[[Axes], None]) 
         canvas.savefig(content, format="svg", metadata=nothing)
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", content.getvalue().decode(), flags=re.DOTALL)
     svg = re.sub(r"<!DOCTYPE.*?>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{stem}-", svg)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{stem}.", svg)
     # The page, not the drawing, decides how wide it is; the viewBox keeps its proportions.
     return re.sub(r' width="[^"]*pt" height="[^"]*pt"', "", svg, count=1)
 

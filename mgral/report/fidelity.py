@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,14 @@ CHOSEN_COLOUR = "#D55E00"
 
 @dataclass(frozen=True)
 class Trial:
-    """A seed's candidate batches: true mAP on the test images, and what each kind of lookup says."""
+    """A seed's candidate batches: true mAP on the test images, and the prediction of each kind of lookup."""
 
     baseline: float
     """Mean mAP without any batch."""
     repeats: Array
     """mAP, [R, M]."""
     tables: Mapping[Kind, Array]
-    """What each table says, [reward splits, M]."""
+    """The prediction of each table, [reward splits, M]."""
 
     @property
     def gains(self) -> Array:
@@ -38,7 +39,7 @@ class Trial:
         return mean
 
     def looked_up(self, kind: Kind) -> Array:
-        """Return what all tables of a kind say, [M]."""
+        """Return the mean prediction of all tables of a kind, [M]."""
         mean: Array = self.tables[kind].mean(axis=0)
         return mean
 
@@ -50,7 +51,7 @@ class FidelityRow:
     kind: Kind
     fidelity: Fidelity
     configured: bool
-    """Whether the experiment's own agent learns from it."""
+    """Whether the settings are the experiment's own."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ class FidelityReport:
 def load_trials(results: Path, config: Config) -> dict[int, Trial]:
     """Read the trials of an experiment by seed; raises InputError as `load_trial` does."""
     folders = {seed: results / f"seed{seed}" / "fidelity" / f"cycle{config.fidelity.cycle}" for seed in config.seeds}
-    return {seed: load_trial(folder, config.lut.splits) for seed, folder in folders.items()}
+    return {seed: load_trial(folder, config.fidelity_tables(), config.lut.splits) for seed, folder in folders.items()}
 
 
-def load_trial(folder: Path, splits: int) -> Trial:
-    """Read a seed's `gains*.json` and the `*/split<s>/lookups.csv` of its tables, of which the mean counts.
+def load_trial(folder: Path, tables: Sequence[str], splits: int) -> Trial:
+    """Read a seed's `gains*.json` and the `TABLE/split<s>/lookups.csv` of its tables.
 
     Raises
     ------
@@ -89,11 +90,10 @@ def load_trial(folder: Path, splits: int) -> Trial:
     if sorted(by_batch) != [0, *batches]:
         raise InputError(f"{folder} does not hold the gains of batches 0 to M; run `snakemake fidelity` again")
     looked_up: dict[Kind, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for split in range(splits):
-        for path in sorted(folder.glob(f"*/split{split}/lookups.csv")):
-            for row in read_csv(path):
-                kind = Kind(*(row[name] for name in Kind._fields))
-                looked_up[kind][int(row["batch"])].append(float(row["looked_up"]))
+    for table, split in product(tables, range(splits)):
+        for row in read_csv(folder / table / f"split{split}" / "lookups.csv"):
+            kind = Kind(*(row[name] for name in Kind._fields))
+            looked_up[kind][int(row["batch"])].append(float(row["looked_up"]))
     found = [sorted(values) == batches and {len(values[b]) for b in batches} for values in looked_up.values()]
     if any(sizes != {splits} for sizes in found):
         raise InputError(
@@ -108,7 +108,7 @@ def load_trial(folder: Path, splits: int) -> Trial:
 
 
 def configured_kind(config: Config) -> Kind:
-    """Return the kind of lookup that the experiment's agent learns from."""
+    """Return the kind of lookup of the experiment's own settings."""
     lut, reward = config.lut, config.reward
     embedding = "initial" if lut.refresh == "once" else "cycle"
     return Kind(lut.labels, lut.start, embedding, reward.distance, reward.estimator)
@@ -174,11 +174,11 @@ def _forest(rows: Sequence[FidelityRow], ceiling: float) -> Figure:
         for row in rows
     )
     caption = (
-        "Mean over seeds with a 95 % interval (bootstrap over batches). Orange: what this experiment's agent learns "
-        "from. Dashed: the noise ceiling."
+        "Mean over seeds with a 95 % interval (bootstrap over batches). Orange: the settings of this "
+        "experiment. Dashed: the noise ceiling."
     )
     drawing = draw(stem, 8.0, 1.0 + 0.24 * len(rows), paint)
-    return Figure("How well looked-up rewards rank batches", caption, drawing, Table(stem, columns, cells))
+    return Figure(stem, "How well looked-up rewards rank batches", caption, drawing, Table(stem, columns, cells))
 
 
 def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
@@ -203,7 +203,7 @@ def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
     title = ("Configured: " if row.configured else "Best: ") + kind
     caption = "A point is a batch; bars are standard errors over repeated trainings."
     return Figure(
-        title, caption, draw(stem, 5.0, 3.7, paint), Table(stem, ("seed", "batch", "looked_up", "gain"), cells)
+        stem, title, caption, draw(stem, 5.0, 3.7, paint), Table(stem, ("seed", "batch", "looked_up", "gain"), cells)
     )
 
 
@@ -233,11 +233,11 @@ def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float
         for count, value in enumerate(values, start=1)
     )
     caption = (
-        "The configured lookup with fewer tables: of reward splits one after the other, beginning at each. Dashed: "
-        "the ceiling."
+        "The configured lookup with fewer tables: the mean over each group of consecutive reward splits. Dashed: "
+        "the noise ceiling."
     )
     table = Table(stem, ("seed", "splits", "spearman"), cells)
-    return Figure("How many reward splits it takes", caption, draw(stem, 5.0, 3.7, paint), table)
+    return Figure(stem, "How many reward splits are needed", caption, draw(stem, 5.0, 3.7, paint), table)
 
 
 def _means_of(tables: Array, count: int) -> Array:

@@ -68,7 +68,7 @@ def first_crossing(labels: Array, scores: Array, target: float) -> float:
 
 def labels_needed(results: Results, score: str, cost: str) -> list[LabelsNeeded]:
     """Return the labels that each strategy needs for `SHARE` of the full score, in the configured order."""
-    targets = [SHARE * results.full[seed].scores[score] for seed in results.settings.seeds]
+    targets = [SHARE * results.full[seed].scores[score] for seed in results.config.seeds]
     gathered = curves(results)
     needed = {
         strategy: np.array(
@@ -79,7 +79,7 @@ def labels_needed(results: Results, score: str, cost: str) -> list[LabelsNeeded]
         )
         for strategy, curve in gathered.items()
     }
-    random = needed.get("random")
+    random = needed.get(results.baseline or "")
     return [
         LabelsNeeded(
             strategy,
@@ -87,7 +87,7 @@ def labels_needed(results: Results, score: str, cost: str) -> list[LabelsNeeded]
             cost,
             by_seed,
             gathered[strategy].cost(cost)[:, -1],
-            None if strategy == "random" or random is None else _difference(by_seed, random),
+            None if strategy == results.baseline or random is None else _difference(by_seed, random),
         )
         for strategy, by_seed in needed.items()
     ]
@@ -103,7 +103,7 @@ def labels_table(results: Results) -> Table:
     for score, cost in product(CURVE_SCORES, COSTS):
         for line in labels_needed(results, score, cost):
             key: dict[str, object] = {"score": score, "labels": cost, "strategy": line.strategy}
-            for seed, needed, last in zip(results.settings.seeds, line.by_seed, line.last, strict=True):
+            for seed, needed, last in zip(results.config.seeds, line.by_seed, line.last, strict=True):
                 rows.append({**key, "seed": seed, "needed": float(needed), "reached": needed == needed, "last": last})
             mean: dict[str, object] = {"seed": "mean", "reached": line.reached, "last": float(line.last.mean())}
             if line.spread and line.interval:

@@ -1,4 +1,4 @@
-"""How well the lookup tables predict each other and themselves, and how far their variants differ."""
+"""How well the lookup tables predict each other and themselves, and how much their variants differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,11 @@ from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import Estimator
-from mgral.method.lut.estimators import estimators_of
+from mgral.config import DEFAULT, Estimator
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
-from mgral.report.results import Array, Results
+from mgral.report.ranking import listed
+from mgral.report.results import INITIAL, Array, LookupTables, Results, TableKey
 from mgral.report.spread import points
-
-TableKey = tuple[int, int, int]
-"""Seed, cycle and split."""
 
 TITLES: dict[Estimator, str] = {
     "nearest": "the nearest variant",
@@ -24,6 +21,7 @@ TITLES: dict[Estimator, str] = {
     "regression": "the regression",
 }
 _SHUFFLES = 10_000
+_KEYS = ("table", "reward", *TableKey._fields)
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}")
 
 
@@ -69,41 +67,122 @@ def _standardised_ranks(values: Array) -> Array:
     return standardised
 
 
-def agreement_figures(results: Results) -> list[Figure]:
-    """Draw what variants gained against what the other splits' tables predict, for every estimator, if any."""
-    measured = {key: columns["measured"] - columns["baseline"] for key, columns in results.tables.items()}
-    return [
-        _predictions(
-            results,
-            f"agreement_{estimator}",
-            f"Predicted by the other reward splits: {_named(results, estimator)}",
-            "gain in mAP",
-            measured,
-            predicted,
+@dataclass(frozen=True)
+class TableSection:
+    """The part of the page about the tables of the same settings."""
+
+    name: str
+    strategies: tuple[str, ...]
+    """Instances that use them."""
+    settings: str
+    agreement: tuple[Figure, ...]
+    """None for a single reward split."""
+    own: tuple[Figure, ...]
+    """How each table predicts itself, and what its variants measured."""
+
+
+def table_sections(results: Results) -> list[TableSection]:
+    """Draw the tables of each kind of settings; of several kinds, by the estimators in use only."""
+    agreement, left_out, variants = (
+        _agreement_table(results),
+        _leave_one_out_table(results),
+        _variants_table(results),
+    )
+    sections = []
+    for tables in results.tables:
+        shown = [e for e in tables.estimators if len(results.tables) == 1 or _users(results, tables, e)]
+        sections.append(
+            TableSection(
+                name=tables.name,
+                strategies=tables.strategies,
+                settings=_settings(results, tables),
+                agreement=tuple(
+                    _agreement_figure(results, tables, e, agreement) for e in shown if e in tables.agreement
+                ),
+                own=(
+                    *(_leave_one_out_figure(results, tables, e, left_out) for e in shown),
+                    _variants_figure(results, tables, variants),
+                ),
+            )
         )
-        for estimator, predicted in results.agreement.items()
+    return sections
+
+
+def _settings(results: Results, tables: LookupTables) -> str:
+    own = results.config.strategies[tables.strategies[0]]
+    lut, reward = own.lut, own.reward
+    parts = [
+        f"{lut.variants} variants",
+        f"labels: {lut.labels}",
+        f"start: {lut.start}",
+        f"distance: {reward.distance}",
     ]
+    return "; ".join(parts).replace("_", " ")
 
 
-def leave_one_out_figures(results: Results) -> list[Figure]:
-    """Draw predicted against measured mAP of the variants, for every estimator."""
-    measured = {key: columns["measured"] for key, columns in results.tables.items()}
-    return [
-        _predictions(
-            results,
-            f"leave_one_out_{estimator}",
-            f"Left out: {_named(results, estimator)}",
-            "mAP",
-            measured,
-            {key: columns[estimator] for key, columns in results.tables.items()},
-        )
-        for estimator in estimators_of(results.settings.reward.distance)
-    ]
+def _users(results: Results, tables: LookupTables, estimator: Estimator) -> list[str]:
+    strategies = results.config.strategies
+    return [name for name in tables.strategies if strategies[name].reward.estimator == estimator]
 
 
-def _named(results: Results, estimator: Estimator) -> str:
-    used = estimator == results.settings.reward.estimator
-    return TITLES[estimator] + (" (used for the rewards)" if used else "")
+def _named(results: Results, tables: LookupTables, estimator: Estimator) -> str:
+    users = _users(results, tables, estimator)
+    if len(users) == len(tables.strategies):
+        return f"{TITLES[estimator]} (used for the rewards)"
+    return f"{TITLES[estimator]} (used by {listed(users)})" if users else TITLES[estimator]
+
+
+def _stem(name: str, tables: LookupTables) -> str:
+    """Return a file's name, which is short for the experiment's own settings."""
+    parts = [name, tables.table, tables.reward]
+    while parts[-1] == DEFAULT:
+        parts.pop()
+    return "_".join(parts)
+
+
+def _agreement_figure(results: Results, tables: LookupTables, estimator: Estimator, table: Table) -> Figure:
+    """Draw what variants gained by what the other splits' tables predict."""
+    predicted = tables.agreement[estimator]
+    measured = {key: tables.columns[key]["measured"] - tables.columns[key]["baseline"] for key in predicted}
+    stem = _stem(f"agreement_{estimator}", tables)
+    title = f"Predicted by the other reward splits: {_named(results, tables, estimator)}"
+    return _predictions(results, stem, title, "gain in mAP", measured, predicted, table)
+
+
+def _agreement_table(results: Results) -> Table:
+    rows = tuple(
+        {**_key(tables, key), "variant": variant, "estimator": estimator, "measured": float(m), "predicted": float(p)}
+        for tables in results.tables
+        for estimator, predicted in tables.agreement.items()
+        for key, gains in predicted.items()
+        for columns in (tables.columns[key],)
+        for variant, (m, p) in enumerate(zip(columns["measured"] - columns["baseline"], gains, strict=True), start=1)
+    )
+    return Table("agreement", (*_KEYS, "variant", "estimator", "measured", "predicted"), rows)
+
+
+def _leave_one_out_figure(results: Results, tables: LookupTables, estimator: Estimator, table: Table) -> Figure:
+    """Draw predicted by measured mAP of the variants."""
+    measured = {key: columns["measured"] for key, columns in tables.columns.items()}
+    predicted = {key: columns[estimator] for key, columns in tables.columns.items()}
+    stem = _stem(f"leave_one_out_{estimator}", tables)
+    title = f"Left out: {_named(results, tables, estimator)}"
+    return _predictions(results, stem, title, "mAP", measured, predicted, table)
+
+
+def _leave_one_out_table(results: Results) -> Table:
+    rows = tuple(
+        {**_key(tables, key), "variant": variant, "estimator": estimator, "measured": float(m), "predicted": float(p)}
+        for tables in results.tables
+        for estimator in tables.estimators
+        for key, columns in tables.columns.items()
+        for variant, (m, p) in enumerate(zip(columns["measured"], columns[estimator], strict=True), start=1)
+    )
+    return Table("leave_one_out", (*_KEYS, "variant", "estimator", "measured", "predicted"), rows)
+
+
+def _key(tables: LookupTables, key: TableKey) -> dict[str, object]:
+    return {"table": tables.table, "reward": tables.reward, **key._asdict()}
 
 
 def _predictions(
@@ -113,17 +192,18 @@ def _predictions(
     quantity: str,
     measured: Mapping[TableKey, Array],
     predicted: Mapping[TableKey, Array],
+    table: Table,
 ) -> Figure:
-    """Draw predicted against measured values of the variants of each table."""
+    """Draw predicted by measured values of the variants of each table."""
     pairs = [(key, measured[key], predicted[key]) for key in measured]
 
     def paint(axes: Axes) -> None:
         named = set()
-        for (seed, *_), of_seed, foretold in pairs:
+        for (seed, *_), of_table, guessed in pairs:
             label = None if seed in named else f"seed {seed}"
             named.add(seed)
-            colour = seed_colour(results.settings.seeds.index(seed))
-            axes.plot(of_seed, foretold, "o", color=colour, alpha=0.75, markersize=5, label=label)
+            colour = seed_colour(results.config.seeds.index(seed))
+            axes.plot(of_table, guessed, "o", color=colour, alpha=0.75, markersize=5, label=label)
         every = np.concatenate([*measured.values(), *predicted.values()])
         margin = 0.06 * (every.max() - every.min()) or 0.01
         limits = (every.min() - margin, every.max() + margin)
@@ -134,23 +214,10 @@ def _predictions(
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.legend(loc="upper left", handletextpad=0.2, ncols=1 if len(named) < 5 else 2)
 
-    correlation = rank_correlation([m for _, m, _ in pairs], [p for *_, p in pairs], results.settings.seeds[0])
+    correlation = rank_correlation([m for _, m, _ in pairs], [p for *_, p in pairs], results.config.seeds[0])
     error = np.concatenate([p - m for _, m, p in pairs])
     caption = f"{_describe(correlation)} Mean absolute error {points(float(np.abs(error).mean()), 2)} points of mAP."
-    rows = tuple(
-        {
-            "seed": seed,
-            "cycle": cycle,
-            "split": split,
-            "variant": variant,
-            "measured": float(m),
-            "predicted": float(p),
-        }
-        for (seed, cycle, split), of_table, foretold in pairs
-        for variant, (m, p) in enumerate(zip(of_table, foretold, strict=True), start=1)
-    )
-    columns = ("seed", "cycle", "split", "variant", "measured", "predicted")
-    return Figure(title, caption, draw(stem, 4.6, 4.4, paint), Table(stem, columns, rows))
+    return Figure(stem, title, caption, draw(stem, 4.6, 4.4, paint), table)
 
 
 def _describe(correlation: RankCorrelation) -> str:
@@ -164,39 +231,50 @@ def _describe(correlation: RankCorrelation) -> str:
     )
 
 
-def variants_figure(results: Results) -> Figure:
+def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Figure:
     """Draw the measured mAP of every variant of each table beside that of variant 0, which has no subset."""
-    stem = "variants"
-    keys = list(results.tables)
-    baselines = [float(results.tables[key]["baseline"][0]) for key in keys]
+    stem = _stem("variants", tables)
+    keys = list(tables.columns)
+    baselines = [float(tables.columns[key]["baseline"][0]) for key in keys]
 
     def paint(axes: Axes) -> None:
         for place, (key, baseline) in enumerate(zip(keys, baselines, strict=True)):
-            measured = results.tables[key]["measured"]
+            measured = tables.columns[key]["measured"]
             spread = np.linspace(-0.16, 0.16, len(measured)) if len(measured) > 1 else np.zeros(1)
-            colour = seed_colour(results.settings.seeds.index(key[0]))
+            colour = seed_colour(results.config.seeds.index(key[0]))
             axes.plot(place + spread, measured, "o", color=colour, alpha=0.75, markersize=5)
             axes.hlines(baseline, place - 0.3, place + 0.3, color=INK, linewidth=2)
-        names = ["/".join(str(part) for part in key) for key in keys]
+        owners = len({key.round for key in keys if key.round != INITIAL})
+        names = [f"{_owner(key)}/" * (owners > 1) + f"{key.seed}/{key.cycle}/{key.split}" for key in keys]
         axes.set_xticks(range(len(keys)), names, rotation=90 if len(keys) > 8 else 0)
-        axes.set(xlim=(-0.6, len(keys) - 0.4), ylabel="measured mAP (%)", xlabel="seed/cycle/split")
+        axes.set(
+            xlim=(-0.6, len(keys) - 0.4),
+            ylabel="measured mAP (%)",
+            xlabel=f"{'strategy/' * (owners > 1)}seed/cycle/split",
+        )
         axes.yaxis.set_major_formatter(_PERCENT)
 
-    deviations = np.mean([results.tables[key]["measured"].std(ddof=1) for key in keys])
-    gains = np.mean([results.tables[k]["measured"].mean() - b for k, b in zip(keys, baselines, strict=True)])
-    above = sum(int((results.tables[k]["measured"] > b).sum()) for k, b in zip(keys, baselines, strict=True))
-    count = sum(len(results.tables[key]["measured"]) for key in keys)
+    deviations = np.mean([tables.columns[key]["measured"].std(ddof=1) for key in keys])
+    gains = np.mean([tables.columns[k]["measured"].mean() - b for k, b in zip(keys, baselines, strict=True)])
+    above = sum(int((tables.columns[k]["measured"] > b).sum()) for k, b in zip(keys, baselines, strict=True))
+    count = sum(len(tables.columns[key]["measured"]) for key in keys)
     caption = (
-        f"Points: variants 1 to K on the reward images; line: variant 0, trained without a subset. Within a table "
-        f"the variants differ by {points(float(deviations), 2)} points (standard deviation); they lie "
-        f"{points(float(gains), 2, sign=True)} points from variant 0 on average, {above} of {count} above it."
+        f"Points: variants 1 to K on the reward images. Line: variant 0, trained without a subset. Within a table "
+        f"the variants have a standard deviation of {points(float(deviations), 2)} points. On average they "
+        f"differ from variant 0 by {points(float(gains), 2, sign=True)} points; {above} of {count} are above it."
     )
+    return Figure(stem, "mAP of the variants", caption, draw(stem, 5.0, 3.7, paint), table)
+
+
+def _owner(key: TableKey) -> str:
+    return key.round.removeprefix("strategies/")
+
+
+def _variants_table(results: Results) -> Table:
     rows = tuple(
-        {"seed": key[0], "cycle": key[1], "split": key[2], "variant": variant, "map": float(value)}
-        for key, baseline in zip(keys, baselines, strict=True)
-        for variant, value in enumerate([baseline, *results.tables[key]["measured"]])
+        {**_key(tables, key), "variant": variant, "map": float(value)}
+        for tables in results.tables
+        for key, columns in tables.columns.items()
+        for variant, value in enumerate([columns["baseline"][0], *columns["measured"]])
     )
-    svg = draw(stem, 5.0, 3.7, paint)
-    return Figure(
-        "What the variants measured", caption, svg, Table(stem, ("seed", "cycle", "split", "variant", "map"), rows)
-    )
+    return Table("variants", (*_KEYS, "variant", "map"), rows)

@@ -1,18 +1,22 @@
 """The page itself: every section's figures and numbers in one file that needs no network."""
 
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
-from mgral.config import SyntheticData
+from mgral.config import CocoData, Config, SyntheticData
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.agent import agent_figures, agent_lines, agent_table
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
-from mgral.report.choices import balance_figure, boxes_figure, evenness_figure
-from mgral.report.costs import cost_rows, costs_table
+from mgral.report.choices import balance_figures, boxes_figure, evenness_figure
+from mgral.report.costs import cost_rows, costs_table, table_costs, table_costs_table
 from mgral.report.curves import (
     COSTS,
     SummaryRow,
     curve_figures,
+    curve_files,
     curve_table,
     strategies_with_seeds,
     summary,
@@ -20,12 +24,12 @@ from mgral.report.curves import (
 )
 from mgral.report.drawing import FEW_LINES, Figure, Table
 from mgral.report.labels import SHARE, counted, labels_needed, labels_table, needed_in_words
-from mgral.report.lut import agreement_figures, leave_one_out_figures, variants_figure
+from mgral.report.lut import table_sections
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
-from mgral.report.ranking import conclusions, difference_figure, ranking, ranking_by_seed, ranking_table
+from mgral.report.ranking import conclusions, difference_figures, ranking, ranking_by_seed, ranking_table
 from mgral.report.rendering import render
 from mgral.report.results import Results
-from mgral.report.scores import CLASS_TABLES, REFERENCE, SCORE_NAMES, class_rows, overall_rows, scores_table
+from mgral.report.scores import CLASS_TABLES, FULL_DATA, SCORE_NAMES, class_rows, overall_rows, scores_table
 from mgral.report.spread import points, points_interval, points_with_spread
 
 
@@ -42,28 +46,27 @@ class Report:
 
 def build_report(results: Results) -> Report:
     """Draw all figures of an experiment and render the page."""
-    strategies, seeds = results.settings.strategies, results.settings.seeds
+    config, random = results.config, results.baseline
     rows = summary(results)
     sheets = contact_sheets(results)
     rankings = {score: ranking(results, score) for score in CURVE_SCORES}
-    costs = cost_rows(results, rankings["map"])
+    costs, of_tables = cost_rows(results, rankings["map"]), table_costs(results)
     needed = {cost: {line.strategy: line for line in labels_needed(results, "map", cost)} for cost in COSTS}
-    with_random = "random" in strategies and len(strategies) > 1
+    lookup = table_sections(results)
     figures = {
         "curves": curve_figures(results),
-        "balance": [balance_figure(results, strategy) for strategy in strategies],
+        "balance": balance_figures(results),
         "cycles": [evenness_figure(results), boxes_figure(results)],
-        "differences": [difference_figure(rankings[score], score, seeds) for score in CURVE_SCORES if with_random],
+        "differences": difference_figures(results, rankings),
         "agent": agent_figures(results),
-        "agreement": agreement_figures(results),
-        "lut": [*leave_one_out_figures(results), variants_figure(results)] if results.tables else [],
     }
     overall, classes = overall_rows(results), class_rows(results)
-    tables = [summary_table(rows), curve_table(results), picks_table(sheets, results.class_names)]
-    tables += [ranking_table(rankings), ranking_by_seed(rankings, seeds), labels_table(results), costs_table(costs)]
+    tables = [summary_table(rows), curve_table(results), *curve_files(results)]
+    tables += [picks_table(sheets, results.class_names), ranking_table(rankings)]
+    tables += [ranking_by_seed(rankings, config.seeds), labels_table(results), costs_table(costs)]
     tables += [scores_table("scores_overall", overall)]
     tables += [scores_table(CLASS_TABLES[key], rows) for key, rows in classes.items()]
-    tables += [agent_table(results)] if results.agents else []
+    tables += [agent_table(results), table_costs_table(of_tables)] if results.agents else []
     html = render(
         "report.html.jinja",
         {
@@ -73,59 +76,90 @@ def build_report(results: Results) -> Report:
             "counted": counted,
             "needed": needed_in_words,
         },
+        config,
         results=results,
-        settings=results.settings,
         facts=_facts(results),
+        oracle=_knows_boxes(config),
+        instances=_instances(config),
         figures=figures,
+        lookup=lookup,
         summary=rows,
         ranking=rankings["map"],
-        conclusions=conclusions(rankings["map"]),
-        with_random=with_random,
-        resamples=min(RESAMPLES, len(seeds) ** len(seeds)),
-        coverage=percentile_coverage(len(seeds)),
+        conclusions=conclusions(rankings["map"], config.agents, random),
+        random=random,
+        with_random=random is not None and len(config.strategies) > 1,
+        resamples=min(RESAMPLES, len(config.seeds) ** len(config.seeds)),
+        coverage=percentile_coverage(len(config.seeds)),
         labels=needed,
         share=SHARE,
         costs=costs,
+        table_costs=of_tables,
         with_seeds=strategies_with_seeds(results),
-        many=len(strategies) > FEW_LINES,
+        many=len(config.strategies) > FEW_LINES,
         sheets=sheets,
         shown=SHOWN,
         legend=legend(results),
-        agent_lines=agent_lines(results) if results.agents else [],
+        agent_lines=agent_lines(results),
         overall=overall,
         classes=classes,
         score_names=SCORE_NAMES,
-        compared=(*strategies, REFERENCE),
+        compared=(*config.strategies, FULL_DATA),
     )
-    drawn = tuple(figure for section in figures.values() for figure in section)
-    return Report(html, drawn, (*(figure.table for figure in drawn), *tables), tuple(rows))
+    drawn = [figure for section in figures.values() for figure in section]
+    drawn += [figure for section in lookup for figure in (*section.agreement, *section.own)]
+    # Several figures can share a table.
+    written = {table.stem: table for table in (*(figure.table for figure in drawn), *tables)}
+    return Report(html, tuple(drawn), tuple(written.values()), tuple(rows))
+
+
+def _knows_boxes(config: Config) -> bool:
+    """Whether the pool was made with knowledge that only an oracle has: which images hold an object."""
+    return isinstance(config.data, CocoData) and config.data.pool == "with_boxes"
+
+
+def _instances(config: Config) -> list[tuple[str, str, str]]:
+    """Return name, type and own settings of each strategy; none where all have the experiment's settings."""
+    written = config.model_dump(mode="json")["strategies"]
+    rows = [(name, own.pop("type"), ", ".join(_flat(own))) for name, own in written.items()]
+    return rows if any(name != kind or own for name, kind, own in rows) else []
+
+
+def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}: {json.dumps(value)}".replace('"', "")
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
-    settings = results.settings
-    train, test = results.train, results.full[settings.seeds[0]]
-    labelled = settings.initial + settings.cycles * settings.budget
-    plural = "s" * (len(settings.seeds) > 1)
-    width, height = settings.detector.image_canvas.input_size
+    config = results.config
+    train, test = results.train, results.full[config.seeds[0]]
+    labelled = config.initial + config.cycles * config.budget
+    plural = "s" * (len(config.seeds) > 1)
+    width, height = config.detector.image_canvas.input_size
     facts = [
         ("Data", _data_name(results)),
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
         ("Test images", f"{test.images:,} with {test.boxes:,} boxes"),
         ("Classes", str(len(train.categories))),
-        ("Labels", f"{settings.initial} at the start, {settings.budget} a cycle, {settings.cycles} cycles"),
+        ("Labels", f"{config.initial} at the start, {config.budget} a cycle, {config.cycles} cycles"),
         ("At the end", f"{labelled} images, {100 * labelled / len(train.image_ids):.0f} % of the training set"),
-        (f"Seed{plural}", ", ".join(map(str, settings.seeds))),
-        ("Detector", f"{settings.detector.name}, {width} × {height} px"),
+        (f"Seed{plural}", ", ".join(map(str, config.seeds))),
+        ("Detector", f"{config.detector.name}, {width} × {height} px"),
         (
             "Training",
-            f"{settings.iterations.detector} iterations of {settings.training.batch_size} images in cycle 0, "
-            f"× (labelled / {settings.initial})^{settings.iterations.growth:g} later",
+            f"{config.iterations.detector} iterations of {config.training.batch_size} images in cycle 0, "
+            f"× (labelled / {config.initial})^{config.iterations.growth:g} later",
         ),
     ]
-    if "mgral" in settings.strategies:
-        lut, agent, reward = settings.lut, settings.agent, settings.reward
-        labels = lut.labels.replace("_", " ").replace("semi supervised", "semi-supervised")
-        refresh = lut.refresh.replace("_", " ")
+    if _knows_boxes(config):
+        facts.append(("Pool", "only images with a box: knowledge of an oracle"))
+    if config.agents:
+        # Of several, those that the experiment gives; what an instance has of its own is in the list of strategies.
+        own = config.for_strategy(config.agents[0]) if len(config.agents) == 1 else config
+        lut, agent, reward = own.lut, own.agent, own.reward
+        labels, refresh = lut.labels.replace("_", " "), lut.refresh.replace("_", " ")
         facts += [
             ("Lookup tables", f"{lut.splits}, of {lut.variants} variants each; labels: {labels}; built {refresh}"),
             ("Reward", f"Wasserstein distance, {reward.distance.replace('_', ' ')}; {reward.estimator} estimate"),
@@ -135,8 +169,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
 
 
 def _data_name(results: Results) -> str:
-    data = results.settings.data
+    data = results.config.data
     if isinstance(data, SyntheticData):
         return f"synthetic scenes, seed {data.seed}"
-    # The folder's own name only: where it lies on this machine says nothing about the experiment.
+    # The folder's own name only: its place on this machine says nothing about the experiment.
     return f"{PurePath(data.root).name} ({data.format.upper()} format)"

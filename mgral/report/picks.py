@@ -63,10 +63,10 @@ class LegendEntry:
 
 def contact_sheets(results: Results) -> list[Sheet]:
     """Gather the first picks of the first and of the last cycle of the first seed."""
-    seed, last = results.settings.seeds[0], results.settings.cycles - 1
+    seed, last = results.config.seeds[0], results.config.cycles - 1
     sheets = []
     for cycle in sorted({0, last}):
-        for strategy in results.settings.strategies:
+        for strategy in results.config.strategies:
             selection = results.selections[seed, strategy, cycle]
             picks = tuple(
                 _pick(results, rank, int(row), float(score))

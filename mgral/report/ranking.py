@@ -1,6 +1,6 @@
 """The ranking: how high each strategy's curve lies, what a difference is worth, and how sure its place is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,13 @@ from matplotlib.ticker import FuncFormatter
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, rank_interval, resampled_means
 from mgral.report.curves import curves
-from mgral.report.drawing import FAINT, STRATEGY_MARKERS, Figure, Table, draw
-from mgral.report.rendering import STRATEGY_COLOURS
+from mgral.report.drawing import FAINT, Figure, Table, draw
+from mgral.report.looks import Look, strategy_looks
 from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, difference_cells, difference_columns, points
+
+METHODS_IN_WORDS = 3
+"""Instances with an agent that have a sentence of their own above the ranking."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,11 @@ def ranks_of(means: Array) -> npt.NDArray[np.int64]:
     return places
 
 
-def rank(values: dict[str, Array]) -> list[RankingRow]:
-    """Rank strategies by the means of their values, [seeds] each; of equal ones the earlier comes first."""
+def rank(values: dict[str, Array], random: str | None) -> list[RankingRow]:
+    """Rank strategies by the means of their values, [seeds] each; of equal ones the earlier comes first.
+
+    `random` is the one that the others are compared with, if any.
+    """
     strategies = list(values)
     heights = np.array(list(values.values()))
     means = heights.mean(axis=1)
@@ -64,7 +70,7 @@ def rank(values: dict[str, Array]) -> list[RankingRow]:
             by_seed=own,
             mean=Spread.of(own),
             interval=percentile_interval(own),
-            to_random=Difference.of(own, values["random"]) if "random" in values and strategy != "random" else None,
+            to_random=Difference.of(own, values[random]) if random and strategy != random else None,
             best_other=best,
             to_best=Difference.of(own, values[best]) if best else None,
             ranks=None if resampled is None else rank_interval(resampled[index]),
@@ -76,7 +82,7 @@ def rank(values: dict[str, Array]) -> list[RankingRow]:
 
 def ranking(results: Results, score: str) -> list[RankingRow]:
     """Rank the strategies by the mean height of their curves, best first."""
-    return rank({strategy: curve.means(score) for strategy, curve in curves(results).items()})
+    return rank({name: curve.means(score) for name, curve in curves(results).items()}, results.baseline)
 
 
 def ranking_table(rows: dict[str, list[RankingRow]]) -> Table:
@@ -111,19 +117,21 @@ def ranking_by_seed(rows: dict[str, list[RankingRow]], seeds: Sequence[int]) -> 
     return Table("ranking_by_seed", ("score", "strategy", "seed", "mean"), cells)
 
 
-def conclusions(rows: list[RankingRow], method: str = "mgral") -> list[str]:
-    """Say in plain words how the method under test did, and which strategies random beats."""
+def conclusions(rows: list[RankingRow], methods: Sequence[str], random: str | None) -> list[str]:
+    """Say in plain words how the methods under test did, the first few, and which strategies random beats."""
+    if len(rows) < 2:
+        return []
     places = {row.strategy: row for row in rows}
-    told = [_place_in_words(places[method], rows)] if method in places and len(rows) > 1 else []
+    sentences = [_place_in_words(places[method], rows) for method in methods[:METHODS_IN_WORDS]]
     behind = [row for row in rows if row.to_random and row.to_random.spread.mean < 0]
-    if "random" not in places or len(rows) < 2:
-        return told
+    if random is None:
+        return sentences
     if not behind:
-        return [*told, "Random beats none of the strategies."]
+        return [*sentences, f"{random} beats none of the strategies."]
     names = [row.strategy for row in behind]
     surely = [row.strategy for row in behind if row.to_random and row.to_random.separable]
-    how = "separably" if surely == names else f"separably only {_listed(surely)}" if surely else "but not separably"
-    return [*told, f"Random beats {_listed(names)} on average, {how}."]
+    how = "separably" if surely == names else f"separably only {listed(surely)}" if surely else "but not separably"
+    return [*sentences, f"{random} beats {listed(names)} on average, {how}."]
 
 
 def _place_in_words(row: RankingRow, rows: list[RankingRow]) -> str:
@@ -140,20 +148,32 @@ def _place_in_words(row: RankingRow, rows: list[RankingRow]) -> str:
     )
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Write names as a sentence has them: a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def difference_figure(rows: list[RankingRow], score: str, seeds: Sequence[int]) -> Figure:
-    """Draw the paired difference of each strategy to random with its interval, best first; `rows` have random."""
+def difference_figures(results: Results, rankings: Mapping[str, list[RankingRow]]) -> list[Figure]:
+    """Draw by each score how the strategies differ from random, best first; none without random or another."""
+    random, config = results.baseline, results.config
+    if random is None or len(config.strategies) < 2:
+        return []
+    looks = strategy_looks(config)
+    return [_difference_figure(rows, score, random, looks, config.seeds) for score, rows in rankings.items()]
+
+
+def _difference_figure(
+    rows: list[RankingRow], score: str, random: str, looks: Mapping[str, Look], seeds: Sequence[int]
+) -> Figure:
+    """Draw paired differences with their intervals."""
     stem = f"to_random_{score}"
-    random = next(row for row in rows if row.strategy == "random")
+    baseline = next(row for row in rows if row.strategy == random)
     drawn = [(row, row.to_random) for row in rows if row.to_random]
 
     def paint(axes: Axes) -> None:
         for place, (row, difference) in enumerate(drawn):
-            colour, marker = STRATEGY_COLOURS[row.strategy], STRATEGY_MARKERS[row.strategy]
-            single = row.by_seed - random.by_seed
+            colour, marker = looks[row.strategy]
+            single = row.by_seed - baseline.by_seed
             axes.plot(single, np.full(len(single), place + 0.24), "o", color=colour, alpha=0.5, markersize=3, mew=0)
             if difference.student.known:
                 axes.hlines(place, *difference.student, color=colour, linewidth=1.0, alpha=0.6)
@@ -163,7 +183,7 @@ def difference_figure(rows: list[RankingRow], score: str, seeds: Sequence[int]) 
         axes.set_yticks(range(len(drawn)), [row.strategy for row, _ in drawn])
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("difference to random (points)")
+        axes.set_xlabel(f"difference to {random} (points)")
         axes.xaxis.set_major_formatter(
             FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−") if value else "0")
         )
@@ -171,7 +191,7 @@ def difference_figure(rows: list[RankingRow], score: str, seeds: Sequence[int]) 
     lines = tuple(
         {"strategy": row.strategy, "seed": seed, "difference": float(value)}
         for row, _ in drawn
-        for seed, value in zip(seeds, row.by_seed - random.by_seed, strict=True)
+        for seed, value in zip(seeds, row.by_seed - baseline.by_seed, strict=True)
     ) + tuple(
         {
             "strategy": row.strategy,
@@ -189,4 +209,6 @@ def difference_figure(rows: list[RankingRow], score: str, seeds: Sequence[int]) 
         caption += " Thick: 95 % paired bootstrap interval of their mean; thin: Student’s."
     columns = ("strategy", "seed", "difference", "low", "high", "t_low", "t_high")
     svg = draw(stem, 5.0, 1.0 + 0.3 * len(drawn), paint)
-    return Figure(f"Mean {CURVE_SCORES[score]} against random’s", caption, svg, Table(stem, columns, lines))
+    return Figure(
+        stem, f"Mean {CURVE_SCORES[score]}, difference to {random}", caption, svg, Table(stem, columns, lines)
+    )

@@ -1,54 +1,29 @@
 """What the report reads: every artefact of an experiment that it shows, checked and as arrays."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts.files import read_csv, read_json
-from mgral.config import (
-    AgentConfig,
-    DataConfig,
-    DetectorConfig,
-    Estimator,
-    IterationsConfig,
-    LutConfig,
-    RewardConfig,
-    SemiSupervisedConfig,
-    TrainingConfig,
-)
+from mgral.config import DEFAULT, Config, Distance, Estimator, RewardConfig
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
 from mgral.evaluation.voc import VOC_SCORES
 from mgral.method.lut.agreement import predict_each_other
 from mgral.method.lut.estimators import estimators_of
+from mgral.report.looks import baseline_of
 
 Array = npt.NDArray[np.float64]
 SIZES = ("ap_small", "ap_medium", "ap_large")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The parts of the configuration that the report shows or that say which artefacts there are."""
-
-    experiment: str
-    seeds: tuple[int, ...]
-    strategies: tuple[str, ...]
-    cycles: int
-    initial: int
-    budget: int
-    data: DataConfig
-    detector: DetectorConfig
-    training: TrainingConfig
-    iterations: IterationsConfig
-    semi_supervised: SemiSupervisedConfig
-    lut: LutConfig
-    reward: RewardConfig
-    agent: AgentConfig
+INITIAL = "initial"
+"""Folder of the round that all strategies start from."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +74,48 @@ class AgentRun:
     summary: dict[str, float]
 
 
+class TableKey(NamedTuple):
+    """One lookup table among those of the same settings."""
+
+    seed: int
+    round: str
+    """Whose detector it was made with: `initial`, or `strategies/NAME`."""
+    cycle: int
+    split: int
+
+
+@dataclass(frozen=True)
+class LookupTables:
+    """All lookup tables of the same settings and the same distance, and the agents that learn from them."""
+
+    table: str
+    """Name of the settings, `default` for the experiment's own."""
+    reward: str
+    """Name of the distance's settings, `default` for the experiment's own."""
+    distance: Distance
+    strategies: tuple[str, ...]
+    """Instances whose agents learn from these tables."""
+    columns: Mapping[TableKey, dict[str, Array]]
+    """Columns baseline, measured and the estimators of leave_one_out.csv, [variants]."""
+    agreement: Mapping[Estimator, Mapping[TableKey, Array]]
+    """The gain in mAP that the tables of the other splits predict, [variants]; empty for a single split."""
+
+    @property
+    def estimators(self) -> tuple[Estimator, ...]:
+        """Those that the distance allows."""
+        return estimators_of(self.distance)
+
+    @property
+    def name(self) -> str:
+        """Name of both settings, for a heading."""
+        return self.table if self.reward == DEFAULT else f"{self.table}, distance {self.reward}"
+
+
 @dataclass(frozen=True)
 class Results:
-    """Everything that the report shows; keys are (seed, strategy, cycle), or (seed, cycle) of mgral."""
+    """Everything that the report shows; keys are (seed, strategy, cycle)."""
 
-    settings: Settings
+    config: Config
     train: Dataset
     images: Images
     class_counts: npt.NDArray[np.int64]
@@ -112,48 +124,64 @@ class Results:
     selections: Mapping[tuple[int, str, int], Selection]
     full: Mapping[int, Metrics]
     """By seed: the detector trained on every training image."""
-    agents: Mapping[tuple[int, int], AgentRun]
-    tables: Mapping[tuple[int, int, int], dict[str, Array]]
-    """By (seed, cycle, split): columns baseline, measured and the estimators of leave_one_out.csv, [variants]."""
-    agreement: Mapping[Estimator, Mapping[tuple[int, int, int], Array]]
-    """By estimator and (seed, cycle, split), of several splits: the gain in mAP that the others' tables predict,
-    [variants]."""
+    agents: Mapping[tuple[int, str, int], AgentRun]
+    tables: tuple[LookupTables, ...]
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names by label."""
         return tuple(category.name for category in self.train.categories)
 
+    @property
+    def baseline(self) -> str | None:
+        """The instance that others are compared with: the first of type random; None without one."""
+        return baseline_of(self.config)
 
-def load_results(folder: Path, settings: Settings) -> Results:
+
+def load_results(folder: Path, config: Config) -> Results:
     """Read the artefacts of an experiment; raises InputError naming the first that is missing or incomplete."""
     train = load_dataset(folder / "dataset" / "train.json")
     rounds: dict[tuple[int, str, int], Round] = {}
     selections: dict[tuple[int, str, int], Selection] = {}
-    for seed in settings.seeds:
-        shared = _load_round(folder / f"seed{seed}" / "initial" / "cycle0", train)
-        for strategy in settings.strategies:
+    for seed in config.seeds:
+        shared = _load_round(_cycle(folder, seed, INITIAL, 0), train)
+        for strategy in config.strategies:
             rounds[seed, strategy, 0] = shared
-            for cycle in range(1, settings.cycles + 1):
-                rounds[seed, strategy, cycle] = _load_round(_cycle(folder, seed, strategy, cycle), train)
-            for cycle in range(settings.cycles):
-                selections[seed, strategy, cycle] = _load_selection(_cycle(folder, seed, strategy, cycle), train)
+            for cycle in range(1, config.cycles + 1):
+                rounds[seed, strategy, cycle] = _load_round(_of_strategy(folder, seed, strategy, cycle), train)
+            for cycle in range(config.cycles):
+                place = _of_strategy(folder, seed, strategy, cycle)
+                selections[seed, strategy, cycle] = _load_selection(place, train)
     return Results(
-        settings=settings,
+        config=config,
         train=train,
-        images=load_images(folder / "dataset" / "train.npy", train, settings.detector.image_canvas),
+        images=load_images(folder / "dataset" / "train.npy", train, config.detector.image_canvas),
         class_counts=train.object_counts(train.image_ids),
         rounds=rounds,
         selections=selections,
-        full={seed: _load_metrics(_cycle(folder, seed, "full", 0) / "metrics.json") for seed in settings.seeds},
-        agents=_load_agents(folder, settings),
-        tables=_load_tables(folder, settings),
-        agreement=_load_agreement(folder, settings),
+        full={seed: _load_metrics(_cycle(folder, seed, "full", 0) / "metrics.json") for seed in config.seeds},
+        agents=_load_agents(folder, config),
+        tables=tuple(_load_tables(folder, config)),
     )
 
 
-def _cycle(folder: Path, seed: int, strategy: str, cycle: int) -> Path:
-    return folder / f"seed{seed}" / strategy / f"cycle{cycle}"
+def table_rounds(config: Config, strategies: tuple[str, ...]) -> dict[tuple[str, int], int]:
+    """Return the rounds in which the tables of these instances are made, and in each the number of reward splits."""
+    rounds: dict[tuple[str, int], int] = {}
+    for strategy in strategies:
+        lut = config.strategies[strategy].lut
+        cycles = config.cycles if lut.refresh == "every_cycle" else 1
+        for place in [(f"strategies/{strategy}" if cycle else INITIAL, cycle) for cycle in range(cycles)]:
+            rounds[place] = max(rounds.get(place, 0), lut.splits)
+    return rounds
+
+
+def _of_strategy(folder: Path, seed: int, strategy: str, cycle: int) -> Path:
+    return _cycle(folder, seed, f"strategies/{strategy}", cycle)
+
+
+def _cycle(folder: Path, seed: int, place: str, cycle: int) -> Path:
+    return folder / f"seed{seed}" / place / f"cycle{cycle}"
 
 
 def _load_round(folder: Path, train: Dataset) -> Round:
@@ -181,9 +209,7 @@ def _load_selection(folder: Path, train: Dataset) -> Selection:
     return Selection(train.rows(values["images"]), scores, int(values["forward_passes"]))
 
 
-def _load_agents(folder: Path, settings: Settings) -> dict[tuple[int, int], AgentRun]:
-    if "mgral" not in settings.strategies:
-        return {}
+def _load_agents(folder: Path, config: Config) -> dict[tuple[int, str, int], AgentRun]:
     columns = ("episode", "reward", "best", "random_reward", "random_best")
     keys = (
         "selected_reward",
@@ -196,55 +222,58 @@ def _load_agents(folder: Path, settings: Settings) -> dict[tuple[int, int], Agen
         "random_best_as_often",
     )
     agents = {}
-    for seed in settings.seeds:
-        for cycle in range(settings.cycles):
-            place = _cycle(folder, seed, "mgral", cycle)
-            summary = _entries(place / "agent.json", keys)
-            agents[seed, cycle] = AgentRun(
-                _columns(place / "agent.csv", columns), {key: _score(summary[key]) for key in keys}
-            )
+    for seed, strategy, cycle in product(config.seeds, config.agents, range(config.cycles)):
+        place = _of_strategy(folder, seed, strategy, cycle)
+        summary = _entries(place / "agent.json", keys)
+        agents[seed, strategy, cycle] = AgentRun(
+            _columns(place / "agent.csv", columns), {key: _score(summary[key]) for key in keys}
+        )
     return agents
 
 
-def _load_tables(folder: Path, settings: Settings) -> dict[tuple[int, int, int], dict[str, Array]]:
-    columns = ("baseline", "measured", *estimators_of(settings.reward.distance))
-    return {
-        (seed, cycle, split): _columns(table / "leave_one_out.csv", columns)
-        for (seed, cycle), tables in _table_folders(folder, settings).items()
-        for split, table in enumerate(tables)
-    }
-
-
-def _load_agreement(folder: Path, settings: Settings) -> dict[Estimator, dict[tuple[int, int, int], Array]]:
-    folders = _table_folders(folder, settings)
-    if settings.lut.splits == 1 or not folders:
-        return {}
-    rewards = {
-        estimator: settings.reward.model_copy(update={"estimator": estimator})
-        for estimator in estimators_of(settings.reward.distance)
-    }
-    return {
-        estimator: {
-            (seed, cycle, split): gains
-            for (seed, cycle), tables in folders.items()
-            for split, gains in enumerate(predict_each_other([t / "table.safetensors" for t in tables], reward))
+def _load_tables(folder: Path, config: Config) -> Iterator[LookupTables]:
+    users: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for strategy in config.agents:
+        users[config.name_of("table", strategy), config.name_of("reward", strategy)].append(strategy)
+    for (table, reward), strategies in users.items():
+        # Estimators read the same table; its distance is that of every instance that uses it.
+        settings = config.strategies[strategies[0]].reward
+        rounds = table_rounds(config, tuple(strategies))
+        folders = {
+            TableKey(seed, place, cycle, split): _cycle(folder, seed, place, cycle)
+            / "tables"
+            / table
+            / f"split{split}"
+            / reward
+            for seed in config.seeds
+            for (place, cycle), splits in rounds.items()
+            for split in range(splits)
         }
-        for estimator, reward in rewards.items()
-    }
+        columns = ("baseline", "measured", *estimators_of(settings.distance))
+        yield LookupTables(
+            table=table,
+            reward=reward,
+            distance=settings.distance,
+            strategies=tuple(strategies),
+            columns={key: _columns(place / "leave_one_out.csv", columns) for key, place in folders.items()},
+            agreement=_load_agreement(folders, settings),
+        )
 
 
-def _table_folders(folder: Path, settings: Settings) -> dict[tuple[int, int], list[Path]]:
-    """Return the folders of the tables of all splits, by seed and cycle; none without strategy mgral."""
-    if "mgral" not in settings.strategies:
-        return {}
-    cycles = range(settings.cycles) if settings.lut.refresh == "every_cycle" else range(1)
-    return {
-        (seed, cycle): [
-            _cycle(folder, seed, "mgral", cycle) / "lut" / f"split{split}" for split in range(settings.lut.splits)
-        ]
-        for seed in settings.seeds
-        for cycle in cycles
-    }
+def _load_agreement(folders: Mapping[TableKey, Path], reward: RewardConfig) -> dict[Estimator, dict[TableKey, Array]]:
+    """Compare the tables of each round; those of one split have none to be compared with."""
+    of_round: dict[tuple[int, str, int], list[TableKey]] = defaultdict(list)
+    for key in folders:
+        of_round[key[:3]].append(key)
+    found: dict[Estimator, dict[TableKey, Array]] = {}
+    for estimator in estimators_of(reward.distance):
+        by_estimator = reward.model_copy(update={"estimator": estimator})
+        for keys in of_round.values():
+            if len(keys) > 1:
+                tables = [folders[key] / "table.safetensors" for key in keys]
+                gains = predict_each_other(tables, by_estimator)
+                found.setdefault(estimator, {}).update(zip(keys, gains, strict=True))
+    return found
 
 
 def _entries(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:

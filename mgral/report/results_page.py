@@ -16,6 +16,7 @@ from mgral.artefacts.integrity import RECORDS
 from mgral.config import Config, load_config
 from mgral.errors import InputError
 from mgral.report.bootstrap import Interval
+from mgral.report.scores import FULL_DATA
 from mgral.report.spread import points, points_interval
 from mgral.report.timings import RUNS
 
@@ -99,7 +100,7 @@ def _made_by(config: Config, run: Run, folder: Path) -> str:
         ("Seeds", ", ".join(map(str, config.seeds))),
         (
             "Data",
-            f"{len(train['images'])} training and {len(test['images'])} test images, {len(train['categories'])} classes",
+            f"{len(train['images'])} training, {len(test['images'])} test images, {len(train['categories'])} classes",
         ),
         ("Labels", f"{config.initial} images at the start, {config.cycles} cycles of {config.budget}"),
         (
@@ -119,7 +120,7 @@ def _curves(rows: Sequence[Row], config: Config) -> str:
         (name, *(_with_deviation(row) for row in sorted(of, key=lambda row: float(row["images"]))))
         for name, of in by_strategy.items()
     ]
-    (full,) = [row for row in means if row["strategy"] == "full"]
+    (full,) = [row for row in means if row["strategy"] == FULL_DATA]
     title = (
         "## Curves\n\nmAP@[.5:.95] on the test images in %, mean over seeds ± standard deviation, by labelled images."
     )
@@ -173,8 +174,9 @@ def _fidelity(rows: Sequence[Row], run: Run) -> str:
         for row in rows
     ]
     title = (
-        "## Fidelity\n\nSpearman's rank correlation of looked-up and true gains of candidate batches, with a 95 % interval. "
-        f"At most {_correlation(rows[0]['ceiling'])} is possible, as gains are noisy. Test images took part; no choice is made by it."
+        "## Fidelity\n\nSpearman's rank correlation of looked-up and true gains of candidate batches, with a 95 % "
+        f"interval. At most {_correlation(rows[0]['ceiling'])} is possible, as gains are noisy. The gains are of test "
+        "images; no choice is made by them."
     )
     return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %'), lines)}"
 
@@ -190,8 +192,8 @@ def _cost(folder: Path) -> str:
     memory = max(float(row["peak_memory_mb"]) for row in rows if row["peak_memory_mb"])
     jobs = sum(int(row["jobs"]) for row in rows)
     return (
-        f"## Cost\n\n{jobs} jobs, {wall / 60:.0f} minutes one after the other, {core / 60:.0f} minutes of processor time, "
-        f"{memory:.0f} MB at most in a job (`timings/costs_by_step.csv`)."
+        f"## Cost\n\n{jobs} jobs, {wall / 60:.0f} minutes one after the other, {core / 60:.0f} minutes of processor "
+        f"time, {memory:.0f} MB at most in a job (`timings/costs_by_step.csv`)."
     )
 
 

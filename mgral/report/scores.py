@@ -9,7 +9,8 @@ from mgral.report.drawing import Table
 from mgral.report.results import Metrics, Results
 from mgral.report.spread import Spread
 
-REFERENCE = "all labels"
+FULL_DATA = "all labels"
+"""Name of the detector trained on all labels, which no instance can have, as it holds a blank."""
 SCORE_NAMES = {
     "map": "mAP@[.5:.95]",
     "ap50": "AP50",
@@ -37,13 +38,13 @@ class ScoreRow:
 
 
 def last_metrics(results: Results) -> dict[str, list[Metrics]]:
-    """Return the metrics of the last cycle, one a seed, by strategy, and of the reference."""
-    settings = results.settings
+    """Return the metrics of the last cycle, one a seed, by strategy, and of the full-data detector."""
+    config = results.config
     gathered = {
-        strategy: [results.rounds[seed, strategy, settings.cycles].metrics for seed in settings.seeds]
-        for strategy in settings.strategies
+        strategy: [results.rounds[seed, strategy, config.cycles].metrics for seed in config.seeds]
+        for strategy in config.strategies
     }
-    return {**gathered, REFERENCE: [results.full[seed] for seed in settings.seeds]}
+    return {**gathered, FULL_DATA: [results.full[seed] for seed in config.seeds]}
 
 
 def overall_rows(results: Results) -> list[ScoreRow]:
@@ -53,14 +54,14 @@ def overall_rows(results: Results) -> list[ScoreRow]:
         return lambda metrics: metrics.scores[key]
 
     last = last_metrics(results)
-    there = last[REFERENCE][0].scores
+    there = last[FULL_DATA][0].scores
     return [_row(name, None, last, score(key)) for key, name in SCORE_NAMES.items() if key in there]
 
 
 def class_rows(results: Results) -> dict[str, list[ScoreRow]]:
     """Return the rows of each table by class, by the score that it shows, in the order of the metrics file."""
     last = last_metrics(results)
-    classes = last[REFERENCE][0].per_class
+    classes = last[FULL_DATA][0].per_class
 
     def score(index: int, key: str) -> Callable[[Metrics], float]:
         return lambda metrics: metrics.per_class[index].scores[key]
@@ -74,7 +75,7 @@ def class_rows(results: Results) -> dict[str, list[ScoreRow]]:
 
 def _row(name: str, boxes: int | None, last: dict[str, list[Metrics]], score: Callable[[Metrics], float]) -> ScoreRow:
     spreads = {who: Spread.of([score(metrics) for metrics in found]) for who, found in last.items()}
-    compared = {who: s.mean for who, s in spreads.items() if who != REFERENCE and not np.isnan(s.mean)}
+    compared = {who: s.mean for who, s in spreads.items() if who != FULL_DATA and not np.isnan(s.mean)}
     best = max(compared, key=lambda who: compared[who]) if len(compared) > 1 else ""
     return ScoreRow(name, boxes, spreads, best)
 

@@ -40,9 +40,9 @@ class Difference:
     """Student's t, n - 1 degrees of freedom."""
 
     @classmethod
-    def of(cls, values: npt.ArrayLike, reference: npt.ArrayLike) -> Self:
-        """Compare values with a reference seed by seed, both [seeds]; seeds where either is NaN are left out."""
-        known = _known(np.subtract(values, reference))
+    def of(cls, values: npt.ArrayLike, baseline: npt.ArrayLike) -> Self:
+        """Compare values with a baseline seed by seed, both [seeds]; seeds where either is NaN are left out."""
+        known = _known(np.subtract(values, baseline))
         return cls(Spread.of(known), percentile_interval(known), student_interval(known))
 
     @property

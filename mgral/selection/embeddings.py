@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,8 +38,15 @@ class Embeddings:
     """Shape [N, D], finite: principal components of the backbone's features, of a mean squared norm of 1."""
     counts: Float32
     """Shape [N, C], finite, 0 or more: predicted objects of each class in an image."""
-    path: Path
-    """The file they came from, for messages."""
+    path: Path | None = None
+    """The file they came from, if any, for messages."""
+
+    def __str__(self) -> str:
+        return str(self.path or "the embeddings")
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the content of an embeddings file."""
+        return {"image_ids": self.image_ids, "components": self.components, "object_counts": self.counts}
 
     def components_of(self, image_ids: npt.ArrayLike) -> Float32:
         """Return the components of the given ids, float32 [n, D], in their order; InputError on an unknown id."""
@@ -56,9 +63,7 @@ class Embeddings:
     def _rows(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
         rows, unknown = find_rows(self.image_ids, image_ids)
         if len(unknown):
-            raise InputError(
-                f"{self.path} has no embedding of images {unknown[:5].tolist()}; run the step `embed` again"
-            )
+            raise InputError(f"{self} has no embedding of images {unknown[:5].tolist()}; run the step `embed` again")
         return rows
 
 

@@ -8,9 +8,15 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor
 
+from mgral.artefacts.seeds import derive_seed
+from mgral.config import Config
+from mgral.data.image_set import ImageSet
 from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
 from mgral.models.interface import Detections, Detector, pooled
+from mgral.selection.embeddings import Embeddings, standardise
+from mgral.selection.object_counts import predict_object_counts
+from mgral.selection.pool import unlabelled
 
 LARGE = 1 << 24
 """Features, N * F, from which a decomposition of the whole matrix, which holds four copies of it in double precision,
@@ -19,6 +25,28 @@ PART = 4096
 """Images whose features are in double precision at a time."""
 OBJECT_SCORE, NMS_IOU, OBJECTS = 0.05, 0.5, 100
 """What counts as an object found: its score, its overlap with better ones, and how many of an image."""
+
+
+def embed_images(
+    config: Config, data: ImageSet, labelled: npt.NDArray[np.int64], detector: Detector, seed: int
+) -> Embeddings:
+    """Embed images by the detector's pooled features, standardised and projected on their principal components.
+
+    Beside them stand the predicted counts of objects of each class. They are learnt from the labelled images; labels
+    of others are not read.
+
+    Parameters
+    ----------
+    labelled
+        Ids of the labelled images, int64 [n].
+    """
+    dataset = data.dataset.without_labels(unlabelled(data.dataset.image_ids, labelled))
+    features, class_scores = extract_features(detector, data.images, len(dataset.categories))
+    components = project(features, config.embedding.dimensions)
+    described = np.concatenate([components, standardise(class_scores)], axis=1)
+    known, chance = dataset.rows(labelled), derive_seed(seed, "object counts")
+    counts = predict_object_counts(described, known, dataset.object_counts(labelled), chance)
+    return Embeddings(dataset.image_ids, components, counts)
 
 
 class Features(NamedTuple):

@@ -5,6 +5,7 @@ compared is the choice: the head learns in `select`, from the labelled images, o
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
@@ -16,7 +17,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.compute.optimizers import AdamW
 from mgral.data.images import Images
 from mgral.models.interface import Detector, Predictions, Targets
-from mgral.selection.inference import open_detector
+from mgral.selection.inference import detector_and_images
 from mgral.selection.query import Query
 from mgral.training.augmentation import Changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages, training_images
@@ -58,10 +59,10 @@ class AnchorHead(nn.Module):
         return torch.cat([one.permute(0, 2, 3, 1).reshape(len(one), -1, self.outputs) for one in found], dim=1)
 
 
-def open_frozen(query: Query) -> tuple[Detector, Images]:
-    """Load the cycle's detector, which takes no gradient, and the images."""
-    detector, images = open_detector(query)
-    return detector.requires_grad_(False), images
+def frozen_detector_and_images(query: Query) -> tuple[Detector, Images]:
+    """Return a copy of the cycle's detector that takes no gradient, and the images."""
+    detector, images = detector_and_images(query)
+    return deepcopy(detector).requires_grad_(False), images
 
 
 @torch.enable_grad()

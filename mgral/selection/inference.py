@@ -1,4 +1,4 @@
-"""How a strategy that runs the detector looks at images: what it predicts, and the objects that it finds."""
+"""What the cycle's detector predicts for the images of a query, and the objects that it finds."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from mgral.compute.device import choose_device
 from mgral.config import EvaluationConfig
-from mgral.data.images import Images, load_images
+from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
-from mgral.models.build import load_detector
 from mgral.models.interface import Detector, Predictions
 from mgral.selection.query import Query
 
@@ -38,13 +36,11 @@ class Objects(NamedTuple):
     """float32 [n, C + 1]: the anchor's probabilities, of the background first."""
 
 
-def open_detector(query: Query) -> tuple[Detector, Images]:
-    """Load the cycle's detector, on the device of the job, and the images."""
+def detector_and_images(query: Query) -> tuple[Detector, Images]:
+    """Return the cycle's detector and the images, of a strategy that requires them."""
     assert query.images is not None
     assert query.detector is not None
-    device = choose_device(query.gpus)
-    detector = load_detector(query.detector, query.config.detector, len(query.dataset.categories)).to(device)
-    return detector, load_images(query.images, query.dataset, query.config.detector.image_canvas)
+    return query.detector, query.images
 
 
 def pool_chunks(
@@ -80,7 +76,7 @@ def _find(boxes: Tensor, probabilities: Tensor, config: EvaluationConfig) -> Obj
 @torch.no_grad()
 def objects_of_pool(query: Query, what: str) -> list[Objects]:
     """Return the objects that the cycle's detector finds in each image of the pool, on the CPU."""
-    detector, images = open_detector(query)
+    detector, images = detector_and_images(query)
     return [
         Objects(*(part.cpu() for part in one))
         for _, shown in pool_chunks(query, detector, images, what)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts.files import read_json
+from mgral.artefacts.seeds import derive_seed
 from mgral.errors import InputError
 
 
@@ -33,6 +34,61 @@ def unlabelled(image_ids: npt.NDArray[np.int64], labelled: npt.NDArray[np.int64]
             f"labelled images {unknown[:5].tolist()} are not in the data set; run the step `label` again"
         )
     return np.setdiff1d(image_ids, labelled)
+
+
+def draw_initial(image_ids: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Draw the images that are labelled at the start, uniformly and without replacement.
+
+    Parameters
+    ----------
+    image_ids
+        Ids of all training images, int64 [N].
+    count
+        The setting `initial`.
+
+    Returns
+    -------
+    Ids, int64 [count], ascending.
+
+    Raises
+    ------
+    InputError
+        Where there are fewer images than that.
+    """
+    if count > len(image_ids):
+        raise InputError(f"initial: {count} images asked for, there are {len(image_ids)}; lower `initial`")
+    rng = np.random.default_rng(derive_seed(seed, "initial"))
+    return np.sort(rng.choice(np.sort(image_ids), count, replace=False))
+
+
+def add_selection(
+    image_ids: npt.NDArray[np.int64], labelled: npt.ArrayLike, selection: npt.ArrayLike
+) -> npt.NDArray[np.int64]:
+    """Return the labelled images of the next cycle: the union of those of this one and the selected ones.
+
+    Parameters
+    ----------
+    image_ids
+        Ids of all training images, int64 [N].
+    labelled, selection
+        Ids, each at most once.
+
+    Returns
+    -------
+    Ids, int64 [n], ascending.
+
+    Raises
+    ------
+    InputError
+        Where a selected image is labelled already, and where an image is none of the data set.
+    """
+    before, chosen = np.array(labelled, dtype=np.int64), np.array(selection, dtype=np.int64)
+    if len(again := np.intersect1d(before, chosen)):
+        raise InputError(f"selection: images {again[:5].tolist()} are labelled already; select again")
+    for name, ids in (("labelled", before), ("selection", chosen)):
+        if len(unknown := np.setdiff1d(ids, image_ids)):
+            raise InputError(f"{name}: images {unknown[:5].tolist()} are not in the data set; make it again")
+    return np.union1d(before, chosen)
 
 
 def check_pool(pool: npt.NDArray[np.int64], budget: int) -> None:

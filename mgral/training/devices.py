@@ -20,7 +20,7 @@ def train_on_gpus(
     iterations: int,
     seed: int,
     step: str,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
 ) -> list[dict[str, float]]:
     """Train a detector in place as `train_detector` does, in a process a GPU if there are several.
 

@@ -9,9 +9,11 @@ from click.testing import CliRunner
 
 from benchmarks.__main__ import benchmarks
 from benchmarks.evaluate import largest_difference
-from benchmarks.reward import measure_look_up, measure_size
+from benchmarks.reward import measure_look_up, measure_size, measure_training
 from mgral.artefacts.files import write_arrays, write_json
+from mgral.cli.steps.variant import command as variant
 from mgral.compute.device import choose_device
+from mgral.config import load_config
 from mgral.errors import InputError
 from mgral.models.detectors.retinanet import RetinaNetConfig
 
@@ -31,38 +33,77 @@ def test_selecting_more_than_there_is_is_wrong_usage():
     assert "--budget 6 is above --images 5" in result.stderr
 
 
-def test_more_classes_than_dimensions_are_wrong_usage():
-    result = CliRunner().invoke(benchmarks, ["agent", "--dimensions=4", "--classes=5"])
-    assert result.exit_code == 2
-    assert "--classes 5 is above --dimensions 4" in result.stderr
-
-
-def test_look_ups_in_a_table_are_measured(tmp_path):
-    lut = tmp_path / "seed3" / "mgral" / "cycle0" / "lut"
+def _table(distance):
+    """Return the arrays of a table of random values, of 5 subsets of 6 images, with 3 dimensions or classes."""
     rng = np.random.default_rng(0)
-    write_json(
-        tmp_path / "config.yaml",
-        {"lut": {"splits": 2}, "reward": {"distance": "sliced", "estimator": "kernel", "projections": 4}},
-    )
+    table = {"map": rng.random(5), "baseline_map": rng.random(1), "kernel_widths": np.ones(1)}
+    of_images = rng.random((5, 6, 3), dtype=np.float32)
+    if distance == "by_class":
+        scale = {f"count_{name}": np.ones(3) for name in ("zero", "unit", "mean")}
+        values = {"values": rng.random((5, 3)), "amounts": rng.random((5, 3))}
+        return table | scale | values | {"counts": of_images, "classes": np.arange(3)}
+    projections = {"projections": rng.random((3, 4), np.float32), "sorted": rng.random((5, 6, 4), np.float32)}
+    return table | projections | {"embeddings": of_images, "values": rng.random((5, 1))}
+
+
+REWARDS = {
+    "by_class": {},
+    "sliced": {"distance": "sliced", "estimator": "kernel", "projections": 4},
+}
+
+
+@pytest.mark.parametrize("distance", REWARDS)
+def test_look_ups_in_a_table_are_measured(distance, tmp_path):
+    own = {"type": "mgral", "lut": {"splits": 2}, "reward": REWARDS[distance]}
+    write_json(tmp_path / "config.yaml", {"strategies": {"random": {}, "ours": own}})
+    config = load_config(tmp_path / "config.yaml")
+    splits = tmp_path / "seed3" / "initial" / "cycle0" / "tables" / config.name_of("table", "ours")
+    name = f"{config.name_of('reward', 'ours')}/table.safetensors"
+    write_arrays(splits / "split0" / name, _table(distance))
     with pytest.raises(InputError, match="holds no lookup tables; run the workflow"):
         measure_look_up(tmp_path)
-    table = {
-        "map": rng.random(5),
-        "values": rng.random((5, 1)),
-        "baseline_map": rng.random(1),
-        "embeddings": rng.random((5, 6, 3), dtype=np.float32),
-        "projections": rng.random((3, 4), dtype=np.float32),
-        "sorted": rng.random((5, 6, 4), dtype=np.float32),
-        "kernel_widths": np.ones(1),
-    }
-    write_arrays(lut / "split0" / "table.safetensors", table)
-    with pytest.raises(InputError, match="holds no lookup tables; run the workflow"):
-        measure_look_up(tmp_path)
-    write_arrays(lut / "split1" / "table.safetensors", table)
+    write_arrays(splits / "split1" / name, _table(distance))
     found = measure_look_up(tmp_path)
     assert found["tables"] == 2
     assert (found["variants"], found["batch"], found["dimensions"]) == (5, 6, 3)
     assert found["look_up_seconds"] > 0
+
+
+def test_the_training_that_is_measured_is_of_variant_1_of_the_experiments_table(tmp_path, monkeypatch):
+    changed = {"type": "mgral", "lut": {"variants": 5, "splits": 1}}
+    write_json(tmp_path / "config.yaml", {"strategies": {"ours": changed, "random": {}}})
+    table = load_config(tmp_path / "config.yaml").name_of("table", "ours")
+    cycle = tmp_path / "seed3" / "initial" / "cycle0"
+    split = cycle / "tables" / table / "split0"
+    write_arrays(split / "default" / "table.safetensors", _table("by_class"))
+    with pytest.raises(InputError, match=r"train\.json is missing; run the workflow again"):
+        measure_training(tmp_path)
+    for path in ("dataset/train.json", "dataset/train.npy"):
+        write_json(tmp_path / path, {})
+    for path in (cycle / "pseudo_labels.json", split / "subsets.json", split / "base.safetensors"):
+        write_json(path, {})
+    ran = []
+    monkeypatch.setattr("benchmarks.reward._run_variant", lambda arguments: ran.append(arguments) or len(ran) % 2 + 1)
+    assert measure_training(tmp_path) == {"training_seconds": 2, "training_seconds_without_start_up": 1}
+    assert ran[1] == ["--help"]
+    given = variant.make_context("variant", ran[0]).params
+    expected = {
+        "table": table,
+        "seed": 3,
+        "cycle": 0,
+        "split": 0,
+        "first": 1,
+        "last": 1,
+        "base": split / "base.safetensors",
+    }
+    expected |= {"subsets": split / "subsets.json", "pseudo_labels": cycle / "pseudo_labels.json"}
+    assert expected.items() <= given.items()
+
+
+def test_an_experiment_without_an_agent_has_no_table_to_measure(tmp_path):
+    write_json(tmp_path / "config.yaml", {"strategies": ["random"]})
+    with pytest.raises(InputError, match="holds no lookup tables"):
+        measure_look_up(tmp_path)
 
 
 def test_exact_look_ups_are_slower_than_sliced_ones():

@@ -41,9 +41,9 @@ def test_the_next_set_is_the_sorted_union(
 @pytest.mark.parametrize(
     ("labelled", "selected", "message"),
     [
-        ({"images": [1, 2]}, {"images": [3, 2]}, r"selection\.json: images \[2\] are labelled already"),
-        ({"images": [1, 2]}, {"images": [3, 99]}, r"selection\.json: images \[99\] are not in .*train\.json"),
-        ({"images": [1, 99]}, {"images": [3]}, r"labelled\.json: images \[99\] are not in"),
+        ({"images": [1, 2]}, {"images": [3, 2]}, r"selection: images \[2\] are labelled already"),
+        ({"images": [1, 2]}, {"images": [3, 99]}, r"selection: images \[99\] are not in the data set"),
+        ({"images": [1, 99]}, {"images": [3]}, r"labelled: images \[99\] are not in"),
         ({"images": [1]}, {"images": [3, 3]}, r"selection\.json: `images` names an image more than once"),
         ({"images": [1]}, {"images": ["3"]}, r"selection\.json: `images` is not a list of image ids"),
         ([1], {"images": [3]}, r"labelled\.json: `images` is not a list"),

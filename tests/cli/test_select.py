@@ -11,8 +11,10 @@ import torch
 
 from mgral.artefacts.files import read_arrays, write_arrays, write_json
 from mgral.cli.main import mgral
+from mgral.config import EmbeddingConfig
 from mgral.errors import InputError
-from mgral.method.agent.network import build_agent
+from mgral.method.agent.network import build_agent, load_agent
+from mgral.selection.embeddings import load_embeddings, standardise
 from mgral.selection.query import highest
 
 IDS = np.arange(40) * 2 + 5
@@ -24,11 +26,12 @@ def experiment(tmp_path):
     write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
     write_json(tmp_path / "labelled.json", {"images": IDS[:4].tolist()})
     write_json(tmp_path / "config.yaml", {"budget": 6})
-    vectors = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    write_arrays(
-        tmp_path / "embeddings.safetensors",
-        {"image_ids": IDS, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
-    )
+    rng = np.random.default_rng(0)
+    components = rng.normal(size=(40, 3)).astype(np.float32)
+    counts = rng.poisson(2, size=(40, 2)).astype(np.float32)
+    path = tmp_path / "embeddings.safetensors"
+    write_arrays(path, {"image_ids": IDS, "components": components, "object_counts": counts})
+    vectors = load_embeddings(path).features_of(IDS, EmbeddingConfig()).vectors
     agent = build_agent(vectors, 4, 8, torch.Generator().manual_seed(0))
     write_arrays(tmp_path / "agent.safetensors", agent.arrays())
     return tmp_path
@@ -68,18 +71,23 @@ def test_random_favours_no_image(experiment):
 
 
 def test_mgral_takes_the_agents_best_in_ascending_order_of_ids(experiment):
-    from mgral.method.agent.network import load_agent
-    from mgral.selection.pool import load_embeddings
-
     options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
     selection = _select(experiment, "mgral", *options)
-    vectors = load_embeddings(experiment / "embeddings.safetensors").vectors[4:].copy()
-    scores = load_agent(experiment / "agent.safetensors").score_pool(vectors)
+    embeddings = load_embeddings(experiment / "embeddings.safetensors")
+    vectors = np.concatenate([embeddings.components, standardise(embeddings.counts)], axis=1)
+    scores = load_agent(experiment / "agent.safetensors").score_pool(vectors[4:])
     assert selection["images"] == IDS[4:][np.argsort(-scores)[:6]].tolist()
     assert selection["scores"] == pytest.approx(np.sort(scores)[::-1][:6].tolist())
     content = (experiment / "selection.json").read_bytes()
     _select(experiment, "mgral", *options)
     assert (experiment / "selection.json").read_bytes() == content
+
+
+def test_an_agent_of_other_dimensions_than_the_embeddings_is_an_error(experiment):
+    write_json(experiment / "config.yaml", {"budget": 6, "embedding": {"object_counts": False}})
+    options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
+    with pytest.raises(InputError, match=r"the agent was trained on 5 dimensions, but .* has 3"):
+        _select(experiment, "mgral", *options)
 
 
 def test_mgral_chooses_at_random_where_the_agent_is_not_believed(experiment):

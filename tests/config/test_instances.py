@@ -93,10 +93,6 @@ def test_a_name_that_no_settings_have_is_an_error():
             ],
         ),
         ({"x": {"type": "random", "training": {}}}, ["strategies.x.training: unknown key"]),
-        (
-            {"x": {"type": "mgral", "embedding": {"object_counts": False}}},
-            ["strategies.x: reward.distance: by_class needs embedding.object_counts"],
-        ),
     ],
 )
 def test_faults_are_named_by_their_place(strategies, messages):

@@ -18,9 +18,11 @@ from mgral.method.lut.by_distance import ByDistance, SubsetDistance
 from mgral.method.lut.estimators import median_distances
 from mgral.method.lut.reward import MeanReward, RewardTable
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
+from mgral.selection.embeddings import ImageFeatures
 from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint
 
 BUDGET = 12
+SLICED = {"distance": "sliced", "estimator": "kernel", "projections": 32}
 
 
 def _pool(count=100, dimensions=4):
@@ -54,11 +56,16 @@ def _reward_table(arrays, estimator="kernel"):
     sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
     distance = SubsetDistance(arrays["embeddings"], sliced, "sliced")
     lookup = ByDistance(distance, arrays["values"], estimator, arrays["kernel_widths"])
-    return RewardTable(arrays["embeddings"], 0.19, lookup)
+    return RewardTable(arrays["embeddings"], None, None, 0.19, lookup)
+
+
+def _features(vectors):
+    """Return the features of images without any object."""
+    return ImageFeatures(vectors, np.zeros((*vectors.shape[:-1], 1), np.float32))
 
 
 def _table(arrays, vectors, estimator="kernel", device="cpu"):
-    return _reward_table(arrays, estimator).over(vectors, device)
+    return _reward_table(arrays, estimator).over(_features(vectors), device)
 
 
 def _agent(vectors, window=7, hidden=6, seed=0):
@@ -158,10 +165,10 @@ def test_agents_are_held_against_the_tables_that_they_were_not_trained_on(tmp_pa
 def test_batches_are_looked_up_as_many_at_a_time_as_memory_allows(monkeypatch):
     vectors, clusters = _pool()
     table = _reward_table(_table_arrays(vectors, clusters))
-    reward = table.over(vectors)
+    reward = table.over(_features(vectors))
     batches = uniform_batches(len(vectors), BUDGET, 7, np.random.default_rng(3))
     whole = reward.lookup(batches)
-    np.testing.assert_allclose(whole, table.lookup(vectors[batches]), rtol=1e-12)
+    np.testing.assert_allclose(whole, table.lookup(_features(vectors[batches])), rtol=1e-12)
     np.testing.assert_allclose([reward.lookup(batch[None])[0] for batch in batches], whole, rtol=1e-6)
     monkeypatch.setattr("mgral.method.lut.reward.LOOKED_UP_IMAGES", 3 * BUDGET)
     np.testing.assert_allclose(reward.lookup(batches), whole, rtol=1e-6)
@@ -248,22 +255,46 @@ def experiment(tmp_path):
     images = [{"id": int(i), "file_name": f"{i}.png", "width": 8, "height": 8} for i in ids]
     write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
     write_json(tmp_path / "labelled.json", {"images": [1, 2, 3, 4]})
-    write_json(
-        tmp_path / "config.yaml",
-        {"budget": BUDGET, "agent": {"episodes": 5}, "reward": {"projections": 32, "estimator": "kernel"}},
-    )
-    write_arrays(
-        tmp_path / "embeddings.safetensors",
-        {"image_ids": ids, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
-    )
+    _configure(tmp_path, episodes=5)
+    _write_embeddings(tmp_path, vectors)
     write_arrays(tmp_path / "table.safetensors", _table_arrays(vectors, clusters))
     return tmp_path
 
 
+def _configure(folder, episodes):
+    config = {"budget": BUDGET, "agent": {"episodes": episodes}, "embedding": {"object_counts": False}}
+    write_json(folder / "config.yaml", config | {"reward": SLICED})
+
+
+def _write_embeddings(folder, vectors):
+    arrays = {"image_ids": np.arange(len(vectors)) + 1, "components": vectors}
+    write_arrays(
+        folder / "embeddings.safetensors", arrays | {"object_counts": np.ones((len(vectors), 1), np.float32)}
+    )
+
+
 def _train(folder, output, *extra):
-    arguments = ["--config", "config.yaml", "--dataset", "train.json", "--labelled", "labelled.json"]
+    arguments = [
+        "--config",
+        "config.yaml",
+        "--strategy",
+        "mgral",
+        "--dataset",
+        "train.json",
+        "--labelled",
+        "labelled.json",
+    ]
     arguments += ["--embeddings", "embeddings.safetensors", "--table", "table.safetensors", "--seed", "1"]
-    arguments += ["--cycle", "0", "--output", f"{output}.safetensors", "--log-csv", f"{output}.csv"]
+    arguments += [
+        "--strategy",
+        "mgral",
+        "--cycle",
+        "0",
+        "--output",
+        f"{output}.safetensors",
+        "--log-csv",
+        f"{output}.csv",
+    ]
     arguments += ["--summary", f"{output}.json", *extra]
     paths = [str(folder / a) if "." in a else a for a in arguments]
     mgral(["agent", *paths], standalone_mode=False)
@@ -297,10 +328,7 @@ def _contradiction(folder):
 
 
 def test_an_agent_is_believed_unless_its_tables_contradict_each_other(experiment):
-    write_json(
-        experiment / "config.yaml",
-        {"budget": BUDGET, "agent": {"episodes": 40}, "reward": {"projections": 32, "estimator": "kernel"}},
-    )
+    _configure(experiment, episodes=40)
     (_, _, alone), (_, _, twice), (_, _, against) = (
         _train(experiment, "alone"),
         _train(experiment, "twice", "--table", "table.safetensors"),
@@ -315,19 +343,11 @@ def test_an_agent_is_believed_unless_its_tables_contradict_each_other(experiment
 
 def test_embeddings_of_another_dimension_than_the_table_are_an_error(experiment):
     vectors, _ = _pool(dimensions=3)
-    write_arrays(
-        experiment / "embeddings.safetensors",
-        {"image_ids": np.arange(len(vectors)) + 1, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
-    )
+    _write_embeddings(experiment, vectors)
     with pytest.raises(InputError, match=r"table\.safetensors is of embeddings with 4 dimensions, not 3"):
         _train(experiment, "first")
     assert not (experiment / "first.safetensors").exists()
-    assert (
-        RewardTable.load(
-            experiment / "table.safetensors", RewardConfig(projections=32, estimator="kernel")
-        ).baseline_map
-        == 0.19
-    )
+    assert RewardTable.load(experiment / "table.safetensors", RewardConfig(**SLICED)).baseline_map == 0.19
 
 
 def test_the_step_goes_on_after_a_stop_and_leaves_no_checkpoint(experiment, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""Tables of several reward splits, held against each other."""
+"""Tables of several reward splits, compared with each other."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from mgral.config import RewardConfig
 from mgral.method.lut.agreement import predict_each_other
 from mgral.method.lut.wasserstein import draw_projections, project_and_sort
 
-NEAREST = RewardConfig(estimator="nearest", projections=4)
+NEAREST = RewardConfig(distance="sliced", estimator="nearest", projections=4)
 
 
 @pytest.fixture

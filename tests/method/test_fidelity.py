@@ -1,6 +1,8 @@
 """The step `fidelity`: correlations, the noise ceiling, and the page."""
 
 import csv
+import shutil
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ KINDS = [
     Kind("consistency", "warm", "cycle", "exact", "nearest"),
     Kind("consistency", "cold", "initial", "sliced", "kernel"),
 ]
+TABLES = Config().fidelity_tables()
 BATCHES, REPEATS = 12, 3
 
 
@@ -39,12 +42,14 @@ def fabricate(folder, seeds=(0, 1)):
         write_json(place / "gains0-5.json", {"gains": gains[:6]})
         write_json(place / "gains6-12.json", {"gains": gains[6:]})
         said = [truth + 1.5 * rng.normal(size=BATCHES), truth, -truth]
-        for number, (kind, values) in enumerate(zip(KINDS, said, strict=True)):
+        for table, kind, values in zip(TABLES[: len(KINDS)], KINDS, said, strict=True):
             rows = [{**kind._asdict(), "batch": b, "looked_up": v} for b, v in enumerate(values.tolist(), start=1)]
             for split, error in enumerate((-5, 0, 5)):
                 wrong = [{**row, "looked_up": row["looked_up"] + error * row["batch"]} for row in rows]
-                (place / f"source{number}" / f"split{split}").mkdir(parents=True)
-                write_csv(place / f"source{number}" / f"split{split}" / "lookups.csv", wrong, COLUMNS)
+                (place / table / f"split{split}").mkdir(parents=True)
+                write_csv(place / table / f"split{split}" / "lookups.csv", wrong, COLUMNS)
+        for table, split in product(TABLES[len(KINDS) :], range(3)):
+            write_csv(place / table / f"split{split}" / "lookups.csv", [], COLUMNS)
 
 
 def run(folder):
@@ -116,13 +121,26 @@ def test_gains_that_are_missing_are_an_error(tmp_path):
     place = tmp_path / "seed0" / "fidelity" / "cycle1"
     (place / "gains0-5.json").unlink()
     with pytest.raises(InputError, match="does not hold the gains of batches 0 to M"):
-        load_trial(place, 3)
+        load_trial(place, TABLES, 3)
 
 
 def test_look_ups_in_other_than_all_tables_are_an_error(tmp_path):
     fabricate(tmp_path, seeds=(0,))
     place = tmp_path / "seed0" / "fidelity" / "cycle1"
-    assert load_trial(place, 1).looked_up(KINDS[1])[-1] != load_trial(place, 3).looked_up(KINDS[1])[-1]
-    (place / "source1" / "split1" / "lookups.csv").unlink()
+    first, all_three = (load_trial(place, TABLES, splits).looked_up(KINDS[1])[-1] for splits in (1, 3))
+    assert first != all_three
+    path = place / TABLES[1] / "split1" / "lookups.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(InputError, match="not of batches 1 to 12 in 3 tables"):
-        load_trial(place, 3)
+        load_trial(place, TABLES, 3)
+    path.unlink()
+    with pytest.raises(InputError, match=f"{TABLES[1]}/split1/lookups.csv"):
+        load_trial(place, TABLES, 3)
+
+
+def test_tables_of_earlier_settings_are_not_read(tmp_path):
+    fabricate(tmp_path, seeds=(0,))
+    place = tmp_path / "seed0" / "fidelity" / "cycle1"
+    before = load_trial(place, TABLES, 3).looked_up(KINDS[1]).tolist()
+    shutil.copytree(place / TABLES[1], place / "0a1b2c3d")
+    assert load_trial(place, TABLES, 3).looked_up(KINDS[1]).tolist() == before

@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays as arrays_of
 
 from mgral.artefacts.files import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli.main import mgral
-from mgral.config import RewardConfig, resolve_config
+from mgral.config import EmbeddingConfig, RewardConfig, resolve_config
 from mgral.errors import InputError
-from mgral.method.lut.by_amount import objects_an_image
+from mgral.method.lut.by_amount import mean_objects
 from mgral.method.lut.estimators import (
     estimate,
     kernel,
@@ -25,9 +25,9 @@ from mgral.method.lut.estimators import (
 )
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.reward import RewardTable
-from mgral.method.lut.table import VariantScores, build_table, load_variants
+from mgral.method.lut.table import VariantScores, count_scale, load_variants, table_arrays
 from mgral.method.lut.wasserstein import SlicedDistance
-from mgral.selection.pool import Embeddings
+from mgral.selection.embeddings import Embeddings, ImageFeatures, Scale, load_embeddings
 
 MAPS = np.array([0.10, 0.20, 0.30, 0.40])
 CLASS_MAPS = np.array([[0.1, 0.1, np.nan], [0.3, 0.1, np.nan], [0.1, 0.5, np.nan], [0.6, 0.2, np.nan]])
@@ -35,32 +35,46 @@ CLASS_MAPS = np.array([[0.1, 0.1, np.nan], [0.3, 0.1, np.nan], [0.1, 0.5, np.nan
 OBJECTS = np.array([[0.0, 0.0, 0.0], [8.0, 0.0, 5.0], [0.0, 6.0, 4.0], [8.0, 6.0, 4.0]])
 SCORES = VariantScores(MAPS, CLASS_MAPS, OBJECTS)
 SLICED = RewardConfig(distance="sliced", estimator="kernel", projections=16)
+ALONE = EmbeddingConfig(object_counts=False)
+"""Vectors of components alone."""
 PLAN = SubsetPlan("consistency", "warm", (0,), (1,), ((), (10, 11), (20, 21), (30, 31)))
 
 
 def _embeddings():
     ids = np.array([10, 11, 20, 21, 30, 31])
     vectors = np.array([[0, 0], [0, 1], [5, 0], [5, 1], [0, 9], [1, 9]], dtype=np.float32)
-    return Embeddings(ids, vectors, vectors.shape[1], Path("embeddings"))
+    return Embeddings(ids, vectors, np.ones((6, 1), np.float32), Path("embeddings"))
 
 
 def _with_object_counts():
-    """Beside the one component, the objects of three classes: many of the first, of the second, of both."""
+    """Objects of three classes: subsets of many of the first, of the second, of both."""
     ids = np.array([10, 11, 20, 21, 30, 31])
-    counts = [[4, 0, 9], [4, 0, 1], [0, 3, 7], [0, 3, 2], [4, 3, 5], [4, 3, 3]]
-    vectors = np.column_stack([np.arange(6), counts]).astype(np.float32)
-    return Embeddings(ids, vectors, 1, Path("embeddings"), np.zeros(3), np.ones(3))
+    counts = np.array([[4, 0, 9], [4, 0, 1], [0, 3, 7], [0, 3, 2], [4, 3, 5], [4, 3, 3]], np.float32)
+    return Embeddings(ids, np.arange(6, dtype=np.float32)[:, None], counts, Path("embeddings"))
+
+
+def _batches(*counts):
+    """Features of batches by the objects of their images; the vectors are not of the table's images."""
+    of_images = np.array(counts, np.float32)
+    return ImageFeatures(np.full((*of_images.shape[:2], 4), 50, np.float32), of_images)
+
+
+def _as_pool(batches):
+    """Return the images of batches one after the other, and the rows of each batch."""
+    count, size = batches.counts.shape[:2]
+    pool = ImageFeatures(*(values.reshape(count * size, -1) for values in batches))
+    return pool, np.arange(count * size).reshape(count, size)
 
 
 def _table(tmp_path, reward):
-    arrays, rows = build_table(SCORES, PLAN, _embeddings(), reward, seed=0)
+    arrays, rows = table_arrays(SCORES, PLAN, _embeddings(), ALONE, reward, seed=0)
     path = tmp_path / "table.safetensors"
     write_arrays(path, arrays)
     return path, rows
 
 
 def write_variants(path, *variants):
-    path.write_text(json.dumps({"variants": variants}))
+    path.write_text(json.dumps({"variants": [{"ap50": 0.5} | one for one in variants]}))
 
 
 def _variant_files(folder, values=(0.1, 0.2, 0.3, 0.4)):
@@ -158,17 +172,18 @@ def test_a_subset_is_worth_its_own_variant(tmp_path, distance):
     reward = RewardConfig(distance=distance, estimator="nearest", projections=16)
     path, _ = _table(tmp_path, reward)
     table = RewardTable.load(path, reward)
-    batches = read_arrays(path)["embeddings"]
-    np.testing.assert_array_equal(table.lookup(batches[:, ::-1].copy()), MAPS[1:])
+    batches = _embeddings().features_of(PLAN.subsets[1:], ALONE)
+    turned = ImageFeatures(*(values[:, ::-1].copy() for values in batches))
+    np.testing.assert_array_equal(table.lookup(turned), MAPS[1:])
     assert table.baseline_map == MAPS[0]
     # A batch of another size, beside the second subset.
-    assert table.lookup(batches[1:2, :1] + 0.1)[0] == MAPS[2]
+    assert table.lookup(ImageFeatures(batches.vectors[1:2, :1] + 0.1, batches.counts[1:2, :1]))[0] == MAPS[2]
 
 
 def test_kernel_look_up_lies_between_the_variants(tmp_path):
     path, _ = _table(tmp_path, SLICED)
     table = RewardTable.load(path, SLICED)
-    found = table.lookup(read_arrays(path)["embeddings"])
+    found = table.lookup(_embeddings().features_of(PLAN.subsets[1:], ALONE))
     assert ((found >= MAPS[1]) & (found <= MAPS[3])).all()
     assert found[2] > found[0]
 
@@ -209,16 +224,16 @@ def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
 
 def test_by_class_a_batch_is_worth_what_each_class_reached_with_as_much_of_it():
     reward = RewardConfig(distance="by_class", estimator="nearest")
-    arrays, rows = build_table(SCORES, PLAN, _with_object_counts(), reward, seed=0)
+    arrays, rows = table_arrays(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
     assert arrays["values"].tolist() == [[0.3, 0.1], [0.1, 0.5], [0.6, 0.2]]
+    assert arrays["classes"].tolist() == [0, 1]
     assert [row["measured"] for row in rows] == MAPS[1:].tolist()
     table = RewardTable.of(arrays, reward)
-    # The component, and the class that was not measured, are as far away as they like.
-    batches = np.array([[[50, 0, 3, -8], [60, 0, 3, -8]], [[0, 4, 0, 70], [9, 4, 0, 0]]], dtype=np.float32)
+    # Neither the vectors nor the class that was not measured count.
+    batches = _batches([[0, 3, 80], [0, 3, 80]], [[4, 0, 70], [4, 0, 0]])
     np.testing.assert_allclose(table.lookup(batches), [(0.1 + 0.5) / 2, (0.3 + 0.1) / 2])
-    np.testing.assert_allclose(
-        table.over(batches.reshape(4, 4), "cpu").lookup(np.array([[0, 1], [2, 3]])), table.lookup(batches)
-    )
+    pool, rows_of = _as_pool(batches)
+    np.testing.assert_allclose(table.over(pool, "cpu").lookup(rows_of), table.lookup(batches))
 
 
 def test_by_regression_a_batch_is_worth_more_the_more_it_holds_of_a_class_and_ever_less_so():
@@ -260,64 +275,110 @@ def test_leave_one_out_by_regression_by_hand():
 
 
 def test_how_much_there_is_of_a_class_is_the_distance_from_images_without_any():
-    counts = np.random.default_rng(0).gamma(1.0, size=(2, 7, 3)).astype(np.float32) - 1
-    no_object = np.full(3, -1.0)
-    empty = np.broadcast_to(no_object.astype(np.float32), (1, 7, 3))
-    distances = SlicedDistance(np.eye(3, dtype=np.float32), np.sort(empty, axis=1)).along_directions(counts)
-    units = np.array([1.0, 2.0, 0.0])
-    np.testing.assert_allclose(objects_an_image(counts, no_object, units), distances[:, 0] * units, rtol=1e-5)
+    counts = np.random.default_rng(0).gamma([1.0, 5.0, 0.2], size=(2, 7, 3)).astype(np.float32)
+    distances = SlicedDistance(None, np.zeros((1, 7, 3), np.float32)).along_directions(counts)
+    scale = Scale.of(counts.reshape(-1, 3))
+    np.testing.assert_allclose(mean_objects(scale.apply(counts), scale.zero, scale.unit), distances[:, 0], rtol=1e-5)
 
 
-def test_by_amount_a_batch_of_the_pool_is_worth_what_its_embeddings_are():
+def test_by_amount_a_batch_of_the_pool_is_worth_what_its_predicted_objects_are():
     reward = RewardConfig()
-    arrays, rows = build_table(SCORES, PLAN, _with_object_counts(), reward, seed=0)
-    np.testing.assert_array_equal(arrays["no_object"], [0, 0])
-    # Objects an image that variants learnt from, which the embeddings of their subsets need not show.
-    np.testing.assert_array_equal(arrays["amounts"], [[4, 0], [0, 3], [4, 3]])
+    # Objects an image that variants learnt from, which need not be those that are predicted of their subsets.
+    scores = SCORES._replace(objects=OBJECTS + np.array([0, 2, 0]))
+    arrays, rows = table_arrays(scores, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
+    np.testing.assert_array_equal(arrays["amounts"], [[4, 1], [0, 4], [4, 4]])
     assert set(rows[0]) == {"variant", "baseline", "measured", "nearest", "kernel", "regression"}
     table = RewardTable.of(arrays, reward)
-    batches = np.array([[[50, 0, 3, -8], [60, 0, 3, -8]], [[0, 4, 3, 70], [9, 4, 3, 0]]], dtype=np.float32)
+    batches = _batches([[0, 1, 80], [0, 5, 80]], [[7, 3, 70], [1, 3, 0]])
     found = table.lookup(batches)
+    by_hand = regression(np.array([[0.0, 3.0], [4.0, 3.0]]), arrays["amounts"], arrays["values"]).mean(axis=1)
+    np.testing.assert_allclose(found, by_hand, rtol=1e-6)
     assert found[1] > found[0]  # both classes, and one
-    np.testing.assert_allclose(table.over(batches.reshape(4, 4)).lookup(np.array([[0, 1], [2, 3]])), found, rtol=1e-6)
+    pool, rows_of = _as_pool(batches)
+    np.testing.assert_array_equal(table.over(pool).lookup(rows_of), found)
 
 
-def test_where_variants_learn_without_labels_their_subsets_hold_what_the_embeddings_expect():
-    scores = VariantScores(MAPS, CLASS_MAPS, np.full((4, 3), np.nan))
-    arrays, _ = build_table(scores, PLAN, _with_object_counts(), RewardConfig(), seed=0)
-    np.testing.assert_array_equal(arrays["amounts"], [[4, 0], [0, 3], [4, 3]])
+def test_without_labels_the_amounts_of_a_file_of_counts_and_the_reward_are_those_by_hand(tmp_path):
+    """Cars, and trees, of which every image has two."""
+    cars = {10: 0, 11: 2, 20: 3, 21: 5, 30: 9, 31: 9, 40: 4, 41: 0.5, 42: 1, 43: 6}
+    ids = np.array(sorted(cars, reverse=True))
+    counts = np.array([[cars[image], 2] for image in ids.tolist()], np.float32)
+    path = tmp_path / "embeddings.safetensors"
+    write_arrays(path, {"image_ids": ids, "components": np.zeros((10, 1), np.float32), "object_counts": counts})
+    class_maps = np.array([[0.0, 0.5], [0.1, 0.4], [0.2, 0.5], [0.3, 0.6]])
+    scores = VariantScores(MAPS, class_maps, np.full((4, 2), np.nan))
+    embeddings, embedding, reward = load_embeddings(path), EmbeddingConfig(), RewardConfig()
+    arrays, _ = table_arrays(scores, PLAN, embeddings, embedding, reward, seed=0)
+    np.testing.assert_array_equal(arrays["counts"], [[[0, 2], [2, 2]], [[3, 2], [5, 2]], [[9, 2], [9, 2]]])
+    # Trees do not distinguish images: they lie at 0 on the scale, and no amount of them is known.
+    np.testing.assert_allclose(arrays["amounts"], [[1, 0], [4, 0], [9, 0]], rtol=1e-6)
+    scale = count_scale(arrays)
+    np.testing.assert_allclose(scale.mean, [3.95, 2])
+    assert (scale.zero[1], scale.unit[1]) == (0, 0)
+    np.testing.assert_array_equal(scale.apply(arrays["counts"])[..., 1], 0)
+    np.testing.assert_array_equal(embeddings.features_of(ids, embedding).vectors[:, 2], 0)
+    np.testing.assert_allclose((embeddings.features_of(ids, embedding).vectors ** 2).sum(axis=1).mean(), 1, rtol=1e-6)
+    # AP of cars rises by 0.1 a root of their amount, that of trees by nothing: halfway to their mean is 0.075.
+    # Batches have 2.25, 1 and 5 cars an image; a fourth, of 10, is worth what 9 are.
+    batches = embeddings.features_of([[40, 41], [42, 42], [40, 43]], embedding)
+    roots, table = np.array([1.5, 1, np.sqrt(5)]), RewardTable.of(arrays, reward)
+    np.testing.assert_allclose(table.lookup(batches), (0.2 + 0.075 * (roots - 2) + 0.5) / 2, rtol=1e-6)
+    np.testing.assert_allclose(table.lookup(_batches([[12, 2], [8, 2]])), (0.275 + 0.5) / 2, rtol=1e-6)
+    write_arrays(tmp_path / "table.safetensors", arrays)
+    read = RewardTable.load(tmp_path / "table.safetensors", reward)
+    np.testing.assert_array_equal(read.lookup(batches), table.lookup(batches))
 
 
-def test_object_counts_that_are_missing_are_an_error_naming_the_file():
+def test_counts_of_too_few_classes_are_an_error_naming_the_file():
     with pytest.raises(
-        InputError, match=r"embeddings holds counts of 0 classes, but class 1 is.*run the step `embed` again"
+        InputError,
+        match=r"embeddings holds counts of 1 classes, but variants have an AP of class 1; run the step `embed` again",
     ):
-        build_table(SCORES, PLAN, _embeddings(), RewardConfig(), seed=0)
+        table_arrays(SCORES, PLAN, _embeddings(), EmbeddingConfig(), RewardConfig(), seed=0)
+
+
+def test_a_table_by_class_of_other_classes_than_the_pool_is_an_error_naming_the_file():
+    arrays, _ = table_arrays(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), RewardConfig(), seed=0)
+    table = RewardTable.of(arrays, RewardConfig())
+    table.check_features(_batches([[1, 2, 3]]), Path("table"))  # vectors of any width serve
+    with pytest.raises(InputError, match=r"table is of embeddings with 3 classes, not 2; run the step `table` again"):
+        table.check_features(_batches([[1, 2]]), Path("table"))
 
 
 def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
-    write_json(tmp_path / "config.yaml", {"reward": {"distance": "sliced", "estimator": "kernel", "projections": 8}})
+    reward = {"distance": "sliced", "estimator": "kernel", "projections": 8}
+    write_json(tmp_path / "config.yaml", {"reward": reward, "embedding": {"object_counts": False}})
     write_json(tmp_path / "subsets.json", PLAN.to_json())
     embeddings = _embeddings()
-    arrays = {"image_ids": embeddings.image_ids, "embeddings": embeddings.vectors, "components": np.array([2])}
-    write_arrays(tmp_path / "embeddings.safetensors", arrays)
+    arrays = {"image_ids": embeddings.image_ids, "components": embeddings.components}
+    write_arrays(tmp_path / "embeddings.safetensors", arrays | {"object_counts": embeddings.counts})
     variants = [str(path) for path in _variant_files(tmp_path)]
     options = [f"--config={tmp_path}/config.yaml", f"--subsets={tmp_path}/subsets.json", "--seed=0"]
     options += [f"--embeddings={tmp_path}/embeddings.safetensors", f"--output={tmp_path}/table.safetensors"]
     mgral(["table", *options, f"--leave-one-out={tmp_path}/loo.csv", *variants], standalone_mode=False)
-    np.testing.assert_array_equal(read_arrays(tmp_path / "table.safetensors")["map"], MAPS[1:])
+    written = read_arrays(tmp_path / "table.safetensors")
+    np.testing.assert_array_equal(written["map"], MAPS[1:])
+    np.testing.assert_array_equal(written["embeddings"], embeddings.components.reshape(3, 2, 2))
     rows = read_csv(tmp_path / "loo.csv")
     assert list(rows[0]) == ["variant", "baseline", "measured", "nearest", "kernel"]
     # The second subset is the first's nearest other.
     assert tuple(rows[0].values())[:4] == ("1", "0.1", "0.2", "0.3")
 
 
-def test_looking_up_by_class_without_object_counts_is_refused_with_the_configuration():
-    with pytest.raises(InputError, match=r"by_class needs embedding\.object_counts; set that to true"):
-        resolve_config({"embedding": {"object_counts": False}})
-    assert resolve_config(
-        {"embedding": {"object_counts": False}, "reward": {"distance": "exact", "estimator": "kernel"}}
+@pytest.mark.parametrize("estimator", ["regression", "nearest", "kernel"])
+def test_a_table_by_class_does_not_depend_on_the_vectors_that_agents_get(estimator):
+    reward = RewardConfig(distance="by_class", estimator=estimator)
+    assert resolve_config({"embedding": {"object_counts": False}, "reward": {"estimator": estimator}})
+    batches = _batches([[0, 3, 80], [0, 3, 80]], [[4, 0, 70], [4, 0, 0]])
+    alone, beside = (
+        table_arrays(SCORES, PLAN, _with_object_counts(), embedding, reward, seed=0)[0]
+        for embedding in (ALONE, EmbeddingConfig())
     )
+    assert alone.keys() == beside.keys()
+    for name, array in alone.items():
+        np.testing.assert_array_equal(array, beside[name])
+    found = RewardTable.of(alone, reward).lookup(batches)
+    np.testing.assert_array_equal(found, RewardTable.of(beside, reward).lookup(batches))
 
 
 def test_regression_on_whole_embeddings_is_refused_with_the_configuration():
@@ -329,7 +390,7 @@ def test_regression_on_whole_embeddings_is_refused_with_the_configuration():
 
 def test_a_table_of_whole_embeddings_does_not_serve_regression(tmp_path):
     path, _ = _table(tmp_path, SLICED)
-    with pytest.raises(InputError, match=r"table\.safetensors holds no array no_object; run the step `table` again"):
+    with pytest.raises(InputError, match=r"table\.safetensors holds no array classes; run the step `table` again"):
         RewardTable.load(path, RewardConfig())
 
 

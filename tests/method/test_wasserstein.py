@@ -58,6 +58,16 @@ def test_batches_and_sets_are_not_mixed_up():
     np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
+def test_without_directions_columns_are_compared_as_they_are():
+    batches, subsets = _sets(0, 4, 6, 3), _sets(1, 5, 9, 3)
+    found = SlicedDistance(None, np.sort(subsets, axis=1)).along_directions(batches)
+    by_scipy = [
+        [[wasserstein_distance(batch[:, c], subset[:, c]) for c in range(3)] for subset in subsets]
+        for batch in batches
+    ]
+    np.testing.assert_allclose(found, by_scipy, rtol=1e-5)
+
+
 def test_chunks_do_not_change_the_distance(monkeypatch):
     projections = draw_projections(3, 8, np.random.default_rng(0))
     distance = SlicedDistance(projections, project_and_sort(_sets(1, 5, 6, 3), projections))
@@ -66,11 +76,14 @@ def test_chunks_do_not_change_the_distance(monkeypatch):
     np.testing.assert_allclose(distance(_sets(0, 2, 4, 3)), whole, rtol=1e-6)
 
 
+@pytest.mark.parametrize("projected", [True, False])
 @pytest.mark.parametrize(("size", "members"), [(6, 6), (9, 4), (1, 5)])
-def test_torch_computes_the_same_distances_of_batches_of_a_pool(size, members, monkeypatch):
+def test_torch_computes_the_same_distances_of_batches_of_a_pool(size, members, projected, monkeypatch):
     rng = np.random.default_rng(0)
-    pool, projections = _sets(0, 30, 3), draw_projections(3, 8, rng)
-    sliced = SlicedDistance(projections, project_and_sort(_sets(1, 5, members, 3), projections))
+    pool, subsets = _sets(0, 30, 3), _sets(1, 5, members, 3)
+    projections = draw_projections(3, 8, rng) if projected else None
+    presorted = np.sort(subsets, axis=1) if projections is None else project_and_sort(subsets, projections)
+    sliced = SlicedDistance(projections, presorted)
     batches = np.stack([rng.choice(30, size, replace=False) for _ in range(4)])
     by_torch = PoolSlicedDistance(pool, sliced, "cpu")
     np.testing.assert_allclose(by_torch(batches), sliced(pool[batches]), rtol=1e-5)

@@ -12,7 +12,7 @@ from fabricated_results import fabricate
 from scipy import stats
 
 from mgral.cli.steps.report import command
-from mgral.config import registry
+from mgral.config import registry, resolve_config
 from mgral.report.bootstrap import (
     RESAMPLES,
     Interval,
@@ -23,10 +23,9 @@ from mgral.report.bootstrap import (
     student_interval,
 )
 from mgral.report.choices import evenness
-from mgral.report.drawing import STRATEGY_MARKERS
 from mgral.report.labels import LabelsNeeded, first_crossing, needed_in_words
+from mgral.report.looks import BASELINE, METHOD, strategy_looks
 from mgral.report.ranking import conclusions, rank, ranks_of
-from mgral.report.rendering import STRATEGY_COLOURS
 from mgral.report.spread import Difference
 
 # The mean heights of five paired seeds, whose level differs far more between seeds than between strategies.
@@ -106,7 +105,9 @@ def test_seeds_without_a_score_are_left_out() -> None:
 
 def test_equal_means_share_the_better_place() -> None:
     assert ranks_of(np.array([0.3, 0.5, 0.3, 0.1, 0.5])).tolist() == [3, 1, 3, 5, 1]
-    rows = rank({"random": LEVELS, "entropy_anchors": LEVELS + 0.1, "margin": LEVELS, "mgral": LEVELS + 0.1})
+    rows = rank(
+        {"random": LEVELS, "entropy_anchors": LEVELS + 0.1, "margin": LEVELS, "mgral": LEVELS + 0.1}, "random"
+    )
     assert [(row.strategy, row.rank) for row in rows] == [
         ("entropy_anchors", 1),
         ("mgral", 1),
@@ -119,7 +120,7 @@ def test_equal_means_share_the_better_place() -> None:
 
 def test_places_over_all_27_resamples_by_hand() -> None:
     # a - b is +3, -1, -1: a is above where it is drawn twice or more often, or once beside two others (3 - 2 > 0).
-    rows = {row.strategy: row for row in rank({"a": np.array([3.0, 0, 0]), "b": np.array([0, 1.0, 1.0])})}
+    rows = {row.strategy: row for row in rank({"a": np.array([3.0, 0, 0]), "b": np.array([0, 1.0, 1.0])}, None)}
     # It is never drawn in 2 x 2 x 2 of the 27 resamples.
     assert rows["a"].first == pytest.approx(19 / 27)
     assert rows["b"].first == pytest.approx(8 / 27)
@@ -128,7 +129,7 @@ def test_places_over_all_27_resamples_by_hand() -> None:
 
 
 def test_each_is_compared_with_the_best_of_the_others() -> None:
-    rows = rank({"random": LEVELS, "margin": LEVELS + 0.2, "mgral": LEVELS + 0.1})
+    rows = rank({"random": LEVELS, "margin": LEVELS + 0.2, "mgral": LEVELS + 0.1}, "random")
     assert [(row.strategy, row.best_other) for row in rows] == [
         ("margin", "mgral"),
         ("mgral", "margin"),
@@ -141,21 +142,27 @@ def test_each_is_compared_with_the_best_of_the_others() -> None:
 
 def test_conclusions_say_plainly_where_mgral_is_not_first_and_what_random_beats() -> None:
     wobble = np.array([0.05, -0.06, 0.02, -0.04, 0.01])
-    rows = rank(
-        {"mgral": LEVELS - 0.1, "random": LEVELS, "entropy_anchors": LEVELS + wobble - 0.001, "margin": LEVELS + 0.02}
-    )
-    assert conclusions(rows) == [
+    values = {"mgral": LEVELS - 0.1, "random": LEVELS}
+    others = {"entropy_anchors": LEVELS + wobble - 0.001, "margin": LEVELS + 0.02}
+    assert conclusions(rank(values | others, "random"), ("mgral",), "random") == [
         "mgral is not first: it is number 4 of 4; margin is 12.00 points of mAP ahead, which is separable at "
         "these seeds.",
-        "Random beats entropy_anchors and mgral on average, separably only mgral.",
+        "random beats entropy_anchors and mgral on average, separably only mgral.",
     ]
-    rows = rank({"mgral": LEVELS + 0.1, "random": LEVELS})
-    assert conclusions(rows) == [
+    assert conclusions(rank({"mgral": LEVELS + 0.1, "random": LEVELS}, "random"), ("mgral",), "random") == [
         "mgral is first, 10.00 points of mAP ahead of random, which is separable at these seeds.",
-        "Random beats none of the strategies.",
+        "random beats none of the strategies.",
     ]
-    assert conclusions(rank({"entropy_anchors": LEVELS})) == []
-    assert conclusions(rank({"entropy_anchors": LEVELS, "margin": LEVELS})) == []
+    assert conclusions(rank({"entropy_anchors": LEVELS}, None), (), None) == []
+    assert conclusions(rank({"mgral": LEVELS}, None), ("mgral",), None) == []
+    assert conclusions(rank({"entropy_anchors": LEVELS, "margin": LEVELS}, None), (), None) == []
+
+
+def test_conclusions_are_of_instances_by_their_types_and_of_the_first_few() -> None:
+    values = {name: LEVELS + level for name, level in zip("abcd", (0.4, 0.3, 0.2, 0.1), strict=True)}
+    sentences = conclusions(rank({**values, "1-a_b": LEVELS}, "1-a_b"), tuple(values), "1-a_b")
+    assert [sentence.split()[0] for sentence in sentences] == ["a", "b", "c", "1-a_b"]
+    assert sentences[-1] == "1-a_b beats none of the strategies."
 
 
 def test_labels_are_interpolated_between_the_points_of_a_curve() -> None:
@@ -186,20 +193,29 @@ def test_evenness_is_one_of_equal_shares_and_zero_of_one_class() -> None:
     assert evenness(shares) == pytest.approx([1, 0, 0.5, np.nan], nan_ok=True)
 
 
-def test_every_strategy_has_a_look_of_its_own() -> None:
-    assert len({(STRATEGY_COLOURS[name], STRATEGY_MARKERS[name]) for name in registry.strategies()}) == len(
-        registry.strategies()
-    )
+def test_every_instance_has_a_look_of_its_own_by_its_place() -> None:
+    names = [f"{kind}-{n}" for kind in registry.strategies() for n in (1, 2)]
+    looks = strategy_looks(resolve_config({"strategies": {name: {"type": name[:-2]} for name in names}}))
+    assert list(looks) == names
+    assert len(set(looks.values())) == len(names)
+    assert (looks["mgral-1"], looks["random-1"]) == (METHOD, BASELINE)
+
+
+def test_an_instance_named_mgral_is_orange_though_it_is_not_the_first() -> None:
+    looks = strategy_looks(resolve_config({"strategies": {"paper": {"type": "mgral"}, "mgral": {}, "random": {}}}))
+    assert (looks["mgral"], looks["random"]) == (METHOD, BASELINE)
+    assert looks["paper"].colour not in (METHOD.colour, BASELINE.colour)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three seeds of all strategies, whose curves all pass 90 % of the reference but two of entropy's three."""
+    """Three seeds of all strategies, whose curves all pass 90 % of the full score but two of entropy's three."""
     folder = tmp_path_factory.mktemp("results")
     fabricate(folder, seeds=(0, 1, 2), strategies=tuple(registry.strategies()), episodes=4)
     for seed, strategy in product((0, 1, 2), ("full", *registry.strategies())):
         for cycle in (0,) if strategy == "full" else (1, 2):
-            path = folder / f"seed{seed}" / strategy / f"cycle{cycle}" / "metrics.json"
+            place = strategy if strategy == "full" else f"strategies/{strategy}"
+            path = folder / f"seed{seed}" / place / f"cycle{cycle}" / "metrics.json"
             metrics = json.loads(path.read_text())
             last = 0.4 if strategy == "entropy_anchors" and seed else 0.5
             metrics["map"] = 0.5 if strategy == "full" else (0.3, last)[cycle - 1]
@@ -254,22 +270,27 @@ def test_costs_by_hand(folder: Path) -> None:
     assert [float(costs[s]["forward_passes_a_cycle"]) for s in ("random", "margin", "core_set", "mgral")] == [
         0, 32, 40, 0
     ]  # fmt: skip
-    # In each of two tables 200 steps for the base and 60 for each of six variants, of 16 images. The teacher looks at
-    # the pool, and a third of that are rewards.
-    assert int(costs["mgral"]["table_images_trained"]) == 2 * 16 * (200 + 6 * 60)
-    assert int(costs["mgral"]["table_images_seen"]) == 40 + 34 + 2 * 6 * 11
-    assert costs["margin"]["table_images_trained"] == "0"
+    # In each of two tables 200 steps for the base and 60 for each of six variants, of 16 images. The pool gets
+    # pseudo-labels, and a third of it measures rewards.
+    (table,) = rows_of(folder / "tables" / "cost_of_tables.csv")
+    assert (table["table"], int(table["tables"])) == ("default", 2)
+    assert int(table["images_trained"]) == 2 * 16 * (200 + 6 * 60)
+    assert int(table["images_seen"]) == 40 + 34 + 2 * 6 * 11
+    assert (costs["mgral"]["table"], costs["margin"]["table"]) == ("default", "")
     coco = json.loads((folder / "dataset" / "train.json").read_text())
     boxes = [annotation["image_id"] for annotation in coco["annotations"]]
-    ends = [json.loads((folder / f"seed{s}/margin/cycle2/labelled.json").read_text())["images"] for s in (0, 1, 2)]
+    ends = [
+        json.loads((folder / f"seed{s}/strategies/margin/cycle2/labelled.json").read_text())["images"]
+        for s in (0, 1, 2)
+    ]
     assert float(costs["margin"]["boxes"]) == pytest.approx(np.mean([sum(b in end for b in boxes) for end in ends]))
 
 
 def test_class_evenness_of_the_table_is_that_of_the_shares(folder: Path) -> None:
     shares = [
         float(row["chosen_share"])
-        for row in rows_of(folder / "tables" / "balance_margin.csv")
-        if (row["cycle"], row["seed"]) == ("1", "2")
+        for row in rows_of(folder / "tables" / "class_balance.csv")
+        if (row["strategy"], row["cycle"], row["seed"]) == ("margin", "1", "2")
     ]
     found = next(
         float(row["chosen_evenness"])

@@ -35,7 +35,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def metric(folder: Path, seed: int, strategy: str, cycle: int, name: str) -> float:
-    place = f"{strategy}/cycle{cycle}" if cycle else "initial/cycle0"
+    place = f"strategies/{strategy}/cycle{cycle}" if cycle else "initial/cycle0"
     return float(json.loads((folder / f"seed{seed}" / place / "metrics.json").read_text())[name])
 
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def all_written(folder: Path) -> dict[str, bytes]:
-    paths = [folder / "report.html", *folder.glob("figures/*"), *folder.glob("tables/*")]
+    paths = [folder / "report.html", *folder.glob("figures/*"), *folder.glob("tables/**/*.csv")]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
@@ -61,7 +61,7 @@ class _CodedIn:
         self.boxes = [annotation["image_id"] for annotation in coco["annotations"]]
 
     def labelled_boxes(self, seed: int, strategy: str, cycle: int) -> int:
-        place = f"{strategy}/cycle{cycle}" if cycle else "initial/cycle0"
+        place = f"strategies/{strategy}/cycle{cycle}" if cycle else "initial/cycle0"
         images = json.loads((self.folder / f"seed{seed}" / place / "labelled.json").read_text())["images"]
         return sum(image in images for image in self.boxes)
 
@@ -104,14 +104,14 @@ def test_summary_by_hand(folder: Path) -> None:
 
 def test_shares_of_classes_by_hand(folder: Path) -> None:
     coco = json.loads((folder / "dataset" / "train.json").read_text())
-    chosen = json.loads((folder / "seed1/entropy_anchors/cycle1/selection.json").read_text())["images"]
-    labelled = json.loads((folder / "seed1/entropy_anchors/cycle1/labelled.json").read_text())["images"]
+    chosen = json.loads((folder / "seed1/strategies/entropy_anchors/cycle1/selection.json").read_text())["images"]
+    labelled = json.loads((folder / "seed1/strategies/entropy_anchors/cycle1/labelled.json").read_text())["images"]
     inside = [a["category_id"] for a in coco["annotations"] if a["image_id"] in chosen]
     pool = [a["category_id"] for a in coco["annotations"] if a["image_id"] not in labelled]
     written = {
         row["class"]: row
-        for row in rows(folder / "tables" / "balance_entropy_anchors.csv")
-        if (row["cycle"], row["seed"]) == ("1", "1")
+        for row in rows(folder / "tables" / "class_balance.csv")
+        if (row["strategy"], row["cycle"], row["seed"]) == ("entropy_anchors", "1", "1")
     }
     for label, name in enumerate(CLASSES):
         assert float(written[name]["chosen_share"]) == pytest.approx(inside.count(label + 3) / len(inside))
@@ -131,7 +131,7 @@ def test_page_stands_alone_and_holds_every_figure(folder: Path) -> None:
     drawn = {path.stem for path in (folder / "figures").glob("*.svg")}
     assert drawn <= set(ids)
     assert len(drawn) == 4 + 2 + 2 + 3 + 3 + 3 + 3
-    assert drawn <= {path.stem for path in (folder / "tables").glob("*.csv")}
+    assert set(re.findall(r">tables/(\w+)\.csv", text)) <= {path.stem for path in (folder / "tables").glob("*.csv")}
     for path in (folder / "figures").glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
 
@@ -163,8 +163,8 @@ def test_same_bytes_whatever_was_measured(folder: Path, tmp_path: Path) -> None:
     fabricate(tmp_path, benchmarks=False)
     run(tmp_path)
     assert all_written(tmp_path) == before
-    benchmark(tmp_path / "benchmarks" / "detector" / "seed0_initial_cycle0.tsv", 123.0, "456", "78")
-    (tmp_path / "benchmarks" / "detector" / "seed0_random_cycle1.tsv").write_bytes(b"\xff")
+    benchmark(tmp_path / "benchmarks" / "detector" / "seed0" / "initial" / "cycle0.tsv", 123.0, "456", "78")
+    (tmp_path / "benchmarks" / "detector" / "seed0" / "broken.tsv").write_bytes(b"\xff")
     run(tmp_path)
     assert all_written(tmp_path) == before
     assert not [name for name in before if "costs_by" in name]
@@ -175,7 +175,7 @@ def test_boxes_of_picks_are_scaled_to_the_cache(folder: Path) -> None:
     coco = json.loads((folder / "dataset" / "train.json").read_text())
     first = next(
         s
-        for s in json.loads((folder / "seed0/mgral/cycle0/selection.json").read_text())["images"]
+        for s in json.loads((folder / "seed0/strategies/mgral/cycle0/selection.json").read_text())["images"]
         if any(a["image_id"] == s for a in coco["annotations"])
     )
     expected = [[side / 2 for side in a["bbox"]] for a in coco["annotations"] if a["image_id"] == first]
@@ -191,13 +191,13 @@ def test_boxes_of_picks_are_scaled_to_the_cache(folder: Path) -> None:
         "dataset/train.json",
         "dataset/train.npy",
         "seed1/initial/cycle0/metrics.json",
-        "seed1/random/cycle2/metrics.json",
-        "seed0/entropy_anchors/cycle1/selection.json",
-        "seed0/mgral/cycle1/labelled.json",
-        "seed0/mgral/cycle1/agent.csv",
-        "seed1/mgral/cycle1/agent.json",
-        "seed1/mgral/cycle0/lut/split1/leave_one_out.csv",
-        "seed1/mgral/cycle0/lut/split1/table.safetensors",
+        "seed1/strategies/random/cycle2/metrics.json",
+        "seed0/strategies/entropy_anchors/cycle1/selection.json",
+        "seed0/strategies/mgral/cycle1/labelled.json",
+        "seed0/strategies/mgral/cycle1/agent.csv",
+        "seed1/strategies/mgral/cycle1/agent.json",
+        "seed1/initial/cycle0/tables/default/split1/default/leave_one_out.csv",
+        "seed1/initial/cycle0/tables/default/split1/default/table.safetensors",
         "seed1/full/cycle0/metrics.json",
     ],
 )
@@ -211,14 +211,14 @@ def test_missing_artefact_is_named_and_nothing_is_written(tmp_path: Path, name: 
 
 def test_incomplete_metrics_are_named(tmp_path: Path) -> None:
     fabricate(tmp_path)
-    (tmp_path / "seed0/random/cycle1/metrics.json").write_text('{"map": 0.5}')
+    (tmp_path / "seed0/strategies/random/cycle1/metrics.json").write_text('{"map": 0.5}')
     with pytest.raises(InputError, match=r"random/cycle1/metrics.json lacks ap50"):
         run(tmp_path)
 
 
 def test_selection_without_its_forward_passes_is_named(tmp_path: Path) -> None:
     fabricate(tmp_path)
-    path = tmp_path / "seed0/random/cycle1/selection.json"
+    path = tmp_path / "seed0/strategies/random/cycle1/selection.json"
     selection = json.loads(path.read_text())
     del selection["forward_passes"]
     path.write_text(json.dumps(selection))
@@ -230,15 +230,15 @@ def test_of_many_strategies_only_two_have_their_seeds_drawn(tmp_path: Path) -> N
     fabricate(tmp_path, strategies=tuple(registry.strategies()))
     text = run(tmp_path).read_text()
     ElementTree.fromstring(text)
-    assert "both of mgral and random only, as there are many strategies" in text
+    assert "bands and single seeds are drawn for mgral and random only" in text
 
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     fabricate(tmp_path, seeds=(3,))
     text = run(tmp_path).read_text()
-    assert "One seed: there is no spread" in text
+    assert "There is one seed and so no spread" in text
     assert "1 seed: too few for an interval" in text
-    assert "bands" not in text
+    assert "Bands" not in text
     assert {row["final_map_std"] for row in rows(tmp_path / "tables" / "summary.csv")} == {""}
 
 
@@ -274,11 +274,12 @@ def test_one_split_has_no_other_to_agree_with(tmp_path: Path) -> None:
     assert "other reward splits" not in (tmp_path / "report.html").read_text()
 
 
-def test_every_estimator_is_held_against_the_other_splits(folder: Path) -> None:
-    named = ("nearest", "kernel", "regression")
-    drawn = {estimator: rows(folder / "tables" / f"agreement_{estimator}.csv") for estimator in named}
+def test_every_estimator_is_compared_with_the_other_splits(folder: Path) -> None:
+    agreement = rows(folder / "tables" / "agreement.csv")
+    drawn = {e: [row for row in agreement if row["estimator"] == e] for e in ("nearest", "kernel", "regression")}
     config = load_config(folder / "config.yaml")
-    tables = [folder / "seed0" / "mgral" / "cycle0" / "lut" / f"split{n}" / "table.safetensors" for n in (0, 1)]
+    shared = folder / "seed0" / "initial" / "cycle0" / "tables" / "default"
+    tables = [shared / f"split{n}" / "default" / "table.safetensors" for n in (0, 1)]
     for estimator, of_variants in drawn.items():
         reward = config.reward.model_copy(update={"estimator": estimator})
         first, _ = predict_each_other(tables, reward)
@@ -344,7 +345,7 @@ def test_scores_by_vocs_rules_are_shown_where_there_are_some(folder: Path, tmp_p
     assert "VOC" not in (folder / "report.html").read_text()
     assert not (folder / "tables" / "scores_by_class_voc.csv").exists()
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    for path in tmp_path.glob("seed*/*/cycle*/metrics.json"):
+    for path in tmp_path.glob("seed*/**/metrics.json"):
         metrics = json.loads(path.read_text())
         for entry in (metrics, *metrics["per_class"]):
             entry |= {"ap50_11point": entry["ap50"] and 0.9 * entry["ap50"], "ap50_area": entry["ap50"]}
@@ -359,6 +360,6 @@ def test_scores_by_vocs_rules_are_shown_where_there_are_some(folder: Path, tmp_p
     by_class = rows(tmp_path / "tables" / "scores_by_class_voc.csv")
     assert [row["mean"] for row in by_class if row["strategy"] == "random"][:1] == ["0.45"]
     curves = rows(tmp_path / "tables" / "curves.csv")
-    assert [float(row["random_ap50_11point"]) for row in curves] == [
-        pytest.approx(0.9 * float(row["random_ap50"])) for row in curves
+    assert [float(row["ap50_11point"]) for row in curves] == [
+        pytest.approx(0.9 * float(row["ap50"])) for row in curves
     ]

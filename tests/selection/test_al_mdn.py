@@ -133,8 +133,8 @@ def test_two_components_learn_boxes_that_go_either_way():
     assert mixture.aleatoric().flatten().tolist() == pytest.approx([0.04] * 4, rel=0.2)
 
 
-def test_a_head_learns_the_boxes_of_the_labelled_images(monkeypatch, tmp_path):
-    query = squares_query(tmp_path, images=12, labelled=6, budget=6)
+def test_a_head_learns_the_boxes_of_the_labelled_images(monkeypatch):
+    query = squares_query(images=12, labelled=6, budget=6)
     losses = []
 
     def noted(*given):
@@ -146,10 +146,10 @@ def test_a_head_learns_the_boxes_of_the_labelled_images(monkeypatch, tmp_path):
     assert torch.stack(losses[-20:]).mean() < losses[0] / 2
 
 
-def test_images_without_an_object_come_last(monkeypatch, tmp_path):
+def test_images_without_an_object_come_last(monkeypatch):
     monkeypatch.setattr(heads, "ITERATIONS", 1)
     scores = torch.tensor([NO_OBJECT, 1.0, NO_OBJECT, 2, 0, 3])
     monkeypatch.setattr(al_mdn, "most_uncertain", lambda _: scores)
-    choice = choose("al_mdn", squares_query(tmp_path, images=12, labelled=6, budget=6))
+    choice = choose("al_mdn", squares_query(images=12, labelled=6, budget=6))
     assert choice.rows[:4].tolist() == [5, 3, 1, 4]
     assert sorted(choice.rows[4:]) == [0, 2]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from squares_query import squares_query
 from told_detector import SIDE, told_query
 
-from mgral.selection import augmentation, inference
+from mgral.selection import augmentation
 from mgral.selection.inference import Objects
 from mgral.selection.query import choose
 from mgral.selection.strategies.cald import (
@@ -117,24 +118,23 @@ class Views(torch.nn.Module):
         return next(self.turn)(images)
 
 
-def told_views(monkeypatch, tmp_path, as_is, changed, **settings):
+def told_views(as_is, changed, **settings):
     """A query of which each view of an image is told by itself, but for its box, which lies where it was moved to."""
     box = torch.tensor([[2.0, 2.0, 6.0, 6.0]])
     moved = [boxes[0] for _, boxes in augmentation.views(torch.zeros(1, 3, SIDE, SIDE), [box], [0])]
     detectors = []
     for told, lies in zip((as_is, *changed), (box, *moved), strict=True):
         boxes = lies.expand(len(told), 1, 4)
-        query = told_query(monkeypatch, tmp_path, [[one] for one in told], boxes=boxes, **settings)
-        detectors.append(inference.load_detector())
-    monkeypatch.setattr(inference, "load_detector", lambda *_: Views(detectors))
-    return query
+        query = told_query([[one] for one in told], boxes=boxes, **settings)
+        detectors.append(query.detector)
+    return replace(query, detector=Views(detectors))
 
 
-def test_of_augmentations_the_mean_counts(monkeypatch, tmp_path):
+def test_of_augmentations_the_mean_counts():
     # Image 0 stays a cat, 1 becomes a dog once, 2 each time, 3 holds nothing, and of 4 nothing is found once.
     as_is = [CAT, CAT, CAT, NOTHING, CAT]
     changed = [[CAT, DOG, DOG, NOTHING, NOTHING], *[[CAT, CAT, DOG, NOTHING, CAT]] * 3]
-    query = told_views(monkeypatch, tmp_path, as_is, changed, budget=2)
+    query = told_views(as_is, changed, budget=2)
     stays, turns = 1 + 0.8 - 1.3, abs(1 + (1 - js_bits(CAT, DOG)) * 0.8 - 1.3)
     distances, scores = look_at_pool(query)
     assert distances == pytest.approx([stays, (3 * stays + turns) / 4, turns, 1.3, 3 * stays / 4], rel=1e-5)
@@ -142,19 +142,19 @@ def test_of_augmentations_the_mean_counts(monkeypatch, tmp_path):
     assert scores[3].tolist() == [0, 0]
 
 
-def test_the_most_inconsistent_images_are_chosen(monkeypatch, tmp_path):
+def test_the_most_inconsistent_images_are_chosen():
     as_is, dogs = [CAT, CAT, CAT, NOTHING, CAT], [CAT, DOG, DOG, NOTHING, CAT]
     changed = [dogs, [CAT, CAT, DOG, NOTHING, CAT], as_is, as_is]
     for budget, expected in ((1, {2}), (2, {1, 2})):
-        query = told_views(monkeypatch, tmp_path, as_is, changed, budget=budget, labelled=(4,))
+        query = told_views(as_is, changed, budget=budget, labelled=(4,))
         choice = choose("cald", query)
         assert set(query.pool[choice.rows].tolist()) == expected
         assert choice.forward_passes == 20
         assert (choice.scores >= 0).all()
 
 
-def test_a_run_on_a_real_detector_repeats_itself_whatever_the_batch(monkeypatch, tmp_path):
-    query = squares_query(tmp_path, budget=3)
+def test_a_run_on_a_real_detector_repeats_itself_whatever_the_batch(monkeypatch):
+    query = squares_query(budget=3)
     first = choose("cald", query)
     assert len(set(first.rows.tolist())) == 3
     monkeypatch.setattr("mgral.config.canvas.CHUNK", 2)

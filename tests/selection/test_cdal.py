@@ -84,10 +84,10 @@ def test_a_class_that_is_not_labelled_comes_first_and_an_empty_image_last():
     assert choice.scores == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-def test_labelled_images_are_looked_at_and_not_chosen(monkeypatch, tmp_path):
+def test_labelled_images_are_looked_at_and_not_chosen():
     cat, mixed_up, dog = [0.1, 0.8, 0.1], [0.1, 0.5, 0.4], [0.1, 0.2, 0.7]
     told = [[cat, NOTHING], [mixed_up, NOTHING], [cat, cat], [mixed_up, dog], [NOTHING, NOTHING]]
-    query = told_query(monkeypatch, tmp_path, told, budget=4, labelled=(0,))
+    query = told_query(told, budget=4, labelled=(0,))
     choice = choose("cdal", query)
     # Images 1 and 3 are as far from the labelled one; then nothing is.
     assert query.pool[choice.rows].tolist()[0] == 1
@@ -95,8 +95,8 @@ def test_labelled_images_are_looked_at_and_not_chosen(monkeypatch, tmp_path):
     assert choice.forward_passes == 5
 
 
-def test_a_run_on_a_real_detector_repeats_itself(tmp_path):
-    query = squares_query(tmp_path, budget=3)
+def test_a_run_on_a_real_detector_repeats_itself():
+    query = squares_query(budget=3)
     first, again = choose("cdal", query), choose("cdal", query)
     assert len(set(first.rows.tolist())) == 3
     assert first.rows.tolist() == again.rows.tolist()

@@ -20,9 +20,9 @@ def symmetric_kl(p, q):
     return 0.5 * sum((a - b) * math.log(a / b) for a, b in zip(p, q, strict=True))
 
 
-def test_an_image_that_reads_the_same_mirrored_scores_nothing(monkeypatch, tmp_path):
+def test_an_image_that_reads_the_same_mirrored_scores_nothing():
     told = [[CAT, NOTHING, CAT], [CAT, MAYBE, MAYBE], [NOTHING] * 3, [CAT, NOTHING, MAYBE]]
-    query = told_query(monkeypatch, tmp_path, told, budget=4)
+    query = told_query(told, budget=4)
     choice = choose("flip_consistency", query)
     # Image 1: the outer two anchors count, and the middle one, which is its own mirror image. Image 3: the outer two.
     apart = symmetric_kl(CAT, MAYBE)
@@ -31,8 +31,8 @@ def test_an_image_that_reads_the_same_mirrored_scores_nothing(monkeypatch, tmp_p
     assert choice.forward_passes == 8
 
 
-def test_an_anchor_counts_where_the_unmirrored_image_shows_an_object(monkeypatch, tmp_path):
-    query = told_query(monkeypatch, tmp_path, [[CAT, NOTHING]])
+def test_an_anchor_counts_where_the_unmirrored_image_shows_an_object():
+    query = told_query([[CAT, NOTHING]])
     # Mirrored, the second anchor would be a cat, but as the image is it is background.
     assert choose("flip_consistency", query).scores == pytest.approx([symmetric_kl(CAT, NOTHING)], rel=1e-5)
 
@@ -50,8 +50,8 @@ def test_it_is_the_class_part_of_the_training_loss_image_by_image():
     assert (measured > 0).all()
 
 
-def test_a_run_on_a_real_detector_repeats_itself(tmp_path):
-    query = squares_query(tmp_path, budget=3)
+def test_a_run_on_a_real_detector_repeats_itself():
+    query = squares_query(budget=3)
     first, again = choose("flip_consistency", query), choose("flip_consistency", query)
     assert len(set(first.rows.tolist())) == 3
     assert first.rows.tolist() == again.rows.tolist()

@@ -11,16 +11,16 @@ from mgral.models.build import build_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.selection import heads
-from mgral.selection.heads import AnchorHead, open_frozen, train_head
+from mgral.selection.heads import AnchorHead, frozen_detector_and_images, train_head
 from mgral.selection.query import choose
 
 STRATEGIES = ("meh_hua", "mi_aod", "al_mdn", "llal")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_strategy_with_a_head_chooses_the_budget_and_the_same_again(monkeypatch, tmp_path, strategy):
+def test_a_strategy_with_a_head_chooses_the_budget_and_the_same_again(monkeypatch, strategy):
     monkeypatch.setattr(heads, "ITERATIONS", 3)
-    query = squares_query(tmp_path)
+    query = squares_query()
     choice, again = choose(strategy, query), choose(strategy, query)
     assert len(set(choice.rows.tolist())) == 4
     assert choice.rows.tolist() == again.rows.tolist()
@@ -31,9 +31,9 @@ def test_a_strategy_with_a_head_chooses_the_budget_and_the_same_again(monkeypatc
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_boxes_of_the_pool_are_not_looked_at(monkeypatch, tmp_path, strategy):
+def test_the_boxes_of_the_pool_are_not_looked_at(monkeypatch, strategy):
     monkeypatch.setattr(heads, "ITERATIONS", 3)
-    query = squares_query(tmp_path)
+    query = squares_query()
     count = len(query.labelled)
     none, no_labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     blind = replace(
@@ -46,9 +46,9 @@ def test_the_boxes_of_the_pool_are_not_looked_at(monkeypatch, tmp_path, strategy
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("labelled", [1, 3])
-def test_labelled_images_without_a_box_are_no_obstacle(monkeypatch, tmp_path, strategy, labelled):
+def test_labelled_images_without_a_box_are_no_obstacle(monkeypatch, strategy, labelled):
     monkeypatch.setattr(heads, "ITERATIONS", 3)
-    query = squares_query(tmp_path, labelled=labelled)
+    query = squares_query(labelled=labelled)
     count = len(query.dataset.boxes)
     empty = replace(
         query.dataset, boxes=(np.zeros((0, 4), np.float32),) * count, labels=(np.zeros(0, np.int64),) * count
@@ -56,9 +56,9 @@ def test_labelled_images_without_a_box_are_no_obstacle(monkeypatch, tmp_path, st
     assert len(choose(strategy, replace(query, dataset=empty)).rows) == 4
 
 
-def test_the_detector_stays_as_it_is_while_the_loss_of_its_head_falls(tmp_path):
-    query = squares_query(tmp_path)
-    detector, images = open_frozen(query)
+def test_the_detector_stays_as_it_is_while_the_loss_of_its_head_falls():
+    query = squares_query()
+    detector, images = frozen_detector_and_images(query)
     before = {name: values.clone() for name, values in detector.state_dict().items()}
     losses = []
 

@@ -1,5 +1,7 @@
 """The module that predicts losses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,9 @@ from squares_query import CONFIG
 from told_detector import SIDE, told_query
 from torch import nn
 
+from mgral.data.images import Images
 from mgral.models.build import build_detector
 from mgral.models.interface import Predictions, Targets
-from mgral.selection import inference
 from mgral.selection.query import choose
 from mgral.selection.strategies.llal import LossPrediction, image_losses, ranking_loss
 
@@ -78,10 +80,11 @@ class Toy(nn.Module):
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_images_like_those_with_a_high_loss_are_chosen(monkeypatch, tmp_path, sign):
-    query = told_query(monkeypatch, tmp_path, [[[1.0, 0.0]]] * 24, labelled=range(0, 24, 2), budget=12)
+def test_images_like_those_with_a_high_loss_are_chosen(sign):
+    query = told_query([[[1.0, 0.0]]] * 24, labelled=range(0, 24, 2), budget=12)
     brightness = np.random.default_rng(0).permutation(24) * 10
-    np.save(tmp_path / "train.npy", np.tile(brightness.astype(np.uint8)[:, None, None, None], (SIDE, SIDE, 3)))
-    monkeypatch.setattr(inference, "load_detector", lambda *_: Toy(sign))
+    pixels = np.tile(brightness.astype(np.uint8)[:, None, None, None], (SIDE, SIDE, 3))
+    images = Images(pixels, query.dataset.sizes, query.images.canvas)
+    query = replace(query, images=images, detector=Toy(sign))
     order = sign * brightness[query.pool[choose("llal", query).rows]]
     assert order.tolist() == sorted(order, reverse=True)

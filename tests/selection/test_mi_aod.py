@@ -26,13 +26,12 @@ def test_only_the_anchors_in_most_dispute_count(monkeypatch):
     assert discrepancy(first, second).item() == pytest.approx((0.25 + 0.09) / 2)
 
 
-def test_heads_come_to_agree_and_least_on_what_is_unlike_the_labelled_images(monkeypatch, tmp_path):
+def test_heads_come_to_agree_and_least_on_what_is_unlike_the_labelled_images(monkeypatch):
     """The pool is copies of the labelled images, then images of noise."""
-    query = squares_query(tmp_path, images=12, labelled=6, budget=6)
-    pixels = np.load(tmp_path / "train.npy")
+    query = squares_query(images=12, labelled=6, budget=6)
+    pixels = query.images.stored
     pixels[6:9] = pixels[:3]
     pixels[9:] = np.random.default_rng(0).integers(0, 256, pixels[9:].shape)
-    np.save(tmp_path / "train.npy", pixels)
     trained = choose("mi_aod", query)
     assert set(trained.rows[:3].tolist()) == {3, 4, 5}
     monkeypatch.setattr(heads, "ITERATIONS", 1)

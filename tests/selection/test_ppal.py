@@ -9,10 +9,11 @@ import torch
 from told_detector import SIDE, ToldDetector, far_apart, told_query
 from torch import nn
 
+from mgral.data.images import Images
 from mgral.models.build import build_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
-from mgral.selection import inference, similarity
+from mgral.selection import similarity
 from mgral.selection.inference import Objects
 from mgral.selection.medoids import k_medoids
 from mgral.selection.query import choose
@@ -49,13 +50,13 @@ def test_uncertainty_adds_weighted_entropies_of_boxes_that_are_neither_small_nor
     assert uncertainty(objects([], []), torch.zeros(0, 2), torch.ones(2)) == 0
 
 
-def test_scores_are_of_boxes_as_large_as_in_the_original_image(monkeypatch, tmp_path):
+def test_scores_are_of_boxes_as_large_as_in_the_original_image():
     torn, doubtful, unlikely = [0.5, 0.5, 0.0], [0.2, 0.0, 0.8], [0.96, 0.04, 0.0]
     told = [[torn, NOTHING], [torn, doubtful], [unlikely, NOTHING], [torn, NOTHING]]
     boxes = far_apart(4, 2).clone()
     boxes[3, 0, 2:] = torch.tensor([1.5, 2.0])  # 15 x 20 pixels: a root area of 17.3; at 80 x 40, of 12.2
     maps = [torch.ones(4, 3, 1, 1)]
-    query = told_query(monkeypatch, tmp_path, told, boxes=boxes, class_maps=maps, scale=10, budget=4)
+    query = told_query(told, boxes=boxes, class_maps=maps, scale=10, budget=4)
     choice = choose("ppal", query)
     assert choice.rows.tolist() == [1, 0, 3, 2]
     one = math.log(2)
@@ -68,15 +69,15 @@ def test_scores_are_of_boxes_as_large_as_in_the_original_image(monkeypatch, tmp_
     )
 
 
-def test_what_a_box_has_beyond_the_edge_of_its_image_is_no_part_of_it(monkeypatch, tmp_path):
+def test_what_a_box_has_beyond_the_edge_of_its_image_is_no_part_of_it():
     """An image of 80 x 40 pixels is shown at 1.6 times its size on a canvas of 128 x 128."""
     config = RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128)
     boxes = [[[0, 32, 32, 64]], [[0, 44, 32, 76]], [[0, 70, 100, 128]]]  # 20 x 20 pixels, 20 x 12.5, 62.5 x 0
-    given = {"class_maps": [torch.ones(3, 1, 1, 1)], "budget": 3, "detector": config}
-    query = told_query(monkeypatch, tmp_path, [[[0.5, 0.5]]] * 3, boxes=boxes, **given)
-    pixels = np.arange(3, dtype=np.uint8)[:, None, None, None]
-    np.save(tmp_path / "train.npy", np.broadcast_to(pixels, (3, 128, 128, 3)))
-    query = replace(query, dataset=replace(query.dataset, sizes=np.array([[80, 40]] * 3)))
+    given = {"class_maps": [torch.ones(3, 1, 1, 1)], "budget": 3, "detector": config, "side": 128}
+    query = told_query([[[0.5, 0.5]]] * 3, boxes=boxes, **given)
+    sizes = np.array([[80, 40]] * 3)
+    images = Images(query.images.stored, sizes, query.images.canvas)
+    query = replace(query, dataset=replace(query.dataset, sizes=sizes), images=images)
     assert choose("ppal", query).scores == pytest.approx([math.log(2), 0, 0])
 
 
@@ -165,10 +166,10 @@ def test_medoids_of_equal_rows_are_different_rows():
     assert k_medoids(np.zeros((5, 5), np.float32), 3).tolist() == [0, 1, 2]
 
 
-def query_over(monkeypatch, tmp_path, told, class_maps, budget):
+def query_over(told, class_maps, budget):
     """Return a query over images whose boxes are all of 40 x 40 pixels of them."""
     boxes = torch.tensor([0.0, 0.0, 4.0, 4.0]).expand(*np.shape(told)[:2], 4)
-    return told_query(monkeypatch, tmp_path, told, boxes=boxes, class_maps=class_maps, scale=10, budget=budget)
+    return told_query(told, boxes=boxes, class_maps=class_maps, scale=10, budget=budget)
 
 
 def uncertain(likelihoods):
@@ -181,9 +182,9 @@ def of_features(rows):
     return torch.eye(4)[list(rows)][:, :, None, None]
 
 
-def test_duplicates_of_an_uncertain_image_are_left_out_for_a_different_one(monkeypatch, tmp_path):
+def test_duplicates_of_an_uncertain_image_are_left_out_for_a_different_one():
     told = uncertain([0.95, 0.5, 0.48, 0.46, 0.9])
-    query = query_over(monkeypatch, tmp_path, told, [of_features([1, 0, 0, 0, 1])], 2)
+    query = query_over(told, [of_features([1, 0, 0, 0, 1])], 2)
     choice = choose("ppal", query)
     # By uncertainty 1, 2, 3, 4, 0: of the equal 1, 2, 3 the most uncertain, and of 4, 0.
     assert choice.rows.tolist() == [1, 4]
@@ -191,59 +192,49 @@ def test_duplicates_of_an_uncertain_image_are_left_out_for_a_different_one(monke
     assert choice.forward_passes == 10
 
 
-def test_only_four_times_the_budget_are_compared(monkeypatch, tmp_path):
+def test_only_four_times_the_budget_are_compared():
     told = uncertain([0.5, 0.52, 0.54, 0.56, *[0.9] * 5])
     # Among all nine, 0 is like most.
-    query = query_over(monkeypatch, tmp_path, told, [of_features([2, 3, 3, 3, *[2] * 5])], 1)
+    query = query_over(told, [of_features([2, 3, 3, 3, *[2] * 5])], 1)
     choice = choose("ppal", query)
     assert choice.rows.tolist() == [1]
     assert choice.forward_passes == 13
 
 
-def test_a_class_that_the_detector_is_bad_at_comes_first(monkeypatch, tmp_path):
+def test_a_class_that_the_detector_is_bad_at_comes_first():
     told = [[[0.45, 0.55, 0.0]], [[0.4, 0.0, 0.6]]]
-    query = query_over(monkeypatch, tmp_path, told, [of_features([0, 1])], 2)
+    query = query_over(told, [of_features([0, 1])], 2)
     assert choose("ppal", query).rows.tolist() == [0, 1]
-    load = inference.load_detector
-
-    def bad_at_the_second(*arguments):
-        detector = load(*arguments)
-        detector.class_quality.values.copy_(torch.tensor([1.0, 0.0]))
-        return detector
-
-    monkeypatch.setattr(inference, "load_detector", bad_at_the_second)
+    query.detector.class_quality.values.copy_(torch.tensor([1.0, 0.0]))
     choice = choose("ppal", query)
     assert choice.rows.tolist() == [1, 0]
     assert choice.scores == pytest.approx([1.2 * binary_entropy(0.6), binary_entropy(0.55)], rel=1e-5)
 
 
-def test_levels_of_different_widths_are_not_compared(monkeypatch, tmp_path):
+def test_levels_of_different_widths_are_not_compared():
     first, second = [0.5, 0.5, 0.0], [0.6, 0.4, 0.0]
     told = [[first, NOTHING], [second, NOTHING], [NOTHING, first], [NOTHING, second]]
     maps = [torch.ones(4, 3, 1, 1), torch.ones(4, 6, 1, 1)]
-    query = query_over(monkeypatch, tmp_path, told, maps, 2)
+    query = query_over(told, maps, 2)
     assert choose("ppal", query).rows.tolist() == [0, 2]
 
 
-def test_images_without_a_box_can_be_chosen_too(monkeypatch, tmp_path):
-    choice = choose("ppal", query_over(monkeypatch, tmp_path, [[NOTHING]] * 4, [of_features([0] * 4)], 3))
+def test_images_without_a_box_can_be_chosen_too():
+    choice = choose("ppal", query_over([[NOTHING]] * 4, [of_features([0] * 4)], 3))
     assert choice.rows.tolist() == [0, 1, 2]
     assert choice.scores.tolist() == [0, 0, 0]
 
 
-def test_it_runs_with_a_real_detector_and_chooses_the_same_again(monkeypatch, tmp_path):
+def test_it_runs_with_a_real_detector_and_chooses_the_same_again():
     config = SmallSSDConfig(width=64, height=64, channels=8)
     detector = build_detector(config, 3, seed=0).eval()
     for convolution in detector.ssd.head.classification_head.module_list:
         nn.init.zeros_(convolution.bias)  # so that objects are as likely as background
     detector.class_quality.update(torch.tensor([0.2, 0.5, 0.8]), torch.ones(3), torch.arange(3))
-    query = told_query(monkeypatch, tmp_path, [[[*NOTHING, 0.0]]] * 20, labelled=(3, 4), budget=3, scale=20)
+    query = told_query([[[*NOTHING, 0.0]]] * 20, labelled=(3, 4), budget=3, scale=20, detector=config)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
-    np.save(tmp_path / "train.npy", pixels)
-    monkeypatch.setattr(inference, "load_detector", lambda *_: detector)
-    first, again = (
-        choose("ppal", replace(query, config=query.config.model_copy(update={"detector": config}))) for _ in range(2)
-    )
+    query = replace(query, detector=detector, images=Images(pixels, query.dataset.sizes, query.images.canvas))
+    first, again = choose("ppal", query), choose("ppal", query)
     assert len(set(first.rows.tolist())) == 3
     assert (first.scores > 0).all()
     assert sorted(first.scores, reverse=True) == first.scores.tolist()

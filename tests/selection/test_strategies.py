@@ -7,10 +7,10 @@ import pytest
 import torch
 from told_detector import told_query
 
-from mgral.artefacts.files import write_arrays
 from mgral.config import EvaluationConfig, registry
 from mgral.errors import StepError
 from mgral.models.build import build_detector
+from mgral.selection.embeddings import Embeddings
 from mgral.selection.inference import OBJECT_SCORE, find_objects
 from mgral.selection.query import Choice, choose
 from mgral.selection.strategies.core_set import k_centre_greedy
@@ -34,15 +34,15 @@ def order(strategy, query):
         ("least_confidence", [4, 1, 2, 0, 3]),
     ],
 )
-def test_uncertainty_adds_up_over_boxes(monkeypatch, tmp_path, strategy, expected):
+def test_uncertainty_adds_up_over_boxes(strategy, expected):
     images = [[SURE] * 4, [SURE, UNSURE], [UNSURE], [], [UNSURE, UNSURE]]
     told = [image + [NOTHING] * (4 - len(image)) for image in images]
-    assert order(strategy, told_query(monkeypatch, tmp_path, told, budget=5)) == expected
+    assert order(strategy, told_query(told, budget=5)) == expected
 
 
-def test_margin_asks_for_the_two_likeliest_classes_and_confidence_for_one(monkeypatch, tmp_path):
+def test_margin_asks_for_the_two_likeliest_classes_and_confidence_for_one():
     told = [[SURE], [TORN], [[0.3, 0.45, 0.25]]]
-    query = told_query(monkeypatch, tmp_path, told, budget=3)
+    query = told_query(told, budget=3)
     assert order("margin", query) == [1, 2, 0]
     assert order("least_confidence", query) == [2, 1, 0]
     assert choose("margin", query).scores == pytest.approx([0.95**2, 0.85**2, 0.06**2], rel=1e-5)
@@ -56,9 +56,9 @@ def test_entropy_of_an_image_is_the_mean_over_its_objects():
     assert mean_entropy(images).tolist() == pytest.approx([0, math.log(2) / 2, math.log(2), 0])
 
 
-def test_entropy_leaves_labelled_images_alone(monkeypatch, tmp_path):
+def test_entropy_leaves_labelled_images_alone():
     told = [[SURE], [[0.0, 0.5, 0.5]], [UNSURE], [[0.0, 0.7, 0.3]]]
-    query = told_query(monkeypatch, tmp_path, told, budget=3, labelled=(1,))
+    query = told_query(told, budget=3, labelled=(1,))
     assert order("entropy_anchors", query) == [2, 3, 0]
     assert choose("entropy_anchors", query).forward_passes == 3
 
@@ -81,13 +81,11 @@ def test_core_set_takes_as_many_as_asked_where_images_are_equal():
     ]
 
 
-def test_core_set_reads_the_embeddings_by_id(monkeypatch, tmp_path):
-    query = told_query(
-        monkeypatch, tmp_path, [[SURE]] * 4, labelled=(1,), embeddings=tmp_path / "embeddings.safetensors"
-    )
-    vectors = np.array([[3.0], [0.0], [-4.0], [1.0]], np.float32)
-    write_arrays(query.embeddings, {"image_ids": np.arange(4), "embeddings": vectors, "components": np.array([1])})
-    assert order("core_set", query) == [2]
+def test_core_set_takes_the_components_by_id():
+    components = np.array([[1.0], [-4.0], [0.0], [3.0]], np.float32)
+    counts = np.array([[90.0], [0.0], [0.0], [0.0]], np.float32)
+    embeddings = Embeddings(np.array([3, 2, 1, 0]), components, counts)
+    assert order("core_set", told_query([[SURE]] * 4, labelled=(1,), embeddings=embeddings)) == [2]
 
 
 def test_objects_are_those_that_the_detector_detects():
@@ -111,8 +109,8 @@ def test_objects_are_those_that_the_detector_detects():
         assert torch.equal(one.distributions, probabilities[image, one.anchors])
 
 
-def test_a_strategy_that_chooses_too_few_or_the_same_twice_is_an_error(monkeypatch, tmp_path):
-    query = told_query(monkeypatch, tmp_path, [[SURE]] * 4, budget=2)
+def test_a_strategy_that_chooses_too_few_or_the_same_twice_is_an_error(monkeypatch):
+    query = told_query([[SURE]] * 4, budget=2)
     registry.strategy_function("random")  # imported, so that it is not registered again
     for rows in ([1, 1], [1], [0, 1, 2]):
         choice = Choice(np.array(rows), np.zeros(len(rows)))

@@ -1,6 +1,7 @@
 """A small, made-up results folder in the layout of ARCHITECTURE.md, with numbers from a seeded generator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
 from mgral.config import Config, config_yaml, registry, resolve_config
 from mgral.engine.workflow import variant_jobs
-from mgral.method.lut.wasserstein import project_and_sort
 
 CLASSES = ("platelet", "<b>&", "red cell")
 IMAGES = 40
@@ -19,7 +19,7 @@ SIDE = 32
 def fabricate(
     folder: Path,
     seeds: Sequence[int] = (0, 1),
-    strategies: Sequence[str] = ("mgral", "random", "entropy_anchors"),
+    strategies: Sequence[str] | Mapping[str, Any] = ("mgral", "random", "entropy_anchors"),
     cycles: int = 2,
     classes: Sequence[str] = CLASSES,
     images: int = IMAGES,
@@ -29,17 +29,18 @@ def fabricate(
     splits: int = 2,
     budget: int = 4,
     benchmarks: bool = True,
+    data: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write what the report and the timings read into `folder` and return the path of its configuration."""
     config = resolve_config(
         {
             "experiment": "fabricated",
             "seeds": tuple(seeds),
-            "strategies": tuple(strategies),
+            "strategies": dict(strategies) if isinstance(strategies, Mapping) else tuple(strategies),
             "cycles": cycles,
             "initial": 6,
             "budget": budget,
-            "data": {"format": "coco", "root": "somewhere/blood <cells>"},
+            "data": {"format": "coco", "root": "somewhere/blood <cells>", **(data or {})},
             "detector": {"width": side, "height": side},
             "lut": {"variants": variants, "splits": splits},
         }
@@ -90,10 +91,10 @@ def _seed(
     initial = ids[: config.initial].tolist()
     _round(folder / "initial" / "cycle0", generator, initial, 0.2, classes)
     write_json(folder / "full" / "cycle0" / "metrics.json", metrics(generator, 0.55, classes))
-    for rank, strategy in enumerate(config.strategies):
+    for rank, (strategy, own) in enumerate(config.strategies.items()):
         labelled = list(initial)
         for cycle in range(config.cycles + 1):
-            place = folder / strategy / f"cycle{cycle}"
+            place = folder / "strategies" / strategy / f"cycle{cycle}"
             if cycle:
                 _round(place, generator, labelled, 0.2 + 0.05 * cycle + 0.01 * rank, classes)
             if cycle == config.cycles:
@@ -101,15 +102,17 @@ def _seed(
             pool = [i for i in generator.permutation(ids).tolist() if i not in labelled]
             chosen = pool[: config.budget]
             scores = np.sort(generator.random(len(chosen)))[::-1].tolist()
-            looks = registry.strategy(strategy).runs_detector
+            looks = registry.strategy(own.type).runs_detector
             selection = {"strategy": strategy, "images": chosen, "scores": scores}
             write_json(place / "selection.json", {**selection, "forward_passes": len(pool) * looks})
             labelled = sorted(labelled + chosen)
-            if strategy == "mgral":
+            if strategy in config.agents:
                 _agent(place, generator, episodes)
-                if cycle == 0 or config.lut.refresh == "every_cycle":
-                    for split in range(config.lut.splits):
-                        _table(place / "lut" / f"split{split}", generator, config.lut.variants)
+                if cycle == 0 or own.lut.refresh == "every_cycle":
+                    table, reward = (config.name_of(kind, strategy) for kind in ("table", "reward"))
+                    tables = (place if cycle else folder / "initial" / "cycle0") / "tables" / table
+                    for split in range(own.lut.splits):
+                        _table(tables / f"split{split}" / reward, generator, own.lut.variants)
 
 
 def _round(
@@ -139,7 +142,7 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
         "best": np.maximum.accumulate(reward + 0.004),
         "random_reward": random_reward,
         "random_best": np.maximum.accumulate(random_reward + 0.004),
-        "reference": reward,
+        "baseline": reward,
     }
     rows = [
         {"episode": n, **{name: float(column[n]) for name, column in values.items()}, "loss": 0.1, "entropy": 3.0}
@@ -160,6 +163,8 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
 
 
 def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
+    if (folder / "table.safetensors").exists():  # of another instance with the same settings
+        return
     measured = 0.3 + 0.02 * generator.standard_normal(variants)
     rows = [
         {
@@ -173,59 +178,61 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
         for index, value in enumerate(measured)
     ]
     write_csv(folder / "leave_one_out.csv", rows, tuple(rows[0]))
-    subsets = generator.normal(size=(variants, 4, 3)).astype(np.float32)
-    of_class = np.array([[0], [0], [1]], np.float32)
     table = {
         "map": measured,
         "values": measured[:, None],
         "baseline_map": np.array([0.29]),
-        "embeddings": subsets,
-        "projections": of_class,
-        "sorted": project_and_sort(subsets, of_class),
         "kernel_widths": np.ones(1),
-        "no_object": np.array([-4.0]),
-        "unit": np.ones(1),
+        "classes": np.array([1]),
+        "counts": generator.random((variants, 4, 3)).astype(np.float32),
+        "count_zero": np.full(3, -4.0),
+        "count_unit": np.ones(3),
+        "count_mean": np.zeros(3),
         "amounts": np.arange(1.0, variants + 1)[:, None],
     }
     write_arrays(folder / "table.safetensors", table)
 
 
-def benchmark(path: Path, seconds: float, memory: str = "NA", core: str = "-", **wildcards: str) -> None:
-    """Write a benchmark file as Snakemake does, of the rule that its folder is named after."""
+def benchmark(
+    path: Path, seconds: float, memory: str = "NA", core: str = "-", wildcards: Mapping[str, str] | None = None
+) -> None:
+    """Write a benchmark file as Snakemake does of a job of the rule that the path names first."""
     cells = {
-        "s": str(seconds), "h:m:s": "0:00:01", "max_rss": memory, "max_vms": "NA", "max_uss": "NA", "max_pss": "NA",
-        "io_in": "0", "io_out": "0", "mean_load": "0", "cpu_time": core, "jobid": "7", "rule_name": path.parent.name,
-        "wildcards": str({"experiment": "fabricated", **wildcards}), "params": str({"depends_on": '{"lut": 1}'}),
-        "threads": "1", "cpu_usage": "NA", "resources": "{'gpu': 0}", "input_size_mb": "{}",
-    }  # fmt: skip
+        "s": str(seconds),
+        "h:m:s": "0:00:01",
+        "max_rss": memory,
+        "cpu_time": core,
+        "rule_name": path.parts[path.parts.index("benchmarks") + 1],
+        "wildcards": str(dict(wildcards or {})),
+    }
     write_bytes(path, ("\t".join(cells) + "\n" + "\t".join(cells.values()) + "\n").encode())
 
 
 def _benchmarks(folder: Path, config: Config) -> None:
-    def measured(step: str, seconds: float, memory: str = "NA", core: str = "-", **wildcards: str) -> None:
-        name = "_".join(wildcards.values()).replace("/", "_") or step
-        benchmark(folder / step / f"{name}.tsv", seconds, memory, core, **wildcards)
-
-    measured("cache", 2.0, "310.5", "1.5")
-    measured("report", 99.0)
+    benchmark(folder / "cache" / "cache.tsv", 2.0, "310.5", "1.5")
+    benchmark(folder / "report" / "report.tsv", 99.0)
     for seed in map(str, config.seeds):
-        shared = {"seed": seed, "round": "initial", "cycle": "0"}
-        measured("detector", 30.0, "900.25", "29", **shared)
-        measured("embed", 4.0, **shared, embedding="default")
-        for strategy, own in config.strategies.items():
-            place = f"strategies/{strategy}"
-            for cycle in range(config.cycles):
-                query = {"seed": seed, "strategy": strategy, "cycle": str(cycle)}
-                measured("select", 3.0 + cycle, **query)
-                measured("detector", 40.0, "901", "39", seed=seed, round=place, cycle=str(cycle + 1))
-                if strategy in config.agents:
-                    measured("agent", 10.0, "700", "9.5", **query)
-                elif cycle and "embeddings" in registry.strategy(own.type).requires:
-                    measured("embed", 5.0, seed=seed, round=place, cycle=str(cycle), embedding="default")
-        for split in map(str, range(config.lut.splits if config.agents else 0)):
-            table = {**shared, "table": "default", "split": split}
-            for first, last in variant_jobs(config.lut):
-                measured("variant", 8.0, "800", "7", **table, first=str(first), last=str(last))
-            measured("subsets", 2.0, **table)
-            measured("base", 2.0, **table)
-            measured("table", 2.0, **table, reward="default")
+        initial = {"seed": seed, "round": "initial", "cycle": "0"}
+        of_seed = f"seed{seed}/initial/cycle0"
+        benchmark(folder / "detector" / f"{of_seed}.tsv", 30.0, "900.25", "29", initial)
+        benchmark(folder / "embed" / of_seed / "default.tsv", 4.0, wildcards={**initial, "embedding": "default"})
+        for (strategy, own), cycle in product(config.strategies.items(), range(config.cycles)):
+            query = {"seed": seed, "strategy": strategy, "cycle": str(cycle)}
+            trained = {"seed": seed, "round": f"strategies/{strategy}", "cycle": str(cycle + 1)}
+            name = f"seed{seed}/{strategy}/cycle{cycle}.tsv"
+            benchmark(folder / "select" / name, 3.0 + cycle, wildcards=query)
+            path = folder / "detector" / f"seed{seed}/strategies/{strategy}/cycle{cycle + 1}.tsv"
+            benchmark(path, 40.0, "901", "39", trained)
+            if strategy in config.agents:
+                benchmark(folder / "agent" / name, 10.0, "700", "9.5", query)
+            elif cycle and "embeddings" in registry.strategy(own.type).requires:
+                embedded = {**trained, "cycle": str(cycle), "embedding": "default"}
+                benchmark(folder / "embed" / f"seed{seed}/strategies/{name[:-4]}.tsv", 5.0, wildcards=embedded)
+        if config.agents:
+            for split in range(config.lut.splits):
+                place, table = f"{of_seed}/default/split{split}", {**initial, "table": "default", "split": str(split)}
+                for first, last in variant_jobs(config.lut):
+                    path = folder / "variant" / place / f"variants{first}-{last}.tsv"
+                    benchmark(path, 8.0, "800", "7", table)
+                for step in ("subsets", "base", "table"):
+                    benchmark(folder / step / f"{place}.tsv", 2.0, wildcards=table)

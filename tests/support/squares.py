@@ -7,6 +7,7 @@ import numpy as np
 from mgral.artefacts.files import write_json
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Category, Dataset
+from mgral.data.image_set import ImageSet
 from mgral.data.images import Images
 
 SIZE = 64
@@ -33,10 +34,9 @@ def squares(count: int = 12) -> tuple[Dataset, Images]:
     return dataset, Images(pixels, dataset.sizes, Canvas(SIZE, SIZE))
 
 
-def write_experiment(folder: Path) -> None:
-    """Write what the step `detector` reads; all images are labelled."""
-    dataset, images = squares()
-    np.save(folder / "train.npy", images.stored)
+def square_set(count: int = 12) -> ImageSet:
+    """The same with the COCO JSON that detections are scored against."""
+    dataset, images = squares(count)
     ids = dataset.image_ids.tolist()
     annotations = []
     for image, boxes in zip(ids, dataset.boxes, strict=True):
@@ -45,8 +45,15 @@ def write_experiment(folder: Path) -> None:
         annotations.append(box | {"area": (x2 - x1) * (y2 - y1), "iscrowd": 0})
     listed = [{"id": i, "file_name": f"{i}.png", "width": 2 * SIZE, "height": 2 * SIZE} for i in ids]
     categories = [{"id": 0, "name": "square"}]
-    write_json(folder / "train.json", {"images": listed, "annotations": annotations, "categories": categories})
-    write_json(folder / "labelled.json", {"images": ids})
+    return ImageSet(dataset, images, {"images": listed, "annotations": annotations, "categories": categories})
+
+
+def write_experiment(folder: Path) -> None:
+    """Write what the step `detector` reads; all images are labelled."""
+    data = square_set()
+    np.save(folder / "train.npy", data.images.stored)
+    write_json(folder / "train.json", data.truth())
+    write_json(folder / "labelled.json", {"images": data.dataset.image_ids.tolist()})
     write_config(folder, iterations=10)
 
 

@@ -1,11 +1,10 @@
-"""A query over the squares with a small detector that finds something, for strategies that look at images."""
+"""A query over the squares with a small detector that finds something, for strategies that run one."""
 
-import numpy as np
 import torch
 from squares import SIZE, squares
 
 from mgral.config import Config
-from mgral.models.build import build_detector, save_detector
+from mgral.models.build import build_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.small_ssd import BACKGROUND_BIAS
 from mgral.selection.query import Query
@@ -22,16 +21,13 @@ def eager_detector(config, classes):
     return detector
 
 
-def squares_query(folder, *, images=12, labelled=5, budget=4, **settings):
+def squares_query(*, images=12, labelled=5, budget=4, **settings):
     """Return a query of which the first images are labelled."""
     dataset, cache = squares(images)
-    np.save(folder / "train.npy", cache.stored)
     detector = eager_detector(CONFIG, 1)
     with torch.no_grad():
         for _ in range(30):  # for the statistics of its normalisation, without which its maps are nearly constant
             detector.train()(torch.from_numpy(cache.stored).permute(0, 3, 1, 2))
-    save_detector(detector, folder / "detector.safetensors")
-    files = {"images": folder / "train.npy", "detector": folder / "detector.safetensors"}
+    given = {"seed": 0, "cycle": 0, "config": Config(detector=CONFIG, budget=budget), "images": cache} | settings
     ids = dataset.image_ids
-    given = dict(seed=0, cycle=0, config=Config(detector=CONFIG, budget=budget), **files) | settings
-    return Query(dataset, ids[:labelled], ids[labelled:], **given)
+    return Query(dataset, ids[:labelled], ids[labelled:], detector=detector.eval(), **given)

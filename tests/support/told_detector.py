@@ -6,9 +6,9 @@ from torch import nn
 
 from mgral.config import Config
 from mgral.data.dataset import Category, Dataset
+from mgral.data.images import Images
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.interface import Predictions
-from mgral.selection import inference
 from mgral.selection.query import Query
 
 SIDE = 8
@@ -69,35 +69,26 @@ def far_apart(images, anchors):
 
 
 def told_query(
-    monkeypatch,
-    tmp_path,
-    distributions,
-    *,
-    boxes=None,
-    class_maps=(),
-    scale=1,
-    budget=1,
-    labelled=(),
-    detector=None,
-    **settings,
+    distributions, *, boxes=None, class_maps=(), scale=1, budget=1, labelled=(), detector=None, side=SIDE, **settings
 ):
     """Return a query over N images of which the detector says `distributions`, [N, A, C + 1] or lists of them.
 
-    The original images are `scale` times as large as what the detector is shown of them.
+    The original images are `scale` times as large as what the detector is shown of them. `detector` is the
+    configuration, which decides about the canvas of `side` pixels.
     """
     told = torch.as_tensor(distributions, dtype=torch.float32)
     count, anchors, width = told.shape
     boxes = far_apart(count, anchors) if boxes is None else torch.as_tensor(boxes, dtype=torch.float32)
     pixels = np.arange(count, dtype=np.uint8)[:, None, None, None]
-    np.save(tmp_path / "train.npy", np.broadcast_to(pixels, (count, SIDE, SIDE, 3)))
     no_boxes = tuple(np.zeros((0, 4), np.float32) for _ in range(count))
     no_labels = tuple(np.zeros(0, np.int64) for _ in range(count))
     names = tuple(f"{i}.png" for i in range(count))
     classes = tuple(Category(i + 1, f"class {i}") for i in range(width - 1))
-    dataset = Dataset(np.arange(count), names, np.full((count, 2), SIDE) * scale, classes, no_boxes, no_labels)
-    monkeypatch.setattr(inference, "load_detector", lambda *_: ToldDetector(told, boxes, class_maps))
+    sizes = np.full((count, 2), SIDE) * scale
+    dataset = Dataset(np.arange(count), names, sizes, classes, no_boxes, no_labels)
     pool = np.setdiff1d(np.arange(count), labelled)
-    detector = detector or SmallSSDConfig(width=SIDE, height=SIDE)
-    files = {"images": tmp_path / "train.npy", "detector": tmp_path / "detector.safetensors"}
-    given = dict(seed=0, cycle=0, config=Config(detector=detector, budget=budget), **files) | settings
+    config = Config(detector=detector or SmallSSDConfig(width=SIDE, height=SIDE), budget=budget)
+    images = Images(np.broadcast_to(pixels, (count, side, side, 3)), sizes, config.detector.image_canvas)
+    told_by = ToldDetector(told, boxes, class_maps)
+    given = {"seed": 0, "cycle": 0, "config": config, "images": images, "detector": told_by} | settings
     return Query(dataset, np.array(labelled, dtype=np.int64), pool, **given)

@@ -79,8 +79,12 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images():
     assert not [name for name, text in RULES.items() if "metrics" in text and name not in ("evaluate", "report")]
 
 
-@pytest.mark.parametrize("step", [step for step in PIPELINE if step not in ("config", "report", "fidelity")])
+READERS = ("synthesize", "download", "weights", "data", "cache", "initial", "candidates", "lookup")
+
+
+@pytest.mark.parametrize("step", READERS)
 def test_step_reads_only_the_sections_it_declares(step):
+    """Of steps that read settings themselves; tests/engine/test_reads.py is about those that hand them on."""
     tree = ast.parse((ROOT / "mgral" / "cli" / "steps" / f"{step}.py").read_text())
     chains = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     read = {chain.removeprefix("config.") for chain in chains if chain.startswith("config.")}
@@ -424,7 +428,7 @@ INSTANCES = {
 
 
 def test_eleven_instances_share_what_has_equal_settings(tmp_path):
-    """Variants of four kinds: default, paper, labels, cold; of the default's variants a second table, for `sliced`."""
+    """Variants of four kinds: default, paper, labels, cold; of the default's variants a second table: `sliced`."""
     path = write_yaml(tmp_path / "instances.yaml", {"strategies": INSTANCES})
     counts = count_rules(planned(tmp_path, "--configfile", TINY, path))
     agents, cycles = 8, load_config(TINY).cycles

@@ -4,19 +4,16 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts.seeds import derive_seed
 from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
-from mgral.data.dataset import load_dataset
-from mgral.data.images import load_images
+from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
 from mgral.method.lut.plan import load_plan
-from mgral.models.build import build_detector, save_detector
-from mgral.training.batches import training_images
+from mgral.method.lut.variants import train_base
+from mgral.models.build import save_detector
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
-from mgral.training.loop import train_detector
 
 
 @click.command("base", epilog=f"{HELP} {DEVICE_HELP}")
@@ -51,22 +48,10 @@ def command(
     """
     device = choose_device(gpus)
     config = load_config(config_path).with_settings("table", table)
-    data = load_dataset(dataset)
-    cached = load_images(images, data, config.detector.image_canvas)
-    plan = load_plan(subsets)
-    chosen = training_images(data, cached, plan.base)
-    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"), weights).to(device)
+    data, plan = load_image_set(dataset, images, config.detector), load_plan(subsets)
     inputs = [dataset, images, subsets, *([weights] if weights else [])]
     job = job_identity(depends_on(config, "base"), inputs, "base", seed, cycle, split, device.type)
     checkpoint = Checkpoint.beside(output, job)
-    train_detector(
-        detector,
-        chosen,
-        config.training,
-        0 if plan.start == "cold" else config.iterations.base,
-        derive_seed(seed, "base", cycle, split),
-        "base",
-        checkpoint=checkpoint,
-    )
+    detector = train_base(config, data, plan, seed, cycle, split, weights=weights, gpus=gpus, checkpoint=checkpoint)
     save_detector(detector, output)
     checkpoint.remove()

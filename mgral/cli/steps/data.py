@@ -1,7 +1,6 @@
 """Step `data`: a data set of any format, checked, as COCO JSON of the training and the test images."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -9,8 +8,8 @@ import click
 from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.config import check_budget, load_config
-from mgral.data.check import Checked
 from mgral.data.read import data_folder, read_splits
+from mgral.data.summary import class_counts, counts_table, split_summary
 from mgral.errors import InputError
 
 
@@ -34,42 +33,6 @@ def command(config_path: Path, root: Path | None, train: Path, test: Path, as_js
         raise InputError(str(error)) from None
     for name, path, split in zip(("train", "test"), (train, test), checked, strict=True):
         write_json(path, split.coco)
-        click.echo(_summary(name, split), err=True)
-    counts = {name: _counts(split) for name, split in zip(("train", "test"), checked, strict=True)}
-    click.echo(json.dumps(counts, indent=1) if as_json else _table(counts))
-
-
-_Counts = dict[str, dict[str, int]]
-
-
-def _counts(split: Checked) -> _Counts:
-    """Count by class the boxes, the images that show one, and the crowd boxes, which are neither."""
-    learnable = [a for a in split.coco["annotations"] if not a["iscrowd"]]
-    boxes = Counter(a["category_id"] for a in learnable)
-    images = Counter(category for _, category in {(a["image_id"], a["category_id"]) for a in learnable})
-    ignored = Counter(a["category_id"] for a in split.coco["annotations"] if a["iscrowd"])
-    return {
-        c["name"]: {"images": images[c["id"]], "boxes": boxes[c["id"]], "ignored": ignored[c["id"]]}
-        for c in split.coco["categories"]
-    }
-
-
-def _table(counts: dict[str, _Counts]) -> str:
-    width = max(len("class"), *(len(name) for name in counts["train"]))
-    lines = [
-        f"{'class':{width}}" + "".join(f"{f'{split} {what}':>14}" for split in counts for what in ("images", "boxes"))
-    ]
-    for name in counts["train"]:
-        numbers = [counts[split][name][what] for split in counts for what in ("images", "boxes")]
-        lines.append(f"{name:{width}}" + "".join(f"{number:14}" for number in numbers))
-    return "\n".join(lines)
-
-
-def _summary(name: str, split: Checked) -> str:
-    coco, faults = split.coco, split.faults
-    empty = len(coco["images"]) - len({annotation["image_id"] for annotation in coco["annotations"]})
-    return (
-        f"{name}: {len(coco['images'])} images ({empty} without boxes), {len(coco['annotations'])} boxes, "
-        f"{len(coco['categories'])} classes; boxes dropped: {faults['zero-area']} without area, {faults['outside']} "
-        f"outside their image; boxes clipped: {faults['partly outside']}"
-    )
+        click.echo(split_summary(name, split), err=True)
+    counts = {name: class_counts(split) for name, split in zip(("train", "test"), checked, strict=True)}
+    click.echo(json.dumps(counts, indent=1) if as_json else counts_table(counts))

@@ -5,20 +5,16 @@ from pathlib import Path
 import click
 
 from mgral.artefacts.files import write_csv
-from mgral.artefacts.seeds import derive_seed
 from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
-from mgral.data.dataset import load_dataset
-from mgral.data.images import load_images
+from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
-from mgral.models.build import build_detector, save_detector
+from mgral.models.build import save_detector
 from mgral.selection.pool import load_labelled
-from mgral.training.batches import training_images
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
-from mgral.training.devices import train_on_gpus
-from mgral.training.length import detector_iterations
+from mgral.training.detector import train_cycle_detector
 
 
 @click.command("detector", epilog=f"{HELP} {DEVICE_HELP}")
@@ -50,29 +46,15 @@ def command(
     log_csv: Path,
 ) -> None:
     """Train a detector from its initial weights, the longer the more images are labelled, and write its weights."""
-    device = choose_device(gpus)
-    config = load_config(config_path)
-    data = load_dataset(dataset)
-    cached = load_images(images, data, config.detector.image_canvas)
-    chosen = training_images(data, cached, load_labelled(labelled))
-    # The same initial weights in each cycle and strategy of a seed: they differ by their images alone.
-    detector = build_detector(config.detector, len(data.categories), derive_seed(seed, "weights"), weights)
-    relative_size = len(chosen.rows) / config.initial
-    iterations = detector_iterations(config.iterations.detector, config.iterations.growth, relative_size)
+    device, config = choose_device(gpus), load_config(config_path)
+    data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
     inputs = [dataset, images, labelled, *([weights] if weights else [])]
     where = (device.type, max(1, gpus))
     job = job_identity(depends_on(config, "detector"), inputs, "detector", seed, cycle, *where)
     checkpoint = Checkpoint.beside(output, job)
-    history = train_on_gpus(
-        gpus,
-        detector,
-        chosen,
-        config.training,
-        iterations,
-        derive_seed(seed, "detector", cycle),
-        "detector",
-        checkpoint,
+    trained, history = train_cycle_detector(
+        config, data, known, seed, cycle, weights=weights, gpus=gpus, checkpoint=checkpoint
     )
     write_csv(log_csv, history, list(history[0]))
-    save_detector(detector, output)
+    save_detector(trained, output)
     checkpoint.remove()

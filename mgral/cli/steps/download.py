@@ -7,7 +7,7 @@ import click
 from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.config import SyntheticData, load_config
-from mgral.data.download.archives import DATA_SETS
+from mgral.data.download.archives import DATA_SETS, published_content
 from mgral.data.download.folder import download
 from mgral.errors import InputError
 
@@ -25,13 +25,5 @@ def command(config_path: Path, output: Path) -> None:
     data = config.data
     if isinstance(data, SyntheticData) or data.download is None:
         raise InputError("data.download names no data set; add it, or leave this step out")
-    folders = DATA_SETS[data.download]
-    download(folders, Path(data.root), data.mirror)
-    found = {
-        folder.name: {
-            "archives": {archive.name: ":".join(archive.checksum) for archive in folder.archives},
-            "images": dict(folder.entries),
-        }
-        for folder in folders
-    }
-    write_json(output, {"data_set": data.download, "folders": found})
+    download(DATA_SETS[data.download], Path(data.root), data.mirror)
+    write_json(output, published_content(data.download))

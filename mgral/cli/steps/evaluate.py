@@ -4,18 +4,14 @@ import json
 from pathlib import Path
 
 import click
-import numpy as np
 
-from mgral.artefacts.files import read_json, write_json
+from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
-from mgral.data.dataset import load_dataset
-from mgral.data.images import load_images
-from mgral.evaluation.coco import score_detections
-from mgral.evaluation.detect import detect_images
-from mgral.evaluation.voc import add_voc_scores, is_voc
+from mgral.data.image_set import load_image_set
+from mgral.evaluation.evaluate import evaluate_detector
 from mgral.models.build import load_detector
 
 NAMES = {"map": "mAP", "ap50": "AP50", "ap75": "AP75", "ap50_11point": "VOC 11 points", "ap50_area": "VOC area"}
@@ -45,17 +41,10 @@ def command(
 
     Of VOC data also AP50 by VOC's own rules: at 11 points of recall (2007), and by area (2010 and later).
     """
-    device = choose_device(gpus)
-    config = load_config(config_path)
-    data = load_dataset(dataset)
-    network = load_detector(detector, config.detector, len(data.categories)).to(device)
-    rows = np.arange(len(data.image_ids))
-    cached = load_images(images, data, config.detector.image_canvas)
-    found = detect_images(network, data, cached, rows, config.evaluation)
-    truth = read_json(dataset)
-    scores = score_detections(truth, found, data.image_ids.tolist())
-    if is_voc(truth):
-        scores = add_voc_scores(scores, truth, found)
+    device, config = choose_device(gpus), load_config(config_path)
+    data = load_image_set(dataset, images, config.detector)
+    network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
+    scores, found = evaluate_detector(network, data, config.evaluation)
     write_json(detections, found)
     write_json(metrics, scores)
     if as_json:

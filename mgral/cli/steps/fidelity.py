@@ -1,4 +1,4 @@
-"""Step `fidelity`: looked-up rewards against true gains."""
+"""Step `fidelity`: looked-up rewards compared with true gains."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from mgral.report.fidelity import build_fidelity_report, load_trials
     help="HTML file to write; figures/ and tables/ are written beside it.",
 )
 def command(config_path: Path, results: Path, output: Path) -> None:
-    """Draw the page that holds looked-up rewards against gains, and its figures and numbers as SVG and CSV.
+    """Draw the page that compares looked-up rewards with true gains, and its figures and numbers as SVG and CSV.
 
     Prints Spearman's correlation of each kind of lookup, the best first, and the noise ceiling.
     """

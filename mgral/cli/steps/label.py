@@ -7,8 +7,7 @@ import click
 from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.data.dataset import load_dataset
-from mgral.errors import InputError
-from mgral.selection.pool import read_image_ids
+from mgral.selection.pool import add_selection, read_image_ids
 
 
 @click.command("label")
@@ -18,13 +17,5 @@ from mgral.selection.pool import read_image_ids
 @options.written("JSON to write: the ids labelled in the next cycle.")
 def command(dataset: Path, labelled: Path, selection: Path, output: Path) -> None:
     """Write the union of the labelled and the selected images, ids ascending."""
-    before, chosen = set(read_image_ids(labelled)), set(read_image_ids(selection))
-    known = set(load_dataset(dataset).image_ids.tolist())
-    if again := sorted(before & chosen):
-        raise InputError(f"{selection}: images {again[:5]} are labelled already; delete the file and select again")
-    for path, ids in ((labelled, before), (selection, chosen)):
-        if unknown := sorted(ids - known):
-            raise InputError(
-                f"{path}: images {unknown[:5]} are not in {dataset}; delete the file and run its step again"
-            )
-    write_json(output, {"images": sorted(before | chosen)})
+    known, before, chosen = load_dataset(dataset).image_ids, read_image_ids(labelled), read_image_ids(selection)
+    write_json(output, {"images": add_selection(known, before, chosen).tolist()})

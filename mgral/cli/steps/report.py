@@ -8,7 +8,7 @@ from mgral.artefacts.files import write_bytes, write_csv
 from mgral.cli import options
 from mgral.config import load_config
 from mgral.report.page import build_report
-from mgral.report.results import Settings, load_results
+from mgral.report.results import load_results
 from mgral.report.spread import points_with_spread
 
 
@@ -26,7 +26,7 @@ def command(config_path: Path, results: Path, output: Path) -> None:
 
     Prints each strategy's final mAP in per cent, mean ± standard deviation over seeds.
     """
-    report = build_report(load_results(results, _settings(config_path)))
+    report = build_report(load_results(results, load_config(config_path)))
     for figure in report.figures:
         write_bytes(output.parent / "figures" / f"{figure.stem}.svg", figure.svg.encode())
     for table in report.tables:
@@ -34,23 +34,3 @@ def command(config_path: Path, results: Path, output: Path) -> None:
     write_bytes(output, report.html.encode())
     for row in report.summary:
         click.echo(f"{row.strategy}\t{points_with_spread(row.final_map)}")
-
-
-def _settings(path: Path) -> Settings:
-    config = load_config(path)
-    return Settings(
-        experiment=config.experiment,
-        seeds=config.seeds,
-        strategies=config.strategies,
-        cycles=config.cycles,
-        initial=config.initial,
-        budget=config.budget,
-        data=config.data,
-        detector=config.detector,
-        training=config.training,
-        iterations=config.iterations,
-        semi_supervised=config.semi_supervised,
-        lut=config.lut,
-        reward=config.reward,
-        agent=config.agent,
-    )

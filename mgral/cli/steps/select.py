@@ -1,16 +1,23 @@
 """Step `select`: the images to label next."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.compute.gpus import HELP
-from mgral.config import load_config, registry
+from mgral.config import Config, load_config, registry
 from mgral.data.dataset import load_dataset
-from mgral.selection.pool import check_pool, load_labelled, unlabelled
-from mgral.selection.query import Query, choose
+from mgral.data.images import load_images
+from mgral.selection.embeddings import load_embeddings
+from mgral.selection.pool import load_labelled
+from mgral.selection.query import select
+
+if TYPE_CHECKING:
+    from mgral.method.agent.network import Agent
+    from mgral.models.interface import Detector
 
 
 @click.command("select", epilog=HELP)
@@ -42,28 +49,34 @@ def command(
 ) -> None:
     """Choose the images to label next."""
     given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
-    config = load_config(config_path).for_strategy(strategy)
+    config, data = load_config(config_path), load_dataset(dataset)
     kind = config.strategies[strategy].type
-    missing = [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]
-    if missing:
+    if missing := [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]:
         raise click.UsageError(f"strategy {kind} needs {' and '.join(missing)}")
-    training_images = load_dataset(dataset)
-    labelled_ids = load_labelled(labelled)
-    pool = unlabelled(training_images.image_ids, labelled_ids)
-    check_pool(pool, config.budget)
-    query = Query(
-        training_images.without_labels(pool),
-        labelled_ids,
-        pool,
+    selection = select(
+        strategy,
         config,
+        data,
+        load_labelled(labelled),
         seed,
         cycle,
-        images=images,
-        detector=detector,
-        embeddings=embeddings,
-        agent=agent,
-        gpus=gpus,
+        images=load_images(images, data, config.detector.image_canvas) if images else None,
+        detector=_open_detector(detector, config, len(data.categories), gpus) if detector else None,
+        embeddings=load_embeddings(embeddings) if embeddings else None,
+        agent=_open_agent(agent) if agent else None,
     )
-    choice = choose(kind, query)
-    selection = {"strategy": strategy, "images": pool[choice.rows].tolist(), "scores": choice.scores.tolist()}
-    write_json(output, {**selection, "forward_passes": choice.forward_passes})
+    write_json(output, selection.to_json())
+
+
+# Random selection does without torch, whose import takes seconds.
+def _open_detector(path: Path, config: Config, classes: int, gpus: int) -> "Detector":
+    from mgral.compute.device import choose_device
+    from mgral.models.build import load_detector
+
+    return load_detector(path, config.detector, classes).to(choose_device(gpus))
+
+
+def _open_agent(path: Path) -> "Agent":
+    from mgral.method.agent.network import load_agent
+
+    return load_agent(path)

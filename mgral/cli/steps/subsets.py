@@ -10,7 +10,7 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.method.lut.subsets import plan_subsets
 from mgral.selection.embeddings import load_embeddings
-from mgral.selection.pool import load_labelled, unlabelled
+from mgral.selection.pool import load_labelled
 
 
 @click.command("subsets")
@@ -36,20 +36,8 @@ def command(
 ) -> None:
     """Draw a reward split and the subsets of its lookup table."""
     config = load_config(config_path).with_settings("table", table)
-    images, ids = load_dataset(dataset), load_labelled(labelled)
-    pool = unlabelled(images.image_ids, ids)
-    plan = plan_subsets(
-        labelled=ids,
-        labels=[images.labels[row] for row in images.rows(ids)],
-        pool=pool,
-        embeddings=load_embeddings(embeddings),
-        embedding=config.embedding,
-        lut=config.lut,
-        budget=config.budget,
-        seed=seed,
-        cycle=cycle,
-        split=split,
-    )
+    known, vectors = load_labelled(labelled), load_embeddings(embeddings)
+    plan = plan_subsets(config, load_dataset(dataset), known, vectors, seed, cycle, split)
     write_json(output, plan.to_json())
     click.echo(
         f"{len(plan.reward)} reward images, {len(plan.base)} base images, "

@@ -8,7 +8,7 @@ from mgral.artefacts.files import write_arrays, write_csv
 from mgral.cli import options
 from mgral.config import load_config
 from mgral.method.lut.plan import load_plan
-from mgral.method.lut.table import build_table, load_variants
+from mgral.method.lut.table import load_variants, table_arrays
 from mgral.selection.embeddings import load_embeddings
 
 
@@ -41,7 +41,7 @@ def command(
     """Gather the variants 0..K into the lookup table."""
     config = load_config(config_path).with_settings("table", table).with_settings("reward", reward)
     plan = load_plan(subsets)
-    arrays, rows = build_table(
+    arrays, rows = table_arrays(
         load_variants(variants, plan), plan, load_embeddings(embeddings), config.embedding, config.reward, seed
     )
     write_csv(leave_one_out, rows, tuple(rows[0]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Checksum(NamedTuple):
@@ -109,3 +109,15 @@ DATA_SETS: dict[str, tuple[Folder, ...]] = {
     ),
 }
 """By the names that `data.download` takes. Sizes and checksums are those of the makers' own hosts."""
+
+
+def published_content(name: str) -> dict[str, Any]:
+    """Return what the folders of a public data set hold, with the archives' checksums: content of `download.json`."""
+    folders = {
+        folder.name: {
+            "archives": {archive.name: ":".join(archive.checksum) for archive in folder.archives},
+            "images": dict(folder.entries),
+        }
+        for folder in DATA_SETS[name]
+    }
+    return {"data_set": name, "folders": folders}

@@ -1,16 +1,18 @@
-"""Whether what an agent learns from some tables is true in another, which measured on other images."""
+"""Training an agent, and whether what it learns from some tables is true in another, of other reward images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import AgentConfig
+from mgral.compute.device import choose_device
+from mgral.config import AgentConfig, Config
 from mgral.method.agent.network import Agent
-from mgral.method.agent.training import train_agent, uniform_batches
-from mgral.method.lut.reward import MeanReward, Reward
+from mgral.method.agent.training import Episode, train_agent, uniform_batches
+from mgral.method.lut.reward import LookupTable, MeanReward, Reward
+from mgral.selection.pool import check_pool
 from mgral.selection.query import highest
 from mgral.training.checkpoint import Checkpoint
 
@@ -35,6 +37,77 @@ def compare_with_random(
     return Comparison(float(selected[0]), float(uniform.mean()), float(uniform.std(ddof=1)))
 
 
+class TrainedAgent(NamedTuple):
+    """An agent and how its training went."""
+
+    agent: Agent
+    log: list[Episode]
+    summary: dict[str, float | int | None]
+    """Content of `agent.json`; all mAP values 0 to 1."""
+
+
+def train_validated_agent(
+    config: Config,
+    table: LookupTable,
+    pool: npt.NDArray[np.int64],
+    seed: int,
+    cycle: int = 0,
+    *,
+    gpus: int = 0,
+    checkpoint_of: Callable[[int | None], Checkpoint | None] = lambda left_out: None,
+) -> TrainedAgent:
+    """Train the agent on looked-up rewards, and check whether the tables agree.
+
+    Of several tables, each is also compared with an agent that was trained on the others. Where such agents are no
+    better than random batches, the tables contradict each other, the agent is not validated, and strategy `mgral`
+    chooses at random.
+
+    Parameters
+    ----------
+    pool
+        Ids of the unlabelled images, int64 [N], ascending.
+    gpus
+        0 for the CPU, 1 for a GPU.
+    checkpoint_of
+        Gives the checkpoint of the agent, for None, and of the agent that is not trained on a table, by its number.
+
+    Raises
+    ------
+    InputError
+        Where the pool is smaller than the budget.
+    """
+    check_pool(pool, config.budget)
+    device = choose_device(gpus).type
+    features = table.features_of(pool)
+    vectors, reward = features.vectors, table.over(features, device)
+    shared = config.agent, config.budget, seed, cycle
+    agent, log = train_agent(vectors, reward, *shared, checkpoint_of(None), device)
+    gain = None
+    if len(table.tables) > 1:
+        checkpoints = [checkpoint_of(left_out) for left_out in range(len(table.tables))]
+        gain = held_out_gain(vectors, reward.rewards, *shared, checkpoints, device)
+        agent.validated.fill_(gain > 0)
+    rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
+    compared = compare_with_random(agent, vectors, reward, config.budget, rng)
+    return TrainedAgent(agent, log, _summarise(compared, log, reward.baseline_map, gain))
+
+
+def _summarise(
+    compared: Comparison, log: list[Episode], baseline_map: float, held_out: float | None
+) -> dict[str, float | int | None]:
+    selected, mean, deviation = compared
+    return {
+        "selected_reward": selected,
+        "random_mean": mean,
+        "random_std": deviation,
+        "random_batches": RANDOM_BATCHES,
+        "standard_deviations_above": (selected - mean) / deviation if deviation > 0 else None,
+        "held_out_gain": held_out,
+        "baseline_map": baseline_map,
+        "random_best_as_often": log[-1].random_best,
+    }
+
+
 def held_out_gain(
     vectors: npt.NDArray[np.float32],
     tables: Sequence[Reward],
@@ -42,7 +115,7 @@ def held_out_gain(
     budget: int,
     seed: int,
     cycle: int,
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Sequence[Checkpoint | None],
     device: str = "cpu",
 ) -> float:
     """Return by how much agents are above uniform batches in tables that they have not been trained on, in mAP.

@@ -12,7 +12,7 @@ from mgral.method.fidelity.batches import Candidate
 from mgral.method.lut.estimators import estimators_of
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.reward import RewardTable
-from mgral.method.lut.table import VariantScores, build_table
+from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.selection.embeddings import Embeddings
 
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
@@ -51,7 +51,7 @@ def lookup_everywhere(
     for (name, of_images), distance in product(embeddings.items(), DISTANCES):
         batches = of_images.features_of([one.images for one in candidates[1:]], embedding)
         of_distance = reward.model_copy(update={"distance": distance})
-        arrays, _ = build_table(scores, plan, of_images, embedding, of_distance, seed)
+        arrays, _ = table_arrays(scores, plan, of_images, embedding, of_distance, seed)
         for estimator in estimators_of(distance):
             table = RewardTable.of(arrays, of_distance.model_copy(update={"estimator": estimator}))
             found[Kind(plan.labels, plan.start, name, distance, estimator)] = table.lookup(batches)

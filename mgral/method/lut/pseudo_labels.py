@@ -11,10 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mgral.artefacts.files import read_json
+from mgral.config import Config
 from mgral.data.dataset import Dataset
+from mgral.data.image_set import ImageSet
 from mgral.errors import InputError
+from mgral.evaluation.detect import detect_images
+from mgral.models.interface import Detector
+from mgral.selection.pool import unlabelled
+
+LOWEST_SCORE = 0.01
+"""Below which nothing is taken for an object, however weak the detector."""
+IMAGES_AT_A_TIME = 4096
+"""Whose detections are held beside the likeliest so far: all of a large pool would take gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,35 @@ def load_pseudo_labels(path: Path) -> PseudoLabels:
         raise InputError(
             f"{path} does not hold pseudo-labels ({error}); run the step `pseudo_labels` again"
         ) from None
+
+
+def label_pool(config: Config, data: ImageSet, labelled: npt.NDArray[np.int64], detector: Detector) -> PseudoLabels:
+    """Label the pool by the cycle's detector.
+
+    An image has as many objects of each class, on average, as the labelled ones have: those of the highest scores.
+    Labels of the pool are not read.
+
+    Parameters
+    ----------
+    labelled
+        Ids of the labelled images, int64 [n].
+    """
+    pool = unlabelled(data.dataset.image_ids, labelled)
+    dataset = data.dataset.without_labels(pool)
+    evaluation = config.evaluation.model_copy(update={"score_threshold": LOWEST_SCORE})
+    counts = expected_objects(dataset, labelled, len(pool))
+    kept: list[dict[str, Any]] = []
+    for start in range(0, len(pool), IMAGES_AT_A_TIME):
+        rows = dataset.rows(pool[start : start + IMAGES_AT_A_TIME])
+        kept = take_likeliest(kept + detect_images(detector, dataset, data.images, rows, evaluation), counts)
+    return PseudoLabels(tuple(pool.tolist()), tuple(kept))
+
+
+def expected_objects(data: Dataset, labelled: npt.NDArray[np.int64], images: int) -> dict[int, int]:
+    """Return how many objects of each category id so many images have, if they are like the labelled ones."""
+    known = np.concatenate([data.labels[row] for row in data.rows(labelled)])
+    counts = np.bincount(known, minlength=len(data.categories)) * (images / len(labelled))
+    return {category.id: round(count) for category, count in zip(data.categories, counts.tolist(), strict=True)}
 
 
 def take_likeliest(detections: Sequence[dict[str, Any]], counts: Mapping[int, int]) -> list[dict[str, Any]]:

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts.files import map_arrays
-from mgral.config import RewardConfig
+from mgral.config import Config, EmbeddingConfig, RewardConfig
 from mgral.errors import InputError
 from mgral.method.lut.by_amount import ByAmount
 from mgral.method.lut.by_distance import ByDistance
 from mgral.method.lut.table import count_scale, subset_distance
-from mgral.selection.embeddings import ImageFeatures, Scale
+from mgral.selection.embeddings import Embeddings, ImageFeatures, Scale
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -156,15 +156,41 @@ class MeanReward:
         return mean
 
 
-def load_reward(tables: Sequence[Path], pool: ImageFeatures, config: RewardConfig, device: str) -> MeanReward:
-    """Return the mean lookup in all tables of batches of the pool.
+@dataclass(frozen=True)
+class LookupTable:
+    """The lookup tables of all reward splits, and the embeddings that they were made from."""
+
+    tables: tuple[RewardTable, ...]
+    """One for each reward split."""
+    embeddings: Embeddings
+    """Of all training images."""
+    embedding: EmbeddingConfig
+
+    def reward(self, batches: npt.ArrayLike) -> Float64:
+        """Return the mean looked-up mAP, 0 to 1, float64 [S], of batches of image ids, int64 [S, B]."""
+        features = self.embeddings.features_of(np.atleast_2d(batches), self.embedding)
+        mean: Float64 = np.mean([table.lookup(features) for table in self.tables], axis=0)
+        return mean
+
+    def features_of(self, image_ids: npt.ArrayLike) -> ImageFeatures:
+        """Return the features of images of the given ids."""
+        return self.embeddings.features_of(image_ids, self.embedding)
+
+    def over(self, pool: ImageFeatures, device: str = "cpu") -> MeanReward:
+        """Return the lookup of batches of a pool; by the device where that takes long."""
+        return MeanReward([table.over(pool, device) for table in self.tables])
+
+
+def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -> LookupTable:
+    """Read the tables of all reward splits.
 
     Raises
     ------
     InputError
         Naming the table that cannot serve.
     """
-    loaded = [RewardTable.load(path, config) for path in tables]
-    for table, path in zip(loaded, tables, strict=True):
-        table.check_features(pool, path)
-    return MeanReward([table.over(pool, device) for table in loaded])
+    tables = [RewardTable.load(path, config.reward) for path in paths]
+    features = embeddings.features_of(embeddings.image_ids[:1], config.embedding)
+    for table, path in zip(tables, paths, strict=True):
+        table.check_features(features, path)
+    return LookupTable(tuple(tables), embeddings, config.embedding)

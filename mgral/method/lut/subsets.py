@@ -14,10 +14,12 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import EmbeddingConfig, LutConfig
+from mgral.config import Config
+from mgral.data.dataset import Dataset
 from mgral.errors import InputError
 from mgral.method.lut.plan import SubsetPlan, rewards_of_pool
 from mgral.selection.embeddings import Embeddings
+from mgral.selection.pool import unlabelled
 
 Rows = npt.NDArray[np.int64]
 
@@ -133,13 +135,10 @@ def reward_order(count: int, fraction: float, split: int, rng: np.random.Generat
 
 
 def plan_subsets(
+    config: Config,
+    dataset: Dataset,
     labelled: Rows,
-    labels: Sequence[Rows],
-    pool: Rows,
     embeddings: Embeddings,
-    embedding: EmbeddingConfig,
-    lut: LutConfig,
-    budget: int,
     seed: int,
     cycle: int,
     split: int,
@@ -148,14 +147,13 @@ def plan_subsets(
 
     Parameters
     ----------
+    dataset
+        All training images; of the labels only those of labelled images are read.
     labelled
         Ids of the labelled images, int64 [n].
-    labels
-        Class indices of each labelled image, in the same order.
-    pool
-        Ids of the unlabelled images.
     """
-    size = lut.subset_size or budget
+    lut, pool = config.lut, unlabelled(dataset.image_ids, labelled)
+    size = lut.subset_size or config.budget
     if lut.labels == "pseudo_labels":
         count = rewards_of_pool(lut, len(pool))
         reward, base, source = _split_pool(labelled, pool, count, seed, cycle, split)
@@ -164,6 +162,7 @@ def plan_subsets(
         order = reward_order(
             len(labelled), lut.reward_fraction, split, np.random.default_rng(derive_seed(seed, "reward split", cycle))
         )
+        labels = [dataset.labels[row] for row in dataset.rows(labelled)]
         measured, rest = split_reward(labels, lut.reward_fraction, order)
         reward, base, source = labelled[measured], labelled[rest], pool
     if lut.labels == "labels":
@@ -173,9 +172,8 @@ def plan_subsets(
     if size > len(source):
         key = "lut.subset_size" if lut.subset_size else "budget"
         raise InputError(f"{key}: subsets of {size} images, but the pool holds {len(source)}; lower {key}")
-    assignment = cluster(
-        embeddings.features_of(source, embedding).vectors, lut.clusters, derive_seed(seed, "clusters", cycle, split)
-    )
+    vectors = embeddings.features_of(source, config.embedding).vectors
+    assignment = cluster(vectors, lut.clusters, derive_seed(seed, "clusters", cycle, split))
     draws = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
     subsets = draw_subsets(assignment, size, np.geomspace(*lut.concentration, lut.variants).tolist(), draws)
     return SubsetPlan(

@@ -1,7 +1,7 @@
 """Gathering the variants into the lookup table."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,21 @@ from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, proje
 from mgral.selection.embeddings import Embeddings, Scale
 
 
+class Variant(NamedTuple):
+    """A trained variant: what it learnt from, and its scores on the reward images, 0 to 1."""
+
+    variant: int
+    """Number of its subset, 0..K; subset 0 is empty."""
+    images: int
+    """Images of its subset."""
+    objects: list[int] | None
+    """Objects of each class that it learnt from in its subset, [C]; None where it learnt without labels."""
+    map: float
+    ap50: float
+    class_map: list[float | None]
+    """AP of each class, [C]; None where no reward image has one."""
+
+
 class VariantScores(NamedTuple):
     """What the variants 0..K reach on the reward images, 0 to 1."""
 
@@ -30,6 +45,14 @@ class VariantScores(NamedTuple):
     objects: npt.NDArray[np.float64]
     """Objects of each class that they learnt from in their subsets, [K + 1, C]; not a number where without labels."""
 
+    @classmethod
+    def of(cls, variants: Sequence[Variant]) -> "VariantScores":
+        """Take the variants 0..K, in this order."""
+        nothing = [None] * len(variants[0].class_map)
+        objects = [nothing if one.objects is None else one.objects for one in variants]
+        maps = np.array([one.map for one in variants], dtype=np.float64)
+        return cls(maps, *(np.array(rows, dtype=np.float64) for rows in ([v.class_map for v in variants], objects)))
+
 
 def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
     """Return the scores of the variants 0..K, in whatever order their files are given.
@@ -39,76 +62,63 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
     InputError
         Where a variant is missing, given twice, not of this plan, or without a finite mAP.
     """
-    found: dict[int, tuple[Path, _Variant]] = {}
+    found: dict[int, tuple[Path, Variant]] = {}
     for path in paths:
-        for variant, value in _read_variants(path, plan):
-            if variant in found:
+        for one in _read_variants(path, plan):
+            if one.variant in found:
                 raise InputError(
-                    f"{path} and {found[variant][0]} both hold variant {variant}; give each variant once"
+                    f"{path} and {found[one.variant][0]} both hold variant {one.variant}; give each variant once"
                 )
-            found[variant] = (path, value)
+            found[one.variant] = (path, one)
     missing = [k for k in range(len(plan.subsets)) if k not in found]
     if missing:
         raise InputError(f"variants {missing} are missing; run the step `variant` for each and give its file")
-    scores = [found[k][1] for k in range(len(plan.subsets))]
-    if len({len(values) for one in scores for values in one[1:]}) > 1:
+    variants = [found[k][1] for k in range(len(plan.subsets))]
+    lengths = {len(values) for one in variants for values in (one.class_map, one.objects) if values is not None}
+    if len(lengths) > 1:
         raise InputError(f"{paths[0].parent}: variants have AP of different classes; run the step `variant` for all")
-    return VariantScores(*(np.array(values) for values in zip(*scores, strict=True)))
+    return VariantScores.of(variants)
 
 
-class _Variant(NamedTuple):
-    """A row of `VariantScores`."""
-
-    value: float
-    class_map: list[float]
-    objects: list[float]
-
-
-def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[tuple[int, _Variant]]:
+def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[Variant]:
     content = read_json(path)
     try:
-        found = [
-            (
+        variants = [
+            Variant(
                 one["variant"],
                 one["images"],
-                one["map"],
-                list(one["class_map"]),
                 None if one["objects"] is None else list(one["objects"]),
+                one["map"],
+                one["ap50"],
+                list(one["class_map"]),
             )
             for one in content["variants"]
         ]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} does not hold variants ({error}); run the step `variant` again") from None
-    for variant, images, value, by_class, objects in found:
-        _check_variant(path, plan, variant, images, value)
-        known = [None] * len(by_class) if objects is None else objects
-        yield (
-            variant,
-            _Variant(float(value), _numbers(path, "class_map", by_class), _numbers(path, "objects", known)),
-        )
+    for one in variants:
+        _check_variant(path, plan, one)
+        yield one
 
 
-def _numbers(path: Path, name: str, values: list[Any]) -> list[float]:
-    if not all(one is None or isinstance(one, int | float) for one in values):
-        raise InputError(f"{path}: {name} holds {values}, not numbers; run the step `variant` again")
-    return [nan if one is None else float(one) for one in values]
-
-
-def _check_variant(path: Path, plan: SubsetPlan, variant: Any, images: Any, value: Any) -> None:
-    if not isinstance(variant, int) or not 0 <= variant < len(plan.subsets):
+def _check_variant(path: Path, plan: SubsetPlan, one: Variant) -> None:
+    if not isinstance(one.variant, int) or not 0 <= one.variant < len(plan.subsets):
         raise InputError(
-            f"{path}: variant {variant} is not among 0..{len(plan.subsets) - 1} of the plan; leave the file out"
+            f"{path}: variant {one.variant} is not among 0..{len(plan.subsets) - 1} of the plan; leave the file out"
         )
-    if images != len(plan.subsets[variant]):
+    if one.images != len(plan.subsets[one.variant]):
         raise InputError(
-            f"{path}: trained on a subset of {images} images, but the plan gives variant {variant} "
-            f"{len(plan.subsets[variant])}; run the step `variant` again"
+            f"{path}: trained on a subset of {one.images} images, but the plan gives variant {one.variant} "
+            f"{len(plan.subsets[one.variant])}; run the step `variant` again"
         )
-    if not isinstance(value, int | float) or not isfinite(value):
-        raise InputError(f"{path}: map is {value}, not a number; run the step `variant` again")
+    if not isinstance(one.map, int | float) or not isfinite(one.map):
+        raise InputError(f"{path}: map is {one.map}, not a number; run the step `variant` again")
+    for name, values in (("class_map", one.class_map), ("objects", one.objects or [])):
+        if not all(value is None or isinstance(value, int | float) for value in values):
+            raise InputError(f"{path}: {name} holds {values}, not numbers; run the step `variant` again")
 
 
-def build_table(
+def table_arrays(
     scores: VariantScores,
     plan: SubsetPlan,
     embeddings: Embeddings,

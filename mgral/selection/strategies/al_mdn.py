@@ -24,7 +24,7 @@ from torch import Tensor
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
 from mgral.models.interface import Detector, Targets
-from mgral.selection.heads import AnchorHead, Seen, open_frozen, train_head
+from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
 from mgral.selection.inference import Objects, find_objects, pool_chunks
 from mgral.selection.query import Choice, Query, highest
 
@@ -84,7 +84,7 @@ def _components(outputs: Tensor) -> Tensor:
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the most uncertain object."""
-    detector, images = open_frozen(query)
+    detector, images = frozen_detector_and_images(query)
     noise = torch.Generator(detector.device).manual_seed(derive_seed(query.seed, "al_mdn logits", query.cycle))
 
     def build(seen: Seen) -> AnchorHead:

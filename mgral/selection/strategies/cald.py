@@ -34,7 +34,7 @@ from torchvision.ops import box_iou
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
 from mgral.selection.augmentation import VIEWS, views
-from mgral.selection.inference import Objects, find_objects, open_detector, pool_chunks
+from mgral.selection.inference import Objects, detector_and_images, find_objects, pool_chunks
 from mgral.selection.query import Choice, Query
 from mgral.selection.strategies.entropy import entropy
 
@@ -62,7 +62,7 @@ def look_at_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
     -------
     The mean |m - 1.3| of each image, [n], and its class scores, means over all views, float64 [n, C] on the CPU.
     """
-    detector, images = open_detector(query)
+    detector, images = detector_and_images(query)
     classes = len(query.dataset.categories)
 
     def look(shown: Tensor) -> list[Objects]:

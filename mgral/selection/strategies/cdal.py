@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mgral.config.registry import register
 from mgral.evaluation.detect import image_chunks
-from mgral.selection.inference import Objects, find_objects, open_detector
+from mgral.selection.inference import Objects, detector_and_images, find_objects
 from mgral.selection.query import Choice, Query
 from mgral.selection.strategies.core_set import farthest_first
 from mgral.selection.strategies.entropy import entropy
@@ -59,7 +59,7 @@ class _OfClass(NamedTuple):
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose farthest first; the labelled images are shown to the detector as well."""
-    detector, images = open_detector(query)
+    detector, images = detector_and_images(query)
     ids = np.concatenate([query.pool, query.labelled])
     found = [
         class_mixtures(Objects(*(part.cpu() for part in one)))

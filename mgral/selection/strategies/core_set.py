@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.config.registry import register
-from mgral.selection.embeddings import load_embeddings
 from mgral.selection.query import Choice, Query
 
 Distances = Callable[[int], npt.NDArray[np.float64]]
@@ -21,8 +20,7 @@ Distances = Callable[[int], npt.NDArray[np.float64]]
 def choose(query: Query) -> Choice:
     """Choose one image after the other: each time the one farthest from all labelled and chosen ones."""
     assert query.embeddings is not None
-    embeddings = load_embeddings(query.embeddings)
-    components = embeddings.components_of
+    components = query.embeddings.components_of
     return k_centre_greedy(components(query.pool), components(query.labelled), query.budget)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mgral.config.registry import register
-from mgral.selection.inference import objects_of_pool, open_detector, pool_chunks
+from mgral.selection.inference import detector_and_images, objects_of_pool, pool_chunks
 from mgral.selection.query import Choice, Query
 
 
@@ -20,7 +20,7 @@ from mgral.selection.query import Choice, Query
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the mean entropy of each image's anchors, in nats."""
-    detector, images = open_detector(query)
+    detector, images = detector_and_images(query)
     means = [
         mean_entropy(detector.class_probabilities(detector(shown).logits).double())
         for _, shown in pool_chunks(query, detector, images, "entropy")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mgral.config.registry import register
 from mgral.models.interface import Detector, Predictions
-from mgral.selection.inference import open_detector, pool_chunks
+from mgral.selection.inference import detector_and_images, pool_chunks
 from mgral.selection.query import Choice, Query
 from mgral.training.consistency import class_distance, found_anchors
 
@@ -24,7 +24,7 @@ from mgral.training.consistency import class_distance, found_anchors
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the largest inconsistency; each image is shown twice."""
-    detector, images = open_detector(query)
+    detector, images = detector_and_images(query)
     scores = []
     for _, shown in pool_chunks(query, detector, images, "flip consistency"):
         scores.append(inconsistency(detector, detector(shown), detector.mirror(detector(shown.flip(3)))))

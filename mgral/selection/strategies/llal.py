@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mgral.config.registry import register
 from mgral.models.interface import Detector, Predictions, Targets
-from mgral.selection.heads import Seen, open_frozen, train_head
+from mgral.selection.heads import Seen, frozen_detector_and_images, train_head
 from mgral.selection.inference import pool_chunks
 from mgral.selection.query import Choice, Query
 
@@ -40,7 +40,7 @@ class LossPrediction(nn.Module):
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the predicted loss."""
-    detector, images = open_frozen(query)
+    detector, images = frozen_detector_and_images(query)
 
     def loss(head: LossPrediction, seen: Seen) -> Tensor:
         return ranking_loss(head(seen.maps), image_losses(detector, seen.predictions, seen.targets))

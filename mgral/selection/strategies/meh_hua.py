@@ -31,7 +31,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config import EvaluationConfig
 from mgral.config.registry import register
 from mgral.models.interface import Detector, Predictions, Targets
-from mgral.selection.heads import AnchorHead, Seen, open_frozen, train_head
+from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
 from mgral.selection.inference import find_objects, pool_chunks
 from mgral.selection.query import Choice, Query, highest
 from mgral.selection.strategies.entropy import entropy
@@ -67,7 +67,7 @@ class Anchors(NamedTuple):
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the aggregated uncertainty, and some images without an object at random."""
-    detector, images = open_frozen(query)
+    detector, images = frozen_detector_and_images(query)
 
     def build(seen: Seen) -> AnchorHead:
         losses, _ = matched_losses(detector, seen.predictions, seen.targets)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mgral.config.registry import register
-from mgral.selection.heads import AnchorHead, Seen, open_frozen, train_head
+from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
 from mgral.selection.inference import pool_chunks
 from mgral.selection.query import Choice, Query
 
@@ -24,7 +24,7 @@ TOP_ANCHORS = 10_000
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the discrepancy of two heads."""
-    detector, images = open_frozen(query)
+    detector, images = frozen_detector_and_images(query)
 
     def build(seen: Seen) -> AnchorHead:
         mean = seen.predictions.logits.mean((0, 1))

@@ -27,7 +27,7 @@ from mgral.config.registry import register
 from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
 from mgral.models.interface import Detector
-from mgral.selection.inference import Objects, find_objects, open_detector, pool_chunks
+from mgral.selection.inference import Objects, detector_and_images, find_objects, pool_chunks
 from mgral.selection.medoids import k_medoids
 from mgral.selection.query import Choice, Query, highest
 from mgral.selection.similarity import Boxes, image_distances
@@ -49,7 +49,7 @@ MATCHED_BOXES = 100
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose the medoids of the most uncertain images; the order and the scores are those of stage 1, best first."""
-    detector, images = open_detector(query)
+    detector, images = detector_and_images(query)
     scores = _uncertainties(query, detector, images)
     candidates = highest(scores, CANDIDATES_PER_CHOSEN * query.budget)
     distances = _distances(query, detector, images, query.dataset.rows(query.pool[candidates]))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mgral.config.registry import register
-from mgral.selection.inference import objects_of_pool, open_detector
+from mgral.selection.inference import objects_of_pool
 from mgral.selection.query import Choice, Query
 
 
@@ -11,7 +11,7 @@ from mgral.selection.query import Choice, Query
 def choose(query: Query) -> Choice:
     """Choose the brightest images; those without an object come last."""
     found = [len(objects.scores) > 0 for objects in objects_of_pool(query, "brightness")]
-    _, images = open_detector(query)
-    pixels = images.read(query.dataset.rows(query.pool))
+    assert query.images is not None
+    pixels = query.images.read(query.dataset.rows(query.pool))
     scores = np.where(found, pixels.mean(axis=(1, 2, 3)), -1.0)
     return Choice.best(scores, query.budget, len(query.pool))

@@ -17,11 +17,10 @@ def experiment(tmp_path):
     """Images 0 to 11 in three clumps, of which the variants had 0.1, 0.3 and 0.2; two batches in the first two."""
     place = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1])
     jitter = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
-    amount = np.array([0, 100, 25])[place]
+    objects = np.array([0, 100, 25])[place]
     for name, moved in (("cycle", place), ("initial", (place + 1) % 3)):
-        vectors = np.column_stack([PLACES[moved] + jitter, amount, amount]).astype(np.float32)
-        arrays = {"image_ids": IDS, "embeddings": vectors, "components": np.array([2])}
-        arrays |= {"no_object": np.zeros(2), "unit": np.ones(2)}
+        arrays = {"image_ids": IDS, "components": PLACES[moved] + jitter}
+        arrays["object_counts"] = np.column_stack([objects, objects]).astype(np.float32)
         write_arrays(tmp_path / f"{name}.safetensors", arrays)
     subsets = [[], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     plan = {"labels": "labels", "start": "cold", "reward": [30], "base": [31]}
@@ -29,7 +28,14 @@ def experiment(tmp_path):
     write_json(tmp_path / "subsets.json", {**plan, "subsets": listed})
     maps = [0.05, 0.1, 0.3, 0.2]
     variants = [
-        {"variant": k, "images": len(subsets[k]), "map": maps[k], "class_map": [maps[k]] * 2, "objects": None}
+        {
+            "variant": k,
+            "images": len(subsets[k]),
+            "map": maps[k],
+            "ap50": 0.5,
+            "class_map": [maps[k]] * 2,
+            "objects": None,
+        }
         for k in range(4)
     ]
     write_json(tmp_path / "variants0-3.json", {"variants": variants})

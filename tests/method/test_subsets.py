@@ -2,7 +2,6 @@
 
 import json
 from itertools import chain, product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +10,12 @@ from hypothesis import strategies as st
 
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
-from mgral.config import LutConfig
+from mgral.config import Config, EmbeddingConfig, LutConfig
+from mgral.data.dataset import Category, Dataset
 from mgral.errors import InputError
 from mgral.method.lut.plan import SubsetPlan, load_plan
 from mgral.method.lut.subsets import cluster, draw_subsets, plan_subsets, reward_order, split_reward
-from mgral.selection.pool import Embeddings
+from mgral.selection.embeddings import Embeddings
 
 LABELS = st.lists(st.sets(st.integers(0, 5), max_size=4), min_size=2, max_size=30)
 
@@ -32,14 +32,19 @@ def _embeddings(count=120, seed=0):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(6, 4)) * 6
     vectors = (centres[rng.integers(0, 6, count)] + rng.normal(size=(count, 4))).astype(np.float32)
-    return Embeddings(np.arange(count) * 3 + 7, vectors, 4, Path("embeddings"))
+    return Embeddings(np.arange(count) * 3 + 7, vectors, np.ones((count, 1), np.float32))
 
 
 def _plan(lut=LutConfig(), budget=20, seed=1, cycle=0, split=0, labelled_count=30):  # noqa: B008 - frozen
     embeddings = _embeddings()
-    labelled, pool = embeddings.image_ids[:labelled_count], embeddings.image_ids[labelled_count:]
-    labels = [np.array([row % 4]) for row in range(labelled_count)]
-    return plan_subsets(labelled, labels, pool, embeddings, lut, budget, seed, cycle, split), labelled, pool
+    ids = embeddings.image_ids
+    labelled, pool = ids[:labelled_count], ids[labelled_count:]
+    labels = tuple(np.array([row % 4] if row < labelled_count else [], dtype=np.int64) for row in range(len(ids)))
+    boxes = tuple(np.zeros((len(of_image), 4), np.float32) for of_image in labels)
+    names, categories = tuple(map(str, ids)), tuple(Category(c, str(c)) for c in range(4))
+    dataset = Dataset(ids, names, np.full((len(ids), 2), 8), categories, boxes, labels)
+    config = Config().model_copy(update={"lut": lut, "budget": budget})
+    return plan_subsets(config, dataset, labelled, embeddings, seed, cycle, split), labelled, pool
 
 
 @settings(max_examples=200, deadline=None)
@@ -82,7 +87,7 @@ def test_subsets_have_their_size_and_no_image_twice_even_when_clusters_run_out()
 
 def test_subsets_span_the_space_further_than_uniform_draws():
     embeddings = _embeddings()
-    vectors = embeddings.vectors
+    vectors = embeddings.components
     rng = np.random.default_rng(0)
     spanning = draw_subsets(cluster(vectors, 6, 0), 20, [0.3] * 16, rng)
     uniform = [rng.choice(len(vectors), 20, replace=False) for _ in range(16)]
@@ -96,12 +101,29 @@ def test_subsets_span_the_space_further_than_uniform_draws():
 def test_subsets_go_from_one_kind_to_all():
     embeddings = _embeddings()
     plan, _, pool = _plan(LutConfig(variants=12, labels="consistency", concentration=(0.02, 50.0)), budget=10)
-    kinds = cluster(embeddings.of(pool), 6, 0)
+    kinds = cluster(embeddings.components_of(pool), 6, 0)
     shares = [
         np.bincount(kinds[np.isin(pool, images)], minlength=6).max() / len(images) for images in plan.subsets[1:]
     ]
     assert np.mean(shares[:3]) > 0.7
     assert np.mean(shares[-3:]) < 0.45
+
+
+@pytest.mark.parametrize("object_counts", [True, False])
+def test_clusters_are_of_object_counts_too_unless_configured_otherwise(object_counts):
+    """Images of equal components, every other one of which has five objects."""
+    ids = np.arange(80)
+    counts = np.where(ids % 2, 5, 0)[:, None].astype(np.float32)
+    components = np.random.default_rng(0).normal(size=(80, 1)).astype(np.float32) / 100
+    embeddings = Embeddings(ids, components, counts)
+    lut = LutConfig(labels="consistency", variants=8, clusters=2, concentration=(0.001, 0.001))
+    labels, boxes = (np.array([0]),) * 80, (np.zeros((1, 4), np.float32),) * 80
+    dataset = Dataset(ids, tuple(map(str, ids)), np.full((80, 2), 8), (Category(0, "a"),), boxes, labels)
+    embedding = EmbeddingConfig(object_counts=object_counts)
+    config = Config().model_copy(update={"lut": lut, "budget": 10, "embedding": embedding})
+    plan = plan_subsets(config, dataset, ids[:20], embeddings, seed=0, cycle=0, split=0)
+    odd = [np.mean(np.array(images) % 2) for images in plan.subsets[1:]]
+    assert (set(odd) <= {0, 1}) == object_counts
 
 
 def test_more_clusters_than_distinct_images_is_no_error():
@@ -209,7 +231,7 @@ def test_the_step_writes_the_same_plan_again(tmp_path):
     write_json(tmp_path / "train.json", {"images": images, "annotations": boxes, "categories": categories})
     write_json(tmp_path / "labelled.json", {"images": ids[:10].tolist()})
     write_json(tmp_path / "config.yaml", {"budget": 7, "lut": {"variants": 4, "labels": "consistency"}})
-    arrays = {"image_ids": ids, "embeddings": embeddings.vectors, "components": np.array([4])}
+    arrays = {"image_ids": ids, "components": embeddings.components, "object_counts": embeddings.counts}
     write_arrays(tmp_path / "embeddings.safetensors", arrays)
     options = [
         f"--config={tmp_path}/config.yaml",

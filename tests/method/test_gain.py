@@ -9,6 +9,7 @@ from squares import write_experiment
 from mgral.artefacts.files import read_json, write_json
 from mgral.cli.main import mgral
 from mgral.errors import InputError
+from mgral.method.fidelity import gains as gains_module
 
 
 @pytest.fixture
@@ -45,16 +46,14 @@ def gains(folder, first, last, seed=0):
 
 
 def test_each_batch_is_tried_several_times_and_whatever_job_it_is_in(experiment, monkeypatch):
-    from mgral.cli.steps import gain
-
     trained = []
 
     def note(detector, labelled, config, iterations, *_, **__):
         trained.append((labelled.image_ids.tolist(), iterations, next(detector.parameters()).sum().item()))
         return train(detector, labelled, config, iterations, *_, **__)
 
-    train = gain.train_detector
-    monkeypatch.setattr(gain, "train_detector", note)
+    train = gains_module.train_detector
+    monkeypatch.setattr(gains_module, "train_detector", note)
     together = gains(experiment, 0, 2)
     assert [one["batch"] for one in together] == [0, 1, 2]
     assert all(len(one["map"]) == 2 for one in together)

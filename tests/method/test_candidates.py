@@ -24,10 +24,9 @@ def experiment(tmp_path):
     write_json(tmp_path / "config.yaml", config)
     places = 100 * np.eye(KINDS, dtype=np.float32)[(ids - 7) % KINDS]
     vectors = places + np.random.default_rng(0).normal(size=places.shape).astype(np.float32)
-    write_arrays(
-        tmp_path / "embeddings.safetensors",
-        {"image_ids": ids, "embeddings": vectors, "components": np.array([vectors.shape[1]])},
-    )
+    counts = np.ones((len(ids), 1), np.float32)
+    arrays = {"image_ids": ids, "components": vectors, "object_counts": counts}
+    write_arrays(tmp_path / "embeddings.safetensors", arrays)
     return tmp_path
 
 

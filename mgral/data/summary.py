@@ -1,0 +1,43 @@
+"""What a data set holds, counted and as text."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from mgral.data.check import Checked
+
+Counts = dict[str, dict[str, int]]
+
+
+def class_counts(split: Checked) -> Counts:
+    """Count by class the boxes, the images that show one, and the crowd boxes, which are neither."""
+    learnable = [a for a in split.coco["annotations"] if not a["iscrowd"]]
+    boxes = Counter(a["category_id"] for a in learnable)
+    images = Counter(category for _, category in {(a["image_id"], a["category_id"]) for a in learnable})
+    ignored = Counter(a["category_id"] for a in split.coco["annotations"] if a["iscrowd"])
+    return {
+        c["name"]: {"images": images[c["id"]], "boxes": boxes[c["id"]], "ignored": ignored[c["id"]]}
+        for c in split.coco["categories"]
+    }
+
+
+def counts_table(counts: Mapping[str, Counts]) -> str:
+    """Return images and boxes of each class and split as lines of text, given `class_counts` by split."""
+    width = max(len("class"), *(len(name) for name in counts["train"]))
+    lines = [
+        f"{'class':{width}}" + "".join(f"{f'{split} {what}':>14}" for split in counts for what in ("images", "boxes"))
+    ]
+    for name in counts["train"]:
+        numbers = [counts[split][name][what] for split in counts for what in ("images", "boxes")]
+        lines.append(f"{name:{width}}" + "".join(f"{number:14}" for number in numbers))
+    return "\n".join(lines)
+
+
+def split_summary(name: str, split: Checked) -> str:
+    """Return a line of what a split holds, and of which boxes were dropped or clipped."""
+    coco, faults = split.coco, split.faults
+    empty = len(coco["images"]) - len({annotation["image_id"] for annotation in coco["annotations"]})
+    return (
+        f"{name}: {len(coco['images'])} images ({empty} without boxes), {len(coco['annotations'])} boxes, "
+        f"{len(coco['categories'])} classes; boxes dropped: {faults['zero-area']} without area, {faults['outside']} "
+        f"outside their image; boxes clipped: {faults['partly outside']}"
+    )

@@ -1,0 +1,30 @@
+"""A detector's scores on all images of a split."""
+
+from typing import Any
+
+import numpy as np
+
+from mgral.config import EvaluationConfig
+from mgral.data.image_set import ImageSet
+from mgral.evaluation.coco import score_detections
+from mgral.evaluation.detect import detect_images
+from mgral.evaluation.voc import add_voc_scores, is_voc
+from mgral.models.interface import Detector
+
+
+def evaluate_detector(
+    detector: Detector, data: ImageSet, config: EvaluationConfig
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Detect on every image and score: COCO's mAP@[.5:.95], AP50, AP75, by size, by class.
+
+    Of VOC data also AP50 by VOC's own rules: at 11 points of recall (2007), and by area (2010 and later).
+
+    Returns
+    -------
+    The scores, as `score_detections` and `add_voc_scores` describe them, and the detections as COCO results.
+    """
+    ids = data.dataset.image_ids
+    found = detect_images(detector, data.dataset, data.images, np.arange(len(ids)), config)
+    truth = data.truth()
+    scores = score_detections(truth, found, ids.tolist())
+    return (add_voc_scores(scores, truth, found) if is_voc(truth) else scores), found

@@ -1,0 +1,88 @@
+"""What a detector really gains from candidate batches: the truth that looked-up rewards are compared with."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts.seeds import derive_seed
+from mgral.compute.device import choose_device
+from mgral.config import Config
+from mgral.data.image_set import ImageSet
+from mgral.errors import StepError
+from mgral.evaluation.coco import score_detections
+from mgral.evaluation.detect import detect_images
+from mgral.method.fidelity.batches import Candidate
+from mgral.models.build import build_detector
+from mgral.training.batches import training_images
+from mgral.training.checkpoint import Checkpoint
+from mgral.training.length import detector_iterations
+from mgral.training.loop import train_detector
+
+
+class Gain(NamedTuple):
+    """An entry of `gains<i>-<j>.json`."""
+
+    batch: int
+    map: list[float]
+    """mAP on the test images of each repeat, 0 to 1."""
+
+
+def measure_gains(
+    config: Config,
+    data: ImageSet,
+    test: ImageSet,
+    labelled: npt.NDArray[np.int64],
+    batches: Iterable[Candidate],
+    seed: int,
+    cycle: int,
+    *,
+    weights: Path | None = None,
+    gpus: int = 0,
+    checkpoint_of: Callable[[int, int], Checkpoint | None] = lambda batch, repeat: None,
+) -> list[Gain]:
+    """Label a batch, train a detector as a cycle does, and score it on the test images; each batch several times.
+
+    Repeats differ in their initial weights and in all random numbers of the training; the same repeat of two batches
+    shares them.
+
+    Parameters
+    ----------
+    labelled
+        Ids of the images that are labelled beside the batch, int64 [n].
+    weights
+        File of the backbone's weights, where `detector.weights` names some.
+    gpus
+        0 for the CPU, 1 for a GPU.
+    checkpoint_of
+        Gives the checkpoint of a batch's repeat.
+
+    Raises
+    ------
+    StepError
+        Where no test image has a box.
+    """
+    device, truth = choose_device(gpus), test.truth()
+    tested = test.dataset.image_ids
+    found = []
+    for batch in batches:
+        chosen = training_images(data.dataset, data.images, sorted({*labelled.tolist(), *batch.images}))
+        relative_size = len(chosen.rows) / config.initial
+        iterations = detector_iterations(config.iterations.detector, config.iterations.growth, relative_size)
+        scores = []
+        for repeat in range(config.fidelity.repeats):
+            checkpoint = checkpoint_of(batch.batch, repeat)
+            start = derive_seed(seed, "gain weights", repeat)
+            detector = build_detector(config.detector, len(data.dataset.categories), start, weights).to(device)
+            draws, name = derive_seed(seed, "gain", cycle, repeat), f"batch {batch.batch}, repeat {repeat}"
+            train_detector(detector, chosen, config.training, iterations, draws, name, checkpoint=checkpoint)
+            detections = detect_images(detector, test.dataset, test.images, np.arange(len(tested)), config.evaluation)
+            scores.append(score_detections(truth, detections, tested.tolist())["map"])
+            if checkpoint:
+                checkpoint.remove()
+        if None in scores:
+            raise StepError("no test image has a box, so mAP is undefined; add test images with boxes")
+        found.append(Gain(batch.batch, scores))
+    return found

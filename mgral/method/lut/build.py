@@ -1,0 +1,60 @@
+"""The whole way to a lookup table: subsets, base, variants, and what these tell of a batch."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.config import Config
+from mgral.data.image_set import ImageSet
+from mgral.method.lut.pseudo_labels import label_pool
+from mgral.method.lut.reward import LookupTable, RewardTable
+from mgral.method.lut.subsets import plan_subsets
+from mgral.method.lut.table import VariantScores, table_arrays
+from mgral.method.lut.variants import train_base, train_variants
+from mgral.models.interface import Detector
+from mgral.selection.embeddings import Embeddings
+
+
+def build_table(
+    config: Config,
+    data: ImageSet,
+    labelled: npt.NDArray[np.int64],
+    detector: Detector,
+    embeddings: Embeddings,
+    seed: int,
+    cycle: int = 0,
+    *,
+    weights: Path | None = None,
+    gpus: int = 0,
+) -> LookupTable:
+    """Train the variants of `lut.splits` reward splits, and make of each split a table of rewards.
+
+    It does at once what the steps pseudo_labels, subsets, base, variant and table do in jobs side by side; labels of
+    the pool are not read.
+
+    Parameters
+    ----------
+    labelled
+        Ids of the labelled images, int64 [n].
+    detector
+        Of the cycle, whose pseudo-labels variants learn under `lut.labels: pseudo_labels`.
+    embeddings
+        Of all training images.
+    weights
+        File of the backbone's weights, where `detector.weights` names some.
+    gpus
+        0 for the CPU, 1 for a GPU.
+    """
+    labelled = np.sort(labelled)
+    pseudo_labels = label_pool(config, data, labelled, detector) if config.lut.labels == "pseudo_labels" else None
+    tables = []
+    for split in range(config.lut.splits):
+        place = seed, cycle, split
+        plan = plan_subsets(config, data.dataset, labelled, embeddings, *place)
+        base = train_base(config, data, plan, *place, weights=weights, gpus=gpus)
+        numbers = range(len(plan.subsets))
+        variants = train_variants(config, data, plan, base, numbers, *place, pseudo_labels=pseudo_labels)
+        arrays, _ = table_arrays(VariantScores.of(variants), plan, embeddings, config.embedding, config.reward, seed)
+        tables.append(RewardTable.of(arrays, config.reward))
+    return LookupTable(tuple(tables), embeddings, config.embedding)

@@ -1,0 +1,138 @@
+"""Training the detectors behind a lookup table: the base, and a variant of it for each subset."""
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from pathlib import Path
+
+from mgral.artefacts.seeds import derive_seed
+from mgral.compute.device import choose_device
+from mgral.config import Config
+from mgral.data.image_set import ImageSet
+from mgral.errors import InputError, StepError
+from mgral.evaluation.coco import of_images, score_detections
+from mgral.evaluation.detect import detect_images
+from mgral.method.lut.plan import SubsetPlan
+from mgral.method.lut.pseudo_labels import PseudoLabels, pseudo_truth, with_pseudo_labels
+from mgral.method.lut.table import Variant
+from mgral.models.build import build_detector
+from mgral.models.interface import Detector
+from mgral.training.batches import training_images
+from mgral.training.checkpoint import Checkpoint
+from mgral.training.loop import Unlabelled, train_detector
+
+
+def train_base(
+    config: Config,
+    data: ImageSet,
+    plan: SubsetPlan,
+    seed: int,
+    cycle: int,
+    split: int,
+    *,
+    weights: Path | None = None,
+    gpus: int = 0,
+    checkpoint: Checkpoint | None = None,
+) -> Detector:
+    """Train the detector that all variants start from, on the base images: labelled, and in no other list.
+
+    The cycle's own detector will not do: it has seen the images that rewards are measured on. Where the variants of
+    the plan start anew, the detector is returned as it is before any training.
+
+    Parameters
+    ----------
+    weights
+        File of the backbone's weights, where `detector.weights` names some.
+    gpus
+        0 for the CPU, 1 for a GPU.
+    """
+    device = choose_device(gpus)
+    chosen = training_images(data.dataset, data.images, plan.base)
+    classes = len(data.dataset.categories)
+    detector = build_detector(config.detector, classes, derive_seed(seed, "weights"), weights).to(device)
+    iterations = 0 if plan.start == "cold" else config.iterations.base
+    draws = derive_seed(seed, "base", cycle, split)
+    train_detector(detector, chosen, config.training, iterations, draws, "base", checkpoint=checkpoint)
+    return detector
+
+
+def train_variants(
+    config: Config,
+    data: ImageSet,
+    plan: SubsetPlan,
+    base: Detector,
+    numbers: Iterable[int],
+    seed: int,
+    cycle: int,
+    split: int,
+    *,
+    pseudo_labels: PseudoLabels | None = None,
+    checkpoint_of: Callable[[int], Checkpoint | None] = lambda variant: None,
+) -> list[Variant]:
+    """Train variants, one after the other, from the base weights and measure their mAP on the reward images.
+
+    All variants of a table share their schedule and their random numbers, so that they differ by the subset alone.
+    Images of the pool show their pseudo-labels, or nothing.
+
+    Parameters
+    ----------
+    base
+        Is left as it is; the variants are trained on its device.
+    numbers
+        Of the variants to train, among 0..K.
+    pseudo_labels
+        Of the pool, which a plan with labels: pseudo_labels asks for.
+    checkpoint_of
+        Gives the checkpoint of a variant by its number.
+
+    Raises
+    ------
+    InputError
+        Where pseudo-labels are missing.
+    StepError
+        Where no reward image has a box.
+    """
+    dataset, truth = data.without_labels(_unpaid(plan, data)).dataset, data.truth()
+    if plan.labels == "pseudo_labels":
+        if pseudo_labels is None:
+            raise InputError("the variants of this plan learn from pseudo-labels; pass them")
+        dataset, truth = with_pseudo_labels(pseudo_labels, dataset), pseudo_truth(pseudo_labels, truth)
+    truth = of_images(truth, plan.reward)
+    with_labels = plan.labels != "consistency"
+    iterations = config.iterations.variant + (config.iterations.base if plan.start == "cold" else 0)
+    draws = derive_seed(seed, "variant", cycle, split)
+    found = []
+    for number in numbers:
+        subset = plan.subsets[number]
+        labelled = training_images(dataset, data.images, plan.base + subset if with_labels else plan.base)
+        unlabelled = None
+        if subset and not with_labels:
+            unlabelled = Unlabelled(
+                training_images(dataset, data.images, subset, labels=False),
+                config.semi_supervised.batch_size,
+                config.semi_supervised.weight,
+            )
+        detector, name, checkpoint = deepcopy(base), f"variant {number}", checkpoint_of(number)
+        train_detector(detector, labelled, config.training, iterations, draws, name, unlabelled, checkpoint)
+        detections = detect_images(detector, dataset, data.images, dataset.rows(plan.reward), config.evaluation)
+        scores = score_detections(truth, detections, plan.reward)
+        if scores["map"] is None:
+            remedy = (
+                "train the detector longer (iterations.detector)" if pseudo_labels else "label more initial images"
+            )
+            raise StepError(f"no reward image has a box, so mAP is undefined; {remedy}")
+        objects = dataset.object_counts(subset).sum(axis=0).tolist() if with_labels else None
+        class_map = [one["map"] for one in scores["per_class"]]
+        found.append(Variant(number, len(subset), objects, scores["map"], scores["ap50"], class_map))
+        if checkpoint:
+            checkpoint.remove()
+    return found
+
+
+def _unpaid(plan: SubsetPlan, data: ImageSet) -> list[int]:
+    """Return the ids of the images whose labels no variant may read."""
+    paid = {*plan.base}
+    if plan.labels != "pseudo_labels":
+        paid |= {*plan.reward}
+    if plan.labels == "labels":
+        paid |= {image for subset in plan.subsets for image in subset}
+    return [image for image in data.dataset.image_ids.tolist() if image not in paid]

@@ -1,0 +1,46 @@
+"""The colour and the marker of each strategy, by its place in the configuration.
+
+Without matplotlib, which takes a second to import: the Snakefile renders the page of timings itself.
+"""
+
+from itertools import cycle, islice
+from typing import NamedTuple
+
+from mgral.config import Config
+
+# Okabe and Ito's palette, whose colours stay different under the common colour deficiencies.
+_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#7B3FA0", "#3B3B3B", "#B2182B")
+_MARKERS = "^DvP*X<>dhp"
+
+
+class Look(NamedTuple):
+    """How a strategy is drawn; where a colour repeats, the marker differs."""
+
+    colour: str
+    marker: str
+
+
+METHOD = Look("#D55E00", "o")
+"""Of the first instance of mgral: orange."""
+BASELINE = Look("#6E6E6E", "s")
+"""Of the first instance of random: grey."""
+
+
+def strategy_looks(config: Config) -> dict[str, Look]:
+    """Return how each instance is drawn; an instance named `mgral` is orange wherever it stands in the list."""
+    named = "mgral" in config.strategies and config.strategies["mgral"].type == "mgral"
+    special = {baseline_of(config): BASELINE, "mgral" if named else first_of_type(config, "mgral"): METHOD}
+    others = [name for name in config.strategies if name not in special]
+    looks = map(Look, cycle(_COLOURS), cycle(_MARKERS))
+    own = dict(zip(others, islice(looks, len(others)), strict=True))
+    return {name: special[name] if name in special else own[name] for name in config.strategies}
+
+
+def baseline_of(config: Config) -> str | None:
+    """Return the instance that others are compared with: the first of type random; None without one."""
+    return first_of_type(config, "random")
+
+
+def first_of_type(config: Config, kind: str) -> str | None:
+    """Return the first instance of a registered strategy; None without one."""
+    return next((name for name, own in config.strategies.items() if own.type == kind), None)
