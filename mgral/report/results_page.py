@@ -175,7 +175,7 @@ def _fidelity(rows: Sequence[Row], run: Run) -> str:
     ]
     title = (
         "## Fidelity\n\nSpearman's rank correlation of looked-up and true gains of candidate batches, with a 95 % "
-        f"interval. At most {_correlation(rows[0]['ceiling'])} is possible, as gains are noisy. The gains are of test "
+        f"interval. At most {_correlation(rows[0]['ceiling'])} is possible, as gains are noisy. Gains are of test "
         "images; no choice is made by them."
     )
     return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %'), lines)}"

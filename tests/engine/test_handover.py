@@ -39,7 +39,7 @@ def test_dvc_takes_over_what_is_up_to_date_only():
     Path("params.yaml").write_text(TINY.read_text())
     Path("dvc.yaml").write_bytes(dvc_yaml(Path("params.yaml")))
     (SEED / "strategies/mgral/cycle2/metrics.json").unlink()
-    altered = SEED / "random/cycle2/detector.safetensors"
+    altered = SEED / "strategies/random/cycle2/detector.safetensors"
     status, content = altered.stat(), bytearray(altered.read_bytes())
     content[-1] ^= 1
     altered.write_bytes(content)
