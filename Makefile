@@ -42,7 +42,8 @@ tracks: setup ## Run the paper's two tracks on miniature archives, with the real
 image: ## Build the image of docker/Dockerfile, and mgral.sif where Apptainer is; OPTIONS are the builder's.
 	docker/build $(OPTIONS)
 
-container: setup image ## Build the image and run an experiment inside it, to the same bytes as outside.
+container: setup ## Build the image with a plug-in and run experiments inside it, to the same bytes as outside.
+	docker/build --with tests/support/plug_in $(OPTIONS)
 	OMP_NUM_THREADS=1 MGRAL_SIF="$(CURDIR)/mgral.sif" $(BIN)/pytest tests/engine/test_container.py
 
 slurm: ## Install Slurm, which the cluster tests need (Debian and Ubuntu, as root).

@@ -25,7 +25,7 @@ class LutConfig(Section):
     """The lookup table of detector variants."""
 
     splits: PositiveInt = 2
-    """Reward splits, with a table each: a batch is worth the mean of what they say."""
+    """Ways of splitting the labelled images for rewards, with a table each; the reward is the mean over them."""
     variants: Annotated[int, Field(ge=2)] = 12
     """K, detectors of each table that are trained on a subset each (one more is trained on no subset)."""
     variants_per_job: PositiveInt = 1
@@ -35,8 +35,8 @@ class LutConfig(Section):
     clusters: PositiveInt = 8
     """k-means clusters that the subsets are mixtures of."""
     concentration: tuple[PositiveFloat, PositiveFloat] = (0.1, 10.0)
-    """Of the Dirichlet mixture weights, of the first and of the last subset; the smaller, the more a subset keeps to
-    few clusters. Those between rise by the same factor, so that the table knows pure batches and mixed ones."""
+    """Dirichlet concentration of the first and of the last subset's mixture weights. The smaller, the fewer clusters
+    a subset draws from. It rises by the same factor from subset to subset."""
     labels: Labels = "pseudo_labels"
     """What a variant learns from its subset: consistency without labels (the paper), labels already paid for, or the
     labels that the cycle's detector gives; then rewards are measured by its labels too, on other images."""
@@ -79,23 +79,23 @@ class AgentConfig(Section):
     samples: PositiveInt = 64
     """Batches drawn and looked up in an episode."""
     learning_rate: PositiveFloat = 3e-3
-    """Of Adam."""
+    """Learning rate of the agent's Adam optimiser."""
     hidden: PositiveInt = 64
     """Units of the LSTM and of the MLP's hidden layer."""
     window: PositiveInt = 32
     """Images that the LSTM sees in a row; windows are scored in parallel."""
     baseline: Literal["moving_average", "previous"] = "moving_average"
-    """What a reward is compared with: the mean of past rewards, or the previous episode's."""
+    """What a reward is compared with: the moving average of past rewards, or the previous episode's reward."""
     baseline_decay: Fraction = 0.9
     """Weight of the past in the moving average."""
 
 
 class FidelityConfig(Section):
-    """The experiment that holds looked-up rewards against the truth: `snakemake fidelity`."""
+    """The experiment that compares looked-up rewards with measured gains: `snakemake fidelity`."""
 
     cycle: Annotated[int, Field(ge=0)] = 1
     """Cycle of strategy `random` whose labelled set and pool the batches are tried on."""
     batches: Annotated[int, Field(ge=4)] = 24
-    """M, candidate batches, from such of few kinds of images to mixed ones."""
+    """M, candidate batches: from batches of similar images to mixed batches."""
     repeats: Annotated[int, Field(ge=2)] = 3
     """Detectors trained for each batch, which differ in their random numbers, so that the noise is known."""

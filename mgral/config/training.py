@@ -33,14 +33,14 @@ class IterationsConfig(Section):
     """Optimiser steps of each kind of training."""
 
     detector: PositiveInt = 300
-    """Of the detector of cycle 0, trained on `initial` images."""
+    """Iterations of the detector of cycle 0, trained on `initial` images."""
     growth: Probability = 0.75
     """How a detector's steps grow with its labelled images n: detector * (n / initial)^growth. 0 gives all detectors
-    the same number of steps, 1 the same number of epochs; the reference on all training images follows it too."""
+    the same number of steps, 1 the same number of epochs; the full-data detector follows it too."""
     base: PositiveInt = 200
-    """Of the detector that every variant of the lookup table starts from."""
+    """Iterations of the base detector, from which every variant of the lookup table starts."""
     variant: PositiveInt = 60
-    """Of each variant."""
+    """Iterations of each variant."""
 
 
 class SemiSupervisedConfig(Section):
@@ -62,7 +62,7 @@ class TrainingConfig(Section):
     weight_decay: NonNegativeFloat = 5e-4
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of SGD."""
+    """Momentum of the optimiser `sgd`."""
     schedule: Literal["cosine", "steps"] = "cosine"
     """How the learning rate falls: by a half cosine to zero, or to a tenth at each of `steps`."""
     steps: tuple[Fraction, ...] = (2 / 3, 5 / 6)

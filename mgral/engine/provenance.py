@@ -123,10 +123,10 @@ def version() -> str:
 
 @functools.cache
 def packages() -> dict[str, str]:
-    """Return the versions of mgral and of the packages that it names as its own."""
+    """Return the versions of mgral, of the packages that it names as its own, and of plug-ins."""
     required = [text for text in metadata.requires("mgral") or [] if "extra ==" not in text]
     names = ["mgral", *(re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in required)]
-    return {name: metadata.version(name) for name in names}
+    return {name: metadata.version(name) for name in names} | registry.plug_ins()
 
 
 def machine(gpus: int) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The steps of the pipeline: a command, a rule and a test of the same name each.
 
 `STEPS` is the one list of them. `reads` names the configuration sections, or single keys of them, that a step
-depends on: the rule reruns when one of these changes; a test holds it against what the module really reads.
+depends on: the rule reruns when one of these changes; a test compares it with what the module really reads.
 """
 
 from typing import NamedTuple

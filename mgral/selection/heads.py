@@ -26,7 +26,7 @@ ITERATIONS = 300
 BATCH_SIZE = 8
 """Labelled images of an iteration, or all where they are fewer. On small_ssd, 16 taught no head more."""
 LEARNING_RATE = 1e-3
-"""Of AdamW; it falls to zero by a half cosine."""
+"""Learning rate of AdamW; it falls to zero by a half cosine."""
 
 Head = TypeVar("Head", bound=nn.Module)
 

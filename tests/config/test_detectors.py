@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from installing import install
 from PIL import Image
 from run_workflow import ROOT
 
@@ -34,22 +35,18 @@ class Section(DetectorConfig):
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Install a module as a plug-in by hand: what an installer writes is a folder with its metadata."""
+    """Install a module as a plug-in."""
     detectors.detectors()
     monkeypatch.setattr(detectors, "_sections", dict(detectors._sections))
     monkeypatch.syspath_prepend(tmp_path)
     detectors._import_all.cache_clear()
     modules = []
 
-    def install(name: str, code: str, entry: str, module: str = "") -> None:
-        (tmp_path / f"{name}.py").write_text(code)
-        folder = tmp_path / f"{name}-1.0.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (folder / "entry_points.txt").write_text(f"[mgral.detectors]\n{entry} = {module or name}\n")
+    def install_detector(name: str, code: str, entry: str, module: str = "") -> None:
+        install(tmp_path, name, code, "mgral.detectors", f"{entry} = {module or name}")
         modules.append(name)
 
-    yield install
+    yield install_detector
     for name in modules:
         sys.modules.pop(name, None)
     detectors._import_all.cache_clear()

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from installing import install
 from run_workflow import ROOT
 
 from mgral.config import registry, resolve_config
@@ -15,18 +16,11 @@ PLUG_IN = ROOT / "tests" / "support" / "plug_in" / "mgral_brightness.py"
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Install a module as a plug-in by hand: what an installer writes is a folder with its metadata."""
+    """Install a module as a plug-in."""
     monkeypatch.syspath_prepend(tmp_path)
     registry._declared.cache_clear()
 
-    def install(name: str, code: str, entry: str) -> None:
-        (tmp_path / f"{name}.py").write_text(code)
-        folder = tmp_path / f"{name}-1.0.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (folder / "entry_points.txt").write_text(f"[mgral.strategies]\n{entry} = {name}\n")
-
-    yield install
+    yield lambda name, code, entry: install(tmp_path, name, code, "mgral.strategies", f"{entry} = {name}")
     registry._declared.cache_clear()
 
 

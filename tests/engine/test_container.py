@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from installing import install_project
 from run_workflow import TINY, snakemake
 
 from mgral.cli.tools.compare import compare
@@ -47,6 +48,11 @@ def test_an_image_with_this_code_will_do(tmp_path, image, monkeypatch):
     monkeypatch.setenv("PATH", installed(tmp_path, f"echo 'mgral, {version()}'"))
     check_image(image)
     assert f"exec --cleanenv {image} mgral --version" in (tmp_path / "calls").read_text()
+
+
+def test_an_image_may_hold_further_plug_ins(tmp_path, image, monkeypatch):
+    monkeypatch.setenv("PATH", installed(tmp_path, f"echo 'mgral, {version()}, plug-in another 1.0'"))
+    check_image(image)
 
 
 @pytest.mark.parametrize(
@@ -151,3 +157,20 @@ def test_the_same_bytes_inside(undisturbed, tmp_path, arguments):
     assert found.different == found.missing == []
     record = json.loads((tmp_path / "results/tiny/provenance/report.html.json").read_text())
     assert record["machine"]["container"] == Path(str(IMAGE)).name
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(IMAGE is None, reason=WHERE)
+def test_a_plug_in_of_the_image_chooses(tmp_path):
+    """`make container` builds the image --with tests/support/plug_in; here it is installed for the plan."""
+    install_project(tmp_path / "packages")
+    strategies = "strategies={random: {}, bright: {type: brightness}}"
+    asked = ("--config", f"container={{image: {IMAGE}}}", "cycles=1", strategies)
+    options = ("--use-singularity", "--singularity-args", "--cleanenv --containall")
+    run = ("--cores", "2", *options, "--configfile", TINY, *asked)
+    done = snakemake(tmp_path, *run, PYTHONPATH=str(tmp_path / "packages"))
+    assert done.returncode == 0, done.stdout
+    folder = tmp_path / "results" / "tiny"
+    record = json.loads((folder / "provenance/seed0/strategies/bright/cycle0/selection.json.json").read_text())
+    assert record["machine"]["container"] == Path(str(IMAGE)).name
+    assert record["packages"]["mgral-brightness"] == "1.0"

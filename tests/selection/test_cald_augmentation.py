@@ -1,4 +1,4 @@
-"""The augmentations of the strategy `cald`, held against what they do to pictures of the boxes."""
+"""The augmentations of the strategy `cald`, compared with what they do to pictures of the boxes."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Step `candidates`: the batches whose looked-up reward is held against the truth."""
+"""Step `candidates`: the batches whose looked-up reward is compared with the measured gain."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from mgral.selection.pool import check_pool, load_labelled, unlabelled
 def command(
     config_path: Path, dataset: Path, labelled: Path, embeddings: Path, seed: int, cycle: int, output: Path
 ) -> None:
-    """Draw batches of the pool, from such of few kinds of images to mixed ones."""
+    """Draw batches of the pool, from batches of similar images to mixed batches."""
     config = load_config(config_path)
     pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
     check_pool(pool, config.budget)

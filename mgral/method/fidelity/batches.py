@@ -33,7 +33,7 @@ class Candidate:
 def draw_candidates(
     pool: Rows, embeddings: Embeddings, clusters: int, batches: int, budget: int, seed: int, cycle: int
 ) -> list[Candidate]:
-    """Draw batches of the pool, from ids alone: from such of few kinds of images to such as random ones.
+    """Draw batches of the pool, from ids alone: from batches of similar images to random batches.
 
     Parameters
     ----------

@@ -37,17 +37,17 @@ class SSD300Config(DetectorConfig):
 
     @property
     def caches_files(self) -> bool:
-        """As configured."""
+        """Whether the cache holds files as they are, by the setting `cache`."""
         return self.cache == "encoded"
 
     @property
     def backbone_weights(self) -> str | None:
-        """As configured."""
+        """Name of the backbone's weights, by the setting `weights`."""
         return self.weights
 
     @property
     def training_bytes(self) -> float:
-        """As counted."""
+        """Bytes for each pixel of a batch in training, as counted on an H100."""
         return 940
 
     @property
