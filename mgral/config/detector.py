@@ -1,7 +1,7 @@
 """Settings of a detector, of whatever kind, and of its evaluation."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
@@ -53,6 +53,25 @@ class DetectorConfig(Section, ABC):
         Unless it was measured, four times what a training keeps; SSD300 takes 3.8 times.
         """
         return 4 * self.training_bytes
+
+
+class TorchvisionConfig(DetectorConfig):
+    """The settings that torchvision's detectors share."""
+
+    weights: str | None
+    """torchvision's name of the backbone's weights, which trainings start from; null starts from random ones."""
+    cache: Literal["decoded", "encoded"]
+    """Whether the cache holds pixels, or files, which are decoded anew in each epoch by a few threads."""
+
+    @property
+    def caches_files(self) -> bool:
+        """Whether the cache holds image files as they are, not pixels."""
+        return self.cache == "encoded"
+
+    @property
+    def backbone_weights(self) -> str | None:
+        """The weights that its backbone starts from, by torchvision's name; None for random ones."""
+        return self.weights
 
 
 class EvaluationConfig(Section):

@@ -79,14 +79,14 @@ def command(
 
 def measured_here(config: Config, sizes: Sizes, gpus: int) -> dict[str, float]:
     """Return the rates of this machine."""
-    from mgral.engine.measure import measure_rates  # torch takes seconds, and a faulty configuration is said before
+    from mgral.engine.measure import measure_rates  # torch takes seconds; faults of the configuration come first
 
     return measure_rates(config, sizes, gpus)
 
 
 def detector_bytes(config: Config, classes: int) -> int:
     """Return the bytes of a detector's weights."""
-    from mgral.models.build import random_detector  # torch takes seconds, and a faulty configuration is said before
+    from mgral.models.build import random_detector  # torch takes seconds; faults of the configuration come first
 
     state = random_detector(config.detector, classes, seed=0).state_dict()
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values())

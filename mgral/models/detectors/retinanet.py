@@ -5,12 +5,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mgral.config.canvas import Canvas
-from mgral.config.detector import DetectorConfig
+from mgral.config.detector import TorchvisionConfig
 from mgral.config.detectors import register_detector
 
 
 @register_detector
-class RetinaNetConfig(DetectorConfig):
+class RetinaNetConfig(TorchvisionConfig):
     """RetinaNet on ResNet-50 with a feature pyramid, torchvision's; see `mgral.models.retinanet`."""
 
     network: ClassVar[str] = "mgral.models.retinanet:RetinaNet"
@@ -33,21 +33,11 @@ class RetinaNetConfig(DetectorConfig):
         return Canvas(self.canvas, self.canvas, "fit")
 
     @property
-    def caches_files(self) -> bool:
-        """Whether the cache holds files as they are, by the setting `cache`."""
-        return self.cache == "encoded"
-
-    @property
-    def backbone_weights(self) -> str | None:
-        """Name of the backbone's weights, by the setting `weights`."""
-        return self.weights
-
-    @property
     def training_bytes(self) -> float:
-        """Bytes for each pixel of a batch in training, as counted on an H100."""
+        """What a training keeps of an image, in bytes a pixel, as counted on the CPU."""
         return 755
 
     @property
     def inference_bytes(self) -> float:
-        """As measured on an H100."""
+        """What inference takes, in bytes a pixel, as measured on an H100."""
         return 350

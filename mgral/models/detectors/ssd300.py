@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from mgral.config.canvas import Canvas
-from mgral.config.detector import DetectorConfig
+from mgral.config.detector import TorchvisionConfig
 from mgral.config.detectors import register_detector
 
 SIDE = 300
@@ -13,7 +13,7 @@ SIDE = 300
 
 
 @register_detector
-class SSD300Config(DetectorConfig):
+class SSD300Config(TorchvisionConfig):
     """SSD300 on VGG16, torchvision's; see `mgral.models.ssd300`."""
 
     network: ClassVar[str] = "mgral.models.ssd300:SSD300"
@@ -36,21 +36,11 @@ class SSD300Config(DetectorConfig):
         return Canvas(self.canvas, self.canvas, "shrink", view=(SIDE, SIDE))
 
     @property
-    def caches_files(self) -> bool:
-        """Whether the cache holds files as they are, by the setting `cache`."""
-        return self.cache == "encoded"
-
-    @property
-    def backbone_weights(self) -> str | None:
-        """Name of the backbone's weights, by the setting `weights`."""
-        return self.weights
-
-    @property
     def training_bytes(self) -> float:
-        """Bytes for each pixel of a batch in training, as counted on an H100."""
+        """What a training keeps of an image, in bytes a pixel, as counted on the CPU."""
         return 940
 
     @property
     def inference_bytes(self) -> float:
-        """As measured on an H100."""
+        """What inference takes, in bytes a pixel, as measured on an H100."""
         return 3600

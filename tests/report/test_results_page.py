@@ -1,0 +1,92 @@
+"""Pages of finished experiments for docs/results: every number is that of the experiment's own tables."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from fabricated_results import fabricate
+
+from mgral.artefacts.files import write_json
+from mgral.cli.steps import report
+from mgral.cli.tools import results
+from mgral.config import load_config
+from mgral.errors import InputError
+from mgral.report.timings import record_command, write_timings
+
+COMMAND = ".venv/bin/snakemake --cores all --configfile mine.yaml"
+
+
+def finish(folder: Path) -> Path:
+    """Make what a run of Snakemake leaves in the folder of an experiment."""
+    config = fabricate(folder, seeds=(0, 1, 2), strategies={"random": {}, "bright-1": {"type": "margin"}}, episodes=4)
+    paths = ["--config", config, "--results", folder, "--output", folder / "report.html"]
+    CliRunner().invoke(report.command, [str(path) for path in paths], catch_exceptions=False)
+    machine = {"system": "Linux x86_64", "vector_instructions": "AVX2", "gpu": "not used", "python": "3.11.7"}
+    record = {
+        "step": "detector",
+        "commit": "0123456789abcdef-dirty",
+        "machine": machine,
+        "packages": {"torch": "2.0"},
+    }
+    write_json(folder / "provenance" / "report.html.json", record)
+    shutil.copy(folder / "dataset" / "train.json", folder / "dataset" / "test.json")
+    write_timings(load_config(config), folder)
+    record_command(folder, "all", COMMAND)
+    return folder
+
+
+def run(output: Path, *folders: Path) -> Result:
+    return CliRunner().invoke(results.command, [*map(str, folders), "--output", str(output)], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finish(tmp_path_factory.mktemp("results"))
+
+
+def test_a_page_says_what_was_run_and_where(finished: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, finished).exit_code == 0
+    page = (tmp_path / "fabricated.md").read_text()
+    assert f"\n    {COMMAND}\n" in page
+    for cell in ("`0123456789ab-dirty`", "Linux x86_64, AVX2, GPU not used, Python 3.11.7, torch 2.0", "0, 1, 2"):
+        assert cell in page
+    assert str(finished) not in page
+
+
+def test_scores_on_a_page_are_those_of_the_tables(finished: Path, tmp_path: Path) -> None:
+    run(tmp_path, finished)
+    page = (tmp_path / "fabricated.md").read_text()
+    with (finished / "tables" / "map_by_images.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["seed"] == "mean" and row["strategy"] == "bright-1"]
+    expected = [float(row["map"]) for row in sorted(rows, key=lambda row: float(row["images"]))]
+    (line,) = re.findall(r"^\| bright-1 \| (.*) \|$", page, flags=re.MULTILINE)
+    shown = [float(cell.split(" ± ")[0]) / 100 for cell in line.split(" | ")]
+    assert shown == pytest.approx(expected, abs=0.0006)
+    assert len(shown) == 3
+
+
+def test_every_figure_of_a_page_is_beside_it_and_the_list_names_all_pages(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "earlier.md").write_text("# earlier\n")
+    run(tmp_path, finished)
+    figures = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "fabricated.md").read_text())
+    assert figures
+    assert all((tmp_path / figure).exists() for figure in figures)
+    assert re.findall(r"\]\((.*?)\)", (tmp_path / "README.md").read_text()) == ["earlier.md", "fabricated.md"]
+
+
+def test_an_experiment_without_a_report_is_refused_before_anything_is_written(finished: Path, tmp_path: Path) -> None:
+    fabricate(tmp_path / "unfinished")
+    with pytest.raises(InputError, match="unfinished holds no finished experiment run by Snakemake"):
+        run(tmp_path / "pages", finished, tmp_path / "unfinished")
+    assert not (tmp_path / "pages").exists()
+
+
+def test_commits_are_counted_over_all_artefacts(finished: Path, tmp_path: Path) -> None:
+    record = json.loads((finished / "provenance" / "report.html.json").read_bytes())
+    write_json(finished / "provenance" / "other.json", {**record, "commit": "fedcba9876543210"})
+    run(tmp_path, finished)
+    assert "`fedcba987654` (1)" in (tmp_path / "fabricated.md").read_text()
