@@ -23,7 +23,7 @@ from mgral.artefacts.integrity import WRITTEN, read_verified, verify_file
 from mgral.errors import InputError, StepError
 
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
-"""Of the arrays that are mapped into memory, by their names in safetensors."""
+"""NumPy types of the arrays that can be mapped into memory, by their names in safetensors."""
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def all_reduce_sum_(values: Tensor) -> Tensor:
 
 
 class _Sum(torch.autograd.Function):
-    """As in torch.distributed.nn.functional, which is deprecated."""
+    """The sum over processes, with a gradient; the one in torch.distributed.nn.functional is deprecated."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:

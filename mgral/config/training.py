@@ -75,7 +75,7 @@ class TrainingConfig(Section):
     """Parts in which a batch goes through the detector, one after the other, where it is too large for the memory.
     The loss is their mean; batch normalisation sees a part at a time."""
     precision: Precision = "float32"
-    """In which convolutions compute; losses and weights stay in float32. bfloat16 is faster on GPUs and on processors
+    """Number type of convolutions; losses and weights stay in float32. bfloat16 is faster on GPUs and on processors
     with AMX, slower on others; float16 is for GPUs."""
     compile: bool = False
     """Compile the detector by torch.compile, which wants a C++ compiler: minutes once, and then faster iterations."""

@@ -33,7 +33,7 @@ class Annotation(TypedDict):
     iscrowd: int
     """1 where it is neither learnt nor scored, and finding it is no mistake."""
     difficult: NotRequired[int]
-    """Of VOC's objects only: 1 where it is marked so."""
+    """1 if a VOC object is marked as difficult; other formats have none."""
 
 
 class CategoryRecord(TypedDict):

@@ -36,7 +36,7 @@ class SceneKind(NamedTuple):
     empty: float
     """Probability of a scene without objects."""
     weights: tuple[float, float, float, float, float, float]
-    """Of the classes, in the order of `CLASSES`."""
+    """Weights of the classes, in the order of `CLASSES`."""
     radius: tuple[float, float]
     """Smallest and largest radius of an object, in pixels."""
     contrast: float

@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
     """The same bytes; or, of renamed files, the same content under the new names."""
     different: list[str]
     missing: list[str]
-    """In one of the two alone."""
+    """Paths that are in one folder only."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Renamed:
     files: Mapping[str, str] = field(default_factory=dict)
     """Regular expressions for whole paths of the first folder, and what they are in the second; first match."""
     names: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """By regular expressions for whole paths of the second folder, the first that matches: old and new names of JSON
-    keys and values, of CSV columns and of arrays; null leaves one out."""
+    """Old and new names of JSON keys and values, CSV columns and arrays; null leaves one out.
+
+    They stand under regular expressions for whole paths of the second folder, of which the first match counts."""
     changed: tuple[str, ...] = ()
     """Regular expressions for whole paths of either folder that are not compared."""
 

@@ -22,12 +22,12 @@ from mgral.training.length import detector_iterations
 PUBLISHED = {"voc2007+2012": (16551, 4952, 20), "coco2017": (118287, 5000, 80)}
 """Training images, test images and classes of the data sets that can be downloaded, by `data.download`."""
 COCO_WITH_BOXES = 117266
-"""Of its training images, those that hold a box to learn from."""
+"""COCO's training images that hold a box to learn from."""
 SYNTHETIC_CLASSES = 6
 
 
 class Sizes(NamedTuple):
-    """Of a data set."""
+    """Sizes of a data set."""
 
     train: int
     test: int
@@ -188,9 +188,9 @@ class Speeds:
     """What was measured; None where it was not."""
 
     rates: Mapping[str, float]
-    """Of benchmarks: training_images_a_second, inference_images_a_second, steps_a_second (of the agent)."""
+    """Measured speeds: training_images_a_second, inference_images_a_second, steps_a_second (of the agent)."""
     seconds: Mapping[str, tuple[float, Work]]
-    """Of a finished run: the wall seconds of a step's jobs, and what they did."""
+    """Wall seconds of a step's jobs in a finished run, and what they did."""
 
     def hours(self, step: str, work: Work) -> float | None:
         """Return the hours of a step's jobs, one after the other; None where a speed is not known."""

@@ -60,7 +60,7 @@ def _stage(job: Job, config: Config, configfile: Path) -> dict[str, Any]:
 
 
 def _place(job: Job) -> list[str | int]:
-    """By the numbers in its name, so that variant 10 follows variant 9."""
+    """Sort key of a job: the numbers in its name count as numbers, so that variant 10 follows variant 9."""
     parts = re.split(r"(\d+)", stage_name(job))
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 

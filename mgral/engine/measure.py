@@ -24,7 +24,7 @@ from mgral.training.loop import train_detector
 ITERATIONS = 5
 """Timed of each kind, after as many that are not: the first ones make room in memory."""
 BOXES = 8
-"""In an image."""
+"""Boxes in an image."""
 
 
 def measure_rates(config: Config, sizes: Sizes, gpus: int) -> dict[str, float]:

@@ -28,7 +28,7 @@ class Job:
     outputs: tuple[str, ...]
     logs: tuple[str, ...]
     command: str
-    """For the shell."""
+    """Shell command of the job."""
     resources: dict[str, Any]
 
     @property

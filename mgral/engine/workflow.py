@@ -85,7 +85,7 @@ def refresh_config(config: Config, path: Path) -> None:
 
 
 Names = Mapping[str, str]
-"""Of a job's wildcards, or of a step's options: those that say whose settings it has.
+"""Those wildcards of a job, or options of a step, that decide whose settings it has.
 
 - strategy: an instance of the configuration
 - table, reward, embedding: settings that instances share, by their name (`Config.name_of`)

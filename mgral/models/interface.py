@@ -60,7 +60,7 @@ class Detector(nn.Module, ABC):
     anchors_a_cell: Sequence[int]
     """Anchors of a cell of each map."""
     class_quality: ClassQuality
-    """Of the matched anchors that `loss` has seen in training mode."""
+    """Quality by class of the matched anchors that `loss` has seen in training mode."""
 
     @property
     def device(self) -> torch.device:

@@ -14,7 +14,7 @@ from mgral.compute.distributed import all_reduce_sum
 DECAY = 0.99
 """Weight of the past in the moving average, a batch that has the class."""
 SCORE_EXPONENT = 0.6
-"""Of the probability of the true class; the overlap's is what is left to 1."""
+"""Exponent of the true class' probability; the overlap's exponent is the rest to 1."""
 
 
 class ClassQuality(nn.Module):

@@ -18,13 +18,13 @@ PIXEL_MEAN = (123.0, 117.0, 104.0)
 GRIDS = ((38, 38), (19, 19), (10, 10), (5, 5), (3, 3), (1, 1))
 """Heights and widths of the feature maps."""
 CHANNELS = [512, 1024, 512, 256, 256, 256]
-"""Of the feature maps."""
+"""Channels of the feature maps."""
 ASPECT_RATIOS = [[2], [2, 3], [2, 3], [2, 3], [2], [2]]
 SCALES = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05]
 STEPS = [8, 16, 32, 64, 100, 300]
-"""Of the anchors, as torchvision's ssd300_vgg16 has them; steps in pixels."""
+"""Steps between anchors in pixels, as in torchvision's ssd300_vgg16."""
 STAGES = 5
-"""Of VGG16; each but the first begins with a pooling."""
+"""Stages of VGG16; each but the first begins with a pooling."""
 
 
 def _vgg16_features() -> nn.Sequential:

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw
-from mgral.report.looks import strategy_looks
 from mgral.report.results import Array, Results
 from mgral.report.spread import Spread, points_with_spread
+from mgral.report.styles import strategy_styles
 
 _SHOWN = 6
 """Figures of all agents together, if there are no more agents than that; else one each."""
@@ -32,7 +32,7 @@ def agent_figures(results: Results) -> list[Figure]:
 def _figure(results: Results, strategy: str, cycle: int, table: Table) -> Figure:
     runs = [results.agents[seed, strategy, cycle] for seed in results.config.seeds]
     stem = f"agent_{strategy}_cycle{cycle}"
-    colour = strategy_looks(results.config)[strategy].colour
+    colour = strategy_styles(results.config)[strategy].colour
     # Seeds share the number of episodes, a setting; an aborted run would have left no file.
     episodes = runs[0].curve["episode"]
     window = max(1, len(episodes) // 20)

@@ -18,7 +18,7 @@ from mgral.artefacts.seeds import derive_seed
 
 RESAMPLES = 10_000
 FEWEST_SEEDS = 3
-"""Of two seeds a resample is one of three numbers, which is no distribution."""
+"""Fewest seeds for an interval. With two, a resample's mean takes only three values."""
 _TAILS = (0.025, 0.975)
 
 

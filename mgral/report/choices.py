@@ -11,9 +11,9 @@ from scipy.special import entr
 
 from mgral.report.curves import strategies_with_seeds
 from mgral.report.drawing import FAINT, Figure, Table, draw, legend_above, legend_height
-from mgral.report.looks import strategy_looks
 from mgral.report.results import Array, Results
 from mgral.report.spread import Spread, points
+from mgral.report.styles import strategy_styles
 
 # A share at a quarter or at four times the pool's gets the full colour: beyond, the eye needs no more.
 _OCTAVES = 2.0
@@ -193,11 +193,11 @@ def _draw_cycles(
 ) -> str:
     """Draw a line a strategy, of values [seeds, cycles], and the pool of cycle 0."""
     cycles = np.arange(results.config.cycles)
-    looks, with_seeds = strategy_looks(results.config), strategies_with_seeds(results)
+    styles, with_seeds = strategy_styles(results.config), strategies_with_seeds(results)
 
     def paint(axes: Axes) -> None:
         for strategy, cells in values.items():
-            colour, marker = looks[strategy]
+            colour, marker = styles[strategy]
             for seed_values in cells if strategy in with_seeds else ():
                 axes.plot(cycles, seed_values, marker, color=colour, alpha=0.4, markersize=3.5, markeredgewidth=0)
             mean = _mean_over_seeds(cells)

@@ -29,7 +29,7 @@ class CostRow:
     boxes: Spread
     """Labelled boxes at the end."""
     gain: Difference | None
-    """Of the curve's mean mAP, to random."""
+    """Difference of the curve's mean mAP to random."""
 
 
 @dataclass(frozen=True)

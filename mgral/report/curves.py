@@ -11,7 +11,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.evaluation.voc import VOC_SCORES
 from mgral.report.drawing import FEW_LINES, INK, Figure, Table, draw, legend_above, legend_height
-from mgral.report.looks import Look, strategy_looks
 from mgral.report.results import Array, Results
 from mgral.report.scores import FULL_DATA
 from mgral.report.spread import (
@@ -22,6 +21,7 @@ from mgral.report.spread import (
     points,
     points_with_spread,
 )
+from mgral.report.styles import Style, strategy_styles
 
 COSTS = {"images": "labelled images", "boxes": "labelled boxes"}
 
@@ -74,14 +74,14 @@ def curve_figures(results: Results) -> list[Figure]:
 def _figure(results: Results, gathered: dict[str, Curve], score: str, cost: str) -> Figure:
     full = Spread.of([results.full[seed].scores[score] for seed in results.config.seeds])
     stem = f"{score}_by_{cost}"
-    looks, with_seeds = strategy_looks(results.config), strategies_with_seeds(results)
+    styles, with_seeds = strategy_styles(results.config), strategies_with_seeds(results)
 
     def paint(axes: Axes) -> None:
         for strategy, curve in gathered.items():
             points_of = curve.cost(cost), curve.scores[score]
             # The method under test stays visible where curves meet.
             order = 4 if strategy in results.config.agents else 3
-            _paint_curve(axes, strategy, looks[strategy], *points_of, strategy in with_seeds, order)
+            _paint_curve(axes, strategy, styles[strategy], *points_of, strategy in with_seeds, order)
         if not math.isnan(full.mean):
             axes.axhline(
                 full.mean, color=INK, linestyle="--", linewidth=1.2, label=f"{FULL_DATA} {points(full.mean)}"
@@ -139,9 +139,9 @@ def strategies_with_seeds(results: Results) -> tuple[str, ...]:
 
 
 def _paint_curve(
-    axes: Axes, strategy: str, look: Look, cost: Array, score: Array, with_seeds: bool, order: int
+    axes: Axes, strategy: str, style: Style, cost: Array, score: Array, with_seeds: bool, order: int
 ) -> None:
-    colour, marker = look
+    colour, marker = style
     spreads = [Spread.of(column) for column in score.T]
     at = cost.mean(axis=0)
     if len(score) > 1 and with_seeds:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.typing import RcKeyType
 
 SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-# Okabe and Ito's palette, as in `mgral.report.looks`.
+# Okabe and Ito's palette, as in `mgral.report.styles`.
 _CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 FEW_LINES = 6
 """Lines of a figure that can have their bands and single points with them."""

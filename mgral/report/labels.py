@@ -13,7 +13,7 @@ from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, difference_cells, difference_columns
 
 SHARE = 0.9
-"""Of the score of the detector that was trained on all labels, seed by seed."""
+"""Part of the full-data detector's score to be reached, seed by seed."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, rank_interval, resampled_means
 from mgral.report.curves import curves
 from mgral.report.drawing import FAINT, Figure, Table, draw
-from mgral.report.looks import Look, strategy_looks
 from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, difference_cells, difference_columns, points
+from mgral.report.styles import Style, strategy_styles
 
 METHODS_IN_WORDS = 3
 """Instances with an agent that have a sentence of their own above the ranking."""
@@ -31,11 +31,11 @@ class RankingRow:
     """[seeds]: mean height of the curve."""
     mean: Spread
     interval: Interval
-    """Of the mean: bootstrap."""
+    """Bootstrap interval of the mean."""
     to_random: Difference | None
     """None for random itself and where random was not run."""
     best_other: str
-    """Of the others, the one with the highest mean; empty where there is none."""
+    """The other strategy with the highest mean; empty where there is none."""
     to_best: Difference | None
     ranks: tuple[int, int] | None
     """95 % interval of the place over resamples of the seeds; None of fewer than three."""
@@ -158,12 +158,12 @@ def difference_figures(results: Results, rankings: Mapping[str, list[RankingRow]
     random, config = results.baseline, results.config
     if random is None or len(config.strategies) < 2:
         return []
-    looks = strategy_looks(config)
-    return [_difference_figure(rows, score, random, looks, config.seeds) for score, rows in rankings.items()]
+    styles = strategy_styles(config)
+    return [_difference_figure(rows, score, random, styles, config.seeds) for score, rows in rankings.items()]
 
 
 def _difference_figure(
-    rows: list[RankingRow], score: str, random: str, looks: Mapping[str, Look], seeds: Sequence[int]
+    rows: list[RankingRow], score: str, random: str, styles: Mapping[str, Style], seeds: Sequence[int]
 ) -> Figure:
     """Draw paired differences with their intervals."""
     stem = f"to_random_{score}"
@@ -172,7 +172,7 @@ def _difference_figure(
 
     def paint(axes: Axes) -> None:
         for place, (row, difference) in enumerate(drawn):
-            colour, marker = looks[row.strategy]
+            colour, marker = styles[row.strategy]
             single = row.by_seed - baseline.by_seed
             axes.plot(single, np.full(len(single), place + 0.24), "o", color=colour, alpha=0.5, markersize=3, mew=0)
             if difference.student.known:

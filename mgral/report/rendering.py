@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mgral.config import Config
-from mgral.report.looks import strategy_looks
+from mgral.report.styles import strategy_styles
 
 
 def render(template: str, filters: Mapping[str, Callable[..., str]], config: Config, **values: Any) -> str:
@@ -22,6 +22,6 @@ def render(template: str, filters: Mapping[str, Callable[..., str]], config: Con
     )
     environment.filters |= filters
     style = resources.files("mgral.report").joinpath("style.css").read_text(encoding="utf-8")
-    colours = {name: look.colour for name, look in strategy_looks(config).items()}
+    colours = {name: style.colour for name, style in strategy_styles(config).items()}
     environment.globals |= {"style": Markup(style), "markup": Markup, "colours": colours}
     return environment.get_template(template).render(config=config, **values) + "\n"

@@ -18,7 +18,7 @@ from mgral.errors import InputError
 from mgral.evaluation.voc import VOC_SCORES
 from mgral.method.lut.agreement import predict_each_other
 from mgral.method.lut.estimators import estimators_of
-from mgral.report.looks import baseline_of
+from mgral.report.styles import baseline_of
 
 Array = npt.NDArray[np.float64]
 SIZES = ("ap_small", "ap_medium", "ap_large")
@@ -123,7 +123,7 @@ class Results:
     rounds: Mapping[tuple[int, str, int], Round]
     selections: Mapping[tuple[int, str, int], Selection]
     full: Mapping[int, Metrics]
-    """By seed: the detector trained on every training image."""
+    """Scores of the detector trained on all training images, by seed."""
     agents: Mapping[tuple[int, str, int], AgentRun]
     tables: tuple[LookupTables, ...]
 

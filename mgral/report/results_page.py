@@ -30,7 +30,7 @@ class Run:
     """What made a finished experiment."""
 
     commands: Mapping[str, str]
-    """By target: `all`, `fidelity`."""
+    """Command that made each target: `all`, `fidelity`."""
     commits: Mapping[str, int]
     """Artefacts by the commit that made them."""
     machine: Mapping[str, str]

@@ -11,7 +11,7 @@ from mgral.report.rendering import render
 from mgral.report.times import STAGES, cycle_costs, cycle_rows, duration, load_jobs, step_costs, step_rows
 
 RUNS = "run.json"
-"""In timings/: the command that made each target."""
+"""File in timings/ with the command that made each target."""
 
 
 def write_timings(config: Config, results: Path) -> None:

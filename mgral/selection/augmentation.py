@@ -28,7 +28,7 @@ TRIES = 50
 PATCH_SIDES = (0.05, 0.2)
 """Smallest and largest sides of a rectangle that is cut out, in sides of the image."""
 PATCH_COVERS = (0.1, 0.4)
-"""What it covers of the box that it covers most of, or it is drawn again: an object must be left to be found."""
+"""Least and largest part of a box that a patch covers; otherwise it is drawn again, so that objects stay visible."""
 
 
 def views(images: Tensor, boxes: Sequence[Tensor], seeds: Sequence[int]) -> Iterator[tuple[Tensor, list[Tensor]]]:

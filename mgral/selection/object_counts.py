@@ -18,7 +18,7 @@ Rows = npt.NDArray[np.int64]
 SMOOTHING = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Ridge penalties to choose from."""
 WIDTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Of the Gaussian kernel exp(-w d^2 / m), with m the median squared distance of two labelled images."""
+"""Widths w of the Gaussian kernel exp(-w d^2 / m), with m the median squared distance of two labelled images."""
 FOLDS = 5
 MOST = 2000
 """Labelled images that are learnt from, drawn at random where there are more: the cost is cubic."""

@@ -29,7 +29,7 @@ PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 COMPILERS = ("c++", "g++", "clang++")
 """One of which torch.compile needs."""
 STEP_FACTOR = 0.1
-"""Of the learning rate, at each step of the schedule `steps`."""
+"""Factor of the learning rate at each step of the schedule `steps`."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Unlabelled:
     images: TrainingImages
     batch_size: int
     weight: float
-    """Of the consistency loss at the top of its ramp."""
+    """Factor of the consistency loss at the top of its ramp."""
 
 
 def train_detector(
@@ -215,12 +215,12 @@ class _Part(NamedTuple):
     """What of a batch goes through the detector at once."""
 
     weight: float
-    """Its part of the batch."""
+    """This process' part of the batch, 0 to 1."""
     chosen: Tensor
     """int64 [n]: which images they are; in several processes, those of all."""
     images: Tensor
     targets: Targets
-    """Of this process' share, on the device."""
+    """Boxes and classes of this process' images, on the device."""
 
 
 class _Batches:

@@ -24,9 +24,9 @@ from mgral.report.bootstrap import (
 )
 from mgral.report.choices import evenness
 from mgral.report.labels import LabelsNeeded, first_crossing, needed_in_words
-from mgral.report.looks import BASELINE, METHOD, strategy_looks
 from mgral.report.ranking import conclusions, rank, ranks_of
 from mgral.report.spread import Difference
+from mgral.report.styles import BASELINE, METHOD, strategy_styles
 
 # The mean heights of five paired seeds, whose level differs far more between seeds than between strategies.
 LEVELS = np.array([0.20, 0.50, 0.30, 0.45, 0.25])
@@ -195,16 +195,16 @@ def test_evenness_is_one_of_equal_shares_and_zero_of_one_class() -> None:
 
 def test_every_instance_has_a_look_of_its_own_by_its_place() -> None:
     names = [f"{kind}-{n}" for kind in registry.strategies() for n in (1, 2)]
-    looks = strategy_looks(resolve_config({"strategies": {name: {"type": name[:-2]} for name in names}}))
-    assert list(looks) == names
-    assert len(set(looks.values())) == len(names)
-    assert (looks["mgral-1"], looks["random-1"]) == (METHOD, BASELINE)
+    styles = strategy_styles(resolve_config({"strategies": {name: {"type": name[:-2]} for name in names}}))
+    assert list(styles) == names
+    assert len(set(styles.values())) == len(names)
+    assert (styles["mgral-1"], styles["random-1"]) == (METHOD, BASELINE)
 
 
 def test_an_instance_named_mgral_is_orange_though_it_is_not_the_first() -> None:
-    looks = strategy_looks(resolve_config({"strategies": {"paper": {"type": "mgral"}, "mgral": {}, "random": {}}}))
-    assert (looks["mgral"], looks["random"]) == (METHOD, BASELINE)
-    assert looks["paper"].colour not in (METHOD.colour, BASELINE.colour)
+    styles = strategy_styles(resolve_config({"strategies": {"paper": {"type": "mgral"}, "mgral": {}, "random": {}}}))
+    assert (styles["mgral"], styles["random"]) == (METHOD, BASELINE)
+    assert styles["paper"].colour not in (METHOD.colour, BASELINE.colour)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ class Checksum(NamedTuple):
     """What a file's hash starts with, in hexadecimal digits."""
 
     algorithm: str
-    """As `hashlib` names it."""
+    """Name of the hash algorithm in `hashlib`."""
     digits: str
 
 
@@ -36,7 +36,7 @@ class Folder:
     within: str
     """The folder's path in its archives; what they hold beside it is left there."""
     entries: Mapping[str, int]
-    """Of each list of images, COCO JSON or folder in it: the images named, or the fewest files that must be there."""
+    """Images named in each list or COCO JSON of the archive, or fewest files in each folder."""
 
     @property
     def bytes(self) -> int:
@@ -108,7 +108,7 @@ DATA_SETS: dict[str, tuple[Folder, ...]] = {
         ),
     ),
 }
-"""By the names that `data.download` takes. Sizes and checksums are those of the makers' own hosts."""
+"""Archives by the values of `data.download`. Sizes and checksums are those of the makers' own hosts."""
 
 
 def published_content(name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class _Key(NamedTuple):
     """Names an image: a stem may repeat between folders of the layout, such as VOC2007 and VOC2012."""
 
     folder: PurePosixPath
-    """Of the layout, relative to the root."""
+    """Folder of the layout, relative to the root."""
     stem: str
 
 

@@ -36,7 +36,7 @@ class Episode(NamedTuple):
     """mAP_ref that the episode's rewards were compared with."""
     loss: float
     entropy: float
-    """Of the first draw, in nats."""
+    """Entropy of the first draw, in nats."""
     gradient_norm: float
 
 

@@ -11,7 +11,7 @@ from mgral.artefacts.seeds import derive_seed
 
 Array = npt.NDArray[np.float64]
 RESAMPLES = 4000
-"""Of the batches, for an interval."""
+"""Bootstrap resamples of the batches, for an interval."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class ByDistance:
     """AP of each class, float64 [K, G], or mAP, [K, 1]."""
     estimator: Estimator
     widths: Float64
-    """Of the kernel, float64 [G]."""
+    """Widths of the kernel, float64 [G]."""
 
     def __call__(self, batches: Float32) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches of embeddings or counts, float32 [S, B, D]."""

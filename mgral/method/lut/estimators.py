@@ -1,4 +1,4 @@
-"""From distances to a looked-up mAP: the nearest variant's, a kernel mean over all variants, or a line through them.
+"""Estimators of mAP from distances: the nearest variant's, a kernel mean over all variants, or a line through them.
 
 A table looks a batch up under one distance, or under G of them, one a class, each with values of its own: the batch
 is then worth the mean over the classes, as mAP is.

@@ -9,7 +9,7 @@ from mgral.config import LutConfig
 from mgral.errors import InputError
 
 REWARD_SHARE = 1 / 3
-"""Of the pool, at most, that rewards are measured on under `pseudo_labels`."""
+"""Largest part of the pool on which rewards are measured under `pseudo_labels`."""
 
 
 def rewards_of_pool(lut: LutConfig, pool: int) -> int:

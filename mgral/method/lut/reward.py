@@ -44,15 +44,15 @@ class RewardTable:
     """The trained variants' mAP, and the features of their subsets."""
 
     subsets: Float32
-    """Of the images of the subsets of variants 1..K: embeddings, float32 [K, M, D], or counts, float32 [K, M, C]."""
+    """Embeddings, float32 [K, M, D], or counts, float32 [K, M, C], of the subsets' images of variants 1..K."""
     classes: Rows | None
     """The classes whose AP is looked up by their counts, int64 [G]; None where mAP is by embeddings."""
     scale: Scale | None
-    """Of the counts, where classes are looked up."""
+    """Scale of the counts, where classes are looked up."""
     baseline_map: float
     """mAP of variant 0, which has no subset."""
     estimate: ByAmount | ByDistance
-    """From batches of embeddings, [S, B, D], or of scaled counts, [S, B, G], to their mAP, float64 [S]."""
+    """Estimates mAP, float64 [S], of batches of embeddings, [S, B, D], or of scaled counts, [S, B, G]."""
 
     @classmethod
     def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
@@ -127,7 +127,7 @@ class PoolReward:
     baseline_map: float
     """mAP of variant 0."""
     of_rows: Callable[[Rows], Float64]
-    """From rows, int64 [S, B], to mAP, float64 [S]."""
+    """Estimates mAP, float64 [S], of batches given as rows, int64 [S, B]."""
 
     def lookup(self, batches: Rows) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
@@ -163,7 +163,7 @@ class LookupTable:
     tables: tuple[RewardTable, ...]
     """One for each reward split."""
     embeddings: Embeddings
-    """Of all training images."""
+    """Embeddings of all training images."""
     embedding: EmbeddingConfig
 
     def reward(self, batches: npt.ArrayLike) -> Float64:

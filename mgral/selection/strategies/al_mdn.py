@@ -31,15 +31,15 @@ from mgral.selection.query import Choice, Query, highest
 COMPONENTS = 4
 """Gaussians of a mixture, K, as in the paper."""
 BOX_WEIGHT = 0.5
-"""Of the boxes' loss beside that of the classes, as in the paper."""
+"""Weight of the boxes' loss; that of the classes has 1, as in the paper."""
 OBJECT_SCORE = 0.5
 """Score from which a detection is an object, as in the published code."""
 BOX_OUTPUTS = 12
-"""Of a component, before its 2 L + 1 for the logits: four means, variances and weights."""
+"""Box outputs of a component: four means, variances and weights; 2 L + 1 for the logits follow."""
 NO_OBJECT = -1e5
 """Score of an image without an object, as in the published code."""
 SMALLEST = 1e-9
-"""Of probabilities and deviations, which are divided by or of which a logarithm is taken."""
+"""Least probability or deviation in a division or a logarithm."""
 
 
 class Mixture(NamedTuple):

@@ -35,7 +35,7 @@ SMALLEST = 1e-7
 """Probability below which nothing counts, so that divergences are finite."""
 
 Mixtures = dict[int, npt.NDArray[np.float32]]
-"""Of the classes that an image has: what its boxes of the class are taken for, float32 [C + 1]."""
+"""Class probabilities of an image's boxes, weighted by entropy, float32 [C + 1], by predicted class."""
 
 
 class _OfClass(NamedTuple):

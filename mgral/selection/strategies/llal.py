@@ -15,9 +15,9 @@ from mgral.selection.inference import pool_chunks
 from mgral.selection.query import Choice, Query
 
 WIDTH = 128
-"""Of what each map is turned into, as in the paper."""
+"""Features made of each feature map, as in the paper."""
 MARGIN = 1.0
-"""By which the predictions of a pair are to differ, as in the paper."""
+"""Least difference between the predictions of a pair, as in the paper."""
 
 
 class LossPrediction(nn.Module):

@@ -45,7 +45,7 @@ OBJECT_IOU = 0.5
 CANDIDATES = 1000
 """Likeliest anchors of each map that are looked at."""
 ZERO_PERCENT = 15
-"""Of the budget, which goes to images without an object."""
+"""Percent of the budget for images without an object."""
 SMALLEST_LOSS = 1e-7
 """Added to predicted losses, which are divided by."""
 

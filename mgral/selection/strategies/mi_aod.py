@@ -17,7 +17,7 @@ from mgral.selection.inference import pool_chunks
 from mgral.selection.query import Choice, Query
 
 TOP_ANCHORS = 10_000
-"""Of an image, over whose discrepancy is averaged; the paper's k."""
+"""Anchors of an image whose discrepancy is averaged; the paper's k."""
 
 
 @register("mi_aod", "discrepancy of two class heads", requires=("dense",))

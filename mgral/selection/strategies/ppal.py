@@ -35,7 +35,7 @@ from mgral.selection.similarity import Boxes, image_distances
 CANDIDATES_PER_CHOSEN = 4
 """Images that stage 1 keeps for each one to be chosen: the paper's budget expanding ratio."""
 ALPHA, BETA = 0.3, 0.2
-"""Of the class weights: how fast they rise with difficulty, and by how much."""
+"""How fast class weights rise with difficulty, and by how much."""
 LEAST_SIDE = 16
 """Root of the area that a box must exceed to count in stage 1, in pixels of the original image, as in the published
 code: what is too small to see does not become larger where a detector is shown more or fewer pixels."""

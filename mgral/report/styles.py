@@ -13,26 +13,26 @@ _COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#
 _MARKERS = "^DvP*X<>dhp"
 
 
-class Look(NamedTuple):
+class Style(NamedTuple):
     """How a strategy is drawn; where a colour repeats, the marker differs."""
 
     colour: str
     marker: str
 
 
-METHOD = Look("#D55E00", "o")
-"""Of the first instance of mgral: orange."""
-BASELINE = Look("#6E6E6E", "s")
-"""Of the first instance of random: grey."""
+METHOD = Style("#D55E00", "o")
+"""Style of the first instance of mgral: orange."""
+BASELINE = Style("#6E6E6E", "s")
+"""Style of the first instance of random: grey."""
 
 
-def strategy_looks(config: Config) -> dict[str, Look]:
+def strategy_styles(config: Config) -> dict[str, Style]:
     """Return how each instance is drawn; an instance named `mgral` is orange wherever it stands in the list."""
     named = "mgral" in config.strategies and config.strategies["mgral"].type == "mgral"
     special = {baseline_of(config): BASELINE, "mgral" if named else first_of_type(config, "mgral"): METHOD}
     others = [name for name in config.strategies if name not in special]
-    looks = map(Look, cycle(_COLOURS), cycle(_MARKERS))
-    own = dict(zip(others, islice(looks, len(others)), strict=True))
+    styles = map(Style, cycle(_COLOURS), cycle(_MARKERS))
+    own = dict(zip(others, islice(styles, len(others)), strict=True))
     return {name: special[name] if name in special else own[name] for name in config.strategies}
 
 
