@@ -2,8 +2,9 @@
 
 The paper measures rewards on held-out data and trains each variant on a subset. What is held out is ours: a part of
 the labelled images, or of the pool, with the labels that a detector gives, so that no label is used that was not
-paid for. And so are the subsets, mixtures over clusters, ranging from a single cluster to nearly uniform draws. K uniform
-draws are all alike, so their table tells nothing. K subsets of one cluster each tell nothing about mixed batches.
+paid for. And so are the subsets, mixtures over clusters, ranging from a single cluster to nearly uniform draws.
+K uniform draws are all alike, so their table tells nothing. K subsets of one cluster each tell nothing about mixed
+batches.
 """
 
 from collections.abc import Sequence
