@@ -27,7 +27,7 @@ repro: setup ## Do the same by DVC, less what Snakemake has done; of single stag
 	$(BIN)/mgral handover snakemake
 
 # A process more than there are cores: the longest tests wait for engines that poll.
-test: setup lint ## Check style and types, and run the tests.
+test: setup lint ## Check style and types, and run the tests; with MGRAL_SLOW=1 the slow ones too.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## Check style and types.

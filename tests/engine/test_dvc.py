@@ -17,6 +17,7 @@ from run_workflow import ROOT, TINY, count_rules, planned
 from snakemake.api import SnakemakeApi
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+from slow import slow
 from stopping import kill_group, start_group
 
 from mgral.cli.tools.compare import compare
@@ -208,6 +209,7 @@ def test_push_and_pull_move_every_artefact(finished, tmp_path_factory, monkeypat
     assert "Data and pipelines are up to date" in dvc("repro")
 
 
+@slow
 def test_an_experiment_with_another_setting_runs_what_depends_on_it(finished):
     ran = dvc("exp", "run", "--set-param", "agent.episodes=4")
     repeated = set(re.findall(r"Running stage '(\w+)", ran))

@@ -75,7 +75,9 @@ def test_jobs_are_those_that_snakemake_plans():
 
 def test_data_that_are_not_there_are_stood_in_for_where_their_sizes_are_given(tmp_path):
     path = tmp_path / "absent.yaml"
-    path.write_text("{data: {format: voc, root: nowhere}, strategies: [random], cycles: 1, initial: 10, budget: 5}")
+    path.write_text(
+        "{experiment: absent, data: {format: voc, root: nowhere}, strategies: [random], cycles: 1, initial: 10}"
+    )
     done = CliRunner().invoke(mgral, ["estimate", "--configfile", str(path), "--sizes", "900", "10", "3", "--json"])
     steps = json.loads(done.stdout)["steps"]
     assert steps["detector"]["jobs"] == 2 * 3

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from run_workflow import ROOT, TINY, snakemake
+from slow import SLOW
 from stopping import kill_group, start_group
 
 from mgral.cli.tools.compare import compare
 
-KILLS = int(os.environ.get("MGRAL_KILLS", "4"))
+KILLS = int(os.environ.get("MGRAL_KILLS", "4" if SLOW else "2"))
 LONGEST = 16.0
 """Seconds: about three jobs of the tiny experiment, start-up included."""
 CHAIN = "results/tiny/seed0/strategies/mgral/cycle2/metrics.json"

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 import yaml
 from run_workflow import ROOT, TINY, planned, snakemake
+from slow import slow
 from safetensors.numpy import load_file
 
 from mgral.artefacts.files import read_csv
@@ -69,6 +70,7 @@ def test_trainings_grow_with_the_labelled_images(finished):
         assert len(lines) == 1 + iterations
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_training_is_measured_against_a_plain_loop(finished):
     arguments = ["training", f"--results={finished}", "--iterations=2", "--seeds=1", "--cores=2", "--json"]
@@ -133,6 +135,7 @@ def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finish
     assert not untrained["class_quality.batches"].any()
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_the_other_reward_source_distance_estimator_and_reference(finished):
     """Runs last: it changes what the folder holds."""
