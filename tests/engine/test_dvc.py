@@ -14,10 +14,10 @@ import yaml
 from dvc.repo import Repo
 from dvc_project import DVC, dvc, dvc_environment, git, handover, make_project
 from run_workflow import ROOT, TINY, count_rules, planned
+from slow import slow
 from snakemake.api import SnakemakeApi
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
-from slow import slow
 from stopping import kill_group, start_group
 
 from mgral.cli.tools.compare import compare

@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 import yaml
 from run_workflow import ROOT, TINY, planned, snakemake
-from slow import slow
 from safetensors.numpy import load_file
+from slow import slow
 
 from mgral.artefacts.files import read_csv
 from mgral.config import load_config
