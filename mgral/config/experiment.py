@@ -248,6 +248,8 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{key}: unknown key; remove it or correct it (see workflow/schemas/config.schema.json)"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
+        return f"{key.removesuffix('.[key]')}: a name has only letters, digits, `_` and `-`; rename it"
     if error["type"] == "missing":
         return f"{key}: is required; add it"
     return f"{key}: {error['msg']}, found {error['input']!r}; correct the value"

@@ -88,6 +88,8 @@ def complete_instances(given: Any, common: Mapping[str, Section]) -> Any:
         given = {name: {} for name in given}
     if not isinstance(given, dict):
         raise ValueError(f"strategies: {given!r} is neither a list of names nor a mapping of names to settings")
+    if no_names := [name for name in given if not isinstance(name, str)]:
+        raise ValueError(f"strategies: YAML reads the names {no_names} as other than text; put them in quotes")
     return {name: _complete(name, settings, common) for name, settings in given.items()}
 
 
