@@ -1,0 +1,76 @@
+"""What is wrong with a data set, and what was repaired: collected in one pass, grouped by kind, counted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mgral.errors import InputError
+
+NAMED = 5
+"""Places of a kind that a message names; `mgral data --json` lists all."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault, or of repair."""
+
+    title: str
+    """What it is, as a plural that follows a number: `images are not on disk`."""
+    advice: str
+    """For a fault what to do, for a repair what was done."""
+
+
+@dataclass
+class Findings:
+    """The faults and the repairs of a data set, by kind, each with the places where they were found."""
+
+    faults: dict[Kind, list[str]] = field(default_factory=dict)
+    """They stop the step."""
+    repairs: dict[Kind, list[str]] = field(default_factory=dict)
+    """What was harmless and is used, and what was done to use it."""
+
+    def fault(self, kind: Kind, place: str) -> None:
+        """Note a fault at a place: the file, and the entry in it."""
+        self.faults.setdefault(kind, []).append(place)
+
+    def repair(self, kind: Kind, place: str) -> None:
+        """Note a repair at a place: the file, and the entry in it."""
+        self.repairs.setdefault(kind, []).append(place)
+
+    def raise_faults(self) -> None:
+        """Raise a FaultyDataError that lists all faults by kind, if there are any."""
+        if self.faults:
+            raise FaultyDataError(self)
+
+    def as_json(self) -> dict[str, list[dict[str, Any]]]:
+        """Return every kind with all of its places."""
+        return {"faults": _listed(self.faults), "repairs": _listed(self.repairs)}
+
+
+class FaultyDataError(InputError):
+    """A data set that cannot be used, with all that was found."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
+        total = sum(map(len, findings.faults.values()))
+        kinds = len(findings.faults)
+        head = f"the data set cannot be used: {total} fault{'s' * (total > 1)} of {kinds} kind{'s' * (kinds > 1)}"
+        super().__init__("\n".join([f"{head}; nothing is written", *described(findings.faults)]))
+
+
+def described(found: Mapping[Kind, list[str]]) -> list[str]:
+    """Return lines of text: each kind with its count and advice, and the first places of each."""
+    lines = []
+    for kind, places in found.items():
+        lines.append(f"  {len(places)} {kind.title}: {kind.advice}")
+        lines += [f"    {place}" for place in places[:NAMED]]
+        if len(places) > NAMED:
+            lines.append(f"    and {len(places) - NAMED} more (--json lists all)")
+    return lines
+
+
+def _listed(found: Mapping[Kind, list[str]]) -> list[dict[str, Any]]:
+    return [
+        {"kind": kind.title, "advice": kind.advice, "count": len(places), "places": places}
+        for kind, places in found.items()
+    ]
