@@ -1,11 +1,14 @@
 """Settings of the data set: where it is and how it is read."""
 
+from os.path import expanduser
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 
 from mgral.config.section import Section
 
+Folder = Annotated[str, AfterValidator(expanduser)]
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 VocSplit = Annotated[str, Field(pattern=r"^([^/.][^/]*/)*[^/.][^/]*$")]
 VocSplits = Annotated[
     tuple[VocSplit, ...],
@@ -31,7 +34,23 @@ class SyntheticData(Section):
     """Make a faulty box an error instead of dropping it with a count."""
 
 
-class VocData(Section):
+class FolderData(Section):
+    """What all data sets on disk have in common."""
+
+    root: Folder
+    """The folder of the data set, absolute or relative to the working directory; `~` is the home folder."""
+    classes: Names | None = None
+    """Names of the classes to learn. Boxes of others are left out, with a count. Unless given, the files' own list."""
+    unlabelled: Literal["leave_out", "background"] = "leave_out"
+    """Images that have no labels: left out, as no one can label them in a replay, or taken for images without
+    objects."""
+    copies: Literal["refuse", "leave_out"] = "refuse"
+    """Training images whose file is a test image too, under any name: an error, or left out of training."""
+    strict: bool = False
+    """Make a faulty box an error instead of dropping it with a count."""
+
+
+class VocData(FolderData):
     """Folders in the PASCAL VOC layout: Annotations, ImageSets/Main, JPEGImages.
 
     A split is the name of a list in ImageSets/Main, such as `trainval`, or FOLDER/NAME, such as `VOC2007/trainval`,
@@ -39,8 +58,6 @@ class VocData(Section):
     """
 
     format: Literal["voc"]
-    root: str
-    """The folder, absolute or relative to the working directory."""
     download: Literal["voc2007+2012"] | None = None
     """What to download into `root`, unless it is there: PASCAL VOC 2007 and 2012, 2.9 GB, as VOC2007 and VOC2012."""
     mirror: str | None = None
@@ -54,16 +71,12 @@ class VocData(Section):
     """Learn objects marked `difficult`, and count them in rewards, as any other; else neither sees them."""
     test_difficult: bool = False
     """Score objects marked `difficult` as any other; else finding them counts neither way, as in VOC."""
-    strict: bool = False
-    """Make a faulty box an error instead of dropping it with a count."""
 
 
-class CocoData(Section):
-    """COCO JSON files and the image folders that belong to them."""
+class CocoData(FolderData):
+    """COCO JSON files and the image folders that belong to them; their paths are relative to `root`."""
 
     format: Literal["coco"]
-    root: str
-    """The folder that the other paths are relative to; absolute or relative to the working directory."""
     download: Literal["coco2017"] | None = None
     """What to download into `root`, unless it is there: COCO 2017, 20 GB, as annotations, train2017 and val2017."""
     mirror: str | None = None
@@ -77,11 +90,12 @@ class CocoData(Section):
     """COCO JSON that only the final evaluation of a cycle sees."""
     test_images: str = "test"
     """Folder of those images."""
+    unlabelled: Literal["leave_out", "background"] = "background"
+    """Images without an annotation: COCO JSON does not say whether somebody looked for objects in them. Taken for
+    images without objects, or left out, as no one can label them in a replay."""
     pool: Literal["all", "with_boxes"] = "all"
     """Training images that can be labelled: all, or those with a box to learn from, as torchvision, mmdetection and
     detectron2 have it: 117,266 of COCO 2017's 118,287. But which these are is known to who has looked at all only."""
-    strict: bool = False
-    """Make a faulty box an error instead of dropping it with a count."""
 
 
 DataConfig = Annotated[SyntheticData | VocData | CocoData, Field(discriminator="format")]
