@@ -27,6 +27,8 @@ from mgral.engine.workflow import (
     configure,
     depends_on,
     downloads,
+    label_folders,
+    label_state,
     refresh_config,
     snakemake_command,
     variant_jobs,

@@ -87,6 +87,8 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: {error.strerror}; check the path, or run the step that makes it") from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); replace it or correct its syntax") from None
+    except RecursionError:
+        raise InputError(f"{path}: its lists and objects lie too deep in each other; replace it") from None
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:

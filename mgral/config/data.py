@@ -40,12 +40,14 @@ class FolderData(Section):
     root: Folder
     """The folder of the data set, absolute or relative to the working directory; `~` is the home folder."""
     classes: Names | None = None
-    """Names of the classes to learn. Boxes of others are left out, with a count. Unless given, the files' own list."""
+    """Names of the classes to learn; boxes of others are left out, with a count. Else those that the files list."""
     unlabelled: Literal["leave_out", "background"] = "leave_out"
     """Images that have no labels: left out, as no one can label them in a replay, or taken for images without
     objects."""
     copies: Literal["refuse", "leave_out"] = "refuse"
     """Training images whose file is a test image too, under any name: an error, or left out of training."""
+    exif: Literal["apply", "ignore"] = "apply"
+    """Turn pictures upright as their EXIF orientation says, as labelling tools show them, or take them as stored."""
     strict: bool = False
     """Make a faulty box an error instead of dropping it with a count."""
 
@@ -98,4 +100,5 @@ class CocoData(FolderData):
     detectron2 have it: 117,266 of COCO 2017's 118,287. But which these are is known to who has looked at all only."""
 
 
-DataConfig = Annotated[SyntheticData | VocData | CocoData, Field(discriminator="format")]
+DiskData = VocData | CocoData
+DataConfig = Annotated[SyntheticData | DiskData, Field(discriminator="format")]

@@ -60,6 +60,10 @@ ORDER = ("version", "experiment", "seeds", "strategies")
 """Keys that come first in a configuration that is written; strategies are validated after what they may replace."""
 
 
+LARGEST = 100_000
+"""Values that a configuration file may hold."""
+
+
 class Config(Section):
     """A whole experiment."""
 
@@ -205,14 +209,34 @@ def load_config(path: Path) -> Config:
 def read_values(path: Path) -> dict[str, Any]:
     """Read a YAML file of configuration keys without validating them; raises InputError where it holds none."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text("utf-8-sig"))
+        size = _count(values)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name an existing configuration file") from None
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not in UTF-8; save it in that encoding") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path} is not YAML ({error}); correct its syntax") from None
+    except RecursionError:
+        raise InputError(f"{path}: its sections lie too deep in each other; write fewer levels") from None
+    if size > LARGEST:
+        raise InputError(f"{path} holds more than {LARGEST:,} values, aliases (`*name`) written out; remove those")
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no keys; see params.yaml for an example")
     return values
+
+
+def _count(value: Any) -> int:
+    """Count values as if aliases were written out, up to just above `LARGEST`."""
+    count, waiting = 0, [value]
+    while waiting and count <= LARGEST:
+        one = waiting.pop()
+        count += 1
+        if isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return count
 
 
 def config_yaml(config: Config) -> bytes:

@@ -1,205 +1,226 @@
 """What every data set must fulfil before the first byte of it is written, whatever format it was read from."""
 
-import math
 from collections import Counter
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal
 
+from mgral.config.data import DiskData
+from mgral.data.classes import check_boxes_of_classes, settle_classes
+from mgral.data.copies import copies_between
+from mgral.data.findings import Findings, Kind
+from mgral.data.headers import picture_size
+from mgral.data.records import UNKNOWN_SIZE, Annotation, Coco, Image, Split
 from mgral.errors import InputError
 
 ROUNDING = 0.05
 """Pixels by which a box may leave its image without a count: annotation files round to 0.01 and less."""
 
+NO_IMAGES = Kind("splits hold no image", "name a split that has images")
+REPEATED = Kind("images share an id or a file", "give each its own, once")
+MISSING = Kind("images are not on disk", "add them, or correct the folder of the images")
+SIZE_READ = Kind("images have no size in the annotations", "it is read from the picture")
+NO_PICTURE = Kind("pictures cannot be read", "replace the files")
+UNLABELLED = Kind(
+    "images have no labels",
+    "left out, as no one can label them here; `data.unlabelled: background` takes them for images without objects",
+)
+EMPTY = Kind(
+    "images have no annotation",
+    "taken for images without objects; if nobody has looked at them yet, set `data.unlabelled: leave_out`",
+)
+NOTHING_LABELLED = Kind("splits hold no labelled image", "add their labels, or correct the folder of the labels")
+COPIES = Kind(
+    "training images are test images too",
+    "remove them from one split, as a score on images that were trained on means nothing, or set `data.copies: "
+    "leave_out` to leave them out of training",
+)
+COPIES_LEFT_OUT = Kind("training images are test images too", "left out of training (`data.copies`)")
+FRACTIONS = Kind(
+    "annotation files have all boxes within 0..1, or smaller than a pixel",
+    "give pixels; these are fractions of the image",
+)
+MOSTLY_OUTSIDE = Kind(
+    "annotation files have most of their boxes beyond their images",
+    "often corners were given as width and height, or the boxes are of pictures of another size",
+)
 
-class Image(TypedDict):
-    """An image as in COCO JSON; the file name is relative to the data folder."""
-
-    id: int
-    file_name: str
-    width: int
-    height: int
-
-
-class Annotation(TypedDict):
-    """A box as in COCO JSON: x, y, width, height in pixels, the image's corner at (0, 0)."""
-
-    id: int
-    image_id: int
-    category_id: int
-    bbox: list[float]
-    area: NotRequired[float]
-    iscrowd: int
-    """1 where it is neither learnt nor scored, and finding it is no mistake."""
-    difficult: NotRequired[int]
-    """1 if a VOC object is marked as difficult; other formats have none."""
-
-
-class CategoryRecord(TypedDict):
-    """A class as in COCO JSON."""
-
-    id: int
-    name: str
-
-
-class Coco(TypedDict):
-    """The internal form of a split: COCO JSON and nothing beside these three lists."""
-
-    images: list[Image]
-    annotations: list[Annotation]
-    categories: list[CategoryRecord]
-
-
-@dataclass(frozen=True)
-class Split:
-    """What a reader found: one split, and the file, or files, that an error message names."""
-
-    source: str
-    coco: Coco
-
-
-Fault = Literal["zero-area", "outside", "partly outside"]
+BoxFault = Literal["zero-area", "outside", "partly outside"]
+REPAIRED: dict[BoxFault, Kind] = {
+    "zero-area": Kind("boxes have no area", "left out (`data.strict` makes them faults)"),
+    "outside": Kind("boxes lie outside of their image", "left out (`data.strict` makes them faults)"),
+    "partly outside": Kind("boxes leave their image", "clipped (`data.strict` makes them faults)"),
+}
+REFUSED: dict[BoxFault, Kind] = {
+    fault: Kind(kind.title, "correct them, or set `data.strict: false` to leave them out or clip them")
+    for fault, kind in REPAIRED.items()
+}
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A split that can be written, and what was wrong with its boxes."""
+    """The two splits of a data set that can be written, and what was repaired."""
 
-    coco: Coco
-    faults: Counter[Fault]
+    train: Coco
+    test: Coco
+    findings: Findings
 
 
-def check_splits(train: Split, test: Split, root: Path, strict: bool) -> tuple[Checked, Checked]:
-    """Check the two splits of a data set, each by itself and against the other.
+def check_splits(train: Split, test: Split, root: Path, data: DiskData, findings: Findings) -> Checked:
+    """Check the two splits of a data set, each by itself and against the other, in one pass.
 
     Boxes without area and boxes wholly outside their image are dropped, boxes that leave it are clipped, all with a
-    count, or, with `strict`, are an error. Images without boxes are kept. Images and annotations are sorted by id.
+    count, or, with `data.strict`, are faults. Images and annotations are sorted by id.
 
     Raises
     ------
-    InputError
-        Naming the annotation file and the entry, for repeated or unknown ids, sizes that are no sizes, splits that
-        share an image or differ in their classes, a missing image file, or a class without a box to learn from.
+    FaultyDataError
+        With all that was found, here and by the reader.
     """
+    checked = []
     for split in (train, test):
-        _check_ids(split)
-        _check_sizes(split)
-    _check_same_categories(train, test)
-    _check_leakage(train, test)
-    checked = _check_boxes(train, strict), _check_boxes(test, strict)
-    _check_classes_have_boxes(train.source, test.source, *checked)
-    for split in (train, test):
-        _check_files(split, root)
-    return checked
-
-
-def with_boxes(split: Checked) -> Checked:
-    """Leave out the images that hold no box to learn from: none at all, or only crowds."""
-    learnable = {a["image_id"] for a in split.coco["annotations"] if not a["iscrowd"]}
-    coco = Coco(
-        images=[image for image in split.coco["images"] if image["id"] in learnable],
-        annotations=[a for a in split.coco["annotations"] if a["image_id"] in learnable],
-        categories=split.coco["categories"],
+        _check_images(split, root, findings)
+        checked.append(_labelled(split, data, findings))
+    train, test = checked
+    train = _without_copies(train, test, root, data, findings)
+    train, test = (
+        _check_boxes(_sized(split, root, data, findings), data.strict, findings) for split in (train, test)
     )
-    return Checked(coco, split.faults)
+    learnt, tested = settle_classes(train, test, data.classes, findings)
+    check_boxes_of_classes(replace(train, coco=learnt), replace(test, coco=tested), data.classes, findings)
+    findings.raise_faults()
+    return Checked(_in_order(learnt), _in_order(tested), findings)
 
 
-def _check_ids(split: Split) -> None:
-    source, coco = split.source, split.coco
-    if not coco["images"]:
-        raise InputError(f"{source}: holds no image; name a split that has images")
-    if not coco["categories"]:
-        raise InputError(f"{source}: holds no class; give its `categories`")
-    _check_unique(source, "image id", (image["id"] for image in coco["images"]))
-    _check_unique(source, "file name", (image["file_name"] for image in coco["images"]))
-    _check_unique(source, "annotation id", (annotation["id"] for annotation in coco["annotations"]))
-    _check_unique(source, "category id", (category["id"] for category in coco["categories"]))
-    _check_unique(source, "category name", (category["name"] for category in coco["categories"]))
-    images = {image["id"] for image in coco["images"]}
-    categories = {category["id"] for category in coco["categories"]}
-    for annotation in coco["annotations"]:
-        for key, value, known in (
-            ("image_id", annotation["image_id"], images),
-            ("category_id", annotation["category_id"], categories),
-        ):
-            if value not in known:
-                raise InputError(
-                    f"{source}: annotation {annotation['id']} has {key} {value}, which is not in the file; "
-                    "correct or remove the annotation"
-                )
+def with_boxes(coco: Coco) -> Coco:
+    """Leave out the images that hold no box to learn from: none at all, or only crowds."""
+    learnable = {a["image_id"] for a in coco["annotations"] if not a["iscrowd"]}
+    return _with_images(coco, [image for image in coco["images"] if image["id"] in learnable])
 
 
-def _check_unique(source: str, what: str, values: Iterable[Hashable]) -> None:
-    repeated = [value for value, times in Counter(values).items() if times > 1]
-    if repeated:
-        raise InputError(f"{source}: {what} {repeated[0]!r} is there more than once; give each its own")
+def _in_order(coco: Coco) -> Coco:
+    return Coco(
+        images=sorted(coco["images"], key=lambda image: image["id"]),
+        annotations=sorted(coco["annotations"], key=lambda annotation: annotation["id"]),
+        categories=coco["categories"],
+    )
 
 
-def _check_sizes(split: Split) -> None:
+def _with_images(coco: Coco, images: list[Image]) -> Coco:
+    kept = {image["id"] for image in images}
+    annotations = [a for a in coco["annotations"] if a["image_id"] in kept]
+    return Coco(images=images, annotations=annotations, categories=coco["categories"])
+
+
+def _check_images(split: Split, root: Path, findings: Findings) -> None:
+    images = split.coco["images"]
+    if not images:
+        findings.fault(NO_IMAGES, split.source)
+    for number in _repeated(image["id"] for image in images):
+        findings.fault(REPEATED, f"{split.source}: id {number}")
+    for name in _repeated(image["file_name"] for image in images):
+        findings.fault(REPEATED, f"{split.source}: {name}")
+    for image in images:
+        if not (root / image["file_name"]).is_file():
+            findings.fault(MISSING, f"{root / image['file_name']} (of {split.source})")
+
+
+def _repeated(values: Iterable[Hashable]) -> list[Hashable]:
+    return [value for value, times in Counter(values).items() if times > 1]
+
+
+def _labelled(split: Split, data: DiskData, findings: Findings) -> Split:
+    """Leave out the images that nobody has labelled, or take them for images without objects."""
+    shown = {annotation["image_id"] for annotation in split.coco["annotations"]}
+    kept: list[Image] = []
     for image in split.coco["images"]:
-        if image["width"] <= 0 or image["height"] <= 0:
-            raise InputError(
-                f"{split.source}: image {image['file_name']} is said to be {image['width']} x {image['height']} "
-                "pixels; correct its size"
-            )
-    for annotation in split.coco["annotations"]:
-        box = annotation["bbox"]
-        if not all(math.isfinite(value) for value in box) or box[2] < 0 or box[3] < 0:
-            raise InputError(
-                f"{split.source}: annotation {annotation['id']} of image {annotation['image_id']} has the box {box}; "
-                "give x, y, width and height as finite numbers, the sizes not negative"
-            )
+        known = image.pop("labelled", image["id"] in shown if data.format == "coco" else True)
+        if known or data.unlabelled == "background":
+            kept.append(image)
+        if not known:
+            kind = EMPTY if data.unlabelled == "background" else UNLABELLED
+            findings.repair(kind, f"{image['file_name']} (of {split.source})")
+    if split.coco["images"] and not kept:
+        findings.fault(NOTHING_LABELLED, split.source)
+    return replace(split, coco=_with_images(split.coco, kept))
 
 
-def _check_same_categories(train: Split, test: Split) -> None:
-    ours, theirs = ({(c["id"], c["name"]) for c in split.coco["categories"]} for split in (train, test))
-    if ours != theirs:
-        odd = ", ".join(f"{name!r} (id {number})" for number, name in sorted(ours ^ theirs)[:5])
-        raise InputError(
-            f"{train.source} and {test.source} differ in their categories, the first being {odd}; "
-            "give both files the same list"
-        )
+def _without_copies(train: Split, test: Split, root: Path, data: DiskData, findings: Findings) -> Split:
+    copies = copies_between(train.coco["images"], test.coco["images"], root)
+    names = {image["file_name"] for image in test.coco["images"]}
+    copies |= {image["id"]: image["file_name"] for image in train.coco["images"] if image["file_name"] in names}
+    for image in train.coco["images"]:
+        if image["id"] in copies:
+            place = f"{image['file_name']} is {copies[image['id']]}"
+            if data.copies == "refuse":
+                findings.fault(COPIES, place)
+            else:
+                findings.repair(COPIES_LEFT_OUT, place)
+    return replace(
+        train, coco=_with_images(train.coco, [image for image in train.coco["images"] if image["id"] not in copies])
+    )
 
 
-def _check_leakage(train: Split, test: Split) -> None:
-    names = [{image["file_name"] for image in split.coco["images"]} for split in (train, test)]
-    shared = sorted(names[0] & names[1])
-    if shared:
-        raise InputError(
-            f"{len(shared)} images, such as {shared[0]}, are in {train.source} and in {test.source}; "
-            "remove them from one, as a score on images that were trained on means nothing"
-        )
+def _sized(split: Split, root: Path, data: DiskData, findings: Findings) -> Split:
+    """Read the sizes that the annotations lack from the headers of the pictures."""
+    sized: list[Image] = []
+    for image in split.coco["images"]:
+        path = root / image["file_name"]
+        width, height = image["width"], image["height"]
+        if not width:
+            width, height = _size_on_disk(path, data, findings)
+        sized.append({**image, "width": width, "height": height})
+    return replace(split, coco=_with_images(split.coco, sized))
 
 
-def _check_boxes(split: Split, strict: bool) -> Checked:
+def _size_on_disk(path: Path, data: DiskData, findings: Findings) -> tuple[int, int]:
+    if not path.is_file():
+        return UNKNOWN_SIZE
+    try:
+        size = picture_size(path, data.exif)
+    except InputError as error:
+        findings.fault(NO_PICTURE, str(error))
+        return UNKNOWN_SIZE
+    findings.repair(SIZE_READ, str(path))
+    return size
+
+
+def _check_boxes(split: Split, strict: bool, findings: Findings) -> Split:
+    _check_units(split, findings)
     images = {image["id"]: image for image in split.coco["images"]}
-    faults: Counter[Fault] = Counter()
     kept: list[Annotation] = []
+    beyond = 0
     for annotation in split.coco["annotations"]:
         image = images[annotation["image_id"]]
+        if (image["width"], image["height"]) == UNKNOWN_SIZE:
+            continue
         fault, box = _clip(annotation["bbox"], image["width"], image["height"])
         if fault:
+            place = f"{split.place(annotation, image)}: {fault} in {image['width']} x {image['height']} pixels"
+            beyond += fault != "zero-area"
             if strict:
-                raise InputError(
-                    f"{split.source}: annotation {annotation['id']} of image {image['file_name']} ({fault}, "
-                    f"{annotation['bbox']} in {image['width']} x {image['height']} pixels): correct it, or set "
-                    "`data.strict: false` to drop or clip such boxes"
-                )
-            faults[fault] += 1
+                findings.fault(REFUSED[fault], place)
+            else:
+                findings.repair(REPAIRED[fault], place)
         if box is not None:
             # The area of a mask, where there is one, decides which boxes count as small, medium and large.
             area = box[2] * box[3] if fault else annotation.get("area", box[2] * box[3])
             kept.append({**annotation, "bbox": box, "area": area})
-    coco = Coco(
-        images=sorted(split.coco["images"], key=lambda image: image["id"]),
-        annotations=sorted(kept, key=lambda annotation: annotation["id"]),
-        categories=sorted(split.coco["categories"], key=lambda category: category["id"]),
-    )
-    return Checked(coco, faults)
+    if 2 * beyond > len(split.coco["annotations"]):
+        findings.repair(MOSTLY_OUTSIDE, f"{split.source}: {beyond} of {len(split.coco['annotations'])} boxes")
+    return replace(split, coco=Coco(**{**split.coco, "annotations": kept}))
 
 
-def _clip(box: list[float], width: int, height: int) -> tuple[Fault | None, list[float] | None]:
+def _check_units(split: Split, findings: Findings) -> None:
+    boxes = [annotation["bbox"] for annotation in split.coco["annotations"] if any(annotation["bbox"][2:])]
+    if not boxes or all(float(value).is_integer() for box in boxes for value in box):
+        return
+    if all(max(x + w, y + h) <= 1 for x, y, w, h in boxes) or all(max(w, h) < 1 for _, _, w, h in boxes):
+        findings.fault(FRACTIONS, f"{split.source}: {len(boxes)} boxes")
+
+
+def _clip(box: list[float], width: int, height: int) -> tuple[BoxFault | None, list[float] | None]:
     """Return the kind of fault and the box inside the image, or None where nothing is left."""
     x, y, w, h = box
     if w == 0 or h == 0:
@@ -211,28 +232,3 @@ def _clip(box: list[float], width: int, height: int) -> tuple[Fault | None, list
     if overhang <= 0:
         return None, box
     return ("partly outside" if overhang > ROUNDING else None), [left, top, right - left, bottom - top]
-
-
-def _check_classes_have_boxes(train_source: str, test_source: str, train: Checked, test: Checked) -> None:
-    learnable, tested = (
-        {a["category_id"] for a in split.coco["annotations"] if not a["iscrowd"]} for split in (train, test)
-    )
-    missing = [category for category in train.coco["categories"] if category["id"] not in learnable]
-    if missing:
-        names = ", ".join(repr(category["name"]) for category in missing)
-        nowhere = all(category["id"] not in tested for category in missing)
-        advice = (
-            "they have none among the test images either: remove them from `categories` in both files"
-            if nowhere
-            else "add training images that show them, or remove them from the data set"
-        )
-        raise InputError(f"{train_source}: these classes have no box in the training images: {names}; {advice}")
-    if not tested:
-        raise InputError(f"{test_source}: the test images hold no box to score against; name another test split")
-
-
-def _check_files(split: Split, root: Path) -> None:
-    for image in split.coco["images"]:
-        path = root / image["file_name"]
-        if not path.is_file():
-            raise InputError(f"{path}: no such image, but {split.source} names it; add it, or correct the folder")

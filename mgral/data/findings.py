@@ -15,7 +15,7 @@ class Kind:
     """A kind of fault, or of repair."""
 
     title: str
-    """What it is, as a plural that follows a number: `images are not on disk`."""
+    """What it is, as a plural: `images are not on disk`."""
     advice: str
     """For a fault what to do, for a repair what was done."""
 
@@ -62,7 +62,7 @@ def described(found: Mapping[Kind, list[str]]) -> list[str]:
     """Return lines of text: each kind with its count and advice, and the first places of each."""
     lines = []
     for kind, places in found.items():
-        lines.append(f"  {len(places)} {kind.title}: {kind.advice}")
+        lines.append(f"  {kind.title[0].upper()}{kind.title[1:]} ({len(places)}): {kind.advice}")
         lines += [f"    {place}" for place in places[:NAMED]]
         if len(places) > NAMED:
             lines.append(f"    and {len(places) - NAMED} more (--json lists all)")

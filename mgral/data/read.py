@@ -1,10 +1,12 @@
 """Reading a data set: where it is and which reader it takes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from mgral.config import CocoData, Config, DataConfig, SyntheticData
 from mgral.data.check import Checked, check_splits, with_boxes
 from mgral.data.dataset import as_dataset
+from mgral.data.findings import Findings
 from mgral.data.formats.coco import read_coco
 from mgral.data.formats.voc import read_voc
 from mgral.data.image_set import ImageSet
@@ -27,16 +29,22 @@ def data_folder(data: DataConfig, root: Path | None) -> Path:
     return root
 
 
-def read_splits(data: DataConfig, root: Path) -> tuple[Checked, Checked]:
-    """Read and check the training and the test images of a data set in the folder `root`."""
-    if data.format == "voc":
-        train, test = read_voc(root, data)
-        return check_splits(train, test, root, data.strict)
-    coco = data if isinstance(data, CocoData) else CocoData(format="coco", root=str(root))
-    train = read_coco(root / coco.train_annotations, coco.train_images)
-    test = read_coco(root / coco.test_annotations, coco.test_images)
-    pool, tested = check_splits(train, test, root, data.strict)
-    return with_boxes(pool) if coco.pool == "with_boxes" else pool, tested
+def read_splits(data: DataConfig, root: Path) -> Checked:
+    """Read and check the training and the test images of a data set in the folder `root`.
+
+    Raises
+    ------
+    FaultyDataError
+        With everything that is wrong.
+    """
+    findings = Findings()
+    if isinstance(data, SyntheticData):
+        data = CocoData(format="coco", root=str(root), strict=data.strict)
+    train, test = read_voc(root, data, findings) if data.format == "voc" else read_coco(root, data, findings)
+    checked = check_splits(train, test, root, data, findings)
+    if data.format == "coco" and data.pool == "with_boxes":
+        return replace(checked, train=with_boxes(checked.train))
+    return checked
 
 
 def read_data(config: Config, cache: Path | str, root: Path | str | None = None) -> tuple[ImageSet, ImageSet]:
@@ -67,10 +75,11 @@ def read_data(config: Config, cache: Path | str, root: Path | str | None = None)
             write_synthetic(config.data, root)
     folder, canvas = data_folder(config.data, None if root is None else Path(root)), config.detector.image_canvas
     write = pack_images if config.detector.caches_files else cache_images
+    checked = read_splits(config.data, folder)
     found = []
-    for name, checked in zip(("train", "test"), read_splits(config.data, folder), strict=True):
-        dataset, path = as_dataset(checked.coco), cache / f"{name}.npy"
+    for name, coco in (("train", checked.train), ("test", checked.test)):
+        dataset, path = as_dataset(coco), cache / f"{name}.npy"
         write(dataset, folder, canvas, path, title=f"cache {name}")
-        found.append(ImageSet(dataset, load_images(path, dataset, canvas), checked.coco))
+        found.append(ImageSet(dataset, load_images(path, dataset, canvas), coco))
     train, test = found
     return train, test

@@ -3,20 +3,20 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from mgral.data.check import Checked
+from mgral.data.records import Coco
 
 Counts = dict[str, dict[str, int]]
 
 
-def class_counts(split: Checked) -> Counts:
+def class_counts(coco: Coco) -> Counts:
     """Count by class the boxes, the images that show one, and the crowd boxes, which are neither."""
-    learnable = [a for a in split.coco["annotations"] if not a["iscrowd"]]
+    learnable = [a for a in coco["annotations"] if not a["iscrowd"]]
     boxes = Counter(a["category_id"] for a in learnable)
     images = Counter(category for _, category in {(a["image_id"], a["category_id"]) for a in learnable})
-    ignored = Counter(a["category_id"] for a in split.coco["annotations"] if a["iscrowd"])
+    ignored = Counter(a["category_id"] for a in coco["annotations"] if a["iscrowd"])
     return {
         c["name"]: {"images": images[c["id"]], "boxes": boxes[c["id"]], "ignored": ignored[c["id"]]}
-        for c in split.coco["categories"]
+        for c in coco["categories"]
     }
 
 
@@ -32,12 +32,10 @@ def counts_table(counts: Mapping[str, Counts]) -> str:
     return "\n".join(lines)
 
 
-def split_summary(name: str, split: Checked) -> str:
-    """Return a line of what a split holds, and of which boxes were dropped or clipped."""
-    coco, faults = split.coco, split.faults
+def split_summary(name: str, coco: Coco) -> str:
+    """Return a line of what a split holds."""
     empty = len(coco["images"]) - len({annotation["image_id"] for annotation in coco["annotations"]})
     return (
         f"{name}: {len(coco['images'])} images ({empty} without boxes), {len(coco['annotations'])} boxes, "
-        f"{len(coco['categories'])} classes; boxes dropped: {faults['zero-area']} without area, {faults['outside']} "
-        f"outside their image; boxes clipped: {faults['partly outside']}"
+        f"{len(coco['categories'])} classes"
     )

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mgral.artefacts.files import atomic_path, write_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import SyntheticData
-from mgral.data.check import Annotation, CategoryRecord, Coco, Image
+from mgral.data.records import Annotation, CategoryRecord, Coco, Image
 from mgral.data.scenes import CLASSES, KINDS, SIZE, SceneKind, draw_scene, render_frame
 from mgral.errors import InputError
 

@@ -1,5 +1,6 @@
 """What the Snakefile needs to know of a configuration before there are jobs."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -188,6 +189,32 @@ def annotation_files(config: Config) -> list[str]:
     return []
 
 
+def label_folders(config: Config) -> list[str]:
+    """Return the folders of a data set on disk that have an annotation file for each image."""
+    data = config.data
+    if not isinstance(data, VocData):
+        return []
+    layouts = {layout_folder(Path(data.root), split): None for split in (*data.train_split, *data.test_split)}
+    return [str(layout / "Annotations") for layout in layouts]
+
+
+def label_state(config: Config) -> str:
+    """Return a text that changes with any file in `label_folders`, by names, sizes and times of change.
+
+    A parameter of the rule that reads them, as Snakemake does not look into folders. Data sets that are downloaded
+    do not change.
+    """
+    if downloads(config):
+        return ""
+    state = hashlib.sha256()
+    for folder in label_folders(config):
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                status = path.stat()
+                state.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return state.hexdigest() if label_folders(config) else ""
+
+
 def downloads(config: Config) -> bool:
     """Return whether the data set is downloaded, unless it is there already."""
     return not isinstance(config.data, SyntheticData) and config.data.download is not None
@@ -201,8 +228,8 @@ def check_data(config: Config) -> None:
     if isinstance(data, CocoData):
         folders = [data.root, f"{data.root}/{data.train_images}", f"{data.root}/{data.test_images}"]
     else:
-        layouts = {layout_folder(Path(data.root), split): None for split in (*data.train_split, *data.test_split)}
-        folders = [data.root, *(f"{layout}/{part}" for layout in layouts for part in ("Annotations", "JPEGImages"))]
+        labels = label_folders(config)
+        folders = [data.root, *labels, *(str(Path(folder).with_name("JPEGImages")) for folder in labels)]
     if data.download is not None:
         made = [Path(data.root, path) for path in _paths_made(data.download)]
         for asked in map(Path, [*folders, *annotation_files(config)]):

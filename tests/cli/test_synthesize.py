@@ -33,11 +33,12 @@ def digests(folder: Path) -> dict[str, str]:
 def test_writes_a_coco_folder_that_passes_every_check(tmp_path: Path) -> None:
     assert run(tmp_path).exit_code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "provenance", "set"]
-    train, test = read_splits(SyntheticData(strict=True), tmp_path / "set")
-    assert [image["id"] for image in train.coco["images"]] == list(range(1, 9))
-    assert train.coco["images"][0]["file_name"] == "train/000001.png"
-    assert len(test.coco["images"]) == 3
-    assert [category["name"] for category in train.coco["categories"]] == sorted(CLASSES)
+    checked = read_splits(SyntheticData(strict=True), tmp_path / "set")
+    train, test = checked.train, checked.test
+    assert [image["id"] for image in train["images"]] == list(range(1, 9))
+    assert train["images"][0]["file_name"] == "train/000001.png"
+    assert len(test["images"]) == 3
+    assert [category["name"] for category in train["categories"]] == sorted(CLASSES)
     with Image.open(tmp_path / "set" / "test" / "000003.png") as image:
         assert (image.size, image.mode, image.info) == ((SIZE, SIZE), "RGB", {})
 
@@ -58,8 +59,8 @@ def test_the_seed_alone_decides(tmp_path: Path) -> None:
 def test_small_sets_show_every_class(tmp_path: Path, images: int, seed: int) -> None:
     data = SyntheticData(train_images=images, test_images=6, seed=seed)
     write_synthetic(data, tmp_path / "set")
-    train, _ = read_splits(data, tmp_path / "set")
-    assert len({annotation["category_id"] for annotation in train.coco["annotations"]}) == len(CLASSES)
+    train = read_splits(data, tmp_path / "set").train
+    assert len({annotation["category_id"] for annotation in train["annotations"]}) == len(CLASSES)
 
 
 def test_kinds_are_unequal_in_training_and_closer_in_test() -> None:

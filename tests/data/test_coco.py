@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from mgral.config import CocoData
+from mgral.data.findings import Findings
 from mgral.data.formats.coco import read_coco
 from mgral.errors import InputError
 
@@ -22,10 +24,18 @@ def content() -> dict[str, Any]:
     }
 
 
-def read(folder: Path, value: object, images: str = "train") -> Any:
-    path = folder / "instances.json"
-    path.write_text(json.dumps(value))
-    return read_coco(path, images).coco
+def read(folder: Path, value: object, findings: Findings | None = None, **settings: Any) -> Any:
+    """Read a file as the training images, beside test images that are in order."""
+    (folder / "instances.json").write_text(json.dumps(value))
+    (folder / "test.json").write_text(json.dumps(content()))
+    data = CocoData(
+        format="coco", root=str(folder), train_annotations="instances.json", test_annotations="test.json", **settings
+    )
+    found = findings or Findings()
+    train, _ = read_coco(folder, data, found)
+    if findings is None:
+        found.raise_faults()
+    return train.coco
 
 
 def test_original_ids_are_kept(tmp_path: Path) -> None:
@@ -48,22 +58,32 @@ def test_annotation_ids_that_start_at_zero_are_moved_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "change", "message"),
     [
-        ("images", {"id": "7"}, "`id` '7'"),
-        ("images", {"id": True}, "`id` True"),
-        ("images", {"width": float("nan")}, "`width` nan"),
-        ("images", {"file_name": None}, "`file_name` None"),
-        ("images", {"file_name": "/x.jpg"}, "absolute"),
-        ("annotations", {"bbox": [1, 2, 3]}, "with id 5 has the `bbox`"),
-        ("annotations", {"bbox": [1, 2, 3, "4"]}, "with id 5 has the `bbox`"),
-        ("annotations", {"area": float("nan")}, "with id 5 has the `area` nan"),
-        ("annotations", {"image_id": None}, "with id 5 has the `image_id`"),
-        ("categories", {"name": ""}, "`name` ''"),
+        ("images", {"id": True}, "entries have no id .*image True"),
+        ("images", {"id": 7.5}, "entries have no id .*image 7.5"),
+        ("images", {"width": float("nan")}, "a size that is none .*image 7: nan x 10"),
+        ("images", {"width": 20.5}, "a size that is none .*image 7: 20.5 x 10"),
+        ("images", {"height": -10}, "a size that is none .*image 7: 20 x -10"),
+        ("images", {"file_name": None}, "entries have no name .*image 7"),
+        ("images", {"file_name": "/x.jpg"}, "absolute path .*image 7: /x.jpg"),
+        ("images", {"file_name": "C:\\x.jpg"}, "absolute path .*image 7: C:"),
+        ("images", {"file_name": "../../x.jpg"}, "leaves the data folder .*image 7: ../../x.jpg"),
+        ("annotations", {"bbox": [1, 2, 3]}, "`bbox` that is none .*annotation 5 of image 7"),
+        ("annotations", {"bbox": [1, 2, 3, "x"]}, "`bbox` that is none .*annotation 5 of image 7"),
+        ("annotations", {"bbox": [1, 2, 3, float("inf")]}, "`bbox` that is none .*annotation 5 of image 7"),
+        ("annotations", {"bbox": [1, 2, -3, 4]}, "`bbox` that is none .*annotation 5 of image 7"),
+        ("annotations", {"iscrowd": "maybe"}, "`iscrowd` that is neither .*annotation 5: 'maybe'"),
+        ("annotations", {"iscrowd": 2}, "`iscrowd` that is neither .*annotation 5: 2"),
+        ("annotations", {"image_id": None}, "not in their file.*annotation 5: image_id None"),
+        ("annotations", {"category_id": 3}, "not in their file.*annotation 5: category_id 3"),
+        ("categories", {"name": ""}, "entries have no name .*category 90"),
+        ("categories", {"id": None}, "entries have no id .*category None"),
     ],
 )
 def test_faulty_entries_are_named(tmp_path: Path, key: str, change: dict[str, Any], message: str) -> None:
     value = content()
     value[key][0].update(change)
-    with pytest.raises(InputError, match=rf"instances\.json.*{message}"):
+    message = message.replace(".*", r".*\n.*instances\.json: ", 1)
+    with pytest.raises(InputError, match=f"(?i){message}"):
         read(tmp_path, value)
 
 
@@ -74,5 +94,128 @@ def test_json_that_is_not_coco_is_named(tmp_path: Path, value: object) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.json: No such file"):
-        read_coco(tmp_path / "none.json", "train")
+    data = CocoData(format="coco", root=str(tmp_path))
+    with pytest.raises(InputError, match=r"cannot be read \(2\)(.*\n)+.*instances_test\.json: No such"):
+        read_coco(tmp_path, data, Findings())
+
+
+def repairs(findings: Findings) -> dict[str, list[str]]:
+    return {kind.title: places for kind, places in findings.repairs.items()}
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("images", {"width": 20.0, "height": "10"}),
+        ("images", {"id": "7"}),
+        ("images", {"id": 7.0}),
+        ("annotations", {"image_id": "07"}),
+        ("annotations", {"category_id": 0.0}),
+        ("annotations", {"iscrowd": False}),
+        ("annotations", {"iscrowd": "false"}),
+    ],
+)
+def test_whole_numbers_written_otherwise_are_read_and_counted(
+    tmp_path: Path, key: str, change: dict[str, Any]
+) -> None:
+    value, findings = content(), Findings()
+    value[key][0].update(change)
+    assert read(tmp_path, value, findings) == read(tmp_path, content())
+    (places,) = repairs(findings).values()
+    assert len(places) == len(change)
+
+
+@pytest.mark.parametrize("crowd", [None, 0, "0", 0.0])
+def test_no_crowd(tmp_path: Path, crowd: object) -> None:
+    value = content()
+    value["annotations"][0]["iscrowd"] = crowd
+    assert [a["iscrowd"] for a in read(tmp_path, value)["annotations"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("ids", "numbers", "kept"),
+    [
+        (["b", "a"], [2, 1], ["b", "a"]),
+        ([2**64, 3], [2, 1], [str(2**64), "3"]),
+        ([2**63 - 1, -5], [2**63 - 1, -5], [None, None]),
+    ],
+)
+def test_other_ids_are_numbered_and_kept_beside(
+    tmp_path: Path, ids: list[Any], numbers: list[int], kept: list[str | None]
+) -> None:
+    value = content()
+    value["images"] = [{**value["images"][0], "id": one, "file_name": f"{n}.jpg"} for n, one in enumerate(ids)]
+    for annotation, one in zip(value["annotations"], ids, strict=True):
+        annotation["image_id"] = one
+    found = read(tmp_path, value)
+    assert [image["id"] for image in found["images"]] == numbers
+    assert [image.get("source_id") for image in found["images"]] == kept
+    assert [a["image_id"] for a in found["annotations"]] == numbers
+
+
+@pytest.mark.parametrize("ids", [[0, 0], [None, 3], ["x", "y"], [2**63, 1]])
+def test_annotations_without_ids_of_their_own_are_numbered_anew(tmp_path: Path, ids: list[Any]) -> None:
+    value, findings = content(), Findings()
+    for annotation, one in zip(value["annotations"], ids, strict=True):
+        annotation["id"] = one
+    assert [a["id"] for a in read(tmp_path, value, findings)["annotations"]] == [1, 2]
+    assert "annotation files repeat ids of annotations, or lack them" in repairs(findings)
+
+
+@pytest.mark.parametrize("box", [[], None, [None] * 4])
+def test_annotations_without_a_box_are_left_out_or_all_named(tmp_path: Path, box: object) -> None:
+    value, findings = content(), Findings()
+    for annotation in value["annotations"]:
+        annotation["bbox"] = box
+    assert read(tmp_path, value, findings)["annotations"] == []
+    assert len(repairs(findings)["annotations have no box"]) == 2
+    with pytest.raises(InputError, match=r"Annotations have no box \(2\)(.*\n)+.*annotation 9 of image 7"):
+        read(tmp_path, value, strict=True)
+
+
+@pytest.mark.parametrize("area", [float("nan"), -1, None, "x"])
+def test_an_area_that_is_none_is_left_to_the_box(tmp_path: Path, area: object) -> None:
+    value = content()
+    value["annotations"][0]["area"] = area
+    assert "area" not in read(tmp_path, value)["annotations"][0]
+
+
+def test_backslashes_are_read_as_slashes_where_such_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "train/a").mkdir(parents=True)
+    (tmp_path / "train/a/x.jpg").touch()
+    value = content()
+    value["images"][0]["file_name"] = "a\\x.jpg"
+    assert read(tmp_path, value)["images"][0]["file_name"] == "train/a/x.jpg"
+    (tmp_path / "train/a\\x.jpg").touch()
+    assert read(tmp_path, value)["images"][0]["file_name"] == "train/a\\x.jpg"
+
+
+def test_a_path_has_one_spelling(tmp_path: Path) -> None:
+    value = content()
+    value["images"][0]["file_name"] = "./a/../x.jpg"
+    assert read(tmp_path, value, train_images="train/.")["images"][0]["file_name"] == "train/x.jpg"
+
+
+@pytest.mark.parametrize("size", [{}, {"width": 0, "height": 0}, {"width": None, "height": 10}])
+def test_a_missing_size_is_left_to_the_picture(tmp_path: Path, size: dict[str, Any]) -> None:
+    value = content()
+    value["images"][0] = {"id": 7, "file_name": "x.jpg", **size}
+    assert read(tmp_path, value)["images"] == [{"id": 7, "file_name": "train/x.jpg", "width": 0, "height": 0}]
+
+
+def test_all_faults_of_both_files_are_found_at_once(tmp_path: Path) -> None:
+    value, findings = content(), Findings()
+    value["images"].append({"id": None})
+    value["annotations"][0]["bbox"] = [1]
+    value["annotations"][1]["iscrowd"] = "x"
+    value["categories"].append({"id": 5})
+    read(tmp_path, value, findings)
+    assert [len(places) for places in findings.faults.values()] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"images": ' * 200_000])
+def test_deep_nesting_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "deep.json").write_text(text)
+    data = CocoData(format="coco", root=str(tmp_path), train_annotations="deep.json", test_annotations="deep.json")
+    with pytest.raises(InputError, match=r"deep\.json"):
+        read_coco(tmp_path, data, Findings())

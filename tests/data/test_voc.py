@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mgral.config import resolve_config
-from mgral.data.check import Split
+from mgral.config import VocData, resolve_config
+from mgral.data.findings import Findings, Kind
 from mgral.data.formats.voc import read_voc
+from mgral.data.records import Split
 from mgral.errors import InputError
 
 OBJECT = """
@@ -25,8 +26,20 @@ def write_xml(root: Path, stem: str, *objects: tuple[str, tuple[float, ...]], di
     return path
 
 
-def read(root: Path, **settings: object) -> tuple[Split, Split]:
-    return read_voc(root, resolve_config({"data": {"format": "voc", "root": str(root), **settings}}).data)
+def read(root: Path, findings: Findings | None = None, **settings: object) -> tuple[Split, Split]:
+    """Read a folder; faults are raised unless they are to be collected."""
+    given = {"format": "voc", "root": str(root), "classes": ["ant", "bee", "zebra"], **settings}
+    data = resolve_config({"data": given}).data
+    assert isinstance(data, VocData)
+    found = findings or Findings()
+    splits = read_voc(root, data, found)
+    if findings is None:
+        found.raise_faults()
+    return splits
+
+
+def places(found: dict[Kind, list[str]]) -> dict[str, list[str]]:
+    return {kind.title: listed for kind, listed in found.items()}
 
 
 @pytest.fixture
@@ -89,10 +102,12 @@ def test_several_years_are_read_as_one(tmp_path: Path) -> None:
     )
 
 
-def test_an_image_that_two_lists_name_is_named(root: Path) -> None:
+def test_an_image_that_is_listed_twice_is_used_once(root: Path) -> None:
     (root / "ImageSets/Main/train.txt").write_text("a")
-    with pytest.raises(InputError, match=r"train\.txt lists a, which .*trainval\.txt lists already"):
-        read(root, train_split=["trainval", "train"])
+    findings = Findings()
+    train, _ = read(root, findings, train_split=["trainval", "train"])
+    assert [image["file_name"] for image in train.coco["images"]] == ["JPEGImages/c.jpg", "JPEGImages/a.jpg"]
+    assert places(findings.repairs)["images are listed more than once"] == [f"{root}/ImageSets/Main/train.txt: a"]
 
 
 @pytest.mark.parametrize("split", ["", "/trainval", "../trainval", "VOC2007/", "VOC2007//trainval", []])
@@ -108,31 +123,33 @@ def test_boxes_of_one_point_or_turned_around_have_no_area(root: Path, corners: t
     assert box[2] == 0
 
 
-def test_a_missing_list_is_named(root: Path) -> None:
-    with pytest.raises(InputError, match=r"val2\.txt cannot be read .*data\.root"):
-        read(root, train_split="val2")
-
-
-def test_a_missing_xml_file_is_named(root: Path) -> None:
-    (root / "Annotations" / "c.xml").unlink()
-    with pytest.raises(InputError, match=r"c\.xml: No such file"):
-        read(root)
-
-
-def test_damaged_xml_is_named(root: Path) -> None:
-    path = root / "Annotations" / "a.xml"
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"a\.xml is not XML"):
-        read(root)
+def test_all_faults_are_found_at_once(root: Path) -> None:
+    findings = Findings()
+    (root / "Annotations/a.xml").write_text("<annotation>")
+    (root / "Annotations/b.xml").write_text("<annotation><object><name>ant</name></object></annotation>")
+    read(root, findings, train_split=["trainval", "val2"])
+    found = places(findings.faults)
+    assert found["lists of images cannot be read"] == [f"{root}/ImageSets/Main/val2.txt: No such file or directory"]
+    assert "a.xml: it is not XML" in found["annotation files cannot be read"][0]
+    assert "b.xml: object 1, ant: the corners - - - -" in found.popitem()[1][0]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("<name>ant</name>", "", r"a\.xml: <object> has no <name>"),
-        ("<xmin>3</xmin>", "<xmin>nan</xmin>", r"a\.xml: <bndbox/xmin> is 'nan'"),
-        ("<xmin>3</xmin>", "<xmin>left</xmin>", r"a\.xml: <bndbox/xmin> is 'left'"),
-        ("<width>20</width>", "", r"a\.xml: <annotation> has no <size/width>"),
+        ("<name>ant</name>", "", r"a\.xml: object 2 has no <name>"),
+        ("<xmin>3</xmin>", "<xmin>nan</xmin>", r"a\.xml: object 2, ant: the corners nan 4 6 8"),
+        ("<xmin>3</xmin>", "<xmin>left</xmin>", r"a\.xml: object 2, ant: the corners left 4 6 8"),
+        ("<width>20</width>", "<width>20.5</width>", r"a\.xml: the size 20\.5 x 10"),
+        ("<width>20</width>", "<width>-20</width>", r"a\.xml: the size -20 x 10"),
+        ("<difficult>0", "<difficult>perhaps", r"a\.xml: object 1: perhaps"),
+        ("<annotation>", "<!DOCTYPE a><annotation>", r"a\.xml: it has a document type"),
+        (
+            "</annotation>",
+            "<a>" * 200 + "</a>" * 200 + "</annotation>",
+            r"a\.xml: its elements lie more than 100 deep",
+        ),
+        ("<annotation>", '<?xml version="1.0" encoding="klingon"?><annotation>', r"a\.xml: it declares .* klingon"),
     ],
 )
 def test_faulty_entries_are_named(root: Path, old: str, new: str, message: str) -> None:
@@ -141,3 +158,121 @@ def test_faulty_entries_are_named(root: Path, old: str, new: str, message: str) 
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(InputError, match=message):
         read(root)
+
+
+def test_an_entity_bomb_is_refused(root: Path) -> None:
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "lol"}">' for n in range(12))
+    text = f"<!DOCTYPE bomb [{entities}]><annotation><object><name>&e11;</name></object></annotation>"
+    (root / "Annotations/a.xml").write_text(text)
+    with pytest.raises(InputError, match="remove <!DOCTYPE"):
+        read(root)
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "gbk", "big5", "utf-16", "utf-8-sig", "iso-8859-1", "shift_jis"])
+def test_xml_is_decoded_as_it_declares(root: Path, encoding: str) -> None:
+    name = "M\u00fcll" if encoding == "iso-8859-1" else "\u4eba"
+    path = root / "Annotations/a.xml"
+    text = path.read_text().replace("ant<", f"{name}<")
+    declared = encoding.removesuffix("-sig")
+    path.write_bytes(f'<?xml version="1.0" encoding="{declared}"?>\n{text}'.encode(encoding))
+    train, _ = read(root, classes=[name, "bee", "zebra"])
+    assert name in {category["name"] for category in train.coco["categories"]}
+
+
+def test_an_image_without_xml_is_not_labelled(root: Path) -> None:
+    (root / "Annotations/c.xml").unlink()
+    train, _ = read(root)
+    assert [image.get("labelled") for image in train.coco["images"]] == [False, None]
+
+
+@pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>"])
+def test_a_missing_size_is_left_to_the_picture(root: Path, size: str) -> None:
+    path = root / "Annotations/a.xml"
+    path.write_text(path.read_text().replace("<size><width>20</width><height>10</height></size>", size))
+    image = read(root)[0].coco["images"][1]
+    assert (image["width"], image["height"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "file_name", "used", "repaired"),
+    [
+        (["a.png"], "a", "a.png", True),
+        (["a.png"], "a.png", "a.png", False),
+        (["a.png", "c.png"], "c.png", "a.png", True),
+        (["a.png", "a.jpg"], "a.png", "a.png", False),
+        (["a.JPG"], "C:\\pictures\\a.JPG", "a.JPG", False),
+        (["z.png"], "z.png", "z.png", True),
+        (["a.png"], "", "a.png", False),
+    ],
+)
+def test_the_stem_pairs_an_image_with_its_xml(
+    root: Path, pictures: list[str], file_name: str, used: str, repaired: bool
+) -> None:
+    (root / "JPEGImages").mkdir()
+    for name in pictures:
+        (root / "JPEGImages" / name).touch()
+    path, findings = root / "Annotations/a.xml", Findings()
+    path.write_text(path.read_text().replace("a.jpg", file_name))
+    train, _ = read(root, findings)
+    assert train.coco["images"][1]["file_name"] == f"JPEGImages/{used}"
+    assert any("a.xml" in place for found in findings.repairs.values() for place in found) == repaired
+    assert not findings.faults
+
+
+def test_one_of_several_pictures_has_to_be_named(root: Path) -> None:
+    (root / "JPEGImages").mkdir()
+    for name in ("a.png", "a.webp"):
+        (root / "JPEGImages" / name).touch()
+    with pytest.raises(InputError, match=r"several pictures of their name .*\n.*a\.xml: a\.png, a\.webp"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    "text", ["c -1\na  1\n", "\ufeffc\na\n", "c.xml\na.jpg", "c\r\n\r\na\r\n", "./c\na", "c\nc\na\n"]
+)
+def test_lists_as_tools_write_them(root: Path, text: str) -> None:
+    (root / "ImageSets/Main/trainval.txt").write_text(text, encoding="utf-8")
+    train, _ = read(root)
+    assert [image["file_name"] for image in train.coco["images"]] == ["JPEGImages/c.jpg", "JPEGImages/a.jpg"]
+
+
+def test_a_name_that_ends_in_a_number_is_a_name(root: Path) -> None:
+    write_xml(root, "a 1", ("ant", (3, 4, 6, 8)))
+    (root / "ImageSets/Main/trainval.txt").write_text("a 1\nc")
+    assert read(root)[0].coco["images"][0]["file_name"] == "JPEGImages/a 1.jpg"
+
+
+@pytest.mark.parametrize("line", ["../../a", "/a", "x/../../a"])
+def test_a_line_that_leaves_the_folder_is_refused(root: Path, line: str) -> None:
+    (root / "ImageSets/Main/trainval.txt").write_text(f"a\n{line}")
+    with pytest.raises(InputError, match="Lines of lists"):
+        read(root)
+
+
+def test_fractions_are_refused(root: Path) -> None:
+    write_xml(root, "a", ("ant", (0.1, 0.2, 0.5, 1)))
+    with pytest.raises(InputError, match=r"all corners within 0\.\.1 .*\n.*a\.xml"):
+        read(root)
+
+
+def test_classes_come_from_the_list_of_the_root(root: Path) -> None:
+    (root / "labels.txt").write_text("zebra\nant\nbee\nfly\n")
+    train, test = read(root, classes=None)
+    for split in (train, test):
+        assert [c["name"] for c in split.coco["categories"]] == ["ant", "bee", "fly", "zebra"]
+    (root / "labels.txt").write_text("ant\nbee\n")
+    with pytest.raises(InputError, match=r"class list lacks .*\n.*a\.xml: zebra"):
+        read(root, classes=None)
+
+
+def test_classes_never_come_from_labels_of_the_pool(root: Path) -> None:
+    write_xml(root, "b", ("bee", (2, 2, 5, 5)), ("ant", (2, 2, 5, 5)), ("zebra", (2, 2, 5, 5)))
+    findings = Findings()
+    train, _ = read(root, findings, classes=None)
+    assert places(findings.repairs)["classes are not declared"] == ["ant, bee, zebra"]
+    before = train.coco["categories"]
+    write_xml(root, "a", ("ant", (1, 1, 20, 10)))
+    assert read(root, classes=None)[0].coco["categories"] == before
+    write_xml(root, "a", ("antt", (1, 1, 20, 10)))
+    with pytest.raises(InputError, match=r"no test image shows .*data\.classes.*\n.*a\.xml: antt"):
+        read(root, classes=None)

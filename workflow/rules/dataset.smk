@@ -9,8 +9,9 @@
 # weights     -> weights.pth, for a detector whose backbone starts from published weights
 #             Only these two touch a network. They run where Snakemake runs, as a cluster's nodes often have none, and
 #             outside of the container, which knows nothing of proxies and sees the data set's folder read-only.
-# data        a data set -> dataset/train.json, dataset/test.json. Of a data set on disk the files that name its
-#             images are watched; images that change in place under the same list are not.
+# data        a data set -> dataset/train.json, dataset/test.json, and dataset/repairs.json: what was odd and is used.
+#             Of a data set on disk all annotation files are watched: a corrected label runs the step again. Pictures
+#             that change in place are not.
 # cache       the JSON and the images -> dataset/train.npy, dataset/test.npy
 
 SYNTHETIC = (
@@ -105,10 +106,13 @@ rule data:
         config=ancient(EXPERIMENT + "/config.yaml"),
         root=SYNTHETIC,
         downloaded=DOWNLOADED,
-        annotations=[] if DOWNLOADED else annotation_files(CONFIG),
+        annotations=(
+            [] if DOWNLOADED else annotation_files(CONFIG) + label_folders(CONFIG)
+        ),
     output:
         train=EXPERIMENT + "/dataset/train.json",
         test=EXPERIMENT + "/dataset/test.json",
+        repairs=EXPERIMENT + "/dataset/repairs.json",
     log:
         LOGS + "/data/data.log",
     benchmark:
@@ -120,8 +124,10 @@ rule data:
     params:
         depends_on=depends_on(CONFIG, "data"),
         root=lambda wildcards, input: f"--root {input.root}" if input.root else "",
+        labels=label_state(CONFIG),
     shell:
-        "mgral data --config {input.config} {params.root} --train {output.train} --test {output.test} 2> {log}"
+        "mgral data --config {input.config} {params.root} --train {output.train} --test {output.test}"
+        " --repairs {output.repairs} 2> {log}"
 
 
 rule cache:

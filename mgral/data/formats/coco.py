@@ -1,103 +1,264 @@
 """Reader of COCO JSON (Lin et al., ECCV 2014); image, annotation and category ids stay what they are."""
 
-from pathlib import Path, PurePosixPath
+import posixpath
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from mgral.artefacts.files import read_json
-from mgral.data.check import Annotation, CategoryRecord, Coco, Image, Split
+from mgral.config import CocoData
+from mgral.data.findings import Findings, Kind
+from mgral.data.records import UNKNOWN_SIZE, Annotation, CategoryRecord, Coco, Image, Split
+from mgral.data.values import as_int64, flag, identifier, number, whole
 from mgral.errors import InputError
 
+UNREADABLE = Kind("annotation files cannot be read", "replace them, or correct their names under `data`")
+NO_LIST = Kind(
+    "lists are missing from annotation files, or hold something other than objects",
+    "give `images`, `annotations` and `categories`, each a list of objects",
+)
+NO_ID = Kind("entries have no id", "give each image and each class a whole number, or a text, as `id`")
+NO_NAME = Kind("entries have no name", "give each image a `file_name`, and each class a `name`")
+ABSOLUTE = Kind("images are named by an absolute path", "name them relative to the folder of the images")
+OUTSIDE_ROOT = Kind(
+    "images are named by a path that leaves the data folder",
+    "name them inside it, or set `data.root` to one above",
+)
+NO_SIZE = Kind("images have a size that is none", "give `width` and `height` as whole pixels, or leave both out")
+NO_BOX = Kind("annotations have a `bbox` that is none", "give x, y, width, height as numbers, sizes not negative")
+NO_CROWD_FLAG = Kind("annotations have an `iscrowd` that is neither 0 nor 1", "give 0, or 1 for a crowd")
+UNKNOWN = Kind(
+    "annotations name an image or a class that is not in their file", "correct or remove them, or add what they name"
+)
+WITHOUT_BOX = Kind("annotations have no box", "left out (`data.strict` makes them faults)")
+WITHOUT_BOX_STRICT = Kind("annotations have no box", "give them one, or set `data.strict: false` to leave them out")
+NO_AREA = Kind("annotations have an `area` that is none", "the box's own is taken")
+RENUMBERED = Kind("annotation files repeat ids of annotations, or lack them", "annotations are numbered anew")
+RENAMED_IDS = Kind("annotation files have ids that are no numbers of 64 bits", "numbered; the ids are kept beside")
+BACKSLASHES = Kind("image names have backslashes", "read as slashes, as such files are there")
+CONVERTED = Kind("fields hold whole numbers as text, or with a decimal point", "read as whole numbers")
+TWICE = Kind("image entries are there twice, alike", "used once")
 
-def read_coco(path: Path, images: str) -> Split:
-    """Read one COCO JSON file; `images` is the folder of its images, relative to the data folder.
+Ids = Mapping[int | str, int]
 
-    Ids of images and categories may start at 0 and have gaps. Annotation ids are moved up where they start below 1,
-    as pycocotools takes a match with annotation 0 for no match at all.
+
+@dataclass(frozen=True)
+class _File:
+    """One annotation file, and what its entries are checked against."""
+
+    path: Path
+    content: Mapping[str, list[dict[str, Any]]]
+    root: Path
+    folder: str
+    """Folder of the images, relative to the root."""
+    categories: Ids
+    strict: bool
+    findings: Findings
+    converted: Counter[str] = field(default_factory=Counter)
+    """By field: values that mean a whole number and are written in another way."""
+
+    def whole(self, entry: Mapping[str, Any], key: str, meaning: int | None) -> int | None:
+        """Return what a value means, and count it where it is not the number itself."""
+        if meaning is not None and type(entry.get(key)) is not int and entry.get(key) is not None:
+            self.converted[key] += 1
+        return meaning
+
+    def identifier(self, entry: Mapping[str, Any], key: str) -> int | str | None:
+        """Return an id; a text that means a number is counted."""
+        found = identifier(entry.get(key))
+        return self.whole(entry, key, found) if isinstance(found, int) else found
+
+    def place(self, entry: Mapping[str, Any], what: str, position: int) -> str:
+        name = f"{what} {entry['id']!r}" if "id" in entry else f"entry {position} of `{what}s`"
+        return f"{self.path}: {name}"
+
+
+def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Split]:
+    """Read the two COCO JSON files that a configuration names.
+
+    Ids of images and classes may start at 0 and have gaps. Where one of them is a text, or a number of more than 64
+    bits, all of its kind are numbered from 1. Annotation ids are moved up where they start below 1, as pycocotools
+    takes a match with annotation 0 for no match at all, and numbered anew where they repeat.
+
+    Faulty entries are noted in `findings` and left out.
 
     Raises
     ------
-    InputError
-        Where the file is missing, is not JSON, or an entry lacks what COCO asks for, naming file and entry.
+    FaultyDataError
+        Where a file cannot be read at all.
     """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no COCO object; give `images`, `annotations` and `categories`")
-    annotations = [_read_annotation(entry, path) for entry in _entries(content, "annotations", path)]
-    shift = max(1 - min((annotation["id"] for annotation in annotations), default=1), 0)
-    for annotation in annotations:
-        annotation["id"] += shift
-    return Split(
-        str(path),
-        Coco(
-            images=[_read_image(entry, images, path) for entry in _entries(content, "images", path)],
-            annotations=annotations,
-            categories=[
-                CategoryRecord(id=_integer(entry, "id", path), name=_name(entry, "name", path))
-                for entry in _entries(content, "categories", path)
-            ],
-        ),
+    paths = root / data.train_annotations, root / data.test_annotations
+    contents = [_load(path, findings) for path in paths]
+    findings.raise_faults()
+    keys = [identifier(entry.get("id")) for content in contents for entry in content["categories"]]
+    categories = as_int64(key for key in keys if key is not None)
+    train, test = (
+        _read_split(_File(path, content, root, folder, categories, data.strict, findings))
+        for path, content, folder in zip(paths, contents, (data.train_images, data.test_images), strict=True)
     )
+    return train, test
 
 
-def _entries(content: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
-    entries = content.get(key)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f"{path}: `{key}` is not a list of objects; give it as COCO JSON has it")
-    return entries
+def _load(path: Path, findings: Findings) -> dict[str, list[dict[str, Any]]]:
+    lists: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": []}
+    try:
+        content = read_json(path)
+    except InputError as error:
+        findings.fault(UNREADABLE, str(error))
+        return lists
+    for key in lists:
+        entries = content.get(key) if isinstance(content, dict) else None
+        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+            lists[key] = entries
+        else:
+            findings.fault(NO_LIST, f"{path}: `{key}`")
+    return lists
 
 
-def _read_image(entry: dict[str, Any], folder: str, path: Path) -> Image:
-    file_name = PurePosixPath(folder) / _name(entry, "file_name", path)
-    if file_name.is_absolute():
-        raise InputError(
-            f"{path}: {file_name} is an absolute path; give image folders and files relative to `data.root`"
+def _read_split(file: _File) -> Split:
+    keys, images = _read_images(file)
+    annotations = [
+        found
+        for position, entry in enumerate(file.content["annotations"])
+        if (found := _read_annotation(entry, position, keys, file))
+    ]
+    _number(annotations, file)
+    for key, times in sorted(file.converted.items()):
+        file.findings.repair(CONVERTED, f"{file.path}: `{key}`, {times} times")
+    categories = {
+        (category["id"], category["name"]): category
+        for position, entry in enumerate(file.content["categories"])
+        if (category := _read_category(entry, position, file))
+    }
+    return Split(str(file.path), Coco(images=images, annotations=annotations, categories=list(categories.values())))
+
+
+def _read_images(file: _File) -> tuple[Ids, list[Image]]:
+    found: list[tuple[int | str, Image]] = []
+    seen: set[tuple[Any, ...]] = set()
+    for position, entry in enumerate(file.content["images"]):
+        key = file.identifier(entry, "id")
+        if key is None:
+            file.findings.fault(NO_ID, file.place(entry, "image", position))
+            continue
+        name = _file_name(entry, position, file)
+        width, height = _size(entry, position, file)
+        if (key, name) in seen:
+            file.findings.repair(TWICE, file.place(entry, "image", position))
+        elif name:
+            found.append((key, Image(id=0, file_name=name, width=width, height=height)))
+        seen.add((key, name))
+    ids = as_int64(key for key, _ in seen)
+    for key, image in found:
+        image["id"] = ids[key]
+        if ids[key] != key:
+            image["source_id"] = str(key)
+    if any(ids[key] != key for key, _ in found):
+        file.findings.repair(RENAMED_IDS, f"{file.path}: {len(found)} images, the first being {found[0][0]!r}")
+    return ids, [image for _, image in found]
+
+
+def _file_name(entry: dict[str, Any], position: int, file: _File) -> str | None:
+    """Return the path of an image from the data folder; None where there is none that can be used."""
+    given = entry.get("file_name")
+    if not isinstance(given, str) or not given or "\0" in given:
+        file.findings.fault(NO_NAME, file.place(entry, "image", position))
+        return None
+    if given.startswith("/") or PureWindowsPath(given).drive:
+        file.findings.fault(ABSOLUTE, f"{file.place(entry, 'image', position)}: {given}")
+        return None
+    name = posixpath.normpath(posixpath.join(file.folder, given))
+    if "\\" in name and not (file.root / name).is_file():
+        with_slashes = posixpath.normpath(posixpath.join(file.folder, given.replace("\\", "/")))
+        if (file.root / with_slashes).is_file():
+            file.findings.repair(BACKSLASHES, f"{file.path}: {given}")
+            name = with_slashes
+    if name.startswith(("../", "/")):
+        file.findings.fault(OUTSIDE_ROOT, f"{file.place(entry, 'image', position)}: {given}")
+        return None
+    return name
+
+
+def _size(entry: dict[str, Any], position: int, file: _File) -> tuple[int, int]:
+    """Return width and height, both 0 where they are to be read from the picture."""
+    given = [entry.get("width") or 0, entry.get("height") or 0]
+    sides = [file.whole(entry, key, whole(value)) for key, value in zip(("width", "height"), given, strict=True)]
+    if None in sides or min(side or 0 for side in sides) < 0:
+        place = file.place(entry, "image", position)
+        file.findings.fault(NO_SIZE, f"{place}: {given[0]!r} x {given[1]!r} pixels")
+        return UNKNOWN_SIZE
+    width, height = (side or 0 for side in sides)
+    return (width, height) if width and height else (0, 0)
+
+
+def _read_category(entry: dict[str, Any], position: int, file: _File) -> CategoryRecord | None:
+    key, name = file.identifier(entry, "id"), entry.get("name")
+    if key is None:
+        file.findings.fault(NO_ID, file.place(entry, "category", position))
+        return None
+    if isinstance(name, int | float) and not isinstance(name, bool):
+        name = str(name)
+    if not isinstance(name, str) or not name.strip():
+        file.findings.fault(NO_NAME, file.place(entry, "category", position))
+        return None
+    return CategoryRecord(id=file.categories[key], name=name.strip())
+
+
+def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _File) -> Annotation | None:
+    """Return a box; None, and a note, where there is none."""
+    image, category = file.identifier(entry, "image_id"), file.identifier(entry, "category_id")
+    if image is None or image not in images or category is None or category not in file.categories:
+        wrong = (
+            ("image_id", entry.get("image_id")) if image not in images else ("category_id", entry.get("category_id"))
         )
-    return Image(
-        id=_integer(entry, "id", path),
-        file_name=str(file_name),
-        width=_integer(entry, "width", path),
-        height=_integer(entry, "height", path),
-    )
-
-
-def _read_annotation(entry: dict[str, Any], path: Path) -> Annotation:
-    box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
-        raise InputError(f"{path}: annotation {_describe(entry)} has the `bbox` {box!r}; give x, y, width and height")
+        file.findings.fault(UNKNOWN, f"{file.place(entry, 'annotation', position)}: {wrong[0]} {wrong[1]!r}")
+        return None
+    given = entry.get("bbox")
+    if given in (None, [], [None] * 4):
+        place = f"{file.place(entry, 'annotation', position)} of image {entry.get('image_id')!r}"
+        if file.strict:
+            file.findings.fault(WITHOUT_BOX_STRICT, place)
+        else:
+            file.findings.repair(WITHOUT_BOX, place)
+        return None
+    box = [number(value) for value in given] if isinstance(given, list) else []
+    x, y, width, height = box if len(box) == 4 else (None,) * 4
+    if x is None or y is None or width is None or height is None or width < 0 or height < 0:
+        place = f"{file.place(entry, 'annotation', position)} of image {entry.get('image_id')!r}"
+        file.findings.fault(NO_BOX, f"{place}: {str(given)[:80]}")
+        return None
+    crowd = file.whole(entry, "iscrowd", flag(entry.get("iscrowd")))
+    if crowd is None:
+        place = file.place(entry, "annotation", position)
+        file.findings.fault(NO_CROWD_FLAG, f"{place}: {entry.get('iscrowd')!r}")
+        return None
     annotation = Annotation(
-        id=_integer(entry, "id", path),
-        image_id=_integer(entry, "image_id", path),
-        category_id=_integer(entry, "category_id", path),
-        bbox=box,
-        iscrowd=int(bool(entry.get("iscrowd", 0))),
+        id=whole(entry.get("id")) or 0,
+        image_id=images[image],
+        category_id=file.categories[category],
+        bbox=[x, y, width, height],
+        iscrowd=crowd,
     )
     if "area" in entry:
-        area = entry["area"]
-        if not _is_number(area) or not 0 <= area < float("inf"):
-            raise InputError(
-                f"{path}: annotation {_describe(entry)} has the `area` {area!r}; give pixels, or leave it out"
-            )
-        annotation["area"] = area
+        area = number(entry["area"])
+        if area is None or area < 0:
+            file.findings.repair(NO_AREA, f"{file.place(entry, 'annotation', position)}: {entry['area']!r}")
+        else:
+            annotation["area"] = area
     return annotation
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _integer(entry: dict[str, Any], key: str, path: Path) -> int:
-    value = entry.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"{path}: entry {_describe(entry)} has the `{key}` {value!r}; give a whole number")
-    return value
-
-
-def _name(entry: dict[str, Any], key: str, path: Path) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value:
-        raise InputError(f"{path}: entry {_describe(entry)} has the `{key}` {value!r}; give a name")
-    return value
-
-
-def _describe(entry: dict[str, Any]) -> str:
-    return f"with id {entry['id']!r}" if "id" in entry else repr(entry)[:80]
+def _number(annotations: list[Annotation], file: _File) -> None:
+    """Give every annotation an id of its own from 1 up."""
+    ids = Counter(whole(entry.get("id")) for entry in file.content["annotations"])
+    highest = max((number or 0 for number in ids), default=0)
+    if None in ids or any(times > 1 for times in ids.values()) or highest > 2**62:
+        file.findings.repair(RENUMBERED, str(file.path))
+        for place, annotation in enumerate(annotations, start=1):
+            annotation["id"] = place
+        return
+    shift = max(1 - min((number or 0 for number in ids), default=1), 0)
+    for annotation in annotations:
+        annotation["id"] += shift

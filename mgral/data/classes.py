@@ -1,0 +1,92 @@
+"""The classes of a data set: declared or listed in its files, the same for both splits."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from mgral.data.findings import Findings, Kind
+from mgral.data.records import CategoryRecord, Coco, Split
+
+UNUSED = Kind("listed classes have no box in either split", "left out; `data.classes` keeps those it names")
+UNDECLARED = Kind("classes are not in `data.classes`", "their boxes are left out")
+NOT_LISTED = Kind("classes of `data.classes` are not in the annotation files", "correct their names")
+DIFFERENT = Kind(
+    "classes have several names, or several ids", "give a class the same id and the same name in both files"
+)
+NOT_IN_TRAINING = Kind("classes of test boxes are not listed for the training images", "list them in both files")
+NO_CLASSES = Kind("annotation files hold no class that has a box", "give `categories`, and boxes of them")
+NO_TRAINING_BOX = Kind(
+    "classes have test boxes, but no box in the training images",
+    "add training images that show them, or declare the others under `data.classes`",
+)
+NO_TEST_BOX = Kind("test sets hold no box to score against", "name another test split")
+ONLY_CROWDS = Kind(
+    "annotation files mark all boxes as crowds (`iscrowd` or `difficult` is 1 everywhere)",
+    "set it to 0, as a converter wrote it; crowds are neither learnt nor scored",
+)
+
+
+def settle_classes(
+    train: Split, test: Split, declared: Sequence[str] | None, findings: Findings
+) -> tuple[Coco, Coco]:
+    """Give both splits one list of classes, by id, and leave out boxes of others.
+
+    These are the `declared` ones, or those that the training split lists and that a box of either split has.
+    """
+    listed = [(c["id"], c["name"]) for split in (train, test) for c in split.coco["categories"]]
+    boxes = Counter(a["category_id"] for split in (train, test) for a in split.coco["annotations"])
+    if declared is None:
+        kept = {one for one in listed if boxes[one[0]]}
+        for number, name in sorted({*listed} - kept):
+            findings.repair(UNUSED, f"{name!r} (id {number})")
+    else:
+        kept = {one for one in listed if one[1] in declared}
+        for name in sorted({*declared} - {name for _, name in listed}):
+            findings.fault(NOT_LISTED, name)
+        for number, name in sorted({*listed} - kept):
+            if boxes[number]:
+                findings.repair(UNDECLARED, f"{name!r} (id {number}): {boxes[number]} boxes")
+    if not kept:
+        findings.fault(NO_CLASSES, f"{train.source} and {test.source}")
+    _note_differences(kept, findings)
+    learnt = {(c["id"], c["name"]) for c in train.coco["categories"]}
+    for number, name in sorted(kept - learnt):
+        findings.fault(NOT_IN_TRAINING, f"{name!r} (id {number})")
+    categories = [CategoryRecord(id=number, name=name) for number, name in sorted(kept)]
+    return _restricted(train.coco, categories), _restricted(test.coco, categories)
+
+
+def check_boxes_of_classes(train: Split, test: Split, declared: Sequence[str] | None, findings: Findings) -> None:
+    """Note classes that cannot be learnt or scored; declared ones may have no box yet."""
+    for split in (train, test):
+        annotations = split.coco["annotations"]
+        if annotations and all(a["iscrowd"] for a in annotations):
+            findings.fault(ONLY_CROWDS, f"{split.source}: {len(annotations)} boxes")
+            return
+    learnt, tested = (
+        {a["category_id"] for a in split.coco["annotations"] if not a["iscrowd"]} for split in (train, test)
+    )
+    if not tested:
+        findings.fault(NO_TEST_BOX, test.source)
+    if declared is None:
+        names = {c["id"]: c["name"] for c in train.coco["categories"]}
+        for number in sorted(tested - learnt):
+            findings.fault(NO_TRAINING_BOX, f"{train.source}: {names[number]!r}")
+
+
+def _note_differences(categories: Iterable[tuple[int, str]], findings: Findings) -> None:
+    names, ids = defaultdict(set), defaultdict(set)
+    for number, name in categories:
+        names[number].add(name)
+        ids[name].add(number)
+    for number, several in names.items():
+        if len(several) > 1:
+            findings.fault(DIFFERENT, f"id {number}: {', '.join(map(repr, sorted(several)))}")
+    for name, numbers in ids.items():
+        if len(numbers) > 1:
+            findings.fault(DIFFERENT, f"{name!r}: ids {', '.join(map(str, sorted(numbers)))}")
+
+
+def _restricted(coco: Coco, categories: list[CategoryRecord]) -> Coco:
+    kept = {category["id"] for category in categories}
+    annotations = [a for a in coco["annotations"] if a["category_id"] in kept]
+    return Coco(images=coco["images"], annotations=annotations, categories=categories)

@@ -1,0 +1,68 @@
+"""XML of annotation tools: decoded by the encoding that it declares, without the parts of XML that can do harm."""
+
+import codecs
+import io
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from mgral.artefacts.integrity import read_verified
+
+_DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._:-]+)["'][^>]*\?>""")
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_DEEPEST = 100
+"""Elements within each other; annotations have five."""
+
+
+class XmlError(ValueError):
+    """A file that is not XML, or is none that is read here."""
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """Return the root element of a file.
+
+    Document types are refused, as entities are declared in them that blow a small file up, or read other files.
+
+    Raises
+    ------
+    OSError
+        Where the file cannot be read.
+    XmlError
+        Saying why it is not used.
+    """
+    text = _decode(read_verified(path))
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise XmlError("it has a document type; remove <!DOCTYPE ...>")
+    depth = 0
+    started: list[ElementTree.Element] = []
+    try:
+        for event, element in ElementTree.iterparse(io.StringIO(text), ["start", "end"]):
+            started = started or [element]
+            depth += 1 if event == "start" else -1
+            if depth > _DEEPEST:
+                raise XmlError(f"its elements lie more than {_DEEPEST} deep in each other")
+    except ElementTree.ParseError as error:
+        raise XmlError(f"it is not XML: {error}") from None
+    return started[0]
+
+
+def _decode(content: bytes) -> str:
+    """Return the text of a file, without its declaration, as that has the encoding of the bytes."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return _without_declaration(_decoded(content, encoding))
+    declared = _DECLARATION.match(content)
+    return _without_declaration(_decoded(content, declared[1].decode() if declared else "utf-8"))
+
+
+def _decoded(content: bytes, encoding: str) -> str:
+    try:
+        return content.decode("gb18030" if encoding.lower() in ("gb2312", "gbk") else encoding)
+    except LookupError:
+        raise XmlError(f"it declares the encoding {encoding}, which Python does not know; save it as UTF-8") from None
+    except (UnicodeError, ValueError, TypeError):
+        raise XmlError(f"its bytes are not {encoding}, which it declares or lacks; save it as UTF-8") from None
+
+
+def _without_declaration(text: str) -> str:
+    return re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1).strip()

@@ -1,0 +1,64 @@
+"""Plain values as annotation files hold them: whole numbers as 3, 3.0 or "3", yes and no in six ways."""
+
+import math
+import re
+from collections.abc import Iterable
+
+_FLAGS: dict[object, int] = {None: 0, "": 0, "0": 0, "1": 1, "false": 0, "true": 1}
+_WHOLE = re.compile(r"[+-]?[0-9]{1,400}(\.0*)?")
+_LARGEST = 2**63 - 1
+
+
+def number(value: object) -> float | None:
+    """Return a finite number, given as a number or as text; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # a whole number beyond the largest float
+        return None
+
+
+def whole(value: object) -> int | None:
+    """Return a whole number, given as 3, 3.0 or "3"; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value.strip().partition(".")[0])
+    return None
+
+
+def flag(value: object) -> int | None:
+    """Return 0 or 1 for a yes or no, given as a number, a truth value or text; None for anything else."""
+    if isinstance(value, str):
+        value = value.strip().lower()
+        return _FLAGS.get(value)
+    if value is None:
+        return 0
+    found = int(value) if isinstance(value, bool) else whole(value)
+    return found if found in (0, 1) else None
+
+
+def identifier(value: object) -> int | str | None:
+    """Return an id: a whole number where it is one, else its text; None where it is neither."""
+    if (found := whole(value)) is not None:
+        return found
+    return (value.strip() or None) if isinstance(value, str) else None
+
+
+def as_int64(ids: Iterable[int | str]) -> dict[int | str, int]:
+    """Return the number of each id: itself, where all fit into 64 bits, else its place in sorted order, from 1."""
+    distinct = list(dict.fromkeys(ids))
+    if all(isinstance(one, int) and -_LARGEST <= one <= _LARGEST for one in distinct):
+        return {one: int(one) for one in distinct}
+    in_order = sorted(distinct, key=lambda one: (isinstance(one, str), one))
+    return {one: place for place, one in enumerate(in_order, start=1)}
