@@ -34,6 +34,8 @@ class Dataset:
     """One array [n, 4] an image: x1, y1, x2, y2 in pixels of the original image; crowd boxes are left out."""
     labels: tuple[npt.NDArray[np.int64], ...]
     """One array [n] an image: indices into `categories`."""
+    source_ids: tuple[str, ...] | None = None
+    """What the annotations call the images, where that is no number of 64 bits; else None."""
 
     def rows(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Return the rows of the given ids, in their order; raises InputError on an id that is not there."""
@@ -93,4 +95,7 @@ def as_dataset(coco: Mapping[str, Any]) -> Dataset:
         categories=categories,
         boxes=tuple(np.array(b, dtype=np.float32).reshape(-1, 4) for b in boxes),
         labels=tuple(np.array(found, dtype=np.int64) for found in labels),
+        source_ids=tuple(str(image.get("source_id", image["id"])) for image in images)
+        if any("source_id" in i for i in images)
+        else None,
     )

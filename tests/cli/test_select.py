@@ -126,3 +126,12 @@ def test_random_selection_does_not_import_torch(experiment):
     program += "sys.exit('torch' in sys.modules)"
     finished = subprocess.run([sys.executable, "-c", program, *_arguments(experiment, "random")], check=False)
     assert finished.returncode == 0
+
+
+def test_ids_that_are_texts_are_written_back(experiment):
+    content = json.loads((experiment / "train.json").read_text())
+    for image in content["images"]:
+        image["source_id"] = f"name-{image['id']}"
+    write_json(experiment / "train.json", content)
+    selection = _select(experiment, "random")
+    assert selection["source_ids"] == [f"name-{one}" for one in selection["images"]]

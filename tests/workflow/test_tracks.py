@@ -28,7 +28,7 @@ PROGRAM = """#!{python}
 import sys
 from pathlib import Path
 
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {support!r}]
 from test_download import miniature_of
 from mgral.data.download import archives
 from mgral.data.download.archives import Checksum, Published
@@ -91,7 +91,8 @@ def track(request, tmp_path_factory):
         program.write_text(
             PROGRAM.format(
                 python=sys.executable,
-                tests=str(ROOT / "tests" / "support"),
+                tests=str(ROOT / "tests" / "data"),
+                support=str(ROOT / "tests" / "support"),
                 data=config["data"]["download"],
                 served=str(served),
                 digits=digest[:8],

@@ -65,7 +65,10 @@ def command(
         embeddings=load_embeddings(embeddings) if embeddings else None,
         agent=_open_agent(agent) if agent else None,
     )
-    write_json(output, selection.to_json())
+    content = selection.to_json()
+    if data.source_ids is not None:
+        content["source_ids"] = [data.source_ids[row] for row in data.rows(content["images"])]
+    write_json(output, content)
 
 
 # Random selection does without torch, whose import takes seconds.
