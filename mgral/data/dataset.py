@@ -80,6 +80,7 @@ def as_dataset(coco: Mapping[str, Any]) -> Dataset:
     label_of = {category.id: label for label, category in enumerate(categories)}
     images = coco["images"]
     row_of = {image["id"]: row for row, image in enumerate(images)}
+    sources = [image.get("source_id", "") for image in images]
     boxes: list[list[tuple[float, float, float, float]]] = [[] for _ in images]
     labels: list[list[int]] = [[] for _ in images]
     for annotation in coco["annotations"]:
