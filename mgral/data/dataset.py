@@ -96,7 +96,5 @@ def as_dataset(coco: Mapping[str, Any]) -> Dataset:
         categories=categories,
         boxes=tuple(np.array(b, dtype=np.float32).reshape(-1, 4) for b in boxes),
         labels=tuple(np.array(found, dtype=np.int64) for found in labels),
-        source_ids=tuple(str(image.get("source_id", image["id"])) for image in images)
-        if any("source_id" in i for i in images)
-        else None,
+        source_ids=tuple(sources) if any(sources) else None,
     )
