@@ -6,7 +6,7 @@ import shlex
 import pytest
 import yaml
 from click.testing import CliRunner
-from run_workflow import ROOT
+from run_workflow import ROOT, planned, snakemake
 
 from mgral.cli.steps.config import command
 from mgral.config import Config, config_schema, config_yaml, load_config, resolve_config
@@ -15,6 +15,7 @@ from mgral.engine.workflow import (
     check_data,
     config_options,
     configure,
+    label_state,
     refresh_config,
 )
 from mgral.errors import InputError
@@ -133,3 +134,34 @@ def test_schema_is_that_of_the_model():
 )
 def test_configurations_are_valid_and_keep_to_their_own_folder(path):
     assert load_config(path).experiment == ("synthetic" if path.stem == "params" else path.stem)
+
+
+def test_a_corrected_label_is_seen_by_the_next_run(tmp_path):
+    """Snakemake watches files, and a VOC folder has one for each image."""
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    for split in ("trainval", "test"):
+        (tmp_path / f"set/ImageSets/Main/{split}.txt").write_text(f"{split}1\n{split}2\n")
+    labels = [tmp_path / f"set/Annotations/{split}{n}.xml" for split in ("trainval", "test") for n in (1, 2)]
+    for path in labels:
+        path.write_text("<annotation/>")
+    config = tmp_path / "voc.yaml"
+    config.write_text("{experiment: watched, data: {format: voc, root: set}}")
+    wanted = ["results/watched/dataset/train.json", "--configfile", config, "--cores", "1"]
+    assert snakemake(tmp_path, *wanted, stub=True).returncode == 0
+    assert planned(tmp_path, *wanted, stub=True) == []
+    labels[0].write_text("<annotation> </annotation>")
+    assert [rule for rule, _ in planned(tmp_path, *wanted, stub=True)] == ["data"]
+
+
+def test_the_state_of_labels_follows_every_file(tmp_path):
+    config = resolve_config({"data": {"format": "voc", "root": str(tmp_path), "train_split": ["A/a", "B/a"]}})
+    states = [label_state(config)]
+    for name in ("Annotations/t.xml", "A/Annotations/sub/x.xml", "B/Annotations/x.xml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        states.append(label_state(config))
+    (tmp_path / name).write_text("longer")
+    states.append(label_state(config))
+    assert len(set(states)) == 5
+    assert label_state(Config()) == ""
