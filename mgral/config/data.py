@@ -1,13 +1,11 @@
 """Settings of the data set: where it is and how it is read."""
 
-from os.path import expanduser
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
-from mgral.config.section import Section
+from mgral.config.section import PathText, Section
 
-Folder = Annotated[str, AfterValidator(expanduser)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 VocSplit = Annotated[str, Field(pattern=r"^([^/.][^/]*/)*[^/.][^/]*$")]
 VocSplits = Annotated[
@@ -37,7 +35,7 @@ class SyntheticData(Section):
 class FolderData(Section):
     """What all data sets on disk have in common."""
 
-    root: Folder
+    root: PathText
     """The folder of the data set, absolute or relative to the working directory; `~` is the home folder."""
     classes: Names | None = None
     """Names of the classes to learn; boxes of others are left out, with a count. Else those that the files list."""
@@ -62,7 +60,7 @@ class VocData(FolderData):
     format: Literal["voc"]
     download: Literal["voc2007+2012"] | None = None
     """What to download into `root`, unless it is there: PASCAL VOC 2007 and 2012, 2.9 GB, as VOC2007 and VOC2012."""
-    mirror: str | None = None
+    mirror: PathText | None = None
     """URL, or folder, that has the archives, and the backbone's weights, by their published names; the public hosts
     unless given. Checksums are the same."""
     train_split: VocSplits = ("trainval",)
@@ -81,16 +79,16 @@ class CocoData(FolderData):
     format: Literal["coco"]
     download: Literal["coco2017"] | None = None
     """What to download into `root`, unless it is there: COCO 2017, 20 GB, as annotations, train2017 and val2017."""
-    mirror: str | None = None
+    mirror: PathText | None = None
     """URL, or folder, that has the archives, and the backbone's weights, by their published names; the public hosts
     unless given. Checksums are the same."""
-    train_annotations: str = "annotations/instances_train.json"
+    train_annotations: PathText = "annotations/instances_train.json"
     """COCO JSON of the images that can be labelled."""
-    train_images: str = "train"
+    train_images: PathText = "train"
     """Folder of those images."""
-    test_annotations: str = "annotations/instances_test.json"
+    test_annotations: PathText = "annotations/instances_test.json"
     """COCO JSON that only the final evaluation of a cycle sees."""
-    test_images: str = "test"
+    test_images: PathText = "test"
     """Folder of those images."""
     unlabelled: Literal["leave_out", "background"] = "background"
     """Images without an annotation: COCO JSON does not say whether somebody looked for objects in them. Taken for

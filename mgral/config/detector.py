@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import PositiveInt
 
 from mgral.config.canvas import Canvas
-from mgral.config.section import Fraction, Probability, Section
+from mgral.config.section import Fraction, PathText, Probability, Section
 
 
 class DetectorConfig(Section, ABC):
@@ -58,7 +58,7 @@ class DetectorConfig(Section, ABC):
 class TorchvisionConfig(DetectorConfig):
     """The settings that torchvision's detectors share."""
 
-    weights: str | None
+    weights: PathText | None
     """torchvision's name of the backbone's weights, which trainings start from; null starts from random ones."""
     cache: Literal["decoded", "encoded"]
     """Whether the cache holds pixels, or files, which are decoded anew in each epoch by a few threads."""

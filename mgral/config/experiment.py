@@ -32,7 +32,7 @@ from mgral.config.instances import (
     settings_name,
 )
 from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, Labels, LutConfig, RewardConfig, Start
-from mgral.config.section import Name, Section
+from mgral.config.section import Name, PathText, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
 from mgral.errors import InputError
 
@@ -40,7 +40,7 @@ from mgral.errors import InputError
 class ContainerConfig(Section):
     """Where the jobs run, not what they do: it is left out of config.yaml, and changes no result."""
 
-    image: str = "docker://mgral/mgral:0.1.0"
+    image: PathText = "docker://mgral/mgral:0.1.0"
     """What `snakemake --use-singularity` runs the jobs in: a registry's image, or the path of a SIF (make image)."""
 
 
