@@ -33,7 +33,8 @@ def picture_size(path: Path, exif: Exif = "apply") -> tuple[int, int]:
     try:
         with _any_size(), Image.open(path) as image:
             width, height = image.size
-            sideways = exif == "apply" and _orientation(image, path) in SIDEWAYS
+            # Pillow turns TIFF files itself, whoever asks.
+            sideways = exif == "apply" and image.format != "TIFF" and _orientation(image, path) in SIDEWAYS
     except _ERRORS as error:
         reason = (isinstance(error, OSError) and error.strerror) or "it is no picture that Pillow can open"
         raise InputError(f"{path}: {reason}; replace the file") from None
