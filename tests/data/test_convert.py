@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -126,7 +126,7 @@ BOXES = st.builds(
 
 
 @pytest.mark.parametrize("form", ["voc", "yolo"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None)
 @given(boxes=st.lists(BOXES, min_size=1, max_size=8, unique=True))
 def test_any_box_comes_back(tmp_path_factory: pytest.TempPathFactory, form: str, boxes: list[Box]) -> None:
     folder = tmp_path_factory.mktemp("boxes")

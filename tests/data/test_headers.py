@@ -44,6 +44,8 @@ def test_exif_behind_the_pixels_of_a_png_counts(tmp_path: Path) -> None:
     with Image.open(path) as image:
         assert image.getexif()[0x0112] == 6
     assert picture_size(path) == (20, 30)
+    path.write_bytes(content[: content.index(b"IDAT") + 6] + chunk(b"eXIf", exif.tobytes()[6:]))
+    assert picture_size(path) == (20, 30), "the pixels were decoded"
 
 
 def test_damaged_exif_says_nothing(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ NOTHING = ("", "~", "null", "Null", "NULL")
 TEST_SPLITS = ("test", "val", "validation")
 """Where `data.test_split` is not set, the first of these that data.yaml has."""
 
-UNREADABLE = Kind("data.yaml files cannot be read", "correct them, or `data.data_yaml`")
+UNREADABLE = Kind("YAML files cannot be read", "correct them, or `data.data_yaml`")
 NO_NAMES = Kind(
-    "data.yaml files have no `names`, or not as they should be", "give a list of texts, or a text for each number"
+    "YAML files have no `names`, or not as they should be", "give a list of texts, or a text for each number"
 )
-OTHER_COUNT = Kind("data.yaml files have an `nc` that `names` contradicts", "correct one of them, or remove `nc`")
-BAD_KEYPOINTS = Kind("data.yaml files have a `kpt_shape` that is none", "give [points, 2] or [points, 3]")
+OTHER_COUNT = Kind("YAML files have an `nc` that `names` contradicts", "correct one of them, or remove `nc`")
+BAD_KEYPOINTS = Kind("YAML files have a `kpt_shape` that is none", "give [points, 2] or [points, 3]")
 NO_SPLIT = Kind(
     "splits are not in data.yaml, or not as they should be",
     "name a folder, a list of folders or a .txt file there, or correct `data.train_split` or `data.test_split`",
@@ -38,7 +38,7 @@ OUTSIDE = Kind(
     "paths leave the data folder", "name files inside it, relative to `path`, or set `data.root` to a folder above"
 )
 BAD_LIST = Kind("lists of pictures cannot be read", "save them as text in UTF-8")
-OTHER_PATH = Kind("data.yaml files have a `path` that is not on disk", "their own folder is taken for it")
+OTHER_PATH = Kind("YAML files have a `path` that is not on disk", "their own folder is taken for it")
 ONE_UP = Kind("splits are named by a path that begins with `../`", "read without it, as Ultralytics does")
 BACKSLASHES = Kind("paths have backslashes", "read as slashes, as such files are there")
 LISTED_TWICE = Kind("pictures are listed more than once", "each is used once")
