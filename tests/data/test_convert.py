@@ -312,7 +312,7 @@ def test_the_command(tmp_path: Path) -> None:
     done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
-        f"{tmp_path}/there: 4 pictures, 4 of them hard links and the others copies",
+        f"{tmp_path}/there: 4 pictures, 4 hard links and 0 copies",
         "  4 images are numbered anew",
         "  4 boxes are numbered anew",
         "  2 classes have another id",

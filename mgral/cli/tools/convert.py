@@ -27,6 +27,6 @@ def command(config_path: Path, root: Path | None, to: FormatName, output: Path) 
     done = convert(config.data, data_folder(config.data, root), to, output)
     if done.findings.repairs:
         click.echo("\n".join(["used after repairs:", *described(done.findings.repairs)]), err=True)
-    click.echo(f"{output}: {done.images} pictures, {done.linked} of them hard links and the others copies")
+    click.echo(f"{output}: {done.images} pictures, {done.linked} hard links and {done.images - done.linked} copies")
     for statement, count in done.lost.items():
         click.echo(f"  {count} {statement}")
