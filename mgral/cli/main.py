@@ -30,14 +30,14 @@ class _Steps(click.Group):
             os.environ.setdefault(name, "1")
         # Importing torch makes a million objects that stay; collecting garbage meanwhile costs a tenth of a start.
         gc.disable()
-        recorded = import_module("mgral.engine.provenance").recorded
         folder = "steps" if cmd_name in STEPS else "tools"
         command = copy(import_module(f"mgral.cli.{folder}.{cmd_name}").command)
         gc.freeze()
         gc.enable()
         assert isinstance(command, click.Command)
         assert command.callback is not None
-        command.callback = recorded(cmd_name, command.callback)
+        if cmd_name in STEPS:
+            command.callback = import_module("mgral.engine.provenance").recorded(cmd_name, command.callback)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

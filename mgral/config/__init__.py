@@ -1,6 +1,6 @@
 """The configuration: one typed, strict model, the only place where a default is written."""
 
-from mgral.config.data import CocoData, DataConfig, SyntheticData, VocData
+from mgral.config.data import CocoData, DataConfig, DiskData, SyntheticData, VocData, YoloData, download_of
 from mgral.config.detector import DetectorConfig, EvaluationConfig
 from mgral.config.experiment import (
     Config,
@@ -43,6 +43,7 @@ __all__ = [
     "ContainerConfig",
     "DataConfig",
     "DetectorConfig",
+    "DiskData",
     "Distance",
     "EmbeddingConfig",
     "Estimator",
@@ -60,9 +61,11 @@ __all__ = [
     "SyntheticData",
     "TrainingConfig",
     "VocData",
+    "YoloData",
     "check_budget",
     "config_schema",
     "config_yaml",
+    "download_of",
     "load_config",
     "read_values",
     "resolve_config",

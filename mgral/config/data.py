@@ -37,6 +37,9 @@ class FolderData(Section):
 
     root: PathText
     """The folder of the data set, absolute or relative to the working directory; `~` is the home folder."""
+    mirror: PathText | None = None
+    """URL, or folder, that has the archives of a download, and the backbone's weights, by their published names; the
+    public hosts unless given. Checksums are the same."""
     classes: Names | None = None
     """Names of the classes to learn; boxes of others are left out, with a count. Else those that the files list."""
     unlabelled: Literal["leave_out", "background"] = "leave_out"
@@ -60,9 +63,6 @@ class VocData(FolderData):
     format: Literal["voc"]
     download: Literal["voc2007+2012"] | None = None
     """What to download into `root`, unless it is there: PASCAL VOC 2007 and 2012, 2.9 GB, as VOC2007 and VOC2012."""
-    mirror: PathText | None = None
-    """URL, or folder, that has the archives, and the backbone's weights, by their published names; the public hosts
-    unless given. Checksums are the same."""
     train_split: VocSplits = ("trainval",)
     """The split, or splits, whose images can be labelled."""
     test_split: VocSplits = ("test",)
@@ -79,9 +79,6 @@ class CocoData(FolderData):
     format: Literal["coco"]
     download: Literal["coco2017"] | None = None
     """What to download into `root`, unless it is there: COCO 2017, 20 GB, as annotations, train2017 and val2017."""
-    mirror: PathText | None = None
-    """URL, or folder, that has the archives, and the backbone's weights, by their published names; the public hosts
-    unless given. Checksums are the same."""
     train_annotations: PathText = "annotations/instances_train.json"
     """COCO JSON of the images that can be labelled."""
     train_images: PathText = "train"
@@ -98,5 +95,23 @@ class CocoData(FolderData):
     detectron2 have it: 117,266 of COCO 2017's 118,287. But which these are is known to who has looked at all only."""
 
 
-DiskData = VocData | CocoData
+class YoloData(FolderData):
+    """A folder in the layout of Ultralytics YOLO: data.yaml, pictures, and a text file of labels for each."""
+
+    format: Literal["yolo"]
+    data_yaml: Annotated[str, Field(pattern=r"^([^/.][^/]*/)*[^/.][^/]*$")] = "data.yaml"
+    """The file that names the classes and the splits, relative to `root`."""
+    train_split: Annotated[str, Field(min_length=1)] = "train"
+    """The key of that file with the images that can be labelled."""
+    test_split: Annotated[str, Field(min_length=1)] | None = None
+    """The key with those that only the final evaluation of a cycle sees: `test`, or `val` where there is no `test`,
+    unless given."""
+
+
+DiskData = VocData | CocoData | YoloData
 DataConfig = Annotated[SyntheticData | DiskData, Field(discriminator="format")]
+
+
+def download_of(data: DataConfig) -> Literal["voc2007+2012", "coco2017"] | None:
+    """Return the public data set that is to be downloaded, if one is."""
+    return data.download if isinstance(data, VocData | CocoData) else None

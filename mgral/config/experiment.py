@@ -259,7 +259,7 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    tags = {"synthetic", "voc", "coco"}
+    tags = {"synthetic", "voc", "coco", "yolo"}
     key = ".".join(str(part) for part in error["loc"] if part not in tags)
     section = ".".join(key.split(".")[-2:])  # of the experiment, or of an instance
     if section in RENAMED:

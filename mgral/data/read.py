@@ -3,14 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from mgral.config import CocoData, Config, DataConfig, SyntheticData
+from mgral.config import CocoData, Config, DataConfig, DiskData, SyntheticData
 from mgral.data.check import Checked, check_splits, with_boxes
 from mgral.data.dataset import as_dataset
 from mgral.data.findings import Findings
 from mgral.data.formats.coco import read_coco
 from mgral.data.formats.voc import read_voc
+from mgral.data.formats.yolo import read_yolo
 from mgral.data.image_set import ImageSet
 from mgral.data.images import cache_images, load_images, pack_images
+from mgral.data.records import Split
 from mgral.data.synthetic import write_synthetic
 from mgral.errors import InputError
 
@@ -40,15 +42,23 @@ def read_splits(data: DataConfig, root: Path) -> Checked:
     findings = Findings()
     if isinstance(data, SyntheticData):
         data = CocoData(format="coco", root=str(root), strict=data.strict)
-    train, test = read_voc(root, data, findings) if data.format == "voc" else read_coco(root, data, findings)
+    train, test = _read(data, root, findings)
     checked = check_splits(train, test, root, data, findings)
     if data.format == "coco" and data.pool == "with_boxes":
         return replace(checked, train=with_boxes(checked.train))
     return checked
 
 
+def _read(data: DiskData, root: Path, findings: Findings) -> tuple[Split, Split]:
+    if data.format == "coco":
+        return read_coco(root, data, findings)
+    if data.format == "voc":
+        return read_voc(root, data, findings)
+    return read_yolo(root, data, findings)
+
+
 def read_data(config: Config, cache: Path | str, root: Path | str | None = None) -> tuple[ImageSet, ImageSet]:
-    """Read and check a data set in COCO or VOC format, and decode its images.
+    """Read and check a data set in COCO, VOC or YOLO format, and decode its images.
 
     Parameters
     ----------

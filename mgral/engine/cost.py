@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mgral.config import CocoData, Config, LutConfig, SyntheticData, registry
+from mgral.config import CocoData, Config, LutConfig, SyntheticData, download_of, registry
 from mgral.data.download.archives import DATA_SETS
 from mgral.engine.plan import Job, plan_jobs
 from mgral.engine.steps import STEPS
@@ -60,8 +60,9 @@ def find_sizes(config: Config, results: Path) -> Sizes:
         return Sizes(data.train_images, data.test_images, SYNTHETIC_CLASSES)
     if all(path.exists() for path in read):
         return _sizes_of_json(*read)
-    if data.download is not None:
-        published = Sizes(*PUBLISHED[data.download])
+    download = download_of(data)
+    if download is not None:
+        published = Sizes(*PUBLISHED[download])
         with_boxes = isinstance(data, CocoData) and data.pool == "with_boxes"
         return published._replace(train=COCO_WITH_BOXES) if with_boxes else published
     listed = [Path(file) for file in annotation_files(config)]
@@ -177,8 +178,9 @@ def _file_bytes(config: Config) -> int:
     data = config.data
     if isinstance(data, SyntheticData):
         return 0
-    if data.download is not None:
-        return sum(folder.bytes for folder in DATA_SETS[data.download])
+    download = download_of(data)
+    if download is not None:
+        return sum(folder.bytes for folder in DATA_SETS[download])
     images = (path for path in Path(data.root).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     return sum(path.stat().st_size for path in images)
 

@@ -17,7 +17,9 @@ from mgral.config import (
     LutConfig,
     SyntheticData,
     VocData,
+    YoloData,
     config_yaml,
+    download_of,
     read_values,
     registry,
     resolve_config,
@@ -180,18 +182,22 @@ def _setting(config: Config, key: str) -> Any:
 
 
 def annotation_files(config: Config) -> list[str]:
-    """Return the files of a data set on disk that name its images: two COCO JSON, or the lists of VOC folders."""
+    """Return the files of a data set on disk that name its images: two COCO JSON, VOC's lists, or a data.yaml."""
     data = config.data
     if isinstance(data, CocoData):
         return [f"{data.root}/{name}" for name in (data.train_annotations, data.test_annotations)]
     if isinstance(data, VocData):
         return [str(list_file(Path(data.root), split)) for split in (*data.train_split, *data.test_split)]
+    if isinstance(data, YoloData):
+        return [f"{data.root}/{data.data_yaml}"]
     return []
 
 
 def label_folders(config: Config) -> list[str]:
-    """Return the folders of a data set on disk that have an annotation file for each image."""
+    """Return the folders of a data set on disk whose files the step `data` lists: of YOLO its pictures too."""
     data = config.data
+    if isinstance(data, YoloData):
+        return [data.root]
     if not isinstance(data, VocData):
         return []
     layouts = {layout_folder(Path(data.root), split): None for split in (*data.train_split, *data.test_split)}
@@ -217,7 +223,7 @@ def label_state(config: Config) -> str:
 
 def downloads(config: Config) -> bool:
     """Return whether the data set is downloaded, unless it is there already."""
-    return not isinstance(config.data, SyntheticData) and config.data.download is not None
+    return download_of(config.data) is not None
 
 
 def check_data(config: Config) -> None:
@@ -227,15 +233,18 @@ def check_data(config: Config) -> None:
         return
     if isinstance(data, CocoData):
         folders = [data.root, f"{data.root}/{data.train_images}", f"{data.root}/{data.test_images}"]
+    elif isinstance(data, YoloData):
+        folders = [data.root]
     else:
         labels = label_folders(config)
         folders = [data.root, *labels, *(str(Path(folder).with_name("JPEGImages")) for folder in labels)]
-    if data.download is not None:
-        made = [Path(data.root, path) for path in _paths_made(data.download)]
+    download = download_of(data)
+    if download is not None:
+        made = [Path(data.root, path) for path in _paths_made(download)]
         for asked in map(Path, [*folders, *annotation_files(config)]):
             if asked not in made:
                 raise InputError(
-                    f"data: data.download: {data.download} makes no {asked}, but {', '.join(map(str, made[1:]))}; "
+                    f"data: data.download: {download} makes no {asked}, but {', '.join(map(str, made[1:]))}; "
                     "correct the annotations, the images' folder or the split under data"
                 )
         return

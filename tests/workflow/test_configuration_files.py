@@ -108,8 +108,26 @@ def test_annotation_files():
     assert annotation_files(Config()) == []
     coco = resolve_config({"data": {"format": "coco", "root": "r", "train_annotations": "a.json"}})
     assert annotation_files(coco) == ["r/a.json", "r/annotations/instances_test.json"]
+    yolo = resolve_config({"data": {"format": "yolo", "root": "r", "data_yaml": "a/b.yaml"}})
+    assert annotation_files(yolo) == ["r/a/b.yaml"]
     voc = resolve_config({"data": {"format": "voc", "root": "r"}})
     assert annotation_files(voc) == ["r/ImageSets/Main/trainval.txt", "r/ImageSets/Main/test.txt"]
+
+
+def test_a_label_of_yolo_that_changes_and_a_picture_that_is_added_are_seen(tmp_path):
+    config = resolve_config({"data": {"format": "yolo", "root": str(tmp_path)}})
+    with pytest.raises(InputError, match=r"there is no file .*data\.yaml"):
+        check_data(config)
+    for name in ("data.yaml", "labels/train/a.txt", "images/train/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    check_data(config)
+    before = label_state(config)
+    assert label_state(config) == before
+    (tmp_path / "labels/train/a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    corrected = label_state(config)
+    (tmp_path / "images/train/b.jpg").touch()
+    assert len({before, corrected, label_state(config)}) == 3
 
 
 def test_only_an_existing_config_is_refreshed(tmp_path):

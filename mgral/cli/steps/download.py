@@ -6,7 +6,7 @@ import click
 
 from mgral.artefacts.files import write_json
 from mgral.cli import options
-from mgral.config import SyntheticData, load_config
+from mgral.config import SyntheticData, download_of, load_config
 from mgral.data.download.archives import DATA_SETS, published_content
 from mgral.data.download.folder import download
 from mgral.errors import InputError
@@ -22,8 +22,8 @@ def command(config_path: Path, output: Path) -> None:
     downloaded, from `data.mirror` where there is one, checked and unpacked; a stopped download goes on where it was.
     """
     config = load_config(config_path)
-    data = config.data
-    if isinstance(data, SyntheticData) or data.download is None:
+    data, name = config.data, download_of(config.data)
+    if isinstance(data, SyntheticData) or name is None:
         raise InputError("data.download names no data set; add it, or leave this step out")
-    download(DATA_SETS[data.download], Path(data.root), data.mirror)
-    write_json(output, published_content(data.download))
+    download(DATA_SETS[name], Path(data.root), data.mirror)
+    write_json(output, published_content(name))

@@ -1,6 +1,5 @@
 """Reader of the PASCAL VOC layout (Everingham et al., IJCV 2010): Annotations, ImageSets/Main, JPEGImages."""
 
-import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,10 +8,10 @@ from xml.etree import ElementTree
 
 from tqdm import tqdm
 
-from mgral.artefacts.integrity import read_verified
 from mgral.config import VocData
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.safe_xml import XmlError, read_xml
+from mgral.data.formats.text import text_lines
 from mgral.data.records import UNKNOWN_SIZE, Annotation, CategoryRecord, Coco, Image, Split
 from mgral.data.values import flag, number, whole
 
@@ -233,10 +232,8 @@ def _has_file(layout: Path, stem: str) -> bool:
 
 def _text_lines(path: Path, findings: Findings) -> list[str]:
     try:
-        content = read_verified(path)
-        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return content.decode("utf-16" if utf16 else "utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return text_lines(path)
+    except (OSError, UnicodeError) as error:
         findings.fault(NO_LIST, f"{path}: {getattr(error, 'strerror', None) or error}")
         return []
 

@@ -1,0 +1,213 @@
+"""A data set in another format: the same pictures and boxes, and what the format cannot carry."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from tqdm import tqdm
+
+from mgral.artefacts.files import atomic_path
+from mgral.config import DataConfig, SyntheticData, VocData
+from mgral.data.check import UNLABELLED, Checked
+from mgral.data.findings import Findings
+from mgral.data.formats import voc, yolo_yaml
+from mgral.data.formats.write_coco import write_coco
+from mgral.data.formats.write_voc import write_voc
+from mgral.data.formats.write_yolo import write_yolo
+from mgral.data.read import read_splits
+from mgral.data.records import Coco
+from mgral.errors import InputError
+
+FormatName = Literal["coco", "voc", "yolo"]
+Splits = Mapping[str, Coco]
+
+
+class _Format(NamedTuple):
+    write: Callable[[Path, Splits], Counter[str]]
+    """Writes what is not a picture into a folder, and counts what is lost."""
+    pictures: str
+    """Folder of the pictures of a split."""
+    suffixes: tuple[str, ...]
+    """Of pictures that its reader finds; any, where there is none."""
+
+
+FORMATS: Mapping[FormatName, _Format] = {
+    "coco": _Format(write_coco, "{split}", ("",)),
+    "voc": _Format(write_voc, "JPEGImages", voc.SUFFIXES),
+    "yolo": _Format(write_yolo, "images/{split}", yolo_yaml.SUFFIXES),
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written."""
+
+    images: int
+    linked: int
+    """Pictures that share their bytes on disk with the original; the others are copies."""
+    lost: Counter[str]
+    """What the format cannot carry, and how often; a statement that follows a number."""
+    findings: Findings
+    """What was repaired in the original."""
+
+
+def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conversion:
+    """Write a data set that is configured and in the folder `root` in another format into the folder `output`.
+
+    The pictures are hard links where the file system can, else copies. Beside them is a config.yaml whose section
+    `data` reads the new folder. The folder appears whole or not at all.
+
+    Raises
+    ------
+    InputError
+        Where `output` is there already, pictures have no suffix that the format knows, or the data set is faulty.
+    StepError
+        Where `output` cannot be written.
+    """
+    if output.exists() or output.is_symlink():
+        raise InputError(f"{output} is there already; delete it or name another folder")
+    checked, splits = _read(data, root)
+    names = _names(splits, to)
+    lost = _lost_ids(data, splits, to) + _lost_areas(splits, to)
+    lost["pictures have another name, as theirs is taken"] = sum(
+        PurePosixPath(image["file_name"]).name != names[split][image["id"]]
+        for split, coco in splits.items()
+        for image in coco["images"]
+    )
+    with atomic_path(output) as partial:
+        linked = _place_pictures(splits, names, root, partial, to)
+        lost += FORMATS[to].write(partial, {split: _renamed(coco, names[split]) for split, coco in splits.items()})
+        (partial / "config.yaml").write_text(_configuration(data, splits, to, output), encoding="utf-8")
+    images = sum(len(coco["images"]) for coco in splits.values())
+    return Conversion(images, linked, +lost, checked.findings)
+
+
+def _read(data: DataConfig, root: Path) -> tuple[Checked, Splits]:
+    """Return the checked data set, and its splits with the images that have no labels, which the checks leave out."""
+    checked = read_splits(data, root)
+    splits = {"train": checked.train, "test": checked.test}
+    if isinstance(data, SyntheticData) or UNLABELLED not in checked.findings.repairs:
+        return checked, splits
+    if data.unlabelled == "background":
+        return checked, splits
+    whole = read_splits(data.model_copy(update={"unlabelled": "background"}), root)
+    return checked, {
+        "train": _marked(whole.train, checked.train),
+        "test": _marked(whole.test, checked.test),
+    }
+
+
+def _marked(whole: Coco, labelled: Coco) -> Coco:
+    known = {image["id"] for image in labelled["images"]}
+    images = whole["images"].copy()
+    for place, image in enumerate(images):
+        if image["id"] not in known:
+            images[place] = {**image, "labelled": False}
+    return {**whole, "images": images}
+
+
+def _renamed(coco: Coco, names: Mapping[int, str]) -> Coco:
+    return {**coco, "images": [{**image, "file_name": names[image["id"]]} for image in coco["images"]]}
+
+
+def _names(splits: Splits, to: FormatName) -> dict[str, dict[int, str]]:
+    """Return for each split the names of its pictures without folders, by id.
+
+    A picture keeps its name, unless another one has it, or has it but for the suffix; then its folders become part of
+    it.
+    """
+    found: dict[str, dict[int, str]] = {split: {} for split in splits}
+    folders = {split: FORMATS[to].pictures.format(split=split) for split in splits}
+    paths = [
+        (folders[split], split, image["id"], PurePosixPath(image["file_name"]))
+        for split, coco in splits.items()
+        for image in coco["images"]
+    ]
+    unknown = [str(path) for *_, path in paths if not path.name.lower().endswith(FORMATS[to].suffixes)]
+    if unknown:
+        raise InputError(
+            f"{len(unknown)} pictures have no suffix that the format {to} knows, the first being {unknown[0]}; "
+            "rename them"
+        )
+    times = Counter((folder, path.stem.casefold()) for folder, _, _, path in paths)
+    taken = {key for key, count in times.items() if count == 1}
+    for folder, split, number, path in paths:
+        name = path
+        if times[folder, path.stem.casefold()] > 1:
+            name = PurePosixPath("_".join(path.parts))
+            copy = 1
+            while (folder, name.stem.casefold()) in taken:
+                copy += 1
+                name = PurePosixPath("_".join(path.with_suffix("").parts) + f"_{copy}{path.suffix}")
+            taken.add((folder, name.stem.casefold()))
+        found[split][number] = name.name
+    return found
+
+
+def _lost_ids(data: DataConfig, splits: Splits, to: FormatName) -> Counter[str]:
+    lost: Counter[str] = Counter()
+    if to == "coco":
+        return lost
+    if data.format in ("coco", "synthetic"):
+        lost["images are numbered anew"] = sum(len(coco["images"]) for coco in splits.values())
+        lost["boxes are numbered anew"] = sum(len(coco["annotations"]) for coco in splits.values())
+    given = [(category["id"], category["name"]) for category in splits["train"]["categories"]]
+    names = [name for _, name in given]
+    numbered = list(enumerate(names) if to == "yolo" else enumerate(sorted(names), start=1))
+    lost["classes have another id"] = len({*given} - {*numbered})
+    return lost
+
+
+def _lost_areas(splits: Splits, to: FormatName) -> Counter[str]:
+    """Count the boxes whose area is that of a mask, which decides how large an object is for COCO's scores."""
+    if to == "coco":
+        return Counter()
+    found = 0
+    for annotation in (annotation for coco in splits.values() for annotation in coco["annotations"]):
+        _, _, width, height = annotation["bbox"]
+        # Annotation files round sides to 0.01 and less.
+        found += abs(annotation.get("area", width * height) - width * height) > 0.01 * (width + height + 1)
+    return Counter({"boxes have an area of their own, as of a mask, which is left out": found})
+
+
+def _place_pictures(
+    splits: Splits, names: Mapping[str, Mapping[int, str]], root: Path, output: Path, to: FormatName
+) -> int:
+    """Link or copy the pictures, and return how many are linked."""
+    linked = 0
+    for split, coco in splits.items():
+        folder = output / FORMATS[to].pictures.format(split=split)
+        folder.mkdir(parents=True, exist_ok=True)
+        for image in tqdm(coco["images"], f"pictures {split}", unit="image", disable=None):
+            linked += _place(root / image["file_name"], folder / names[split][image["id"]])
+    return linked
+
+
+def _place(source: Path, target: Path) -> bool:
+    try:
+        os.link(source.resolve(), target)  # not the link, where the source is one
+    except OSError:
+        shutil.copyfile(source, target)
+        return False
+    return True
+
+
+def _configuration(data: DataConfig, splits: Splits, to: FormatName, output: Path) -> str:
+    """Return the settings that read the new folder, with those of the original that still say something."""
+    section: dict[str, Any] = {"format": to, "root": str(output)}
+    if not isinstance(data, SyntheticData):
+        if data.classes is not None:
+            section["classes"] = list(data.classes)
+        if data.exif != "apply":
+            section["exif"] = data.exif
+    if isinstance(data, VocData) and to == "voc":
+        section |= {key: True for key in ("train_difficult", "test_difficult") if getattr(data, key)}
+    images = [image for coco in splits.values() for image in coco["images"]]
+    if to == "coco" and not all(image.get("labelled", True) for image in images):
+        section["unlabelled"] = "leave_out"
+    return yaml.safe_dump({"data": section}, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,21 @@
+"""Text files as people's tools write them."""
+
+import codecs
+from pathlib import Path
+
+from mgral.artefacts.integrity import read_verified
+
+
+def text_lines(path: Path) -> list[str]:
+    """Return the lines of a file in UTF-8, or in UTF-16 with a byte order mark, without that mark.
+
+    Raises
+    ------
+    OSError
+        Where the file cannot be opened.
+    UnicodeError
+        Where it is in another encoding.
+    """
+    content = read_verified(path)
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig").splitlines()

@@ -1,0 +1,80 @@
+"""Writer of the PASCAL VOC layout."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+from mgral.data.records import Annotation, Coco, Image
+
+LISTS = {"train": "trainval", "test": "test"}
+
+
+def write_voc(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
+    """Write Annotations, ImageSets/Main and labels.txt, the list of classes, for pictures in JPEGImages.
+
+    Corners are whole pixels, counted from 1 as `mgral.data.formats.voc` reads them, so that a box at the right border
+    of its image has xmax = width + 1. A box that would lose its area keeps decimals. An image without labels has no
+    XML file.
+
+    Returns what VOC cannot carry, and how often.
+    """
+    lost: Counter[str] = Counter()
+    for part in ("Annotations", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    for name, coco in splits.items():
+        stems = [PurePosixPath(image["file_name"]).stem for image in coco["images"]]
+        _write(folder / "ImageSets" / "Main" / f"{LISTS[name]}.txt", "".join(f"{stem}\n" for stem in stems))
+        classes = {category["id"]: category["name"] for category in coco["categories"]}
+        boxes = defaultdict(list)
+        for annotation in coco["annotations"]:
+            boxes[annotation["image_id"]].append(annotation)
+            lost["crowds are marked difficult"] += bool(annotation["iscrowd"] and not annotation.get("difficult", 0))
+            lost["boxes are rounded to whole pixels"] += any(
+                not float(side).is_integer() for side in annotation["bbox"]
+            )
+        for image, stem in zip(coco["images"], stems, strict=True):
+            if image.get("labelled", True):
+                _write(folder / "Annotations" / f"{stem}.xml", _xml(image, boxes[image["id"]], classes))
+        _write(folder / "labels.txt", "".join(f"{name}\n" for name in classes.values()))
+    return lost
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _xml(image: Image, annotations: Sequence[Annotation], classes: Mapping[int, str]) -> str:
+    scene = ElementTree.Element("annotation")
+    _add(scene, "folder", "JPEGImages")
+    _add(scene, "filename", image["file_name"])
+    size = _add(scene, "size")
+    for key, pixels in (("width", image["width"]), ("height", image["height"]), ("depth", 3)):
+        _add(size, key, str(pixels))
+    _add(scene, "segmented", "0")
+    for annotation in annotations:
+        found = _add(scene, "object")
+        _add(found, "name", classes[annotation["category_id"]])
+        _add(found, "pose", "Unspecified")
+        _add(found, "truncated", "0")
+        _add(found, "difficult", str(int(bool(annotation["iscrowd"] or annotation.get("difficult", 0)))))
+        box = _add(found, "bndbox")
+        for key, value in zip(("xmin", "ymin", "xmax", "ymax"), _corners(annotation["bbox"]), strict=True):
+            _add(box, key, value)
+    ElementTree.indent(scene, "\t")
+    return ElementTree.tostring(scene, encoding="unicode") + "\n"
+
+
+def _add(parent: ElementTree.Element, tag: str, text: str | None = None) -> ElementTree.Element:
+    child = ElementTree.SubElement(parent, tag)
+    child.text = text
+    return child
+
+
+def _corners(box: Sequence[float]) -> tuple[str, ...]:
+    x, y, width, height = box
+    corners = (x + 1, y + 1, x + width + 1, y + height + 1)
+    left, top, right, bottom = map(round, corners)
+    if left < right and top < bottom:
+        return str(left), str(top), str(right), str(bottom)
+    return tuple(repr(float(value)) for value in corners)

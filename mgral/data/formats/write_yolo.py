@@ -1,0 +1,54 @@
+"""Writer of the Ultralytics YOLO layout."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from mgral.data.formats.yolo import label_file
+from mgral.data.records import Annotation, Coco, Image
+
+
+def write_yolo(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
+    """Write data.yaml and labels/SPLIT, a text file for each picture in images/SPLIT.
+
+    The classes are numbered from 0 in the order of their ids. Ultralytics asks for a split `val`, which is the test
+    images too. An image without labels has no text file.
+
+    Returns what YOLO cannot carry, and how often.
+    """
+    lost: Counter[str] = Counter()
+    names: dict[int, str] = {}
+    for split, coco in splits.items():
+        (folder / "labels" / split).mkdir(parents=True)
+        numbers = {category["id"]: number for number, category in enumerate(coco["categories"])}
+        names = dict(enumerate(category["name"] for category in coco["categories"]))
+        images = {image["id"]: image for image in coco["images"]}
+        # Keys are lines, so that a box that is there twice is written once, as YOLO's readers take it.
+        lines: dict[int, dict[str, None]] = {
+            number: {} for number, image in images.items() if image.get("labelled", True)
+        }
+        for annotation in coco["annotations"]:
+            if annotation["iscrowd"]:
+                lost["crowds, and difficult objects that do not count, are left out"] += 1
+                continue
+            lost["objects lose their mark `difficult`"] += annotation.get("difficult", 0)
+            line = _line(annotation, images[annotation["image_id"]], numbers)
+            lost["boxes are there twice, and are written once"] += line in lines[annotation["image_id"]]
+            lines[annotation["image_id"]][line] = None
+        for number, found in lines.items():
+            path = folder / label_file(f"images/{split}/{images[number]['file_name']}")
+            path.write_text("".join(found), encoding="utf-8", newline="\n")
+    content = {"train": "images/train", "val": "images/test", "test": "images/test", "names": names}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
+    return lost
+
+
+def _line(annotation: Annotation, image: Image, numbers: Mapping[int, int]) -> str:
+    x, y, width, height = annotation["bbox"]
+    across, down = image["width"], image["height"]
+    values = ((x + width / 2) / across, (y + height / 2) / down, width / across, height / down)
+    # A thousandth of a pixel in a picture of a million.
+    return " ".join([str(numbers[annotation["category_id"]]), *(f"{value:.9f}" for value in values)]) + "\n"

@@ -1,0 +1,248 @@
+"""The file data.yaml of a YOLO data set: its classes, and which pictures a split has."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import yaml
+
+from mgral.artefacts.integrity import read_verified
+from mgral.config import YoloData
+from mgral.data.findings import Findings, Kind
+from mgral.data.formats.text import text_lines
+from mgral.data.values import whole
+
+SUFFIXES = (
+    *(".bmp", ".dng", ".heic", ".jpeg", ".jpg", ".jp2", ".mpo"),
+    *(".pfm", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif"),
+)
+"""Of files that are pictures: a folder's other files are none of the data set."""
+NOTHING = ("", "~", "null", "Null", "NULL")
+TEST_SPLITS = ("test", "val", "validation")
+"""Where `data.test_split` is not set, the first of these that data.yaml has."""
+
+UNREADABLE = Kind("YAML files cannot be read", "correct them, or `data.data_yaml`")
+NO_NAMES = Kind(
+    "YAML files have no `names`, or not as they should be", "give a list of texts, or a text for each number"
+)
+OTHER_COUNT = Kind("YAML files have an `nc` that `names` contradicts", "correct one of them, or remove `nc`")
+BAD_KEYPOINTS = Kind("YAML files have a `kpt_shape` that is none", "give [points, 2] or [points, 3]")
+NO_SPLIT = Kind(
+    "splits are not in data.yaml, or not as they should be",
+    "name a folder, a list of folders or a .txt file there, or correct `data.train_split` or `data.test_split`",
+)
+NO_FOLDER = Kind("folders or lists of a split are not on disk", "add them, correct data.yaml, or name another split")
+OUTSIDE = Kind(
+    "paths leave the data folder", "name files inside it, relative to `path`, or set `data.root` to a folder above"
+)
+BAD_LIST = Kind("lists of pictures cannot be read", "save them as text in UTF-8")
+OTHER_PATH = Kind("YAML files have a `path` that is not on disk", "their own folder is taken for it")
+ONE_UP = Kind("splits are named by a path that begins with `../`", "read without it, as Ultralytics does")
+BACKSLASHES = Kind("paths have backslashes", "read as slashes, as such files are there")
+LISTED_TWICE = Kind("pictures are listed more than once", "each is used once")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a data.yaml says."""
+
+    names: Mapping[int, str]
+    """Of the classes, by number."""
+    keypoints: int | None
+    """Numbers behind the box in each line; None where the labels are no keypoints."""
+    train: tuple[str, ...]
+    """Pictures, relative to the root, whether they are there or not."""
+    test: tuple[str, ...]
+
+
+def read_listing(root: Path, data: YoloData, findings: Findings) -> Listing:
+    """Read a data.yaml, and the folders or lists that it names.
+
+    Raises
+    ------
+    FaultyDataError
+        Where data.yaml cannot be read at all.
+    """
+    path = root / data.data_yaml
+    values = _load(path, findings)
+    findings.raise_faults()
+    places = _Places(root, path, _base(root, path, values, findings), findings)
+    test = data.test_split or next((name for name in TEST_SPLITS if _given(values.get(name))), TEST_SPLITS[0])
+    return Listing(
+        names=_names(path, values, findings),
+        keypoints=_keypoints(path, values, findings),
+        train=_pictures(data.train_split, values, places),
+        test=_pictures(test, values, places),
+    )
+
+
+def _load(path: Path, findings: Findings) -> dict[Any, Any]:
+    try:
+        # All values are texts: a class may be called `no` or `007`.
+        values = yaml.load(read_verified(path), Loader=yaml.BaseLoader)
+    except OSError as error:
+        findings.fault(UNREADABLE, f"{path}: {error.strerror}")
+    except (yaml.YAMLError, ValueError) as error:
+        findings.fault(UNREADABLE, f"{path}: {' '.join(str(error).split())[:200]}")
+    except RecursionError:
+        findings.fault(UNREADABLE, f"{path}: its values lie too deep in each other")
+    else:
+        if isinstance(values, dict):
+            return values
+        findings.fault(UNREADABLE, f"{path}: it holds no keys")
+    return {}
+
+
+def _names(path: Path, values: Mapping[Any, Any], findings: Findings) -> dict[int, str]:
+    given = values.get("names")
+    pairs = list(given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ())
+    names = {}
+    for key, name in pairs:
+        number = whole(key)
+        if number is None or number < 0 or not isinstance(name, str) or not name.strip():
+            findings.fault(NO_NAMES, f"{path}: entry {key if isinstance(key, str | int) else '?'}")
+        else:
+            names[number] = name.strip()
+    if not pairs:
+        findings.fault(NO_NAMES, str(path))
+    count = values.get("nc")
+    if names and _given(count) and whole(count) not in (len(names), max(names) + 1):
+        found = count if isinstance(count, str) else "no number"
+        findings.fault(OTHER_COUNT, f"{path}: nc is {found[:40]}, and there are {len(names)} names")
+    return names
+
+
+def _keypoints(path: Path, values: Mapping[Any, Any], findings: Findings) -> int | None:
+    given = values.get("kpt_shape")
+    if not _given(given):
+        return None
+    shape = [whole(value) for value in given] if isinstance(given, list) else []
+    if len(shape) != 2 or not shape[0] or shape[0] < 0 or shape[1] not in (2, 3):
+        findings.fault(BAD_KEYPOINTS, str(path))
+        return None
+    return shape[0] * shape[1]
+
+
+def _given(value: object) -> bool:
+    return value is not None and value not in NOTHING
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where paths of a data.yaml begin, and where notes go."""
+
+    root: Path
+    path: Path
+    """The data.yaml."""
+    base: str
+    """What paths in it are relative to, itself relative to the root."""
+    findings: Findings
+
+    def inside(self, entry: str, base: str) -> str | None:
+        """Return a path relative to the root; None where it leaves that."""
+        if "\0" in entry or PureWindowsPath(entry).drive:
+            return None
+        root = self.root.absolute()
+        name = os.path.relpath(os.path.normpath(root / base / entry), os.path.normpath(root))
+        return None if name.startswith("../") or name == ".." else name
+
+    def find(self, entry: str, *bases: str) -> tuple[str | None, bool]:
+        """Return where an entry is, from the first of the bases that has it, and whether it is there."""
+        spellings = [entry, *([entry.replace("\\", "/")] if "\\" in entry else ())]
+        first = None
+        for spelling in spellings:
+            for base in bases:
+                name = self.inside(spelling, base)
+                first = first or name
+                if name is not None and (self.root / name).exists():
+                    if spelling != entry:
+                        self.findings.repair(BACKSLASHES, f"{self.path}: {entry}")
+                    return name, True
+        return first, False
+
+
+def _base(root: Path, path: Path, values: Mapping[Any, Any], findings: Findings) -> str:
+    own = os.path.relpath(path.parent, root)
+    given = values.get("path")
+    if not _given(given):
+        return own
+    if not isinstance(given, str):
+        findings.fault(OUTSIDE, f"{path}: `path` is no text")
+        return own
+    name = _Places(root, path, own, findings).inside(given, own)
+    if name is not None and (root / name).is_dir():
+        return name
+    if (path.parent / given).is_dir():
+        findings.fault(OUTSIDE, f"{path}: path: {given}")
+    else:
+        findings.repair(OTHER_PATH, f"{path}: {given}")
+    return own
+
+
+def _pictures(split: str, values: Mapping[Any, Any], places: _Places) -> tuple[str, ...]:
+    given = values.get(split)
+    entries = given if isinstance(given, list) else [given] if _given(given) else []
+    names = [entry for entry in entries if isinstance(entry, str) and entry not in NOTHING]
+    if not names or len(names) < len(entries):
+        places.findings.fault(NO_SPLIT, f"{places.path}: `{split}`")
+        return ()
+    found: dict[str, None] = {}
+    for entry in names:
+        for name in _entry_pictures(split, entry.strip(), places):
+            if name in found:
+                places.findings.repair(LISTED_TWICE, f"{places.path}, `{split}`: {name}")
+            found[name] = None
+    return tuple(found)
+
+
+def _entry_pictures(split: str, entry: str, places: _Places) -> Iterator[str]:
+    name, there = places.find(entry, places.base)
+    upwards = entry.replace("\\", "/").startswith("../")
+    if not there and upwards:
+        # Roboflow's exports name ../train/images, which is one folder too high.
+        lower, there = places.find(entry[3:], places.base)
+        name = lower if there else name
+        if there:
+            places.findings.repair(ONE_UP, f"{places.path}, `{split}`: {entry}")
+    if name is None:
+        places.findings.fault(OUTSIDE, f"{places.path}, `{split}`: {entry}")
+    elif not there:
+        places.findings.fault(NO_FOLDER, f"{places.root / name} (of {places.path}, `{split}`)")
+    elif (places.root / name).is_dir():
+        yield from _pictures_in(places.root, name)
+    else:
+        yield from _listed_pictures(name, places)
+
+
+def _pictures_in(root: Path, folder: str) -> list[str]:
+    """Return the pictures in a folder and the folders in it, sorted, less the hidden ones."""
+    found = []
+    for place, folders, files in os.walk(root / folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = PurePosixPath(folder, Path(place).relative_to(root / folder).as_posix())
+        found += [
+            str(inside / name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _listed_pictures(name: str, places: _Places) -> Iterator[str]:
+    path, folder = places.root / name, str(PurePosixPath(name).parent)
+    try:
+        lines = text_lines(path)
+    except (OSError, UnicodeError) as error:
+        places.findings.fault(BAD_LIST, f"{path}: {getattr(error, 'strerror', None) or error}")
+        return
+    for number, line in enumerate(lines, start=1):
+        entry = line.strip()
+        if not entry:
+            continue
+        # `./` is the list's own folder; all else begins at `path`, as in Ultralytics.
+        bases = (folder, places.base) if entry.startswith("./") else (places.base, folder)
+        found, _ = places.find(entry, *bases)
+        if found is None:
+            places.findings.fault(OUTSIDE, f"{path}:{number}: {entry[:200]}")
+        else:
+            yield found
