@@ -1,6 +1,18 @@
 """The configuration: one typed, strict model, the only place where a default is written."""
 
-from mgral.config.data import CocoData, DataConfig, DiskData, SyntheticData, VocData, YoloData, download_of
+from mgral.config.data import (
+    CocoData,
+    DataConfig,
+    DeepGrey,
+    DiskData,
+    Exif,
+    NearCopiesConfig,
+    PictureSettings,
+    SyntheticData,
+    VocData,
+    YoloData,
+    download_of,
+)
 from mgral.config.detector import DetectorConfig, EvaluationConfig
 from mgral.config.experiment import (
     Config,
@@ -42,17 +54,21 @@ __all__ = [
     "Config",
     "ContainerConfig",
     "DataConfig",
+    "DeepGrey",
     "DetectorConfig",
     "DiskData",
     "Distance",
     "EmbeddingConfig",
     "Estimator",
     "EvaluationConfig",
+    "Exif",
     "FidelityConfig",
     "IterationsConfig",
     "Kind",
     "Labels",
     "LutConfig",
+    "NearCopiesConfig",
+    "PictureSettings",
     "Precision",
     "RewardConfig",
     "SemiSupervisedConfig",

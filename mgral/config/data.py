@@ -6,6 +6,8 @@ from pydantic import BeforeValidator, Field, PositiveInt
 
 from mgral.config.section import PathText, Section
 
+Exif = Literal["apply", "ignore"]
+DeepGrey = Literal["refuse", "full_range", "own_range"]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 VocSplit = Annotated[str, Field(pattern=r"^([^/.][^/]*/)*[^/.][^/]*$")]
 VocSplits = Annotated[
@@ -32,7 +34,20 @@ class SyntheticData(Section):
     """Make a faulty box an error instead of dropping it with a count."""
 
 
-class FolderData(Section):
+class PictureSettings(Section):
+    """How the files of pictures become pixels."""
+
+    exif: Exif = "apply"
+    """Turn pictures upright as their EXIF orientation says, as labelling tools show them, or take them as stored."""
+    deep_grey: DeepGrey = "refuse"
+    """Grey pictures of more than 8 bits: refused, or scaled to 8 bits from the full range of their type (16 bits from
+    0 to 65535, floats from 0 to 1) or from each picture's own range, lowest value black and highest white."""
+    max_pixels: Annotated[int, Field(ge=2)] = 178_956_970
+    """Pixels of the largest picture that is opened. Larger ones are refused, as a small file can claim any size and
+    so fill the memory; the default is Pillow's limit. Decoding takes about 8 bytes a pixel."""
+
+
+class FolderData(PictureSettings):
     """What all data sets on disk have in common."""
 
     root: PathText
@@ -47,8 +62,6 @@ class FolderData(Section):
     objects."""
     copies: Literal["refuse", "leave_out"] = "refuse"
     """Training images whose file is a test image too, under any name: an error, or left out of training."""
-    exif: Literal["apply", "ignore"] = "apply"
-    """Turn pictures upright as their EXIF orientation says, as labelling tools show them, or take them as stored."""
     strict: bool = False
     """Make a faulty box an error instead of dropping it with a count."""
 
@@ -106,6 +119,16 @@ class YoloData(FolderData):
     test_split: Annotated[str, Field(min_length=1)] | None = None
     """The key with those that only the final evaluation of a cycle sees: `test`, or `val` where there is no `test`,
     unless given."""
+
+
+class NearCopiesConfig(Section):
+    """When two pictures are near-copies, such as neighbouring frames of a video, as 24 x 24 grey thumbnails."""
+
+    difference: Annotated[float, Field(ge=0)] = 5.0
+    """Largest root mean square of their difference, in grey levels of 255."""
+    of_contrast: Annotated[float, Field(gt=0)] = 0.4
+    """Largest share of it in the standard deviation of the thumbnail of less contrast. Flat pictures of different
+    things, such as objects on the same ground, differ by few grey levels, but they do not vary by more."""
 
 
 DiskData = VocData | CocoData | YoloData

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from mgral.config import registry
-from mgral.config.data import DataConfig, SyntheticData
+from mgral.config.data import DataConfig, NearCopiesConfig, SyntheticData
 from mgral.config.detector import EvaluationConfig
 from mgral.config.detectors import AnyDetector, read_section
 from mgral.config.instances import (
@@ -80,6 +80,7 @@ class Config(Section):
     budget: PositiveInt = 40
     """Images labelled in a cycle."""
     data: DataConfig = SyntheticData()
+    near_copies: NearCopiesConfig = NearCopiesConfig()
     detector: AnyDetector = Field(default_factory=lambda: read_section({}))
     training: TrainingConfig = TrainingConfig()
     iterations: IterationsConfig = IterationsConfig()

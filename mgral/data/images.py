@@ -1,22 +1,19 @@
-"""The image cache: every image of a split decoded once, or every file in one, in the order of the data set."""
+"""The image cache as it is read: pixels on their canvas, decoded when it was made or when they are asked for."""
 
-import io
-import os
-import struct
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
-from mgral.artefacts.files import atomic_path
-from mgral.artefacts.integrity import read_verified, verify_file
+from mgral.artefacts.integrity import verify_file
+from mgral.config import DeepGrey, Exif, PictureSettings
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Dataset
+from mgral.data.decoding import PictureError, decode, mute_pillow
 from mgral.errors import InputError
 
 FILL = (124, 116, 104)
@@ -24,129 +21,34 @@ FILL = (124, 116, 104)
 DECODERS = 4
 """Threads that decode a batch, and the next one while the detector is busy."""
 OFFSET = np.dtype("<i8")
+_WAYS = tuple(product(get_args(Exif), get_args(DeepGrey)))
 
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
+def to_canvas(picture: Image.Image, canvas: Canvas) -> npt.NDArray[np.uint8]:
+    """Return an RGB picture on its canvas as uint8 [height, width, 3].
 
-def decode_image(path: Path, original: tuple[int, int], canvas: Canvas) -> npt.NDArray[np.uint8]:
-    """Return an image on its canvas as uint8 [height, width, 3], RGB.
-
-    Scaling is bilinear with the antialiasing filter of Pillow. The orientation in EXIF is not applied, as boxes
-    refer to the stored pixels.
-
-    Parameters
-    ----------
-    path
-        An image file in any format that Pillow reads, of 8 bits a channel.
-    original
-        Width and height in pixels that the annotations give it.
-
-    Raises
-    ------
-    InputError
-        Naming the file, where it is missing, truncated, no image, or not of the annotated size.
+    Scaling is bilinear with the antialiasing filter of Pillow.
     """
-    return _decode(lambda: read_verified(path), path, original, canvas)
-
-
-def _decode(
-    read: Callable[[], bytes], name: Path | str, original: tuple[int, int], canvas: Canvas
-) -> npt.NDArray[np.uint8]:
-    covered = canvas.covered(np.array(original))
+    covered = canvas.covered(np.array(picture.size))
     size = (int(covered[0]), int(covered[1]))
-    try:
-        with Image.open(io.BytesIO(read())) as image:
-            if image.size != original:
-                raise InputError(
-                    f"{name} is {image.width} x {image.height} pixels, but {original[0]} x {original[1]} in the "
-                    "annotations; correct the annotations or replace the image"
-                )
-            if image.mode.startswith(("I", "F")):
-                raise InputError(f"{name} has more than 8 bits a channel; convert it to 8 bits")
-            scaled = image.convert("RGB")
-            if canvas.placement == "stretch" or size != original:
-                scaled = scaled.resize(size, Image.Resampling.BILINEAR)
-    except _DECODING_ERRORS as error:
-        raise InputError(f"{name} cannot be decoded ({error}); replace the file") from None
+    if canvas.placement == "stretch" or size != picture.size:
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
     if size == (canvas.width, canvas.height):
-        return np.asarray(scaled)
+        return np.asarray(picture)
     framed = Image.new("RGB", (canvas.width, canvas.height), FILL)
-    framed.paste(scaled, (0, 0))
+    framed.paste(picture, (0, 0))
     return np.asarray(framed)
 
 
-def cache_images(
-    dataset: Dataset, root: Path, canvas: Canvas, output: Path, threads: int = 1, title: str = "cache"
-) -> None:
-    """Write the images of a data set as uint8 [N, height, width, 3], row n image n, in NumPy's format.
+def packed_head(lengths: npt.NDArray[np.int64], settings: PictureSettings) -> npt.NDArray[np.int64]:
+    """Return what packed files of the given lengths [N] in bytes begin with, int64 [N + 2].
 
-    The rows go through a memory map to a partial file, renamed when whole, so the array may exceed the memory.
-    Raises InputError as `decode_image` does, and then leaves nothing behind.
+    First how they are decoded, a number for `exif` and `deep_grey`, so that those who read need not be told. Then the
+    offsets: file n is bytes [offset n : offset n+1].
     """
-
-    def fill(array: npt.NDArray[np.uint8], row: int) -> None:
-        array[row] = decode_image(root / dataset.file_names[row], _size(dataset.sizes, row), canvas)
-
-    shape = (len(dataset.file_names), canvas.height, canvas.width, 3)
-    _write(output, shape, fill, shape[0], threads, title)
-
-
-def pack_images(
-    dataset: Dataset, root: Path, canvas: Canvas, output: Path, threads: int = 1, title: str = "cache"
-) -> None:
-    """Write the image files of a data set into one array, uint8 [bytes], in NumPy's format.
-
-    It begins with N + 1 offsets, int64 and little-endian: file n is array[offset n : offset n+1]. Each file is
-    decoded once, so that a damaged one is found here and not in a training. Raises as `cache_images` does.
-    """
-    paths = [root / name for name in dataset.file_names]
-    try:
-        lengths = [path.stat().st_size for path in paths]
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be decoded ({error.strerror}); replace the file") from None
-    header = OFFSET.itemsize * (len(paths) + 1)
-    offsets = (header + np.concatenate([[0], np.cumsum(lengths)])).astype(OFFSET)
-
-    def fill(array: npt.NDArray[np.uint8], row: int) -> None:
-        content = read_verified(paths[row])
-        if len(content) != lengths[row]:
-            raise InputError(f"{paths[row]} changes while it is read; run the step again when it does not")
-        _decode(lambda: content, paths[row], _size(dataset.sizes, row), canvas)
-        array[offsets[row] : offsets[row + 1]] = np.frombuffer(content, np.uint8)
-        if row == 0:
-            array[:header] = offsets.view(np.uint8)
-
-    _write(output, (int(offsets[-1]),), fill, len(paths), threads, title)
-
-
-def _write(
-    output: Path,
-    shape: tuple[int, ...],
-    fill: Callable[[npt.NDArray[np.uint8], int], None],
-    rows: int,
-    threads: int,
-    title: str,
-) -> None:
-    with atomic_path(output) as partial:
-        array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        _reserve(partial)
-        executor = ThreadPoolExecutor(threads)
-        try:
-            done = executor.map(lambda row: fill(array, row), range(rows))
-            for _ in tqdm(done, title, rows, unit="image", disable=None):
-                pass
-        finally:
-            executor.shutdown(cancel_futures=True)
-        array.flush()
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-
-
-def _reserve(path: Path) -> None:
-    """Take the disk space of a file now: were a disk full later, writing to the map would kill the process."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    start = OFFSET.itemsize * (len(lengths) + 2)
+    way = _WAYS.index((settings.exif, settings.deep_grey))
+    return np.concatenate([[way, start], start + np.cumsum(lengths)]).astype(OFFSET)
 
 
 class Images:
@@ -157,6 +59,8 @@ class Images:
         self.stored, self.sizes, self.canvas = stored, sizes, canvas
         self._decoders = ThreadPoolExecutor(DECODERS)  # which starts no thread before it is used
         self._ahead: dict[int, Future[npt.NDArray[np.uint8]]] = {}
+        if self.encoded:
+            self._prepare_pillow()
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -199,11 +103,25 @@ class Images:
     def _start(self, row: int) -> Future[npt.NDArray[np.uint8]]:
         return self._decoders.submit(self._decode_row, row)
 
+    def _prepare_pillow(self) -> None:
+        """Let Pillow open what the cache holds without a warning: the step `cache` has checked it."""
+        exif, deep_grey = _WAYS[int(self.stored[: OFFSET.itemsize].view(OFFSET)[0])]
+        self._settings = PictureSettings(exif=exif, deep_grey=deep_grey)
+        mute_pillow()
+        if Image.MAX_IMAGE_PIXELS is not None and len(self.sizes):
+            largest = int(self.sizes.prod(axis=1).max())
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (largest + 1) // 2)
+
     def _decode_row(self, row: int) -> npt.NDArray[np.uint8]:
-        place = OFFSET.itemsize * row
+        place = OFFSET.itemsize * (row + 1)
         start, end = self.stored[place : place + 2 * OFFSET.itemsize].view(OFFSET)
-        name = f"the file of row {row} of the image cache"
-        return _decode(self.stored[start:end].tobytes, name, _size(self.sizes, row), self.canvas)
+        name = f"row {row} of the image cache"
+        size = (int(self.sizes[row, 0]), int(self.sizes[row, 1]))
+        try:
+            picture = decode(self.stored[start:end].tobytes(), name, size, self._settings)
+        except PictureError as error:
+            raise InputError(f"{error.place} cannot be decoded; delete it and run the step `cache` again") from None
+        return to_canvas(picture.pixels, self.canvas)
 
 
 def _reopen(stored: Path | npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64], canvas: Canvas) -> Images:
@@ -231,12 +149,8 @@ def load_images(path: Path, dataset: Dataset, canvas: Canvas) -> Images:
 def _belongs(stored: npt.NDArray[np.uint8], images: int, canvas: Canvas) -> bool:
     if stored.ndim == 4:
         return stored.shape == (images, canvas.height, canvas.width, 3)
-    header = OFFSET.itemsize * (images + 1)
-    if stored.ndim != 1 or len(stored) < header:
+    head = OFFSET.itemsize * (images + 2)
+    if stored.ndim != 1 or len(stored) < head:
         return False
-    offsets = stored[:header].view(OFFSET)
-    return bool(offsets[0] == header and offsets[-1] == len(stored) and (np.diff(offsets) >= 0).all())
-
-
-def _size(sizes: npt.NDArray[np.int64], row: int) -> tuple[int, int]:
-    return int(sizes[row, 0]), int(sizes[row, 1])
+    way, *offsets = stored[:head].view(OFFSET).tolist()
+    return 0 <= way < len(_WAYS) and offsets == sorted(offsets) and (offsets[0], offsets[-1]) == (head, len(stored))

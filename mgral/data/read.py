@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from mgral.config import CocoData, Config, DataConfig, DiskData, SyntheticData
+from mgral.config import CocoData, Config, DataConfig, DiskData, PictureSettings, SyntheticData
+from mgral.data.cache import SplitFiles, cache_splits
 from mgral.data.check import Checked, check_splits, with_boxes
 from mgral.data.dataset import as_dataset
 from mgral.data.findings import Findings
@@ -11,8 +12,7 @@ from mgral.data.formats.coco import read_coco
 from mgral.data.formats.voc import read_voc
 from mgral.data.formats.yolo import read_yolo
 from mgral.data.image_set import ImageSet
-from mgral.data.images import cache_images, load_images, pack_images
-from mgral.data.records import Split
+from mgral.data.images import load_images
 from mgral.data.synthetic import write_synthetic
 from mgral.errors import InputError
 
@@ -65,7 +65,7 @@ def read_data(config: Config, cache: Path | str, root: Path | str | None = None)
     config
         `data` says where the data set is, `detector` at which size its images are needed.
     cache
-        Folder for the decoded images; train.npy and test.npy in it are replaced.
+        Folder for the decoded images; train.npy, test.npy and their thumbnails in it are replaced.
     root
         The data set's folder, in place of `data.root`. Synthetic data is drawn into `cache` unless it is given.
 
@@ -84,12 +84,16 @@ def read_data(config: Config, cache: Path | str, root: Path | str | None = None)
         if not root.exists():
             write_synthetic(config.data, root)
     folder, canvas = data_folder(config.data, None if root is None else Path(root)), config.detector.image_canvas
-    write = pack_images if config.detector.caches_files else cache_images
     checked = read_splits(config.data, folder)
-    found = []
-    for name, coco in (("train", checked.train), ("test", checked.test)):
-        dataset, path = as_dataset(coco), cache / f"{name}.npy"
-        write(dataset, folder, canvas, path, title=f"cache {name}")
-        found.append(ImageSet(dataset, load_images(path, dataset, canvas), coco))
-    train, test = found
+    contents = {"train": checked.train, "test": checked.test}
+    splits = [
+        SplitFiles(name, as_dataset(coco), cache / f"{name}.npy", cache / f"{name}.thumbnails.npy")
+        for name, coco in contents.items()
+    ]
+    settings = config.data if isinstance(config.data, PictureSettings) else PictureSettings()
+    cache_splits(splits, folder, canvas, settings, config.detector.caches_files)
+    train, test = (
+        ImageSet(split.dataset, load_images(split.images, split.dataset, canvas), contents[split.name])
+        for split in splits
+    )
     return train, test

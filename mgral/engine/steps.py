@@ -27,6 +27,7 @@ STEPS: dict[str, Step] = {
         checks=("budget", "cycles", "initial"),
     ),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
+    "groups": Step("Find near-copies among the images, within and across the splits.", ("near_copies",)),
     "weights": Step("Download the weights that a detector's backbone starts from.", ("detector",), ("data",)),
     "initial": Step("Draw the initial labelled set.", ("initial",)),
     "detector": Step(

@@ -12,7 +12,9 @@
 # data        a data set -> dataset/train.json, dataset/test.json, and dataset/repairs.json: what was odd and is used.
 #             Of a data set on disk all annotation files are watched: a corrected label runs the step again. Pictures
 #             that change in place are not.
-# cache       the JSON and the images -> dataset/train.npy, dataset/test.npy
+# cache       the JSON and the images -> dataset/train.npy, dataset/test.npy, thumbnails of the images, and
+#             dataset/pictures.json: what was done to odd pictures, such as turned upright
+# groups      the thumbnails -> dataset/groups.json: near-copies within the training images, and across the splits
 
 SYNTHETIC = (
     [EXPERIMENT + "/dataset/synthetic"] if CONFIG.data.format == "synthetic" else []
@@ -139,6 +141,9 @@ rule cache:
     output:
         train=EXPERIMENT + "/dataset/train.npy",
         test=EXPERIMENT + "/dataset/test.npy",
+        train_thumbnails=EXPERIMENT + "/dataset/train.thumbnails.npy",
+        test_thumbnails=EXPERIMENT + "/dataset/test.thumbnails.npy",
+        pictures=EXPERIMENT + "/dataset/pictures.json",
     log:
         LOGS + "/cache/cache.log",
     benchmark:
@@ -151,7 +156,30 @@ rule cache:
         depends_on=depends_on(CONFIG, "cache"),
         root=lambda wildcards, input: f"--root {input.root}" if input.root else "",
     shell:
-        "mgral cache --config {input.config} --dataset {input.train} --split train {params.root}"
-        " --output {output.train} 2> {log} && "
-        "mgral cache --config {input.config} --dataset {input.test} --split test {params.root}"
-        " --output {output.test} 2>> {log}"
+        "mgral cache --config {input.config} --dataset {input.train} --test-dataset {input.test} {params.root}"
+        " --train {output.train} --test {output.test} --train-thumbnails {output.train_thumbnails}"
+        " --test-thumbnails {output.test_thumbnails} --pictures {output.pictures} 2> {log}"
+
+
+rule groups:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        train=EXPERIMENT + "/dataset/train.json",
+        test=EXPERIMENT + "/dataset/test.json",
+        train_thumbnails=EXPERIMENT + "/dataset/train.thumbnails.npy",
+        test_thumbnails=EXPERIMENT + "/dataset/test.thumbnails.npy",
+    output:
+        EXPERIMENT + "/dataset/groups.json",
+    log:
+        LOGS + "/groups/groups.log",
+    benchmark:
+        BENCHMARKS + "/groups/groups.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "groups"),
+    shell:
+        "mgral groups --config {input.config} --dataset {input.train} --test-dataset {input.test}"
+        " --thumbnails {input.train_thumbnails} --test-thumbnails {input.test_thumbnails} --output {output} 2> {log}"

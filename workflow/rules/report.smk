@@ -11,6 +11,8 @@ rule report:
             "test.json",
             "train.npy",
             "test.npy",
+            "pictures.json",
+            "groups.json",
         ),
         detectors=[
             f"{folder}/{name}"

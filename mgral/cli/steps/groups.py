@@ -1,0 +1,52 @@
+"""Step `groups`: near-copies among the images, within the training images and across the splits."""
+
+from pathlib import Path
+
+import click
+
+from mgral.artefacts.files import write_json
+from mgral.cli import options
+from mgral.config import load_config
+from mgral.data.dataset import load_dataset
+from mgral.data.groups import Groups, find_groups
+from mgral.data.thumbnails import load_thumbnails
+
+
+@click.command("groups")
+@options.config
+@options.dataset
+@click.option("--test-dataset", type=options.FILE, required=True, help="The same of the test images.")
+@click.option("--thumbnails", type=options.FILE, required=True, help="Thumbnails of the training images (.npy).")
+@click.option("--test-thumbnails", type=options.FILE, required=True, help="Those of the test images (.npy).")
+@options.written("JSON to write: groups of near-copies, and test images with one among the training images.")
+def command(
+    config_path: Path, dataset: Path, test_dataset: Path, thumbnails: Path, test_thumbnails: Path, output: Path
+) -> None:
+    """Find pictures that are near-copies of each other, such as neighbouring frames of a video.
+
+    Their 24 x 24 grey thumbnails differ by little: see `near_copies` in the configuration. Says on standard error how
+    many test images have a near-copy among the training images, which makes scores better than they are.
+    """
+    train, test = load_dataset(dataset).image_ids, load_dataset(test_dataset).image_ids
+    of_train, of_test = load_thumbnails(thumbnails, len(train)), load_thumbnails(test_thumbnails, len(test))
+    groups = find_groups(train, of_train, test, of_test, load_config(config_path).near_copies)
+    write_json(output, groups.as_json())
+    click.echo(_summary(groups, len(train)), err=True)
+
+
+def _summary(groups: Groups, images: int) -> str:
+    grouped = sum(map(len, groups.groups))
+    lines = [
+        f"{len(groups.pairs)} of {groups.test_images} test images ({groups.share:.1%}) have a near-copy among the "
+        f"training images; {grouped} of {images} training images are in {len(groups.groups)} groups of near-copies"
+    ]
+    if groups.flat_test_images:
+        lines.append(
+            f"{groups.flat_test_images} more test images differ as little from a training image, but have too little "
+            "contrast to tell"
+        )
+    if groups.pairs:
+        lines.append(
+            "warning: scores are better than they would be on new pictures; split by video, place or day instead"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,210 @@
+"""The image cache as it is made: every image of both splits decoded once, and all that is wrong with any of them."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from mgral.artefacts.files import atomic_path
+from mgral.artefacts.integrity import read_verified
+from mgral.config import DetectorConfig, PictureSettings
+from mgral.data.dataset import Dataset
+from mgral.data.decoding import DAMAGED, STORED_SIZE, UPRIGHT_SIZE, Picture, PictureError, decode, pillow_limits
+from mgral.data.findings import Findings, Kind
+from mgral.data.images import packed_head, to_canvas
+from mgral.data.thumbnails import SIDE, thumbnail
+
+MISSING = Kind("images are not on disk", "put the files there, or remove their entries from the annotations")
+CHANGING = Kind("images change while they are read", "run the step again when they do not")
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """A split, and where its cache is written."""
+
+    name: str
+    """For the progress bar."""
+    dataset: Dataset
+    images: Path
+    """Pixels, uint8 [N, height, width, 3]; or packed files, uint8 [bytes], see `mgral.data.images.packed_head`."""
+    thumbnails: Path
+    """Grey thumbnails, uint8 [N, 24, 24]."""
+
+
+class _Done(NamedTuple):
+    """What is known of a picture once it is written."""
+
+    repairs: tuple[Kind, ...]
+    sideways: bool
+
+
+@dataclass(frozen=True)
+class _Content:
+    """An array to be written, and how one picture gets into it."""
+
+    shape: tuple[int, ...]
+    head: Bytes
+    put: Callable[[Bytes, int, bytes, Picture], None]
+
+
+def cache_splits(
+    splits: Sequence[SplitFiles], root: Path, detector: DetectorConfig, settings: PictureSettings, threads: int = 1
+) -> Findings:
+    """Decode the images of all splits, write them and their thumbnails, and return what was repaired.
+
+    Rows are in the order of the data set. The arrays are mapped partial files, so they may exceed the memory; they
+    are renamed when all are whole. Each image is read once, whether pixels or files are kept.
+
+    Parameters
+    ----------
+    root
+        The folder that file names are relative to.
+    detector
+        The canvas on which it wants the images, and whether their files are kept instead.
+    settings
+        How files become pixels.
+
+    Raises
+    ------
+    FaultyDataError
+        With all images of all splits that are missing, damaged, or not as annotated; then nothing is written.
+    """
+    findings = Findings()
+    contradicting: dict[Kind, list[str]] = {STORED_SIZE: [], UPRIGHT_SIZE: []}
+    agreeing = 0
+    with ExitStack() as stack:
+        stack.enter_context(pillow_limits(settings.max_pixels))
+        for split in splits:
+            partial = stack.enter_context(atomic_path(split.images))
+            thumbnails = np.zeros((len(split.dataset.file_names), SIDE, SIDE), dtype=np.uint8)
+            keep_files = detector.caches_files
+            content = _files(split.dataset, root, settings) if keep_files else _pixels(split.dataset, detector)
+            with _mapped(partial, content) as array:
+                for row, found in enumerate(_decoded(split, root, content, array, thumbnails, settings, threads)):
+                    if isinstance(found, _Done):
+                        agreeing += found.sideways
+                        for kind in found.repairs:
+                            findings.repair(kind, split.dataset.file_names[row])
+                    elif found.kind in contradicting:
+                        contradicting[found.kind].append(found.place)
+                    else:
+                        findings.fault(found.kind, found.place)
+            with stack.enter_context(atomic_path(split.thumbnails)).open("wb") as file:
+                np.save(file, thumbnails)
+                os.fsync(file.fileno())
+        for kind, places in contradicting.items():
+            for place in places:
+                findings.fault(_for_mixed(kind, agreeing), place)
+        findings.raise_faults()
+    return findings
+
+
+def _for_mixed(kind: Kind, agreeing: int) -> Kind:
+    """Return the fault of sizes that contradict `data.exif`, with other advice where as many images agree with it."""
+    if not agreeing:
+        return kind
+    way = "turned" if kind is STORED_SIZE else "as stored"
+    return Kind(
+        kind.title,
+        f"{agreeing} others have theirs only {way}, so no `data.exif` fits all: correct the sizes and boxes of one "
+        "sort, or save those files upright and without EXIF",
+    )
+
+
+def _decoded(
+    split: SplitFiles,
+    root: Path,
+    content: _Content,
+    array: Bytes,
+    thumbnails: Bytes,
+    settings: PictureSettings,
+    threads: int,
+) -> Iterator[_Done | PictureError]:
+    """Fill both arrays, and yield of each image, in order, what was done to it or what is wrong with it."""
+    dataset = split.dataset
+
+    def fill(row: int) -> _Done | PictureError:
+        name = dataset.file_names[row]
+        size = (int(dataset.sizes[row, 0]), int(dataset.sizes[row, 1]))
+        try:
+            file = _read(root / name, name)
+            picture = decode(file, name, size, settings)
+            content.put(array, row, file, picture)
+        except PictureError as error:
+            return error
+        thumbnails[row] = thumbnail(picture.pixels)
+        return _Done(picture.repairs, picture.sideways)
+
+    executor = ThreadPoolExecutor(threads)
+    try:
+        rows = range(len(dataset.file_names))
+        yield from tqdm(executor.map(fill, rows), f"cache {split.name}", len(rows), unit="image", disable=None)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return read_verified(path)
+    except FileNotFoundError:
+        raise PictureError(MISSING, name) from None
+    except OSError as error:
+        raise PictureError(DAMAGED, f"{name} ({error.strerror})") from None
+
+
+def _pixels(dataset: Dataset, detector: DetectorConfig) -> _Content:
+    canvas = detector.image_canvas
+
+    def put(array: Bytes, row: int, file: bytes, picture: Picture) -> None:
+        array[row] = to_canvas(picture.pixels, canvas)
+
+    shape = (len(dataset.file_names), canvas.height, canvas.width, 3)
+    return _Content(shape, np.empty(0, np.uint8), put)
+
+
+def _files(dataset: Dataset, root: Path, settings: PictureSettings) -> _Content:
+    lengths = np.array([_length(root / name) for name in dataset.file_names], dtype=np.int64)
+    head = packed_head(lengths, settings)
+
+    def put(array: Bytes, row: int, file: bytes, picture: Picture) -> None:
+        if len(file) != lengths[row]:
+            raise PictureError(CHANGING, dataset.file_names[row])
+        array[head[row + 1] : head[row + 2]] = np.frombuffer(file, np.uint8)
+
+    return _Content((int(head[-1]),), head.view(np.uint8), put)
+
+
+def _length(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # which is reported when it is read
+
+
+@contextmanager
+def _mapped(partial: Path, content: _Content) -> Iterator[Bytes]:
+    """Give the array in a new file of NumPy's format, which is on the disk afterwards."""
+    array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=content.shape)
+    _reserve(partial)
+    if len(content.head):
+        array[: len(content.head)] = content.head
+    yield array
+    array.flush()
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space of a file now: were a disk full later, writing to the map would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

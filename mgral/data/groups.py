@@ -1,0 +1,220 @@
+"""Near-copies among images, such as neighbouring frames of a video, found by their thumbnails."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from mgral.artefacts.files import read_json
+from mgral.config import NearCopiesConfig
+from mgral.errors import InputError
+
+BLOCK = 4
+"""Side in pixels of the blocks whose means are compared first."""
+ROWS, COLUMNS = 1024, 2048
+"""Images that are compared at once with as many others; together they take about 50 MB."""
+_GREY = 128
+"""Subtracted from thumbnails. Then all sums of products of two of them are whole numbers below 2^24, which float32
+holds exactly, so that distances are exact in whatever order they are summed."""
+
+Ids = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+class NearCopy(NamedTuple):
+    """A test image and its nearest near-copy among the training images."""
+
+    test: int
+    """Image id."""
+    train: int
+    """Image id."""
+    difference: float
+    """Root mean square of the difference of their thumbnails, in grey levels."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The near-copies of a data set."""
+
+    groups: tuple[tuple[int, ...], ...]
+    """Ids of training images, ascending, in groups of at least two: each is a near-copy of another in its group."""
+    pairs: tuple[NearCopy, ...]
+    """Test images with a near-copy among the training images, the nearest first."""
+    test_images: int
+    flat_test_images: int
+    """Test images that differ as little from a training image, but of too little contrast to tell: not in `pairs`."""
+
+    @property
+    def share(self) -> float:
+        """Share of the test images that have a near-copy among the training images, 0 to 1."""
+        return len(self.pairs) / self.test_images if self.test_images else 0.0
+
+    def as_json(self) -> dict[str, object]:
+        """Return the content of groups.json."""
+        return {
+            "groups": [list(group) for group in self.groups],
+            "pairs": [pair._asdict() for pair in self.pairs],
+            "test_images": self.test_images,
+            "flat_test_images": self.flat_test_images,
+        }
+
+
+def load_groups(path: Path) -> Groups:
+    """Read a groups.json that the step `groups` wrote; raises InputError where it is missing or damaged."""
+    values = read_json(path)
+    try:
+        return Groups(
+            groups=tuple(tuple(map(int, group)) for group in values["groups"]),
+            pairs=tuple(NearCopy(int(p["test"]), int(p["train"]), float(p["difference"])) for p in values["pairs"]),
+            test_images=int(values["test_images"]),
+            flat_test_images=int(values["flat_test_images"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error!r}); delete it and run the step `groups` again") from None
+
+
+def find_groups(train: Ids, of_train: Bytes, test: Ids, of_test: Bytes, settings: NearCopiesConfig) -> Groups:
+    """Find the near-copies among training images, and between test and training images.
+
+    Two images are near-copies if their thumbnails differ, as root mean square, by at most `settings.difference` grey
+    levels and by at most `settings.of_contrast` of the smaller of their two standard deviations.
+
+    Parameters
+    ----------
+    train, test
+        Image ids, [N] and [M].
+    of_train, of_test
+        Their thumbnails, uint8 [N, 24, 24] and [M, 24, 24].
+    """
+    known, asked = _Sorted(of_train), _Sorted(of_test)
+    labels = _components(known, settings)
+    pairs, flat = _nearest(asked, known, settings)
+    order = np.lexsort((train, labels))
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    groups = [tuple(group.tolist()) for group in np.split(train[order], starts[1:]) if len(group) > 1]
+    found = (NearCopy(int(test[row]), int(train[other]), difference) for row, other, difference in pairs)
+    return Groups(
+        groups=tuple(sorted(groups)),
+        pairs=tuple(sorted(found, key=lambda pair: (pair.difference, pair.test))),
+        test_images=len(test),
+        flat_test_images=flat,
+    )
+
+
+class _Sorted:
+    """Thumbnails in the order of their mean, and what is compared before they are."""
+
+    def __init__(self, thumbnails: Bytes) -> None:
+        flat = thumbnails.reshape(len(thumbnails), -1)
+        means = flat.mean(axis=1)
+        self.order = np.argsort(means, kind="stable")
+        """Row of the thumbnail in each place."""
+        self.pixels, self.means = flat[self.order], means[self.order]
+        side = thumbnails.shape[1]
+        blocks = self.pixels.reshape(-1, side // BLOCK, BLOCK, side // BLOCK, BLOCK).mean(axis=(2, 4))
+        self.blocks = (blocks.reshape(len(flat), -1) - _GREY).astype(np.float32)
+        squares = np.einsum("ij,ij->i", self.pixels, self.pixels, dtype=np.int64)
+        self.deviations = np.sqrt(squares / flat.shape[1] - self.means**2)
+
+    def values(self, places: npt.NDArray[np.int64]) -> Floats:
+        return self.pixels[places].astype(np.float32) - _GREY
+
+
+class _Chunk(NamedTuple):
+    """Some places of one set, and some of another, that may be alike, and the distances between all of them."""
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    mean_squares: npt.NDArray[np.float64]
+    """[rows, columns]: of the difference of their thumbnails."""
+    alike: Mask
+    """[rows, columns]: whether they differ by at most the limit in grey levels."""
+    near: Mask
+    """[rows, columns]: whether they are near-copies."""
+
+
+def _components(images: _Sorted, settings: NearCopiesConfig) -> npt.NDArray[np.int64]:
+    """Return the number of each image's group, int64 [N], in the order of the thumbnails as given."""
+    labels = np.arange(len(images.order))
+    for chunk in _compare(images, images, settings, labels):
+        rows, columns = np.nonzero(chunk.near)
+        if not len(rows):
+            continue
+        ends = labels[chunk.rows[rows]], labels[chunk.columns[columns]]
+        edges = coo_array((np.ones(len(rows), bool), ends), shape=(len(labels), len(labels)))
+        labels[:] = connected_components(edges, directed=False)[1][labels]
+    found = np.empty_like(labels)
+    found[images.order] = labels
+    return found
+
+
+def _nearest(asked: _Sorted, known: _Sorted, settings: NearCopiesConfig) -> tuple[list[tuple[int, int, float]], int]:
+    """Return row, nearest other row and difference of each asked image with a near-copy, and how many are flat."""
+    best = np.full(len(asked.order), np.inf)
+    nearest = np.zeros(len(asked.order), dtype=np.int64)
+    alike = np.zeros(len(asked.order), dtype=bool)
+    for chunk in _compare(asked, known, settings):
+        alike[chunk.rows] |= chunk.alike.any(axis=1)
+        distances = np.where(chunk.near, chunk.mean_squares, np.inf)
+        closest = distances.argmin(axis=1)
+        lowest = distances[np.arange(len(closest)), closest]
+        better = lowest < best[chunk.rows]
+        best[chunk.rows[better]] = lowest[better]
+        nearest[chunk.rows[better]] = chunk.columns[closest[better]]
+    places = np.flatnonzero(np.isfinite(best))
+    pairs = [
+        (int(asked.order[place]), int(known.order[nearest[place]]), round(float(np.sqrt(best[place])), 3))
+        for place in places
+    ]
+    return pairs, int(alike.sum()) - len(places)
+
+
+def _compare(
+    first: _Sorted, second: _Sorted, settings: NearCopiesConfig, labels: npt.NDArray[np.int64] | None = None
+) -> Iterator[_Chunk]:
+    """Yield the parts of [first, second] that hold all pairs that are alike, with their distances.
+
+    Neither the difference of two means nor the root mean square of the differences of block means can exceed that of
+    the pixels, so pairs that differ more in either are passed over. With `labels` the two sets are the same: each
+    pair is compared once, and not if both have the same label by then.
+    """
+    limit = settings.difference
+    for start in range(0, len(first.order), ROWS):
+        places = np.arange(start, min(start + ROWS, len(first.order)))
+        low = int(np.searchsorted(second.means, first.means[places[0]] - limit, "left"))
+        high = int(np.searchsorted(second.means, first.means[places[-1]] + limit, "right"))
+        for begin in range(low if labels is None else start, high, COLUMNS):
+            others = np.arange(begin, min(begin + COLUMNS, high))
+            maybe = _mean_squares(first.blocks[places], second.blocks[others]) <= limit**2 + 0.01  # for rounding
+            if labels is not None:
+                maybe &= (labels[places][:, None] != labels[others]) & (places[:, None] < others)
+            rows, columns = places[maybe.any(axis=1)], others[maybe.any(axis=0)]
+            if len(rows):
+                yield _measured(first, second, rows, columns, settings)
+
+
+def _measured(
+    first: _Sorted,
+    second: _Sorted,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+    settings: NearCopiesConfig,
+) -> _Chunk:
+    squares = _mean_squares(first.values(rows), second.values(columns))
+    contrast = np.minimum(first.deviations[rows][:, None], second.deviations[columns])
+    alike = squares <= settings.difference**2
+    return _Chunk(rows, columns, squares, alike, alike & (squares <= (settings.of_contrast * contrast) ** 2))
+
+
+def _mean_squares(first: Floats, second: Floats) -> npt.NDArray[np.float64]:
+    """Return the mean square of the difference of each row of [n, D] and each of [m, D], [n, m]."""
+    lengths = (first**2).sum(axis=1).astype(np.float64)[:, None] + (second**2).sum(axis=1)
+    squares: npt.NDArray[np.float64] = (lengths - 2 * (first @ second.T)) / first.shape[1]
+    return squares

@@ -1,0 +1,37 @@
+"""Grey thumbnails of the images, by which near-copies are found."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mgral.artefacts.integrity import verify_file
+from mgral.errors import InputError
+
+SIDE = 24
+"""In pixels."""
+
+
+def thumbnail(picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return a picture stretched to a square and in grey, uint8 [24, 24]: each value the mean of what it covers."""
+    grey = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+    return np.asarray(grey)
+
+
+def load_thumbnails(path: Path, images: int) -> npt.NDArray[np.uint8]:
+    """Map the thumbnails of a split into memory, uint8 [N, 24, 24], row n of image n.
+
+    Raises
+    ------
+    InputError
+        Where they cannot be read, or are not of so many images.
+    """
+    try:
+        verify_file(path)
+        found: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and run the step `cache` again") from None
+    if found.dtype != np.uint8 or found.shape != (images, SIDE, SIDE):
+        raise InputError(f"{path} does not belong to its data set; delete it and run the step `cache` again")
+    return found
