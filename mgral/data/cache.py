@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from mgral.artefacts.files import atomic_path
 from mgral.artefacts.integrity import read_verified
-from mgral.config import DetectorConfig, PictureSettings
+from mgral.config import PictureSettings
+from mgral.config.canvas import Canvas
 from mgral.data.dataset import Dataset
 from mgral.data.decoding import DAMAGED, STORED_SIZE, UPRIGHT_SIZE, Picture, PictureError, decode, pillow_limits
 from mgral.data.findings import Findings, Kind
@@ -57,7 +58,12 @@ class _Content:
 
 
 def cache_splits(
-    splits: Sequence[SplitFiles], root: Path, detector: DetectorConfig, settings: PictureSettings, threads: int = 1
+    splits: Sequence[SplitFiles],
+    root: Path,
+    canvas: Canvas,
+    settings: PictureSettings,
+    keep_files: bool = False,
+    threads: int = 1,
 ) -> Findings:
     """Decode the images of all splits, write them and their thumbnails, and return what was repaired.
 
@@ -68,10 +74,12 @@ def cache_splits(
     ----------
     root
         The folder that file names are relative to.
-    detector
-        The canvas on which it wants the images, and whether their files are kept instead.
+    canvas
+        Where the detector wants the images.
     settings
         How files become pixels.
+    keep_files
+        Keep the files and not the pixels, after all have been decoded once.
 
     Raises
     ------
@@ -86,8 +94,7 @@ def cache_splits(
         for split in splits:
             partial = stack.enter_context(atomic_path(split.images))
             thumbnails = np.zeros((len(split.dataset.file_names), SIDE, SIDE), dtype=np.uint8)
-            keep_files = detector.caches_files
-            content = _files(split.dataset, root, settings) if keep_files else _pixels(split.dataset, detector)
+            content = _files(split.dataset, root, settings) if keep_files else _pixels(split.dataset, canvas)
             with _mapped(partial, content) as array:
                 for row, found in enumerate(_decoded(split, root, content, array, thumbnails, settings, threads)):
                     if isinstance(found, _Done):
@@ -161,9 +168,7 @@ def _read(path: Path, name: str) -> bytes:
         raise PictureError(DAMAGED, f"{name} ({error.strerror})") from None
 
 
-def _pixels(dataset: Dataset, detector: DetectorConfig) -> _Content:
-    canvas = detector.image_canvas
-
+def _pixels(dataset: Dataset, canvas: Canvas) -> _Content:
     def put(array: Bytes, row: int, file: bytes, picture: Picture) -> None:
         array[row] = to_canvas(picture.pixels, canvas)
 

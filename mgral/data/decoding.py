@@ -136,6 +136,7 @@ def decode(content: bytes, name: str, annotated: tuple[int, int], settings: Pict
 
 
 def _decode(image: Image.Image, name: str, annotated: tuple[int, int], settings: PictureSettings) -> Picture:
+    repairs = list(_oddities(image))  # before EXIF is asked for, which loads a PNG
     orientation = _orientation(image)
     sideways = orientation >= _SIDEWAYS
     # Pillow turns TIFF upright by itself, and gives its upright size.
@@ -145,7 +146,6 @@ def _decode(image: Image.Image, name: str, annotated: tuple[int, int], settings:
     applied = settings.exif == "apply"
     if annotated != (upright if applied else stored):
         _refuse_size(name, annotated, stored, upright, applied)
-    repairs = list(_oddities(image))
     if orientation in _TURNS:
         repairs.append(TURNED if applied else NOT_TURNED)
     image.load()

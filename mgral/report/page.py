@@ -78,6 +78,7 @@ def build_report(results: Results) -> Report:
         },
         config,
         results=results,
+        notes=results.notes,
         facts=_facts(results),
         oracle=_knows_boxes(config),
         instances=_instances(config),

@@ -1,18 +1,14 @@
 """The contact sheets: the images that each strategy ranked first, with their boxes."""
 
-import base64
-import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from mgral.report.drawing import Table, class_colours
+from mgral.report.inline import inline_picture
 from mgral.report.results import Array, Results
 
 SHOWN = 12
-# Keeps three strategies' sheets of two cycles near 1 MB.
-_LONGEST_SIDE = 224
 
 
 @dataclass(frozen=True)
@@ -85,15 +81,9 @@ def legend(results: Results) -> list[LegendEntry]:
 
 
 def _pick(results: Results, rank: int, row: int, score: float) -> Pick:
-    picture = Image.fromarray(results.images.image(row))
     original = results.train.sizes[row]
-    # The cache stretches images to the detector's shape; the eye wants the photograph's own.
-    longest = min(_LONGEST_SIDE, max(picture.size))
-    width, height = (max(1, round(float(side) * longest / float(original.max()))) for side in original)
-    picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=85)
-    scale = np.array(picture.size) / original
+    picture = inline_picture(results.images.image(row), original)
+    scale = np.array([picture.width, picture.height]) / original
     boxes = tuple(
         _box(box * np.tile(scale, 2), int(label))
         for box, label in zip(results.train.boxes[row], results.train.labels[row], strict=True)
@@ -105,7 +95,7 @@ def _pick(results: Results, rank: int, row: int, score: float) -> Pick:
         image_id=int(results.train.image_ids[row]),
         file_name=results.train.file_names[row],
         score=score,
-        source="data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode(),
+        source=picture.source,
         width=picture.width,
         height=picture.height,
         boxes=boxes,

@@ -18,6 +18,7 @@ from mgral.errors import InputError
 from mgral.evaluation.voc import VOC_SCORES
 from mgral.method.lut.agreement import predict_each_other
 from mgral.method.lut.estimators import estimators_of
+from mgral.report.data import DataNotes, load_notes
 from mgral.report.styles import baseline_of
 
 Array = npt.NDArray[np.float64]
@@ -126,6 +127,7 @@ class Results:
     """Scores of the detector trained on all training images, by seed."""
     agents: Mapping[tuple[int, str, int], AgentRun]
     tables: tuple[LookupTables, ...]
+    notes: DataNotes
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -152,16 +154,18 @@ def load_results(folder: Path, config: Config) -> Results:
             for cycle in range(config.cycles):
                 place = _of_strategy(folder, seed, strategy, cycle)
                 selections[seed, strategy, cycle] = _load_selection(place, train)
+    images = load_images(folder / "dataset" / "train.npy", train, config.detector.image_canvas)
     return Results(
         config=config,
         train=train,
-        images=load_images(folder / "dataset" / "train.npy", train, config.detector.image_canvas),
+        images=images,
         class_counts=train.object_counts(train.image_ids),
         rounds=rounds,
         selections=selections,
         full={seed: _load_metrics(_cycle(folder, seed, "full", 0) / "metrics.json") for seed in config.seeds},
         agents=_load_agents(folder, config),
         tables=tuple(_load_tables(folder, config)),
+        notes=load_notes(folder / "dataset", config, train, images),
     )
 
 

@@ -1,6 +1,7 @@
-"""The step `cache` and the decoding of images."""
+"""The step `cache`: the arrays of both splits, and all that is wrong with any image in one pass."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,52 +9,89 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from mgral.artefacts.files import write_json
+from mgral.artefacts.files import read_json, write_json
 from mgral.cli.main import mgral
+from mgral.config import load_config
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import load_dataset
-from mgral.data.images import decode_image, load_images
+from mgral.data.findings import FaultyDataError
+from mgral.data.images import load_images
 from mgral.errors import InputError
 
 SIZES = ((16, 8), (40, 40), (7, 30))
+WRITTEN = ["pictures.json", "test.npy", "test.thumbnails.npy", "train.npy", "train.thumbnails.npy"]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three images, each of one colour and its own size, listed in another order than their names'."""
-    (tmp_path / "set").mkdir()
-    images = []
-    for number, size in enumerate(SIZES):
-        name = f"{9 - number}.png"
-        Image.new("RGB", size, (number * 50, 10, 200)).save(tmp_path / "set" / name)
-        images.append({"id": number, "file_name": name, "width": size[0], "height": size[1]})
-    write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
-    (tmp_path / "config.yaml").write_text(
-        f"{{data: {{format: coco, root: {tmp_path / 'set'}}}, detector: {{width: 12, height: 8}}}}"
-    )
+    """Three images a split, each of one colour and its own size, listed in another order than their names'."""
+    for split in ("train", "test"):
+        (tmp_path / "set" / split).mkdir(parents=True)
+        images = []
+        for number, size in enumerate(SIZES):
+            name = f"{split}/{9 - number}.png"
+            Image.new("RGB", size, (number * 50, 10, 200)).save(tmp_path / "set" / name)
+            images.append({"id": number, "file_name": name, "width": size[0], "height": size[1]})
+        coco = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]}
+        write_json(tmp_path / f"{split}.json", coco)
+    configure(tmp_path)
     return tmp_path
 
 
+def configure(folder: Path, data: str = "", detector: str = "width: 12, height: 8") -> None:
+    (folder / "config.yaml").write_text(
+        f"{{data: {{format: coco, root: {folder / 'set'}{data}}}, detector: {{{detector}}}}}"
+    )
+
+
 def run(folder: Path, *more: str) -> Result:
-    paths = {"config": "config.yaml", "dataset": "train.json", "output": "out/train.npy"}
+    inputs = {"config": "config.yaml", "dataset": "train.json", "test-dataset": "test.json"}
+    outputs = {"train": "train.npy", "test": "test.npy", "pictures": "pictures.json"}
+    outputs |= {f"{split}-thumbnails": f"{split}.thumbnails.npy" for split in ("train", "test")}
+    paths = inputs | {option: f"out/{name}" for option, name in outputs.items()}
     arguments = [part for name, path in paths.items() for part in (f"--{name}", str(folder / path))]
-    return CliRunner().invoke(mgral, ["cache", *arguments, "--split", "train", *more])
+    return CliRunner().invoke(mgral, ["cache", *arguments, *more])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "out").iterdir())}
 
 
 def test_row_n_is_image_n(folder: Path) -> None:
+    Image.new("RGB", SIZES[1], (9, 9, 9)).save(folder / "set" / "test" / "8.png")
+    done = run(folder)
+    assert done.exit_code == 0, done.output
+    expected = {"train": [(n * 50, 10, 200) for n in range(3)], "test": [(0, 10, 200), (9, 9, 9), (100, 10, 200)]}
+    for split, colours in expected.items():
+        dataset = load_dataset(folder / f"{split}.json")
+        images = load_images(folder / "out" / f"{split}.npy", dataset, Canvas(12, 8)).stored
+        assert images.shape == (3, 8, 12, 3)
+        assert [image[0, 0].tolist() for image in images] == [list(colour) for colour in colours]
+        assert (images == images[:, :1, :1]).all()
+    assert list(contents(folder)) == WRITTEN
+    assert read_json(folder / "out" / "pictures.json") == []
+    assert done.stderr.strip() == ""
+
+
+def test_thumbnails_are_the_means_of_what_they_cover(folder: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8)
+    large = np.kron(values, np.array([[1, 1], [1, 1]], np.uint8))
+    Image.fromarray(large).save(folder / "set" / "train" / "8.png")
+    coco = read_json(folder / "train.json")
+    coco["images"][1] |= {"width": 48, "height": 48}
+    write_json(folder / "train.json", coco)
     assert run(folder).exit_code == 0
-    images = load_images(folder / "out" / "train.npy", load_dataset(folder / "train.json"), Canvas(12, 8)).stored
-    assert images.shape == (3, 8, 12, 3)
-    for number in range(3):
-        assert (images[number] == [number * 50, 10, 200]).all()
-    assert [path.name for path in (folder / "out").iterdir()] == ["train.npy"]
+    thumbnails = np.load(folder / "out" / "train.thumbnails.npy")
+    assert (thumbnails.shape, thumbnails.dtype) == ((3, 24, 24), np.uint8)
+    np.testing.assert_array_equal(thumbnails[1], values)
+    assert np.ptp(thumbnails[0]) == 0
 
 
 def test_threads_do_not_change_a_byte(folder: Path) -> None:
     run(folder, "--threads", "1")
-    before = (folder / "out" / "train.npy").read_bytes()
+    before = contents(folder)
     run(folder, "--threads", "3")
-    assert (folder / "out" / "train.npy").read_bytes() == before
+    assert contents(folder) == before
 
 
 def test_root_replaces_the_configured_one(folder: Path) -> None:
@@ -72,55 +110,141 @@ def png() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (png()[:2000], r"set/8\.png cannot be decoded .* replace the file"),
-        (png()[:20], r"set/8\.png cannot be decoded"),
-        (b"no image at all", r"set/8\.png cannot be decoded .* replace the file"),
-        (b"", r"set/8\.png cannot be decoded"),
-        (None, r"set/8\.png cannot be decoded .*No such file"),
+        (png()[:2000], "1 images cannot be decoded: replace"),
+        (png()[:20], "1 images cannot be decoded: replace"),
+        (b"no image at all", "1 files are of no format that Pillow reads: convert"),
+        (b"", "1 files are of no format that Pillow reads: convert"),
+        (None, "1 images are not on disk: put"),
     ],
     ids=["truncated", "header only", "text", "empty", "missing"],
 )
-def test_a_damaged_file_is_named_and_nothing_written(folder: Path, content: bytes | None, message: str) -> None:
-    path = folder / "set" / "8.png"
+@pytest.mark.parametrize("kind", ["decoded", "encoded"])
+def test_a_damaged_file_is_named_and_nothing_written(
+    folder: Path, content: bytes | None, message: str, kind: str
+) -> None:
+    if kind == "encoded":
+        configure(folder, detector="name: retinanet_resnet50_fpn, cache: encoded")
+    path = folder / "set" / "train" / "8.png"
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    result = run(folder)
-    assert isinstance(result.exception, InputError)
-    with pytest.raises(InputError, match=message):
-        raise result.exception
+    error = run(folder).exception
+    assert isinstance(error, FaultyDataError)
+    assert message in str(error)
+    assert "\n    train/8.png" in str(error)
     assert list((folder / "out").iterdir()) == []
 
 
-def test_another_size_than_annotated_is_an_error(folder: Path) -> None:
-    Image.new("RGB", (30, 7)).save(folder / "set" / "7.png")
-    with pytest.raises(InputError, match=r"7\.png is 30 x 7 pixels, but 7 x 30 in the annotations"):
-        decode_image(folder / "set" / "7.png", SIZES[2], Canvas(12, 8))
+def test_all_faults_of_both_splits_come_at_once_and_the_old_cache_stays(folder: Path) -> None:
+    assert run(folder).exit_code == 0
+    before = contents(folder)
+    (folder / "set" / "train" / "9.png").unlink()
+    (folder / "set" / "test" / "8.png").unlink()
+    (folder / "set" / "train" / "8.png").write_bytes(png()[:2000])
+    Image.new("RGB", (30, 7)).save(folder / "set" / "test" / "7.png")
+    Image.fromarray(np.full((30, 7), 40000, np.uint16)).save(folder / "set" / "train" / "7.png")
+    done = run(folder, "--json")
+    error = done.exception
+    assert isinstance(error, FaultyDataError)
+    assert str(error).startswith("the data set cannot be used: 5 faults of 4 kinds; nothing is written\n")
+    assert "2 images are not on disk" in str(error)
+    listed = {fault["kind"]: fault["places"] for fault in json.loads(done.stdout)["faults"]}
+    assert sorted(map(tuple, listed.values())) == [
+        ("test/7.png is 30 x 7 pixels, annotated 7 x 30",),
+        ("train/7.png (mode I;16)",),
+        ("train/8.png (image file is truncated)",),
+        ("train/9.png", "test/8.png"),
+    ]
+    assert contents(folder) == before
 
 
-def test_orientation_is_not_applied(tmp_path: Path) -> None:
-    image = Image.new("RGB", (4, 2), (255, 0, 0))
-    image.paste((0, 0, 255), (2, 0, 4, 2))
+def turn(path: Path, size: tuple[int, int], orientation: int = 6) -> None:
+    """Replace a picture by one of the stored size whose left half is red, the rest blue."""
+    image = Image.new("RGB", size, (0, 0, 255))
+    image.paste((255, 0, 0), (0, 0, size[0] // 2, size[1]))
     exif = Image.Exif()
-    exif[0x0112] = 3
-    image.save(tmp_path / "turned.png", exif=exif)
-    pixels = decode_image(tmp_path / "turned.png", (4, 2), Canvas(4, 2))
-    assert pixels[0, 0].tolist() == [255, 0, 0]
+    exif[0x0112] = orientation
+    image.save(path, exif=exif)
 
 
-def test_scaling_down_averages(tmp_path: Path) -> None:
+@pytest.mark.parametrize("detector", ["width: 8, height: 16", "name: retinanet_resnet50_fpn, cache: encoded"])
+def test_pictures_are_turned_upright_with_a_count(folder: Path, detector: str) -> None:
+    """Whether the cache holds pixels or files: who reads it gives no settings."""
+    configure(folder, detector=detector)
+    turn(folder / "set" / "train" / "7.png", (30, 7))
+    done = run(folder)
+    assert done.exit_code == 0, done.output
+    assert "1 images were turned upright: as EXIF says" in done.stderr
+    [repair] = read_json(folder / "out" / "pictures.json")
+    assert (repair["count"], repair["places"]) == (1, ["train/7.png"])
+    canvas = load_canvas(folder)
+    pixels = load_images(folder / "out" / "train.npy", load_dataset(folder / "train.json"), canvas).image(2)
+    # The left of the stored picture is the top of the upright one (orientation 6).
+    assert pixels[0, -1].tolist() == [255, 0, 0]
+    assert pixels[-1, 0].tolist() == [0, 0, 255]
+
+
+def load_canvas(folder: Path) -> Canvas:
+    return load_config(folder / "config.yaml").detector.image_canvas
+
+
+def test_an_ignored_orientation_is_ignored_by_who_reads_packed_files(folder: Path) -> None:
+    configure(folder, ", exif: ignore", "name: retinanet_resnet50_fpn, cache: encoded")
+    turn(folder / "set" / "train" / "7.png", (7, 30))
+    done = run(folder)
+    assert "1 images were left as stored" in done.stderr
+    images = load_images(folder / "out" / "train.npy", load_dataset(folder / "train.json"), load_canvas(folder))
+    pixels = images.image(2)
+    assert pixels[0, 0].tolist() == pixels[-1, 0].tolist() == [255, 0, 0]
+
+
+def test_a_size_that_fits_the_other_setting_says_so(folder: Path) -> None:
+    turn(folder / "set" / "train" / "7.png", (7, 30))
+    turn(folder / "set" / "test" / "7.png", (7, 30))
+    with pytest.raises(FaultyDataError, match=r"2 images have the annotated size only without .*exif: ignore"):
+        raise run(folder).exception or AssertionError
+    configure(folder, ", exif: ignore")
+    assert run(folder).exit_code == 0
+    turn(folder / "set" / "train" / "7.png", (30, 7))
+    turn(folder / "set" / "test" / "7.png", (30, 7))
+    with pytest.raises(FaultyDataError, match=r"2 images have the annotated size only when turned .*exif: apply"):
+        raise run(folder).exception or AssertionError
+
+
+@pytest.mark.parametrize("setting", ["apply", "ignore"])
+def test_of_a_mixed_set_both_sorts_are_counted(folder: Path, setting: str) -> None:
+    configure(folder, f", exif: {setting}")
+    turn(folder / "set" / "train" / "9.png", (8, 16))
+    turn(folder / "set" / "train" / "7.png", (7, 30))
+    turn(folder / "set" / "test" / "7.png", (30, 7))
+    turn(folder / "set" / "train" / "8.png", (40, 40))  # a square says nothing
+    other = 2 if setting == "apply" else 1
+    with pytest.raises(FaultyDataError, match=f"{other} others .* only .*, so no `data.exif` fits all") as caught:
+        raise run(folder).exception or AssertionError
+    assert f"\n  {3 - other} images have the annotated size only" in str(caught.value)
+
+
+def test_deep_grey_and_the_limit_of_pixels_are_settings(folder: Path) -> None:
+    Image.fromarray(np.full((30, 7), 40000, np.uint16)).save(folder / "set" / "train" / "7.png")
+    configure(folder, ", deep_grey: full_range, max_pixels: 1600")
+    done = run(folder)
+    assert done.exit_code == 0, done.output
+    assert "1 grey images of more than 8 bits were scaled: from the full range" in done.stderr
+    images = load_images(folder / "out" / "train.npy", load_dataset(folder / "train.json"), Canvas(12, 8)).stored
+    assert (images[2] == round(40000 / 65535 * 255)).all()
+    configure(folder, ", deep_grey: full_range, max_pixels: 1598")
+    with pytest.raises(FaultyDataError, match=r"2 images have more pixels than `data.max_pixels`: set"):
+        raise run(folder).exception or AssertionError
+
+
+def test_scaling_down_averages(folder: Path) -> None:
     """Without antialiasing a fine chequerboard would come out black or white."""
-    board = ((np.indices((64, 64)).sum(axis=0) % 2) * 255).astype(np.uint8)
-    Image.fromarray(board).save(tmp_path / "board.png")
-    pixels = decode_image(tmp_path / "board.png", (64, 64), Canvas(8, 8))
-    assert pixels.shape == (8, 8, 3)
+    board = ((np.indices((40, 40)).sum(axis=0) % 2) * 255).astype(np.uint8)
+    Image.fromarray(board).save(folder / "set" / "train" / "8.png")
+    configure(folder, detector="width: 8, height: 8")
+    run(folder)
+    pixels = np.load(folder / "out" / "train.npy")[1]
     assert np.abs(pixels.astype(int) - 127).max() < 10
-
-
-def test_more_than_eight_bits_is_an_error(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match=r"deep\.png has more than 8 bits"):
-        decode_image(tmp_path / "deep.png", (4, 4), Canvas(4, 4))
 
 
 def test_synthetic_data_needs_a_root(folder: Path) -> None:

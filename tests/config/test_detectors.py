@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from caching import cache_split
 from installing import install
 from PIL import Image
 from run_workflow import ROOT
 
 from mgral.config import TrainingConfig, config_schema, config_yaml, detectors, registry, resolve_config
 from mgral.data.dataset import Category, Dataset
-from mgral.data.images import cache_images, load_images
+from mgral.data.images import load_images
 from mgral.engine.memory import card_memory_mb
 from mgral.errors import InputError
 from mgral.models.build import build_detector
@@ -80,7 +81,7 @@ def test_a_plug_in_is_a_detector_as_any_other(installed, tmp_path):
     dataset = Dataset(
         np.arange(1), ("wide.png",), np.array([[2 * SIZE, SIZE]]), (Category(0, "a"),), (box,), (np.zeros(1, int),)
     )
-    cache_images(dataset, tmp_path / "set", section.image_canvas, tmp_path / "images.npy", 1, "cache")
+    cache_split(dataset, tmp_path / "set", section.image_canvas, tmp_path / "images.npy")
     images = load_images(tmp_path / "images.npy", dataset, section.image_canvas)
     assert (images.stored[0, : SIZE // 2] == 255).all()
     assert not (images.stored[0, SIZE // 2 :] == 255).any()  # the aspect ratio is kept: the rest is grey

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from caching import cache_split
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -13,7 +14,7 @@ from PIL import Image
 from mgral.config import EvaluationConfig
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Category, Dataset
-from mgral.data.images import FILL, Images, cache_images, load_images, pack_images
+from mgral.data.images import FILL, Images, load_images
 from mgral.errors import InputError
 from mgral.evaluation.detect import detect_images
 from mgral.models.detectors.retinanet import RetinaNetConfig
@@ -63,8 +64,8 @@ def test_what_an_image_covers():
 
 @pytest.mark.parametrize("canvas", CANVASES, ids=lambda canvas: canvas.placement)
 def test_packed_files_are_the_pixels_of_the_cache(dataset, tmp_path, canvas):
-    cache_images(dataset, tmp_path, canvas, tmp_path / "decoded.npy")
-    pack_images(dataset, tmp_path, canvas, tmp_path / "encoded.npy", threads=2)
+    cache_split(dataset, tmp_path, canvas, tmp_path / "decoded.npy")
+    cache_split(dataset, tmp_path, canvas, tmp_path / "encoded.npy", keep_files=True, threads=2)
     decoded, encoded = (load_images(tmp_path / f"{name}.npy", dataset, canvas) for name in ("decoded", "encoded"))
     assert encoded.encoded
     rows = np.array([2, 0, 2, 1])
@@ -78,9 +79,9 @@ def test_packed_files_are_the_pixels_of_the_cache(dataset, tmp_path, canvas):
 
 
 def test_packed_files_are_the_files(dataset, tmp_path):
-    pack_images(dataset, tmp_path, FITTED, tmp_path / "encoded.npy")
+    cache_split(dataset, tmp_path, FITTED, tmp_path / "encoded.npy", keep_files=True)
     packed = np.load(tmp_path / "encoded.npy")
-    offsets = packed[:32].view("<i8")
+    offsets = packed[8:40].view("<i8")
     for number, (start, end) in enumerate(itertools.pairwise(offsets)):
         assert packed[start:end].tobytes() == (tmp_path / f"{number}.jpg").read_bytes()
 
@@ -88,17 +89,17 @@ def test_packed_files_are_the_files(dataset, tmp_path):
 def test_a_damaged_file_is_not_packed(dataset, tmp_path):
     path = tmp_path / "1.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(InputError, match=r"1\.jpg cannot be decoded .* replace the file"):
-        pack_images(dataset, tmp_path, FITTED, tmp_path / "out" / "encoded.npy")
+    with pytest.raises(InputError, match=r"1 images cannot be decoded: replace the files.*\n +1\.jpg \("):
+        cache_split(dataset, tmp_path, FITTED, tmp_path / "out" / "encoded.npy", keep_files=True)
     path.unlink()
-    with pytest.raises(InputError, match=r"1\.jpg cannot be decoded \(No such file"):
-        pack_images(dataset, tmp_path, FITTED, tmp_path / "out" / "encoded.npy")
+    with pytest.raises(InputError, match=r"1 images are not on disk.*\n +1\.jpg$"):
+        cache_split(dataset, tmp_path, FITTED, tmp_path / "out" / "encoded.npy", keep_files=True)
     assert not list((tmp_path / "out").glob("*"))
 
 
 def test_a_cache_of_another_canvas_or_data_set_is_refused(dataset, tmp_path):
-    cache_images(dataset, tmp_path, FITTED, tmp_path / "decoded.npy")
-    pack_images(dataset, tmp_path, FITTED, tmp_path / "encoded.npy")
+    cache_split(dataset, tmp_path, FITTED, tmp_path / "decoded.npy")
+    cache_split(dataset, tmp_path, FITTED, tmp_path / "encoded.npy", keep_files=True)
     fewer = Dataset(np.arange(2), dataset.file_names[:2], dataset.sizes[:2], dataset.categories, (), ())
     for path, other, canvas in (("decoded", dataset, SHRUNK), ("decoded", fewer, FITTED), ("encoded", fewer, FITTED)):
         with pytest.raises(InputError, match=f"{path}.npy does not belong to its data set; delete it"):
@@ -108,7 +109,7 @@ def test_a_cache_of_another_canvas_or_data_set_is_refused(dataset, tmp_path):
 @pytest.mark.parametrize("canvas", CANVASES, ids=lambda canvas: canvas.placement)
 def test_boxes_go_to_the_canvas_and_detections_back(dataset, tmp_path, canvas):
     """A detector that finds each box where training says that it is shown."""
-    cache_images(dataset, tmp_path, canvas, tmp_path / "train.npy")
+    cache_split(dataset, tmp_path, canvas, tmp_path / "train.npy")
     images = load_images(tmp_path / "train.npy", dataset, canvas)
     labelled = training_images(dataset, images, dataset.image_ids)
     shown = torch.from_numpy(canvas.shown(dataset.sizes).copy())
@@ -171,7 +172,7 @@ def test_a_damaged_pack_names_the_row(dataset, tmp_path):
     buffer = io.BytesIO()
     Image.new("RGB", (40, 24)).save(buffer, "PNG")
     content = buffer.getvalue()[:40]
-    offsets = np.array([16, 16 + len(content)], dtype="<i8")
+    offsets = np.array([0, 24, 24 + len(content)], dtype="<i8")
     images = Images(np.frombuffer(offsets.tobytes() + content, np.uint8), np.array([[40, 24]]), FITTED)
-    with pytest.raises(InputError, match="the file of row 0 of the image cache cannot be decoded"):
+    with pytest.raises(InputError, match="row 0 of the image cache cannot be decoded; delete it"):
         images.read(np.array([0]))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from caching import cache_split
 
 from mgral.artefacts import integrity
 from mgral.artefacts.files import read_json, write_json
@@ -19,7 +20,7 @@ from mgral.cli.main import mgral
 from mgral.config import load_config, resolve_config
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import load_dataset
-from mgral.data.images import cache_images, load_images
+from mgral.data.images import load_images
 from mgral.engine.provenance import vouched_for
 from mgral.errors import InputError, StepError
 
@@ -183,7 +184,7 @@ def test_a_full_disk_is_noticed_before_images_are_decoded(experiment, monkeypatc
     monkeypatch.setattr(os, "posix_fallocate", full)
     dataset = load_dataset(experiment / "dataset" / "train.json")
     with pytest.raises(StepError, match=r"train\.npy cannot be written \(No space left on device\)"):
-        cache_images(dataset, experiment, Canvas(4, 4), experiment / "dataset" / "train.npy")
+        cache_split(dataset, experiment, Canvas(4, 4), experiment / "dataset" / "train.npy")
     assert [path.name for path in (experiment / "dataset").iterdir()] == ["train.json"]
 
 

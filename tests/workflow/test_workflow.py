@@ -61,6 +61,7 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images():
     assert {name for name, text in RULES.items() if "test.json" in text or "test.npy" in text} == {
         "data",
         "cache",
+        "groups",
         "evaluate",
         "gain",
         "report",
@@ -70,7 +71,7 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images():
     assert not [name for name, text in RULES.items() if "metrics" in text and name not in ("evaluate", "report")]
 
 
-READERS = ("synthesize", "download", "weights", "data", "cache", "initial", "candidates", "lookup")
+READERS = ("synthesize", "download", "weights", "data", "cache", "groups", "initial", "candidates", "lookup")
 
 
 @pytest.mark.parametrize("step", READERS)

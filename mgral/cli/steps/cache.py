@@ -50,9 +50,10 @@ def command(
         SplitFiles("train", load_dataset(dataset), train, train_thumbnails),
         SplitFiles("test", load_dataset(test_dataset), test, test_thumbnails),
     )
+    folder, canvas = data_folder(config.data, root), config.detector.image_canvas
     settings = config.data if isinstance(config.data, PictureSettings) else PictureSettings()
     try:
-        findings = cache_splits(splits, data_folder(config.data, root), config.detector, settings, threads)
+        findings = cache_splits(splits, folder, canvas, settings, config.detector.caches_files, threads)
     except FaultyDataError as error:
         if as_json:
             click.echo(json.dumps(error.findings.as_json(), indent=1))

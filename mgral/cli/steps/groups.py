@@ -46,7 +46,5 @@ def _summary(groups: Groups, images: int) -> str:
             "contrast to tell"
         )
     if groups.pairs:
-        lines.append(
-            "warning: scores are better than they would be on new pictures; split by video, place or day instead"
-        )
+        lines.append("warning: scores can be better than on new pictures; split by video, place or day instead")
     return "\n".join(lines)
