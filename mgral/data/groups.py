@@ -112,14 +112,15 @@ class _Sorted:
     """Thumbnails in the order of their mean, and what is compared before they are."""
 
     def __init__(self, thumbnails: Bytes) -> None:
-        flat = thumbnails.reshape(len(thumbnails), -1)
+        images, side, _ = thumbnails.shape
+        flat = thumbnails.reshape(images, side * side)
         means = flat.mean(axis=1)
         self.order = np.argsort(means, kind="stable")
         """Row of the thumbnail in each place."""
         self.pixels, self.means = flat[self.order], means[self.order]
-        side = thumbnails.shape[1]
-        blocks = self.pixels.reshape(-1, side // BLOCK, BLOCK, side // BLOCK, BLOCK).mean(axis=(2, 4))
-        self.blocks = (blocks.reshape(len(flat), -1) - _GREY).astype(np.float32)
+        across = side // BLOCK
+        blocks = self.pixels.reshape(images, across, BLOCK, across, BLOCK).mean(axis=(2, 4))
+        self.blocks = (blocks.reshape(images, across**2) - _GREY).astype(np.float32)
         squares = np.einsum("ij,ij->i", self.pixels, self.pixels, dtype=np.int64)
         self.deviations = np.sqrt(squares / flat.shape[1] - self.means**2)
 

@@ -139,7 +139,7 @@ def load_images(path: Path, dataset: Dataset, canvas: Canvas) -> Images:
     try:
         verify_file(path)
         stored: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and run the step `cache` again") from None
     if stored.dtype != np.uint8 or not _belongs(stored, len(dataset.image_ids), canvas):
         raise InputError(f"{path} does not belong to its data set; delete it and run the step `cache` again")

@@ -30,7 +30,7 @@ def load_thumbnails(path: Path, images: int) -> npt.NDArray[np.uint8]:
     try:
         verify_file(path)
         found: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and run the step `cache` again") from None
     if found.dtype != np.uint8 or found.shape != (images, SIDE, SIDE):
         raise InputError(f"{path} does not belong to its data set; delete it and run the step `cache` again")
