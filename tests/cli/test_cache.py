@@ -110,11 +110,11 @@ def png() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (png()[:2000], "1 images cannot be decoded: replace"),
-        (png()[:20], "1 images cannot be decoded: replace"),
-        (b"no image at all", "1 files are of no format that Pillow reads: convert"),
-        (b"", "1 files are of no format that Pillow reads: convert"),
-        (None, "1 images are not on disk: put"),
+        (png()[:2000], "Images cannot be decoded (1): replace"),
+        (png()[:20], "Images cannot be decoded (1): replace"),
+        (b"no image at all", "Files are of no format that Pillow reads (1): convert"),
+        (b"", "Files are of no format that Pillow reads (1): convert"),
+        (None, "Images are not on disk (1): put"),
     ],
     ids=["truncated", "header only", "text", "empty", "missing"],
 )
@@ -147,7 +147,7 @@ def test_all_faults_of_both_splits_come_at_once_and_the_old_cache_stays(folder: 
     error = done.exception
     assert isinstance(error, FaultyDataError)
     assert str(error).startswith("the data set cannot be used: 5 faults of 4 kinds; nothing is written\n")
-    assert "2 images are not on disk" in str(error)
+    assert "Images are not on disk (2): put" in str(error)
     listed = {fault["kind"]: fault["places"] for fault in json.loads(done.stdout)["faults"]}
     assert sorted(map(tuple, listed.values())) == [
         ("test/7.png is 30 x 7 pixels, annotated 7 x 30",),
@@ -174,7 +174,7 @@ def test_pictures_are_turned_upright_with_a_count(folder: Path, detector: str) -
     turn(folder / "set" / "train" / "7.png", (30, 7))
     done = run(folder)
     assert done.exit_code == 0, done.output
-    assert "1 images were turned upright: as EXIF says" in done.stderr
+    assert "Images were turned upright (1): as EXIF says" in done.stderr
     [repair] = read_json(folder / "out" / "pictures.json")
     assert (repair["count"], repair["places"]) == (1, ["train/7.png"])
     canvas = load_canvas(folder)
@@ -192,7 +192,7 @@ def test_an_ignored_orientation_is_ignored_by_who_reads_packed_files(folder: Pat
     configure(folder, ", exif: ignore", "name: retinanet_resnet50_fpn, cache: encoded")
     turn(folder / "set" / "train" / "7.png", (7, 30))
     done = run(folder)
-    assert "1 images were left as stored" in done.stderr
+    assert "Images were left as stored (1)" in done.stderr
     images = load_images(folder / "out" / "train.npy", load_dataset(folder / "train.json"), load_canvas(folder))
     pixels = images.image(2)
     assert pixels[0, 0].tolist() == pixels[-1, 0].tolist() == [255, 0, 0]
@@ -201,13 +201,13 @@ def test_an_ignored_orientation_is_ignored_by_who_reads_packed_files(folder: Pat
 def test_a_size_that_fits_the_other_setting_says_so(folder: Path) -> None:
     turn(folder / "set" / "train" / "7.png", (7, 30))
     turn(folder / "set" / "test" / "7.png", (7, 30))
-    with pytest.raises(FaultyDataError, match=r"2 images have the annotated size only without .*exif: ignore"):
+    with pytest.raises(FaultyDataError, match=r"only without the turn that .* \(2\): set `data.exif: ignore"):
         raise run(folder).exception or AssertionError
     configure(folder, ", exif: ignore")
     assert run(folder).exit_code == 0
     turn(folder / "set" / "train" / "7.png", (30, 7))
     turn(folder / "set" / "test" / "7.png", (30, 7))
-    with pytest.raises(FaultyDataError, match=r"2 images have the annotated size only when turned .*exif: apply"):
+    with pytest.raises(FaultyDataError, match=r"only when turned .* \(2\): set `data.exif: apply"):
         raise run(folder).exception or AssertionError
 
 
@@ -221,7 +221,7 @@ def test_of_a_mixed_set_both_sorts_are_counted(folder: Path, setting: str) -> No
     other = 2 if setting == "apply" else 1
     with pytest.raises(FaultyDataError, match=f"{other} others .* only .*, so no `data.exif` fits all") as caught:
         raise run(folder).exception or AssertionError
-    assert f"\n  {3 - other} images have the annotated size only" in str(caught.value)
+    assert f" ({3 - other}): {other} others" in str(caught.value)
 
 
 def test_deep_grey_and_the_limit_of_pixels_are_settings(folder: Path) -> None:
@@ -229,11 +229,11 @@ def test_deep_grey_and_the_limit_of_pixels_are_settings(folder: Path) -> None:
     configure(folder, ", deep_grey: full_range, max_pixels: 1600")
     done = run(folder)
     assert done.exit_code == 0, done.output
-    assert "1 grey images of more than 8 bits were scaled: from the full range" in done.stderr
+    assert "Grey images of more than 8 bits were scaled (1): from the full range" in done.stderr
     images = load_images(folder / "out" / "train.npy", load_dataset(folder / "train.json"), Canvas(12, 8)).stored
     assert (images[2] == round(40000 / 65535 * 255)).all()
     configure(folder, ", deep_grey: full_range, max_pixels: 1598")
-    with pytest.raises(FaultyDataError, match=r"2 images have more pixels than `data.max_pixels`: set"):
+    with pytest.raises(FaultyDataError, match=r"more pixels than `data.max_pixels` \(2\): set"):
         raise run(folder).exception or AssertionError
 
 

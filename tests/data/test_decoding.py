@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from mgral.config import PictureSettings
 from mgral.data import decoding
 from mgral.data.decoding import PictureError, decode, pillow_limits
+from mgral.data.headers import picture_size
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 APPLY, IGNORE = PictureSettings(), PictureSettings(exif="ignore")
@@ -59,6 +61,16 @@ def test_pictures_are_left_as_stored(orientation: int, kind: str) -> None:
     found = decode(with_orientation(orientation, kind), "a", (6, 4), IGNORE)
     np.testing.assert_array_equal(np.asarray(found.pixels), np.asarray(two_colours()))
     assert found.repairs == ((decoding.NOT_TURNED,) if orientation > 1 else ())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_the_size_from_the_header_is_that_of_the_picture(tmp_path: Path, orientation: int, kind: str) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(with_orientation(orientation, kind))
+    for settings in (APPLY, IGNORE):
+        size = picture_size(path, settings.exif)
+        assert decode(path.read_bytes(), "a", size, settings).pixels.size == size
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 1000])

@@ -61,5 +61,5 @@ def command(
     write_json(pictures, findings.as_json()["repairs"])
     if as_json:
         click.echo(json.dumps(findings.as_json(), indent=1))
-    for line in described(findings.repairs):
-        click.echo(line, err=True)
+    if findings.repairs:
+        click.echo("\n".join(["used after repairs:", *described(findings.repairs)]), err=True)
