@@ -17,6 +17,8 @@ Exif = Literal["apply", "ignore"]
 SIDEWAYS = range(5, 9)
 """Values of the EXIF orientation that swap width and height."""
 
+_TAIL = 2**17
+"""Bytes at the end of a PNG file that may hold EXIF, which is seldom above 2**16."""
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
 
 
@@ -43,9 +45,13 @@ def picture_size(path: Path, exif: Exif = "apply") -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image, path: Path) -> object:
-    # Pillow looks for EXIF behind the pixels of a PNG file, and decodes them to get there.
-    if image.format == "PNG" and "exif" not in image.info and b"eXIf" in path.read_bytes():
-        image.load()
+    if image.format == "PNG" and "exif" not in image.info:
+        # Pillow looks behind the pixels of a PNG file too, but decodes them to get there.
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - _TAIL, 0))
+            before, found, chunk = file.read().rpartition(b"eXIf")
+        if found:
+            image.info["exif"] = chunk[: int.from_bytes(before[-4:])]
     with suppress(*_ERRORS):  # damaged EXIF says nothing
         return Image.Image.getexif(image).get(Base.Orientation)
     return None

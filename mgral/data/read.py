@@ -13,6 +13,7 @@ from mgral.data.formats.voc import read_voc
 from mgral.data.formats.yolo import read_yolo
 from mgral.data.image_set import ImageSet
 from mgral.data.images import load_images
+from mgral.data.records import Split
 from mgral.data.synthetic import write_synthetic
 from mgral.errors import InputError
 

@@ -11,6 +11,7 @@ rule report:
             "test.json",
             "train.npy",
             "test.npy",
+            "repairs.json",
             "pictures.json",
             "groups.json",
         ),
