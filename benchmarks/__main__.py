@@ -11,6 +11,7 @@ BENCHMARKS = {
     "agent": "Training of the agent on a large pool: steps and look-ups a second, peak memory.",
     "evaluate": "Scores of detections: faster-coco-eval beside pycocotools, seconds and largest difference.",
     "detector": "Iterations of SSD300 and RetinaNet at full size, beside torchvision's loop.",
+    "groups": "Near-copies among thumbnails: processor seconds and peak memory.",
     "reward": "One look-up against one training of a variant.",
     "select": "Selection from a large pool: seconds and peak memory.",
     "training": "Training of a detector: images a second.",

@@ -15,8 +15,8 @@ SIDE = 24
 
 def thumbnail(picture: Image.Image) -> npt.NDArray[np.uint8]:
     """Return a picture stretched to a square and in grey, uint8 [24, 24]: each value the mean of what it covers."""
-    grey = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
-    return np.asarray(grey)
+    small = picture.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+    return np.asarray(small.convert("L"))
 
 
 def load_thumbnails(path: Path, images: int) -> npt.NDArray[np.uint8]:

@@ -27,6 +27,13 @@ def test_selection_is_measured():
     assert found["peak_memory_mb"] > 10
 
 
+def test_near_copies_are_measured():
+    result = CliRunner().invoke(benchmarks, ["groups", "--train=100", "--test=7", "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert found["groups"] == 5
+    assert found["processor_seconds"] > 0
+
+
 def test_selecting_more_than_there_is_is_wrong_usage():
     result = CliRunner().invoke(benchmarks, ["select", "--images=5", "--budget=6"])
     assert result.exit_code == 2
