@@ -116,7 +116,7 @@ def cache_splits(
 
 
 def _for_mixed(kind: Kind, agreeing: int) -> Kind:
-    """Return the fault of sizes that contradict `data.exif`, with other advice where as many images agree with it."""
+    """Return the fault of sizes that contradict `data.exif`, with other advice where other images agree with it."""
     if not agreeing:
         return kind
     way = "turned" if kind is STORED_SIZE else "as stored"
