@@ -12,7 +12,7 @@ class StepError(Exception):
     """The step itself failed on usable input, such as a loss that is not finite: exit code 1."""
 
 
-class TooSparse(StepError):
+class SparseError(StepError):
     """There is too little data to make something; the message says what is missing.
 
     On the way to a choice of images that is no failure: a step writes the reason in the place of what it cannot make,

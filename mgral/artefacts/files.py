@@ -20,7 +20,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from mgral.artefacts.integrity import WRITTEN, read_verified, verify_file
-from mgral.errors import InputError, StepError, TooSparse
+from mgral.errors import InputError, StepError, SparseError
 
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 """NumPy types of the arrays that can be mapped into memory, by their names in safetensors."""
@@ -124,7 +124,7 @@ def _raise_reason(path: Path) -> None:
     with safe_open(path, "numpy") as content:
         metadata = content.metadata() or {}
     if REASON in metadata:
-        raise TooSparse(metadata[REASON])
+        raise SparseError(metadata[REASON])
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -134,7 +134,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     ------
     InputError
         Where the file is missing or damaged.
-    TooSparse
+    SparseError
         Where it holds the reason why there are none.
     """
     try:
@@ -154,7 +154,7 @@ def map_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
     Raises
     ------
-    InputError, TooSparse
+    InputError, SparseError
         As `read_arrays`.
     """
     try:

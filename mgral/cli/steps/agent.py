@@ -11,7 +11,7 @@ from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.engine.workflow import depends_on
-from mgral.errors import TooSparse
+from mgral.errors import SparseError
 from mgral.method.agent.cross_validation import train_validated_agent
 from mgral.method.agent.training import Episode
 from mgral.method.lut.reward import load_tables
@@ -65,7 +65,7 @@ def command(
     pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
     try:
         table = load_tables(tables, load_embeddings(embeddings), config)
-    except TooSparse as reason:
+    except SparseError as reason:
         write_csv(log_csv, (), Episode._fields)
         write_json(summary, {REASON: str(reason)})
         write_reason(output, str(reason))

@@ -11,7 +11,7 @@ from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
 from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
-from mgral.errors import TooSparse
+from mgral.errors import SparseError
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.variants import train_base
 from mgral.models.build import save_detector
@@ -52,7 +52,7 @@ def command(
     config = load_config(config_path).with_settings("table", table)
     try:
         plan = load_plan(subsets)
-    except TooSparse as reason:
+    except SparseError as reason:
         write_reason(output, str(reason))
         return
     data = load_image_set(dataset, images, config.detector)

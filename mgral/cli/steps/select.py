@@ -11,7 +11,7 @@ from mgral.compute.gpus import HELP
 from mgral.config import Config, load_config, registry
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
-from mgral.errors import TooSparse
+from mgral.errors import SparseError
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.pool import load_labelled
 from mgral.selection.query import NoAgent, select
@@ -88,5 +88,5 @@ def _open_agent(path: Path) -> "Agent | NoAgent":
 
     try:
         return load_agent(path)
-    except TooSparse as error:
+    except SparseError as error:
         return NoAgent(str(error))

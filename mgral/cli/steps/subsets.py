@@ -8,7 +8,7 @@ from mgral.artefacts.files import REASON, write_json
 from mgral.cli import options
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
-from mgral.errors import TooSparse
+from mgral.errors import SparseError
 from mgral.method.lut.subsets import plan_subsets
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.pool import load_labelled
@@ -40,7 +40,7 @@ def command(
     known, vectors = load_labelled(labelled), load_embeddings(embeddings)
     try:
         plan = plan_subsets(config, load_dataset(dataset), known, vectors, seed, cycle, split)
-    except TooSparse as reason:
+    except SparseError as reason:
         write_json(output, {REASON: str(reason)})
         return
     write_json(output, plan.to_json())

@@ -7,7 +7,7 @@ import click
 from mgral.artefacts.files import write_arrays, write_csv, write_reason
 from mgral.cli import options
 from mgral.config import load_config
-from mgral.errors import TooSparse
+from mgral.errors import SparseError
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.table import leave_one_out_columns, load_variants, table_arrays
 from mgral.selection.embeddings import load_embeddings
@@ -45,7 +45,7 @@ def command(
     try:
         plan = load_plan(subsets)
         scores = load_variants(variants, plan)
-    except TooSparse as reason:
+    except SparseError as reason:
         write_csv(leave_one_out, (), columns)
         write_reason(output, str(reason))
         return

@@ -11,7 +11,7 @@ from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
 from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
-from mgral.errors import InputError, TooSparse
+from mgral.errors import InputError, SparseError
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.pseudo_labels import load_pseudo_labels
 from mgral.method.lut.variants import train_variants
@@ -65,7 +65,7 @@ def command(
     config = load_config(config_path).with_settings("table", table)
     try:
         plan = load_plan(subsets)
-    except TooSparse as reason:
+    except SparseError as reason:
         write_json(output, {REASON: str(reason)})
         return
     data = load_image_set(dataset, images, config.detector)
@@ -96,7 +96,7 @@ def command(
             pseudo_labels=load_pseudo_labels(pseudo_labels) if pseudo_labels else None,
             checkpoint_of=checkpoint_of,
         )
-    except TooSparse as reason:
+    except SparseError as reason:
         write_json(output, {REASON: str(reason)})
     else:
         write_json(output, {"variants": [one._asdict() for one in found]})

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mgral.artefacts.files import REASON, read_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Distance, EmbeddingConfig, RewardConfig
-from mgral.errors import InputError, TooSparse
+from mgral.errors import InputError, SparseError
 from mgral.method.lut.by_amount import mean_objects
 from mgral.method.lut.by_distance import SubsetDistance
 from mgral.method.lut.estimators import (
@@ -66,7 +66,7 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
     ------
     InputError
         Where a variant is missing, given twice, not of this plan, or without a finite mAP.
-    TooSparse
+    SparseError
         Where a file says why there are no variants.
     """
     found: dict[int, tuple[Path, Variant]] = {}
@@ -90,7 +90,7 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
 def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[Variant]:
     content = read_json(path)
     if isinstance(content, dict) and REASON in content:
-        raise TooSparse(content[REASON])
+        raise SparseError(content[REASON])
     try:
         variants = [
             Variant(

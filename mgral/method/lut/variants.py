@@ -8,7 +8,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
 from mgral.config import Config
 from mgral.data.image_set import ImageSet
-from mgral.errors import InputError, TooSparse
+from mgral.errors import InputError, SparseError
 from mgral.evaluation.coco import of_images, score_detections
 from mgral.evaluation.detect import detect_images
 from mgral.method.lut.plan import SubsetPlan
@@ -88,7 +88,7 @@ def train_variants(
     ------
     InputError
         Where pseudo-labels are missing.
-    TooSparse
+    SparseError
         Where no reward image has a box; nothing is trained then.
     """
     dataset, truth = data.without_labels(_unpaid(plan, data)).dataset, data.truth()
@@ -98,7 +98,7 @@ def train_variants(
         dataset, truth = with_pseudo_labels(pseudo_labels, dataset), pseudo_truth(pseudo_labels, truth)
     truth = of_images(truth, plan.reward)
     if all(box["iscrowd"] for box in truth["annotations"]):
-        raise TooSparse(
+        raise SparseError(
             f"no object is {'found' if pseudo_labels else 'labelled'} in the images that rewards are measured on"
         )
     with_labels = plan.labels != "consistency"
