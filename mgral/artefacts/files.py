@@ -20,7 +20,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from mgral.artefacts.integrity import WRITTEN, read_verified, verify_file
-from mgral.errors import InputError, StepError, SparseError
+from mgral.errors import InputError, SparseError, StepError
 
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 """NumPy types of the arrays that can be mapped into memory, by their names in safetensors."""

@@ -86,6 +86,39 @@ def vouched_for(path: Path, config: Config) -> bool:
     return bool(record["settings"] == settings and record["sha256"] == integrity.content_hash(path))
 
 
+def up_to_date(path: Path, config: Config) -> bool:
+    """Return whether the records say that a file was made with these settings, of files of which that is true too.
+
+    Files without a record, as are those of the user, are taken as they are.
+    """
+
+    @functools.cache
+    def holds(path: Path) -> bool:
+        record = integrity.load_record(path)
+        if record is None:
+            return True
+        made = (
+            json.loads(depends_on(config, record["step"], _names(record["arguments"]))) if _configured(record) else {}
+        )
+        return (
+            path.exists()
+            and record["settings"] == made
+            and all(holds(Path(name)) and _is_of(Path(name), digest) for name, digest in record["inputs"].items())
+        )
+
+    return holds(path)
+
+
+def _configured(record: Mapping[str, Any]) -> bool:
+    return "config_path" in record["arguments"]
+
+
+def _is_of(path: Path, digest: str) -> bool:
+    """Return whether the record of an input, if it has one, is of the content that was read."""
+    record = integrity.load_record(path)
+    return record is None or bool(record["sha256"] == digest)
+
+
 def _inputs() -> Iterator[tuple[str, str]]:
     folders: dict[Path, list[Path]] = defaultdict(list)
     for path in sorted(integrity.READ):

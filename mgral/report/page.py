@@ -26,6 +26,7 @@ from mgral.report.drawing import FEW_LINES, Figure, Table
 from mgral.report.labels import SHARE, counted, labels_needed, labels_table, needed_in_words
 from mgral.report.lut import table_sections
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
+from mgral.report.partial import Missing
 from mgral.report.random_rounds import random_rounds, random_rounds_table
 from mgral.report.ranking import conclusions, difference_figures, ranking, ranking_by_seed, ranking_table
 from mgral.report.rendering import render
@@ -45,8 +46,16 @@ class Report:
     summary: tuple[SummaryRow, ...]
 
 
-def build_report(results: Results) -> Report:
-    """Draw all figures of an experiment and render the page."""
+def build_report(results: Results, missing: Missing | None = None) -> Report:
+    """Draw all figures of an experiment and render the page.
+
+    Parameters
+    ----------
+    results
+        Of the whole experiment, or of its complete strategies.
+    missing
+        What the others lack; None for the whole.
+    """
     config, random = results.config, results.baseline
     rows = summary(results)
     sheets = contact_sheets(results)
@@ -82,6 +91,7 @@ def build_report(results: Results) -> Report:
         },
         config,
         results=results,
+        missing=missing,
         facts=_facts(results),
         oracle=_knows_boxes(config),
         instances=_instances(config),

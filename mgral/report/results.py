@@ -100,7 +100,7 @@ class LookupTables:
     planned: int
     """Tables there would be of data that are not too sparse for some."""
     columns: Mapping[TableKey, dict[str, Array]]
-    """Columns baseline, measured and the estimators of leave_one_out.csv, [variants]; of tables that could be made."""
+    """Columns baseline, measured and the estimators of leave_one_out.csv, [variants]; only of tables that exist."""
     agreement: Mapping[Estimator, Mapping[TableKey, Array]]
     """The gain in mAP that the tables of the other splits predict, [variants]; empty for a single split."""
 
