@@ -139,8 +139,13 @@ onsuccess:
 
 # What is complete is reported all the same, beside the finished report of an earlier run, if there is one.
 onerror:
-    for folder in REPORTS:
-        bring_back_report(folder)
+    brought = {
+        str(path) for folder in REPORTS for path in bring_back_report(folder)
+    }
+    for job in workflow.dag.needrun_jobs():
+        # Of a failed job Snakemake (9.27) remembers settings and inputs as of one that did its work.
+        if brought.intersection(map(str, job.output)):
+            workflow.persistence.cleanup(job)
     if set(workflow.dag_settings.targets) <= {"all"}:
         write_partial_report()
 

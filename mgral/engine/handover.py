@@ -3,7 +3,7 @@
 Both are asked about the settings in the experiment's config.yaml, which the last run of either brought up to date.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache

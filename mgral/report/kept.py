@@ -28,19 +28,22 @@ def keep_report(folder: Path) -> None:
                 shutil.copy2(folder / part, copy / part)
 
 
-def bring_back_report(folder: Path) -> None:
-    """Put the copy where the report is missing, and discard it.
+def bring_back_report(folder: Path) -> list[Path]:
+    """Put the copy where the report is missing, discard it, and return what was put there.
 
-    The page is given the oldest of times: Snakemake has forgotten how it was made, and would take it for up to date.
+    The page is given the oldest of times, so that it is not taken for up to date.
     """
     copy = folder / ASIDE
+    brought = []
     if copy.exists() and not (folder / PAGE).exists():
         for part in reversed(PARTS):  # the page last: while it is missing, this is not done
             if (copy / part).exists():
                 shutil.rmtree(folder / part, ignore_errors=True)
                 (copy / part).replace(folder / part)
+                brought.append(folder / part)
         os.utime(folder / PAGE, (1, 1))
     shutil.rmtree(copy, ignore_errors=True)
+    return brought
 
 
 def remove_partial_report(folder: Path) -> None:
