@@ -25,8 +25,8 @@ from mgral.report.curves import (
 from mgral.report.drawing import FEW_LINES, Figure, Table
 from mgral.report.labels import SHARE, counted, labels_needed, labels_table, needed_in_words
 from mgral.report.lut import table_sections
-from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
 from mgral.report.partial import Missing
+from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
 from mgral.report.random_rounds import random_rounds, random_rounds_table
 from mgral.report.ranking import conclusions, difference_figures, ranking, ranking_by_seed, ranking_table
 from mgral.report.rendering import render
