@@ -20,6 +20,7 @@ from mgral.artefacts.files import write_json
 from mgral.compute.gpus import only_cpu
 from mgral.config import Config, Kind, load_config, registry
 from mgral.engine.workflow import depends_on
+from mgral.errors import InputError
 
 SOURCES = ("*.py", "*.jinja", "*.css")
 """Files of the package that are its code, wherever it lies."""
@@ -97,20 +98,21 @@ def up_to_date(path: Path, config: Config) -> bool:
         record = integrity.load_record(path)
         if record is None:
             return True
-        made = (
-            json.loads(depends_on(config, record["step"], _names(record["arguments"]))) if _configured(record) else {}
-        )
-        return (
-            path.exists()
-            and record["settings"] == made
-            and all(holds(Path(name)) and _is_of(Path(name), digest) for name, digest in record["inputs"].items())
-        )
+        inputs = {Path(name): digest for name, digest in record["inputs"].items()}
+        made = path.exists() and record["settings"] == _settings_now(record, config)
+        return made and all(_is_of(one, digest) and holds(one) for one, digest in inputs.items())
 
     return holds(path)
 
 
-def _configured(record: Mapping[str, Any]) -> bool:
-    return "config_path" in record["arguments"]
+def _settings_now(record: Mapping[str, Any], config: Config) -> Any:
+    """Return what a step reads of the configuration; None where no strategy has settings of its names any more."""
+    if "config_path" not in record["arguments"]:
+        return {}
+    try:
+        return json.loads(depends_on(config, record["step"], _names(record["arguments"])))
+    except InputError:
+        return None
 
 
 def _is_of(path: Path, digest: str) -> bool:

@@ -65,9 +65,9 @@ def _missing(folder: Path, config: Config, seeds: tuple[int, ...], names: tuple[
     integrity.READ.clear()
     try:
         load_results(folder, _part(config, seeds, names))
+        outdated = next((path for path in sorted(integrity.READ) if not up_to_date(path, config)), None)
     except InputError as error:
         return str(error)
-    outdated = next((path for path in sorted(integrity.READ) if not up_to_date(path, config)), None)
     return f"{outdated} is of other settings or inputs; it was not made again" if outdated else ""
 
 
