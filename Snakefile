@@ -8,7 +8,9 @@
 # that can use it (workflow/profiles/gpu). With MGRAL_DEVICE=cpu in the environment all of them use the CPU all the same.
 
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import snakemake.benchmark
@@ -18,6 +20,7 @@ from mgral.engine.container import check_image, container_environment
 from mgral.compute.gpus import check_gpus
 from mgral.errors import InputError
 from mgral.engine.memory import card_memory_mb
+from mgral.report.kept import bring_back_report, keep_report
 from mgral.report.timings import record_command, write_timings
 from mgral.config import registry
 from mgral.engine.workflow import (
@@ -68,6 +71,30 @@ if CONTAINED:
 snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 2  # seconds
 
 
+# Snakemake deletes what a job is to write before it starts the job.
+REPORTS = [
+    Path(f"results/{CONFIG.experiment}"),
+    Path(f"results/{CONFIG.experiment}/fidelity"),
+]
+STARTED = time.time()
+
+
+def write_partial_report():
+    """Report the complete strategies, and name the logs of the jobs that failed."""
+    dag, folder = workflow.dag, REPORTS[0]
+    unfinished = [job for job in dag.needrun_jobs() if not dag.finished(job)]
+    logs = [Path(log) for job in unfinished for log in job.log]
+    failed = [log for log in logs if log.exists() and log.stat().st_mtime >= STARTED]
+    files = ["--config", folder / "config.yaml", "--results", folder]
+    page = folder / "partial" / "report.html"
+    options = [option for log in failed for option in ("--log", log)]
+    command = ["mgral", "report", "--partial", *files, "--output", page, *options]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0:
+        print(
+            f"The strategies that are complete are reported in {page}", file=sys.stderr
+        )
+
+
 # Rule `config` makes config.yaml once. Were it to rerun for every changed setting, Snakemake (9.27) would no longer ask
 # whether the settings of the jobs behind it changed: a job that reruns hides them, even where they take its output as
 # `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
@@ -88,6 +115,8 @@ onstart:
     if CONTAINED and downloads(CONFIG):
         # Apptainer starts no job without the folders that it is to show inside.
         Path(CONFIG.data.root).mkdir(parents=True, exist_ok=True)
+    for folder in REPORTS:
+        keep_report(folder)
     if given:
         os.environ["APPTAINER_NV"] = "1"  # shows the driver inside, as --nv does
     refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
@@ -96,6 +125,8 @@ onstart:
 # Times differ from run to run, so they are written by no job and read by none. Called after every run that had a job to
 # do; whatever is wrong with the times, the results are there.
 onsuccess:
+    for folder in REPORTS:
+        bring_back_report(folder)
     try:
         write_timings(CONFIG, Path(f"results/{CONFIG.experiment}"))
         targets = set(workflow.dag_settings.targets)
@@ -104,6 +135,19 @@ onsuccess:
             record_command(Path(f"results/{CONFIG.experiment}"), target, command)
     except Exception as error:
         print(f"mgral: timings are not written: {error}", file=sys.stderr)
+
+
+# What is complete is reported all the same, beside the finished report of an earlier run, if there is one.
+onerror:
+    brought = {
+        str(path) for folder in REPORTS for path in bring_back_report(folder)
+    }
+    for job in workflow.dag.needrun_jobs():
+        # Of a failed job Snakemake (9.27) remembers settings and inputs as of one that did its work.
+        if brought.intersection(map(str, job.output)):
+            workflow.persistence.cleanup(job)
+    if set(workflow.dag_settings.targets) <= {"all"}:
+        write_partial_report()
 
 
 include: "workflow/rules/paths.smk"

@@ -20,10 +20,12 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from mgral.artefacts.integrity import WRITTEN, read_verified, verify_file
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, SparseError, StepError
 
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 """NumPy types of the arrays that can be mapped into memory, by their names in safetensors."""
+REASON = "reason"
+"""Key, in JSON and in the metadata of safetensors, of why an artefact holds nothing else."""
 
 
 @contextmanager
@@ -113,10 +115,34 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     write_bytes(path, save_safetensors({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
+def write_reason(path: Path, reason: str) -> None:
+    """Write, in the place of named arrays, why there are none."""
+    write_bytes(path, save_safetensors({}, {REASON: reason}))
+
+
+def _raise_reason(path: Path) -> None:
+    with safe_open(path, "numpy") as content:
+        metadata = content.metadata() or {}
+    if REASON in metadata:
+        raise SparseError(metadata[REASON])
+
+
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read named arrays from safetensors; raises InputError where the file is missing or damaged."""
+    """Read named arrays from safetensors.
+
+    Raises
+    ------
+    InputError
+        Where the file is missing or damaged.
+    SparseError
+        Where it holds the reason why there are none.
+    """
     try:
-        return load_safetensors(read_verified(path))
+        content = read_verified(path)
+        arrays = load_safetensors(content)
+        if not arrays:
+            _raise_reason(path)
+        return arrays
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
     except SafetensorError as error:
@@ -128,7 +154,7 @@ def map_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
     Raises
     ------
-    InputError
+    InputError, SparseError
         As `read_arrays`.
     """
     try:
@@ -143,6 +169,8 @@ def map_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
                 shape, dtype = part.get_shape(), np.dtype(DTYPES[part.get_dtype()])
                 arrays[name] = np.frombuffer(memory, dtype, math.prod(shape), start).reshape(shape)
                 start += arrays[name].nbytes
+        if not arrays:
+            _raise_reason(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
     except (SafetensorError, KeyError) as error:

@@ -17,6 +17,8 @@ HEADER = """\
 """
 CONFIG = "config.yaml"
 METRICS = "metrics.json"
+KEPT = ("report",)
+"""Rules whose old outputs stay until they are replaced: a finished report outlives an attempt to renew it."""
 
 
 def dvc_yaml(configfile: Path) -> bytes:
@@ -53,7 +55,8 @@ def _stage(job: Job, config: Config, configfile: Path) -> dict[str, Any]:
     if dependencies:
         stage["deps"] = dependencies
     metrics = [path for path in job.outputs if Path(path).name == METRICS]
-    stage["outs"] = [path for path in job.outputs if path not in metrics]
+    outs = [path for path in job.outputs if path not in metrics]
+    stage["outs"] = [{path: {"persist": True}} for path in outs] if job.rule in KEPT else outs
     if metrics:
         stage["metrics"] = metrics
     return stage

@@ -3,7 +3,7 @@
 Both are asked about the settings in the experiment's config.yaml, which the last run of either brought up to date.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -88,10 +88,15 @@ def _read_mirror() -> Mirror:
     (configfile,) = entries[CONFIG]["params"][0]
     (resolved,) = entries[CONFIG]["outs"]
     stages = {
-        name: Stage(entry["cmd"], tuple(entry.get("deps", ())), (*entry["outs"], *entry.get("metrics", ())))
+        name: Stage(entry["cmd"], tuple(entry.get("deps", ())), (*_paths(entry["outs"]), *entry.get("metrics", ())))
         for name, entry in entries.items()
     }
     return Mirror(Path(configfile), Path(resolved), stages)
+
+
+def _paths(outs: Iterable[str | Mapping[str, object]]) -> Iterator[str]:
+    """Yield the paths of outputs, some of which have options."""
+    return (path for out in outs for path in ([out] if isinstance(out, str) else out))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from mgral.artefacts.files import write_json
 from mgral.compute.gpus import only_cpu
 from mgral.config import Config, Kind, load_config, registry
 from mgral.engine.workflow import depends_on
+from mgral.errors import InputError
 
 SOURCES = ("*.py", "*.jinja", "*.css")
 """Files of the package that are its code, wherever it lies."""
@@ -84,6 +85,40 @@ def vouched_for(path: Path, config: Config) -> bool:
         return False
     settings = json.loads(depends_on(config, record["step"], _names(record["arguments"])))
     return bool(record["settings"] == settings and record["sha256"] == integrity.content_hash(path))
+
+
+def up_to_date(path: Path, config: Config) -> bool:
+    """Return whether the records say that a file was made with these settings, of files of which that is true too.
+
+    Files without a record, as are those of the user, are taken as they are.
+    """
+
+    @functools.cache
+    def holds(path: Path) -> bool:
+        record = integrity.load_record(path)
+        if record is None:
+            return True
+        inputs = {Path(name): digest for name, digest in record["inputs"].items()}
+        made = path.exists() and record["settings"] == _settings_now(record, config)
+        return made and all(_is_of(one, digest) and holds(one) for one, digest in inputs.items())
+
+    return holds(path)
+
+
+def _settings_now(record: Mapping[str, Any], config: Config) -> Any:
+    """Return what a step reads of the configuration; None where no strategy has settings of its names any more."""
+    if "config_path" not in record["arguments"]:
+        return {}
+    try:
+        return json.loads(depends_on(config, record["step"], _names(record["arguments"])))
+    except InputError:
+        return None
+
+
+def _is_of(path: Path, digest: str) -> bool:
+    """Return whether the record of an input, if it has one, is of the content that was read."""
+    record = integrity.load_record(path)
+    return record is None or bool(record["sha256"] == digest)
 
 
 def _inputs() -> Iterator[tuple[str, str]]:

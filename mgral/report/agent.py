@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw
-from mgral.report.results import Array, Results
+from mgral.report.results import AgentRun, Array, Results
 from mgral.report.spread import Spread, points_with_spread
 from mgral.report.styles import strategy_styles
 
@@ -24,13 +24,14 @@ def agent_figures(results: Results) -> list[Figure]:
         return []
     shown = max(1, _SHOWN // len(config.agents))
     cycles = [int(cycle) for cycle in np.unique(np.linspace(0, config.cycles - 1, shown).round())]
-    drawn = list(product(config.agents, cycles))
+    trained = {(strategy, cycle) for _, strategy, cycle in results.agents}
+    drawn = [of_cycle for of_cycle in product(config.agents, cycles) if of_cycle in trained]
     table = _table(results, drawn)
     return [_figure(results, strategy, cycle, table) for strategy, cycle in drawn]
 
 
 def _figure(results: Results, strategy: str, cycle: int, table: Table) -> Figure:
-    runs = [results.agents[seed, strategy, cycle] for seed in results.config.seeds]
+    runs = _runs(results, strategy, cycle)
     stem = f"agent_{strategy}_cycle{cycle}"
     colour = strategy_styles(results.config)[strategy].colour
     # Seeds share the number of episodes, a setting; an aborted run would have left no file.
@@ -74,6 +75,12 @@ def _figure(results: Results, strategy: str, cycle: int, table: Table) -> Figure
     return Figure(stem, title, caption, draw(stem, 5.0, 3.7, paint), table)
 
 
+def _runs(results: Results, strategy: str, cycle: int) -> list[AgentRun]:
+    """Return the agents of the seeds that have one."""
+    found = (results.agents.get((seed, strategy, cycle)) for seed in results.config.seeds)
+    return [run for run in found if run]
+
+
 def _running_mean(values: Array, window: int) -> Array:
     """Average each value with the ones before it; the first have fewer before them."""
     sums = np.cumsum(np.concatenate([[0.0], values]))
@@ -99,7 +106,8 @@ def _table(results: Results, drawn: Sequence[tuple[str, int]]) -> Table:
         }
         for strategy, cycle in drawn
         for seed in results.config.seeds
-        for run in (results.agents[seed, strategy, cycle],)
+        for run in (results.agents.get((seed, strategy, cycle)),)
+        if run
         for index in range(len(run.curve["episode"]))
     )
     return Table("agent_episodes", ("strategy", "cycle", "seed", "episode", *_COLUMNS), rows)
@@ -118,17 +126,17 @@ def agent_table(results: Results) -> Table:
 def agent_lines(results: Results) -> list[dict[str, str]]:
     """Return a line for each strategy with an agent and each cycle, means over seeds, as text for the page."""
     return [
-        _line(strategy, cycle, [results.agents[seed, strategy, cycle].summary for seed in results.config.seeds])
+        _line(strategy, cycle, [run.summary for run in _runs(results, strategy, cycle)], len(results.config.seeds))
         for strategy, cycle in product(results.config.agents, range(results.config.cycles))
     ]
 
 
-def _line(strategy: str, cycle: int, runs: list[dict[str, float]]) -> dict[str, str]:
+def _line(strategy: str, cycle: int, runs: list[dict[str, float]], seeds: int) -> dict[str, str]:
     def over_seeds(name: str) -> Spread:
         return Spread.of([run[name] for run in runs])
 
     def count(holds: Callable[[dict[str, float]], bool]) -> str:
-        return f"{sum(map(holds, runs))} of {len(runs)}"
+        return f"{sum(map(holds, runs))} of {seeds}"
 
     return {
         "strategy": strategy,

@@ -78,7 +78,9 @@ class TableSection:
     agreement: tuple[Figure, ...]
     """None for a single reward split."""
     own: tuple[Figure, ...]
-    """How each table predicts itself, and what its variants measured."""
+    """How each table predicts itself, and what its variants measured; none without a table."""
+    missing: str
+    """How many tables could not be made, in words; empty where all could."""
 
 
 def table_sections(results: Results) -> list[TableSection]:
@@ -90,7 +92,8 @@ def table_sections(results: Results) -> list[TableSection]:
     )
     sections = []
     for tables in results.tables:
-        shown = [e for e in tables.estimators if len(results.tables) == 1 or _users(results, tables, e)]
+        used = [e for e in tables.estimators if len(results.tables) == 1 or _users(results, tables, e)]
+        shown = used if tables.columns else []
         sections.append(
             TableSection(
                 name=tables.name,
@@ -101,11 +104,17 @@ def table_sections(results: Results) -> list[TableSection]:
                 ),
                 own=(
                     *(_leave_one_out_figure(results, tables, e, left_out) for e in shown),
-                    _variants_figure(results, tables, variants),
+                    *([_variants_figure(results, tables, variants)] if shown else []),
                 ),
+                missing=_missing(tables),
             )
         )
     return sections
+
+
+def _missing(tables: LookupTables) -> str:
+    missing = tables.planned - len(tables.columns)
+    return f"{missing} of {tables.planned} tables could not be made, as there is too little data." if missing else ""
 
 
 def _settings(results: Results, tables: LookupTables) -> str:

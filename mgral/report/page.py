@@ -25,7 +25,9 @@ from mgral.report.curves import (
 from mgral.report.drawing import FEW_LINES, Figure, Table
 from mgral.report.labels import SHARE, counted, labels_needed, labels_table, needed_in_words
 from mgral.report.lut import table_sections
+from mgral.report.partial import Missing
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
+from mgral.report.random_rounds import random_rounds, random_rounds_table
 from mgral.report.ranking import conclusions, difference_figures, ranking, ranking_by_seed, ranking_table
 from mgral.report.rendering import render
 from mgral.report.results import Results
@@ -44,8 +46,16 @@ class Report:
     summary: tuple[SummaryRow, ...]
 
 
-def build_report(results: Results) -> Report:
-    """Draw all figures of an experiment and render the page."""
+def build_report(results: Results, missing: Missing | None = None) -> Report:
+    """Draw all figures of an experiment and render the page.
+
+    Parameters
+    ----------
+    results
+        Of the whole experiment, or of its complete strategies.
+    missing
+        What the others lack; None for the whole.
+    """
     config, random = results.config, results.baseline
     rows = summary(results)
     sheets = contact_sheets(results)
@@ -66,7 +76,10 @@ def build_report(results: Results) -> Report:
     tables += [ranking_by_seed(rankings, config.seeds), labels_table(results), costs_table(costs)]
     tables += [scores_table("scores_overall", overall)]
     tables += [scores_table(CLASS_TABLES[key], rows) for key, rows in classes.items()]
-    tables += [agent_table(results), table_costs_table(of_tables)] if results.agents else []
+    tables += [agent_table(results)] if results.agents else []
+    tables += [table_costs_table(of_tables)] if of_tables else []
+    drawn_at_random = random_rounds(results)
+    tables += [random_rounds_table(results)] if drawn_at_random else []
     html = render(
         "report.html.jinja",
         {
@@ -79,6 +92,7 @@ def build_report(results: Results) -> Report:
         config,
         results=results,
         notes=results.notes,
+        missing=missing,
         facts=_facts(results),
         oracle=_knows_boxes(config),
         instances=_instances(config),
@@ -101,6 +115,7 @@ def build_report(results: Results) -> Report:
         shown=SHOWN,
         legend=legend(results),
         agent_lines=agent_lines(results),
+        random_rounds=drawn_at_random,
         overall=overall,
         classes=classes,
         score_names=SCORE_NAMES,

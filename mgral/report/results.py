@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mgral.artefacts.files import read_csv, read_json
+from mgral.artefacts.files import REASON, read_csv, read_json
 from mgral.config import DEFAULT, Config, Distance, Estimator, RewardConfig
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import Images, load_images
@@ -65,6 +65,8 @@ class Selection:
     scores: Array
     forward_passes: int
     """Images shown to the detector for it."""
+    reason: str | None
+    """Why they were drawn at random, where the strategy would choose otherwise."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,10 @@ class LookupTables:
     distance: Distance
     strategies: tuple[str, ...]
     """Instances whose agents learn from these tables."""
+    planned: int
+    """Tables there would be of data that are not too sparse for some."""
     columns: Mapping[TableKey, dict[str, Array]]
-    """Columns baseline, measured and the estimators of leave_one_out.csv, [variants]."""
+    """Columns baseline, measured and the estimators of leave_one_out.csv, [variants]; only of tables that exist."""
     agreement: Mapping[Estimator, Mapping[TableKey, Array]]
     """The gain in mAP that the tables of the other splits predict, [variants]; empty for a single split."""
 
@@ -126,6 +130,7 @@ class Results:
     full: Mapping[int, Metrics]
     """Scores of the detector trained on all training images, by seed."""
     agents: Mapping[tuple[int, str, int], AgentRun]
+    """None where the data were too sparse for one."""
     tables: tuple[LookupTables, ...]
     notes: DataNotes
 
@@ -210,7 +215,7 @@ def _load_metrics(path: Path) -> Metrics:
 def _load_selection(folder: Path, train: Dataset) -> Selection:
     values = _entries(folder / "selection.json", ("images", "scores", "forward_passes"))
     scores = np.asarray(values["scores"], dtype=np.float64)
-    return Selection(train.rows(values["images"]), scores, int(values["forward_passes"]))
+    return Selection(train.rows(values["images"]), scores, int(values["forward_passes"]), values.get(REASON))
 
 
 def _load_agents(folder: Path, config: Config) -> dict[tuple[int, str, int], AgentRun]:
@@ -228,6 +233,8 @@ def _load_agents(folder: Path, config: Config) -> dict[tuple[int, str, int], Age
     agents = {}
     for seed, strategy, cycle in product(config.seeds, config.agents, range(config.cycles)):
         place = _of_strategy(folder, seed, strategy, cycle)
+        if REASON in read_json(place / "agent.json"):
+            continue
         summary = _entries(place / "agent.json", keys)
         agents[seed, strategy, cycle] = AgentRun(
             _columns(place / "agent.csv", columns), {key: _score(summary[key]) for key in keys}
@@ -253,14 +260,17 @@ def _load_tables(folder: Path, config: Config) -> Iterator[LookupTables]:
             for (place, cycle), splits in rounds.items()
             for split in range(splits)
         }
-        columns = ("baseline", "measured", *estimators_of(settings.distance))
+        names = ("baseline", "measured", *estimators_of(settings.distance))
+        columns = {key: _columns(place / "leave_one_out.csv", names) for key, place in folders.items()}
+        made = {key: of_table for key, of_table in columns.items() if len(of_table["measured"])}
         yield LookupTables(
             table=table,
             reward=reward,
             distance=settings.distance,
             strategies=tuple(strategies),
-            columns={key: _columns(place / "leave_one_out.csv", columns) for key, place in folders.items()},
-            agreement=_load_agreement(folders, settings),
+            planned=len(folders),
+            columns=made,
+            agreement=_load_agreement({key: folders[key] for key in made}, settings),
         )
 
 

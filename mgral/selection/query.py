@@ -1,12 +1,14 @@
 """What a strategy is given and what it gives back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mgral.artefacts.files import REASON
+from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, registry
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
@@ -16,6 +18,17 @@ from mgral.selection.pool import check_pool, unlabelled
 
 if TYPE_CHECKING:  # random selection does without torch
     from mgral.models.interface import Detector
+
+
+SAME_SCORES = "all images of the pool have the same score"
+"""Why a strategy that scores images chooses at random."""
+
+
+@dataclass(frozen=True)
+class NoAgent:
+    """What strategies have in the place of an agent that could not be trained."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Query:
     """The cycle's detector, in evaluation mode, on the device to compute on."""
     embeddings: Embeddings | None = None
     agent: object = None
-    """The trained `mgral.method.agent.network.Agent`, of a package above this one."""
+    """The trained `mgral.method.agent.network.Agent`, of a package above this one, or the `NoAgent` in its place."""
 
     @property
     def budget(self) -> int:
@@ -56,12 +69,16 @@ class Choice:
     """What each was chosen by, on the strategy's own scale, [budget]."""
     forward_passes: int = 0
     """Images shown to the detector for it."""
+    reason: str | None = None
+    """Why they were drawn at random, where a strategy that chooses otherwise could not."""
+    undecided: bool = False
+    """Whether the strategy sees no difference between the images of the pool: `choose` then draws at random."""
 
     @classmethod
     def best(cls, scores: npt.NDArray[Any], budget: int, forward_passes: int = 0) -> "Choice":
-        """Choose the highest of the pool's scores, [n]."""
+        """Choose the highest of the pool's scores, [n]; undecided where all are equal."""
         rows = highest(scores, budget)
-        return cls(rows, scores[rows].astype(np.float64), forward_passes)
+        return cls(rows, scores[rows].astype(np.float64), forward_passes, undecided=all_equal(scores))
 
 
 @dataclass(frozen=True)
@@ -75,11 +92,14 @@ class Selection:
     """What each was chosen by, on the strategy's own scale, [budget]."""
     forward_passes: int
     """Images shown to the detector for it."""
+    reason: str | None = None
+    """Why they were drawn at random, where a strategy that chooses otherwise could not."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `selection.json`."""
         chosen = {"strategy": self.strategy, "images": self.images.tolist(), "scores": self.scores.tolist()}
-        return {**chosen, "forward_passes": self.forward_passes}
+        because = {REASON: self.reason} if self.reason else {}
+        return {**chosen, "forward_passes": self.forward_passes, **because}
 
 
 def select(
@@ -127,13 +147,22 @@ def select(
     hidden = dataset.without_labels(pool)
     query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, embeddings, agent)
     choice = choose(kind, query)
-    return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes)
+    return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason)
 
 
 def choose(strategy: str, query: Query) -> Choice:
-    """Return what a strategy chooses; raises StepError where that is not `budget` images with finite scores."""
+    """Return what a strategy chooses, or a random choice where it is undecided.
+
+    Raises
+    ------
+    StepError
+        Where that is not `budget` images with finite scores.
+    """
     function: Callable[[Query], Choice] = registry.strategy_function(strategy)
     choice = function(query)
+    if choice.undecided and query.budget < len(query.pool):
+        drawn = choose_uniformly(query, f"{strategy} undecided", SAME_SCORES)
+        choice = replace(drawn, forward_passes=choice.forward_passes)
     if len(set(choice.rows.tolist())) != query.budget or len(choice.rows) != query.budget:
         raise StepError(f"select: strategy {strategy} did not choose {query.budget} different images")
     if not np.isfinite(choice.scores).all():
@@ -144,3 +173,14 @@ def choose(strategy: str, query: Query) -> Choice:
 def highest(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
     """Return the rows of the `count` highest scores, best first; of equal scores the earlier row comes first."""
     return np.argsort(-scores, kind="stable")[:count]
+
+
+def all_equal(scores: npt.NDArray[Any]) -> bool:
+    """Return whether scores, [n], tell no image from another."""
+    return bool((scores == scores[0]).all())
+
+
+def choose_uniformly(query: Query, purpose: str, reason: str | None = None) -> Choice:
+    """Choose by uniform scores in [0, 1) that are others for each purpose, seed and cycle."""
+    rng = np.random.default_rng(derive_seed(query.seed, purpose, query.cycle))
+    return replace(Choice.best(rng.random(len(query.pool)), query.budget), reason=reason)

@@ -21,7 +21,7 @@ from mgral.config import load_config, resolve_config
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
-from mgral.engine.provenance import vouched_for
+from mgral.engine.provenance import up_to_date, vouched_for
 from mgral.errors import InputError, StepError
 
 
@@ -147,6 +147,26 @@ def test_what_dvc_brought_back_is_read(experiment):
     labelled.write_text(json.dumps({"images": [0, 1, 2, 4]}))
     with pytest.raises(InputError, match="is not what step"):
         select(experiment)
+
+
+def test_an_artefact_is_up_to_date_as_long_as_its_settings_and_all_it_is_made_of_are(experiment):
+    config = load_config(experiment / "config.yaml")
+    draw_initial(experiment)
+    select(experiment)
+    selection = experiment / "selection.json"
+    assert up_to_date(selection, config)
+    assert not up_to_date(selection, config.model_copy(update={"budget": 3}))
+    # Read by the step before only.
+    assert not up_to_date(selection, config.model_copy(update={"initial": 3}))
+    (experiment / "labelled.json").unlink()
+    assert not up_to_date(selection, config)
+    values = yaml.safe_load((experiment / "config.yaml").read_text())
+    (experiment / "config.yaml").write_text(yaml.safe_dump({**values, "initial": 5}))
+    draw_initial(experiment)
+    assert not up_to_date(selection, load_config(experiment / "config.yaml"))
+    select(experiment)
+    assert up_to_date(selection, load_config(experiment / "config.yaml"))
+    assert up_to_date(experiment / "dataset" / "train.json", config)  # without a record, as files of the user
 
 
 def test_a_damaged_record_is_named(experiment):

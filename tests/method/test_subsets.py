@@ -12,7 +12,7 @@ from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
 from mgral.config import Config, EmbeddingConfig, LutConfig
 from mgral.data.dataset import Category, Dataset
-from mgral.errors import InputError
+from mgral.errors import InputError, SparseError
 from mgral.method.lut.plan import SubsetPlan, load_plan
 from mgral.method.lut.subsets import cluster, draw_subsets, plan_subsets, reward_order, split_reward
 from mgral.selection.embeddings import Embeddings
@@ -73,7 +73,7 @@ def test_the_fraction_is_met_where_classes_are_plentiful():
 
 
 def test_one_labelled_image_cannot_be_split():
-    with pytest.raises(InputError, match="label at least 2"):
+    with pytest.raises(SparseError, match="rewards need 2 labelled images, and there is 1"):
         split_reward([np.array([0])], 0.2, _order(1, 0))
 
 
@@ -200,11 +200,18 @@ def test_the_order_of_a_split_begins_where_that_of_the_split_before_runs_out(cou
     np.testing.assert_array_equal(np.concatenate([one[used:], one[:used]]), other)
 
 
-def test_subsets_larger_than_the_pool_are_an_error_that_names_the_key():
-    with pytest.raises(InputError, match=r"budget: subsets of 200 .* lower budget"):
+def test_subsets_larger_than_the_pool_are_not_drawn():
+    with pytest.raises(SparseError, match="subsets of 200 images need as many in the pool, and there are"):
         _plan(LutConfig(labels="consistency"), budget=200)
-    with pytest.raises(InputError, match=r"lower lut\.subset_size"):
+    with pytest.raises(SparseError, match="subsets of 200 images need as many in the pool"):
         _plan(LutConfig(labels="consistency", subset_size=200))
+
+
+def test_the_reason_why_there_is_no_plan_is_read_again(tmp_path):
+    path = tmp_path / "subsets.json"
+    path.write_text('{"reason": "there is no pool"}')
+    with pytest.raises(SparseError, match="there is no pool"):
+        load_plan(path)
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):

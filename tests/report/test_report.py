@@ -13,18 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mgral.artefacts.files import write_json, write_reason
 from mgral.cli.steps.report import command
 from mgral.config import load_config, registry
-from mgral.errors import InputError
+from mgral.errors import InputError, StepError
 from mgral.method.lut.agreement import predict_each_other
 from mgral.report.drawing import class_colours, draw
 from mgral.report.lut import rank_correlation
 from mgral.report.spread import Spread, points
 
 
-def run(folder: Path, output: Path | None = None) -> Path:
+def run(folder: Path, output: Path | None = None, *options: str | Path) -> Path:
     output = output or folder / "report.html"
-    arguments = ["--config", folder / "config.yaml", "--results", folder, "--output", output]
+    arguments = ["--config", folder / "config.yaml", "--results", folder, "--output", output, *options]
     CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
     return output
 
@@ -363,3 +364,69 @@ def test_scores_by_vocs_rules_are_shown_where_there_are_some(folder: Path, tmp_p
     assert [float(row["ap50_11point"]) for row in curves] == [
         pytest.approx(0.9 * float(row["ap50"])) for row in curves
     ]
+
+
+def test_rounds_chosen_at_random_are_named_with_their_reason(tmp_path: Path) -> None:
+    fabricate(tmp_path)
+    for seed, cycle in ((0, 1), (1, 1)):
+        path = tmp_path / f"seed{seed}" / "strategies" / "mgral" / f"cycle{cycle}" / "selection.json"
+        write_json(path, {**json.loads(path.read_text()), "reason": "nothing <was> found"})
+    run(tmp_path)
+    assert rows(tmp_path / "tables" / "random_rounds.csv") == [
+        {"strategy": "mgral", "cycle": "1", "seed": seed, "reason": "nothing <was> found"} for seed in ("0", "1")
+    ]
+    page = (tmp_path / "report.html").read_text()
+    assert '<td>1 (seed 0, 1)</td><td class="own">nothing &lt;was&gt; found</td>' in page
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_tables_and_agents_that_could_not_be_made_are_left_out(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    """Of one seed in two, so that the other is shown; and of the only seed."""
+    fabricate(tmp_path, seeds=seeds)
+    for agent in (tmp_path / "seed0").glob("strategies/mgral/cycle*/agent.json"):
+        write_json(agent, {"reason": "nothing was found"})
+        agent.with_suffix(".csv").write_text("episode,reward,best,random_reward,random_best\n")
+    for table in (tmp_path / "seed0").glob("initial/cycle0/tables/default/split*/default/table.safetensors"):
+        write_reason(table, "nothing was found")
+        table.with_name("leave_one_out.csv").write_text("variant,baseline,measured,nearest,kernel,regression\n")
+    page = run(tmp_path).read_text()
+    assert f"2 of {2 * len(seeds)} tables could not be made" in page
+    assert f'<td class="number">{len(seeds) - 1} of {len(seeds)} seeds</td></tr>' in page
+    assert (tmp_path / "figures" / "variants.svg").exists() == (len(seeds) == 2)
+    assert (tmp_path / "tables" / "agents.csv").exists() == (len(seeds) == 2)
+
+
+def test_a_partial_report_names_what_is_missing(tmp_path: Path) -> None:
+    fabricate(tmp_path)
+    (tmp_path / "seed1" / "strategies" / "entropy_anchors" / "cycle2" / "metrics.json").unlink()
+    (tmp_path / "failed.log").write_text("warming up\nmgral: the disk is full\n")
+    page = run(
+        tmp_path, tmp_path / "partial" / "report.html", "--partial", "--log", tmp_path / "failed.log"
+    ).read_text()
+    assert "Strategy entropy_anchors is left out" in page
+    assert "cycle2/metrics.json" in page
+    assert "failed.log</code>: mgral: the disk is full" in page
+    assert {row["strategy"] for row in rows(tmp_path / "partial" / "tables" / "summary.csv")} == {"mgral", "random"}
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_partial_report_leaves_out_a_seed_without_its_shared_rounds(tmp_path: Path) -> None:
+    fabricate(tmp_path)
+    (tmp_path / "seed1" / "full" / "cycle0" / "metrics.json").unlink()
+    page = run(tmp_path, tmp_path / "partial" / "report.html", "--partial").read_text()
+    assert "Seed 1 is left out" in page
+    assert "Strategy" not in page.partition("This is a partial report")[2].partition("</ul>")[0]
+    (tmp_path / "seed0" / "full" / "cycle0" / "metrics.json").unlink()
+    with pytest.raises(StepError, match="no strategy is complete"):
+        run(tmp_path, tmp_path / "partial" / "report.html", "--partial")
+
+
+def test_the_whole_report_removes_the_partial_one_and_what_is_no_longer_drawn(tmp_path: Path) -> None:
+    fabricate(tmp_path)
+    run(tmp_path, tmp_path / "partial" / "report.html", "--partial")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "balance_of_old.svg").write_text("of a strategy that was taken out")
+    run(tmp_path)
+    assert not (tmp_path / "partial").exists()
+    assert not (tmp_path / "figures" / "balance_of_old.svg").exists()
+    assert (tmp_path / "tables" / "curves" / "mgral.csv").exists()

@@ -12,7 +12,7 @@ from mgral.errors import StepError
 from mgral.models.build import build_detector
 from mgral.selection.embeddings import Embeddings
 from mgral.selection.inference import OBJECT_SCORE, find_objects
-from mgral.selection.query import Choice, choose
+from mgral.selection.query import SAME_SCORES, Choice, choose
 from mgral.selection.strategies.core_set import k_centre_greedy
 from mgral.selection.strategies.entropy import mean_entropy
 
@@ -79,6 +79,33 @@ def test_core_set_takes_as_many_as_asked_where_images_are_equal():
         3,
         4,
     ]
+
+
+NOTHING = [[1.0, 0.0, 0.0]]
+"""An anchor that is background for certain."""
+
+
+def test_of_images_that_all_score_the_same_a_random_batch_is_chosen():
+    for name in ("entropy_sum", "entropy_mean", "entropy_max", "margin", "cald", "cdal", "ppal"):
+        query = told_query([NOTHING] * 40, budget=4, labelled=(1,))
+        choice = choose(name, query)
+        assert choice.reason == SAME_SCORES, name
+        # Not the first, as they would be by a stable order.
+        assert sorted(choice.rows) != [0, 1, 2, 3], name
+        assert choice.forward_passes > 0, name
+
+
+def test_core_set_of_images_that_are_all_alike_is_a_random_batch():
+    same = Embeddings(np.arange(40), np.ones((40, 2), np.float32), np.zeros((40, 1), np.float32))
+    choice = choose("core_set", told_query([[SURE]] * 40, budget=4, labelled=(1,), embeddings=same))
+    assert choice.reason == SAME_SCORES
+    assert sorted(choice.rows) != [0, 1, 2, 3]
+
+
+def test_a_pool_that_is_taken_whole_needs_no_reason():
+    query = told_query([NOTHING] * 4, budget=3, labelled=(1,))
+    assert sorted(order("entropy_sum", query)) == [0, 2, 3]
+    assert choose("entropy_sum", query).reason is None
 
 
 def test_core_set_takes_the_components_by_id():

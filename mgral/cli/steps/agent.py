@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts.files import write_arrays, write_csv, write_json
+from mgral.artefacts.files import REASON, write_arrays, write_csv, write_json, write_reason
 from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.engine.workflow import depends_on
+from mgral.errors import SparseError
 from mgral.method.agent.cross_validation import train_validated_agent
 from mgral.method.agent.training import Episode
 from mgral.method.lut.reward import load_tables
@@ -56,12 +57,19 @@ def command(
     """Train the agent on looked-up rewards, and check whether the tables agree.
 
     Of several tables, each is also compared with an agent that was trained on the others. Where such agents are no
-    better than random batches, the tables contradict each other, and `select` chooses at random.
+    better than random batches, the tables contradict each other, and `select` chooses at random. Where a table could
+    not be made, there is no agent but the reason, and `select` does the same.
     """
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)
     pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
-    table = load_tables(tables, load_embeddings(embeddings), config)
+    try:
+        table = load_tables(tables, load_embeddings(embeddings), config)
+    except SparseError as reason:
+        write_csv(log_csv, (), Episode._fields)
+        write_json(summary, {REASON: str(reason)})
+        write_reason(output, str(reason))
+        return
     inputs = [dataset, labelled, embeddings, *tables]
     checkpoints = []
 

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
+from mgral.artefacts.files import write_reason
 from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
 from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
+from mgral.errors import SparseError
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.variants import train_base
 from mgral.models.build import save_detector
@@ -48,7 +50,12 @@ def command(
     """
     device = choose_device(gpus)
     config = load_config(config_path).with_settings("table", table)
-    data, plan = load_image_set(dataset, images, config.detector), load_plan(subsets)
+    try:
+        plan = load_plan(subsets)
+    except SparseError as reason:
+        write_reason(output, str(reason))
+        return
+    data = load_image_set(dataset, images, config.detector)
     inputs = [dataset, images, subsets, *([weights] if weights else [])]
     job = job_identity(depends_on(config, "base"), inputs, "base", seed, cycle, split, device.type)
     checkpoint = Checkpoint.beside(output, job)

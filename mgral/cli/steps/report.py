@@ -1,19 +1,26 @@
-"""Step `report`: the figures, tables and page of a finished experiment."""
+"""Step `report`: the figures, tables and page of an experiment."""
 
 from pathlib import Path
 
 import click
 
 from mgral.artefacts.files import write_bytes, write_csv
+from mgral.artefacts.integrity import files_of
 from mgral.cli import options
 from mgral.config import load_config
+from mgral.report.kept import remove_partial_report
 from mgral.report.page import build_report
+from mgral.report.partial import load_complete
 from mgral.report.results import load_results
 from mgral.report.spread import points_with_spread
 
 
 @click.command("report")
 @options.config
+@click.option("--partial", is_flag=True, help="Report the strategies that are complete, and name what is missing.")
+@click.option(
+    "--log", "logs", type=options.FILE, multiple=True, help="Log of a failed job, for --partial; repeat it."
+)
 @click.option("--results", required=True, type=click.Path(path_type=Path), help="The experiment's results folder.")
 @click.option(
     "--output",
@@ -21,16 +28,26 @@ from mgral.report.spread import points_with_spread
     type=click.Path(path_type=Path),
     help="HTML file to write; figures/ and tables/ are written beside it.",
 )
-def command(config_path: Path, results: Path, output: Path) -> None:
+def command(config_path: Path, partial: bool, logs: tuple[Path, ...], results: Path, output: Path) -> None:
     """Draw the report of a finished experiment: one HTML file, and its figures and numbers as SVG and CSV.
 
+    Of an unfinished one, --partial reports what there is; it is removed when the whole report is written.
     Prints each strategy's final mAP in per cent, mean ± standard deviation over seeds.
     """
-    report = build_report(load_results(results, load_config(config_path)))
-    for figure in report.figures:
-        write_bytes(output.parent / "figures" / f"{figure.stem}.svg", figure.svg.encode())
-    for table in report.tables:
-        write_csv(output.parent / "tables" / f"{table.stem}.csv", table.cells, table.columns)
+    config = load_config(config_path)
+    loaded, missing = load_complete(results, config, logs) if partial else (load_results(results, config), None)
+    report = build_report(loaded, missing)
+    figures = {output.parent / "figures" / f"{figure.stem}.svg": figure for figure in report.figures}
+    tables = {output.parent / "tables" / f"{table.stem}.csv": table for table in report.tables}
+    for path, figure in figures.items():
+        write_bytes(path, figure.svg.encode())
+    for path, table in tables.items():
+        write_csv(path, table.cells, table.columns)
     write_bytes(output, report.html.encode())
+    for path in [file for part in ("figures", "tables") for file in files_of(output.parent / part)]:
+        if path not in figures and path not in tables:
+            path.unlink()  # of strategies that are no longer compared
+    if not partial:
+        remove_partial_report(output.parent)
     for row in report.summary:
         click.echo(f"{row.strategy}\t{points_with_spread(row.final_map)}")

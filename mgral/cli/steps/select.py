@@ -11,9 +11,10 @@ from mgral.compute.gpus import HELP
 from mgral.config import Config, load_config, registry
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
+from mgral.errors import SparseError
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.pool import load_labelled
-from mgral.selection.query import select
+from mgral.selection.query import NoAgent, select
 
 if TYPE_CHECKING:
     from mgral.method.agent.network import Agent
@@ -47,7 +48,10 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Choose the images to label next."""
+    """Choose the images to label next.
+
+    Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
+    """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
     config, data = load_config(config_path), load_dataset(dataset)
     kind = config.strategies[strategy].type
@@ -79,7 +83,10 @@ def _open_detector(path: Path, config: Config, classes: int, gpus: int) -> "Dete
     return load_detector(path, config.detector, classes).to(choose_device(gpus))
 
 
-def _open_agent(path: Path) -> "Agent":
+def _open_agent(path: Path) -> "Agent | NoAgent":
     from mgral.method.agent.network import load_agent
 
-    return load_agent(path)
+    try:
+        return load_agent(path)
+    except SparseError as error:
+        return NoAgent(str(error))

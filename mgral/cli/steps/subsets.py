@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts.files import write_json
+from mgral.artefacts.files import REASON, write_json
 from mgral.cli import options
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
+from mgral.errors import SparseError
 from mgral.method.lut.subsets import plan_subsets
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.pool import load_labelled
@@ -34,10 +35,14 @@ def command(
     table: str,
     output: Path,
 ) -> None:
-    """Draw a reward split and the subsets of its lookup table."""
+    """Draw a reward split and the subsets of its lookup table, or say why there are too few images for it."""
     config = load_config(config_path).with_settings("table", table)
     known, vectors = load_labelled(labelled), load_embeddings(embeddings)
-    plan = plan_subsets(config, load_dataset(dataset), known, vectors, seed, cycle, split)
+    try:
+        plan = plan_subsets(config, load_dataset(dataset), known, vectors, seed, cycle, split)
+    except SparseError as reason:
+        write_json(output, {REASON: str(reason)})
+        return
     write_json(output, plan.to_json())
     click.echo(
         f"{len(plan.reward)} reward images, {len(plan.base)} base images, "

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts.files import write_arrays, write_csv
+from mgral.artefacts.files import write_arrays, write_csv, write_reason
 from mgral.cli import options
 from mgral.config import load_config
+from mgral.errors import SparseError
 from mgral.method.lut.plan import load_plan
-from mgral.method.lut.table import load_variants, table_arrays
+from mgral.method.lut.table import leave_one_out_columns, load_variants, table_arrays
 from mgral.selection.embeddings import load_embeddings
 
 
@@ -38,11 +39,16 @@ def command(
     leave_one_out: Path,
     variants: tuple[Path, ...],
 ) -> None:
-    """Gather the variants 0..K into the lookup table."""
+    """Gather the variants 0..K into the lookup table, or say why there is none."""
     config = load_config(config_path).with_settings("table", table).with_settings("reward", reward)
-    plan = load_plan(subsets)
-    arrays, rows = table_arrays(
-        load_variants(variants, plan), plan, load_embeddings(embeddings), config.embedding, config.reward, seed
-    )
-    write_csv(leave_one_out, rows, tuple(rows[0]))
+    columns = leave_one_out_columns(config.reward.distance)
+    try:
+        plan = load_plan(subsets)
+        scores = load_variants(variants, plan)
+    except SparseError as reason:
+        write_csv(leave_one_out, (), columns)
+        write_reason(output, str(reason))
+        return
+    arrays, rows = table_arrays(scores, plan, load_embeddings(embeddings), config.embedding, config.reward, seed)
+    write_csv(leave_one_out, rows, columns)
     write_arrays(output, arrays)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts.files import write_json
+from mgral.artefacts.files import REASON, write_json
 from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
 from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
-from mgral.errors import InputError
+from mgral.errors import InputError, SparseError
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.pseudo_labels import load_pseudo_labels
 from mgral.method.lut.variants import train_variants
@@ -59,10 +59,16 @@ def command(
     """Train variants, one after the other, from the base weights and measure their mAP on the reward images.
 
     All variants of a table share their schedule and their random numbers, so that they differ by the subset alone.
+    Without an object in the reward images there is nothing to measure, and the reason is written in their place.
     """
     device = choose_device(gpus)
     config = load_config(config_path).with_settings("table", table)
-    data, plan = load_image_set(dataset, images, config.detector), load_plan(subsets)
+    try:
+        plan = load_plan(subsets)
+    except SparseError as reason:
+        write_json(output, {REASON: str(reason)})
+        return
+    data = load_image_set(dataset, images, config.detector)
     if not first <= last < len(plan.subsets):
         raise InputError(
             f"{subsets} has no variants {first} to {last}; give --first and --last from 0 to {len(plan.subsets) - 1}"
@@ -77,16 +83,20 @@ def command(
             output, job_identity(depends_on(config, "variant"), inputs, "variant", *place, device.type)
         )
 
-    found = train_variants(
-        config,
-        data,
-        plan,
-        load_detector(base, config.detector, len(data.dataset.categories)).to(device),
-        range(first, last + 1),
-        seed,
-        cycle,
-        split,
-        pseudo_labels=load_pseudo_labels(pseudo_labels) if pseudo_labels else None,
-        checkpoint_of=checkpoint_of,
-    )
-    write_json(output, {"variants": [one._asdict() for one in found]})
+    try:
+        found = train_variants(
+            config,
+            data,
+            plan,
+            load_detector(base, config.detector, len(data.dataset.categories)).to(device),
+            range(first, last + 1),
+            seed,
+            cycle,
+            split,
+            pseudo_labels=load_pseudo_labels(pseudo_labels) if pseudo_labels else None,
+            checkpoint_of=checkpoint_of,
+        )
+    except SparseError as reason:
+        write_json(output, {REASON: str(reason)})
+    else:
+        write_json(output, {"variants": [one._asdict() for one in found]})

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mgral.artefacts.files import read_json
+from mgral.artefacts.files import REASON, read_json
 from mgral.config import LutConfig
-from mgral.errors import InputError
+from mgral.errors import InputError, SparseError
 
 REWARD_SHARE = 1 / 3
 """Largest part of the pool on which rewards are measured under `pseudo_labels`."""
@@ -44,8 +44,10 @@ class SubsetPlan:
 
 
 def load_plan(path: Path) -> SubsetPlan:
-    """Read `subsets.json`; raises InputError where it is not one."""
+    """Read `subsets.json`; raises InputError where it is not one, SparseError where it says why there is no plan."""
     content = read_json(path)
+    if isinstance(content, dict) and REASON in content:
+        raise SparseError(content[REASON])
     try:
         subsets = tuple(tuple(entry["images"]) for entry in content["subsets"])
         variants = [entry["variant"] for entry in content["subsets"]]

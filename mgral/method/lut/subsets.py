@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config
 from mgral.data.dataset import Dataset
-from mgral.errors import InputError
+from mgral.errors import SparseError
 from mgral.method.lut.plan import SubsetPlan, rewards_of_pool
 from mgral.selection.embeddings import Embeddings
 from mgral.selection.pool import unlabelled
@@ -52,12 +52,12 @@ def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[
 
     Raises
     ------
-    InputError
+    SparseError
         With fewer than two images.
     """
     count = len(labels)
     if count < 2:
-        raise InputError(f"initial: {count} labelled images cannot be split for rewards; label at least 2")
+        raise SparseError(f"rewards need 2 labelled images, and there {_are(count)}")
     present = np.zeros((count, 1 + max((int(found.max()) for found in labels if len(found)), default=0)), dtype=bool)
     for row, found in enumerate(labels):
         present[row, found] = True
@@ -152,6 +152,11 @@ def plan_subsets(
         All training images; of the labels only those of labelled images are read.
     labelled
         Ids of the labelled images, int64 [n].
+
+    Raises
+    ------
+    SparseError
+        Where there are too few images to measure rewards on some, and to learn from others.
     """
     lut, pool = config.lut, unlabelled(dataset.image_ids, labelled)
     size = lut.subset_size or config.budget
@@ -171,8 +176,7 @@ def plan_subsets(
         base, source = _split_base(base, rng)
         size = min(size, max(1, len(source) // 2))
     if size > len(source):
-        key = "lut.subset_size" if lut.subset_size else "budget"
-        raise InputError(f"{key}: subsets of {size} images, but the pool holds {len(source)}; lower {key}")
+        raise SparseError(f"subsets of {size} images need as many in the pool, and there {_are(len(source))}")
     vectors = embeddings.features_of(source, config.embedding).vectors
     assignment = cluster(vectors, lut.clusters, derive_seed(seed, "clusters", cycle, split))
     draws = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
@@ -189,9 +193,7 @@ def plan_subsets(
 def _split_pool(labelled: Rows, pool: Rows, count: int, seed: int, cycle: int, split: int) -> tuple[Rows, Rows, Rows]:
     """Return `count` reward images of the pool, base images, of the labelled ones, and what is left of the pool."""
     if len(pool) < 3:
-        raise InputError(
-            f"lut.labels: pseudo_labels needs 3 images in the pool, and {len(pool)} are left; lower cycles"
-        )
+        raise SparseError(f"lookup tables need 3 images in the pool, and there {_are(len(pool))}")
     rng = np.random.default_rng(derive_seed(seed, "reward split", cycle))
     order = reward_order(len(pool), count / len(pool), split, rng)
     reward, source = pool[order[:count]], np.sort(pool[order[count:]])
@@ -202,9 +204,7 @@ def _split_pool(labelled: Rows, pool: Rows, count: int, seed: int, cycle: int, s
 
 def _split_base(ids: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
     if len(ids) < 2:
-        raise InputError(
-            "lut.labels: labels needs at least 2 labelled images outside the reward split; raise initial"
-        )
+        raise SparseError(f"subsets need 2 labelled images beside those of the rewards, and there {_are(len(ids))}")
     shuffled = rng.permutation(ids)
     size = min(max(1, round(BASE_FRACTION * len(ids))), len(ids) - 1)
     return np.sort(shuffled[:size]), np.sort(shuffled[size:])
@@ -212,3 +212,7 @@ def _split_base(ids: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
 
 def _ascending(ids: Rows) -> tuple[int, ...]:
     return tuple(sorted(ids.tolist()))
+
+
+def _are(count: int) -> str:
+    return f"is {count}" if count == 1 else f"are {count}"

@@ -8,13 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mgral.artefacts.files import read_json
+from mgral.artefacts.files import REASON, read_json
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import EmbeddingConfig, RewardConfig
-from mgral.errors import InputError
+from mgral.config import Distance, EmbeddingConfig, RewardConfig
+from mgral.errors import InputError, SparseError
 from mgral.method.lut.by_amount import mean_objects
 from mgral.method.lut.by_distance import SubsetDistance
-from mgral.method.lut.estimators import leave_one_out, leave_one_out_regression, median_distances
+from mgral.method.lut.estimators import (
+    estimators_of,
+    leave_one_out,
+    leave_one_out_regression,
+    median_distances,
+)
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.selection.embeddings import Embeddings, Scale
@@ -61,6 +66,8 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
     ------
     InputError
         Where a variant is missing, given twice, not of this plan, or without a finite mAP.
+    SparseError
+        Where a file says why there are no variants.
     """
     found: dict[int, tuple[Path, Variant]] = {}
     for path in paths:
@@ -82,6 +89,8 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
 
 def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[Variant]:
     content = read_json(path)
+    if isinstance(content, dict) and REASON in content:
+        raise SparseError(content[REASON])
     try:
         variants = [
             Variant(
@@ -160,6 +169,11 @@ def table_arrays(
         table["amounts"] = np.where(np.isnan(learnt), of_images, learnt)
         predicted["regression"] = leave_one_out_regression(table["amounts"], values)
     return table, _leave_one_out_rows(scores, predicted)
+
+
+def leave_one_out_columns(distance: Distance) -> tuple[str, ...]:
+    """Return the columns of `leave_one_out.csv`."""
+    return ("variant", "baseline", "measured", *estimators_of(distance))
 
 
 def count_scale(table: Mapping[str, npt.NDArray[Any]]) -> Scale:

@@ -8,7 +8,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
 from mgral.config import Config
 from mgral.data.image_set import ImageSet
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, SparseError
 from mgral.evaluation.coco import of_images, score_detections
 from mgral.evaluation.detect import detect_images
 from mgral.method.lut.plan import SubsetPlan
@@ -88,8 +88,8 @@ def train_variants(
     ------
     InputError
         Where pseudo-labels are missing.
-    StepError
-        Where no reward image has a box.
+    SparseError
+        Where no reward image has a box; nothing is trained then.
     """
     dataset, truth = data.without_labels(_unpaid(plan, data)).dataset, data.truth()
     if plan.labels == "pseudo_labels":
@@ -97,6 +97,10 @@ def train_variants(
             raise InputError("the variants of this plan learn from pseudo-labels; pass them")
         dataset, truth = with_pseudo_labels(pseudo_labels, dataset), pseudo_truth(pseudo_labels, truth)
     truth = of_images(truth, plan.reward)
+    if all(box["iscrowd"] for box in truth["annotations"]):
+        raise SparseError(
+            f"no object is {'found' if pseudo_labels else 'labelled'} in the images that rewards are measured on"
+        )
     with_labels = plan.labels != "consistency"
     iterations = config.iterations.variant + (config.iterations.base if plan.start == "cold" else 0)
     draws = derive_seed(seed, "variant", cycle, split)
@@ -115,11 +119,6 @@ def train_variants(
         train_detector(detector, labelled, config.training, iterations, draws, name, unlabelled, checkpoint)
         detections = detect_images(detector, dataset, data.images, dataset.rows(plan.reward), config.evaluation)
         scores = score_detections(truth, detections, plan.reward)
-        if scores["map"] is None:
-            remedy = (
-                "train the detector longer (iterations.detector)" if pseudo_labels else "label more initial images"
-            )
-            raise StepError(f"no reward image has a box, so mAP is undefined; {remedy}")
         objects = dataset.object_counts(subset).sum(axis=0).tolist() if with_labels else None
         class_map = [one["map"] for one in scores["per_class"]]
         found.append(Variant(number, len(subset), objects, scores["map"], scores["ap50"], class_map))

@@ -26,7 +26,7 @@ from mgral.config.registry import register
 from mgral.models.interface import Detector, Targets
 from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
 from mgral.selection.inference import Objects, find_objects, pool_chunks
-from mgral.selection.query import Choice, Query, highest
+from mgral.selection.query import Choice, Query, all_equal, highest
 
 COMPONENTS = 4
 """Gaussians of a mixture, K, as in the paper."""
@@ -111,7 +111,8 @@ def choose(query: Query) -> Choice:
     scores = most_uncertain(found).numpy()
     order = np.random.default_rng(derive_seed(query.seed, "al_mdn order", query.cycle)).permutation(len(scores))
     rows = order[highest(scores[order], query.budget)]
-    return Choice(rows, scores[rows].astype(np.float64), shown_before + len(query.pool))
+    passes = shown_before + len(query.pool)
+    return Choice(rows, scores[rows].astype(np.float64), passes, undecided=all_equal(scores))
 
 
 def mixed_logits(detector: Detector, classes: Mixture, normal: Tensor) -> Tensor:

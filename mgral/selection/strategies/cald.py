@@ -35,7 +35,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
 from mgral.selection.augmentation import VIEWS, views
 from mgral.selection.inference import Objects, detector_and_images, find_objects, pool_chunks
-from mgral.selection.query import Choice, Query
+from mgral.selection.query import Choice, Query, all_equal
 from mgral.selection.strategies.entropy import entropy
 
 BASE = 1.3
@@ -51,7 +51,8 @@ def choose(query: Query) -> Choice:
     candidates = np.argsort(distances, kind="stable")[: round(CANDIDATES * query.budget)]
     counts = query.dataset.object_counts(query.labelled).astype(np.float64)
     choice = choose_balanced(scores[candidates], torch.from_numpy(counts), query.budget)
-    return Choice(candidates[choice.rows], choice.scores, (1 + VIEWS) * len(query.pool))
+    passes = (1 + VIEWS) * len(query.pool)
+    return Choice(candidates[choice.rows], choice.scores, passes, undecided=all_equal(distances))
 
 
 @torch.no_grad()

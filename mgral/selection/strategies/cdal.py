@@ -17,6 +17,7 @@ the common classes in place of the sum.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ def choose(query: Query) -> Choice:
     ]
     pool, labelled = found[: len(query.pool)], found[len(query.pool) :]
     chosen = choose_diverse(pool, labelled, query.budget, len(query.dataset.categories))
-    return Choice(chosen.rows, chosen.scores, len(ids))
+    return replace(chosen, forward_passes=len(ids))
 
 
 def choose_diverse(pool: list[Mixtures], labelled: list[Mixtures], budget: int, classes: int) -> Choice:

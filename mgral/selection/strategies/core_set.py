@@ -50,11 +50,13 @@ def farthest_first(start: npt.NDArray[np.float64], distances: Distances, labelle
 
     Returns
     -------
-    Of equally far images the earlier first; scores are the distances at the time of choice.
+    Of equally far images the earlier first; scores are the distances at the time of choice. Undecided where no image
+    is apart from those labelled.
     """
     nearest = start.copy()
     for centre in range(len(start), len(start) + labelled):
         np.minimum(nearest, distances(centre), out=nearest)
+    undecided = bool((nearest == 0).all())
     rows, scores = [], []
     for _ in range(budget):
         row = int(nearest.argmax())
@@ -62,4 +64,4 @@ def farthest_first(start: npt.NDArray[np.float64], distances: Distances, labelle
         scores.append(float(nearest[row]))
         np.minimum(nearest, distances(row), out=nearest)
         nearest[rows] = -1
-    return Choice(np.array(rows, dtype=np.int64), np.array(scores))
+    return Choice(np.array(rows, dtype=np.int64), np.array(scores), undecided=undecided)

@@ -33,7 +33,7 @@ from mgral.config.registry import register
 from mgral.models.interface import Detector, Predictions, Targets
 from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
 from mgral.selection.inference import find_objects, pool_chunks
-from mgral.selection.query import Choice, Query, highest
+from mgral.selection.query import Choice, Query, all_equal, highest
 from mgral.selection.strategies.entropy import entropy
 
 CONCENTRATION = 25.0
@@ -185,4 +185,4 @@ def choose_with_zeros(
     wanted = min(ZERO_PERCENT * budget // 100, len(zeros))
     best = highest(scores, min(budget - wanted, len(scores) - len(zeros)))
     rows = np.concatenate([best, rng.choice(zeros, budget - len(best), replace=False)])
-    return Choice(rows, scores[rows], forward_passes)
+    return Choice(rows, scores[rows], forward_passes, undecided=all_equal(scores))

@@ -29,7 +29,7 @@ from mgral.evaluation.detect import image_chunks
 from mgral.models.interface import Detector
 from mgral.selection.inference import Objects, detector_and_images, find_objects, pool_chunks
 from mgral.selection.medoids import k_medoids
-from mgral.selection.query import Choice, Query, highest
+from mgral.selection.query import Choice, Query, all_equal, highest
 from mgral.selection.similarity import Boxes, image_distances
 
 CANDIDATES_PER_CHOSEN = 4
@@ -54,7 +54,7 @@ def choose(query: Query) -> Choice:
     candidates = highest(scores, CANDIDATES_PER_CHOSEN * query.budget)
     distances = _distances(query, detector, images, query.dataset.rows(query.pool[candidates]))
     rows = candidates[k_medoids(distances, query.budget)]
-    return Choice(rows, scores[rows], len(query.pool) + len(candidates))
+    return Choice(rows, scores[rows], len(query.pool) + len(candidates), undecided=all_equal(scores))
 
 
 def class_weights(quality: Tensor) -> Tensor:

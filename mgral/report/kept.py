@@ -1,0 +1,51 @@
+"""A finished report outlives an attempt to renew it: engines delete what a job is to write before they start it."""
+
+import os
+import shutil
+from pathlib import Path
+
+from mgral.artefacts.files import atomic_path
+
+ASIDE = ".report"
+"""Folder with the copy, beside the report."""
+PAGE = "report.html"
+PARTS = (PAGE, "figures", "tables")
+PARTIAL = "partial"
+"""Folder of the report of what there is while some is missing, beside the finished one."""
+
+
+def keep_report(folder: Path) -> None:
+    """Put a copy of the report in a folder aside, if there is one, before a run that may renew it."""
+    bring_back_report(folder)
+    if not (folder / PAGE).exists():
+        return
+    with atomic_path(folder / ASIDE) as copy:
+        copy.mkdir()
+        for part in PARTS:
+            if (folder / part).is_dir():
+                shutil.copytree(folder / part, copy / part)
+            elif (folder / part).exists():
+                shutil.copy2(folder / part, copy / part)
+
+
+def bring_back_report(folder: Path) -> list[Path]:
+    """Put the copy where the report is missing, discard it, and return what was put there.
+
+    The page is given the oldest of times, so that it is not taken for up to date.
+    """
+    copy = folder / ASIDE
+    brought = []
+    if copy.exists() and not (folder / PAGE).exists():
+        for part in reversed(PARTS):  # the page last: while it is missing, this is not done
+            if (copy / part).exists():
+                shutil.rmtree(folder / part, ignore_errors=True)
+                (copy / part).replace(folder / part)
+                brought.append(folder / part)
+        os.utime(folder / PAGE, (1, 1))
+    shutil.rmtree(copy, ignore_errors=True)
+    return brought
+
+
+def remove_partial_report(folder: Path) -> None:
+    """Remove the partial report, once there is a whole one."""
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
