@@ -37,8 +37,8 @@ class SplitFiles:
     dataset: Dataset
     images: Path
     """Pixels, uint8 [N, height, width, 3]; or packed files, uint8 [bytes], see `mgral.data.images.packed_head`."""
-    thumbnails: Path
-    """Grey thumbnails, uint8 [N, 24, 24]."""
+    thumbnails: Path | None = None
+    """Grey thumbnails, uint8 [N, 24, 24]; None for none."""
 
 
 class _Done(NamedTuple):
@@ -105,9 +105,10 @@ def cache_splits(
                         contradicting[found.kind].append(found.place)
                     else:
                         findings.fault(found.kind, found.place)
-            with stack.enter_context(atomic_path(split.thumbnails)).open("wb") as file:
-                np.save(file, thumbnails)
-                os.fsync(file.fileno())
+            if split.thumbnails:
+                with stack.enter_context(atomic_path(split.thumbnails)).open("wb") as file:
+                    np.save(file, thumbnails)
+                    os.fsync(file.fileno())
         for kind, places in contradicting.items():
             for place in places:
                 findings.fault(_for_mixed(kind, agreeing), place)

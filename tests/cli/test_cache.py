@@ -45,11 +45,11 @@ def configure(folder: Path, data: str = "", detector: str = "width: 12, height: 
 
 
 def run(folder: Path, *more: str) -> Result:
-    inputs = {"config": "config.yaml", "dataset": "train.json", "test-dataset": "test.json"}
-    outputs = {"train": "train.npy", "test": "test.npy", "pictures": "pictures.json"}
-    outputs |= {f"{split}-thumbnails": f"{split}.thumbnails.npy" for split in ("train", "test")}
-    paths = inputs | {option: f"out/{name}" for option, name in outputs.items()}
-    arguments = [part for name, path in paths.items() for part in (f"--{name}", str(folder / path))]
+    arguments = [f"--config={folder}/config.yaml", f"--pictures={folder}/out/pictures.json"]
+    for split in ("train", "test"):
+        written = folder / "out" / split
+        arguments += [f"--split={split}", f"--dataset={folder}/{split}.json", f"--output={written}.npy"]
+        arguments += [f"--thumbnails={written}.thumbnails.npy"]
     return CliRunner().invoke(mgral, ["cache", *arguments, *more])
 
 
@@ -251,3 +251,14 @@ def test_synthetic_data_needs_a_root(folder: Path) -> None:
     (folder / "config.yaml").write_text("{data: {format: synthetic}}")
     with pytest.raises(InputError, match="pass --root"):
         raise run(folder).exception or AssertionError
+
+
+def test_one_split_by_itself(folder: Path) -> None:
+    run(folder)
+    given = [f"--config={folder}/config.yaml", f"--dataset={folder}/train.json", "--split=train"]
+    alone = ["cache", *given, f"--output={folder}/alone.npy"]
+    assert CliRunner().invoke(mgral, alone).exit_code == 0
+    assert (folder / "alone.npy").read_bytes() == contents(folder)["train.npy"]
+    done = CliRunner().invoke(mgral, [*alone, "--split=test"])
+    assert done.exit_code == 2
+    assert "for each --dataset, in one order" in done.output

@@ -332,9 +332,8 @@ def test_steps_from_files_to_a_query(tmp_path):
 
     run("synthesize", output="set/")
     run("data", root="set/", train="train.json", test="test.json")
-    thumbnails = {"train_thumbnails": "train.thumbnails.npy", "test_thumbnails": "test.thumbnails.npy"}
-    written = {"train": "train.npy", "test": "test.npy", "pictures": "pictures.json", **thumbnails}
-    run("cache", dataset="train.json", test_dataset="test.json", root="set/", **written)
+    for split in ("train", "test"):
+        run("cache", dataset=f"{split}.json", split=split, root="set/", output=f"{split}.npy")
     assert np.load(tmp_path / "train.npy").ndim == 1
     common = {"dataset": "train.json", "images": "train.npy", "seed": "0", "cycle": "0"}
     run("initial", dataset="train.json", seed="0", output="labelled.json")

@@ -156,9 +156,10 @@ rule cache:
         depends_on=depends_on(CONFIG, "cache"),
         root=lambda wildcards, input: f"--root {input.root}" if input.root else "",
     shell:
-        "mgral cache --config {input.config} --dataset {input.train} --test-dataset {input.test} {params.root}"
-        " --train {output.train} --test {output.test} --train-thumbnails {output.train_thumbnails}"
-        " --test-thumbnails {output.test_thumbnails} --pictures {output.pictures} 2> {log}"
+        "mgral cache --config {input.config} {params.root}"
+        " --split train --dataset {input.train} --output {output.train} --thumbnails {output.train_thumbnails}"
+        " --split test --dataset {input.test} --output {output.test} --thumbnails {output.test_thumbnails}"
+        " --pictures {output.pictures} 2> {log}"
 
 
 rule groups:

@@ -13,43 +13,45 @@ from mgral.data.dataset import load_dataset
 from mgral.data.findings import FaultyDataError, described
 from mgral.data.read import data_folder
 
+DATASET = "COCO JSON written by the step `data`."
+
 
 @click.command("cache")
 @options.config
-@options.dataset
-@click.option("--test-dataset", type=options.FILE, required=True, help="The same of the test images.")
+@click.option("--dataset", "datasets", type=options.FILE, multiple=True, required=True, help=DATASET)
+@click.option(
+    "--split", "names", type=click.Choice(["train", "test"]), multiple=True, required=True, help="Its name."
+)
 @options.root
 @click.option("--threads", type=click.IntRange(min=1), default=1, envvar="OMP_NUM_THREADS", help="Decoding threads.")
-@click.option("--train", type=options.FILE, required=True, help="Array of training images to write (.npy).")
-@click.option("--test", type=options.FILE, required=True, help="Array of test images to write (.npy).")
-@click.option("--train-thumbnails", type=options.FILE, required=True, help="Their thumbnails to write (.npy).")
-@click.option("--test-thumbnails", type=options.FILE, required=True, help="Those of test images to write (.npy).")
-@click.option("--pictures", type=options.FILE, required=True, help="JSON to write: what was done to odd pictures.")
+@click.option("--output", "outputs", type=options.FILE, multiple=True, required=True, help="Array to write (.npy).")
+@click.option("--thumbnails", type=options.FILE, multiple=True, help="Thumbnails to write (.npy).")
+@click.option("--pictures", type=options.FILE, help="JSON to write: what was done to odd pictures.")
 @options.as_json
 def command(
     config_path: Path,
-    dataset: Path,
-    test_dataset: Path,
+    datasets: tuple[Path, ...],
+    names: tuple[str, ...],
     root: Path | None,
     threads: int,
-    train: Path,
-    test: Path,
-    train_thumbnails: Path,
-    test_thumbnails: Path,
-    pictures: Path,
+    outputs: tuple[Path, ...],
+    thumbnails: tuple[Path, ...],
+    pictures: Path | None,
     as_json: bool,
 ) -> None:
     """Write every image as uint8 [N, height, width, 3] RGB, in the order of the data set; or every file.
 
     Files are what `detector.cache: encoded` asks for: one uint8 array that begins with where each of them starts.
-    Thumbnails are grey, uint8 [N, 24, 24]. All images of both splits that are missing, damaged, or not of the
-    annotated size are named at once, and then nothing is written.
+    Thumbnails are grey, uint8 [N, 24, 24]. Repeat --dataset, --split, --output and --thumbnails for several splits:
+    all images of all of them that are missing, damaged, or not of the annotated size are named at once, and then
+    nothing is written.
     """
     config = load_config(config_path)
-    splits = (
-        SplitFiles("train", load_dataset(dataset), train, train_thumbnails),
-        SplitFiles("test", load_dataset(test_dataset), test, test_thumbnails),
-    )
+    if not len(datasets) == len(names) == len(outputs) == (len(thumbnails) or len(names)):
+        raise click.UsageError("give --split, --output and, if any, --thumbnails for each --dataset, in one order")
+    small: tuple[Path | None, ...] = thumbnails or (None,) * len(names)
+    given = zip(names, datasets, outputs, small, strict=True)
+    splits = [SplitFiles(name, load_dataset(path), output, file) for name, path, output, file in given]
     folder, canvas = data_folder(config.data, root), config.detector.image_canvas
     settings = config.data if isinstance(config.data, PictureSettings) else PictureSettings()
     try:
@@ -58,7 +60,8 @@ def command(
         if as_json:
             click.echo(json.dumps(error.findings.as_json(), indent=1))
         raise
-    write_json(pictures, findings.as_json()["repairs"])
+    if pictures:
+        write_json(pictures, findings.as_json()["repairs"])
     if as_json:
         click.echo(json.dumps(findings.as_json(), indent=1))
     if findings.repairs:
