@@ -16,7 +16,7 @@ from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.selection import similarity
 from mgral.selection.inference import Objects
 from mgral.selection.medoids import k_medoids
-from mgral.selection.query import choose
+from mgral.selection.query import SAME_SCORES, choose
 from mgral.selection.similarity import Boxes, image_distances
 from mgral.selection.strategies.ppal import boxes_of_levels, class_weights, uncertainty
 
@@ -220,9 +220,11 @@ def test_levels_of_different_widths_are_not_compared():
 
 
 def test_images_without_a_box_can_be_chosen_too():
-    choice = choose("ppal", query_over([[NOTHING]] * 4, [of_features([0] * 4)], 3))
-    assert choice.rows.tolist() == [0, 1, 2]
-    assert choice.scores.tolist() == [0, 0, 0]
+    choice = choose("ppal", query_over([[NOTHING]] * 4, [of_features([0] * 4)], 4))
+    assert choice.rows.tolist() == [0, 1, 2, 3]
+    assert choice.scores.tolist() == [0, 0, 0, 0]
+    # Of a part of them none comes first.
+    assert choose("ppal", query_over([[NOTHING]] * 4, [of_features([0] * 4)], 3)).reason == SAME_SCORES
 
 
 def test_it_runs_with_a_real_detector_and_chooses_the_same_again():

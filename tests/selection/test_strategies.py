@@ -81,13 +81,9 @@ def test_core_set_takes_as_many_as_asked_where_images_are_equal():
     ]
 
 
-NOTHING = [[1.0, 0.0, 0.0]]
-"""An anchor that is background for certain."""
-
-
 def test_of_images_that_all_score_the_same_a_random_batch_is_chosen():
     for name in ("entropy_sum", "entropy_mean", "entropy_max", "margin", "cald", "cdal", "ppal"):
-        query = told_query([NOTHING] * 40, budget=4, labelled=(1,))
+        query = told_query([[NOTHING]] * 40, budget=4, labelled=(1,))
         choice = choose(name, query)
         assert choice.reason == SAME_SCORES, name
         # Not the first, as they would be by a stable order.
@@ -103,7 +99,7 @@ def test_core_set_of_images_that_are_all_alike_is_a_random_batch():
 
 
 def test_a_pool_that_is_taken_whole_needs_no_reason():
-    query = told_query([NOTHING] * 4, budget=3, labelled=(1,))
+    query = told_query([[NOTHING]] * 4, budget=3, labelled=(1,))
     assert sorted(order("entropy_sum", query)) == [0, 2, 3]
     assert choose("entropy_sum", query).reason is None
 
