@@ -41,11 +41,13 @@ def read_splits(data: DataConfig, root: Path) -> Checked:
         With everything that is wrong.
     """
     findings = Findings()
+    disk = CocoData(format="coco", root=str(root), strict=data.strict) if isinstance(data, SyntheticData) else data
+    train, test = _read(disk, root, findings)
     if isinstance(data, SyntheticData):
-        data = CocoData(format="coco", root=str(root), strict=data.strict)
-    train, test = _read(data, root, findings)
-    checked = check_splits(train, test, root, data, findings)
-    if data.format == "coco" and data.pool == "with_boxes":
+        for image in (*train.coco["images"], *test.coco["images"]):
+            image["labelled"] = True  # also those that were drawn without objects
+    checked = check_splits(train, test, root, disk, findings)
+    if isinstance(data, CocoData) and data.pool == "with_boxes":
         return replace(checked, train=with_boxes(checked.train))
     return checked
 

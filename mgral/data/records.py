@@ -19,7 +19,7 @@ class Image(TypedDict):
     source_id: NotRequired[str]
     """What the annotations call it, where that is no number of 64 bits."""
     labelled: NotRequired[bool]
-    """False where nobody has labelled it; not there once the data set is checked."""
+    """Whether somebody labelled it, where that is known; not there once the data set is checked."""
 
 
 class Annotation(TypedDict):

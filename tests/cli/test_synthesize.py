@@ -35,6 +35,7 @@ def test_writes_a_coco_folder_that_passes_every_check(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "provenance", "set"]
     checked = read_splits(SyntheticData(strict=True), tmp_path / "set")
     train, test = checked.train, checked.test
+    assert not checked.findings.repairs
     assert [image["id"] for image in train["images"]] == list(range(1, 9))
     assert train["images"][0]["file_name"] == "train/000001.png"
     assert len(test["images"]) == 3
