@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -36,12 +36,21 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
         integrity.READ.clear()
         integrity.WRITTEN.clear()
         callback(**arguments)
-        for path in [value for value in arguments.values() if isinstance(value, Path)]:
+        for path in _paths(arguments.values()):
             place = integrity.record_path(path)
             if path in integrity.WRITTEN and path.exists() and place is not None:
                 write_json(place, _record(step, path, arguments))
 
     return run
+
+
+def _paths(values: Iterable[Any]) -> Iterator[Path]:
+    """Yield the paths among arguments; an option that may be repeated has several."""
+    for value in values:
+        if isinstance(value, Path):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _paths(value)
 
 
 def _record(step: str, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Marks tests that take most of a minute each: .ci/run has them, and `MGRAL_SLOW=1 make test`."""
+"""Marks tests that take half a minute or more each: .ci/run has them, and `MGRAL_SLOW=1 make test`."""
 
 import os
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from run_workflow import ROOT, TINY, snakemake
-from slow import SLOW
+from slow import SLOW, slow
 from stopping import kill_group, start_group
 
 from mgral.cli.tools.compare import compare
@@ -46,6 +46,7 @@ def finish(folder: Path, undisturbed: Path) -> None:
     assert not list((folder / "results").rglob("*.checkpoint"))
 
 
+@slow
 @pytest.mark.timeout(2400)
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(undisturbed, tmp_path):
     moments = random.Random(0)

@@ -94,6 +94,7 @@ def test_no_artefact_names_this_machine(finished):
     assert [path for path in kept if folder in path.read_bytes()] == []
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_other_learning_rate_of_the_agent_trains_no_detector_of_cycle_0(finished):
     folder = finished.parent.parent

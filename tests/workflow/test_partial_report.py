@@ -67,6 +67,7 @@ def test_a_strategy_that_fails_costs_the_others_nothing(tmp_path, failing):
     assert "entropy_sum" in (partial.parent / "tables" / "summary.csv").read_text()
 
 
+@slow
 def test_a_finished_report_outlives_a_failed_renewal(tmp_path):
     results = tmp_path / "results" / "tiny"
     assert run(tmp_path, stub=True).returncode == 0

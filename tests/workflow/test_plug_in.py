@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from installing import install_project
 from run_workflow import TINY, snakemake
+from slow import slow
 
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
@@ -15,6 +16,7 @@ from mgral.data.images import load_images
 STRATEGIES = "strategies={random: {}, bright: {type: brightness}}"
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_a_strategy_of_another_package_is_ranked(tmp_path):
     packages = tmp_path / "packages"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 from run_workflow import ROOT, TINY, snakemake
+from slow import slow
 from slurm_cluster import EXECUTOR, PATH, PROGRAMS, Cluster, Job, slurm_cluster
 from stopping import kill_group, start_group
 
@@ -18,6 +19,7 @@ from mgral.cli.tools.compare import compare
 
 MISSING = [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]
 pytestmark = [
+    slow,
     pytest.mark.skipif(
         bool(MISSING), reason=f"NOT TESTED ON A CLUSTER, no {', '.join(MISSING)} here: run `make slurm`"
     ),
