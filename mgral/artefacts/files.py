@@ -81,16 +81,24 @@ def write_json(path: Path, value: Any) -> None:
         os.fsync(file.fileno())
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; raises InputError where the file is missing or is not JSON."""
+def read_json(path: Path, unique_keys: bool = False) -> Any:
+    """Read JSON; raises InputError where the file is missing or is not JSON, or, if asked to, repeats a key."""
     try:
-        return json.loads(read_verified(path))
+        return json.loads(read_verified(path), object_pairs_hook=_unique if unique_keys else None)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; check the path, or run the step that makes it") from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); replace it or correct its syntax") from None
     except RecursionError:
         raise InputError(f"{path}: its lists and objects lie too deep in each other; replace it") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in found if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from mgral.data.classes import check_boxes_of_classes, settle_classes
 from mgral.data.copies import copies_between
 from mgral.data.findings import Findings, Kind
 from mgral.data.headers import picture_size
+from mgral.data.paths import is_file
 from mgral.data.records import UNKNOWN_SIZE, Annotation, Coco, Image, Split
 from mgral.errors import InputError
 
@@ -38,18 +39,26 @@ COPIES = Kind(
 )
 COPIES_LEFT_OUT = Kind("training images are test images too", "left out of training (`data.copies`)")
 FRACTIONS = Kind(
-    "annotation files have all boxes within 0..1, or smaller than a pixel",
+    "annotation files have boxes within 0..1, or all boxes smaller than a pixel",
     "give pixels; these are fractions of the image",
 )
+SOME_FRACTIONS = 0.1
+"""Share of boxes within the first pixel from which a file is refused; fewer are left out, with a count."""
 MOSTLY_OUTSIDE = Kind(
     "annotation files have most of their boxes beyond their images",
     "often corners were given as width and height, or the boxes are of pictures of another size",
 )
 
-BoxFault = Literal["zero-area", "outside", "partly outside"]
+DUPLICATES = Kind("boxes are there twice, of one class in one image", "each is used once")
+BoxFault = Literal["zero-area", "outside", "partly outside", "within the first pixel"]
+LOSE_NO_BOX = {MISSING, NO_PICTURE, COPIES}
+"""Faults that leave all boxes in place, so that what the boxes lack is told beside them."""
 REPAIRED: dict[BoxFault, Kind] = {
     "zero-area": Kind("boxes have no area", "left out (`data.strict` makes them faults)"),
     "outside": Kind("boxes lie outside of their image", "left out (`data.strict` makes them faults)"),
+    "within the first pixel": Kind(
+        "boxes lie within the first pixel", "left out, as fractions of the image (`data.strict` makes them faults)"
+    ),
     "partly outside": Kind("boxes leave their image", "clipped (`data.strict` makes them faults)"),
 }
 REFUSED: dict[BoxFault, Kind] = {
@@ -88,7 +97,8 @@ def check_splits(train: Split, test: Split, root: Path, data: DiskData, findings
         _check_boxes(_sized(split, root, data, findings), data.strict, findings) for split in (train, test)
     )
     learnt, tested = settle_classes(train, test, data.classes, findings)
-    check_boxes_of_classes(replace(train, coco=learnt), replace(test, coco=tested), data.classes, findings)
+    if not findings.faults.keys() - LOSE_NO_BOX:  # else boxes are missing that are faulty
+        check_boxes_of_classes(replace(train, coco=learnt), replace(test, coco=tested), data.classes, findings)
     findings.raise_faults()
     return Checked(_in_order(learnt), _in_order(tested), findings)
 
@@ -122,7 +132,7 @@ def _check_images(split: Split, root: Path, findings: Findings) -> None:
     for name in _repeated(image["file_name"] for image in images):
         findings.fault(REPEATED, f"{split.source}: {name}")
     for image in images:
-        if not (root / image["file_name"]).is_file():
+        if not is_file(root / image["file_name"]):
             findings.fault(MISSING, f"{root / image['file_name']} (of {split.source})")
 
 
@@ -132,10 +142,9 @@ def _repeated(values: Iterable[Hashable]) -> list[Hashable]:
 
 def _labelled(split: Split, data: DiskData, findings: Findings) -> Split:
     """Leave out the images that nobody has labelled, or take them for images without objects."""
-    shown = {annotation["image_id"] for annotation in split.coco["annotations"]}
     kept: list[Image] = []
     for image in split.coco["images"]:
-        known = image.pop("labelled", image["id"] in shown if data.format == "coco" else True)
+        known = image.pop("labelled", True)
         if known or data.unlabelled == "background":
             kept.append(image)
         if not known:
@@ -175,7 +184,7 @@ def _sized(split: Split, root: Path, data: DiskData, findings: Findings) -> Spli
 
 
 def _size_on_disk(path: Path, data: DiskData, findings: Findings) -> tuple[int, int]:
-    if not path.is_file():
+    if not is_file(path):
         return UNKNOWN_SIZE
     try:
         size = picture_size(path, data.exif)
@@ -190,15 +199,21 @@ def _check_boxes(split: Split, strict: bool, findings: Findings) -> Split:
     _check_units(split, findings)
     images = {image["id"]: image for image in split.coco["images"]}
     kept: list[Annotation] = []
+    seen: set[tuple[float, ...]] = set()
     beyond = 0
     for annotation in split.coco["annotations"]:
         image = images[annotation["image_id"]]
+        same = (image["id"], annotation["category_id"], annotation["iscrowd"], *annotation["bbox"])
+        if same in seen:
+            findings.repair(DUPLICATES, split.place(annotation, image))
+            continue
+        seen.add(same)
         if (image["width"], image["height"]) == UNKNOWN_SIZE:
             continue
         fault, box = _clip(annotation["bbox"], image["width"], image["height"])
         if fault:
             place = f"{split.place(annotation, image)}: {fault} in {image['width']} x {image['height']} pixels"
-            beyond += fault != "zero-area"
+            beyond += fault in ("outside", "partly outside")
             if strict:
                 findings.fault(REFUSED[fault], place)
             else:
@@ -214,10 +229,15 @@ def _check_boxes(split: Split, strict: bool, findings: Findings) -> Split:
 
 def _check_units(split: Split, findings: Findings) -> None:
     boxes = [annotation["bbox"] for annotation in split.coco["annotations"] if any(annotation["bbox"][2:])]
-    if not boxes or all(float(value).is_integer() for box in boxes for value in box):
-        return
-    if all(max(x + w, y + h) <= 1 for x, y, w, h in boxes) or all(max(w, h) < 1 for _, _, w, h in boxes):
-        findings.fault(FRACTIONS, f"{split.source}: {len(boxes)} boxes")
+    fractions = sum(_is_within_first_pixel(box) for box in boxes)
+    if fractions > SOME_FRACTIONS * len(boxes) or (boxes and all(max(w, h) < 1 for _, _, w, h in boxes)):
+        findings.fault(FRACTIONS, f"{split.source}: {fractions or len(boxes)} of {len(boxes)} boxes")
+
+
+def _is_within_first_pixel(box: list[float]) -> bool:
+    """Return whether a box cannot be one in pixels."""
+    x, y, width, height = box
+    return x >= 0 and y >= 0 and x + width <= 1 and y + height <= 1 and any(value % 1 for value in box)
 
 
 def _clip(box: list[float], width: int, height: int) -> tuple[BoxFault | None, list[float] | None]:
@@ -225,6 +245,8 @@ def _clip(box: list[float], width: int, height: int) -> tuple[BoxFault | None, l
     x, y, w, h = box
     if w == 0 or h == 0:
         return "zero-area", None
+    if _is_within_first_pixel(box):
+        return "within the first pixel", None
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if left >= right or top >= bottom:
         return "outside", None

@@ -45,7 +45,7 @@ def settle_classes(
         for number, name in sorted({*listed} - kept):
             if boxes[number]:
                 findings.repair(UNDECLARED, f"{name!r} (id {number}): {boxes[number]} boxes")
-    if not kept:
+    if not kept and not findings.faults:
         findings.fault(NO_CLASSES, f"{train.source} and {test.source}")
     _note_differences(kept, findings)
     learnt = {(c["id"], c["name"]) for c in train.coco["categories"]}

@@ -13,7 +13,7 @@ def number(value: object) -> float | None:
     """Return a finite number, given as a number or as text; None for anything else."""
     if isinstance(value, str):
         try:
-            value = float(value)
+            value = float(value) if "_" not in value else None
         except ValueError:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -41,7 +41,8 @@ def flag(value: object) -> int | None:
     """Return 0 or 1 for a yes or no, given as a number, a truth value or text; None for anything else."""
     if isinstance(value, str):
         value = value.strip().lower()
-        return _FLAGS.get(value)
+        if value in _FLAGS:
+            return _FLAGS[value]
     if value is None:
         return 0
     found = int(value) if isinstance(value, bool) else whole(value)

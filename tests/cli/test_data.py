@@ -182,11 +182,11 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "fractions": (
         lambda a, b: [entry.update(bbox=[0.1, 0.1, 0.5, 0.9]) for entry in a["annotations"]],
-        "instances_train.json: 2 boxes",
+        "instances_train.json: 2 of 2 boxes",
     ),
     "fractions of a pixel": (
         lambda a, b: [entry.update(bbox=[3, 3, 0.5, 0.9]) for entry in b["annotations"]],
-        "instances_test.json: 1 boxes",
+        "instances_test.json: 1 of 1 boxes",
     ),
 }
 
@@ -276,8 +276,12 @@ def test_boxes_end_up_inside_their_images(tmp_path_factory: pytest.TempPathFacto
         assert 0 <= x < x + width <= 20
         assert 0 <= y < y + height <= 10
     counts = {kind.title: len(places) for kind, places in findings.repairs.items()}
-    dropped = counts.get("boxes have no area", 0) + counts.get("boxes lie outside of their image", 0)
-    assert len(kept) + dropped == len(train["annotations"])
+    lost = (
+        "boxes have no area",
+        "boxes lie outside of their image",
+        "boxes are there twice, of one class in one image",
+    )
+    assert len(kept) + sum(counts.get(kind, 0) for kind in lost) == len(train["annotations"])
 
 
 def many_faults(train: dict[str, Any], test: dict[str, Any]) -> None:
@@ -410,4 +414,30 @@ def test_a_link_out_of_the_data_folder_is_a_picture_like_others(tmp_path: Path) 
     (root / "train/1.png").symlink_to(tmp_path / "elsewhere.png")
     assert run(tmp_path).exit_code == 0
     (tmp_path / "elsewhere.png").unlink()
+    assert "Images are not on disk (1)" in str(run(tmp_path).exception)
+
+
+def test_equal_boxes_are_used_once(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set", lambda a, b: a["annotations"].append(annotation(8, 3, 4, [1, 1, 5, 5.0])))
+    assert "Boxes are there twice, of one class in one image (1)" in run(tmp_path).stderr
+    assert len(written(tmp_path)["annotations"]) == 2
+
+
+def test_some_fractions_among_pixels_are_left_out_and_counted(tmp_path: Path) -> None:
+    def change(train: dict[str, Any], test: dict[str, Any]) -> None:
+        train["annotations"] += [annotation(10 + n, 2, 0, [n / 10, 0, 5, 5]) for n in range(20)]
+        train["annotations"].append(annotation(50, 2, 0, [0.1, 0.2, 0.5, 0.5]))
+
+    write_folder(tmp_path / "set", change)
+    assert "Boxes lie within the first pixel (1)" in run(tmp_path).stderr
+    assert len(written(tmp_path)["annotations"]) == 22
+
+
+def test_what_boxes_lack_is_not_told_where_faulty_ones_are_missing(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set", lambda a, b: b["annotations"][0].update(iscrowd="x"))
+    assert "1 fault of 1 kind" in str(run(tmp_path).exception)
+
+
+def test_a_name_too_long_for_a_file_is_a_missing_file(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set", lambda a, b: a["images"][0].update(file_name="x" * 300))
     assert "Images are not on disk (1)" in str(run(tmp_path).exception)

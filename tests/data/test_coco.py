@@ -1,6 +1,7 @@
 """The reader of COCO JSON."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def read(folder: Path, value: object, findings: Findings | None = None, **settin
 
 def test_original_ids_are_kept(tmp_path: Path) -> None:
     assert read(tmp_path, content()) == {
-        "images": [{"id": 7, "file_name": "train/x.jpg", "width": 20, "height": 10}],
+        "images": [{"id": 7, "file_name": "train/x.jpg", "width": 20, "height": 10, "labelled": True}],
         "annotations": [
             {"id": 5, "image_id": 7, "category_id": 0, "bbox": [1, 2, 3, 4], "area": 6.5, "iscrowd": 0},
             {"id": 9, "image_id": 7, "category_id": 90, "bbox": [1.5, 2, 3, 4], "iscrowd": 1},
@@ -72,6 +73,11 @@ def test_annotation_ids_that_start_at_zero_are_moved_up(tmp_path: Path) -> None:
         ("annotations", {"bbox": [1, 2, 3, float("inf")]}, "`bbox` that is none .*annotation 5 of image 7"),
         ("annotations", {"bbox": [1, 2, -3, 4]}, "`bbox` that is none .*annotation 5 of image 7"),
         ("annotations", {"iscrowd": "maybe"}, "`iscrowd` that is neither .*annotation 5: 'maybe'"),
+        ("annotations", {"bbox": [1, 2, 3, "1_0"]}, "`bbox` that is none .*annotation 5 of image 7"),
+        ("annotations", {"score": 0.5}, "a `score` .*annotation 5"),
+        ("annotations", {"bbox_mode": 0}, "`bbox_mode` other than 1 .*annotation 5"),
+        ("images", {"width": 10**30}, "a size that is none .*image 7: 1000"),
+        ("images", {"file_name": "a\ud800.png"}, "entries have no name .*image 7"),
         ("annotations", {"iscrowd": 2}, "`iscrowd` that is neither .*annotation 5: 2"),
         ("annotations", {"image_id": None}, "not in their file.*annotation 5: image_id None"),
         ("annotations", {"category_id": 3}, "not in their file.*annotation 5: category_id 3"),
@@ -125,7 +131,7 @@ def test_whole_numbers_written_otherwise_are_read_and_counted(
     assert len(places) == len(change)
 
 
-@pytest.mark.parametrize("crowd", [None, 0, "0", 0.0])
+@pytest.mark.parametrize("crowd", [None, 0, "0", 0.0, "0.0"])
 def test_no_crowd(tmp_path: Path, crowd: object) -> None:
     value = content()
     value["annotations"][0]["iscrowd"] = crowd
@@ -159,7 +165,7 @@ def test_annotations_without_ids_of_their_own_are_numbered_anew(tmp_path: Path, 
     for annotation, one in zip(value["annotations"], ids, strict=True):
         annotation["id"] = one
     assert [a["id"] for a in read(tmp_path, value, findings)["annotations"]] == [1, 2]
-    assert "annotation files repeat ids of annotations, or lack them" in repairs(findings)
+    assert "annotation files have ids of annotations that repeat, or are no positive numbers" in repairs(findings)
 
 
 @pytest.mark.parametrize("box", [[], None, [None] * 4])
@@ -200,7 +206,9 @@ def test_a_path_has_one_spelling(tmp_path: Path) -> None:
 def test_a_missing_size_is_left_to_the_picture(tmp_path: Path, size: dict[str, Any]) -> None:
     value = content()
     value["images"][0] = {"id": 7, "file_name": "x.jpg", **size}
-    assert read(tmp_path, value)["images"] == [{"id": 7, "file_name": "train/x.jpg", "width": 0, "height": 0}]
+    assert read(tmp_path, value)["images"] == [
+        {"id": 7, "file_name": "train/x.jpg", "width": 0, "height": 0, "labelled": True}
+    ]
 
 
 def test_all_faults_of_both_files_are_found_at_once(tmp_path: Path) -> None:
@@ -218,4 +226,59 @@ def test_deep_nesting_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "deep.json").write_text(text)
     data = CocoData(format="coco", root=str(tmp_path), train_annotations="deep.json", test_annotations="deep.json")
     with pytest.raises(InputError, match=r"deep\.json"):
+        read_coco(tmp_path, data, Findings())
+
+
+def test_a_mask_without_a_box_has_the_box_around_it(tmp_path: Path) -> None:
+    value, findings = content(), Findings()
+    value["annotations"][0] |= {"bbox": [], "segmentation": [[1, 2, 9, 2, 9, 8], [3, 3, 4, 4, 5, 3]]}
+    assert read(tmp_path, value, findings)["annotations"][0]["bbox"] == [1, 2, 8, 6]
+    assert len(repairs(findings)["annotations have a mask and no box"]) == 1
+
+
+def test_ignored_annotations_are_crowds(tmp_path: Path) -> None:
+    value = content()
+    value["annotations"][0]["ignore"] = 1
+    assert read(tmp_path, value)["annotations"][0]["iscrowd"] == 1
+
+
+def test_an_image_whose_boxes_are_left_out_is_labelled(tmp_path: Path) -> None:
+    value = content()
+    value["images"].append({**value["images"][0], "id": 8, "file_name": "y.jpg"})
+    value["annotations"][0] |= {"image_id": 8, "bbox": []}
+    assert [image["labelled"] for image in read(tmp_path, value)["images"]] == [True, True]
+
+
+def test_a_repeated_key_is_named(tmp_path: Path) -> None:
+    text = json.dumps(content()).replace('"bbox": [1, 2, 3, 4]', '"bbox": [1, 2, 3, 4], "bbox": [2, 2, 3, 4]')
+    (tmp_path / "twice.json").write_text(text)
+    data = CocoData(format="coco", root=str(tmp_path), train_annotations="twice.json", test_annotations="twice.json")
+    with pytest.raises(InputError, match="the key 'bbox' is there twice"):
+        read_coco(tmp_path, data, Findings())
+
+
+def test_a_name_with_accents_is_found_however_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/u\u0308.jpg").touch()
+    value, findings = content(), Findings()
+    value["images"][0]["file_name"] = "\u00fc.jpg"
+    assert read(tmp_path, value, findings)["images"][0]["file_name"] == "train/u\u0308.jpg"
+    assert len(findings.repairs) == 1
+
+
+def test_an_entry_that_is_no_object_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    value, findings = content(), Findings()
+    value["annotations"].append(None)
+    value["images"].append({"id": 8})
+    read(tmp_path, value, findings)
+    assert [place.rpartition("instances.json: ")[2] for places in findings.faults.values() for place in places] == [
+        "entry 2 of `annotations`: None",
+        "image 8",
+    ]
+
+
+def test_a_pipe_is_no_annotation_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    data = CocoData(format="coco", root=str(tmp_path), train_annotations="pipe.json", test_annotations="pipe.json")
+    with pytest.raises(InputError, match="it is no file"):
         read_coco(tmp_path, data, Findings())

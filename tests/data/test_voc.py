@@ -116,8 +116,8 @@ def test_a_split_outside_of_the_root_is_no_split(split: object) -> None:
         resolve_config({"data": {"format": "voc", "root": "x", "train_split": split}})
 
 
-@pytest.mark.parametrize("corners", [(5, 5, 5, 5), (5, 2, 5, 9), (9, 2, 5, 9)])
-def test_boxes_of_one_point_or_turned_around_have_no_area(root: Path, corners: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("corners", [(5, 5, 5, 5), (5, 2, 5, 9)])
+def test_boxes_of_one_point_or_line_have_no_area(root: Path, corners: tuple[int, ...]) -> None:
     write_xml(root, "a", ("ant", corners))
     box = read(root)[0].coco["annotations"][0]["bbox"]
     assert box[2] == 0
@@ -143,6 +143,15 @@ def test_all_faults_are_found_at_once(root: Path) -> None:
         ("<width>20</width>", "<width>20.5</width>", r"a\.xml: the size 20\.5 x 10"),
         ("<width>20</width>", "<width>-20</width>", r"a\.xml: the size -20 x 10"),
         ("<difficult>0", "<difficult>perhaps", r"a\.xml: object 1: perhaps"),
+        ("<xmin>3</xmin>", "<xmin>9</xmin>", r"wrong order .*\n.*a\.xml: object 2, ant: 9 4 6 8"),
+        ("<width>20</width>", f"<width>{10**30}</width>", r"a\.xml: the size 1000"),
+        ("<name>ant</name>", "<name>ant</name><name>bee</name>", r"object 2, ant: more than one <name>"),
+        (
+            "<annotation>",
+            '<annotation xmlns="http://x">',
+            r"no VOC annotations .*\n.*a\.xml: <\{http://x\}annotation>",
+        ),
+        ("<object>", "<Object>", r"a\.xml: it is not XML"),
         ("<annotation>", "<!DOCTYPE a><annotation>", r"a\.xml: it has a document type"),
         (
             "</annotation>",
@@ -276,3 +285,57 @@ def test_classes_never_come_from_labels_of_the_pool(root: Path) -> None:
     write_xml(root, "a", ("antt", (1, 1, 20, 10)))
     with pytest.raises(InputError, match=r"no test image shows .*data\.classes.*\n.*a\.xml: antt"):
         read(root, classes=None)
+
+
+def test_an_object_in_another_spelling_is_no_background(root: Path) -> None:
+    path = root / "Annotations/a.xml"
+    path.write_text(path.read_text().replace("<object>", "<Object>").replace("</object>", "</Object>"))
+    with pytest.raises(InputError, match=r"no VOC annotations .*\n.*a\.xml: <Object>"):
+        read(root)
+
+
+def test_xml_in_utf8_under_another_name(root: Path) -> None:
+    path = root / "Annotations/a.xml"
+    text = path.read_text().replace("ant<", "\u98ce<")
+    path.write_text(f'<?xml version="1.0" encoding="gb2312"?>{text}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"a\.xml: it declares gb2312, and its bytes are UTF-8"):
+        read(root, classes=["\u98ce", "bee", "zebra"])
+    path.write_text(f'<?xml version="1.0" encoding="utf-16"?>{text}', encoding="utf-8")
+    assert len(read(root, classes=["\u98ce", "bee", "zebra"])[0].coco["annotations"]) == 2
+
+
+def test_a_misspelt_class_is_named(root: Path) -> None:
+    with pytest.raises(InputError, match="antt have no box, while boxes are of ant"):
+        read(root, classes=["antt", "bee", "zebra"])
+    assert read(root, classes=["ant", "bee", "zebra", "yak"])
+
+
+def test_two_class_lists_must_agree(root: Path) -> None:
+    (root / "labels.txt").write_text("zebra\nant\nbee\n")
+    (root / "classes.txt").write_text("ant\nbee\nzebra\n")
+    read(root, classes=None)
+    (root / "classes.txt").write_text("ant\nbee\n")
+    with pytest.raises(InputError, match="contradict each other"):
+        read(root, classes=None)
+
+
+@pytest.mark.parametrize("text", ["c,1\na,-1\n", "JPEGImages/c.jpg\nAnnotations/a.xml\n"])
+def test_other_lists(root: Path, text: str) -> None:
+    (root / "ImageSets/Main/trainval.txt").write_text(text)
+    assert len(read(root)[0].coco["images"]) == 2
+
+
+def test_a_comment_in_a_list_is_named(root: Path) -> None:
+    (root / "ImageSets/Main/trainval.txt").write_text("a\n# comment\n")
+    with pytest.raises(InputError, match=r"trainval\.txt: # comment"):
+        read(root)
+
+
+def test_a_name_too_long_for_a_file_is_that_of_no_label(root: Path) -> None:
+    (root / "ImageSets/Main/trainval.txt").write_text(f"a\n{'x' * 300}\n")
+    assert [image.get("labelled") for image in read(root)[0].coco["images"]] == [None, False]
+
+
+def test_labels_with_a_suffix_in_capitals_are_read(root: Path) -> None:
+    (root / "Annotations/a.xml").rename(root / "Annotations/a.XML")
+    assert len(read(root)[0].coco["annotations"]) == 2

@@ -10,15 +10,18 @@ from typing import Any
 from mgral.artefacts.files import read_json
 from mgral.config import CocoData
 from mgral.data.findings import Findings, Kind
+from mgral.data.paths import is_file, is_text, spelling_on_disk
 from mgral.data.records import UNKNOWN_SIZE, Annotation, CategoryRecord, Coco, Image, Split
 from mgral.data.values import as_int64, flag, identifier, number, whole
 from mgral.errors import InputError
 
 UNREADABLE = Kind("annotation files cannot be read", "replace them, or correct their names under `data`")
-NO_LIST = Kind(
-    "lists are missing from annotation files, or hold something other than objects",
-    "give `images`, `annotations` and `categories`, each a list of objects",
-)
+NO_LIST = Kind("annotation files lack a list", "give `images`, `annotations` and `categories`, lists of objects")
+NO_OBJECT = Kind("entries of annotation files are no objects", "remove them, or give objects")
+PREDICTIONS = Kind("annotations have a `score`", "give labels: these are the boxes that a detector found")
+OTHER_MODE = Kind("annotations have a `bbox_mode` other than 1", "give x, y, width, height: `bbox_mode: 1`")
+IGNORED = Kind("annotations have `ignore: 1`", "taken for crowds, which are neither learnt nor scored")
+FROM_MASK = Kind("annotations have a mask and no box", "the box around the mask is used")
 NO_ID = Kind("entries have no id", "give each image and each class a whole number, or a text, as `id`")
 NO_NAME = Kind("entries have no name", "give each image a `file_name`, and each class a `name`")
 ABSOLUTE = Kind("images are named by an absolute path", "name them relative to the folder of the images")
@@ -35,12 +38,15 @@ UNKNOWN = Kind(
 WITHOUT_BOX = Kind("annotations have no box", "left out (`data.strict` makes them faults)")
 WITHOUT_BOX_STRICT = Kind("annotations have no box", "give them one, or set `data.strict: false` to leave them out")
 NO_AREA = Kind("annotations have an `area` that is none", "the box's own is taken")
-RENUMBERED = Kind("annotation files repeat ids of annotations, or lack them", "annotations are numbered anew")
+RENUMBERED = Kind("annotation files have ids of annotations that repeat, or are no positive numbers", "numbered anew")
 RENAMED_IDS = Kind("annotation files have ids that are no numbers of 64 bits", "numbered; the ids are kept beside")
+ACCENTS = Kind("image names write accents in another way than the disk", "such files are there, and are used")
 BACKSLASHES = Kind("image names have backslashes", "read as slashes, as such files are there")
 CONVERTED = Kind("fields hold whole numbers as text, or with a decimal point", "read as whole numbers")
 TWICE = Kind("image entries are there twice, alike", "used once")
 
+LARGEST_SIDE = 2**31 - 1
+"""Pixels that a picture may be wide."""
 Ids = Mapping[int | str, int]
 
 
@@ -71,8 +77,10 @@ class _File:
         return self.whole(entry, key, found) if isinstance(found, int) else found
 
     def place(self, entry: Mapping[str, Any], what: str, position: int) -> str:
-        name = f"{what} {entry['id']!r}" if "id" in entry else f"entry {position} of `{what}s`"
-        return f"{self.path}: {name}"
+        if "id" not in entry:
+            return f"{self.path}: {what} at place {position} of its list"
+        number = entry["id"]
+        return f"{self.path}: {what} {repr(number[:80]) if isinstance(number, str) else str(number)[:80]}"
 
 
 def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Split]:
@@ -91,9 +99,13 @@ def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Sp
     """
     paths = root / data.train_annotations, root / data.test_annotations
     contents = [_load(path, findings) for path in paths]
-    findings.raise_faults()
+    if findings.faults.keys() & {UNREADABLE, NO_LIST}:
+        findings.raise_faults()
     keys = [identifier(entry.get("id")) for content in contents for entry in content["categories"]]
     categories = as_int64(key for key in keys if key is not None)
+    renamed = [key for key in categories if categories[key] != key]
+    if renamed:
+        findings.repair(RENAMED_IDS, f"{paths[0]} and {paths[1]}: {len(categories)} classes, such as {renamed[0]!r}")
     train, test = (
         _read_split(_File(path, content, root, folder, categories, data.strict, findings))
         for path, content, folder in zip(paths, contents, (data.train_images, data.test_images), strict=True)
@@ -104,14 +116,19 @@ def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Sp
 def _load(path: Path, findings: Findings) -> dict[str, list[dict[str, Any]]]:
     lists: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": []}
     try:
-        content = read_json(path)
+        if path.exists() and not is_file(path):
+            raise InputError(f"{path}: it is no file")
+        content = read_json(path, unique_keys=True)
     except InputError as error:
         findings.fault(UNREADABLE, str(error))
         return lists
     for key in lists:
         entries = content.get(key) if isinstance(content, dict) else None
-        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
-            lists[key] = entries
+        if isinstance(entries, list):
+            lists[key] = [entry for entry in entries if isinstance(entry, dict)]
+            for position, entry in enumerate(entries):
+                if not isinstance(entry, dict):
+                    findings.fault(NO_OBJECT, f"{path}: entry {position} of `{key}`: {str(entry)[:40]}")
         else:
             findings.fault(NO_LIST, f"{path}: `{key}`")
     return lists
@@ -125,13 +142,17 @@ def _read_split(file: _File) -> Split:
         if (found := _read_annotation(entry, position, keys, file))
     ]
     _number(annotations, file)
-    for key, times in sorted(file.converted.items()):
-        file.findings.repair(CONVERTED, f"{file.path}: `{key}`, {times} times")
     categories = {
         (category["id"], category["name"]): category
         for position, entry in enumerate(file.content["categories"])
         if (category := _read_category(entry, position, file))
     }
+    for key, times in sorted(file.converted.items()):
+        file.findings.repair(CONVERTED, f"{file.path}: `{key}`, {times} times")
+    named = {identifier(entry.get("image_id")) for entry in file.content["annotations"]}
+    shown = {number for key, number in keys.items() if key in named}
+    for image in images:
+        image["labelled"] = image["id"] in shown
     return Split(str(file.path), Coco(images=images, annotations=annotations, categories=list(categories.values())))
 
 
@@ -145,12 +166,12 @@ def _read_images(file: _File) -> tuple[Ids, list[Image]]:
             continue
         name = _file_name(entry, position, file)
         width, height = _size(entry, position, file)
-        if (key, name) in seen:
+        if (key, name, width, height) in seen:
             file.findings.repair(TWICE, file.place(entry, "image", position))
         elif name:
             found.append((key, Image(id=0, file_name=name, width=width, height=height)))
-        seen.add((key, name))
-    ids = as_int64(key for key, _ in seen)
+        seen.add((key, name, width, height))
+    ids = as_int64(dict.fromkeys(key for key, *_ in seen))
     for key, image in found:
         image["id"] = ids[key]
         if ids[key] != key:
@@ -163,16 +184,19 @@ def _read_images(file: _File) -> tuple[Ids, list[Image]]:
 def _file_name(entry: dict[str, Any], position: int, file: _File) -> str | None:
     """Return the path of an image from the data folder; None where there is none that can be used."""
     given = entry.get("file_name")
-    if not isinstance(given, str) or not given or "\0" in given:
+    if not isinstance(given, str) or not is_text(given):
         file.findings.fault(NO_NAME, file.place(entry, "image", position))
         return None
     if given.startswith("/") or PureWindowsPath(given).drive:
         file.findings.fault(ABSOLUTE, f"{file.place(entry, 'image', position)}: {given}")
         return None
     name = posixpath.normpath(posixpath.join(file.folder, given))
-    if "\\" in name and not (file.root / name).is_file():
+    if not is_file(file.root / name) and (spelled := spelling_on_disk(file.root, name)) != name:
+        file.findings.repair(ACCENTS, f"{file.path}: {given}")
+        name = spelled
+    if "\\" in name and not is_file(file.root / name):
         with_slashes = posixpath.normpath(posixpath.join(file.folder, given.replace("\\", "/")))
-        if (file.root / with_slashes).is_file():
+        if is_file(file.root / with_slashes):
             file.findings.repair(BACKSLASHES, f"{file.path}: {given}")
             name = with_slashes
     if name.startswith(("../", "/")):
@@ -185,9 +209,9 @@ def _size(entry: dict[str, Any], position: int, file: _File) -> tuple[int, int]:
     """Return width and height, both 0 where they are to be read from the picture."""
     given = [entry.get("width") or 0, entry.get("height") or 0]
     sides = [file.whole(entry, key, whole(value)) for key, value in zip(("width", "height"), given, strict=True)]
-    if None in sides or min(side or 0 for side in sides) < 0:
+    if None in sides or min(side or 0 for side in sides) < 0 or max(side or 0 for side in sides) > LARGEST_SIDE:
         place = file.place(entry, "image", position)
-        file.findings.fault(NO_SIZE, f"{place}: {given[0]!r} x {given[1]!r} pixels")
+        file.findings.fault(NO_SIZE, f"{place}: {str(given[0])[:20]} x {str(given[1])[:20]} pixels")
         return UNKNOWN_SIZE
     width, height = (side or 0 for side in sides)
     return (width, height) if width and height else (0, 0)
@@ -200,7 +224,7 @@ def _read_category(entry: dict[str, Any], position: int, file: _File) -> Categor
         return None
     if isinstance(name, int | float) and not isinstance(name, bool):
         name = str(name)
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not is_text(name):
         file.findings.fault(NO_NAME, file.place(entry, "category", position))
         return None
     return CategoryRecord(id=file.categories[key], name=name.strip())
@@ -215,7 +239,14 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
         )
         file.findings.fault(UNKNOWN, f"{file.place(entry, 'annotation', position)}: {wrong[0]} {wrong[1]!r}")
         return None
+    if "score" in entry or entry.get("bbox_mode", 1) != 1:
+        kind = PREDICTIONS if "score" in entry else OTHER_MODE
+        file.findings.fault(kind, file.place(entry, "annotation", position))
+        return None
     given = entry.get("bbox")
+    if given in (None, [], [None] * 4) and (around := _box_around(entry.get("segmentation"))):
+        file.findings.repair(FROM_MASK, file.place(entry, "annotation", position))
+        given = around
     if given in (None, [], [None] * 4):
         place = f"{file.place(entry, 'annotation', position)} of image {entry.get('image_id')!r}"
         if file.strict:
@@ -225,6 +256,8 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
         return None
     box = [number(value) for value in given] if isinstance(given, list) else []
     x, y, width, height = box if len(box) == 4 else (None,) * 4
+    if isinstance(given, list) and any(isinstance(value, str) for value in given):
+        file.converted["bbox"] += 1
     if x is None or y is None or width is None or height is None or width < 0 or height < 0:
         place = f"{file.place(entry, 'annotation', position)} of image {entry.get('image_id')!r}"
         file.findings.fault(NO_BOX, f"{place}: {str(given)[:80]}")
@@ -234,6 +267,9 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
         place = file.place(entry, "annotation", position)
         file.findings.fault(NO_CROWD_FLAG, f"{place}: {entry.get('iscrowd')!r}")
         return None
+    if flag(entry.get("ignore")):
+        file.findings.repair(IGNORED, file.place(entry, "annotation", position))
+        crowd = 1
     annotation = Annotation(
         id=whole(entry.get("id")) or 0,
         image_id=images[image],
@@ -250,6 +286,18 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
     return annotation
 
 
+def _box_around(mask: object) -> list[float] | None:
+    """Return the box around the polygons of a mask; None where it has none."""
+    if not isinstance(mask, list) or not all(isinstance(polygon, list) for polygon in mask):
+        return None
+    values = [number(value) for polygon in mask for value in polygon]
+    points = [value for value in values if value is not None]
+    if len(points) < len(values) or len(points) < 6 or any(len(polygon) % 2 for polygon in mask):
+        return None
+    across, down = points[::2], points[1::2]
+    return [min(across), min(down), max(across) - min(across), max(down) - min(down)]
+
+
 def _number(annotations: list[Annotation], file: _File) -> None:
     """Give every annotation an id of its own from 1 up."""
     ids = Counter(whole(entry.get("id")) for entry in file.content["annotations"])
@@ -260,5 +308,7 @@ def _number(annotations: list[Annotation], file: _File) -> None:
             annotation["id"] = place
         return
     shift = max(1 - min((number or 0 for number in ids), default=1), 0)
+    if shift:
+        file.findings.repair(RENUMBERED, str(file.path))
     for annotation in annotations:
         annotation["id"] += shift

@@ -52,7 +52,20 @@ def _decode(content: bytes) -> str:
         if content.startswith(mark):
             return _without_declaration(_decoded(content, encoding))
     declared = _DECLARATION.match(content)
-    return _without_declaration(_decoded(content, declared[1].decode() if declared else "utf-8"))
+    encoding = declared[1].decode().lower() if declared else "utf-8"
+    if encoding.startswith("utf-16"):  # a declaration that can be read byte by byte is not in it
+        encoding = "utf-8"
+    if not encoding.startswith("utf") and not content.isascii() and _is_utf8(content):
+        raise XmlError(f"it declares {encoding}, and its bytes are UTF-8; correct the declaration")
+    return _without_declaration(_decoded(content, encoding))
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decoded(content: bytes, encoding: str) -> str:

@@ -1,21 +1,21 @@
 """Reader of the PASCAL VOC layout (Everingham et al., IJCV 2010): Annotations, ImageSets/Main, JPEGImages."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-from xml.etree import ElementTree
 
 from tqdm import tqdm
 
 from mgral.config import VocData
 from mgral.data.findings import Findings, Kind
-from mgral.data.formats.safe_xml import XmlError, read_xml
 from mgral.data.formats.text import text_lines
-from mgral.data.records import UNKNOWN_SIZE, Annotation, CategoryRecord, Coco, Image, Split
-from mgral.data.values import flag, number, whole
+from mgral.data.formats.voc_xml import VocObject, read_annotation
+from mgral.data.paths import is_file, is_text, spelling_on_disk
+from mgral.data.records import Annotation, CategoryRecord, Coco, Image, Split
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 CLASS_LISTS = ("labels.txt", "classes.txt")
 """Files in the root that list the classes, a name a line, as labelImg and CVAT write them."""
@@ -24,10 +24,9 @@ NO_LIST = Kind("lists of images cannot be read", "correct `data.root` and the na
 BAD_LINE = Kind("lines of lists are no names of images", "give names of images, without suffix")
 LISTED_TWICE = Kind("images are listed more than once", "each is used once")
 LABEL_COLUMN = Kind("lists have a column behind the names", "the first column is read")
+COLUMN = re.compile(r"(\s+|,\s*)([-+]?1|0)$")
+WITH_FOLDER = Kind("lines of lists have a folder", "read without it")
 WITH_SUFFIX = Kind("lines of lists have a suffix", "read without it")
-BAD_XML = Kind("annotation files cannot be read", "correct or remove them")
-BAD_ENTRY = Kind("entries of annotation files are missing, or are not what they should be", "correct them")
-NO_FLAG = Kind("objects have a `difficult` that is neither 0 nor 1", "give 0 or 1")
 OTHER_FILE_NAME = Kind(
     "annotation files name a picture of another name in <filename>", "the picture of the XML file's own name is used"
 )
@@ -35,21 +34,17 @@ ONLY_FILE_NAME = Kind(
     "annotation files name a picture of another name in <filename>, and there is none of their own", "it is used"
 )
 SEVERAL_PICTURES = Kind("images have several pictures of their name", "remove the others, or name one in <filename>")
-FRACTIONS = Kind("annotation files have all corners within 0..1", "give pixels; these are fractions of the image")
 UNKNOWN_CLASS = Kind("boxes have a class that the class list lacks", "correct the name, or add it to the list")
 UNDECLARED = Kind(
     "boxes of the training images have a class that no test image shows",
     "correct the name, or declare all classes under `data.classes`, as the labels of the pool may not decide on them",
 )
+MISSPELT = Kind("names of `data.classes` differ from those of the boxes", "correct them, or leave those out")
+NO_CLASS_LIST = Kind("class lists cannot be read", "save them as text in UTF-8")
+TWO_LISTS = Kind("class lists contradict each other", "remove one, or declare the classes under `data.classes`")
 CLASSES_OF_TEST = Kind(
     "classes are not declared", "taken from the test images' annotations; `data.classes` declares them"
 )
-
-
-class _Object(NamedTuple):
-    name: str
-    difficult: bool
-    corners: tuple[float, float, float, float]
 
 
 class _Key(NamedTuple):
@@ -68,7 +63,7 @@ class _Scene(NamedTuple):
     file_name: str
     width: int
     height: int
-    objects: tuple[_Object, ...]
+    objects: tuple[VocObject, ...]
     labelled: bool
 
 
@@ -91,8 +86,7 @@ def read_voc(root: Path, data: VocData, findings: Findings) -> tuple[Split, Spli
     VOC counts pixels from 1. A box becomes x = xmin - 1, y = ymin - 1, width = xmax - xmin, height = ymax - ymin, as
     mmdetection, and so the published active-learning code, converts it. VOC's last pixel belongs to the box, which
     would make it one pixel wider, but sets made by others, such as BCCD, write xmin = xmax for a box without area.
-    `mgral.evaluation.voc` adds the pixel, as VOC's own scores do. A box whose corners are in the wrong order has no
-    area either.
+    `mgral.evaluation.voc` adds the pixel, as VOC's own scores do.
 
     Objects marked `difficult`, which the annotations note, become crowd boxes, which the evaluation ignores and
     training leaves out, as in VOC's own, unless `train_difficult` or `test_difficult` lets them count.
@@ -139,10 +133,18 @@ def _class_names(
     boxes = {key: scene.objects for key, scene in scenes.items()}
     shown = sorted({found.name for objects in boxes.values() for found in objects})
     if data.classes is not None:
+        unused, others = sorted({*data.classes} - {*shown}), sorted({*shown} - {*data.classes})
+        if unused and others:
+            place = f"{', '.join(unused)} have no box, while boxes are of {', '.join(others)}"
+            reading.findings.fault(MISSPELT, place)
         return list(dict.fromkeys([*sorted(data.classes), *shown]))
-    lists = [reading.root / name for name in CLASS_LISTS if (reading.root / name).is_file()]
+    lists = [reading.root / name for name in CLASS_LISTS if is_file(reading.root / name)]
     if lists:
-        listed = {line.strip() for line in _text_lines(lists[0], reading.findings) if line.strip()}
+        found = [_text_lines(path, NO_CLASS_LIST, reading.findings) for path in lists]
+        names = [{line.strip() for line in lines if line.strip()} for lines in found]
+        listed = names[0]
+        if any(other != listed for other in names):
+            reading.findings.fault(TWO_LISTS, " and ".join(map(str, lists)))
         _note_others(boxes, scenes, listed, UNKNOWN_CLASS, reading)
         return list(dict.fromkeys([*sorted(listed), *shown]))
     tested = {found.name for key in test for found in boxes[key]}
@@ -152,7 +154,7 @@ def _class_names(
 
 
 def _note_others(
-    boxes: Mapping[_Key, tuple[_Object, ...]], keys: Iterable[_Key], names: set[str], kind: Kind, reading: _Reading
+    boxes: Mapping[_Key, tuple[VocObject, ...]], keys: Iterable[_Key], names: set[str], kind: Kind, reading: _Reading
 ) -> None:
     for key in keys:
         for found in boxes[key]:
@@ -187,14 +189,14 @@ def _to_coco(
 
 def _to_box(corners: tuple[float, float, float, float]) -> list[float]:
     xmin, ymin, xmax, ymax = corners
-    return [xmin - 1, ymin - 1, max(xmax - xmin, 0), max(ymax - ymin, 0)]
+    return [xmin - 1, ymin - 1, xmax - xmin, ymax - ymin]
 
 
 def _read_lists(root: Path, splits: tuple[str, ...], findings: Findings) -> list[_Key]:
     keys: dict[_Key, None] = {}
     for split in splits:
         path, folder = list_file(root, split), PurePosixPath(split).parent
-        for line in _text_lines(path, findings):
+        for line in _text_lines(path, NO_LIST, findings):
             if not line.strip():
                 continue
             stem = _stem(line.strip(), path, layout_folder(root, split), findings)
@@ -209,53 +211,57 @@ def _read_lists(root: Path, splits: tuple[str, ...], findings: Findings) -> list
 
 def _stem(line: str, path: Path, layout: Path, findings: Findings) -> str | None:
     """Return the name of an image in a line of a list: the line, or its first column, without a suffix."""
-    name, column = line, line.split()[-1]
-    if column in ("-1", "0", "1", "+1") and len(line.split()) > 1 and not _has_file(layout, line):
+    column = COLUMN.search(line)
+    name = line
+    if column and not _has_file(layout, line):
         findings.repair(LABEL_COLUMN, f"{path}: {line}")
-        name = line.removesuffix(column).rstrip()
+        name = line[: column.start()]
     name = name.replace("\\", "/")
+    folder = PurePosixPath(name).parts[0]
+    if folder in ("JPEGImages", "Annotations") and not _has_file(layout, name):
+        findings.repair(WITH_FOLDER, f"{path}: {line}")
+        name = name.removeprefix(f"{folder}/")
     suffix = PurePosixPath(name).suffix
     if suffix.lower() in (*SUFFIXES, ".xml") and not _has_file(layout, name):
         findings.repair(WITH_SUFFIX, f"{path}: {line}")
         name = name.removesuffix(suffix)
-    if name.startswith("/") or ".." in PurePosixPath(name).parts or "\0" in name:
+    comment = name.startswith("#") and not _has_file(layout, name)
+    if comment or not is_text(name) or name.startswith("/") or ".." in PurePosixPath(name).parts:
         return None
     return str(PurePosixPath(name))
 
 
 def _has_file(layout: Path, stem: str) -> bool:
-    try:
-        return (layout / "Annotations" / f"{stem}.xml").is_file()
-    except (OSError, ValueError):
-        return False
+    places = [f"Annotations/{stem}.xml", *(f"JPEGImages/{stem}{suffix}" for suffix in SUFFIXES)]
+    return any(is_file(layout / place) for place in places)
 
 
-def _text_lines(path: Path, findings: Findings) -> list[str]:
+def _text_lines(path: Path, kind: Kind, findings: Findings) -> list[str]:
     try:
+        if path.exists() and not is_file(path):
+            raise OSError(0, "it is no file")
         return text_lines(path)
     except (OSError, UnicodeError) as error:
-        findings.fault(NO_LIST, f"{path}: {getattr(error, 'strerror', None) or error}")
+        findings.fault(kind, f"{path}: {getattr(error, 'strerror', None) or error}")
         return []
 
 
 def _read_scene(key: _Key, reading: _Reading) -> _Scene:
-    path = reading.root / key.file
+    path = _xml_file(reading.root / key.file)
     nothing = _Scene(_picture(key, None, reading), 0, 0, (), labelled=False)
-    if not path.exists():
+    if path is None:
         return nothing
-    try:
-        scene = read_xml(path)
-    except (OSError, XmlError) as error:
-        reading.findings.fault(BAD_XML, f"{path}: {getattr(error, 'strerror', None) or error}")
+    found = read_annotation(path, reading.findings)
+    if found is None:
         return nothing
-    width, height = _size(scene, path, reading.findings)
-    return _Scene(
-        file_name=_picture(key, (scene.findtext("filename") or "").strip(), reading),
-        width=width,
-        height=height,
-        objects=_read_objects(scene, path, reading.findings),
-        labelled=True,
-    )
+    width, height = found.size
+    return _Scene(_picture(key, found.file_name, reading), width, height, found.objects, labelled=True)
+
+
+def _xml_file(path: Path) -> Path | None:
+    """Return the file of an image's labels, as the disk spells it."""
+    names = [spelling_on_disk(path.parent, path.name), f"{path.stem}.XML"]
+    return next((path.parent / name for name in names if is_file(path.parent / name)), None)
 
 
 def _picture(key: _Key, file_name: str | None, reading: _Reading) -> str:
@@ -268,7 +274,7 @@ def _picture(key: _Key, file_name: str | None, reading: _Reading) -> str:
         reading.pictures[key.folder] = _pictures_by_stem(reading.root / folder)
     named = PurePosixPath((file_name or "").replace("\\", "/")).name
     place = reading.root / key.file
-    found = reading.pictures[key.folder].get(key.stem, [])
+    found = reading.pictures[key.folder].get(unicodedata.normalize("NFC", key.stem), [])
     parent = PurePosixPath(key.stem).parent
     if named and named not in [PurePosixPath(name).name for name in found] and file_name is not None:
         known = reading.pictures[key.folder].get(str(parent / PurePosixPath(named).stem), [])
@@ -290,42 +296,6 @@ def _pictures_by_stem(folder: Path) -> dict[str, list[str]]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in SUFFIXES:
             name = PurePosixPath(path.relative_to(folder))
-            by_stem.setdefault(str(name.with_suffix("")), []).append(str(name))
+            stem = unicodedata.normalize("NFC", str(name.with_suffix("")))
+            by_stem.setdefault(stem, []).append(str(name))
     return by_stem
-
-
-def _size(scene: ElementTree.Element, path: Path, findings: Findings) -> tuple[int, int]:
-    """Return width and height, both 0 where they are to be read from the picture."""
-    given = [(scene.findtext(f"size/{side}") or "0").strip() for side in ("width", "height")]
-    sides = [whole(value) for value in given]
-    if None in sides or min(side or 0 for side in sides) < 0:
-        findings.fault(BAD_ENTRY, f"{path}: the size {given[0]} x {given[1]}")
-        return UNKNOWN_SIZE
-    width, height = (side or 0 for side in sides)
-    return (width, height) if width and height else (0, 0)
-
-
-def _read_objects(scene: ElementTree.Element, path: Path, findings: Findings) -> tuple[_Object, ...]:
-    objects = []
-    for position, element in enumerate(scene.findall("object"), start=1):
-        name = (element.findtext("name") or "").strip()
-        values = [
-            number((element.findtext(f"bndbox/{key}") or "").strip()) for key in ("xmin", "ymin", "xmax", "ymax")
-        ]
-        difficult = flag(element.findtext("difficult"))
-        xmin, ymin, xmax, ymax = values
-        place = f"{path}: object {position}"
-        if difficult is None:
-            findings.fault(NO_FLAG, f"{place}: {element.findtext('difficult')}")
-        elif not name:
-            findings.fault(BAD_ENTRY, f"{place} has no <name>")
-        elif xmin is None or ymin is None or xmax is None or ymax is None:
-            text = " ".join((element.findtext(f"bndbox/{key}") or "-") for key in CORNERS)
-            findings.fault(BAD_ENTRY, f"{place}, {name}: the corners {text[:80]}")
-        else:
-            objects.append(_Object(name, bool(difficult), (xmin, ymin, xmax, ymax)))
-    corners = [value for found in objects for value in found.corners]
-    if corners and max(corners) <= 1 and any(value % 1 for value in corners):
-        findings.fault(FRACTIONS, str(path))
-        return ()
-    return tuple(objects)

@@ -1,0 +1,31 @@
+"""Files by the names that annotations give them."""
+
+import unicodedata
+from pathlib import Path
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a regular file of this name; a name that cannot be one is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is a text with something in it that a file system and a terminal can take."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def spelling_on_disk(folder: Path, name: str) -> str:
+    """Return a name as the disk has it, where letters with accents are written in another way; else as it is."""
+    if is_file(folder / name):
+        return name
+    forms = (unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
+    return next((form for form in forms if is_file(folder / form)), name)
