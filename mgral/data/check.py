@@ -229,7 +229,7 @@ def _check_boxes(split: Split, strict: bool, findings: Findings) -> Split:
 
 def _check_units(split: Split, findings: Findings) -> None:
     boxes = [annotation["bbox"] for annotation in split.coco["annotations"] if any(annotation["bbox"][2:])]
-    fractions = sum(_is_within_first_pixel(box) for box in boxes)
+    fractions = sum(map(_is_within_first_pixel, boxes))
     if fractions > SOME_FRACTIONS * len(boxes) or (boxes and all(max(w, h) < 1 for _, _, w, h in boxes)):
         findings.fault(FRACTIONS, f"{split.source}: {fractions or len(boxes)} of {len(boxes)} boxes")
 
@@ -237,7 +237,7 @@ def _check_units(split: Split, findings: Findings) -> None:
 def _is_within_first_pixel(box: list[float]) -> bool:
     """Return whether a box cannot be one in pixels."""
     x, y, width, height = box
-    return x >= 0 and y >= 0 and x + width <= 1 and y + height <= 1 and any(value % 1 for value in box)
+    return x + width <= 1 and y + height <= 1 and x >= 0 and y >= 0 and any(value % 1 for value in box)
 
 
 def _clip(box: list[float], width: int, height: int) -> tuple[BoxFault | None, list[float] | None]:

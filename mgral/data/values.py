@@ -6,11 +6,15 @@ from collections.abc import Iterable
 
 _FLAGS: dict[object, int] = {None: 0, "": 0, "0": 0, "1": 1, "false": 0, "true": 1}
 _WHOLE = re.compile(r"[+-]?[0-9]{1,400}(\.0*)?")
+_USUAL = 1e9
+"""Numbers below it, which are nearly all, need no other check."""
 _LARGEST = 2**63 - 1
 
 
 def number(value: object) -> float | None:
     """Return a finite number, given as a number or as text; None for anything else."""
+    if type(value) in (int, float) and -_USUAL < value < _USUAL:  # type: ignore[operator]
+        return value  # type: ignore[return-value]
     if isinstance(value, str):
         try:
             value = float(value) if "_" not in value else None
