@@ -112,8 +112,8 @@ def png() -> bytes:
     [
         (png()[:2000], "Images cannot be decoded (1): replace"),
         (png()[:20], "Images cannot be decoded (1): replace"),
-        (b"no image at all", "Files are of no format that Pillow reads (1): convert"),
-        (b"", "Files are of no format that Pillow reads (1): convert"),
+        (b"no image at all", "Files are of no format that is read (1): convert"),
+        (b"", "Files are of no format that is read (1): convert"),
         (None, "Images are not on disk (1): put"),
     ],
     ids=["truncated", "header only", "text", "empty", "missing"],
