@@ -9,7 +9,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # One job at a time makes a file, so another partial one is what a killed process left.
         for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-            _discard(left_over)
+            process = left_over.name.split(".")[-2]
+            if left_over.name == f".{path.name}.{process}.partial":  # and not of a longer name
+                _discard(left_over)
         yield partial
         partial.replace(path)
         WRITTEN.add(path)
@@ -73,8 +75,20 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys and one line an entry; NaN is an error."""
+    write_all_json({path: value})
+
+
+def write_all_json(values: Mapping[Path, Any]) -> None:
+    """Write JSON files as `write_json` does: all of them or, where one cannot be written, none."""
+    with ExitStack() as stack:
+        for path, value in values.items():
+            dump_json(stack.enter_context(atomic_path(path)), value)
+
+
+def dump_json(partial: Path, value: Any) -> None:
+    """Write JSON as `write_json` does into a partial file, and synchronise it with the disk."""
     # In pieces: COCO's 860,000 boxes are 30 million of them, more memory than the boxes themselves.
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
         json.dump(value, file, indent=1, sort_keys=True, allow_nan=False)
         file.write("\n")
         file.flush()

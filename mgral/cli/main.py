@@ -5,6 +5,7 @@ import os
 import sys
 from copy import copy
 from importlib import import_module
+from traceback import walk_tb
 
 import click
 
@@ -80,3 +81,16 @@ def main() -> None:
     except StepError as error:
         print(f"mgral: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:
+        if not _is_of_output(error):
+            raise
+        # Python would write what is left once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"mgral: standard output cannot be written ({error.strerror}); free space, run again", file=sys.stderr)
+        sys.exit(1)
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Return whether an error comes from printing; that of a pipe that is closed ends in click."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return frame.f_code is click.echo.__code__

@@ -1,6 +1,6 @@
 """Command-line options that several steps share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,17 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 def written(help_text: str) -> Callable[[Any], Any]:
     """Return the option --output with what the step writes there."""
     return click.option("--output", type=FILE, required=True, help=help_text)
+
+
+def refuse_overwriting(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
+    """Raise click.UsageError where two outputs are the same file, or an output is one that the step reads."""
+    read, written = {path.resolve() for path in inputs}, set()
+    for path in filter(None, outputs):
+        if path.resolve() in read:
+            raise click.UsageError(f"{path} is read by this step; write to another file")
+        if path.resolve() in written:
+            raise click.UsageError(f"{path} is to be written twice; give each output a file of its own")
+        written.add(path.resolve())
 
 
 config = click.option("--config", "config_path", type=FILE, required=True, help="The experiment's config.yaml.")

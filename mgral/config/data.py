@@ -1,8 +1,9 @@
 """Settings of the data set: where it is and how it is read."""
 
+from os.path import expanduser
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 
 from mgral.config.section import PathText, Section
 
@@ -50,7 +51,7 @@ class PictureSettings(Section):
 class FolderData(PictureSettings):
     """What all data sets on disk have in common."""
 
-    root: PathText
+    root: Annotated[str, Field(min_length=1), AfterValidator(expanduser)]
     """The folder of the data set, absolute or relative to the working directory; `~` is the home folder."""
     mirror: PathText | None = None
     """URL, or folder, that has the archives of a download, and the backbone's weights, by their published names; the

@@ -207,10 +207,31 @@ def load_config(path: Path) -> Config:
     return resolve_config(read_values(path))
 
 
+class _Loader(yaml.SafeLoader):
+    """Notes the keys that a section has twice, of which YAML's last one would win in silence."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.repeated: list[str] = []
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Before `<<` is resolved, which a section's own keys may override.
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        found = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in found:
+                self.repeated.append(f"`{key.value}` (line {key.start_mark.line + 1})")
+            found.add((key.tag, key.value))
+        return node
+
+
 def read_values(path: Path) -> dict[str, Any]:
     """Read a YAML file of configuration keys without validating them; raises InputError where it holds none."""
     try:
-        values = yaml.safe_load(path.read_text("utf-8-sig"))
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file; name an existing configuration file")
+        loader = _Loader(path.read_text("utf-8-sig"))
+        values = loader.get_single_data()
         size = _count(values)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name an existing configuration file") from None
@@ -220,6 +241,8 @@ def read_values(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not YAML ({error}); correct its syntax") from None
     except RecursionError:
         raise InputError(f"{path}: its sections lie too deep in each other; write fewer levels") from None
+    if loader.repeated:
+        raise InputError(f"{path} has keys twice in a section: {', '.join(loader.repeated)}; keep one of each")
     if size > LARGEST:
         raise InputError(f"{path} holds more than {LARGEST:,} values, aliases (`*name`) written out; remove those")
     if not isinstance(values, dict):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from mgral.artefacts.files import atomic_path
+from mgral.artefacts.files import atomic_path, dump_json
 from mgral.artefacts.integrity import read_verified
 from mgral.config import PictureSettings
 from mgral.config.canvas import Canvas
@@ -64,6 +64,7 @@ def cache_splits(
     settings: PictureSettings,
     keep_files: bool = False,
     threads: int = 1,
+    report: Path | None = None,
 ) -> Findings:
     """Decode the images of all splits, write them and their thumbnails, and return what was repaired.
 
@@ -80,6 +81,8 @@ def cache_splits(
         How files become pixels.
     keep_files
         Keep the files and not the pixels, after all have been decoded once.
+    report
+        JSON to write with the arrays: what was repaired.
 
     Raises
     ------
@@ -113,6 +116,8 @@ def cache_splits(
             for place in places:
                 findings.fault(_for_mixed(kind, agreeing), place)
         findings.raise_faults()
+        if report:
+            dump_json(stack.enter_context(atomic_path(report)), findings.as_json()["repairs"])
     return findings
 
 

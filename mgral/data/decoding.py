@@ -15,10 +15,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mgral.config import DeepGrey, PictureSettings
 from mgral.data.findings import Kind
+from mgral.data.headers import FORMATS
 from mgral.errors import InputError
 
 DAMAGED = Kind("images cannot be decoded", "replace the files, or convert them to 8-bit RGB in JPEG or PNG")
-UNKNOWN = Kind("files are of no format that Pillow reads", "convert them to JPEG or PNG, or replace them")
+UNKNOWN = Kind("files are of no format that is read", "convert them to JPEG or PNG, or replace them")
 TOO_LARGE = Kind(
     "images have more pixels than `data.max_pixels`",
     "set `data.max_pixels` to the pixels of the largest if they are genuine, or scale them and their boxes down",
@@ -77,6 +78,11 @@ _SIGNATURES = (
     (0, b"<!DOCTYPE html", "a web page"),
     (0, b"<html", "a web page"),
     (0, b"%PDF", "PDF"),
+    (0, b"%!PS", "PostScript or EPS"),
+    (0, b"\xc5\xd0\xd3\xc6", "EPS"),
+    (0, b"\xd7\xcd\xc6\x9a", "WMF"),
+    (40, b" EMF", "EMF"),
+    (0, b"8BPS", "Photoshop"),
 )
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error, zlib.error)
 """What Pillow raises on damaged files."""
@@ -109,7 +115,7 @@ def decode(content: bytes, name: str, annotated: tuple[int, int], settings: Pict
     Parameters
     ----------
     content
-        A file in any format that Pillow reads.
+        A file in one of `mgral.data.headers.FORMATS`.
     name
         What a message calls it.
     annotated
@@ -123,7 +129,7 @@ def decode(content: bytes, name: str, annotated: tuple[int, int], settings: Pict
         Where it is damaged, no picture, too large, deep grey that is refused, or not of the annotated size.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return _decode(image, name, annotated, settings)
     except UnidentifiedImageError:
         raise PictureError(UNKNOWN, f"{name}{_signature(content)}") from None

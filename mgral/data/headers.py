@@ -17,6 +17,11 @@ Exif = Literal["apply", "ignore"]
 SIDEWAYS = range(5, 9)
 """Values of the EXIF orientation that swap width and height."""
 
+FORMATS = (
+    "PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF", "PPM", "TGA", "PCX", "QOI", "SGI", "SUN",
+)  # fmt: skip
+"""Pillow's names of the formats that are read. For some others, such as EPS, Pillow runs a program on the file."""
+
 _TAIL = 2**17
 """Bytes at the end of a PNG file that may hold EXIF, which is seldom above 2**16."""
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
@@ -30,16 +35,16 @@ def picture_size(path: Path, exif: Exif = "apply") -> tuple[int, int]:
     Raises
     ------
     InputError
-        Naming the file, where it cannot be opened or is no picture that Pillow knows.
+        Naming the file, where it cannot be opened or is no picture in one of `FORMATS`.
     """
     try:
-        with _any_size(), Image.open(path) as image:
+        with _any_size(), Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             # Of TIFF, which Pillow turns upright by itself, this is the upright size.
             asked = (exif == "apply") != (image.format == "TIFF")
             sideways = asked and _orientation(image, path) in SIDEWAYS
     except _ERRORS as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "it is no picture that Pillow can open"
+        reason = (isinstance(error, OSError) and error.strerror) or "it is no picture of a format that is read"
         raise InputError(f"{path}: {reason}; replace the file") from None
     return (height, width) if sideways else (width, height)
 

@@ -32,6 +32,14 @@ def data_folder(data: DataConfig, root: Path | None) -> Path:
     return root
 
 
+def listing_files(data: DataConfig, root: Path) -> list[Path]:
+    """Return the files in the folder `root` that list the images of a data set in COCO or YOLO format."""
+    disk = _on_disk(data, root)
+    if disk.format == "coco":
+        return [root / disk.train_annotations, root / disk.test_annotations]
+    return [root / disk.data_yaml] if disk.format == "yolo" else []
+
+
 def read_splits(data: DataConfig, root: Path) -> Checked:
     """Read and check the training and the test images of a data set in the folder `root`.
 
@@ -41,7 +49,7 @@ def read_splits(data: DataConfig, root: Path) -> Checked:
         With everything that is wrong.
     """
     findings = Findings()
-    disk = CocoData(format="coco", root=str(root), strict=data.strict) if isinstance(data, SyntheticData) else data
+    disk = _on_disk(data, root)
     train, test = _read(disk, root, findings)
     if isinstance(data, SyntheticData):
         for image in (*train.coco["images"], *test.coco["images"]):
@@ -50,6 +58,11 @@ def read_splits(data: DataConfig, root: Path) -> Checked:
     if isinstance(data, CocoData) and data.pool == "with_boxes":
         return replace(checked, train=with_boxes(checked.train))
     return checked
+
+
+def _on_disk(data: DataConfig, root: Path) -> DiskData:
+    """Return the settings with which a data set is read; synthetic data lies there in COCO format."""
+    return CocoData(format="coco", root=str(root), strict=data.strict) if isinstance(data, SyntheticData) else data
 
 
 def _read(data: DiskData, root: Path, findings: Findings) -> tuple[Split, Split]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mgral.artefacts.files import map_arrays, read_arrays, write_arrays
+from mgral.artefacts.files import map_arrays, read_arrays, write_all_json, write_arrays
 from mgral.errors import InputError
 
 ARRAYS = {
@@ -36,3 +36,10 @@ def test_an_array_that_cannot_be_mapped_is_an_error_naming_the_file(tmp_path):
     write_arrays(path, {"a": np.zeros(2, dtype=np.int16)})
     with pytest.raises(InputError, match=r"arrays\.safetensors is damaged"):
         map_arrays(path)
+
+
+def test_a_file_whose_name_begins_like_another_is_written_beside_it(tmp_path):
+    """Only what a killed process left of the same file is removed."""
+    (tmp_path / ".a.123.partial").touch()
+    write_all_json({tmp_path / "a.json": 1, tmp_path / "a": 2})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "1\n", "a": "2\n"}

@@ -16,7 +16,7 @@ from mgral.config.canvas import Canvas
 from mgral.data.dataset import load_dataset
 from mgral.data.findings import FaultyDataError
 from mgral.data.images import load_images
-from mgral.errors import InputError
+from mgral.errors import InputError, StepError
 
 SIZES = ((16, 8), (40, 40), (7, 30))
 WRITTEN = ["pictures.json", "test.npy", "test.thumbnails.npy", "train.npy", "train.thumbnails.npy"]
@@ -112,8 +112,8 @@ def png() -> bytes:
     [
         (png()[:2000], "Images cannot be decoded (1): replace"),
         (png()[:20], "Images cannot be decoded (1): replace"),
-        (b"no image at all", "Files are of no format that Pillow reads (1): convert"),
-        (b"", "Files are of no format that Pillow reads (1): convert"),
+        (b"no image at all", "Files are of no format that is read (1): convert"),
+        (b"", "Files are of no format that is read (1): convert"),
         (None, "Images are not on disk (1): put"),
     ],
     ids=["truncated", "header only", "text", "empty", "missing"],
@@ -262,3 +262,32 @@ def test_one_split_by_itself(folder: Path) -> None:
     done = CliRunner().invoke(mgral, [*alone, "--split=test"])
     assert done.exit_code == 2
     assert "for each --dataset, in one order" in done.output
+
+
+def test_nothing_is_replaced_where_one_file_cannot_be_written(folder: Path) -> None:
+    assert run(folder).exit_code == 0
+    before = contents(folder)
+    Image.new("RGB", SIZES[0], (9, 9, 9)).save(folder / "set" / "train" / "9.png")
+    with pytest.raises(StepError, match=r"x\.json cannot be written"):
+        raise run(folder, f"--pictures={folder / 'config.yaml' / 'x.json'}").exception or AssertionError
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("out/train.npy", "to be written twice"), ("test.json", "is read by"), ("out/pictures.json", "written twice")],
+)
+def test_an_output_is_no_input_and_no_other_output(folder: Path, output: str, message: str) -> None:
+    more = ["--split=test", f"--dataset={folder}/test.json", f"--output={folder / output}"]
+    done = run(folder, *more, f"--thumbnails={folder}/out/more.npy")
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (folder / "out").exists()
+
+
+def test_repairs_are_shown_beside_faults(folder: Path) -> None:
+    turn(folder / "set" / "train" / "7.png", (30, 7))
+    (folder / "set" / "test" / "8.png").unlink()
+    done = run(folder)
+    assert "Images are not on disk (1)" in str(done.exception)
+    assert "Images were turned upright (1)" in done.stderr

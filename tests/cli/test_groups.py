@@ -47,6 +47,14 @@ def test_near_copies_are_written_and_counted(folder: Path) -> None:
     assert "warning: scores can be better than on new pictures" in done.stderr
 
 
+def test_copies_among_the_test_images_are_counted(folder: Path) -> None:
+    assert "copies" not in run(folder).stderr.replace("near-copies", "")
+    thumbnails = np.load(folder / "test.npy")
+    thumbnails[2] = thumbnails[0]
+    np.save(folder / "test.npy", thumbnails)
+    assert "1 test images have the thumbnail of an earlier one" in run(folder).stderr
+
+
 def test_the_limit_is_a_setting(folder: Path) -> None:
     (folder / "config.yaml").write_text("{near_copies: {difference: 0.5}}")
     done = run(folder)

@@ -1,8 +1,11 @@
 """Configuration files that are no configuration: each is refused by its name."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from mgral.config import load_config
+from mgral.config import load_config, read_values
 from mgral.errors import InputError
 
 BOMB = "\n".join(
@@ -25,12 +28,42 @@ BOMB = "\n".join(
         (b"seeds: \x00\n", "is not YAML"),
         (b"seeds: [\n", "is not YAML"),
         (b"", "holds no keys"),
+        (
+            b"seeds: [0]\ndata: {root: a, root: b}\nseeds: [1]\n",
+            r"keys twice in a section: `root` \(line 2\), `seeds` \(line 3\); keep one",
+        ),
     ],
 )
 def test_a_file_that_is_no_configuration_is_named(tmp_path, content, message):
     path = tmp_path / "odd.yaml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"odd\.yaml.*{message}"):
+        load_config(path)
+
+
+def test_a_key_that_a_merged_section_has_too_is_no_repetition(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text(
+        "strategies:\n  a: {type: mgral, lut: &lut {labels: labels, start: base}}\n"
+        "  b: {type: mgral, lut: &more {<<: *lut, labels: consistency}}\n"
+        "  c: {type: mgral, lut: {<<: *more, labels: pseudo_labels}}\n"
+    )
+    found = read_values(path)["strategies"]
+    assert [found[name]["lut"]["labels"] for name in "abc"] == ["labels", "consistency", "pseudo_labels"]
+    assert found["c"]["lut"]["start"] == "base"
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_regular_file_is_named_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "odd.yaml")
+    with pytest.raises(InputError, match=r"odd\.yaml is no regular file; name"):
+        load_config(tmp_path / "odd.yaml")
+
+
+def test_the_data_folder_has_a_name(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("data: {format: coco, root: ''}\n")
+    with pytest.raises(InputError, match=r"data\.root: .* at least 1 character"):
         load_config(path)
 
 

@@ -200,6 +200,11 @@ UNREADABLE = {
     "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", decoding.UNKNOWN, "a (HEIC)"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\n", decoding.UNKNOWN, "run `git lfs pull`"),
     "web page": (b"<!DOCTYPE html><html></html>", decoding.UNKNOWN, "a (a web page)"),
+    "EPS": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\nshowpage\n",
+        decoding.UNKNOWN,
+        "a (PostScript or EPS)",
+    ),
     "text": (b"no image at all", decoding.UNKNOWN, "a"),
     "empty": (b"", decoding.UNKNOWN, "a (empty)"),
     "truncated": (encoded(Image.effect_noise((60, 40), 90))[:900], decoding.DAMAGED, "a ("),

@@ -69,6 +69,7 @@ def test_a_picture_above_pillows_limit_has_a_size(tmp_path: Path) -> None:
         (None, "No such file"),
         (b"", "no picture"),
         (b"<html>", "no picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\nshowpage\n", "no picture"),
         (b"\x89PNG\r\n\x1a\n\0\0", "no picture"),
     ],
 )

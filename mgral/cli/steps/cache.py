@@ -5,12 +5,11 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts.files import write_json
 from mgral.cli import options
+from mgral.cli.found import faults_shown, show_repairs
 from mgral.config import PictureSettings, load_config
 from mgral.data.cache import SplitFiles, cache_splits
 from mgral.data.dataset import load_dataset
-from mgral.data.findings import FaultyDataError, described
 from mgral.data.read import data_folder
 
 DATASET = "COCO JSON written by the step `data`."
@@ -46,23 +45,18 @@ def command(
     all images of all of them that are missing, damaged, or not of the annotated size are named at once, and then
     nothing is written.
     """
-    config = load_config(config_path)
     if not len(datasets) == len(names) == len(outputs) == (len(thumbnails) or len(names)):
         raise click.UsageError("give --split, --output and, if any, --thumbnails for each --dataset, in one order")
+    options.refuse_overwriting((*outputs, *thumbnails, pictures), (config_path, *datasets))
+    config = load_config(config_path)
     small: tuple[Path | None, ...] = thumbnails or (None,) * len(names)
     given = zip(names, datasets, outputs, small, strict=True)
-    splits = [SplitFiles(name, load_dataset(path), output, file) for name, path, output, file in given]
-    folder, canvas = data_folder(config.data, root), config.detector.image_canvas
+    canvas, keep_files = config.detector.image_canvas, config.detector.caches_files
     settings = config.data if isinstance(config.data, PictureSettings) else PictureSettings()
-    try:
-        findings = cache_splits(splits, folder, canvas, settings, config.detector.caches_files, threads)
-    except FaultyDataError as error:
-        if as_json:
-            click.echo(json.dumps(error.findings.as_json(), indent=1))
-        raise
-    if pictures:
-        write_json(pictures, findings.as_json()["repairs"])
+    with faults_shown(as_json):
+        splits = [SplitFiles(name, load_dataset(path), output, file) for name, path, output, file in given]
+        folder = data_folder(config.data, root)
+        findings = cache_splits(splits, folder, canvas, settings, keep_files, threads, pictures)
     if as_json:
         click.echo(json.dumps(findings.as_json(), indent=1))
-    if findings.repairs:
-        click.echo("\n".join(["used after repairs:", *described(findings.repairs)]), err=True)
+    show_repairs(findings)

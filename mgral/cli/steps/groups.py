@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import click
+import numpy as np
 
 from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.data.groups import Groups, find_groups
-from mgral.data.thumbnails import load_thumbnails
+from mgral.data.thumbnails import SIDE, load_thumbnails
 
 
 @click.command("groups")
@@ -32,6 +33,11 @@ def command(
     groups = find_groups(train, of_train, test, of_test, load_config(config_path).near_copies)
     write_json(output, groups.as_json())
     click.echo(_summary(groups, len(train)), err=True)
+    alike = len(of_test) - len(np.unique(of_test.reshape(len(of_test), SIDE**2), axis=0))
+    if alike:
+        click.echo(
+            f"{alike} test images have the thumbnail of an earlier one: copies count twice in scores", err=True
+        )
 
 
 def _summary(groups: Groups, images: int) -> str:

@@ -1,0 +1,35 @@
+"""What the steps that check a data set print of what they found."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from mgral.data.findings import FaultyDataError, Findings, Kind, described
+from mgral.errors import InputError
+
+OTHER = Kind("other faults", "each says what to do")
+"""Of errors that stop a step before it has looked for faults, such as a data folder that is not there."""
+
+
+@contextmanager
+def faults_shown(as_json: bool) -> Iterator[None]:
+    """Print what else was found where a data set cannot be used, before the error goes on.
+
+    Repairs go to standard error, as they may hold the cause; with `as_json` faults and repairs go to standard output.
+    """
+    try:
+        yield
+    except InputError as error:
+        findings = error.findings if isinstance(error, FaultyDataError) else Findings({OTHER: [str(error)]})
+        show_repairs(findings, "repaired or left out, which may have led to the faults:")
+        if as_json:
+            click.echo(json.dumps(findings.as_json(), indent=1))
+        raise
+
+
+def show_repairs(findings: Findings, title: str = "used after repairs:") -> None:
+    """Print the repairs, if there are any, to standard error."""
+    if findings.repairs:
+        click.echo("\n".join([title, *described(findings.repairs)]), err=True)
