@@ -6,6 +6,8 @@ from typing import Any
 
 from mgral.errors import InputError
 
+LONGEST = 1000
+"""Characters of a place that are kept."""
 NAMED = 5
 """Places of a kind that a message names; `mgral data --json` lists all."""
 
@@ -31,11 +33,11 @@ class Findings:
 
     def fault(self, kind: Kind, place: str) -> None:
         """Note a fault at a place: the file, and the entry in it."""
-        self.faults.setdefault(kind, []).append(place)
+        self.faults.setdefault(kind, []).append(_shown(place))
 
     def repair(self, kind: Kind, place: str) -> None:
         """Note a repair at a place: the file, and the entry in it."""
-        self.repairs.setdefault(kind, []).append(place)
+        self.repairs.setdefault(kind, []).append(_shown(place))
 
     def raise_faults(self) -> None:
         """Raise a FaultyDataError that lists all faults by kind, if there are any."""
@@ -67,6 +69,13 @@ def described(found: Mapping[Kind, list[str]]) -> list[str]:
         if len(places) > NAMED:
             lines.append(f"    and {len(places) - NAMED} more (--json lists all)")
     return lines
+
+
+def _shown(place: str) -> str:
+    """Return a place as a terminal can show it: names in data sets hold anything, and are of any length."""
+    if len(place) > LONGEST:
+        place = f"{place[: LONGEST // 2]} ... {place[-LONGEST // 2 :]}"
+    return place if place.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in place)
 
 
 def _listed(found: Mapping[Kind, list[str]]) -> list[dict[str, Any]]:

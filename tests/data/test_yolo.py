@@ -1,5 +1,6 @@
 """The reader of Ultralytics YOLO folders."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -445,3 +446,63 @@ def test_hidden_files_are_no_pictures(root: Path) -> None:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(b"none")
     assert names(read(root)[0]) == ["images/train/b.jpg", "images/train/deep/a.jpg"]
+
+
+def test_pictures_below_a_link_are_read_once(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (root / "images/train/b.jpg").rename(tmp_path / "elsewhere/b.jpg")
+    (root / "images/train/linked").symlink_to(tmp_path / "elsewhere")
+    (root / "images/train/deep/round").symlink_to(root / "images/train")
+    assert names(read(root)[0]) == ["images/train/deep/a.jpg", "images/train/linked/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    "text", [YAML.replace("[ant, bee]", "{0: ant, 1: bee, 1: cow}"), f"{YAML}train: images/val\n"]
+)
+def test_a_key_that_is_there_twice_is_named(root: Path, text: str) -> None:
+    (root / "data.yaml").write_text(text)
+    ((kind, (place,)),) = faults(root).items()
+    assert kind is yolo_yaml.UNREADABLE
+    assert "is there twice" in place
+
+
+@pytest.mark.parametrize("visible", ["", " 1"])
+def test_keypoints_without_their_shape_are_no_polygons(root: Path, visible: str) -> None:
+    points = "".join(f" {x} {y}{visible}" for x, y in ((0.35, 0.35), (0.65, 0.4), (0.5, 0.6), (0.4, 0.5)))
+    line = f"0 0.5 0.5 0.4 0.4{points}\n"
+    for name in ("b.txt", "deep/a.txt"):
+        (root / "labels/train" / name).write_text(line)
+    assert {kind: len(places) for kind, places in faults(root).items()} == {yolo.POSE: 2}
+    (root / "labels/train/b.txt").write_text("0 0.1 0.1 0.9 0.2 0.5 0.9 0.2 0.8\n")
+    assert faults(root) == {}
+
+
+def test_labels_with_a_suffix_in_capitals_are_read(root: Path) -> None:
+    (root / "labels/train/b.txt").rename(root / "labels/train/b.TXT")
+    train, _, findings = read(root)
+    assert len(train.coco["annotations"]) == 3
+    assert yolo.CAPITALS in findings.repairs
+
+
+def test_a_pipe_is_no_label_file(root: Path) -> None:
+    (root / "labels/train/b.txt").unlink()
+    os.mkfifo(root / "labels/train/b.txt")
+    assert list(faults(root)) == [yolo.BAD_FILE]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000])
+def test_names_that_no_file_can_have_are_those_of_none(root: Path, name: str) -> None:
+    (root / "data.yaml").write_text(YAML.replace("images/train", name))
+    assert list(faults(root)) == [yolo_yaml.NO_FOLDER]
+    (root / "data.yaml").write_text(f"path: {name}\n{YAML}")
+    assert yolo_yaml.OTHER_PATH in read(root)[2].repairs
+
+
+def test_a_number_with_an_underscore_is_none(root: Path) -> None:
+    (root / "labels/train/b.txt").write_text("0 0.5_0 0.5 0.1 0.1\n")
+    assert list(faults(root)) == [yolo.BAD_LINE]
+
+
+def test_a_folder_of_roboflow_that_is_gone_is_missing(root: Path) -> None:
+    (root / "data.yaml").write_text(f"{YAML}test: ../test/images\n")
+    assert list(faults(root)) == [yolo_yaml.NO_FOLDER]

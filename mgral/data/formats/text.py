@@ -1,6 +1,7 @@
 """Text files as people's tools write them."""
 
 import codecs
+import errno
 from pathlib import Path
 
 from mgral.artefacts.integrity import read_verified
@@ -16,6 +17,8 @@ def text_lines(path: Path) -> list[str]:
     UnicodeError
         Where it is in another encoding.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file")
     content = read_verified(path)
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if utf16 else "utf-8-sig").splitlines()

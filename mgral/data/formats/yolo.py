@@ -1,5 +1,6 @@
 """Reader of the Ultralytics YOLO layout: data.yaml, pictures in images/, a text file for each in labels/."""
 
+import errno
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ from mgral.data.findings import Findings, Kind
 from mgral.data.formats.text import text_lines
 from mgral.data.formats.yolo_yaml import SUFFIXES, Listing, read_listing
 from mgral.data.headers import picture_size
+from mgral.data.paths import is_file
 from mgral.data.records import Annotation, CategoryRecord, Coco, Image, Split
 from mgral.data.values import whole
 from mgral.errors import InputError
@@ -36,6 +38,13 @@ NO_FRACTIONS = Kind(
 )
 POLYGONS = Kind("lines of labels are polygons, or boxes that are turned", "the box around each is used")
 KEYPOINTS = Kind("lines of labels have keypoints", "the box is used")
+POSE = Kind(
+    "lines of labels may be keypoints, or polygons",
+    "give `kpt_shape` in data.yaml for keypoints; polygons of keypoints cannot be told from them",
+)
+CAPITALS = Kind("label files have a suffix in capitals", "read as .txt")
+TURNED_BOX = 9
+"""Words in the line of a turned box."""
 REPEATED = Kind("lines of labels are there twice, alike", "used once")
 NO_PICTURE = Kind("label files have no picture", "left out")
 
@@ -59,6 +68,8 @@ class _Labels:
     findings: Findings
     folders: dict[str, str] = field(default_factory=dict)
     """Of label files: the folder of their pictures."""
+    polygons: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Lines that were read as polygons, by place."""
 
 
 def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Split]:
@@ -86,6 +97,7 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
     ids = {name: number for number, name in enumerate(pictures, start=1)}
     boxes = {name: _read_labels(name, labels) for name in tqdm(pictures, "labels", unit="file", disable=None)}
     _note_left_over(labels, data)
+    _note_keypoints(labels)
     sizes = {name: _size(root / name, data) for name in tqdm(pictures, "headers", unit="image", disable=None)}
     categories = [CategoryRecord(id=number, name=name) for number, name in sorted(listing.names.items())]
     train, test = (
@@ -142,11 +154,14 @@ def _read_labels(picture: str, labels: _Labels) -> list[_Box] | None:
     name = label_file(picture)
     labels.folders[str(PurePosixPath(name).parent)] = str(PurePosixPath(picture).parent)
     path = labels.root / name
+    if not is_file(path) and is_file(path.with_suffix(".TXT")):
+        path = path.with_suffix(".TXT")
+        labels.findings.repair(CAPITALS, str(path))
     try:
         lines = text_lines(path)
-    except FileNotFoundError:
-        return None
     except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+            return None
         labels.findings.fault(BAD_FILE, f"{path}: {getattr(error, 'strerror', None) or error}")
         return []
     boxes: list[_Box] = []
@@ -165,6 +180,8 @@ def _read_labels(picture: str, labels: _Labels) -> list[_Box] | None:
             boxes.append(found)
             if repair:
                 labels.findings.repair(repair, place)
+            if repair is POLYGONS:
+                labels.polygons[place] = words
         seen.add(words)
     return boxes
 
@@ -180,6 +197,8 @@ def _read_line(words: tuple[str, ...], listing: Listing) -> tuple[_Box | Kind, K
         return UNKNOWN_CLASS, None
     try:
         numbers = list(map(float, words[1:]))
+        if any("_" in word for word in words):
+            return BAD_LINE, None
     except ValueError:
         return BAD_LINE, None
     if not all(map(math.isfinite, numbers)):
@@ -203,10 +222,35 @@ def _read_line(words: tuple[str, ...], listing: Listing) -> tuple[_Box | Kind, K
     return _Box(category, x - width / 2, y - height / 2, width, height), KEYPOINTS if len(words) > 5 else None
 
 
+def _note_keypoints(labels: _Labels) -> None:
+    """Note lines that read as a box and its keypoints as well as a polygon, where all of them do.
+
+    A data set of keypoints has as many of them in each line. Polygons of four points are turned boxes.
+    """
+    lines = labels.polygons.values()
+    lengths = {len(words) for words in lines}
+    if len(lengths) == 1 and lengths != {TURNED_BOX} and all(_may_be_keypoints(words) for words in lines):
+        for place, words in labels.polygons.items():
+            labels.findings.fault(POSE, f"{place}: {' '.join(words)[:80]}")
+
+
+def _may_be_keypoints(words: tuple[str, ...]) -> bool:
+    """Return whether a line is a box within the picture that the rest of the line lies in and fills half of."""
+    x, y, width, height, *rest = map(float, words[1:])
+    step = 3 if len(rest) % 3 == 0 and all(value in (0, 1, 2) for value in rest[2::3]) else 2
+    across, down = rest[::step], rest[1::step]
+    sides = ((x, width, across), (y, height, down))
+    inside = all(
+        max(abs(middle - 0.5) + size / 2 - 0.5, *(abs(value - middle) - size / 2 for value in values)) <= BEYOND
+        for middle, size, values in sides
+    )
+    return inside and any(max(values) - min(values) > size / 2 for _, size, values in sides)
+
+
 def _note_shared(pictures: Iterable[str], labels: _Labels) -> None:
     pictures_of = Counter(map(label_file, pictures))
     for name, times in pictures_of.items():
-        if times > 1 and (labels.root / name).is_file():
+        if times > 1 and is_file(labels.root / name):
             labels.findings.fault(SHARED, f"{labels.root / name}: {times} pictures")
 
 

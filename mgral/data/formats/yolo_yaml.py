@@ -1,7 +1,7 @@
 """The file data.yaml of a YOLO data set: its classes, and which pictures a split has."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -16,7 +16,7 @@ from mgral.data.values import whole
 
 SUFFIXES = (
     *(".bmp", ".dng", ".heic", ".jpeg", ".jpg", ".jp2", ".mpo"),
-    *(".pfm", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif"),
+    *(".jfif", ".pgm", ".ppm", ".pfm", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif"),
 )
 """Of files that are pictures: a folder's other files are none of the data set."""
 NOTHING = ("", "~", "null", "Null", "NULL")
@@ -81,7 +81,9 @@ def read_listing(root: Path, data: YoloData, findings: Findings) -> Listing:
 def _load(path: Path, findings: Findings) -> dict[Any, Any]:
     try:
         # All values are texts: a class may be called `no` or `007`.
-        values = yaml.load(read_verified(path), Loader=yaml.BaseLoader)
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
+        values = yaml.load(read_verified(path), Loader=_Texts)
     except OSError as error:
         findings.fault(UNREADABLE, f"{path}: {error.strerror}")
     except (yaml.YAMLError, ValueError) as error:
@@ -95,6 +97,17 @@ def _load(path: Path, findings: Findings) -> dict[Any, Any]:
     return {}
 
 
+class _Texts(yaml.BaseLoader):
+    """Reads all values as texts, and refuses a key that is there twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            keys = [key.value for key, _ in node.value]
+            raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+        return found
+
+
 def _names(path: Path, values: Mapping[Any, Any], findings: Findings) -> dict[int, str]:
     given = values.get("names")
     pairs = list(given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ())
@@ -104,6 +117,8 @@ def _names(path: Path, values: Mapping[Any, Any], findings: Findings) -> dict[in
         if number is None or number < 0 or not isinstance(name, str) or not name.strip():
             findings.fault(NO_NAMES, f"{path}: entry {key if isinstance(key, str | int) else '?'}")
         else:
+            if number in names:
+                findings.fault(NO_NAMES, f"{path}: {number} is there twice")
             names[number] = name.strip()
     if not pairs:
         findings.fault(NO_NAMES, str(path))
@@ -156,7 +171,7 @@ class _Places:
             for base in bases:
                 name = self.inside(spelling, base)
                 first = first or name
-                if name is not None and (self.root / name).exists():
+                if name is not None and _exists(self.root / name):
                     if spelling != entry:
                         self.findings.repair(BACKSLASHES, f"{self.path}: {entry}")
                     return name, True
@@ -172,9 +187,9 @@ def _base(root: Path, path: Path, values: Mapping[Any, Any], findings: Findings)
         findings.fault(OUTSIDE, f"{path}: `path` is no text")
         return own
     name = _Places(root, path, own, findings).inside(given, own)
-    if name is not None and (root / name).is_dir():
+    if name is not None and _exists(root / name) and (root / name).is_dir():
         return name
-    if (path.parent / given).is_dir():
+    if _exists(path.parent / given):
         findings.fault(OUTSIDE, f"{path}: path: {given}")
     else:
         findings.repair(OTHER_PATH, f"{path}: {given}")
@@ -203,7 +218,7 @@ def _entry_pictures(split: str, entry: str, places: _Places) -> Iterator[str]:
     if not there and upwards:
         # Roboflow's exports name ../train/images, which is one folder too high.
         lower, there = places.find(entry[3:], places.base)
-        name = lower if there else name
+        name = lower if there or name is None else name
         if there:
             places.findings.repair(ONE_UP, f"{places.path}, `{split}`: {entry}")
     if name is None:
@@ -216,11 +231,21 @@ def _entry_pictures(split: str, entry: str, places: _Places) -> Iterator[str]:
         yield from _listed_pictures(name, places)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def _pictures_in(root: Path, folder: str) -> list[str]:
     """Return the pictures in a folder and the folders in it, sorted, less the hidden ones."""
     found = []
-    for place, folders, files in os.walk(root / folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    seen: set[str] = set()
+    for place, folders, files in os.walk(root / folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        targets = {name: os.path.realpath(Path(place, name)) for name in folders}
+        folders[:] = [name for name in folders if not name.startswith(".") and targets[name] not in seen]
         inside = PurePosixPath(folder, Path(place).relative_to(root / folder).as_posix())
         found += [
             str(inside / name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
