@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict
 
+LARGEST_SIDE = 2**31 - 1
+"""Pixels that a picture may be wide."""
 UNKNOWN_SIZE = -1, -1
 """Width and height of an image whose size is faulty, which is noted."""
 

@@ -13,8 +13,8 @@ _LARGEST = 2**63 - 1
 
 def number(value: object) -> float | None:
     """Return a finite number, given as a number or as text; None for anything else."""
-    if type(value) in (int, float) and -_USUAL < value < _USUAL:  # type: ignore[operator]
-        return value  # type: ignore[return-value]
+    if (type(value) is float or type(value) is int) and -_USUAL < value < _USUAL:
+        return value
     if isinstance(value, str):
         try:
             value = float(value) if "_" not in value else None

@@ -11,7 +11,7 @@ from mgral.artefacts.files import read_json
 from mgral.config import CocoData
 from mgral.data.findings import Findings, Kind
 from mgral.data.paths import is_file, is_text, spelling_on_disk
-from mgral.data.records import UNKNOWN_SIZE, Annotation, CategoryRecord, Coco, Image, Split
+from mgral.data.records import LARGEST_SIDE, UNKNOWN_SIZE, Annotation, CategoryRecord, Coco, Image, Split
 from mgral.data.values import as_int64, flag, identifier, number, whole
 from mgral.errors import InputError
 
@@ -45,8 +45,6 @@ BACKSLASHES = Kind("image names have backslashes", "read as slashes, as such fil
 CONVERTED = Kind("fields hold whole numbers as text, or with a decimal point", "read as whole numbers")
 TWICE = Kind("image entries are there twice, alike", "used once")
 
-LARGEST_SIDE = 2**31 - 1
-"""Pixels that a picture may be wide."""
 Ids = Mapping[int | str, int]
 
 

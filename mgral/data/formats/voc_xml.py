@@ -7,12 +7,10 @@ from xml.etree import ElementTree
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.safe_xml import XmlError, read_xml
 from mgral.data.paths import is_text
-from mgral.data.records import UNKNOWN_SIZE
+from mgral.data.records import LARGEST_SIDE, UNKNOWN_SIZE
 from mgral.data.values import flag, number, whole
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-LARGEST_SIDE = 2**31 - 1
-"""Pixels that a picture may be wide."""
 
 BAD_XML = Kind("annotation files cannot be read", "correct or remove them")
 NO_VOC = Kind(
