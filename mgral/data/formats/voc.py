@@ -253,7 +253,7 @@ def _read_scene(key: _Key, reading: _Reading) -> _Scene:
         return nothing
     found = read_annotation(path, reading.findings)
     if found is None:
-        return nothing
+        return nothing._replace(labelled=True)
     width, height = found.size
     return _Scene(_picture(key, found.file_name, reading), width, height, found.objects, labelled=True)
 
