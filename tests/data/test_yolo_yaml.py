@@ -1,5 +1,6 @@
 """The reader of the data.yaml of Ultralytics YOLO folders."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -227,6 +228,9 @@ def test_pictures_below_a_link_are_read_once(root: Path, tmp_path: Path) -> None
     (root / "images/train/b.jpg").rename(tmp_path / "elsewhere/b.jpg")
     (root / "images/train/linked").symlink_to(tmp_path / "elsewhere")
     (root / "images/train/deep/round").symlink_to(root / "images/train")
+    # A link that comes before the folder that it leads to, and one that leads to a folder of both.
+    (root / "images/train/a_link").symlink_to(root / "images/train/deep")
+    (root / "images/train/z_link").symlink_to(tmp_path / "elsewhere")
     assert names(read(root)[0]) == ["images/train/deep/a.jpg", "images/train/linked/b.jpg"]
 
 
@@ -240,6 +244,35 @@ def test_a_key_that_is_there_twice_is_named(root: Path, text: str) -> None:
     assert "is there twice" in place
 
 
+def test_a_picture_whose_name_no_file_can_have_is_missing(root: Path) -> None:
+    write_list(root, "images/train/b.jpg", "x" * 300, "y/" * 3000, "y/" * 3000 + "images/z.jpg")
+    with pytest.raises(FaultyDataError) as caught:
+        read_splits(settings(root), root)
+    assert {kind: len(places) for kind, places in caught.value.findings.faults.items()} == {MISSING: 3}
+
+
+def test_a_surrogate_in_a_path_or_a_name_has_no_traceback(root: Path) -> None:
+    (root / "data.yaml").write_text('train: "images/\\uD800"\nval: images/val\nnames: [ant, "b\\uD801ee"]\n')
+    assert yolo_yaml.NO_FOLDER in faults(root)
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "ppm", "pgm", "JPG"])
+def test_pictures_of_other_suffixes_are_read(root: Path, suffix: str) -> None:
+    (root / "images/train/b.jpg").rename(root / f"images/train/b.{suffix}")
+    train, _, findings = read(root)
+    assert names(train) == [f"images/train/b.{suffix}", "images/train/deep/a.jpg"]
+    assert (findings.faults, findings.repairs) == ({}, {})
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "lists/train.txt"])
+def test_a_pipe_is_neither_a_data_yaml_nor_a_list(root: Path, name: str) -> None:
+    write_list(root, "images/train/b.jpg")
+    (root / name).unlink()
+    os.mkfifo(root / name)
+    ((place,),) = faults(root).values()
+    assert "it is no file" in place
+
+
 @pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000])
 def test_names_that_no_file_can_have_are_those_of_none(root: Path, name: str) -> None:
     (root / "data.yaml").write_text(YAML.replace("images/train", name))
@@ -250,4 +283,5 @@ def test_names_that_no_file_can_have_are_those_of_none(root: Path, name: str) ->
 
 def test_a_folder_of_roboflow_that_is_gone_is_missing(root: Path) -> None:
     (root / "data.yaml").write_text(f"{YAML}test: ../test/images\n")
-    assert list(faults(root)) == [yolo_yaml.NO_FOLDER]
+    assert faults(root) == {yolo_yaml.NO_FOLDER: [f"{root}/test/images (of {root}/data.yaml, `test`)"]}
+    assert names(read(root, test_split="val")[1]) == ["images/val/c.jpg"]

@@ -1,6 +1,7 @@
 """The file data.yaml of a YOLO data set: its classes, and which pictures a split has."""
 
 import os
+from collections import deque
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -33,7 +34,10 @@ NO_SPLIT = Kind(
     "splits are not in data.yaml, or not as they should be",
     "name a folder, a list of folders or a .txt file there, or correct `data.train_split` or `data.test_split`",
 )
-NO_FOLDER = Kind("folders or lists of a split are not on disk", "add them, correct data.yaml, or name another split")
+NO_FOLDER = Kind(
+    "folders or lists of a split are not on disk",
+    "add them, correct data.yaml, or name another split, such as `data.test_split: val`",
+)
 OUTSIDE = Kind(
     "paths leave the data folder", "name files inside it, relative to `path`, or set `data.root` to a folder above"
 )
@@ -239,17 +243,28 @@ def _exists(path: Path) -> bool:
 
 
 def _pictures_in(root: Path, folder: str) -> list[str]:
-    """Return the pictures in a folder and the folders in it, sorted, less the hidden ones."""
-    found = []
+    """Return the pictures in a folder and the folders in it, sorted, less the hidden ones.
+
+    Links to folders are followed after all else, so that each folder is read once, under the same name everywhere.
+    """
+    found: list[str] = []
     seen: set[str] = set()
-    for place, folders, files in os.walk(root / folder, followlinks=True):
-        seen.add(os.path.realpath(place))
-        targets = {name: os.path.realpath(Path(place, name)) for name in folders}
-        folders[:] = [name for name in folders if not name.startswith(".") and targets[name] not in seen]
-        inside = PurePosixPath(folder, Path(place).relative_to(root / folder).as_posix())
-        found += [
-            str(inside / name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]
+    waiting = deque([folder])
+    while waiting:
+        start = waiting.popleft()
+        for place, folders, files in os.walk(root / start):
+            real = os.path.realpath(place)
+            shown = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+            links = [name for name in shown if Path(place, name).is_symlink()]
+            folders[:] = [name for name in shown if name not in links]
+            if real in seen:
+                continue
+            seen.add(real)
+            inside = PurePosixPath(start, Path(place).relative_to(root / start).as_posix())
+            waiting += [str(inside / name) for name in links]
+            found += [
+                str(inside / name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+            ]
     return sorted(found)
 
 
