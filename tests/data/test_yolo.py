@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from yolo_folder import YAML, boxes, faults, names, picture, read, settings, write_list, write_yolo_set
+from yolo_folder import YAML, boxes, faults, names, picture, read, settings, write_yolo_set
 
 from mgral.data.check import NO_PICTURE
 from mgral.data.findings import FaultyDataError, Findings, Kind
@@ -97,8 +97,12 @@ def test_harmless_spellings_of_a_line(root: Path, content: str | bytes) -> None:
         ("1", yolo.BAD_LINE),
         ("1 0.5 0.5 0.2 x", yolo.BAD_LINE),
         ("1 0.5 0.5 0.2 nan", yolo.BAD_LINE),
+        ("1 0.5_0 0.5 0.2 0.4", yolo.BAD_LINE),
+        ("1 0.5 0.5 0.2 \u0660.\u0664", yolo.BAD_LINE),
         ("1 0.5 0.5 -0.001 0.4", yolo.BAD_LINE),
         ("1 0.5 0.5 0.2 0.4 0.1 0.1 0.2", yolo.BAD_LINE),
+        ("1 0.5 0.5 0.2 0.4 0.5 0.5 1", yolo.POSE),
+        ("1 0.5 0.5 0.2 0.4 0.5 0.5 2 0 0 0", yolo.POSE),
         ("1 0.5 0.5 0.2 0.4 0.93", yolo.PREDICTIONS),
         ("1, 0.5, 0.5, 0.2, 0.4", yolo.COMMAS),
         ("1 0,5 0,5 0,2 0,4", yolo.COMMAS),
@@ -151,18 +155,36 @@ def test_keypoints_are_told_from_polygons_by_kpt_shape(root: Path, shape: str, n
     assert [*findings.faults] == [yolo.BAD_LINE]
 
 
-def test_the_same_line_counts_once(root: Path) -> None:
-    found, findings = labels(root, "1 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\n1  0.5 0.5 0.2 0.4\n")
+def test_the_same_box_counts_once_in_whatever_digits(root: Path) -> None:
+    found, findings = labels(root, "1 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\n1  0.50 .5 2e-1 0.4\n")
     assert len(found) == 2
     assert findings.repairs == {yolo.REPEATED: [f"{root}/labels/val/c.txt:3"]}
 
 
-def test_label_files_without_picture_have_a_line(root: Path) -> None:
-    for name in ("gone.txt", "classes.txt", "notes.md"):
+def test_label_files_without_picture_are_refused(root: Path) -> None:
+    for name in ("gone.txt", "classes.txt", "notes.md", ".hidden.txt"):
         (root / "labels/val" / name).write_text("0 0.5 0.5 0.1 0.1")
+    (root / "labels/val/read_me.txt").write_text("made by two people\n")
+    (root / "labels/train/empty.txt").write_text("")
     picture(root, "images/val/unlisted.jpg")
-    write_list(root, "images/train/b.jpg")
-    assert read(root)[2].repairs == {yolo.NO_PICTURE: [f"{root}/labels/val/gone.txt"]}
+    assert faults(root) == {yolo.NO_PICTURE: [f"{root}/labels/train/empty.txt", f"{root}/labels/val/gone.txt"]}
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".TXT"])
+def test_labels_beside_pictures_in_a_folder_images(root: Path, suffix: str) -> None:
+    train, test, _ = read(root)
+    for path in sorted(root.glob("labels/**/*.txt")):
+        path.rename(root / "images" / path.relative_to(root / "labels").with_suffix(suffix))
+    # With a folder `labels`, labels lie there only, as in Ultralytics.
+    assert not boxes(read(root)[0])
+    for folder in ("train/deep", "train", "val", ""):
+        (root / "labels" / folder).rmdir()
+    (root / "images/train/b2.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    beside, beside_test, findings = read(root)
+    assert (beside.coco, beside_test.coco) == (train.coco, test.coco)
+    assert len(findings.repairs[yolo.BESIDE]) == 3
+    assert findings.faults == {yolo.NO_PICTURE: [f"{root}/images/train/b2.txt"]}
+    assert beside.files[1] == f"{root}/images/train/b{suffix}"
 
 
 def test_two_pictures_with_one_label_file_are_refused(root: Path) -> None:
@@ -185,30 +207,64 @@ def test_a_picture_that_cannot_be_read_is_named(root: Path) -> None:
     assert {kind: len(places) for kind, places in caught.value.findings.faults.items()} == {NO_PICTURE: 2}
 
 
-@pytest.mark.parametrize("visible", ["", " 1"])
-def test_keypoints_without_their_shape_are_no_polygons(root: Path, visible: str) -> None:
-    points = "".join(f" {x} {y}{visible}" for x, y in ((0.35, 0.35), (0.65, 0.4), (0.5, 0.6), (0.4, 0.5)))
-    line = f"0 0.5 0.5 0.4 0.4{points}\n"
+POINTS = ((0.35, 0.35), (0.65, 0.4), (0.5, 0.6), (0.4, 0.5))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        "".join(f" {x} {y}" for x, y in POINTS),
+        "".join(f" {x} {y} 1" for x, y in POINTS),
+        # Points that nobody saw are at 0 0, outside of the box.
+        "".join(f" {x} {y} 1" for x, y in POINTS[:3]) + " 0 0 0",
+        "".join(f" {x} {y}" for x, y in POINTS[:3]) + " 0 0",
+        # As many numbers as a turned box, whose opposite sides would be alike.
+        "".join(f" {x} {y}" for x, y in POINTS[:2]),
+    ],
+)
+def test_keypoints_without_their_shape_are_no_polygons(root: Path, points: str) -> None:
     for name in ("b.txt", "deep/a.txt"):
-        (root / "labels/train" / name).write_text(line)
+        (root / "labels/train" / name).write_text(f"0 0.5 0.5 0.4 0.4{points}\n")
     assert {kind: len(places) for kind, places in faults(root).items()} == {yolo.POSE: 2}
     (root / "labels/train/b.txt").write_text("0 0.1 0.1 0.9 0.2 0.5 0.9 0.2 0.8\n")
     assert faults(root) == {}
+
+
+def test_keypoints_of_a_single_point_are_told_in_five_lines(root: Path) -> None:
+    lines = [f"0 0.5 0.5 0.4 0.{number} 0.45 0.55\n" for number in range(2, 7)]
+    path = root / "labels/train/b.txt"
+    path.write_text("".join(lines[:4]))
+    assert faults(root) == {}
+    path.write_text("".join(lines))
+    assert len(faults(root)[yolo.POSE]) == 5
+
+
+def test_a_point_outside_of_its_box_does_not_make_keypoints_polygons(root: Path) -> None:
+    box = "0 0.5 0.5 0.4 0.4 0.35 0.35 0.65 0.4 0.5"
+    (root / "labels/train/b.txt").write_text("".join(f"{box} 0.6{number}\n" for number in range(9)) + f"{box} 0.9\n")
+    assert len(faults(root)[yolo.POSE]) == 10
+    (root / "labels/train/deep/a.txt").write_text(f"{box} 0.95\n")
+    assert faults(root) == {}
+
+
+def test_turned_boxes_are_used(root: Path) -> None:
+    for name in ("b.txt", "deep/a.txt"):
+        (root / "labels/train" / name).write_text("0 0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6\n")
+    train, _, findings = read(root)
+    assert boxes(train) == [[80, 40, 40, 20]] * 2
+    assert (findings.faults, [*findings.repairs]) == ({}, [yolo.POLYGONS])
 
 
 def test_labels_with_a_suffix_in_capitals_are_read(root: Path) -> None:
     (root / "labels/train/b.txt").rename(root / "labels/train/b.TXT")
     train, _, findings = read(root)
     assert len(train.coco["annotations"]) == 3
-    assert yolo.CAPITALS in findings.repairs
+    assert findings.repairs == {yolo.CAPITALS: [f"{root}/labels/train/b.TXT"]}
+    picture(root, "images/train/b.png", None)
+    assert faults(root) == {yolo.SHARED: [f"{root}/labels/train/b.TXT: 2 pictures"]}
 
 
 def test_a_pipe_is_no_label_file(root: Path) -> None:
     (root / "labels/train/b.txt").unlink()
     os.mkfifo(root / "labels/train/b.txt")
     assert list(faults(root)) == [yolo.BAD_FILE]
-
-
-def test_a_number_with_an_underscore_is_none(root: Path) -> None:
-    (root / "labels/train/b.txt").write_text("0 0.5_0 0.5 0.1 0.1\n")
-    assert list(faults(root)) == [yolo.BAD_LINE]

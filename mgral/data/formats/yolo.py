@@ -1,11 +1,11 @@
 """Reader of the Ultralytics YOLO layout: data.yaml, pictures in images/, a text file for each in labels/."""
 
 import errno
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from statistics import median
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -17,7 +17,7 @@ from mgral.data.formats.yolo_yaml import SUFFIXES, Listing, read_listing
 from mgral.data.headers import picture_size
 from mgral.data.paths import is_file
 from mgral.data.records import Annotation, CategoryRecord, Coco, Image, Split
-from mgral.data.values import whole
+from mgral.data.values import number, whole
 from mgral.errors import InputError
 
 BEYOND = 0.01
@@ -43,10 +43,17 @@ POSE = Kind(
     "give `kpt_shape` in data.yaml for keypoints; polygons of keypoints cannot be told from them",
 )
 CAPITALS = Kind("label files have a suffix in capitals", "read as .txt")
-TURNED_BOX = 9
-"""Words in the line of a turned box."""
-REPEATED = Kind("lines of labels are there twice, alike", "used once")
-NO_PICTURE = Kind("label files have no picture", "left out")
+MOST = 0.9
+"""Share of the lines that must read as keypoints: single points may lie outside of their box."""
+SPANNED = 0.25
+"""Part of a box that keypoints span, or more: polygons lie closer together than they lie to the picture's corner."""
+FEWEST = 5
+"""Lines that tell keypoints from polygons where each has a single point."""
+REPEATED = Kind("lines of labels give a box that is there already", "used once")
+BESIDE = Kind("label files lie beside their pictures", "read there, as there is no folder `labels`")
+NO_PICTURE = Kind("label files have no picture", "add the pictures, or remove the label files")
+CLASS_LIST = "classes.txt"
+"""Where labelImg lists the classes, beside the labels."""
 
 
 class _Box(NamedTuple):
@@ -76,8 +83,8 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
     """Read the two splits that a configuration names of a data.yaml, and the label files of their pictures.
 
     A picture's labels are in the file of its name with the last folder `images` replaced by `labels`, and beside it
-    where there is no such folder. A picture without such a file is not labelled; one with an empty file has been
-    looked at and shows no object.
+    where there is no folder of either name. A picture without such a file is not labelled; one with an empty file has
+    been looked at and shows no object.
 
     Class ids are the numbers in data.yaml. Other ids, which YOLO does not have, start at 1: of images by sorted path
     over both splits, of annotations by image and line. Sizes are read from the pictures' headers, and are left at 0
@@ -93,13 +100,17 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
     listing = read_listing(root, data, findings)
     labels = _Labels(root, listing, findings)
     pictures = sorted({*listing.train, *listing.test})
-    _note_shared(pictures, labels)
-    ids = {name: number for number, name in enumerate(pictures, start=1)}
-    boxes = {name: _read_labels(name, labels) for name in tqdm(pictures, "labels", unit="file", disable=None)}
-    _note_left_over(labels, data)
+    label_files = _label_files(pictures, labels)
+    _note_shared(label_files, labels)
+    ids = {name: place for place, name in enumerate(pictures, start=1)}
+    boxes = {
+        name: _read_labels(name, file, labels)
+        for name, file in tqdm(label_files.items(), "labels", unit="file", disable=None)
+    }
+    _note_left_over(labels)
     _note_keypoints(labels)
     sizes = {name: _size(root / name, data) for name in tqdm(pictures, "headers", unit="image", disable=None)}
-    categories = [CategoryRecord(id=number, name=name) for number, name in sorted(listing.names.items())]
+    categories = [CategoryRecord(id=key, name=name) for key, name in sorted(listing.names.items())]
     train, test = (
         Split(
             f"{root / data.data_yaml}, {split}",
@@ -108,7 +119,7 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
                 annotations=list(_annotations({ids[name]: (boxes[name] or (), sizes[name]) for name in names})),
                 categories=categories,
             ),
-            {ids[name]: str(root / label_file(name)) for name in names},
+            {ids[name]: str(root / label_files[name]) for name in names},
         )
         for split, names in (("training images", listing.train), ("test images", listing.test))
     )
@@ -122,8 +133,28 @@ def label_file(picture: str) -> str:
     return str(PurePosixPath(place[1:]).with_suffix(".txt"))
 
 
-def _image(number: int, name: str, size: tuple[int, int], labelled: bool) -> Image:
-    image = Image(id=number, file_name=name, width=size[0], height=size[1])
+def _label_files(pictures: Iterable[str], labels: _Labels) -> dict[str, str]:
+    """Return the label file of each picture, whether it is there or not.
+
+    Where there is no folder `labels` it is beside the picture, as labelImg writes it.
+    """
+    there: dict[str, bool] = {}
+    files = {}
+    for picture in pictures:
+        images = f"/{picture}".rpartition("/images/")[0]
+        if images not in there:
+            there[images] = "labels" in _names_in(labels.root / images[1:])
+        file = label_file(picture) if there[images] else str(PurePosixPath(picture).with_suffix(".txt"))
+        capitals = str(PurePosixPath(file).with_suffix(".TXT"))
+        if not is_file(labels.root / file) and is_file(labels.root / capitals):
+            labels.findings.repair(CAPITALS, str(labels.root / capitals))
+            file = capitals
+        files[picture] = file
+    return files
+
+
+def _image(image_id: int, name: str, size: tuple[int, int], labelled: bool) -> Image:
+    image = Image(id=image_id, file_name=name, width=size[0], height=size[1])
     return image if labelled else {**image, "labelled": False}
 
 
@@ -136,12 +167,12 @@ def _size(path: Path, data: YoloData) -> tuple[int, int]:
 
 
 def _annotations(images: Mapping[int, tuple[Iterable[_Box], tuple[int, int]]]) -> Iterator[Annotation]:
-    number = 0
+    count = 0
     for image, (boxes, (width, height)) in images.items():
         for box in boxes if width else ():
-            number += 1
+            count += 1
             yield Annotation(
-                id=number,
+                id=count,
                 image_id=image,
                 category_id=box.category,
                 bbox=[box.left * width, box.top * height, box.width * width, box.height * height],
@@ -149,14 +180,10 @@ def _annotations(images: Mapping[int, tuple[Iterable[_Box], tuple[int, int]]]) -
             )
 
 
-def _read_labels(picture: str, labels: _Labels) -> list[_Box] | None:
-    """Return the boxes in a label file; None where there is no such file."""
-    name = label_file(picture)
+def _read_labels(picture: str, name: str, labels: _Labels) -> list[_Box] | None:
+    """Return the boxes in a picture's label file; None where there is no such file."""
     labels.folders[str(PurePosixPath(name).parent)] = str(PurePosixPath(picture).parent)
     path = labels.root / name
-    if not is_file(path) and is_file(path.with_suffix(".TXT")):
-        path = path.with_suffix(".TXT")
-        labels.findings.repair(CAPITALS, str(path))
     try:
         lines = text_lines(path)
     except (OSError, UnicodeError) as error:
@@ -164,26 +191,26 @@ def _read_labels(picture: str, labels: _Labels) -> list[_Box] | None:
             return None
         labels.findings.fault(BAD_FILE, f"{path}: {getattr(error, 'strerror', None) or error}")
         return []
-    boxes: list[_Box] = []
-    seen: set[tuple[str, ...]] = set()
-    for number, line in enumerate(lines, start=1):
+    if PurePosixPath(name).parent != PurePosixPath(label_file(picture)).parent:
+        labels.findings.repair(BESIDE, str(path))
+    boxes: dict[_Box, None] = {}
+    for count, line in enumerate(lines, start=1):
         words = tuple(line.replace("\0", "?").split())
         if not words:
             continue
         found, repair = _read_line(words, labels.listing)
-        place = f"{path}:{number}"
+        place = f"{path}:{count}"
         if isinstance(found, Kind):
             labels.findings.fault(found, f"{place}: {' '.join(words)[:80]}")
-        elif words in seen:
+        elif found in boxes:
             labels.findings.repair(REPEATED, place)
         else:
-            boxes.append(found)
+            boxes[found] = None
             if repair:
                 labels.findings.repair(repair, place)
             if repair is POLYGONS:
                 labels.polygons[place] = words
-        seen.add(words)
-    return boxes
+    return list(boxes)
 
 
 def _read_line(words: tuple[str, ...], listing: Listing) -> tuple[_Box | Kind, Kind | None]:
@@ -195,19 +222,16 @@ def _read_line(words: tuple[str, ...], listing: Listing) -> tuple[_Box | Kind, K
         return BAD_CLASS, None
     if category not in listing.names:
         return UNKNOWN_CLASS, None
-    try:
-        numbers = list(map(float, words[1:]))
-        if any("_" in word for word in words):
-            return BAD_LINE, None
-    except ValueError:
-        return BAD_LINE, None
-    if not all(map(math.isfinite, numbers)):
+    numbers = [value for word in words[1:] if word.isascii() and (value := number(word)) is not None]
+    if len(numbers) < len(words) - 1:
         return BAD_LINE, None
     boxed = len(numbers) == 4
     if listing.keypoints and len(numbers) == 4 + listing.keypoints:
         boxed, numbers = True, numbers[:4]
     elif len(numbers) == 5:
         return PREDICTIONS, None
+    elif not boxed and not listing.keypoints and _is_no_polygon(numbers):
+        return POSE, None
     elif not boxed and (len(numbers) < 6 or len(numbers) % 2 or listing.keypoints):
         return BAD_LINE, None
     if min(numbers) < -BEYOND or max(numbers) > 1 + BEYOND:
@@ -222,48 +246,83 @@ def _read_line(words: tuple[str, ...], listing: Listing) -> tuple[_Box | Kind, K
     return _Box(category, x - width / 2, y - height / 2, width, height), KEYPOINTS if len(words) > 5 else None
 
 
-def _note_keypoints(labels: _Labels) -> None:
-    """Note lines that read as a box and its keypoints as well as a polygon, where all of them do.
+def _is_no_polygon(numbers: list[float]) -> bool:
+    """Return whether numbers end in points with a 0, 1 or 2 for whether they are seen, and are none of a polygon."""
+    return len(numbers) > 6 and _step(numbers[4:]) == 3 and (len(numbers) % 2 > 0 or max(numbers) > 1 + BEYOND)
 
-    A data set of keypoints has as many of them in each line. Polygons of four points are turned boxes.
+
+def _step(rest: list[float]) -> int:
+    """Return how many numbers each point behind a box has."""
+    return 3 if len(rest) % 3 == 0 and all(value in (0, 1, 2) for value in rest[2::3]) else 2
+
+
+def _note_keypoints(labels: _Labels) -> None:
+    """Note lines that read as a box and its keypoints as well as a polygon, where nearly all of them do.
+
+    A data set of keypoints has as many of them in each line.
     """
     lines = labels.polygons.values()
-    lengths = {len(words) for words in lines}
-    if len(lengths) == 1 and lengths != {TURNED_BOX} and all(_may_be_keypoints(words) for words in lines):
+    if len({len(words) for words in lines}) != 1:
+        return
+    spans = [span for words in lines if (span := _span(list(map(float, words[1:])))) is not None]
+    seen = [span for span in spans if span]
+    telling = median(seen) > SPANNED if seen else len(spans) >= FEWEST
+    if telling and len(spans) >= MOST * len(lines):
         for place, words in labels.polygons.items():
             labels.findings.fault(POSE, f"{place}: {' '.join(words)[:80]}")
 
 
-def _may_be_keypoints(words: tuple[str, ...]) -> bool:
-    """Return whether a line is a box within the picture that the rest of the line lies in and fills half of."""
-    x, y, width, height, *rest = map(float, words[1:])
-    step = 3 if len(rest) % 3 == 0 and all(value in (0, 1, 2) for value in rest[2::3]) else 2
-    across, down = rest[::step], rest[1::step]
-    sides = ((x, width, across), (y, height, down))
-    inside = all(
-        max(abs(middle - 0.5) + size / 2 - 0.5, *(abs(value - middle) - size / 2 for value in values)) <= BEYOND
-        for middle, size, values in sides
-    )
-    return inside and any(max(values) - min(values) > size / 2 for _, size, values in sides)
+def _span(numbers: list[float]) -> float | None:
+    """Return which part of a box, the first four numbers, the points behind it span: of the sides, the larger.
+
+    0 where no point is seen; None where the first four are no box in the picture, or do not hold the points.
+    """
+    x, y, width, height, *rest = numbers
+    if len(rest) == 4 and all(abs(a - b + c - d) <= BEYOND for a, b, c, d in (numbers[::2], numbers[1::2])):
+        return None  # a turned box: opposite sides are alike
+    step = _step(rest)
+    points = [point for point in zip(*(rest[place::step] for place in range(step)), strict=True) if any(point[:2])]
+    found = 0.0
+    for side, (middle, size) in enumerate(((x, width), (y, height))):
+        values = [point[side] for point in points if step == 2 or point[2]]
+        overhangs = [abs(middle - 0.5) + size / 2 - 0.5, *(abs(value - middle) - size / 2 for value in values)]
+        if max(overhangs) > BEYOND:
+            return None
+        if values and size:
+            found = max(found, (max(values) - min(values)) / size)
+    return found
 
 
-def _note_shared(pictures: Iterable[str], labels: _Labels) -> None:
-    pictures_of = Counter(map(label_file, pictures))
-    for name, times in pictures_of.items():
+def _note_shared(label_files: Mapping[str, str], labels: _Labels) -> None:
+    for name, times in Counter(label_files.values()).items():
         if times > 1 and is_file(labels.root / name):
             labels.findings.fault(SHARED, f"{labels.root / name}: {times} pictures")
 
 
-def _note_left_over(labels: _Labels, data: YoloData) -> None:
+def _note_left_over(labels: _Labels) -> None:
     """Note label files whose picture is nowhere."""
     for folder, pictures in sorted(labels.folders.items()):
-        if not (labels.root / folder).is_dir() or folder == pictures:
-            continue
         stems = {Path(name).stem for name in _names_in(labels.root / pictures) if name.lower().endswith(SUFFIXES)}
         for name in sorted(_names_in(labels.root / folder)):
-            if name.endswith(".txt") and name != "classes.txt" and Path(name).stem not in stems:
-                labels.findings.repair(NO_PICTURE, str(labels.root / folder / name))
+            path = labels.root / folder / name
+            if Path(name).stem not in stems and _may_be_labels(path):
+                labels.findings.fault(NO_PICTURE, str(path))
+
+
+def _may_be_labels(path: Path) -> bool:
+    """Return whether a file is empty or begins with a line of numbers: other texts lie beside labels too."""
+    if path.suffix.lower() != ".txt" or path.name.startswith(".") or path.name == CLASS_LIST:
+        return False
+    try:
+        lines = text_lines(path)
+    except (OSError, UnicodeError):
+        return False
+    words: list[str] = next((line.split() for line in lines if line.strip()), [])
+    return not words or (len(words) > 4 and all(number(word) is not None for word in words))
 
 
 def _names_in(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (OSError, ValueError):  # none, or a name that no folder can have
+        return []
