@@ -175,16 +175,16 @@ def test_labels_beside_pictures_in_a_folder_images(root: Path, suffix: str) -> N
     train, test, _ = read(root)
     for path in sorted(root.glob("labels/**/*.txt")):
         path.rename(root / "images" / path.relative_to(root / "labels").with_suffix(suffix))
-    # With a folder `labels`, labels lie there only, as in Ultralytics.
-    assert not boxes(read(root)[0])
-    for folder in ("train/deep", "train", "val", ""):
-        (root / "labels" / folder).rmdir()
     (root / "images/train/b2.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     beside, beside_test, findings = read(root)
     assert (beside.coco, beside_test.coco) == (train.coco, test.coco)
     assert len(findings.repairs[yolo.BESIDE]) == 3
     assert findings.faults == {yolo.NO_PICTURE: [f"{root}/images/train/b2.txt"]}
     assert beside.files[1] == f"{root}/images/train/b{suffix}"
+    (root / "labels/val/c.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    _, from_labels, findings = read(root)
+    assert boxes(from_labels) == [[90, 45, 20, 10]]
+    assert len(findings.repairs[yolo.BESIDE]) == 2
 
 
 def test_two_pictures_with_one_label_file_are_refused(root: Path) -> None:
@@ -218,6 +218,8 @@ POINTS = ((0.35, 0.35), (0.65, 0.4), (0.5, 0.6), (0.4, 0.5))
         # Points that nobody saw are at 0 0, outside of the box.
         "".join(f" {x} {y} 1" for x, y in POINTS[:3]) + " 0 0 0",
         "".join(f" {x} {y}" for x, y in POINTS[:3]) + " 0 0",
+        # Points outside of the box: each has a 1 behind it.
+        " 0.9 0.9 1 0.1 0.1 1",
         # As many numbers as a turned box, whose opposite sides would be alike.
         "".join(f" {x} {y}" for x, y in POINTS[:2]),
     ],

@@ -1,6 +1,7 @@
 """Reader of the Ultralytics YOLO layout: data.yaml, pictures in images/, a text file for each in labels/."""
 
 import errno
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ SPANNED = 0.25
 FEWEST = 5
 """Lines that tell keypoints from polygons where each has a single point."""
 REPEATED = Kind("lines of labels give a box that is there already", "used once")
-BESIDE = Kind("label files lie beside their pictures", "read there, as there is no folder `labels`")
+BESIDE = Kind("label files lie beside their pictures", "read there, as their folder in `labels` has none")
 NO_PICTURE = Kind("label files have no picture", "add the pictures, or remove the label files")
 CLASS_LIST = "classes.txt"
 """Where labelImg lists the classes, beside the labels."""
@@ -83,7 +84,7 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
     """Read the two splits that a configuration names of a data.yaml, and the label files of their pictures.
 
     A picture's labels are in the file of its name with the last folder `images` replaced by `labels`, and beside it
-    where there is no folder of either name. A picture without such a file is not labelled; one with an empty file has
+    where that folder has none. A picture without such a file is not labelled; one with an empty file has
     been looked at and shows no object.
 
     Class ids are the numbers in data.yaml. Other ids, which YOLO does not have, start at 1: of images by sorted path
@@ -136,21 +137,28 @@ def label_file(picture: str) -> str:
 def _label_files(pictures: Iterable[str], labels: _Labels) -> dict[str, str]:
     """Return the label file of each picture, whether it is there or not.
 
-    Where there is no folder `labels` it is beside the picture, as labelImg writes it.
+    Where its folder in `labels` has none it is beside the picture, as labelImg writes it.
     """
-    there: dict[str, bool] = {}
+    filled: dict[str, bool] = {}
     files = {}
     for picture in pictures:
-        images = f"/{picture}".rpartition("/images/")[0]
-        if images not in there:
-            there[images] = "labels" in _names_in(labels.root / images[1:])
-        file = label_file(picture) if there[images] else str(PurePosixPath(picture).with_suffix(".txt"))
+        file = label_file(picture)
+        folder = str(PurePosixPath(file).parent)
+        if folder not in filled:
+            filled[folder] = any(map(_may_be_name, _names_in(labels.root / folder)))
+        if not filled[folder]:
+            file = str(PurePosixPath(picture).with_suffix(".txt"))
         capitals = str(PurePosixPath(file).with_suffix(".TXT"))
         if not is_file(labels.root / file) and is_file(labels.root / capitals):
             labels.findings.repair(CAPITALS, str(labels.root / capitals))
             file = capitals
         files[picture] = file
     return files
+
+
+def _may_be_name(name: str) -> bool:
+    """Return whether a file of labels may have this name."""
+    return name.lower().endswith(".txt") and not name.startswith(".") and name != CLASS_LIST
 
 
 def _image(image_id: int, name: str, size: tuple[int, int], labelled: bool) -> Image:
@@ -222,8 +230,12 @@ def _read_line(words: tuple[str, ...], listing: Listing) -> tuple[_Box | Kind, K
         return BAD_CLASS, None
     if category not in listing.names:
         return UNKNOWN_CLASS, None
-    numbers = [value for word in words[1:] if word.isascii() and (value := number(word)) is not None]
-    if len(numbers) < len(words) - 1:
+    try:
+        numbers = list(map(float, words[1:]))
+    except ValueError:
+        return BAD_LINE, None
+    text = "".join(words)
+    if "_" in text or not text.isascii() or not all(map(math.isfinite, numbers)):
         return BAD_LINE, None
     boxed = len(numbers) == 4
     if listing.keypoints and len(numbers) == 4 + listing.keypoints:
@@ -275,7 +287,7 @@ def _note_keypoints(labels: _Labels) -> None:
 def _span(numbers: list[float]) -> float | None:
     """Return which part of a box, the first four numbers, the points behind it span: of the sides, the larger.
 
-    0 where no point is seen; None where the first four are no box in the picture, or do not hold the points.
+    0 where at most one point is seen; None where the first four are no box in the picture, or do not hold the points.
     """
     x, y, width, height, *rest = numbers
     if len(rest) == 4 and all(abs(a - b + c - d) <= BEYOND for a, b, c, d in (numbers[::2], numbers[1::2])):
@@ -285,8 +297,9 @@ def _span(numbers: list[float]) -> float | None:
     found = 0.0
     for side, (middle, size) in enumerate(((x, width), (y, height))):
         values = [point[side] for point in points if step == 2 or point[2]]
-        overhangs = [abs(middle - 0.5) + size / 2 - 0.5, *(abs(value - middle) - size / 2 for value in values)]
-        if max(overhangs) > BEYOND:
+        # A 0, 1 or 2 behind every point tells enough.
+        held = step == 3 or all(abs(value - middle) <= size / 2 + BEYOND for value in values)
+        if not held or abs(middle - 0.5) + size / 2 > 0.5 + BEYOND:
             return None
         if values and size:
             found = max(found, (max(values) - min(values)) / size)
@@ -305,14 +318,12 @@ def _note_left_over(labels: _Labels) -> None:
         stems = {Path(name).stem for name in _names_in(labels.root / pictures) if name.lower().endswith(SUFFIXES)}
         for name in sorted(_names_in(labels.root / folder)):
             path = labels.root / folder / name
-            if Path(name).stem not in stems and _may_be_labels(path):
+            if _may_be_name(name) and Path(name).stem not in stems and _may_be_labels(path):
                 labels.findings.fault(NO_PICTURE, str(path))
 
 
 def _may_be_labels(path: Path) -> bool:
     """Return whether a file is empty or begins with a line of numbers: other texts lie beside labels too."""
-    if path.suffix.lower() != ".txt" or path.name.startswith(".") or path.name == CLASS_LIST:
-        return False
     try:
         lines = text_lines(path)
     except (OSError, UnicodeError):
