@@ -228,6 +228,7 @@ def test_keypoints_without_their_shape_are_no_polygons(root: Path, points: str) 
     for name in ("b.txt", "deep/a.txt"):
         (root / "labels/train" / name).write_text(f"0 0.5 0.5 0.4 0.4{points}\n")
     assert {kind: len(places) for kind, places in faults(root).items()} == {yolo.POSE: 2}
+    assert not read(root)[2].repairs
     (root / "labels/train/b.txt").write_text("0 0.1 0.1 0.9 0.2 0.5 0.9 0.2 0.8\n")
     assert faults(root) == {}
 

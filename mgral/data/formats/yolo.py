@@ -109,7 +109,7 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
         for name, file in tqdm(label_files.items(), "labels", unit="file", disable=None)
     }
     _note_left_over(labels)
-    _note_keypoints(labels)
+    _note_polygons(labels)
     sizes = {name: _size(root / name, data) for name in tqdm(pictures, "headers", unit="image", disable=None)}
     categories = [CategoryRecord(id=key, name=name) for key, name in sorted(listing.names.items())]
     train, test = (
@@ -214,10 +214,10 @@ def _read_labels(picture: str, name: str, labels: _Labels) -> list[_Box] | None:
             labels.findings.repair(REPEATED, place)
         else:
             boxes[found] = None
-            if repair:
-                labels.findings.repair(repair, place)
             if repair is POLYGONS:
                 labels.polygons[place] = words
+            elif repair:
+                labels.findings.repair(repair, place)
     return list(boxes)
 
 
@@ -268,20 +268,24 @@ def _step(rest: list[float]) -> int:
     return 3 if len(rest) % 3 == 0 and all(value in (0, 1, 2) for value in rest[2::3]) else 2
 
 
-def _note_keypoints(labels: _Labels) -> None:
-    """Note lines that read as a box and its keypoints as well as a polygon, where nearly all of them do.
+def _note_polygons(labels: _Labels) -> None:
+    """Note lines that were read as polygons, as faults where keypoints may have been meant."""
+    keypoints = _may_be_keypoints([list(map(float, words[1:])) for words in labels.polygons.values()])
+    for place, words in labels.polygons.items():
+        if keypoints:
+            labels.findings.fault(POSE, f"{place}: {' '.join(words)[:80]}")
+        else:
+            labels.findings.repair(POLYGONS, place)
 
-    A data set of keypoints has as many of them in each line.
-    """
-    lines = labels.polygons.values()
-    if len({len(words) for words in lines}) != 1:
-        return
-    spans = [span for words in lines if (span := _span(list(map(float, words[1:])))) is not None]
+
+def _may_be_keypoints(lines: list[list[float]]) -> bool:
+    """Return whether nearly all lines read as a box and its keypoints, of which a data set has as many in each."""
+    if len(set(map(len, lines))) != 1:
+        return False
+    spans = [span for numbers in lines if (span := _span(numbers)) is not None]
     seen = [span for span in spans if span]
     telling = median(seen) > SPANNED if seen else len(spans) >= FEWEST
-    if telling and len(spans) >= MOST * len(lines):
-        for place, words in labels.polygons.items():
-            labels.findings.fault(POSE, f"{place}: {' '.join(words)[:80]}")
+    return telling and len(spans) >= MOST * len(lines)
 
 
 def _span(numbers: list[float]) -> float | None:
