@@ -2,7 +2,12 @@
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from run_workflow import TINY, snakemake
+
+# No test is timed: this machine may be busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 LONGEST = ("test_slurm.py", "test_crash.py", "test_dvc.py", "test_end_to_end.py", "test_distributed.py")
 
