@@ -16,7 +16,7 @@ NOT_IN_TRAINING = Kind("classes of test boxes are not listed for the training im
 NO_CLASSES = Kind("annotation files hold no class that has a box", "give `categories`, and boxes of them")
 NO_TRAINING_BOX = Kind(
     "classes have test boxes, but no box in the training images",
-    "add training images that show them, or declare the others under `data.classes`",
+    "add training images that show them, or declare the classes that have some under `data.classes`",
 )
 NO_TEST_BOX = Kind("test sets hold no box to score against", "name another test split")
 ONLY_CROWDS = Kind(

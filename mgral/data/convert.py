@@ -1,6 +1,7 @@
 """A data set in another format: the same pictures and boxes, and what the format cannot carry."""
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ import yaml
 from tqdm import tqdm
 
 from mgral.artefacts.files import atomic_path
-from mgral.config import DataConfig, SyntheticData, VocData
+from mgral.config import DataConfig, PictureSettings, SyntheticData, VocData
 from mgral.data.check import UNLABELLED, Checked
 from mgral.data.findings import Findings
 from mgral.data.formats import voc, yolo_yaml
@@ -199,15 +200,18 @@ def _place(source: Path, target: Path) -> bool:
 
 def _configuration(data: DataConfig, splits: Splits, to: FormatName, output: Path) -> str:
     """Return the settings that read the new folder, with those of the original that still say something."""
-    section: dict[str, Any] = {"format": to, "root": str(output)}
+    section: dict[str, Any] = {"format": to, "root": str(output.absolute())}
     if not isinstance(data, SyntheticData):
         if data.classes is not None:
             section["classes"] = list(data.classes)
-        if data.exif != "apply":
-            section["exif"] = data.exif
+        defaults = PictureSettings()
+        for key in PictureSettings.model_fields:  # of the pictures, which are the same
+            if getattr(data, key) != getattr(defaults, key):
+                section[key] = getattr(data, key)
     if isinstance(data, VocData) and to == "voc":
         section |= {key: True for key in ("train_difficult", "test_difficult") if getattr(data, key)}
     images = [image for coco in splits.values() for image in coco["images"]]
     if to == "coco" and not all(image.get("labelled", True) for image in images):
         section["unlabelled"] = "leave_out"
-    return yaml.safe_dump({"data": section}, sort_keys=False, allow_unicode=True)
+    experiment = re.sub(r"[^A-Za-z0-9_.-]", "_", output.absolute().name).lstrip("_.-") or "converted"
+    return yaml.safe_dump({"experiment": experiment, "data": section}, sort_keys=False, allow_unicode=True)
