@@ -18,7 +18,7 @@ NO_TRAINING_BOX = Kind(
     "classes have test boxes, but no box in the training images",
     "add training images that show them, or declare the classes that have some under `data.classes`",
 )
-NO_TEST_BOX = Kind("test sets hold no box to score against", "name another test split")
+NO_TEST_BOX = Kind("test sets hold no box to be scored on", "name another test split")
 ONLY_CROWDS = Kind(
     "annotation files mark all boxes as crowds (`iscrowd` or `difficult` is 1 everywhere)",
     "set it to 0, as a converter wrote it; crowds are neither learnt nor scored",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -214,11 +215,25 @@ def label_state(config: Config) -> str:
         return ""
     state = hashlib.sha256()
     for folder in label_folders(config):
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file():
-                status = path.stat()
-                state.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        for path in _files_below(Path(folder)):
+            status = path.stat()
+            state.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
     return state.hexdigest() if label_folders(config) else ""
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Return all files in a folder, sorted; linked folders are followed, each once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [path for name in files if (path := Path(place, name)).is_file()]
+    return sorted(found)
 
 
 def downloads(config: Config) -> bool:

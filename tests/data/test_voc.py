@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mgral.config import VocData, resolve_config
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.voc import read_voc
+from mgral.data.read import read_splits
 from mgral.data.records import Split
 from mgral.errors import InputError
 
@@ -339,3 +341,17 @@ def test_a_name_too_long_for_a_file_is_that_of_no_label(root: Path) -> None:
 def test_labels_with_a_suffix_in_capitals_are_read(root: Path) -> None:
     (root / "Annotations/a.xml").rename(root / "Annotations/a.XML")
     assert len(read(root)[0].coco["annotations"]) == 2
+
+
+@pytest.mark.parametrize(("unlabelled", "images"), [("leave_out", 1), ("background", 2)])
+def test_an_image_without_labels_is_background_only_where_the_user_says_so(
+    root: Path, unlabelled: str, images: int
+) -> None:
+    (root / "Annotations/c.xml").unlink()
+    (root / "JPEGImages").mkdir()
+    for place, name in enumerate("abc"):
+        Image.new("RGB", (20, 10), (90 * place, 0, 0)).save(root / f"JPEGImages/{name}.jpg")
+    write_xml(root, "b", ("ant", (2, 2, 5, 5)))
+    given = {"format": "voc", "root": str(root), "classes": ["ant", "zebra"], "unlabelled": unlabelled}
+    checked = read_splits(resolve_config({"data": given}).data, root)
+    assert len(checked.train["images"]) == images

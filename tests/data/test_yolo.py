@@ -271,3 +271,13 @@ def test_a_pipe_is_no_label_file(root: Path) -> None:
     (root / "labels/train/b.txt").unlink()
     os.mkfifo(root / "labels/train/b.txt")
     assert list(faults(root)) == [yolo.BAD_FILE]
+
+
+@pytest.mark.parametrize(("unlabelled", "images"), [("leave_out", 2), ("background", 3)])
+def test_a_picture_without_labels_is_background_only_where_the_user_says_so(
+    root: Path, unlabelled: str, images: int
+) -> None:
+    picture(root, "images/train/x.jpg", labels=None)
+    checked = read_splits(settings(root, unlabelled=unlabelled), root)
+    assert len(checked.train["images"]) == images
+    assert sum(len(places) for places in checked.findings.repairs.values()) == 1

@@ -84,6 +84,8 @@ def test_data_that_are_not_there_are_stood_in_for_where_their_sizes_are_given(tm
     assert "synthesize" not in steps
     without = CliRunner().invoke(mgral, ["estimate", "--configfile", str(path)])
     assert "give --sizes TRAIN TEST CLASSES" in str(without.exception)
+    few = CliRunner().invoke(mgral, ["estimate", "--configfile", str(path), "--sizes", "20", "10", "3"])
+    assert "there are 20 training images" in str(few.exception)
 
 
 def test_a_few_iterations_are_timed_here():

@@ -181,5 +181,10 @@ def test_the_state_of_labels_follows_every_file(tmp_path):
         states.append(label_state(config))
     (tmp_path / name).write_text("longer")
     states.append(label_state(config))
-    assert len(set(states)) == 5
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "B/Annotations/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/round").symlink_to(tmp_path / "B/Annotations")
+    (tmp_path / "elsewhere/y.xml").touch()
+    states.append(label_state(config))
+    assert len(set(states)) == 6
     assert label_state(Config()) == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mgral.cli import options
-from mgral.config import Config, load_config
+from mgral.config import Config, check_budget, load_config
 from mgral.engine.cost import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_experiment, plan_work
 from mgral.engine.plan import plan_all
 from mgral.engine.workflow import configure
@@ -56,6 +56,10 @@ def command(
     config = configure(files, {})
     given = Sizes(*sizes) if sizes else None
     known = given or find_sizes(config, Path("results") / config.experiment)
+    try:
+        check_budget(config, known.train)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     work = plan_work(config, known, plan_experiment(files, config, given))
     rates = measured_here(config, known, gpus) if measure else {}
     measured = load_speeds(speeds, config, rates)
