@@ -9,6 +9,7 @@ from mgral.errors import InputError
 
 BENCHMARKS = {
     "agent": "Training of the agent on a large pool: steps and look-ups a second, peak memory.",
+    "data": "Reading and checking of COCO JSON: processor seconds and peak memory.",
     "evaluate": "Scores of detections: faster-coco-eval beside pycocotools, seconds and largest difference.",
     "detector": "Iterations of SSD300 and RetinaNet at full size, beside torchvision's loop.",
     "groups": "Near-copies among thumbnails: processor seconds and peak memory.",

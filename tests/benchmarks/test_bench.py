@@ -165,3 +165,11 @@ def test_the_agents_steps_and_look_ups_are_measured(distance, option):
     assert found["look_ups_a_second"] > 0
     assert found["peak_memory_mb"] > 10
     assert "steps_a_second" in found
+
+
+def test_reading_is_measured():
+    result = CliRunner().invoke(benchmarks, ["data", "--train=40", "--test=20", "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert found["images"] == 60
+    assert 60 <= found["boxes"] <= 60 * 14
+    assert found["processor_seconds"] > 0
