@@ -11,12 +11,13 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
-import snakemake.benchmark
 from snakemake.settings.types import DeploymentMethod
 
-from mgral.engine.container import check_image, container_environment
+from mgral.engine.container import check_image, container_environment, python_inside
+from mgral.engine.job_server import job_server
 from mgral.compute.gpus import check_gpus
 from mgral.errors import InputError
 from mgral.engine.memory import card_memory_mb
@@ -66,17 +67,14 @@ if CONTAINED:
     os.environ |= container_environment(CONFIG, CONFIG_FILES)
 
 
-# How often a job's memory is measured in its first moments: half a second, as Snakemake has it, takes a good part of a
-# core, as adding up the memory of a process with torch in it takes tens of milliseconds.
-snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 2  # seconds
-
-
 # Snakemake deletes what a job is to write before it starts the job.
 REPORTS = [
     Path(f"results/{CONFIG.experiment}"),
     Path(f"results/{CONFIG.experiment}/fidelity"),
 ]
 STARTED = time.time()
+# Jobs of this machine start from a process that has imported torch.
+SERVER = ExitStack()
 
 
 def write_partial_report():
@@ -120,15 +118,28 @@ onstart:
     if given:
         os.environ["APPTAINER_NV"] = "1"  # shows the driver inside, as --nv does
     refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
+    if workflow.local_exec:
+        python = [sys.executable]
+        if CONTAINED:
+            image = workflow.dag.container_imgs[CONFIG.container.image].path
+            python = python_inside(
+                image, workflow.deployment_settings.apptainer_args
+            )
+        SERVER.enter_context(job_server(Path(".snakemake/mgral.socket"), python))
 
 
 # Times differ from run to run, so they are written by no job and read by none. Called after every run that had a job to
 # do; whatever is wrong with the times, the results are there.
 onsuccess:
+    SERVER.close()
     for folder in REPORTS:
         bring_back_report(folder)
     try:
-        write_timings(CONFIG, Path(f"results/{CONFIG.experiment}"))
+        made = [
+            (job.rule.name, dict(job.wildcards_dict), list(map(str, job.output)))
+            for job in workflow.dag.jobs
+        ]
+        write_timings(CONFIG, Path(f"results/{CONFIG.experiment}"), made)
         targets = set(workflow.dag_settings.targets)
         for target in targets & {"fidelity"} if targets else {"all"}:
             command = snakemake_command(CONFIG_FILES, OVERRIDES, targets)
@@ -139,6 +150,7 @@ onsuccess:
 
 # What is complete is reported all the same, beside the finished report of an earlier run, if there is one.
 onerror:
+    SERVER.close()
     brought = {
         str(path) for folder in REPORTS for path in bring_back_report(folder)
     }

@@ -15,7 +15,7 @@ from safetensors.numpy import load as load_safetensors
 from mgral.artefacts.integrity import RECORDS, file_hash
 from mgral.errors import InputError
 
-DIFFERING = ("logs", "benchmarks", "timings", RECORDS)
+DIFFERING = ("logs", "timings", RECORDS)
 """Folders of an experiment that hold what differs from run to run: times, versions, commits."""
 
 

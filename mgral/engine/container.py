@@ -1,6 +1,7 @@
 """The container in which Snakemake runs the jobs: what it needs of the host, and what can be wrong with it."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -47,3 +48,17 @@ def check_image(image: str | Path) -> None:
             f"container.image: in {image} is {found}, but here is {expected}; build it anew (make image), or check "
             "out the code that it was built from"
         )
+
+
+def python_inside(image: str | Path, options: str) -> list[str]:
+    """Return the command that runs Python in an image, as Snakemake runs a job there.
+
+    Parameters
+    ----------
+    image
+        File of the image.
+    options
+        Those of Snakemake's `--singularity-args`.
+    """
+    program = shutil.which("apptainer") or shutil.which("singularity") or "apptainer"
+    return [program, "--silent", "exec", "--home", str(Path.cwd()), *shlex.split(options), str(image), "python"]

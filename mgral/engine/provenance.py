@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 from collections import defaultdict
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
+from time import perf_counter
 from typing import Any, get_args
 
 import mgral
@@ -35,13 +37,26 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
         integrity.READ.clear()
         integrity.WRITTEN.clear()
+        started = perf_counter()
         callback(**arguments)
+        cost = _cost(started)
         for path in _paths(arguments.values()):
             place = integrity.record_path(path)
             if path in integrity.WRITTEN and path.exists() and place is not None:
-                write_json(place, _record(step, path, arguments))
+                write_json(place, _record(step, path, arguments) | cost)
 
     return run
+
+
+def _cost(started: float) -> dict[str, float]:
+    """Return what this process and its ended children took since a time of `perf_counter`."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kB elsewhere
+    return {
+        "wall_seconds": round(perf_counter() - started, 3),
+        "processor_seconds": round(sum(one.ru_utime + one.ru_stime for one in used), 3),
+        "peak_memory_mb": round(max(one.ru_maxrss for one in used) / unit, 1),
+    }
 
 
 def _paths(values: Iterable[Any]) -> Iterator[Path]:

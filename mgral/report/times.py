@@ -1,14 +1,11 @@
-"""What the experiment cost, from Snakemake's benchmark files."""
+"""What the experiment cost: what the record of each job says that it took."""
 
-import ast
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 from mgral.config import Config, Kind, registry
-from mgral.engine.plan import read_table
 
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
@@ -20,16 +17,16 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a step; None where Snakemake could not measure, as of jobs shorter than its sampling interval."""
+    """One run of a step, without the start of Python."""
 
     step: str
     wildcards: Mapping[str, str]
     wall: float
     """Seconds."""
-    core: float | None
-    """Processor seconds of all threads."""
-    memory: float | None
-    """Peak resident memory in MB."""
+    core: float
+    """Processor seconds of all threads and processes."""
+    memory: float
+    """Peak resident memory in MB, of the process that had most."""
 
     @property
     def place(self) -> tuple[str | None, str | None]:
@@ -49,8 +46,8 @@ class StepCost:
     step: str
     jobs: int
     wall: float
-    core: float | None
-    memory: float | None
+    core: float
+    memory: float
 
 
 @dataclass(frozen=True)
@@ -66,25 +63,6 @@ class CycleCost:
     """Mean over seeds and cycles: the choice and, where it is made from embeddings, those."""
 
 
-def load_jobs(folder: Path) -> list[Job]:
-    """Read all benchmark files below a folder; rule and wildcards stand in them (`benchmark-extended`)."""
-    jobs = []
-    for path in sorted(folder.rglob("*.tsv")):
-        for row in read_table(path.read_text()):
-            wall = _number(row.get("s"))
-            if wall is not None and row.get("rule_name"):
-                core, memory = _number(row.get("cpu_time")), _number(row.get("max_rss"))
-                jobs.append(Job(row["rule_name"], ast.literal_eval(row["wildcards"]), wall, core, memory))
-    return jobs
-
-
-def _number(cell: str | None) -> float | None:
-    try:
-        return float(cell or "")
-    except ValueError:
-        return None
-
-
 def step_costs(jobs: list[Job], order: Iterable[str]) -> list[StepCost]:
     """Add the jobs of each step up, in the pipeline's order."""
     of_step: dict[str, list[Job]] = defaultdict(list)
@@ -95,11 +73,8 @@ def step_costs(jobs: list[Job], order: Iterable[str]) -> list[StepCost]:
 
 
 def _add_up(step: str, jobs: list[Job]) -> StepCost:
-    cores = [job.core for job in jobs if job.core is not None]
-    memories = [job.memory for job in jobs if job.memory is not None]
-    return StepCost(
-        step, len(jobs), sum(job.wall for job in jobs), sum(cores) if cores else None, max(memories, default=None)
-    )
+    wall, core = sum(job.wall for job in jobs), sum(job.core for job in jobs)
+    return StepCost(step, len(jobs), wall, core, max(job.memory for job in jobs))
 
 
 def cycle_costs(jobs: list[Job], config: Config) -> list[CycleCost]:

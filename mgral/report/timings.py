@@ -1,47 +1,81 @@
 """The folder timings/: what the jobs cost, kept apart from the results, which are to be the same in each run."""
 
 import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mgral.artefacts.files import write_bytes, write_csv, write_json
+from mgral.artefacts.files import read_csv, write_bytes, write_csv, write_json
+from mgral.artefacts.integrity import load_record
 from mgral.config import Config
 from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 from mgral.report.rendering import render
-from mgral.report.times import STAGES, cycle_costs, cycle_rows, duration, load_jobs, step_costs, step_rows
+from mgral.report.times import STAGES, Job, cycle_costs, cycle_rows, duration, step_costs, step_rows
 
 RUNS = "run.json"
 """File in timings/ with the command that made each target."""
+JOBS = "jobs.csv"
+"""File in timings/ with a line for each job."""
+COLUMNS = ("output", "step", "wildcards", "wall_s", "core_s", "peak_memory_mb")
+COST = ("wall_seconds", "processor_seconds", "peak_memory_mb")
+"""What the record of an output says of the job that wrote it."""
+Made = tuple[str, Mapping[str, str], Sequence[str]]
+"""Rule, wildcards and outputs of a job."""
 
 
-def write_timings(config: Config, results: Path) -> None:
-    """Write the page and the tables of what Snakemake measured of the jobs of an experiment.
+def write_timings(config: Config, results: Path, made: Iterable[Made]) -> None:
+    """Write the page and the tables of what the jobs of an experiment took.
 
     Parameters
     ----------
     config
         The experiment.
     results
-        Its results folder; benchmarks/ in it is read, timings/ is written.
+        Its results folder; timings/ in it is written.
+    made
+        The jobs of the workflow. Those of other targets are known from before.
 
     Raises
     ------
     InputError
-        Where no job has been measured.
+        Where no job left a record.
     """
-    jobs = load_jobs(results / "benchmarks")
+    table = results / "timings" / JOBS
+    jobs = {path: job for path, job in _known(table) if job} | dict(filter(None, map(_measured, made)))
     if not jobs:
-        raise InputError(
-            f"{results / 'benchmarks'} holds no times of jobs, as only Snakemake measures them; run snakemake, "
-            "with --forceall where the results are there already"
-        )
-    steps, cycles = step_costs(jobs, STEPS), cycle_costs(jobs, config)
+        raise InputError(f"{results} has no records of jobs; run snakemake first")
+    write_csv(table, [_row(path, jobs[path]) for path in sorted(jobs)], COLUMNS)
+    steps, cycles = step_costs(list(jobs.values()), STEPS), cycle_costs(list(jobs.values()), config)
     page = render(
         "timings.html.jinja", {"duration": duration}, config=config, steps=steps, cycles=cycles, stages=STAGES
     )
     for name, rows in (("costs_by_step", step_rows(steps)), ("costs_by_cycle", cycle_rows(cycles))):
         write_csv(results / "timings" / f"{name}.csv", rows, tuple(rows[0]))
     write_bytes(results / "timings" / "timings.html", page.encode())
+
+
+def _known(table: Path) -> Iterator[tuple[str, Job | None]]:
+    """Yield the jobs of an earlier run by an output of each; None where its record is gone."""
+    for row in read_csv(table) if table.exists() else ():
+        yield row["output"], _job(row["output"], row["step"], json.loads(row["wildcards"]))
+
+
+def _measured(made: Made) -> tuple[str, Job] | None:
+    """Return the output of a job that has a record, and the job."""
+    step, wildcards, outputs = made
+    return next(((path, job) for path in outputs if (job := _job(path, step, wildcards))), None)
+
+
+def _job(path: str, step: str, wildcards: Mapping[str, str]) -> Job | None:
+    record = load_record(Path(path)) or {}
+    if not record.keys() >= set(COST):
+        return None
+    return Job(step, wildcards, *(record[name] for name in COST))
+
+
+def _row(path: str, job: Job) -> dict[str, object]:
+    cost = {"wall_s": job.wall, "core_s": job.core, "peak_memory_mb": job.memory}
+    return {"output": path, "step": job.step, "wildcards": json.dumps(dict(job.wildcards)), **cost}
 
 
 def record_command(results: Path, target: str, command: str) -> None:

@@ -17,11 +17,11 @@ def runs(tmp_path):
     first = tmp_path / "first"
     write_json(first / "seed0" / "metrics.json", {"map": 0.5})
     write_json(first / "config.yaml", {"seeds": [0]})
-    for folder in ("logs", "benchmarks", "timings", "provenance"):
+    for folder in ("logs", "timings", "provenance"):
         write_json(first / folder / "labelled.json", {"seconds": 1})
     second = tmp_path / "second"
     shutil.copytree(first, second)
-    for folder in ("logs", "benchmarks", "timings", "provenance"):
+    for folder in ("logs", "timings", "provenance"):
         write_json(second / folder / "labelled.json", {"seconds": 2})
     return first, second
 

@@ -18,7 +18,7 @@ REPAIR = {"kind": "images were <turned> upright", "advice": "as EXIF says", "cou
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    fabricate(tmp_path, seeds=(0,), strategies=("random",), cycles=1, benchmarks=False)
+    fabricate(tmp_path, seeds=(0,), strategies=("random",), cycles=1)
     return tmp_path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from fabricated_results import fabricate
+from fabricated_results import fabricate, fabricate_costs
 
 from mgral.artefacts.files import write_json
 from mgral.cli.steps import report
@@ -25,6 +25,8 @@ def finish(folder: Path) -> Path:
     config = fabricate(folder, seeds=(0, 1, 2), strategies={"random": {}, "bright-1": {"type": "margin"}}, episodes=4)
     paths = ["--config", config, "--results", folder, "--output", folder / "report.html"]
     CliRunner().invoke(report.command, [str(path) for path in paths], catch_exceptions=False)
+    write_timings(load_config(config), folder, fabricate_costs(folder))
+    shutil.rmtree(folder / "provenance")
     machine = {"system": "Linux x86_64", "vector_instructions": "AVX2", "gpu": "not used", "python": "3.11.7"}
     record = {
         "step": "detector",
@@ -34,7 +36,6 @@ def finish(folder: Path) -> Path:
     }
     write_json(folder / "provenance" / "report.html.json", record)
     shutil.copy(folder / "dataset" / "train.json", folder / "dataset" / "test.json")
-    write_timings(load_config(config), folder)
     record_command(folder, "all", COMMAND)
     return folder
 

@@ -1,24 +1,23 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from fabricated_results import benchmark, fabricate
+from fabricated_results import fabricate, fabricate_costs, record_cost
 
-from mgral.cli.tools.timings import command
-from mgral.config import registry
+from mgral.config import load_config, registry
 from mgral.errors import InputError
 from mgral.report.times import duration
+from mgral.report.timings import Made, write_timings
 
 
-def run(folder: Path) -> Path:
-    arguments = ["--config", str(folder / "config.yaml"), "--results", str(folder)]
-    CliRunner().invoke(command, arguments, catch_exceptions=False)
+def run(folder: Path, made: list[Made]) -> Path:
+    write_timings(load_config(folder / "config.yaml"), folder, made)
     return folder / "timings"
 
 
@@ -32,7 +31,7 @@ def rows(path: Path) -> dict[str, dict[str, str]]:
 def timings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     fabricate(folder)
-    return run(folder)
+    return run(folder, fabricate_costs(folder))
 
 
 def test_costs_of_a_cycle_by_hand(timings: Path) -> None:
@@ -49,12 +48,15 @@ def test_costs_of_a_cycle_by_hand(timings: Path) -> None:
 
 def test_embeddings_cost_the_strategy_that_chooses_by_them(tmp_path: Path) -> None:
     fabricate(tmp_path, strategies=tuple(registry.strategies()))
+    made = fabricate_costs(tmp_path)
     for seed in (0, 1):
         # A table of mgral's in cycle 1, too, whose embeddings are its own.
         own = {"seed": str(seed), "round": "strategies/mgral", "cycle": "1"}
-        benchmark(tmp_path / "benchmarks" / "embed" / f"seed{seed}_own.tsv", 6.0, wildcards=own)
-        benchmark(tmp_path / "benchmarks" / "table" / f"seed{seed}_own.tsv", 2.0, wildcards=own)
-    costs = rows(run(tmp_path) / "costs_by_cycle.csv")
+        made += [
+            record_cost(tmp_path / f"seed{seed}" / step, step, s, names=own)
+            for step, s in (("embed", 6.0), ("table", 2.0))
+        ]
+    costs = rows(run(tmp_path, made) / "costs_by_cycle.csv")
     assert list(costs) == list(registry.strategies())
     # Those of cycle 0 are shared and take 4 s, its own of cycle 1 take 5 s; the choices take 3 s and 4 s.
     assert float(costs["core_set"]["selection_s"]) == pytest.approx((4 + 3 + 5 + 4) / 2)
@@ -67,23 +69,29 @@ def test_no_strategy_is_read_out_of_a_files_name(tmp_path: Path) -> None:
     names = ("run-2", "run-22", "2", "full", "initial_cycle1", "seed0")
     values = {"strategies": {name: {"type": "random"} for name in names}, "cycles": 1, "seeds": [0]}
     (tmp_path / "config.yaml").write_text(json.dumps(values))
-    for seconds, name in enumerate(names, start=1):
-        path = tmp_path / "benchmarks" / "select" / f"seed7_{seconds}_cycle3.tsv"
-        benchmark(path, float(seconds), wildcards={"seed": "0", "strategy": name, "cycle": "0"})
-    costs = rows(run(tmp_path) / "costs_by_cycle.csv")
+    made = [
+        record_cost(
+            tmp_path / f"seed7_{seconds}_cycle3.json",
+            "select",
+            float(seconds),
+            names={"seed": "0", "strategy": name, "cycle": "0"},
+        )
+        for seconds, name in enumerate(names, start=1)
+    ]
+    costs = rows(run(tmp_path, made) / "costs_by_cycle.csv")
     assert {name: float(row["selection_s"]) for name, row in costs.items()} == {
         name: float(seconds) for seconds, name in enumerate(names, start=1)
     }
 
 
-def test_a_job_may_have_more_inputs_than_a_csv_reader_takes_in_a_cell(tmp_path: Path) -> None:
+def test_jobs_of_another_target_are_kept_until_their_records_are_gone(tmp_path: Path) -> None:
     fabricate(tmp_path)
-    report = tmp_path / "benchmarks" / "report" / "report.tsv"
-    header, cells = report.read_text().splitlines()
-    inputs = {f"results/fabricated/seed0/strategies/random/cycle{n}/metrics.json": 0.1 for n in range(3000)}
-    assert len(str(inputs)) > csv.field_size_limit()
-    report.write_text(f"{header}\tinput_size_mb\n{cells}\t{inputs}\n")
-    assert float(rows(run(tmp_path) / "costs_by_step.csv")["report"]["wall_s"]) == 99
+    made = fabricate_costs(tmp_path)
+    run(tmp_path, made)
+    gain = record_cost(tmp_path / "fidelity" / "gain.json", "gain", 7.0)
+    assert {"gain", "select"} <= set(rows(run(tmp_path, [gain]) / "costs_by_step.csv"))
+    shutil.rmtree(tmp_path / "provenance" / "fidelity")
+    assert "gain" not in rows(run(tmp_path, made) / "costs_by_step.csv")
 
 
 def test_costs_of_steps_by_hand(timings: Path) -> None:
@@ -93,7 +101,6 @@ def test_costs_of_steps_by_hand(timings: Path) -> None:
     ]  # fmt: skip
     detector = [float(costs["detector"][name]) for name in ("jobs", "wall_s", "core_s", "peak_memory_mb")]
     assert detector == [14, 2 * 30 + 12 * 40, 2 * 29 + 12 * 39, 901]
-    assert (costs["embed"]["core_s"], costs["embed"]["peak_memory_mb"]) == ("", "")
     assert float(costs["report"]["wall_s"]) == 99
 
 
@@ -109,20 +116,20 @@ def test_page_stands_alone_and_holds_the_numbers(timings: Path) -> None:
     assert ["random", "–", "36.7 s", "3.5 s"] in lines
     assert ["the paper", "9 h, amortised", "7 h 8 min", "0.5 min"] in lines
     assert ["detector", "14", "9.0 min", "38.6 s", "8.8 min", "901 MB"] in lines
-    assert ["embed", "2", "8.0 s", "4.0 s", "–", "–"] in lines
+    assert ["embed", "2", "8.0 s", "4.0 s", "0.0 s", "0 MB"] in lines
 
 
 def test_of_no_measurements_nothing_is_written(tmp_path: Path) -> None:
-    fabricate(tmp_path, benchmarks=False)
-    with pytest.raises(InputError, match=r"benchmarks holds no times .* only Snakemake measures them; run snakemake"):
-        run(tmp_path)
+    fabricate(tmp_path)
+    with pytest.raises(InputError, match=r"has no records of jobs; run snakemake first"):
+        run(tmp_path, [("select", {}, [str(tmp_path / "selection.json")])])
     assert not (tmp_path / "timings").exists()
 
 
 def test_start_is_cheap() -> None:
     """The Snakefile imports it for every plan that is made."""
     heavy = "{'torch', 'matplotlib', 'scipy', 'sklearn'}"
-    check = f"import sys, mgral.cli.main, mgral.cli.tools.timings; print({heavy} & set(sys.modules))"
+    check = f"import sys, mgral.cli.main, mgral.report.timings; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", check], text=True, capture_output=True, check=True)
     assert done.stdout == "set()\n"
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
-from mgral.config import Config, config_yaml, registry, resolve_config
+from mgral.artefacts.integrity import content_hash, record_path
+from mgral.config import Config, config_yaml, load_config, registry, resolve_config
 from mgral.engine.workflow import variant_jobs
+from mgral.report.timings import COST, Made
 
 CLASSES = ("platelet", "<b>&", "red cell")
 IMAGES = 40
@@ -28,10 +30,9 @@ def fabricate(
     variants: int = 5,
     splits: int = 2,
     budget: int = 4,
-    benchmarks: bool = True,
     data: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write what the report and the timings read into `folder` and return the path of its configuration."""
+    """Write what the report reads into `folder` and return the path of its configuration."""
     config = resolve_config(
         {
             "experiment": "fabricated",
@@ -50,8 +51,6 @@ def fabricate(
     _dataset(folder / "dataset", generator, classes, images, side)
     for seed in seeds:
         _seed(folder / f"seed{seed}", generator, config, classes, images, episodes)
-    if benchmarks:
-        _benchmarks(folder / "benchmarks", config)
     return folder / "config.yaml"
 
 
@@ -193,46 +192,52 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
     write_arrays(folder / "table.safetensors", table)
 
 
-def benchmark(
-    path: Path, seconds: float, memory: str = "NA", core: str = "-", wildcards: Mapping[str, str] | None = None
-) -> None:
-    """Write a benchmark file as Snakemake does of a job of the rule that the path names first."""
-    cells = {
-        "s": str(seconds),
-        "h:m:s": "0:00:01",
-        "max_rss": memory,
-        "cpu_time": core,
-        "rule_name": path.parts[path.parts.index("benchmarks") + 1],
-        "wildcards": str(dict(wildcards or {})),
-    }
-    write_bytes(path, ("\t".join(cells) + "\n" + "\t".join(cells.values()) + "\n").encode())
+def record_cost(
+    output: Path, step: str, wall: float, core: float = 0, memory: float = 0, names: Mapping[str, str] | None = None
+) -> Made:
+    """Write the record of a job's output, and return the job as the workflow names it."""
+    place = record_path(output)
+    assert place is not None
+    digest = content_hash(output) if output.exists() else ""
+    content = {"step": step, "sha256": digest, "bytes": 0, "modified_ns": 0}
+    write_json(place, {**content, **dict(zip(COST, (wall, core, memory), strict=True))})
+    return step, names or {}, [f"{output}.unrecorded", str(output)]
 
 
-def _benchmarks(folder: Path, config: Config) -> None:
-    benchmark(folder / "cache" / "cache.tsv", 2.0, "310.5", "1.5")
-    benchmark(folder / "report" / "report.tsv", 99.0)
+def fabricate_costs(folder: Path) -> list[Made]:
+    """Write records of what the jobs of a made-up experiment took, and return the jobs."""
+    config = load_config(folder / "config.yaml")
+    made = [
+        record_cost(folder / "dataset" / "train.npy", "cache", 2.0, 1.5, 310.5),
+        record_cost(folder / "report.html", "report", 99.0),
+    ]
     for seed in map(str, config.seeds):
         initial = {"seed": seed, "round": "initial", "cycle": "0"}
-        of_seed = f"seed{seed}/initial/cycle0"
-        benchmark(folder / "detector" / f"{of_seed}.tsv", 30.0, "900.25", "29", initial)
-        benchmark(folder / "embed" / of_seed / "default.tsv", 4.0, wildcards={**initial, "embedding": "default"})
+        start = folder / f"seed{seed}" / "initial" / "cycle0"
+        made += [
+            record_cost(start / "detector.safetensors", "detector", 30.0, 29, 900.25, initial),
+            record_cost(
+                start / "embeddings" / "default.safetensors", "embed", 4.0, names={**initial, "embedding": "default"}
+            ),
+        ]
         for (strategy, own), cycle in product(config.strategies.items(), range(config.cycles)):
             query = {"seed": seed, "strategy": strategy, "cycle": str(cycle)}
             trained = {"seed": seed, "round": f"strategies/{strategy}", "cycle": str(cycle + 1)}
-            name = f"seed{seed}/{strategy}/cycle{cycle}.tsv"
-            benchmark(folder / "select" / name, 3.0 + cycle, wildcards=query)
-            path = folder / "detector" / f"seed{seed}/strategies/{strategy}/cycle{cycle + 1}.tsv"
-            benchmark(path, 40.0, "901", "39", trained)
+            rounds = folder / f"seed{seed}" / "strategies" / strategy
+            now, after = rounds / f"cycle{cycle}", rounds / f"cycle{cycle + 1}"
+            made += [
+                record_cost(now / "selection.json", "select", 3.0 + cycle, names=query),
+                record_cost(after / "detector.safetensors", "detector", 40.0, 39, 901, trained),
+            ]
             if strategy in config.agents:
-                benchmark(folder / "agent" / name, 10.0, "700", "9.5", query)
+                made += [record_cost(now / "agent.safetensors", "agent", 10.0, 9.5, 700, query)]
             elif cycle and "embeddings" in registry.strategy(own.type).requires:
                 embedded = {**trained, "cycle": str(cycle), "embedding": "default"}
-                benchmark(folder / "embed" / f"seed{seed}/strategies/{name[:-4]}.tsv", 5.0, wildcards=embedded)
-        if config.agents:
-            for split in range(config.lut.splits):
-                place, table = f"{of_seed}/default/split{split}", {**initial, "table": "default", "split": str(split)}
-                for first, last in variant_jobs(config.lut):
-                    path = folder / "variant" / place / f"variants{first}-{last}.tsv"
-                    benchmark(path, 8.0, "800", "7", table)
-                for step in ("subsets", "base", "table"):
-                    benchmark(folder / step / f"{place}.tsv", 2.0, wildcards=table)
+                made += [record_cost(now / "embeddings" / "default.safetensors", "embed", 5.0, names=embedded)]
+        for split in range(config.lut.splits) if config.agents else ():
+            place, table = start / "tables" / f"split{split}", {**initial, "table": "default", "split": str(split)}
+            for first, last in variant_jobs(config.lut):
+                made += [record_cost(place / f"variants{first}-{last}.json", "variant", 8.0, 7, 800, table)]
+            for step in ("subsets", "base", "table"):
+                made += [record_cost(place / f"{step}.json", step, 2.0, names=table)]
+    return made

@@ -30,8 +30,6 @@ rule config:
         EXPERIMENT + "/config.yaml",
     log:
         LOGS + "/config/config.log",
-    benchmark:
-        BENCHMARKS + "/config/config.tsv"
     threads: 1
     resources:
         mem_mb=300,
@@ -47,8 +45,6 @@ rule synthesize:
         directory(EXPERIMENT + "/dataset/synthetic"),
     log:
         LOGS + "/synthesize/synthesize.log",
-    benchmark:
-        BENCHMARKS + "/synthesize/synthesize.tsv"
     threads: 1
     resources:
         mem_mb=500,
@@ -66,8 +62,6 @@ rule download:
         EXPERIMENT + "/dataset/download.json",
     log:
         LOGS + "/download/download.log",
-    benchmark:
-        BENCHMARKS + "/download/download.tsv"
     localrule: True
     container:
         None
@@ -88,8 +82,6 @@ rule weights:
         EXPERIMENT + "/weights.pth",
     log:
         LOGS + "/weights/weights.log",
-    benchmark:
-        BENCHMARKS + "/weights/weights.tsv"
     localrule: True
     container:
         None
@@ -117,8 +109,6 @@ rule data:
         repairs=EXPERIMENT + "/dataset/repairs.json",
     log:
         LOGS + "/data/data.log",
-    benchmark:
-        BENCHMARKS + "/data/data.tsv"
     threads: 1
     resources:
         mem_mb=4000,
@@ -146,8 +136,6 @@ rule cache:
         pictures=EXPERIMENT + "/dataset/pictures.json",
     log:
         LOGS + "/cache/cache.log",
-    benchmark:
-        BENCHMARKS + "/cache/cache.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -173,8 +161,6 @@ rule groups:
         EXPERIMENT + "/dataset/groups.json",
     log:
         LOGS + "/groups/groups.log",
-    benchmark:
-        BENCHMARKS + "/groups/groups.tsv"
     threads: 1
     resources:
         mem_mb=1500,

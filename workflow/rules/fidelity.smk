@@ -39,8 +39,6 @@ rule candidates:
         FIDELITY + "/candidates.json",
     log:
         LOGS + "/candidates/seed{seed}/cycle{cycle}.log",
-    benchmark:
-        BENCHMARKS + "/candidates/seed{seed}/cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=1500,
@@ -66,8 +64,6 @@ rule gain:
         FIDELITY + "/gains{first}-{last}.json",
     log:
         LOGS + "/gain/seed{seed}/cycle{cycle}/batches{first}-{last}.log",
-    benchmark:
-        BENCHMARKS + "/gain/seed{seed}/cycle{cycle}/batches{first}-{last}.tsv"
     threads: 1
     resources:
         mem_mb=MEM_MB,
@@ -99,8 +95,6 @@ rule lookup:
         FIDELITY + "/{table}/split{split}/lookups.csv",
     log:
         LOGS + "/lookup/seed{seed}/cycle{cycle}/{table}/split{split}.log",
-    benchmark:
-        BENCHMARKS + "/lookup/seed{seed}/cycle{cycle}/{table}/split{split}.tsv"
     threads: 1
     resources:
         mem_mb=1500,
@@ -140,8 +134,6 @@ rule fidelity:
         tables=directory(f"results/{CONFIG.experiment}/fidelity/tables"),
     log:
         f"results/{CONFIG.experiment}/logs/fidelity/fidelity.log",
-    benchmark:
-        f"results/{CONFIG.experiment}/benchmarks/fidelity/fidelity.tsv"
     threads: 1
     resources:
         mem_mb=1500,

@@ -38,8 +38,6 @@ rule pseudo_labels:
         ROUND + "/pseudo_labels.json",
     log:
         LOGS + "/pseudo_labels/seed{seed}/{round}/cycle{cycle}.log",
-    benchmark:
-        BENCHMARKS + "/pseudo_labels/seed{seed}/{round}/cycle{cycle}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -63,8 +61,6 @@ rule subsets:
         TABLE + "/subsets.json",
     log:
         LOGS + "/subsets/seed{seed}/{round}/cycle{cycle}/{table}/split{split}.log",
-    benchmark:
-        BENCHMARKS + "/subsets/seed{seed}/{round}/cycle{cycle}/{table}/split{split}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -89,8 +85,6 @@ rule base:
         TABLE + "/base.safetensors",
     log:
         LOGS + "/base/seed{seed}/{round}/cycle{cycle}/{table}/split{split}.log",
-    benchmark:
-        BENCHMARKS + "/base/seed{seed}/{round}/cycle{cycle}/{table}/split{split}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -119,9 +113,6 @@ rule variant:
     log:
         LOGS
         + "/variant/seed{seed}/{round}/cycle{cycle}/{table}/split{split}/variants{first}-{last}.log",
-    benchmark:
-        BENCHMARKS
-        + "/variant/seed{seed}/{round}/cycle{cycle}/{table}/split{split}/variants{first}-{last}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -153,9 +144,6 @@ rule table:
     log:
         LOGS
         + "/table/seed{seed}/{round}/cycle{cycle}/{table}/split{split}/{reward}.log",
-    benchmark:
-        BENCHMARKS
-        + "/table/seed{seed}/{round}/cycle{cycle}/{table}/split{split}/{reward}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:

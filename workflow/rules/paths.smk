@@ -14,7 +14,6 @@ STRATEGY = EXPERIMENT + "/seed{seed}/strategies/{strategy}/cycle{cycle}"
 TABLE = ROUND + "/tables/{table}/split{split}"
 # One a job: the wildcards that follow are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
-BENCHMARKS = EXPERIMENT + "/benchmarks"
 # What the backbone of the detector starts from, for rules that build one.
 WEIGHTS = [EXPERIMENT + "/weights.pth"] if CONFIG.detector.backbone_weights else []
 # Memory of the process of a job that runs the detector, in MB. vram_mb is the memory of the card, in MiB, so that

@@ -28,8 +28,6 @@ rule agent:
         summary=STRATEGY + "/agent.json",
     log:
         LOGS + "/agent/seed{seed}/{strategy}/cycle{cycle}.log",
-    benchmark:
-        BENCHMARKS + "/agent/seed{seed}/{strategy}/cycle{cycle}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:
@@ -74,8 +72,6 @@ rule select:
         STRATEGY + "/selection.json",
     log:
         LOGS + "/select/seed{seed}/{strategy}/cycle{cycle}.log",
-    benchmark:
-        BENCHMARKS + "/select/seed{seed}/{strategy}/cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=MEM_MB,

@@ -42,8 +42,6 @@ rule report:
         tables=directory(EXPERIMENT + "/tables"),
     log:
         LOGS + "/report/report.log",
-    benchmark:
-        BENCHMARKS + "/report/report.tsv"
     threads: 1
     resources:
         mem_mb=1500,

@@ -16,8 +16,6 @@ rule initial:
         EXPERIMENT + "/seed{seed}/{round}/cycle0/labelled.json",
     log:
         LOGS + "/initial/seed{seed}/{round}.log",
-    benchmark:
-        BENCHMARKS + "/initial/seed{seed}/{round}.tsv"
     wildcard_constraints:
         round="initial|full",
     threads: 1
@@ -54,8 +52,6 @@ rule label:
         STRATEGY + "/labelled.json",
     log:
         LOGS + "/label/seed{seed}/{strategy}/cycle{cycle}.log",
-    benchmark:
-        BENCHMARKS + "/label/seed{seed}/{strategy}/cycle{cycle}.tsv"
     wildcard_constraints:
         cycle=r"[1-9]\d*",
     threads: 1
@@ -79,8 +75,6 @@ rule detector:
         training=ROUND + "/training.csv",
     log:
         LOGS + "/detector/seed{seed}/{round}/cycle{cycle}.log",
-    benchmark:
-        BENCHMARKS + "/detector/seed{seed}/{round}/cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=MEM_MB,
@@ -106,8 +100,6 @@ rule evaluate:
         detections=ROUND + "/detections.json",
     log:
         LOGS + "/evaluate/seed{seed}/{round}/cycle{cycle}.log",
-    benchmark:
-        BENCHMARKS + "/evaluate/seed{seed}/{round}/cycle{cycle}.tsv"
     threads: 1
     resources:
         mem_mb=MEM_MB,
@@ -132,8 +124,6 @@ rule embed:
         ROUND + "/embeddings/{embedding}.safetensors",
     log:
         LOGS + "/embed/seed{seed}/{round}/cycle{cycle}/{embedding}.log",
-    benchmark:
-        BENCHMARKS + "/embed/seed{seed}/{round}/cycle{cycle}/{embedding}.tsv"
     priority: LONGEST_CHAIN
     threads: 1
     resources:

@@ -3,7 +3,6 @@
 TOOLS = {
     "compare": "Compare the artefacts of two results folders byte by byte.",
     "results": "Write pages of finished experiments: command, commit, machine, seeds, tables, figures.",
-    "timings": "Write what the jobs cost, as Snakemake measured them.",
     "convert": "Write a data set in another format: COCO, VOC or YOLO.",
     "dvc": "Write the workflow as DVC stages.",
     "estimate": "Estimate what an experiment costs: jobs, images, hours, disk.",

@@ -22,7 +22,7 @@ from mgral.errors import StepError
 def command(first: Path, second: Path, renamed: Path | None, as_json: bool) -> None:
     """Compare all artefacts of two folders, such as results/synthetic of two clones; exit 1 where one differs.
 
-    Logs, benchmarks, timings and provenance are left out, as they differ from run to run.
+    Logs, timings and provenance are left out, as they differ from run to run.
     """
     found = compare(first, second, load_renamed(renamed) if renamed else None)
     compared = len(found.identical) + len(found.different)

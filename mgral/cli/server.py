@@ -1,0 +1,132 @@
+"""The job server: forks a process for each step that is to run, from one in which torch is imported already.
+
+    python -m mgral.cli.server SOCKET
+
+It ends when its standard input does, which is when the process that started it ends.
+"""
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from importlib import import_module
+from pathlib import Path
+from socketserver import BaseRequestHandler, ForkingMixIn, UnixStreamServer
+from typing import Any
+
+from mgral.cli.main import main as run_command_line
+from mgral.engine.steps import STEPS
+
+WITH_TORCH = ("torch._dynamo", "torchvision", "mgral.models.build", "mgral.method.agent.network")
+"""Modules that steps which import torch need in the end, but import only then."""
+
+
+class JobServer(ForkingMixIn, UnixStreamServer):
+    """Runs each command that a client of `mgral.cli.start` sends, in a process of its own."""
+
+    max_children = 10_000
+    """As many as are asked for: Snakemake decides how many jobs run at once."""
+
+    def __init__(self, path: Path) -> None:
+        """Listen on a socket at a path; what lies there is replaced."""
+        path.unlink(missing_ok=True)
+        super().__init__(str(path), BaseRequestHandler)
+        self._call: dict[str, Any] = {}
+        self._streams: list[int] = []
+
+    def service_actions(self) -> None:
+        """Collect ended processes, and end with the standard input."""
+        super().service_actions()
+        if select.select([0], [], [], 0)[0]:
+            raise SystemExit
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Import what the step needs, before the fork: the next ones need not."""
+        try:
+            _, self._streams, _, _ = socket.recv_fds(request, 1, 3)
+            with request.makefile() as lines:
+                self._call = json.loads(lines.readline())
+        except (OSError, ValueError):  # the client died
+            self.shutdown_request(request)
+            return
+        _import_step(self._call["arguments"])
+        super().process_request(request, client_address)
+        for stream in self._streams:
+            os.close(stream)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Run the command, in the forked process, and send its exit code."""
+        for standard, stream in enumerate(self._streams):
+            os.dup2(stream, standard)
+            os.close(stream)
+        os.chdir(self._call["folder"])
+        os.environ.clear()
+        os.environ.update(self._call["environment"])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=_end_with, args=(request,), daemon=True).start()
+        request.sendall(str(_run(self._call["arguments"])).encode())
+
+
+def _import_step(arguments: list[str]) -> None:
+    """Import the module of a step. Where that fails the forked process does it again, and says why."""
+    step = arguments[0] if arguments else ""
+    if step not in STEPS:
+        return
+    gc.disable()
+    try:
+        import_module("mgral.engine.provenance")
+        import_module(f"mgral.cli.steps.{step}")
+        if "torch" in sys.modules:
+            for name in WITH_TORCH:
+                import_module(name)
+    except Exception:
+        pass
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _end_with(connection: socket.socket) -> None:
+    """End this process when its client ends."""
+    connection.recv(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the command line in this process, and return its exit code."""
+    sys.argv = ["mgral", *arguments]
+    try:
+        run_command_line()
+        code: Any = 0
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = code or 1
+    return code if isinstance(code, int) else int(code is not None)
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the steps, and for who started them
+    path = Path(sys.argv[1])
+    with JobServer(path) as server:
+        print("ready", flush=True)
+        try:
+            server.serve_forever()
+        finally:
+            path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

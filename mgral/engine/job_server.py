@@ -1,0 +1,41 @@
+"""Starts the job server (`mgral.cli.server`), from which steps start without importing torch."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ADDRESS = "MGRAL_SERVER"
+"""Environment variable by which steps find the server's socket: a path from the working directory."""
+
+
+@contextmanager
+def job_server(socket: Path, python: Sequence[str] = (sys.executable,)) -> Iterator[None]:
+    """Run a job server, and name it in the environment, from which new processes have it.
+
+    Where it cannot run, as on a file system without sockets, steps start by themselves.
+
+    Parameters
+    ----------
+    socket
+        Path to make, from the working directory.
+    python
+        Command that runs Python: this one, or the one of a container.
+    """
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with subprocess.Popen(
+        [*python, "-m", "mgral.cli.server", str(socket)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **one_thread},
+    ) as server:
+        assert server.stdout is not None
+        if server.stdout.readline():
+            # With the first prefix Apptainer hands it on to a container with a clean environment too.
+            os.environ |= {ADDRESS: str(socket), f"APPTAINERENV_{ADDRESS}": str(socket)}
+        try:
+            yield
+        finally:
+            os.environ.pop(ADDRESS, None)
