@@ -23,7 +23,7 @@ run: setup ## Run the experiment of params.yaml, or another: make run ARGS="--co
 
 repro: setup ## Do the same by DVC, less what Snakemake has done; of single stages: make repro ARGS="STAGE".
 	$(BIN)/mgral handover dvc
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro --keep-going $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mgral.engine.job_server .dvc/tmp/mgral.socket $(BIN)/dvc repro --keep-going $(ARGS)
 	$(BIN)/mgral handover snakemake
 
 # A process more than there are cores: the longest tests wait for engines that poll.

@@ -74,7 +74,7 @@ def mgral() -> None:
 def main() -> None:
     """Run the command line and turn the project's errors into a message and an exit code."""
     try:
-        mgral()
+        mgral(prog_name="mgral")
     except InputError as error:
         print(f"mgral: {error}", file=sys.stderr)
         sys.exit(2)

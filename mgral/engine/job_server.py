@@ -1,4 +1,9 @@
-"""Starts the job server (`mgral.cli.server`), from which steps start without importing torch."""
+"""Starts the job server (`mgral.cli.server`), from which steps start without importing torch.
+
+    python -m mgral.engine.job_server SOCKET COMMAND...
+
+runs a command beside a job server, and exits with the command's code.
+"""
 
 import os
 import subprocess
@@ -39,3 +44,17 @@ def job_server(socket: Path, python: Sequence[str] = (sys.executable,)) -> Itera
             yield
         finally:
             os.environ.pop(ADDRESS, None)
+
+
+def main() -> None:
+    """Run the command of the command line."""
+    with job_server(Path(sys.argv[1])), subprocess.Popen(sys.argv[2:]) as command:
+        try:
+            command.wait()
+        except KeyboardInterrupt:  # which the command got as well
+            command.wait()
+    sys.exit(command.returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -73,7 +73,7 @@ def step_costs(jobs: list[Job], order: Iterable[str]) -> list[StepCost]:
 
 
 def _add_up(step: str, jobs: list[Job]) -> StepCost:
-    wall, core = sum(job.wall for job in jobs), sum(job.core for job in jobs)
+    wall, core = (round(sum(times), 3) for times in ((job.wall for job in jobs), (job.core for job in jobs)))
     return StepCost(step, len(jobs), wall, core, max(job.memory for job in jobs))
 
 
