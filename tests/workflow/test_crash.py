@@ -17,8 +17,8 @@ from stopping import kill_group, start_group
 from mgral.cli.tools.compare import compare
 
 KILLS = int(os.environ.get("MGRAL_KILLS", "4" if SLOW else "2"))
-LONGEST = 16.0
-"""Seconds: about three jobs of the tiny experiment, start-up included."""
+LONGEST = 8.0
+"""Seconds: a few jobs of the tiny experiment."""
 CHAIN = "results/tiny/seed0/strategies/mgral/cycle2/metrics.json"
 """The end of the longest chain of jobs; the other strategies' are of the same kinds."""
 
