@@ -17,7 +17,7 @@ def read(name):
     return yaml.safe_load((PROFILES / name / "config.yaml").read_text())
 
 
-@pytest.mark.parametrize("name", ["gpu", "slurm", "kubernetes"])
+@pytest.mark.parametrize("name", ["gpu", "slurm"])
 def test_gpus_go_to_the_rules_that_compute_on_one(name):
     of_select = "1 if input.get('detector') else 0"
     assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU | OF_FIDELITY} | {
