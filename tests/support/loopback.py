@@ -68,13 +68,6 @@ def no_parts(reply: Reply) -> Reply:
     return Reply(200, {"Content-Length": str(len(reply.content))}, reply.content)
 
 
-def other_part(reply: Reply) -> Reply:
-    """A part that begins elsewhere than the one asked for."""
-    content = reply.content
-    headers = {"Content-Length": str(len(content) - 1), "Content-Range": f"bytes 1-{len(content) - 1}/{len(content)}"}
-    return Reply(206, headers, content[1:])
-
-
 @contextmanager
 def serve(folder: Path) -> Iterator[Loopback]:
     """Serve the files of a folder by their names, until the end of the block."""

@@ -1,1 +1,1 @@
-"""Public data sets: where they are published, HTTP, safe unpacking, and the folder that results."""
+"""Public data sets: where they are published, HTTP, and the folder that results."""

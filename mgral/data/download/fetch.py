@@ -35,10 +35,6 @@ PASSING = {408, 425, 429, 500, 502, 503, 504}
 """Answers of a server that is worth another attempt."""
 
 
-class _BrokenError(Exception):
-    """An attempt that may go better the next time."""
-
-
 def fetch(file: Published, path: Path, mirror: str | None = None) -> None:
     """Download a file to `path`, from its makers or from `mirror`, a URL or a folder that has it under its own name.
 
@@ -126,50 +122,44 @@ def progress(total: int | None, title: str, done: int = 0) -> "tqdm[NoReturn]":
 
 
 def _complete(url: str, partial: Path, size: int | None) -> None:
+    """Ask for what `partial` lacks, again and again, until nothing is left to ask for."""
     failures = 0
     while True:
         before = _size(partial)
         try:
-            return _go_on(url, partial, size)
+            if before != size:
+                _go_on(url, partial, size)
+            if size in (None, _size(partial)):
+                return
+            reason = f"the connection was closed after {_size(partial):,} of {size:,} bytes"
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             reason = str(error)
-        except _BrokenError as error:
-            reason = str(error)
         except requests.RequestException as error:
-            raise InputError(f"{url}: {error}; correct `data.mirror`") from None
+            if error.response is None or error.response.status_code not in PASSING:
+                raise InputError(f"{url}: {error}; correct `data.mirror`, or leave it out") from None
+            reason = str(error)
         failures = 1 if _size(partial) > before else failures + 1
         if failures == TRIES:
-            raise StepError(
-                f"{url}: {reason}; {_size(partial):,} bytes have arrived. See to the connection, or give a "
-                "`data.mirror`, and run again: it goes on from there"
-            )
+            break
         tqdm.write(f"{url}: {reason}; goes on", file=sys.stderr)
         time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.5, 1.5))
+    raise StepError(
+        f"{url}: {reason}; {_size(partial):,} bytes have arrived. See to the connection, or give a `data.mirror`, "
+        "and run again: it goes on from there"
+    )
 
 
 def _go_on(url: str, partial: Path, size: int | None) -> None:
-    """Ask for what `partial` lacks, or for all of it where the server sends no parts of files."""
+    """Ask once for what `partial` lacks, or for all of it where the server sends no parts of files."""
     have = _size(partial)
-    if have and have == size:
-        return
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            if response.headers.get("Content-Range") == f"bytes */{have}":
-                return
-            partial.unlink()
-            raise _BrokenError("the server has not as many bytes as were there, so the file starts anew")
-        if response.status_code in PASSING:
-            raise _BrokenError(f"the server answers {response.status_code} {response.reason}")
-        if not response.ok:
-            raise InputError(
-                f"{url}: the server answers {response.status_code} {response.reason}; correct `data.mirror`, or "
-                "leave it out"
-            )
+            if have != size and size is not None:
+                partial.unlink()  # longer than the file: it is of another one
+            return  # whole, if its checksum is right
+        response.raise_for_status()
         start = have if response.status_code == requests.codes.partial_content else 0
-        if start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            partial.unlink()
-            raise _BrokenError("the server sends another part than the one asked for, so the file starts anew")
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         if size is not None and total not in (size, None):
@@ -178,8 +168,6 @@ def _go_on(url: str, partial: Path, size: int | None) -> None:
                 "Correct `data.mirror`, or leave it out"
             )
         _append(response, partial, start, size or total)
-    if size is not None and _size(partial) != size:
-        raise _BrokenError(f"the connection was closed after {_size(partial):,} of {size:,} bytes")
 
 
 def _append(response: requests.Response, partial: Path, start: int, total: int | None) -> None:

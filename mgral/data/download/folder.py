@@ -1,20 +1,26 @@
 """A data set as its makers publish it, into a folder: downloaded and unpacked, or found there and checked."""
 
 import mmap
+import os
 import re
+import shutil
+import sys
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mgral.artefacts.files import atomic_path
 from mgral.data.download.archives import Folder, Published
 from mgral.data.download.fetch import check_space, fetch, find, find_in_mirror, has_checksum, mirror_folder
-from mgral.data.download.unpack import unpack
 from mgral.errors import InputError, StepError
 
 ARCHIVES = ".download"
 """Folder in the data set's, of archives that were downloaded; each goes as soon as it is unpacked."""
+UNPACKED = "unpacked"
+"""Folder therein of what is being unpacked."""
 
 
 def download(folders: Sequence[Folder], root: Path, mirror: str | None = None) -> None:
@@ -49,6 +55,7 @@ def download(folders: Sequence[Folder], root: Path, mirror: str | None = None) -
     try:
         (root / ARCHIVES).mkdir(parents=True, exist_ok=True)
         with FileLock(root / ARCHIVES / "lock", timeout=0):
+            shutil.rmtree(root / ARCHIVES / UNPACKED, ignore_errors=True)  # what a killed process left
             check_space(root, _space(missing, root, mirror))
             for folder in missing:
                 _make(folder, root, mirror)
@@ -62,13 +69,32 @@ def _make(folder: Folder, root: Path, mirror: str | None) -> None:
     if (root / folder.name).exists():  # by another process, before this one had the lock
         return _check_found(folder, root)
     archives = [_obtain(archive, root, mirror) for archive in folder.archives]
-    with atomic_path(root / folder.name) as partial:
-        for archive in archives:
-            unpack(archive, partial, folder.within)
-        _check_entries(folder, partial)
+    unpacked = root / ARCHIVES / UNPACKED
+    for archive in archives:
+        unpack(archive, unpacked)
+    _check_entries(folder, unpacked / folder.within)
+    os.sync()  # once for all files: the archives may be deleted next
+    (unpacked / folder.within).rename(root / folder.name)
+    shutil.rmtree(unpacked)
     for archive in archives:
         if archive.parent == root / ARCHIVES:
             archive.unlink()
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a .tar or .zip into a folder; raises InputError where it is damaged or leads out of the folder."""
+    print(f"unpack {archive.name}", file=sys.stderr)
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(target)
+        else:
+            with tarfile.open(archive, "r:") as tar:
+                # Python 3.11 has it from 3.11.4 on; the checksum says that the archive is the published one anyway.
+                tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+                tar.extractall(target)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{archive} cannot be unpacked ({error}); delete it, and run again") from None
 
 
 def _obtain(archive: Published, root: Path, mirror: str | None) -> Path:
