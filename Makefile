@@ -11,7 +11,7 @@ BIN := .venv/bin
 
 # The machine's own Python is used, or the set-up fails: it never fetches another.
 export UV_PYTHON_DOWNLOADS := never
-export UV_NO_PROGRESS := $(shell test -t 2 || echo 1)
+export UV_NO_PROGRESS := $(shell test -t 2 && echo false || echo true)
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -63,7 +63,10 @@ lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml.
 clean: ## Remove what `make` installed and the tools' caches; results are kept.
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# The sum of the wheels' sizes (uv pip compile --format pylock.toml) and `du .venv`, on Linux with x86-64 (2026-11).
 .venv/ready: requirements.lock pyproject.toml $(UV)
+	@echo "Installing the locked packages into .venv: 3.2 GB to download and 6.8 GB of disk on Linux, most of it CUDA;" \
+	    "about 6 minutes at 100 Mbit/s, 2 where uv's cache has them"
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --python .venv --require-hashes --compile-bytecode --strict requirements.lock
 	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
@@ -73,6 +76,7 @@ $(UV): requirements-uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed; install it, or name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@rm -rf .uv
+	@echo "Installing uv, which installs the packages, into .uv (30 MB to download)"
 	@if $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then \
 	    $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --require-hashes -r requirements-uv.txt; \
 	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
