@@ -8,6 +8,7 @@ from importlib import import_module
 from traceback import walk_tb
 
 import click
+from click.exceptions import NoSuchCommand
 
 from mgral.cli.tools import TOOLS
 from mgral.engine.steps import STEPS
@@ -40,6 +41,14 @@ class _Steps(click.Group):
         if cmd_name in STEPS:
             command.callback = import_module("mgral.engine.provenance").recorded(cmd_name, command.callback)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:  # click looks for similar names among those it has imported
+            raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Steps"):

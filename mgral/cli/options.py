@@ -28,7 +28,14 @@ def refuse_overwriting(outputs: Iterable[Path | None], inputs: Iterable[Path]) -
         written.add(path.resolve())
 
 
-config = click.option("--config", "config_path", type=FILE, required=True, help="The experiment's config.yaml.")
+config = click.option(
+    "--config",
+    "--configfile",
+    "config_path",
+    type=FILE,
+    required=True,
+    help="The experiment's config.yaml, or a configuration of your own.",
+)
 dataset = click.option("--dataset", type=FILE, required=True, help="COCO JSON written by the step `data`.")
 root = click.option("--root", type=FOLDER, help="Data folder, in place of the configured one.")
 images = click.option("--images", type=FILE, required=True, help="Image cache (.npy) of the same data set.")

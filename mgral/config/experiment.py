@@ -1,5 +1,6 @@
 """A whole experiment, and how it is read from YAML."""
 
+import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -60,6 +61,8 @@ ORDER = ("version", "experiment", "seeds", "strategies")
 """Keys that come first in a configuration that is written; strategies are validated after what they may replace."""
 
 
+FORMATS = ("synthetic", "voc", "coco", "yolo")
+"""Values of `data.format`."""
 LARGEST = 100_000
 """Values that a configuration file may hold."""
 
@@ -208,7 +211,7 @@ def load_config(path: Path) -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """Notes the keys that a section has twice, of which YAML's last one would win in silence."""
+    """Reads `1e-3` as a number, and notes the keys that a section has twice, of which the last would win in silence."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -217,12 +220,19 @@ class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         # Before `<<` is resolved, which a section's own keys may override.
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        found = set()
+        lines: dict[tuple[str, str], int] = {}
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if (key.tag, key.value) in found:
-                self.repeated.append(f"`{key.value}` (line {key.start_mark.line + 1})")
-            found.add((key.tag, key.value))
+            line = key.start_mark.line + 1
+            if (key.tag, key.value) in lines:
+                self.repeated.append(f"`{key.value}` (lines {lines[key.tag, key.value]} and {line})")
+            lines.setdefault((key.tag, key.value), line)
         return node
+
+
+# YAML 1.1 wants a point and a sign, and reads other numbers with an exponent as text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -283,8 +293,7 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    tags = {"synthetic", "voc", "coco", "yolo"}
-    key = ".".join(str(part) for part in error["loc"] if part not in tags)
+    key = ".".join(str(part) for part in error["loc"] if part not in FORMATS)
     section = ".".join(key.split(".")[-2:])  # of the experiment, or of an instance
     if section in RENAMED:
         return f"{key}: is now {key.removesuffix(section)}{RENAMED[section]}; rename it"
@@ -298,6 +307,14 @@ def _explain(error: dict[str, Any]) -> str:
         return str(error["ctx"]["error"])
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
         return f"{key.removesuffix('.[key]')}: a name has only letters, digits, `_` and `-`; rename it"
+    if error["type"] == "int_type" and isinstance(error["input"], float) and error["input"].is_integer():
+        return f"{key}: a whole number has no point and no exponent; write {error['input']:.0f}"
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
+        return f"{key}: YAML reads this name as {error['input']!r}, which is no text; put it in quotes"
+    if error["type"] == "union_tag_invalid":
+        return f"{key}.format: {error['ctx']['tag']!r} is none; choose from {', '.join(FORMATS)}"
+    if error["type"] == "union_tag_not_found":
+        return f"{key}.format: is required; add one of {', '.join(FORMATS)}"
     if error["type"] == "missing":
         return f"{key}: is required; add it"
     return f"{key}: {error['msg']}, found {error['input']!r}; correct the value"

@@ -61,7 +61,7 @@ def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
     here = Path.cwd()
     options = []
     for path in files:
-        options += ["--config", str(path.relative_to(here) if path.is_relative_to(here) else path)]
+        options += ["--configfile", str(path.relative_to(here) if path.is_relative_to(here) else path)]
     if overrides:
         options += ["--values", json.dumps(overrides, sort_keys=True)]
     return shlex.join(options)

@@ -30,7 +30,7 @@ BOMB = "\n".join(
         (b"", "holds no keys"),
         (
             b"seeds: [0]\ndata: {root: a, root: b}\nseeds: [1]\n",
-            r"keys twice in a section: `root` \(line 2\), `seeds` \(line 3\); keep one",
+            r"keys twice in a section: `root` \(lines 2 and 2\), `seeds` \(lines 1 and 3\); keep one",
         ),
     ],
 )
@@ -39,6 +39,35 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"odd\.yaml.*{message}"):
         load_config(path)
+
+
+def test_numbers_with_an_exponent_are_numbers(tmp_path):
+    path = tmp_path / "numbers.yaml"
+    path.write_text(
+        "training: {learning_rate: 1e-3, weight_decay: 2.5E-4, gradient_norm: .5e1}\nagent: {learning_rate: 3e-3}\n"
+    )
+    training = load_config(path).training
+    assert (training.learning_rate, training.weight_decay, training.gradient_norm) == (0.001, 0.00025, 5.0)
+    assert load_config(path).agent.learning_rate == 0.003
+    path.write_text("experiment: run1e3\n")
+    assert load_config(path).experiment == "run1e3"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("budget: 1e2", "budget: a whole number has no point and no exponent; write 100"),
+        ("experiment: 2e3", "experiment: YAML reads this name as 2000.0, which is no text; put it in quotes"),
+        ("data: {format: yolov8}", "data.format: 'yolov8' is none; choose from synthetic, voc, coco, yolo"),
+        ("data: {root: /data}", "data.format: is required; add one of synthetic, voc, coco, yolo"),
+    ],
+)
+def test_a_value_of_another_sort_gets_the_right_hint(tmp_path, content, message):
+    path = tmp_path / "odd.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"the configuration is not valid:\n  {message}"
 
 
 def test_a_key_that_a_merged_section_has_too_is_no_repetition(tmp_path):

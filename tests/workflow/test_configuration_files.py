@@ -65,7 +65,7 @@ def test_config_options_make_the_same_configuration(tmp_path, monkeypatch):
     overrides = {"agent": {"learning_rate": "2e-3"}, "seeds": ["3", "4"]}
     first = write_yaml(tmp_path / "first.yaml", {"budget": 7})
     options = shlex.split(config_options([first], overrides))
-    assert options[:2] == ["--config", "first.yaml"]
+    assert options[:2] == ["--configfile", "first.yaml"]
     done = CliRunner().invoke(command, options)
     assert done.exit_code == 0
     assert done.output.encode() == config_yaml(configure([first], overrides))

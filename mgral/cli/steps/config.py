@@ -13,7 +13,7 @@ from mgral.errors import InputError
 
 @click.command("config")
 @click.option(
-    "--config",
+    "--configfile",
     "files",
     type=click.Path(path_type=Path),
     multiple=True,
@@ -28,7 +28,7 @@ def command(files: tuple[Path, ...], values: str, output: Path | None, schema: b
         click.echo(json.dumps(config_schema(), indent=1, sort_keys=True))
         return
     if not files:
-        raise click.UsageError("give --config FILE")
+        raise click.UsageError("give --configfile FILE")
     resolved = configure(files, _parse(values))
     if output:
         write_bytes(output, config_yaml(resolved))
