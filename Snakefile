@@ -18,8 +18,9 @@ from snakemake.settings.types import DeploymentMethod
 
 from mgral.engine.container import check_image, container_environment, python_inside
 from mgral.engine.job_server import job_server
-from mgral.compute.gpus import check_gpus
-from mgral.errors import InputError
+from mgral.compute.gpus import check_gpus, only_cpu, present_gpus
+from mgral.errors import InputError, StepError
+from mgral.engine.limits import check_disk, check_folder, check_jobs, check_memory
 from mgral.engine.memory import card_memory_mb
 from mgral.report.kept import bring_back_report, keep_report
 from mgral.report.timings import record_command, write_timings
@@ -46,6 +47,9 @@ CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deploymen
 
 try:
     CONFIG = configure(CONFIG_FILES, OVERRIDES)
+    check_jobs(CONFIG)
+    if workflow.is_main_process:
+        check_folder(Path(f"results/{CONFIG.experiment}"))
     check_data(CONFIG)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:
         check_image(CONFIG.container.image)
@@ -93,6 +97,20 @@ def write_partial_report():
         )
 
 
+def name_unused_gpus():
+    """Say how to use the GPUs of this machine, where jobs could and none is given to them."""
+    able = any(job.resources.get("vram_mb") for job in workflow.dag.needrun_jobs())
+    if able and not only_cpu() and (gpus := present_gpus()):
+        command = snakemake_command(
+            CONFIG_FILES, OVERRIDES, workflow.dag_settings.targets
+        )
+        print(
+            f"mgral: no job uses the {gpus} GPU{'s'[: gpus > 1]} of this machine; with: "
+            f"{command} --profile workflow/profiles/gpu",
+            file=sys.stderr,
+        )
+
+
 # Rule `config` makes config.yaml once. Were it to rerun for every changed setting, Snakemake (9.27) would no longer ask
 # whether the settings of the jobs behind it changed: a job that reruns hides them, even where they take its output as
 # `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
@@ -102,14 +120,18 @@ onstart:
         default=0,
     )
     try:
+        check_disk(CONFIG, REPORTS[0])
         # Jobs elsewhere may have what is not here; they say themselves where it is missing.
         if workflow.local_exec:
             check_gpus(given)
+            check_memory(CONFIG, on_gpus=given > 0)
+            if not given:
+                name_unused_gpus()
         if CONTAINED and "://" in CONFIG.container.image:  # pulled by now
             check_image(workflow.dag.container_imgs[CONFIG.container.image].path)
-    except InputError as error:
+    except (InputError, StepError) as error:
         print(f"mgral: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)
     if CONTAINED and downloads(CONFIG):
         # Apptainer starts no job without the folders that it is to show inside.
         Path(CONFIG.data.root).mkdir(parents=True, exist_ok=True)
@@ -158,7 +180,10 @@ onerror:
         # Of a failed job Snakemake (9.27) remembers settings and inputs as of one that did its work.
         if brought.intersection(map(str, job.output)):
             workflow.persistence.cleanup(job)
-    if set(workflow.dag_settings.targets) <= {"all"}:
+    if (
+        set(workflow.dag_settings.targets) <= {"all"}
+        and (REPORTS[0] / "config.yaml").exists()
+    ):
         write_partial_report()
 
 

@@ -17,6 +17,13 @@ from mgral.errors import InputError, StepError
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by torch, NumPy and SciPy when they are imported."""
 
+MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
+"""Of torch's errors where an allocation fails; on the CPU it raises a bare RuntimeError."""
+SMALLER = (
+    "lower what the configuration asks for, such as the size and channels of the detector or training.batch_size; "
+    "or run fewer jobs at once (--cores)"
+)
+
 
 class _Steps(click.Group):
     """Imports a step's module only when it is asked for, as torch alone takes seconds."""
@@ -90,6 +97,11 @@ def main() -> None:
     except StepError as error:
         print(f"mgral: {error}", file=sys.stderr)
         sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error):
+            raise
+        print(f"mgral: there is not enough memory ({_first_line(error)}); {SMALLER}", file=sys.stderr)
+        sys.exit(1)
     except OSError as error:
         if not _is_of_output(error):
             raise
@@ -97,6 +109,15 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"mgral: standard output cannot be written ({error.strerror}); free space, run again", file=sys.stderr)
         sys.exit(1)
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Return whether there was not enough memory, of the machine or of a card; torch has no type for the former."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in MEMORY_WORDS)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _is_of_output(error: OSError) -> bool:

@@ -26,6 +26,15 @@ def only_cpu() -> bool:
     return value == "cpu"
 
 
+def present_gpus() -> int:
+    """Return how many GPUs of NVIDIA this machine has; 0 where its driver does not answer."""
+    try:
+        shown = subprocess.run(["nvidia-smi", "--list-gpus"], text=True, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in shown.stdout.splitlines())
+
+
 def check_gpus(wanted: int) -> None:
     """Check that this machine has so many GPUs, and a driver that torch can use.
 

@@ -3,9 +3,9 @@
 from os.path import expanduser
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from mgral.config.section import PathText, Section
+from mgral.config.section import Count, PathText, Section
 
 Exif = Literal["apply", "ignore"]
 DeepGrey = Literal["refuse", "full_range", "own_range"]
@@ -25,9 +25,9 @@ class SyntheticData(Section):
     """Scenes drawn by seed; see `mgral.data.synthetic`."""
 
     format: Literal["synthetic"] = "synthetic"
-    train_images: PositiveInt = 480
+    train_images: Count = 480
     """Images in the training set (labelled and pool together)."""
-    test_images: PositiveInt = 160
+    test_images: Count = 160
     """Images in the test set."""
     seed: int = 0
     """Seed of the scenes; independent of the experiment's seeds."""

@@ -3,10 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
-from pydantic import PositiveInt
-
 from mgral.config.canvas import Canvas
-from mgral.config.section import Fraction, PathText, Probability, Section
+from mgral.config.section import Count, Fraction, PathText, Probability, Section
 
 
 class DetectorConfig(Section, ABC):
@@ -37,6 +35,11 @@ class DetectorConfig(Section, ABC):
     def backbone_weights(self) -> str | None:
         """The weights that its backbone starts from, by torchvision's name; None for random ones."""
         return None
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of the weights in float32, where settings decide about them; else 0."""
+        return 0
 
     @property
     @abstractmethod
@@ -81,5 +84,5 @@ class EvaluationConfig(Section):
     """Detections below it are dropped."""
     nms_iou: Fraction = 0.45
     """Overlap above which the weaker of two detections of a class is dropped."""
-    max_detections: PositiveInt = 100
+    max_detections: Count = 100
     """Detections kept an image."""

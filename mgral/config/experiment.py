@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, cast, get_args
 import yaml
 from pydantic import (
     Field,
-    PositiveInt,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -33,7 +32,7 @@ from mgral.config.instances import (
     settings_name,
 )
 from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, Labels, LutConfig, RewardConfig, Start
-from mgral.config.section import Name, PathText, Section
+from mgral.config.section import Count, Name, PathText, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
 from mgral.errors import InputError
 
@@ -74,13 +73,13 @@ class Config(Section):
     """Version of the configuration's keys; raised when one is renamed or removed."""
     experiment: Name = "synthetic"
     """Name of the results folder."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=-(10**18), le=10**18)], ...], Field(min_length=1)] = (0, 1)
     """Repetitions; each draws its own initial labelled set and its own training randomness."""
-    cycles: PositiveInt = 3
+    cycles: Count = 3
     """Query batches; each curve has one point more."""
-    initial: PositiveInt = 40
+    initial: Count = 40
     """Labelled images at the start."""
-    budget: PositiveInt = 40
+    budget: Count = 40
     """Images labelled in a cycle."""
     data: DataConfig = SyntheticData()
     near_copies: NearCopiesConfig = NearCopiesConfig()
@@ -211,7 +210,7 @@ def load_config(path: Path) -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads `1e-3` as a number, and notes the keys that a section has twice, of which the last would win in silence."""
+    """Reads `1e-3` as a number, and notes keys that a section has twice, of which the last would win in silence."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -307,6 +306,12 @@ def _explain(error: dict[str, Any]) -> str:
         return str(error["ctx"]["error"])
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
         return f"{key.removesuffix('.[key]')}: a name has only letters, digits, `_` and `-`; rename it"
+    if error["type"] == "string_too_long":
+        most = error["ctx"]["max_length"]
+        found = len(error["input"])
+        return f"{key.removesuffix('.[key]')}: a name has at most {most} letters, found {found}; shorten it"
+    if error["type"] == "tuple_type":
+        return f"{key}: is a list, found {error['input']!r}; write it as [{error['input']}]"
     if error["type"] == "int_type" and isinstance(error["input"], float) and error["input"].is_integer():
         return f"{key}: a whole number has no point and no exponent; write {error['input']:.0f}"
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from mgral.config import registry
 from mgral.config.method import AgentConfig, EmbeddingConfig, LutConfig, RewardConfig
-from mgral.config.section import Section
+from mgral.config.section import LONGEST_NAME, Section, no_repetition
 from mgral.config.training import SemiSupervisedConfig
 from mgral.errors import InputError
 
@@ -37,7 +37,9 @@ def _known(name: str) -> str:
     return name
 
 
-InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+InstanceName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=LONGEST_NAME), AfterValidator(no_repetition)
+]
 
 
 class StrategyConfig(Section):

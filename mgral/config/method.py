@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
-from mgral.config.section import Fraction, Section
+from mgral.config.section import Count, Fraction, Section
 
 Estimator = Literal["regression", "kernel", "nearest"]
 Distance = Literal["by_class", "sliced", "exact"]
@@ -15,7 +15,7 @@ Start = Literal["warm", "cold"]
 class EmbeddingConfig(Section):
     """The features of an image for lookup tables and agents."""
 
-    dimensions: PositiveInt = 32
+    dimensions: Count = 32
     """Principal components kept of the pooled backbone features, at most the number of training images."""
     object_counts: bool = True
     """Whether agents, and the clusters that subsets are drawn from, see the predicted object counts beside them."""
@@ -24,15 +24,15 @@ class EmbeddingConfig(Section):
 class LutConfig(Section):
     """The lookup table of detector variants."""
 
-    splits: PositiveInt = 2
+    splits: Count = 2
     """Ways of splitting the labelled images for rewards, with a table each; the reward is the mean over them."""
-    variants: Annotated[int, Field(ge=2)] = 12
+    variants: Annotated[int, Field(ge=2, le=10**9)] = 12
     """K, detectors of each table that are trained on a subset each (one more is trained on no subset)."""
-    variants_per_job: PositiveInt = 1
+    variants_per_job: Count = 1
     """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
-    subset_size: PositiveInt | None = None
+    subset_size: Count | None = None
     """Images in a subset; the budget unless given."""
-    clusters: PositiveInt = 8
+    clusters: Count = 8
     """k-means clusters that the subsets are mixtures of."""
     concentration: tuple[PositiveFloat, PositiveFloat] = (0.1, 10.0)
     """Dirichlet concentration of the first and of the last subset's mixture weights. The smaller, the fewer clusters
@@ -46,7 +46,7 @@ class LutConfig(Section):
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
     reward_fraction: Fraction = 0.4
     """Part of the labelled images on which rewards are measured, and on which no variant trains."""
-    reward_images: PositiveInt = 1000
+    reward_images: Count = 1000
     """Images of the pool on which rewards are measured under `pseudo_labels`; at most a third of it."""
 
 
@@ -56,7 +56,7 @@ class RewardConfig(Section):
     distance: Distance = "by_class"
     """Wasserstein distance of each class's predicted object counts alone, which looks up that class's AP; or of whole
     embeddings, which looks up mAP: over fixed random projections, or the exact one."""
-    projections: PositiveInt = 64
+    projections: Count = 64
     """Projections of the sliced distance."""
     estimator: Estimator = "regression"
     """A line through the variants that rises with the square root of how much of a class there is (`by_class` only);
@@ -75,14 +75,14 @@ class RewardConfig(Section):
 class AgentConfig(Section):
     """The LSTM agent and its policy gradient."""
 
-    episodes: PositiveInt = 300
-    samples: PositiveInt = 64
+    episodes: Count = 300
+    samples: Count = 64
     """Batches drawn and looked up in an episode."""
     learning_rate: PositiveFloat = 3e-3
     """Learning rate of the agent's Adam optimiser."""
-    hidden: PositiveInt = 64
+    hidden: Count = 64
     """Units of the LSTM and of the MLP's hidden layer."""
-    window: PositiveInt = 32
+    window: Count = 32
     """Images that the LSTM sees in a row; windows are scored in parallel."""
     baseline: Literal["moving_average", "previous"] = "moving_average"
     """What a reward is compared with: the moving average of past rewards, or the previous episode's reward."""
@@ -93,9 +93,9 @@ class AgentConfig(Section):
 class FidelityConfig(Section):
     """The experiment that compares looked-up rewards with measured gains: `snakemake fidelity`."""
 
-    cycle: Annotated[int, Field(ge=0)] = 1
+    cycle: Annotated[int, Field(ge=0, le=10**9)] = 1
     """Cycle of strategy `random` whose labelled set and pool the batches are tried on."""
-    batches: Annotated[int, Field(ge=4)] = 24
+    batches: Annotated[int, Field(ge=4, le=10**9)] = 24
     """M, candidate batches: from batches of similar images to mixed batches."""
-    repeats: Annotated[int, Field(ge=2)] = 3
+    repeats: Annotated[int, Field(ge=2, le=10**9)] = 3
     """Detectors trained for each batch, which differ in their random numbers, so that the noise is known."""

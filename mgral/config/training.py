@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from mgral.config.section import Fraction, Probability, Section
+from mgral.config.section import Count, Fraction, Probability, Section
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -32,21 +32,21 @@ class AugmentationConfig(Section):
 class IterationsConfig(Section):
     """Optimiser steps of each kind of training."""
 
-    detector: PositiveInt = 300
+    detector: Count = 300
     """Iterations of the detector of cycle 0, trained on `initial` images."""
     growth: Probability = 0.75
     """How a detector's steps grow with its labelled images n: detector * (n / initial)^growth. 0 gives all detectors
     the same number of steps, 1 the same number of epochs; the full-data detector follows it too."""
-    base: PositiveInt = 200
+    base: Count = 200
     """Iterations of the base detector, from which every variant of the lookup table starts."""
-    variant: PositiveInt = 60
+    variant: Count = 60
     """Iterations of each variant."""
 
 
 class SemiSupervisedConfig(Section):
     """How a variant learns from images without labels."""
 
-    batch_size: PositiveInt = 8
+    batch_size: Count = 8
     """Images of the subset in a step, beside the labelled ones."""
     weight: NonNegativeFloat = 1.0
     """Factor of the consistency loss at the top of its ramp."""
@@ -55,7 +55,7 @@ class SemiSupervisedConfig(Section):
 class TrainingConfig(Section):
     """How every detector is trained."""
 
-    batch_size: PositiveInt = 16
+    batch_size: Count = 16
     """Images in a step."""
     learning_rate: PositiveFloat = 2e-3
     """Peak learning rate, reached after the warm-up."""
@@ -71,7 +71,7 @@ class TrainingConfig(Section):
     """Part of the iterations in which the learning rate rises linearly."""
     gradient_norm: PositiveFloat | None = 10.0
     """Norm at which gradients are clipped, or null."""
-    accumulate: PositiveInt = 1
+    accumulate: Count = 1
     """Parts in which a batch goes through the detector, one after the other, where it is too large for the memory.
     The loss is their mean; batch normalisation sees a part at a time."""
     precision: Precision = "float32"

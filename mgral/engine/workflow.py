@@ -27,6 +27,7 @@ from mgral.config import (
 )
 from mgral.data.download.archives import DATA_SETS
 from mgral.data.formats.voc import layout_folder, list_file
+from mgral.engine.configfiles import check_configfiles
 from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 
@@ -47,6 +48,7 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
     InputError
         For an invalid configuration.
     """
+    check_configfiles(files)
     values: dict[str, Any] = {}
     for path in files:
         values = _merge(values, read_values(path))

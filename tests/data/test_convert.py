@@ -318,6 +318,10 @@ def test_the_command(tmp_path: Path) -> None:
         "  2 boxes are rounded to whole pixels",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "set", "there"]
+    listed = CliRunner().invoke(mgral, [*arguments[:-1], str(tmp_path / "listed"), "--json"], catch_exceptions=False)
+    found = json.loads(listed.stdout)
+    assert (found["pictures"], found["hard_links"], found["lost"]["classes have another id"]) == (4, 4, 2)
+    assert [entry["count"] for entry in found["repairs"]] == [1]
     again = CliRunner().invoke(mgral, arguments)
     assert isinstance(again.exception, InputError)
     assert "is there already" in str(again.exception)

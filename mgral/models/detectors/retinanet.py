@@ -21,7 +21,7 @@ class RetinaNetConfig(TorchvisionConfig):
     null starts from random weights, and trains that."""
     trainable_layers: Annotated[int, Field(ge=0, le=5)] = 3
     """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
-    canvas: Annotated[int, Field(ge=128, multiple_of=128)] = 1024
+    canvas: Annotated[int, Field(ge=128, le=10**6, multiple_of=128)] = 1024
     """Side in pixels of the square that the network is shown: an image's longer side fills it, the rest is grey."""
     cache: Literal["decoded", "encoded"] = "encoded"
     """Whether the cache holds pixels (3 MB an image at a canvas of 1024), or files, which are decoded anew in each

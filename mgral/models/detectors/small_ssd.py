@@ -2,12 +2,12 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 
 from mgral.config.canvas import Canvas
 from mgral.config.detector import DetectorConfig
 from mgral.config.detectors import register_detector
-from mgral.config.section import Fraction
+from mgral.config.section import Count, Fraction
 
 
 @register_detector
@@ -18,11 +18,11 @@ class SmallSSDConfig(DetectorConfig):
     process_mb: ClassVar[int] = 2000
 
     name: Literal["small_ssd"] = "small_ssd"
-    width: PositiveInt = 128
+    width: Count = 128
     """Width at which images are cached, trained on and evaluated, in pixels."""
-    height: PositiveInt = 128
+    height: Count = 128
     """Height at which images are cached, trained on and evaluated, in pixels."""
-    channels: PositiveInt = 16
+    channels: Count = 16
     """Channels at stride 2; the coarser maps hold multiples of it."""
     anchor_scales: tuple[Fraction, Fraction, Fraction, Fraction, Fraction] = (0.08, 0.15, 0.28, 0.5, 0.8)
     """Anchor sizes on the four feature maps, finest first, and one past the last, as fractions of the image."""
@@ -33,6 +33,11 @@ class SmallSSDConfig(DetectorConfig):
     def image_canvas(self) -> Canvas:
         """The size that images are stretched to."""
         return Canvas(self.width, self.height)
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of the backbone's 3 x 3 convolutions, in units of the channels 2 + 8 + 16 + 32 + 64 + 64."""
+        return 4 * 9 * 186 * self.channels**2
 
     @property
     def training_bytes(self) -> float:

@@ -2,11 +2,12 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from mgral.config.canvas import Canvas
 from mgral.config.detector import TorchvisionConfig
 from mgral.config.detectors import register_detector
+from mgral.config.section import Count
 
 SIDE = 300
 """Width and height of what the network is shown, in pixels."""
@@ -23,7 +24,7 @@ class SSD300Config(TorchvisionConfig):
     """torchvision's name of the backbone's weights, which trainings start from; null starts from random ones."""
     trainable_layers: Annotated[int, Field(ge=0, le=5)] = 4
     """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
-    canvas: PositiveInt = 500
+    canvas: Count = 500
     """Side of the square in which images are cached, in pixels: of what is larger, the longer side is shrunk to it.
     The network is shown the image at 300 x 300; crops of it keep the canvas's detail."""
     cache: Literal["decoded", "encoded"] = "decoded"

@@ -1,0 +1,114 @@
+"""What this machine must have before an experiment starts: a folder to write to, disk and memory.
+
+All of it are bounds from below: an experiment that passes may need more, one that does not could never run here.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from mgral.config import Config, SyntheticData
+from mgral.errors import InputError, StepError
+
+MOST_JOBS = 100_000
+"""Snakemake (9.27) plans about 86 a second and keeps 28 kB of each: 20 minutes and 3 GB, before the first job."""
+SCENE_BYTES = 30_000
+"""A synthetic image on disk takes a little more."""
+SMALL_FILES_BYTES = 10_000_000
+"""Of everything but images."""
+
+
+def check_folder(results: Path) -> None:
+    """Raise InputError where Snakemake cannot look for results, or cannot write its own notes."""
+    for place in (*reversed(results.parents), results):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{place} is no folder, and results are to be written there; move it away")
+    _check_writable(Path())
+
+
+def _check_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"the folder {folder.resolve()} cannot be written to; make it writable, or use another")
+
+
+def check_jobs(config: Config) -> None:
+    """Raise InputError where an experiment has more jobs than Snakemake can plan."""
+    tables = sum(
+        own.lut.splits * (4 + own.lut.variants // own.lut.variants_per_job)
+        for name, own in config.strategies.items()
+        if name in config.agents
+    )
+    jobs = len(config.seeds) * (3 + config.cycles * 4 * len(config.strategies) + tables)
+    if jobs > MOST_JOBS:
+        raise InputError(
+            f"the experiment has about {jobs:,} jobs, and at most {MOST_JOBS:,} can be planned; use fewer seeds, "
+            "cycles, strategies, lut.variants or lut.splits, or raise lut.variants_per_job"
+        )
+
+
+def check_memory(config: Config, on_gpus: bool) -> None:
+    """Raise InputError where settings need more memory than this machine has, naming them."""
+    memory = psutil.virtual_memory().total + psutil.swap_memory().total
+    for needed, what, settings in _memory(config, on_gpus):
+        if needed > memory:
+            raise InputError(
+                f"{what} needs more than {_gigabytes(needed)} of memory, and this machine has {_gigabytes(memory)}; "
+                f"lower {settings}"
+            )
+
+
+def check_disk(config: Config, results: Path) -> None:
+    """Check that results can be written, and that the disk can hold the images.
+
+    Raises
+    ------
+    InputError
+        Where the folder cannot be written to.
+    StepError
+        Where the disk has not enough space.
+    """
+    place = next(place for place in (results, *results.parents) if place.exists())
+    _check_writable(place)
+    free, disk = shutil.disk_usage(place).free, _disk(config, results)
+    if disk > free:
+        raise StepError(
+            f"the experiment needs {_gigabytes(disk)} of disk in {place.resolve()}, and "
+            f"{_gigabytes(free)} are free; free space, or use fewer or smaller images"
+        )
+
+
+def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
+    """Yield bytes of memory, what needs them, and the settings that it follows from."""
+    detector, training = config.detector, config.training
+    width, height = detector.image_canvas.input_size
+    # Weights, gradients and the two moments of Adam.
+    yield 4 * detector.weight_bytes, "the detector", "detector.channels"
+    if not on_gpus:
+        images = training.batch_size / training.accumulate
+        settings = f"the settings of detector {detector.name}, or training.batch_size"
+        yield images * width * height * detector.training_bytes, "a training step", settings
+    yield 3 * width * height * training.batch_size, "a batch of images", "training.batch_size, or the detector's size"
+    for name in config.agents:
+        agent, reward, lut = (getattr(config.strategies[name], part) for part in ("agent", "reward", "lut"))
+        # An LSTM and a layer of `hidden` squared, with what Adam keeps of each weight.
+        yield 4 * 4 * 5 * agent.hidden**2, f"the agent of {name}", "agent.hidden"
+        yield 8 * agent.samples * config.budget, f"an episode of {name}", "agent.samples"
+        if reward.distance == "sliced":
+            projected = 4 * lut.variants * (lut.subset_size or config.budget) * reward.projections
+            yield projected, f"the lookup table of {name}", "reward.projections, lut.variants or lut.subset_size"
+
+
+def _disk(config: Config, results: Path) -> int:
+    """Return the bytes of the image cache and of synthetic images, as far as they are known and not there yet."""
+    data, canvas = config.data, config.detector.image_canvas
+    if not isinstance(data, SyntheticData) or (results / "dataset" / "train.npy").exists():
+        return SMALL_FILES_BYTES
+    pixels = 0 if config.detector.caches_files else 3 * canvas.width * canvas.height
+    return SMALL_FILES_BYTES + (data.train_images + data.test_images) * (SCENE_BYTES + pixels)
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:,.2f} GB"

@@ -1,0 +1,54 @@
+"""The command line itself: names of commands, and errors that become a sentence."""
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from mgral.cli import main as command_line
+from mgral.cli.main import mgral
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("selct", "'select'"), ("estimat", "'estimate'"), ("xyzzy", None)])
+def test_near_commands_are_suggested(typed, meant):
+    done = CliRunner().invoke(mgral, [typed])
+    assert done.exit_code == 2
+    assert f"No such command '{typed}'." in done.output
+    assert (f"Did you mean {meant}?" in done.output) == (meant is not None)
+
+
+def fail_numpy():
+    np.zeros((10**6, 10**9))
+
+
+def fail_torch():
+    torch.empty(10**14)
+
+
+def fail_torch_sizes():
+    torch.nn.Conv2d(10**9, 10**9, 3)
+
+
+def fail_card():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore")
+
+
+@pytest.mark.parametrize("fail", [fail_numpy, fail_torch, fail_torch_sizes, fail_card])
+def test_too_little_memory_is_one_sentence(monkeypatch, capsys, fail):
+    monkeypatch.setattr(command_line, "mgral", fail)
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert said.startswith("mgral: there is not enough memory (")
+    assert "run fewer jobs at once" in said
+    assert said.count("\n") == 1
+
+
+def test_other_errors_keep_their_traceback(monkeypatch):
+    def fail():
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(command_line, "mgral", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        command_line.main()
