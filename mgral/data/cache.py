@@ -108,6 +108,7 @@ def cache_splits(
                         contradicting[found.kind].append(found.place)
                     else:
                         findings.fault(found.kind, found.place)
+            del array  # as in `_mapped`
             if split.thumbnails:
                 with stack.enter_context(atomic_path(split.thumbnails)).open("wb") as file:
                     np.save(file, thumbnails)
@@ -204,8 +205,10 @@ def _length(path: Path) -> int:
 @contextmanager
 def _mapped(partial: Path, content: _Content) -> Iterator[Bytes]:
     """Give the array in a new file of NumPy's format, which is on the disk afterwards."""
-    array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=content.shape)
+    np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=content.shape)
     _reserve(partial)
+    # Only now: a map that an error still knows keeps the space of a deleted file, and leaves none for the log.
+    array = np.lib.format.open_memmap(partial, mode="r+")
     if len(content.head):
         array[: len(content.head)] = content.head
     yield array

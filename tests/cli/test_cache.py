@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -291,3 +293,20 @@ def test_repairs_are_shown_beside_faults(folder: Path) -> None:
     done = run(folder)
     assert "Images are not on disk (1)" in str(done.exception)
     assert "Images were turned upright (1)" in done.stderr
+
+
+@pytest.mark.parametrize(("width", "split"), [(1000, "train"), (500, "test")])
+def test_a_disk_that_is_full_has_room_for_the_message(folder: Path, width: int, split: str) -> None:
+    """The log is on the same disk of 12 MB, which the first array fills (12.6 MB), or the second (6.3 MB each)."""
+    configure(folder, detector=f"width: {width}, height: 1400")
+    (folder / "out").mkdir()
+    outputs = [f"--split={name} --dataset={name}.json --output=out/{name}.npy" for name in ("train", "test")]
+    disk = "truncate -s 12M disk && mkfs.ext4 -q -m 0 disk && mount -o loop disk out || exit 77"
+    command = f"{sys.executable} -m mgral cache --config=config.yaml {' '.join(outputs)} 2> out/log"
+    script = f"{disk}\n{command}\ncode=$?\ncat out/log\nexit $code"
+    unshared = ["unshare", "--mount", "bash", "-c", script]
+    done = subprocess.run(unshared, cwd=folder, text=True, capture_output=True, check=False)
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("no disk can be mounted here")
+    assert done.returncode == 1
+    assert f"out/{split}.npy cannot be written (No space left on device); free space" in done.stdout
