@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from mgral.config import CocoData, Config, SyntheticData
+from mgral.config import CocoData, Config, RewardConfig, SyntheticData
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.agent import agent_figures, agent_lines, agent_table
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
@@ -178,10 +178,18 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         labels, refresh = lut.labels.replace("_", " "), lut.refresh.replace("_", " ")
         facts += [
             ("Lookup tables", f"{lut.splits}, of {lut.variants} variants each; labels: {labels}; built {refresh}"),
-            ("Reward", f"Wasserstein distance, {reward.distance.replace('_', ' ')}; {reward.estimator} estimate"),
+            ("Reward", reward_named(reward)),
             ("Agent", f"{agent.episodes} episodes of {agent.samples} batches"),
         ]
     return facts
+
+
+def reward_named(reward: RewardConfig) -> str:
+    """Return how rewards are looked up, in words."""
+    if reward.estimator == "regression":
+        return "AP of each class, on a line through the variants by the number of its objects"
+    of = {"by_class": "each class's object counts", "sliced": "embeddings, sliced", "exact": "embeddings, exact"}
+    return f"Wasserstein distance of {of[reward.distance]}; {reward.estimator} estimate"
 
 
 def _data_name(results: Results) -> str:

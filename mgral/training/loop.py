@@ -52,7 +52,7 @@ def train_detector(
     unlabelled: Unlabelled | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, float]]:
-    """Train a detector in place, on its device: L = L_S + w(t) L_U (design, section 1.6).
+    """Train a detector in place, on its device: L = L_S + w(t) L_U, where w ramps up the consistency loss.
 
     The random numbers of the labelled part depend on `seed` alone, so that detectors trained with and without
     unlabelled images see the same labelled batches. With a checkpoint of the same training it goes on from there, to

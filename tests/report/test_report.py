@@ -15,11 +15,12 @@ from scipy import stats
 
 from mgral.artefacts.files import write_json, write_reason
 from mgral.cli.steps.report import command
-from mgral.config import load_config, registry
+from mgral.config import RewardConfig, load_config, registry
 from mgral.errors import InputError, StepError
 from mgral.method.lut.agreement import predict_each_other
 from mgral.report.drawing import class_colours, draw
 from mgral.report.lut import rank_correlation
+from mgral.report.page import reward_named
 from mgral.report.spread import Spread, points
 
 
@@ -143,6 +144,12 @@ def test_references_inside_drawings_lead_somewhere(folder: Path) -> None:
     references = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
     assert references <= ids
     assert len(references) > 100
+
+
+def test_a_distance_is_named_only_where_one_is_computed() -> None:
+    assert "Wasserstein" not in reward_named(RewardConfig())
+    by_kernel = RewardConfig(estimator="kernel")
+    assert reward_named(by_kernel) == "Wasserstein distance of each class's object counts; kernel estimate"
 
 
 def test_names_are_escaped(folder: Path) -> None:

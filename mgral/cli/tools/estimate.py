@@ -127,8 +127,11 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
     if not times.is_file():
         raise InputError(f"{folder} holds no timings/{times.name}; give the folder of a run that is finished")
     config = load_config(folder / "config.yaml")
-    if config.detector != planned.detector:
-        raise InputError(f"{folder} was run with other settings under `detector`; give a run with the same")
+    ran, asked = (one.detector.model_dump(mode="json") for one in (config, planned))
+    if differ := [
+        f"{key} {ran.get(key)}, not {asked.get(key)}" for key in ran | asked if ran.get(key) != asked.get(key)
+    ]:
+        raise InputError(f"{folder} was run with detector.{', '.join(differ)}; give a run with the same detector")
     work = plan_work(config, find_sizes(config, folder), plan_all(folder / "config.yaml"))
     with times.open(newline="") as file:
         rows = list(csv.DictReader(file))
