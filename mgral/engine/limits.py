@@ -87,7 +87,8 @@ def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
     # Weights, gradients and the two moments of Adam.
     yield 4 * detector.weight_bytes, "the detector", "detector.channels"
     if not on_gpus:
-        images = training.batch_size / training.accumulate
+        # Half precision keeps at least half.
+        images = training.batch_size / training.accumulate / (1 if training.precision == "float32" else 2)
         settings = f"the settings of detector {detector.name}, or training.batch_size"
         yield images * width * height * detector.training_bytes, "a training step", settings
     yield 3 * width * height * training.batch_size, "a batch of images", "training.batch_size, or the detector's size"

@@ -176,6 +176,6 @@ def test_a_run_of_another_detector_gives_no_speeds(tmp_path):
     (tmp_path / "config.yaml").write_bytes(config_yaml(load_config(TINY)))
     write_csv(tmp_path / "timings" / "costs_by_step.csv", [], ("step", "jobs", "wall_s"))
     with pytest.raises(
-        InputError, match=r"was run with detector\.width \d+, not \d+; give a run with the same detector"
+        InputError, match=r"was run with detector\.width 64, not 128, .*; give a run with the same detector"
     ):
         load_speeds([tmp_path], Config(), {})
