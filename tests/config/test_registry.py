@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from installing import install
@@ -76,7 +75,3 @@ def test_a_faulty_plug_in_is_named(installed, code, entry, message):
 def test_a_requirement_that_there_is_not_is_an_error():
     with pytest.raises(ValueError, match=r"strategy x requires \['luck'\]; there are detections, dense"):
         registry.register("x", "y", requires=("luck",))
-
-
-def test_the_plug_in_is_short():
-    assert len(Path(PLUG_IN).read_text().splitlines()) <= 30

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from run_workflow import TINY
 from squares import square_set
 
-from mgral.config import Config, registry
+from mgral.artefacts.files import write_arrays
+from mgral.cli.main import mgral
+from mgral.config import Config, load_config, registry
 from mgral.engine.steps import STEPS
 from mgral.evaluation.evaluate import evaluate_detector
 from mgral.method.agent.cross_validation import train_validated_agent
@@ -83,12 +87,48 @@ def read():
     return {step: keys for step, keys in found.items() if keys}
 
 
+READERS = {
+    "synthesize": "--output=set",
+    "data": "--root=set --train=train.json --test=test.json",
+    "cache": "--root=set --split=train --dataset=train.json --output=train.npy --thumbnails=train.small.npy"
+    " --split=test --dataset=test.json --output=test.npy --thumbnails=test.small.npy",
+    "groups": "--dataset=train.json --test-dataset=test.json --thumbnails=train.small.npy"
+    " --test-thumbnails=test.small.npy --output=groups.json",
+    "initial": "--dataset=train.json --seed=0 --output=labelled.json",
+    "candidates": "--dataset=train.json --labelled=labelled.json --embeddings=embeddings.safetensors"
+    " --seed=0 --cycle=0 --output=candidates.json",
+}
+"""Options of steps that read settings themselves, each on what those before it wrote."""
+
+
+def test_steps_that_read_settings_themselves_read_only_those_declared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(TINY)
+    ids = np.arange(1, config.data.train_images + 1)
+    components = np.random.default_rng(0).normal(size=(len(ids), 2)).astype(np.float32)
+    counts = np.ones((len(ids), 6), np.float32)
+    write_arrays(
+        tmp_path / "embeddings.safetensors", {"image_ids": ids, "components": components, "object_counts": counts}
+    )
+    for step, options in READERS.items():
+        read = set()
+        monkeypatch.setattr(f"mgral.cli.steps.{step}.load_config", lambda path, read=read: Recorder(config, read))
+        done = CliRunner().invoke(mgral, [step, f"--config={TINY}", *options.split()], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        assert read, step
+        assert undeclared(step, read) == set(), step
+
+
+def undeclared(step, keys):
+    declared = {*STEPS[step].reads, *STEPS[step].checks}
+    return {key for key in keys if key not in declared and key.split(".")[0] not in declared}
+
+
 def test_only_declared_settings_are_read(read):
     trained = {"detector", "base", "variant", "agent", "gain"}
     assert set(read) == trained | {"evaluate", "embed", "pseudo_labels", "subsets", "table", "select"}
     for step, keys in read.items():
-        declared = {*STEPS[step].reads, *STEPS[step].checks}
-        assert {key for key in keys if key not in declared and key.split(".")[0] not in declared} == set(), step
+        assert undeclared(step, keys) == set(), step
 
 
 def test_what_is_read_is_noted(read):

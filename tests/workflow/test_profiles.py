@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 from run_workflow import ROOT, TINY, snakemake
-from test_workflow import FIDELITY, RULES
+from test_workflow import FIDELITY, PIPELINE
 
 PROFILES = ROOT / "workflow" / "profiles"
 USE_GPU = {"detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "agent"}
@@ -26,7 +26,7 @@ def test_gpus_go_to_the_rules_that_compute_on_one(name):
 
 
 def test_groups_are_of_rules():
-    assert set(read("slurm")["groups"]) <= set(RULES)
+    assert set(read("slurm")["groups"]) <= set(PIPELINE)
 
 
 @pytest.mark.parametrize("change", ["lut={refresh: once}", "lut={refresh: every_cycle}"])
@@ -41,7 +41,7 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
     queries = [("strategy=entropy_anchors" in wildcards, gpus) for rule, wildcards, gpus in asked if rule == "select"]
     assert set(queries) == {(True, "1"), (False, "0")}
     # Synthetic images and a detector that starts from random weights: nothing is downloaded.
-    assert {rule for rule, _, gpus in asked if gpus == "0"} == set(RULES) - USE_GPU - FIDELITY - {
+    assert {rule for rule, _, gpus in asked if gpus == "0"} == set(PIPELINE) - USE_GPU - FIDELITY - {
         "download",
         "weights",
     }

@@ -1,4 +1,3 @@
-import ast
 import csv
 import json
 import re
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from run_workflow import ROOT, TINY, count_rules, planned, snakemake
+from run_workflow import ROOT, TINY, count_rules, jobs_planned, planned, snakemake
 
 from mgral.config import Config, load_config, resolve_config
 from mgral.engine.steps import STEPS
@@ -17,12 +16,6 @@ from mgral.engine.workflow import (
     keys_in_file,
 )
 
-RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
-RULES = {
-    name: text
-    for file in RULE_FILES
-    for name, text in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", file.read_text() + "\n", flags=re.MULTILINE)
-}
 NO_JOBS = ("bench", "compare", "dvc", "estimate", "handover", "timings")
 PIPELINE = [step for step in STEPS if step not in NO_JOBS]
 FIDELITY = {"candidates", "gain", "lookup", "fidelity"}
@@ -40,50 +33,46 @@ def finished(tmp_path_factory):
     return folder
 
 
-def test_a_rule_for_every_step():
-    assert sorted(RULES) == sorted(PIPELINE)
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    """Every kind of job: of the tiny experiment with its fidelity, and of one that downloads."""
+    folder = tmp_path_factory.mktemp("planned")
+    ours = jobs_planned(folder, "all", "fidelity", "--configfile", TINY)
+    more = ("--configfile", ROOT / "config" / "voc_ssd300.yaml", "--until", *ON_A_NETWORK)
+    return ours + [job for job in jobs_planned(folder, *more) if job.rule in ON_A_NETWORK]
 
 
-@pytest.mark.parametrize("step", PIPELINE)
-def test_rule_runs_its_step_and_says_what_it_needs(step):
-    text = RULES[step]
-    assert f'"mgral {step} ' in text
-    for key in (r"log", r"threads: 1", r"resources", r"    mem_mb=(\d+|MEM_MB)", r"    gpu=0"):
-        assert re.search(rf"^    {key}", text, flags=re.MULTILINE), key
-    assert not re.search(r"^    (run|script|notebook):", text, flags=re.MULTILINE)
-    if STEPS[step].reads:
-        assert f'depends_on(CONFIG, "{step}")' in text or f'settings_of("{step}")' in text
-        assert re.search(r'config=ancient\((EXPERIMENT \+ "|f"results/\{CONFIG.experiment\})/config.yaml"\)', text)
+def test_a_rule_for_every_step(jobs):
+    assert {job.rule for job in jobs} == set(PIPELINE)
 
 
-def test_only_the_evaluation_of_a_cycle_sees_test_images():
-    """No test image is in any training or reward set, as no rule that trains or selects is given one."""
-    assert {name for name, text in RULES.items() if "test.json" in text or "test.npy" in text} == {
-        "data",
-        "cache",
-        "groups",
-        "evaluate",
-        "gain",
-        "report",
-    }
+def test_every_job_runs_its_step_on_one_thread_and_says_what_it_needs(jobs):
+    for job in jobs:
+        assert job.command.startswith(f"mgral {job.rule} ")
+        assert len(job.logs) == 1
+        assert job.command.endswith(f" 2> {job.logs[0]}")
+        assert (job.resources["_cores"], job.resources["gpu"]) == (1, 0)
+        assert job.resources["mem_mb"] > 0
+        assert ("vram_mb" in job.resources) == ("--gpus" in job.command)
+        if STEPS[job.rule].reads:
+            assert any(path.endswith("/config.yaml") for path in job.inputs)
+
+
+def test_only_the_evaluation_of_a_cycle_sees_test_images(jobs):
+    """No test image is in any training or reward set, as no job that trains or selects is given one."""
+
+    def readers(part):
+        return {job.rule for job in jobs if any(part in path for path in job.inputs)}
+
+    assert readers("/test.json") | readers("/test.npy") == {"cache", "groups", "evaluate", "gain", "report"}
     # What `gain` measures is read by the page that is drawn of it, and by nothing else.
-    assert {name for name, text in RULES.items() if "/gains" in text.split("output:")[0]} == {"fidelity"}
-    assert not [name for name, text in RULES.items() if "metrics" in text and name not in ("evaluate", "report")]
+    assert readers("/gains") == {"fidelity"}
+    assert readers("/metrics.json") | readers("/detections.json") == {"report"}
 
 
-READERS = ("synthesize", "download", "weights", "data", "cache", "groups", "initial", "candidates", "lookup")
-
-
-@pytest.mark.parametrize("step", READERS)
-def test_step_reads_only_the_sections_it_declares(step):
-    """Of steps that read settings themselves; tests/engine/test_reads.py is about those that hand them on."""
-    tree = ast.parse((ROOT / "mgral" / "cli" / "steps" / f"{step}.py").read_text())
-    chains = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    read = {chain.removeprefix("config.") for chain in chains if chain.startswith("config.")}
-    # config.a.b is read as config.a on the way.
-    read = {key for key in read if not any(other.startswith(key + ".") for other in read)}
-    declared = {*STEPS[step].reads, *STEPS[step].checks}
-    assert {key for key in read if key not in declared and key.split(".")[0] not in declared} == set()
+def test_no_job_reads_times(jobs):
+    """They differ from run to run, and so would what was made of them."""
+    assert not [job for job in jobs if any("/timings/" in path for path in job.inputs)]
 
 
 def test_depends_on_is_what_the_step_reads():
@@ -165,11 +154,6 @@ def test_a_run_ends_with_its_timings(finished):
     assert set(measured) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - {"config"}
     with (results / "timings" / "costs_by_step.csv").open(newline="") as file:
         assert {row["step"]: int(row["jobs"]) for row in csv.DictReader(file)} == measured
-
-
-def test_no_rule_reads_times():
-    """They differ from run to run, and so would what was made of them."""
-    assert not [name for name, text in RULES.items() if "timings" in text]
 
 
 def test_timings_that_cannot_be_written_fail_no_run(tmp_path):
