@@ -17,19 +17,19 @@ def test_near_commands_are_suggested(typed, meant):
     assert (f"Did you mean {meant}?" in done.output) == (meant is not None)
 
 
-def fail_numpy():
+def fail_numpy(**_):
     np.zeros((10**6, 10**9))
 
 
-def fail_torch():
+def fail_torch(**_):
     torch.empty(10**14)
 
 
-def fail_torch_sizes():
+def fail_torch_sizes(**_):
     torch.nn.Conv2d(10**9, 10**9, 3)
 
 
-def fail_card():
+def fail_card(**_):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore")
 
 
@@ -46,7 +46,7 @@ def test_too_little_memory_is_one_sentence(monkeypatch, capsys, fail):
 
 
 def test_other_errors_keep_their_traceback(monkeypatch):
-    def fail():
+    def fail(**_):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(command_line, "mgral", fail)
