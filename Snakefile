@@ -45,6 +45,13 @@ CONFIG_FILES = [Path(file).resolve() for file in workflow.overwrite_configfiles]
 OVERRIDES = workflow.config_settings.config
 CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 
+
+def refuse(error):
+    """End with the sentence that says what to do, and the exit code of a step."""
+    print(f"mgral: {error}", file=sys.stderr)
+    sys.exit(2 if isinstance(error, InputError) else 1)
+
+
 try:
     CONFIG = configure(CONFIG_FILES, OVERRIDES)
     check_jobs(CONFIG)
@@ -53,9 +60,8 @@ try:
     check_data(CONFIG)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:
         check_image(CONFIG.container.image)
-except InputError as error:
-    print(f"mgral: {error}", file=sys.stderr)
-    sys.exit(2)
+except (InputError, StepError) as error:
+    refuse(error)
 
 # `.venv/bin/snakemake` works without the environment being activated: its jobs find the `mgral` beside it.
 os.environ["PATH"] = os.pathsep.join(
@@ -130,8 +136,7 @@ onstart:
         if CONTAINED and "://" in CONFIG.container.image:  # pulled by now
             check_image(workflow.dag.container_imgs[CONFIG.container.image].path)
     except (InputError, StepError) as error:
-        print(f"mgral: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        refuse(error)
     if CONTAINED and downloads(CONFIG):
         # Apptainer starts no job without the folders that it is to show inside.
         Path(CONFIG.data.root).mkdir(parents=True, exist_ok=True)

@@ -19,19 +19,39 @@ SCENE_BYTES = 30_000
 """A synthetic image on disk takes a little more."""
 SMALL_FILES_BYTES = 10_000_000
 """Of everything but images."""
+NOTES_BYTES = 1_000_000
+"""Of Snakemake's folder .snakemake, to begin with."""
 
 
 def check_folder(results: Path) -> None:
-    """Raise InputError where Snakemake cannot look for results, or cannot write its own notes."""
+    """Check that Snakemake can look for results, and write its own notes.
+
+    Raises
+    ------
+    InputError
+        Where a file is in the place of a folder, or a folder cannot be written to.
+    StepError
+        Where the disk is full.
+    """
     for place in (*reversed(results.parents), results):
         if place.exists() and not place.is_dir():
             raise InputError(f"{place} is no folder, and results are to be written there; move it away")
     _check_writable(Path())
+    _check_space(Path(), NOTES_BYTES, "Snakemake's own files need")
 
 
 def _check_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"the folder {folder.resolve()} cannot be written to; make it writable, or use another")
+
+
+def _check_space(folder: Path, needed: int, what: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise StepError(
+            f"{what} {needed / 1e6:,.0f} MB of disk in {folder.resolve()}, and {free / 1e6:,.0f} MB are free; free "
+            "space, or ask for less"
+        )
 
 
 def check_jobs(config: Config) -> None:
@@ -72,12 +92,7 @@ def check_disk(config: Config, results: Path) -> None:
     """
     place = next(place for place in (results, *results.parents) if place.exists())
     _check_writable(place)
-    free, disk = shutil.disk_usage(place).free, _disk(config, results)
-    if disk > free:
-        raise StepError(
-            f"the experiment needs {_gigabytes(disk)} of disk in {place.resolve()}, and "
-            f"{_gigabytes(free)} are free; free space, or use fewer or smaller images"
-        )
+    _check_space(place, _disk(config, results), "the images of the experiment need")
 
 
 def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
