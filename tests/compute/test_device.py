@@ -13,7 +13,7 @@ from run_workflow import TINY, snakemake
 
 from mgral.cli.main import main
 from mgral.compute.device import choose_device
-from mgral.compute.gpus import DEVICE_VARIABLE, check_gpus, cuda_of_torch
+from mgral.compute.gpus import DEVICE_VARIABLE, check_gpus, cuda_of_torch, present_gpus
 from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 
@@ -208,3 +208,12 @@ def test_the_driver_is_asked_without_torch():
     """The workflow is planned in a second, which importing torch would triple."""
     code = "import sys, mgral.compute.gpus; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("shown", "gpus"), [("GPU 0: A (UUID: x)\nGPU 1: A (UUID: y)\n", 2), (None, 0)])
+def test_gpus_are_counted_where_the_driver_answers(tmp_path, monkeypatch, shown, gpus):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if shown:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{shown}'\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    assert present_gpus() == gpus

@@ -178,5 +178,3 @@ def test_a_gpu_that_no_job_uses_is_named_with_the_command_that_does(tmp_path):
     command = "--config cycles=1 'strategies=[\"random\"]' --profile workflow/profiles/gpu"
     assert "mgral: no job uses the 1 GPU of this machine; with: .venv/bin/snakemake --cores all" in done.stdout
     assert command in done.stdout
-    done = snakemake(*run, stub=True, **path, STUB_FAILS="synthesize", MGRAL_DEVICE="cpu")
-    assert "no job uses" not in done.stdout
