@@ -21,6 +21,8 @@ from mgral.engine.job_server import job_server
 from mgral.compute.gpus import check_gpus
 from mgral.errors import InputError
 from mgral.engine.memory import card_memory_mb
+from mgral.engine.ownership import SNAKEMAKE, check_engine, claim
+from mgral.artefacts.commit import VARIABLE, commit
 from mgral.report.kept import bring_back_report, keep_report
 from mgral.report.timings import record_command, write_timings
 from mgral.config import registry
@@ -47,6 +49,9 @@ CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deploymen
 try:
     CONFIG = configure(CONFIG_FILES, OVERRIDES)
     check_data(CONFIG)
+    # A plan of all jobs, as of `mgral dvc`, does not depend on what is there; a run of all is refused by `claim`.
+    if not workflow.dag_settings.forceall:
+        check_engine(Path(f"results/{CONFIG.experiment}"), SNAKEMAKE)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:
         check_image(CONFIG.container.image)
 except InputError as error:
@@ -65,6 +70,9 @@ container: CONFIG.container.image
 
 if CONTAINED:
     os.environ |= container_environment(CONFIG, CONFIG_FILES)
+else:
+    os.environ[VARIABLE] = commit()  # so that no job asks Git
+os.environ.pop("DVC_ROOT", None)  # of a stage that runs Snakemake: jobs are no stages
 
 
 # Snakemake deletes what a job is to write before it starts the job.
@@ -102,6 +110,7 @@ onstart:
         default=0,
     )
     try:
+        claim(REPORTS[0], SNAKEMAKE)
         # Jobs elsewhere may have what is not here; they say themselves where it is missing.
         if workflow.local_exec:
             check_gpus(given)
