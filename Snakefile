@@ -21,7 +21,7 @@ from mgral.engine.job_server import job_server
 from mgral.compute.gpus import check_gpus
 from mgral.errors import InputError
 from mgral.engine.memory import card_memory_mb
-from mgral.engine.ownership import SNAKEMAKE, check_engine, claim
+from mgral.engine.ownership import PLAN_ONLY, SNAKEMAKE, check_engine, claim
 from mgral.artefacts.commit import VARIABLE, commit
 from mgral.report.kept import bring_back_report, keep_report
 from mgral.report.timings import record_command, write_timings
@@ -49,8 +49,7 @@ CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deploymen
 try:
     CONFIG = configure(CONFIG_FILES, OVERRIDES)
     check_data(CONFIG)
-    # A plan of all jobs, as of `mgral dvc`, does not depend on what is there; a run of all is refused by `claim`.
-    if not workflow.dag_settings.forceall:
+    if PLAN_ONLY not in os.environ:
         check_engine(Path(f"results/{CONFIG.experiment}"), SNAKEMAKE)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:
         check_image(CONFIG.container.image)

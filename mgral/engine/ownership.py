@@ -14,6 +14,8 @@ from mgral.errors import InputError
 MARK = ".engine"
 DVC = "DVC"
 SNAKEMAKE = "Snakemake"
+PLAN_ONLY = "MGRAL_PLAN_ONLY"
+"""Environment variable of a Snakemake that plans the jobs of `mgral dvc` and `estimate`, whoever made the results."""
 
 
 def started_by_dvc() -> bool:

@@ -7,6 +7,7 @@ of its own, as the Snakefile changes the environment and ends the process where 
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mgral.engine.ownership import PLAN_ONLY
 from mgral.errors import InputError, StepError
 
 
@@ -117,6 +119,7 @@ def _print_plan(options: Sequence[str]) -> None:
             jobs.append(_job_of(record))
         return True
 
+    os.environ[PLAN_ONLY] = "1"
     # A filter of the logger itself: Snakemake removes the handlers that it finds there.
     logger.addFilter(collect)
     with redirect_stdout(sys.stderr):
