@@ -19,8 +19,12 @@ def commit() -> str:
     root = Path(mgral.__file__).parent.parent
     if not (root / ".git").exists():
         return "unknown"
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    # Without locks, of which one would stay in the repository where this process is killed.
+    options = ["--no-optional-locks", "-C", str(root)]
+    command = ["git", *options, "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
-        return subprocess.run(command, text=True, capture_output=True, check=True).stdout.strip()
+        lines = subprocess.run(command, text=True, capture_output=True, check=True).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    found = next(line for line in lines if line.startswith("# branch.oid ")).split()[-1]
+    return f"{found}-dirty" if any(not line.startswith("#") for line in lines) else found

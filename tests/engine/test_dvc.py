@@ -37,7 +37,7 @@ OTHER = {
 }
 
 
-SMALL = {**yaml.safe_load(TINY.read_text()), "cycles": 1, "strategies": ["random"]}
+SMALL = {**yaml.safe_load(TINY.read_text()), "cycles": 1, "strategies": ["random"], "evaluation": {"nms_iou": 0.5}}
 
 
 class Stage(NamedTuple):
