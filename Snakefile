@@ -109,12 +109,12 @@ onstart:
         default=0,
     )
     try:
-        claim(REPORTS[0], SNAKEMAKE)
         # Jobs elsewhere may have what is not here; they say themselves where it is missing.
         if workflow.local_exec:
             check_gpus(given)
         if CONTAINED and "://" in CONFIG.container.image:  # pulled by now
             check_image(workflow.dag.container_imgs[CONFIG.container.image].path)
+        claim(REPORTS[0], SNAKEMAKE)
     except InputError as error:
         print(f"mgral: {error}", file=sys.stderr)
         sys.exit(2)
