@@ -82,15 +82,6 @@ def plan_jobs(*options: str, environment: dict[str, str] | None = None, folder: 
     ]
 
 
-def read_table(text: str) -> list[dict[str, str]]:
-    """Return the rows of a tab-separated table of Snakemake, each by the names of its columns.
-
-    Snakemake quotes nothing. A cell names every input of a job, and may be longer than the module csv reads.
-    """
-    lines = [line.split("\t") for line in text.split("\n") if line]
-    return [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
-
-
 def _job_of(record: logging.LogRecord) -> dict[str, Any]:
     fields = vars(record)
     numbers = {name: value for name, value in fields["resources"].items() if isinstance(value, int | float | str)}
