@@ -83,8 +83,8 @@ def test_an_altered_artefact_is_named_and_made_again(undisturbed, tmp_path):
     _, faults = verify(results)
     named = {str(Path(fault.artefact).relative_to("seed0/strategies/entropy_anchors/cycle2")) for fault in faults}
     assert named == {"detector.safetensors", "metrics.json", "detections.json"}
-    path.unlink()
-    done = snakemake(tmp_path, "--cores", "2", "--configfile", TINY)
+    forced = path.relative_to(tmp_path)
+    done = snakemake(tmp_path, "--cores", "2", "--configfile", TINY, "--forcerun", forced)
     assert done.returncode == 0, done.stdout
     assert verify(results)[1] == []
     found = compare(results, undisturbed / "results" / "tiny")
