@@ -22,6 +22,7 @@ run: setup ## Run the experiment of params.yaml, or another: make run ARGS="--co
 	$(BIN)/snakemake --cores all $(ARGS)
 
 repro: setup ## Do the same by DVC, in a clone in which Snakemake has not run; single stages: make repro ARGS="STAGE".
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro --quiet config
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mgral.engine.job_server .dvc/tmp/mgral.socket $(BIN)/dvc repro --keep-going $(ARGS)
 
 # A process more than there are cores: the longest tests wait for engines that poll.
