@@ -21,10 +21,9 @@ setup: .venv/ready ## Install the locked packages and mgral into .venv; does not
 run: setup ## Run the experiment of params.yaml, or another: make run ARGS="--configfile config/bccd.yaml".
 	$(BIN)/snakemake --cores all $(ARGS)
 
-repro: setup ## Do the same by DVC, less what Snakemake has done; of single stages: make repro ARGS="STAGE".
-	$(BIN)/mgral handover dvc
+repro: setup ## Do the same by DVC, in a clone in which Snakemake has not run; single stages: make repro ARGS="STAGE".
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro --quiet config
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mgral.engine.job_server .dvc/tmp/mgral.socket $(BIN)/dvc repro --keep-going $(ARGS)
-	$(BIN)/mgral handover snakemake
 
 # A process more than there are cores: the longest tests wait for engines that poll.
 test: setup lint ## Check style and types, and run the tests; with MGRAL_SLOW=1 the slow ones too.

@@ -22,6 +22,8 @@ from mgral.compute.gpus import check_gpus, only_cpu, present_gpus
 from mgral.errors import InputError, StepError
 from mgral.engine.limits import check_disk, check_folder, check_jobs, check_memory
 from mgral.engine.memory import card_memory_mb
+from mgral.engine.ownership import PLAN_ONLY, SNAKEMAKE, check_engine, claim
+from mgral.artefacts.commit import VARIABLE, commit
 from mgral.report.kept import bring_back_report, keep_report
 from mgral.report.timings import record_command, write_timings
 from mgral.config import registry
@@ -58,6 +60,8 @@ try:
     if workflow.is_main_process:
         check_folder(Path(f"results/{CONFIG.experiment}"))
     check_data(CONFIG)
+    if PLAN_ONLY not in os.environ:
+        check_engine(Path(f"results/{CONFIG.experiment}"), SNAKEMAKE)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:
         check_image(CONFIG.container.image)
 except (InputError, StepError) as error:
@@ -75,6 +79,9 @@ container: CONFIG.container.image
 
 if CONTAINED:
     os.environ |= container_environment(CONFIG, CONFIG_FILES)
+else:
+    os.environ[VARIABLE] = commit()  # so that no job asks Git
+os.environ.pop("DVC_ROOT", None)  # of a stage that runs Snakemake: jobs are no stages
 
 
 # Snakemake deletes what a job is to write before it starts the job.
@@ -135,6 +142,7 @@ onstart:
                 name_unused_gpus()
         if CONTAINED and "://" in CONFIG.container.image:  # pulled by now
             check_image(workflow.dag.container_imgs[CONFIG.container.image].path)
+        claim(REPORTS[0], SNAKEMAKE)
     except (InputError, StepError) as error:
         refuse(error)
     if CONTAINED and downloads(CONFIG):

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 import yaml
-from dvc_project import dvc, handover, make_project
+from dvc_project import dvc, make_project
 from run_workflow import snakemake
 
 from mgral.engine.dvc_export import dvc_yaml
@@ -35,8 +35,6 @@ def main(configfile: Path, changes: list[str]) -> None:
         print(f"dvc commit: {timed(lambda: dvc('commit', '--force', '--no-relink')):.1f} s", flush=True)
         print(f"dvc repro: {timed(lambda: check('up to date', dvc('repro'))):.1f} s", flush=True)
         print(f"dvc status: {timed(lambda: check('up to date', dvc('status'))):.1f} s", flush=True)
-        print(f"handover dvc: {timed(lambda: check('nothing', handover('dvc'))):.1f} s", flush=True)
-        print(f"handover snakemake: {timed(lambda: check('nothing', handover('snakemake'))):.1f} s", flush=True)
         print(f"snakemake: {timed(lambda: check('Nothing to be done', plan(folder))):.1f} s", flush=True)
 
 

@@ -1,20 +1,18 @@
-"""Checks when an artefact is read that it is what its step wrote, by the record that the step left."""
+"""Whether an artefact is what its step wrote, by the record that the step left; noticed when it is read."""
 
+import functools
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
-
-import yaml
-
-from mgral.errors import InputError
 
 CONFIG = "config.yaml"
 """Lies in an experiment's folder, and is how that is found. It is kept up to date, so it has no record itself."""
 RECORDS = "provenance"
 """Folder of the records, in the experiment's."""
 LARGE = 2**28
-"""Bytes from which a file that still has the recorded size and time of change is validated without reading it."""
+"""Bytes from which a mapped file of the recorded size is taken for unchanged without reading it."""
 
 READ: dict[Path, str] = {}
 """SHA-256 of each file that this process read."""
@@ -36,23 +34,21 @@ def record_path(path: Path) -> Path | None:
 
 
 def read_verified(path: Path) -> bytes:
-    """Read a file; raises OSError, or InputError where it is not what its step wrote."""
+    """Read a file, with a warning where it is not what its step wrote; raises OSError."""
     content = path.read_bytes()
-    _hold_against_record(path, hashlib.sha256(content).hexdigest(), load_record(path))
+    _note(path, hashlib.sha256(content).hexdigest(), load_record(path))
     return content
 
 
 def verify_file(path: Path) -> None:
-    """Check a file that is to be mapped into memory; raises as `read_verified` does."""
-    status, record = path.stat(), load_record(path)
-    unchanged = record is not None and (record["bytes"], record["modified_ns"]) == (
-        status.st_size,
-        status.st_mtime_ns,
-    )
-    if record is not None and unchanged and status.st_size >= LARGE:
+    """Check a file that is to be mapped into memory, as `read_verified` does."""
+    record = load_record(path)
+    size = path.stat().st_size
+    # Its time of change is no help: Snakemake sets that of all outputs anew when a job is done.
+    if record is not None and size == record["bytes"] and size >= LARGE:
         READ[path] = record["sha256"]
     else:
-        _hold_against_record(path, file_hash(path), record)
+        _note(path, file_hash(path), record)
 
 
 def content_hash(path: Path) -> str:
@@ -75,33 +71,30 @@ def file_hash(path: Path) -> str:
 
 
 def load_record(path: Path) -> dict[str, Any] | None:
-    """Return the record of an artefact, if it has one; raises InputError where that is damaged."""
+    """Return the record of an artefact; None where there is none that can be read."""
     place = record_path(path)
-    if place is None or not place.exists():
-        return None
+    return None if place is None or not place.exists() else parse_record(place)
+
+
+def parse_record(place: Path) -> dict[str, Any] | None:
+    """Return the content of a record; None where it is damaged, or of an earlier version of mgral."""
     try:
         record: dict[str, Any] = json.loads(place.read_bytes())
-        return {key: record[key] for key in ("step", "sha256", "bytes", "modified_ns")} | record
+        return {key: record[key] for key in ("step", "sha256", "bytes", "folder")} | record
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{place} is damaged; delete it and {path}, and run again") from None
+        return None
 
 
-def _hold_against_record(path: Path, digest: str, record: dict[str, Any] | None) -> None:
-    if record is not None and record["sha256"] != digest and not _locked_by_dvc(path):
-        raise InputError(
-            f"{path} is not what step `{record['step']}` wrote: it was altered or replaced since. Delete it and run "
-            f"again; or, if it is the file you want, delete its record {record_path(path)}"
-        )
+def _note(path: Path, digest: str, record: dict[str, Any] | None) -> None:
+    if record is not None and record["sha256"] != digest:
+        _warn(path, record["step"])
     READ[path] = digest
 
 
-def _locked_by_dvc(path: Path) -> bool:
-    """DVC brings back what other runs, or other people, made; then dvc.lock, not our record, knows the file."""
-    lock = Path("dvc.lock")
-    if not lock.exists():
-        return False
-    stages = yaml.load(lock.read_text(), Loader=yaml.CSafeLoader).get("stages", {})
-    with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, "md5").hexdigest()
-    outputs = (out for stage in stages.values() for out in stage.get("outs", ()))
-    return any(Path(out["path"]) == path and out.get("md5") == md5 for out in outputs)
+@functools.cache
+def _warn(path: Path, step: str) -> None:
+    print(
+        f"mgral: warning: {path} was altered since step `{step}` wrote it, and is used as it is; "
+        f"see: mgral verify {experiment_folder(path)}",
+        file=sys.stderr,
+    )

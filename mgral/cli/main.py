@@ -66,7 +66,7 @@ class _Steps(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked:
-        click.echo(f"mgral, {import_module('mgral.engine.provenance').version()}")
+        click.echo(import_module("mgral.engine.provenance").version())
         ctx.exit()
 
 
@@ -77,7 +77,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     is_eager=True,
     expose_value=False,
     callback=_print_version,
-    help="Show version and code, and exit.",
+    help="Show version, commit, plug-ins and versions of steps, and exit.",
 )
 def mgral() -> None:
     """Active learning for object detection with performance-guided reinforcement, step by step.

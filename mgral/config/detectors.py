@@ -40,6 +40,18 @@ def register_detector(section: type[Settings]) -> type[Settings]:
     return section
 
 
+@cache
+def entry_points(group: str) -> metadata.EntryPoints:
+    """Return the entry points of a group; to read those of all installed packages takes 10 ms each time."""
+    return metadata.entry_points(group=group)
+
+
+def package_of(group: str, name: str) -> str | None:
+    """Return the installed package, with its version, that brings a strategy or detector; None for those of mgral."""
+    found = [point.dist for point in entry_points(group).select(name=name) if point.dist is not None]
+    return f"{found[0].name} {found[0].version}" if found else None
+
+
 def detectors() -> Mapping[str, type[DetectorConfig]]:
     """Return the settings class of every detector by name: in order of names, plug-ins last."""
     _import_all()
@@ -51,7 +63,7 @@ def detectors() -> Mapping[str, type[DetectorConfig]]:
 def _import_all() -> None:
     for module in iter_modules(import_module(BUILT_IN).__path__, f"{BUILT_IN}."):
         import_module(module.name)
-    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
+    for point in sorted(entry_points(GROUP), key=lambda point: point.name):
         try:
             import_module(point.module)
         except ImportError as error:

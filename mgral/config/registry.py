@@ -9,7 +9,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -117,7 +117,7 @@ def strategy_function(name: str) -> Callable[..., Any]:
 
 def plug_ins() -> dict[str, str]:
     """Return the installed packages that bring strategies or detectors, with their versions."""
-    found = [point for group in (GROUP, detectors.GROUP) for point in metadata.entry_points(group=group)]
+    found = [point for group in (GROUP, detectors.GROUP) for point in detectors.entry_points(group)]
     packages = {point.dist.name: point.dist.version for point in found if point.dist is not None}
     return dict(sorted(packages.items()))
 
@@ -127,7 +127,7 @@ def _declared() -> dict[str, StrategyInfo]:
     built_in = {info.name: info for package in BUILT_IN for info in _of_package(package)}
     order = sorted(built_in, key=lambda name: (name not in ("mgral", "random"), name))
     found = {name: built_in[name] for name in order}
-    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
+    for point in sorted(detectors.entry_points(GROUP), key=lambda point: point.name):
         plugged = {info.name: info for info in _of_module(point.module)}
         if point.name not in plugged:
             raise InputError(

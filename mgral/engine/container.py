@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,9 +26,10 @@ def container_environment(config: Config, files: Sequence[Path]) -> dict[str, st
 
 
 def check_image(image: str | Path) -> None:
-    """Raise InputError unless Apptainer runs a local image file, in which are this very mgral and these plug-ins.
+    """Raise InputError unless Apptainer runs a local image file, whose mgral writes the same as the one here.
 
-    Further plug-ins in the image do no harm.
+    That is the same version, versions of steps and plug-ins, to which the image may have others. An image of another
+    commit is used, with a line on standard error.
     """
     program = shutil.which("apptainer") or shutil.which("singularity")
     if program is None:
@@ -42,12 +44,15 @@ def check_image(image: str | Path) -> None:
     if done.returncode:
         reason = (done.stderr.strip() or "no message").splitlines()[-1]
         raise InputError(f"container.image: {image} runs no mgral ({reason}); build it anew: make image")
-    found, expected = done.stdout.strip(), f"mgral, {version()}"
-    if not set(expected.split(", ")) <= set(found.split(", ")):
+    found, expected = done.stdout.splitlines(), version().splitlines()
+    commits = [line for lines in (found, expected) for line in lines if line.startswith("commit ")]
+    if lacking := [line for line in expected if line not in found and line not in commits]:
         raise InputError(
-            f"container.image: in {image} is {found}, but here is {expected}; build it anew (make image), or check "
-            "out the code that it was built from"
+            f"container.image: {image} lacks what is here: {'; '.join(lacking)}. It has: {'; '.join(found)}. "
+            "Build it anew (make image), or check out the code that it was built from"
         )
+    if len(set(commits)) > 1:
+        print(f"mgral: container.image: {image} is of {' and the code here of '.join(commits)}", file=sys.stderr)
 
 
 def python_inside(image: str | Path, options: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from mgral.config import Config, load_config
+from mgral.engine.ownership import MARK
 from mgral.engine.plan import Job, plan_all
 from mgral.engine.workflow import keys_in_file
 from mgral.evaluation.coco import CURVE_SCORES
@@ -17,8 +18,11 @@ HEADER = """\
 """
 CONFIG = "config.yaml"
 METRICS = "metrics.json"
-KEPT = ("report",)
-"""Rules whose old outputs stay until they are replaced: a finished report outlives an attempt to renew it."""
+VERSIONS = "mgral/engine/versions.yaml"
+KEPT = ("config", "report")
+"""Rules whose old outputs stay until they are replaced: DVC deletes those of the others before it runs a stage.
+
+A finished report outlives an attempt to renew it. `config` refuses to go on where Snakemake made the results."""
 
 
 def dvc_yaml(configfile: Path) -> bytes:
@@ -41,21 +45,21 @@ def stage_name(job: Job) -> str:
 def _stage(job: Job, config: Config, configfile: Path) -> dict[str, Any]:
     resolved = f"results/{config.experiment}/{CONFIG}"
     keys = keys_in_file(config, job.rule, job.wildcards)
-    params: list[dict[str, Any]] = []
+    params: list[dict[str, Any]] = [{VERSIONS: [job.rule]}]
     if job.rule == "config":
-        params = [{str(configfile): None}]
+        params.append({str(configfile): None})
     elif keys:
         # Read from the resolved file, which stage `config` makes: an edge between the two, as narrow as the keys.
-        params = [{resolved: keys}]
+        params.append({resolved: keys})
     # DVC makes no folder for a log.
-    stage: dict[str, Any] = {"cmd": job.command_without_log}
-    if params:
-        stage["params"] = params
+    stage: dict[str, Any] = {"cmd": job.command_without_log, "params": params}
     dependencies = sorted(set(job.inputs) - {resolved})
     if dependencies:
         stage["deps"] = dependencies
     metrics = [path for path in job.outputs if Path(path).name == METRICS]
     outs = [path for path in job.outputs if path not in metrics]
+    if job.rule == "config":
+        outs.append(str(Path(resolved).with_name(MARK)))
     stage["outs"] = [{path: {"persist": True}} for path in outs] if job.rule in KEPT else outs
     if metrics:
         stage["metrics"] = metrics

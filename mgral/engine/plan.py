@@ -7,14 +7,16 @@ of its own, as the Snakefile changes the environment and ends the process where 
 
 import json
 import logging
+import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mgral.engine.ownership import PLAN_ONLY
 from mgral.errors import InputError, StepError
 
 
@@ -34,15 +36,10 @@ class Job:
     @property
     def command_without_log(self) -> str:
         """The command on one line, without sending messages to the job's log."""
-        return without_logs(self.command, self.logs)
-
-
-def without_logs(command: str, logs: Iterable[str]) -> str:
-    """Return a command on one line, without sending its messages to these files."""
-    command = " ".join(command.split())
-    for log in logs:
-        command = command.replace(f" 2>> {log}", "").replace(f" 2> {log}", "")
-    return command
+        command = " ".join(self.command.split())
+        for log in self.logs:
+            command = command.replace(f" 2>> {log}", "").replace(f" 2> {log}", "")
+        return command
 
 
 def plan_all(configfile: Path, *options: str) -> list[Job]:
@@ -75,36 +72,14 @@ def plan_jobs(*options: str, environment: dict[str, str] | None = None, folder: 
     """
     command = [sys.executable, "-m", "mgral.engine.plan", *options]
     done = subprocess.run(command, text=True, capture_output=True, check=False, env=environment, cwd=folder)
-    check_snakemake(done, "--dry-run")
+    if done.returncode == 2:
+        raise InputError(done.stderr.rpartition("mgral: ")[2].strip())
+    if done.returncode:
+        raise StepError(f"snakemake --dry-run failed:\n{done.stderr.strip()}")
     return [
         Job(**{**one, **{name: tuple(one[name]) for name in ("inputs", "outputs", "logs")}})
         for one in json.loads(done.stdout)
     ]
-
-
-def run_snakemake(configfile: Path, *options: str) -> str:
-    """Return what Snakemake prints on standard output with these options; raises as `plan_jobs` does."""
-    command = [sys.executable, "-m", "snakemake", "--quiet", "host", "--configfile", str(configfile)]
-    done = subprocess.run([*command, *options], text=True, capture_output=True, check=False)
-    check_snakemake(done, options[0])
-    return done.stdout
-
-
-def check_snakemake(done: subprocess.CompletedProcess[str], option: str) -> None:
-    """Raise InputError where Snakemake refused the configuration, StepError where it failed."""
-    if done.returncode == 2:
-        raise InputError(done.stderr.rpartition("mgral: ")[2].strip())
-    if done.returncode:
-        raise StepError(f"snakemake {option} failed:\n{done.stderr.strip()}")
-
-
-def read_table(text: str) -> list[dict[str, str]]:
-    """Return the rows of a tab-separated table of Snakemake, each by the names of its columns.
-
-    Snakemake quotes nothing. A cell names every input of a job, and may be longer than the module csv reads.
-    """
-    lines = [line.split("\t") for line in text.split("\n") if line]
-    return [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
 
 
 def _job_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -135,6 +110,7 @@ def _print_plan(options: Sequence[str]) -> None:
             jobs.append(_job_of(record))
         return True
 
+    os.environ[PLAN_ONLY] = "1"
     # A filter of the logger itself: Snakemake removes the handlers that it finds there.
     logger.addFilter(collect)
     with redirect_stdout(sys.stderr):

@@ -4,7 +4,10 @@
 depends on: the rule reruns when one of these changes; a test compares it with what the module really reads.
 """
 
+from pathlib import Path
 from typing import NamedTuple
+
+import yaml
 
 
 class Step(NamedTuple):
@@ -82,3 +85,6 @@ STEPS: dict[str, Step] = {
         ),
     ),
 }
+
+VERSIONS: dict[str, int] = yaml.load(Path(__file__).with_name("versions.yaml").read_bytes(), yaml.CSafeLoader)
+"""The version of what each step writes: raised when it changes, so that neither engine keeps the old results."""

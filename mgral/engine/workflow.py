@@ -20,15 +20,17 @@ from mgral.config import (
     VocData,
     YoloData,
     config_yaml,
+    detectors,
     download_of,
     read_values,
     registry,
     resolve_config,
 )
+from mgral.config.detectors import package_of
 from mgral.data.download.archives import DATA_SETS
 from mgral.data.formats.voc import layout_folder, list_file
 from mgral.engine.configfiles import check_configfiles
-from mgral.engine.steps import STEPS
+from mgral.engine.steps import STEPS, VERSIONS
 from mgral.errors import InputError
 
 
@@ -112,6 +114,8 @@ def with_names(config: Config, names: Names) -> Config:
 def depends_on(config: Config, step: str, names: Names | None = None) -> str:
     """Return the settings that a job's outputs depend on, as JSON; Snakemake runs the job again when it changes.
 
+    With them the version of the step and, of what a plug-in brings, its package and version.
+
     Parameters
     ----------
     config
@@ -121,9 +125,14 @@ def depends_on(config: Config, step: str, names: Names | None = None) -> str:
     """
     names = names or {}
     own = with_names(config, names)
-    settings = {key: _setting(own, key) for key in keys_read(config, step, names)}
+    keys = keys_read(config, step, names)
+    settings = {"step_version": VERSIONS[step]} | {key: _setting(own, key) for key in keys}
+    packages = [package_of(detectors.GROUP, config.detector.name)] if "detector" in keys else []
     if step == "select":
         settings["type"] = config.strategies[names["strategy"]].type
+        packages.append(package_of(registry.GROUP, settings["type"]))
+    if plug_ins := [package for package in packages if package]:
+        settings["plug_ins"] = plug_ins
     return json.dumps(settings, sort_keys=True)
 
 

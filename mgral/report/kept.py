@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from mgral.artefacts.files import atomic_path
+from mgral.artefacts.integrity import RECORDS
 
 ASIDE = ".report"
 """Folder with the copy, beside the report."""
@@ -47,5 +48,6 @@ def bring_back_report(folder: Path) -> list[Path]:
 
 
 def remove_partial_report(folder: Path) -> None:
-    """Remove the partial report, once there is a whole one."""
-    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    """Remove the partial report and its record, once there is a whole one."""
+    for part in (folder / PARTIAL, folder / RECORDS / PARTIAL):
+        shutil.rmtree(part, ignore_errors=True)

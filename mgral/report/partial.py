@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mgral.artefacts import integrity
 from mgral.config import Config
-from mgral.engine.provenance import up_to_date
+from mgral.engine.verification import up_to_date
 from mgral.errors import InputError, StepError
 from mgral.report.results import Results, load_results
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mgral.artefacts.commit import commit
 from mgral.artefacts.files import write_bytes
 from mgral.artefacts.integrity import READ, file_hash
 from mgral.compute.distributed import log_rank0
@@ -26,14 +27,13 @@ HELP = (
     "removes the file in the end."
 )
 """What the help of every step that trains says of this."""
-PACKAGE = Path(__file__).parents[1]
 
 
 class Checkpoint:
     """The file in which one training keeps its state.
 
-    A line with the SHA-256 of all that follows, a line with the job's identity, and what `torch.save` makes of the
-    state: a file in which any byte is missing or changed is known for damaged.
+    A line with the SHA-256 of all that follows, one with the job's identity, one with the commit of the code, and
+    what `torch.save` makes of the state: a file in which any byte is missing or changed is known for damaged.
     """
 
     def __init__(self, path: Path, job: str, every: float = CHECKPOINT_SECONDS) -> None:
@@ -49,7 +49,9 @@ class Checkpoint:
         return cls(output.with_name(f"{output.name}.checkpoint"), job, _seconds())
 
     def load(self) -> dict[str, Any] | None:
-        """Return the saved state; None where there is no file, or, with a word on stderr, one of another training.
+        """Return the saved state; None where there is no file, or, with a line on stderr, one of another training.
+
+        A training that was begun by the code of another commit goes on, with a line on stderr.
 
         Raises
         ------
@@ -64,10 +66,13 @@ class Checkpoint:
             raise InputError(f"{self.path}: {error.strerror}; delete it and run the step again") from None
         if header != _header(body):
             raise InputError(f"{self.path} is damaged; delete it and run the step again, which then trains anew")
-        job, _, payload = body.partition(b"\n")
+        job, _, rest = body.partition(b"\n")
         if job != self._job:
-            log_rank0(f"{self.path} is of other settings, inputs or code; training anew")
+            log_rank0(f"{self.path} is of other settings, inputs or versions; training anew")
             return None
+        saved_by, _, payload = rest.partition(b"\n")
+        if saved_by.decode() != commit():
+            log_rank0(f"{self.path} was begun at commit {saved_by.decode()} and goes on at {commit()}")
         state: dict[str, Any] = torch.load(io.BytesIO(payload), "cpu", weights_only=True)
         return state
 
@@ -77,7 +82,7 @@ class Checkpoint:
             return
         payload = io.BytesIO()
         torch.save(state(), payload)
-        body = self._job + b"\n" + payload.getvalue()
+        body = b"\n".join([self._job, commit().encode(), payload.getvalue()])
         write_bytes(self.path, _header(body) + b"\n" + body)
         self._last = time.monotonic()
 
@@ -94,15 +99,13 @@ def job_identity(settings: str, inputs: Sequence[Path], *values: str | int) -> s
     Parameters
     ----------
     settings
-        What the step reads of the configuration, as JSON.
+        What the step reads of the configuration, and its version, as JSON.
     inputs
         Files that the step reads; their content counts, not their path.
     values
         What else it is given: step, seed, cycle.
     """
-    # Half a training by the old code and half by the new one would be neither's result.
-    code = sorted(PACKAGE.rglob("*.py"))
-    hashes = [READ.get(path) or file_hash(path) for path in [*inputs, *code]]
+    hashes = [READ.get(path) or file_hash(path) for path in inputs]
     parts = [settings, hashes, values, torch.__version__]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -41,6 +41,7 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.setattr(detectors, "_sections", dict(detectors._sections))
     monkeypatch.syspath_prepend(tmp_path)
     detectors._import_all.cache_clear()
+    detectors.entry_points.cache_clear()
     modules = []
 
     def install_detector(name: str, code: str, entry: str, module: str = "") -> None:
@@ -51,6 +52,7 @@ def installed(tmp_path, monkeypatch):
     for name in modules:
         sys.modules.pop(name, None)
     detectors._import_all.cache_clear()
+    detectors.entry_points.cache_clear()
 
 
 def test_a_configuration_is_read_without_torch(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from installing import install
 from run_workflow import ROOT
 
-from mgral.config import registry, resolve_config
+from mgral.config import detectors, registry, resolve_config
 from mgral.errors import InputError
 
 PLUG_IN = ROOT / "tests" / "support" / "plug_in" / "mgral_brightness.py"
@@ -18,9 +18,11 @@ def installed(tmp_path, monkeypatch):
     """Install a module as a plug-in."""
     monkeypatch.syspath_prepend(tmp_path)
     registry._declared.cache_clear()
+    detectors.entry_points.cache_clear()
 
     yield lambda name, code, entry: install(tmp_path, name, code, "mgral.strategies", f"{entry} = {name}")
     registry._declared.cache_clear()
+    detectors.entry_points.cache_clear()
 
 
 def test_a_configuration_is_read_without_torch():

@@ -10,10 +10,12 @@ import pytest
 from installing import install_project
 from run_workflow import TINY, snakemake
 
+from mgral.artefacts.commit import commit
 from mgral.cli.tools.compare import compare
 from mgral.config import resolve_config
 from mgral.engine.container import check_image, container_environment
-from mgral.engine.provenance import commit, version
+from mgral.engine.provenance import version
+from mgral.engine.steps import VERSIONS
 from mgral.errors import InputError
 
 IMAGE = os.environ.get("MGRAL_SIF")
@@ -44,21 +46,39 @@ def installed(folder: Path, answer: str) -> str:
     return f"{programs}:{os.environ['PATH']}"
 
 
-def test_an_image_with_this_code_will_do(tmp_path, image, monkeypatch):
-    monkeypatch.setenv("PATH", installed(tmp_path, f"echo 'mgral, {version()}'"))
+def test_an_image_with_this_code_will_do(tmp_path, image, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", installed(tmp_path, f"echo '{version()}'"))
     check_image(image)
+    assert capsys.readouterr().err == ""
     assert f"exec --cleanenv {image} mgral --version" in (tmp_path / "calls").read_text()
 
 
 def test_an_image_may_hold_further_plug_ins(tmp_path, image, monkeypatch):
-    monkeypatch.setenv("PATH", installed(tmp_path, f"echo 'mgral, {version()}, plug-in another 1.0'"))
+    monkeypatch.setenv("PATH", installed(tmp_path, f"echo '{version()}'; echo 'plug-in another 1.0'"))
     check_image(image)
+
+
+def test_an_image_of_another_commit_is_used_with_a_line(tmp_path, image, monkeypatch, capsys):
+    other = version().replace(f"commit {commit()}", "commit 0123abc")
+    monkeypatch.setenv("PATH", installed(tmp_path, f"echo '{other}'"))
+    check_image(image)
+    expected = f"mgral: container.image: {image} is of commit 0123abc and the code here of commit {commit()}\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_an_image_of_another_version_of_a_step_is_refused(tmp_path, image, monkeypatch):
+    monkeypatch.setitem(VERSIONS, "detector", VERSIONS["detector"] + 1)
+    here = version()
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", installed(tmp_path, f"echo '{here}'"))
+    with pytest.raises(InputError, match=rf"lacks what is here: steps: .*detector {VERSIONS['detector']}, .*It has"):
+        check_image(image)
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ("echo 'mgral, version 0.1.0, code 0123456789ab'", "is mgral, version 0.1.0, code 0123456789ab, but here is"),
+        ("echo 'mgral 0.0.1'", "lacks what is here: mgral .*It has: mgral 0.0.1. Build it anew"),
         ("echo 'FATAL: \"mgral\": executable file not found in $PATH' >&2; exit 255", "runs no mgral .*not found"),
         ("exit 1", "runs no mgral .no message.; build it anew: make image"),
     ],
@@ -86,18 +106,18 @@ def test_a_missing_image_ends_with_2_and_writes_nothing(tmp_path):
 
 
 def test_an_image_from_a_registry_is_looked_at_once_it_is_here(tmp_path):
-    answer = 'case "$*" in *mgral*) echo "mgral, version 0.0.1";; *) touch "$3";; esac'  # pull --name FILE URL
+    answer = 'case "$*" in *mgral*) echo "mgral 0.0.1";; *) touch "$3";; esac'  # pull --name FILE URL
     run = ("--cores", "1", "--use-singularity", "--configfile", TINY, "--config", "container={image: docker://a/b}")
     done = snakemake(tmp_path, *run, PATH=installed(tmp_path, answer))
     assert done.returncode == 2
-    assert "is mgral, version 0.0.1, but here is" in done.stdout
+    assert "It has: mgral 0.0.1. Build it anew" in done.stdout
     assert not (tmp_path / "results" / "tiny" / "config.yaml").exists()
 
 
 def test_an_image_from_a_registry_is_pulled_and_used(tmp_path):
     answer = f"""case "$*" in
     pull*) touch "$3" ;;
-    *--version) echo "mgral, {version()}" ;;
+    *--version) echo "{version()}" ;;
     *) echo "a job in $APPTAINER_BIND"; exit 3 ;;
     esac"""
     run = ("--cores", "1", "--use-singularity", "--configfile", TINY, "--config", "container={image: docker://a/b}")

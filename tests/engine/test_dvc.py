@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +13,8 @@ from typing import NamedTuple
 import pytest
 import yaml
 from dvc.repo import Repo
-from dvc_project import DVC, dvc, dvc_environment, git, handover, make_project
-from run_workflow import ROOT, TINY, count_rules, planned
+from dvc_project import DVC, dvc, dvc_environment, git, make_project
+from run_workflow import ROOT, TINY, count_rules, planned, snakemake
 from slow import slow
 from snakemake.api import SnakemakeApi
 from snakemake.settings.enums import Quietness
@@ -23,6 +24,7 @@ from stopping import kill_group, start_group
 from mgral.cli.tools.compare import compare
 from mgral.config import load_config
 from mgral.engine.dvc_export import dvc_yaml
+from mgral.engine.steps import VERSIONS
 from mgral.errors import InputError
 
 DEFAULT = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -33,6 +35,9 @@ OTHER = {
     "strategies": ["random", "mgral"],
     "lut": {"variants": 3, "clusters": 2, "refresh": "every_cycle"},
 }
+
+
+SMALL = {**yaml.safe_load(TINY.read_text()), "cycles": 1, "strategies": ["random"], "evaluation": {"nms_iou": 0.5}}
 
 
 class Stage(NamedTuple):
@@ -50,26 +55,47 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def tiny_run(tmp_path_factory):
-    """A project after `dvc repro` of the tiny experiment on the stub of the steps, everything committed."""
-    folder = tmp_path_factory.mktemp("tiny_run")
+def run_by_dvc(tmp_path_factory):
+    """A project after `dvc repro` of a small experiment on the stub of the steps, everything committed."""
+    folder = tmp_path_factory.mktemp("by_dvc")
     make_project(folder)
-    (folder / "params.yaml").write_text(TINY.read_text())
+    (folder / "params.yaml").write_text(yaml.safe_dump(SMALL))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         Path("dvc.yaml").write_bytes(dvc_yaml(Path("params.yaml")))
         dvc("repro", "--quiet")
         git("add", ".")
-        git("commit", "--quiet", "--message", "the tiny experiment")
+        git("commit", "--quiet", "--message", "the small experiment")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_by_snakemake(run_by_dvc, tmp_path_factory):
+    """The same project, whose results were deleted and made by Snakemake."""
+    folder = tmp_path_factory.mktemp("by_snakemake")
+    shutil.copytree(run_by_dvc, folder, symlinks=True, dirs_exist_ok=True)
+    shutil.rmtree(folder / "results")
+    done = snakemake(folder, "--cores", "2", "--configfile", "params.yaml", stub=True)
+    assert done.returncode == 0, done.stdout
     return folder
 
 
 @pytest.fixture
-def finished(tiny_run, tmp_path, monkeypatch):
-    """A copy of that project, as the working directory."""
-    shutil.copytree(tiny_run, tmp_path, symlinks=True, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def by_dvc(run_by_dvc, tmp_path, monkeypatch):
+    """A copy of the project after DVC, as the working directory."""
+    return enter(run_by_dvc, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def by_snakemake(run_by_snakemake, tmp_path, monkeypatch):
+    """A copy of the project after Snakemake, as the working directory."""
+    return enter(run_by_snakemake, tmp_path, monkeypatch)
+
+
+def enter(folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(copy)
+    return copy
 
 
 def planned_stages(configfile: Path) -> dict[str, Stage]:
@@ -86,11 +112,16 @@ def planned_stages(configfile: Path) -> dict[str, Stage]:
         jobs = [job for job in workflow._workflow.dag.jobs if job.rule.name != "all"]
     stages = {}
     for job in jobs:
-        read = {f"{resolved}:{key}" for key in json.loads(job.params.get("depends_on", "{}")) if key != "type"}
+        settings = json.loads(job.params.get("depends_on", "{}"))
+        read = {f"{resolved}:{key}" for key in settings if key not in ("type", "step_version")}
+        if job.rule.name == "config":
+            read = {str(configfile)}
         stages[re.sub(r" +", " ", re.sub(r" 2>>? \S+", "", job.shellcmd))] = Stage(
             frozenset(map(str, job.input)) - {resolved},
-            frozenset(map(str, job.output)),
-            frozenset(read if job.rule.name != "config" else {str(configfile)}),
+            frozenset(
+                {*map(str, job.output), *([f"{Path(resolved).parent}/.engine"] if job.rule.name == "config" else [])}
+            ),
+            frozenset(read | {f"mgral/engine/versions.yaml:{job.rule.name}"}),
         )
     return stages
 
@@ -133,26 +164,70 @@ def test_the_committed_dvc_yaml_is_that_of_the_default_experiment(monkeypatch):
     )
 
 
-def test_snakemake_has_nothing_to_do_after_dvc(finished):
-    configfile = finished / "params.yaml"
-    run = (finished, "--configfile", configfile)
-    assert planned(*run, stub=True) == []
+def everything() -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
 
-    # Without the handover Snakemake would not notice the setting. Of `config` it needs to know nothing.
-    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-    assert handover("snakemake") == f"snakemake takes over {len(stages) - 1} stages\n"
-    settings = yaml.safe_load(configfile.read_text())
-    settings["agent"]["learning_rate"] = 0.5
-    configfile.write_text(yaml.safe_dump(settings))
-    affected = {"agent": 2, "select": 2, "label": 2, "detector": 2, "evaluate": 2, "report": 1}
-    assert count_rules(planned(*run, stub=True)) == affected
 
-    repeated = set(re.findall(r"Running stage '(\w+)", dvc("repro")))
-    assert repeated == {"config", *affected}
-    assert handover("snakemake") == f"snakemake takes over {sum(affected.values())} stages\n"
-    assert planned(*run, stub=True) == []
-    assert handover("snakemake") == "snakemake has nothing to take over\n"
+def test_snakemake_does_not_start_where_dvc_made_the_results(by_dvc):
+    before = everything()
+    for options in ((), ("--dry-run",), ("--forceall",)):
+        refused = snakemake(by_dvc, "--cores", "1", "--configfile", "params.yaml", *options, stub=True)
+        assert refused.returncode == 2
+        sentence = (
+            "mgral: results/tiny was made by DVC, of which Snakemake knows nothing; run Snakemake in a clone of"
+        )
+        assert sentence in refused.stdout
+        assert "Traceback" not in refused.stdout
+        assert everything() == before
+    assert dvc_yaml(Path("params.yaml")) == Path("dvc.yaml").read_bytes()  # which is planned by Snakemake
+    shutil.rmtree("results")
+    assert len(planned(by_dvc, "--configfile", "params.yaml", stub=True)) == len(exported_stages())
+
+
+def test_dvc_does_not_start_where_snakemake_made_the_results(by_snakemake):
+    """Also where only a later stage is to be made anew, whose outputs DVC would delete."""
+    scores = Path("results/tiny/seed0/full/cycle0/metrics.json")
+    scores.write_text("{}")
+    before = everything()
+    for options in ((), ("--keep-going",), ("--single-item", "report"), ("config",)):
+        refused = subprocess.run(
+            [*DVC, "repro", *options], env=dvc_environment(stub=False), text=True, capture_output=True, check=False
+        )
+        assert refused.returncode != 0
+        assert "mgral: results/tiny was made by Snakemake, of which DVC knows nothing; run DVC in a" in refused.stderr
+        assert everything() == before
+    Path("dvc.lock").unlink()
+    assert subprocess.run([*DVC, "repro"], env=dvc_environment(stub=False), check=False).returncode != 0
+    assert everything() == before
+
+
+@pytest.mark.parametrize(
+    ("step", "follows"),
+    [
+        ("evaluate", {"evaluate": 3, "report": 1}),
+        ("label", {"label": 1, "detector": 1, "evaluate": 1, "report": 1}),
+    ],
+)
+def test_a_raised_version_reruns_its_step_and_what_follows(by_snakemake, step, follows):
+    assert planned(by_snakemake, "--configfile", "params.yaml", stub=True) == []
+    raise_version(step)
+    assert count_rules(planned(by_snakemake, "--configfile", "params.yaml", stub=True)) == follows
+
+
+def test_a_raised_version_reruns_its_stages_and_what_follows(by_dvc):
     assert "Data and pipelines are up to date" in dvc("repro")
+    raise_version("evaluate")
+    ran = re.findall(r"Running stage '(\w+)", dvc("repro"))
+    assert Counter(ran) == {"evaluate": 3, "report": 1}
+    assert "Data and pipelines are up to date" in dvc("repro")
+
+
+def raise_version(step: str) -> None:
+    """Raise the number of a step in the copy of the code in the working directory."""
+    path = Path("mgral/engine/versions.yaml")
+    text = path.read_text()
+    path.write_text(text.replace(f"\n{step}: {VERSIONS[step]}\n", f"\n{step}: {VERSIONS[step] + 1}\n"))
+    assert path.read_text() != text
 
 
 CHAIN = "evaluate-seed-0-round-strategies-mgral-cycle-1"
@@ -196,27 +271,27 @@ def artefacts(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(results): path.read_bytes() for path in results.rglob("*") if path.is_file()}
 
 
-def test_push_and_pull_move_every_artefact(finished, tmp_path_factory, monkeypatch):
+def test_push_and_pull_move_every_artefact(by_dvc, tmp_path_factory, monkeypatch):
     remote = tmp_path_factory.mktemp("remote")
     dvc("remote", "add", "--quiet", "--default", "folder", str(remote))
     git("commit", "--quiet", "--all", "--message", "a remote")
     dvc("push", "--quiet")
     clone = tmp_path_factory.mktemp("colleague") / "clone"
-    git("clone", "--quiet", str(finished), str(clone))
+    git("clone", "--quiet", str(by_dvc), str(clone))
     monkeypatch.chdir(clone)
     dvc("pull", "--quiet")
-    assert artefacts(clone) == artefacts(finished)
+    assert artefacts(clone) == artefacts(by_dvc)
     assert "Data and pipelines are up to date" in dvc("repro")
 
 
 @slow
-def test_an_experiment_with_another_setting_runs_what_depends_on_it(finished):
-    ran = dvc("exp", "run", "--set-param", "agent.episodes=4")
-    repeated = set(re.findall(r"Running stage '(\w+)", ran))
-    assert repeated == {"config", "agent", "select", "label", "detector", "evaluate", "report"}
-    assert yaml.safe_load(Path("results/tiny/config.yaml").read_text())["agent"]["episodes"] == 4
+@pytest.mark.usefixtures("by_dvc")
+def test_an_experiment_with_another_setting_runs_what_depends_on_it():
+    ran = dvc("exp", "run", "--set-param", "evaluation.nms_iou=0.4")
+    assert set(re.findall(r"Running stage '(\w+)", ran)) == {"config", "evaluate", "report"}
+    assert yaml.safe_load(Path("results/tiny/config.yaml").read_text())["evaluation"]["nms_iou"] == 0.4
     changes = json.loads(dvc("metrics", "diff", "--json"))
-    assert set(changes) == {f"results/tiny/seed0/strategies/mgral/cycle{cycle}/metrics.json" for cycle in (1, 2)}
+    assert len(changes) == 3
     assert all(change["map"]["old"] != change["map"]["new"] for change in changes.values())
 
 

@@ -8,7 +8,7 @@ import yaml
 from dvc_project import make_project
 
 from mgral.engine.dvc_export import dvc_yaml, stage_name
-from mgral.engine.plan import Job, plan_all, plan_jobs, read_table
+from mgral.engine.plan import Job, plan_all, plan_jobs
 from mgral.errors import InputError, StepError
 
 SNAKEFILE = """
@@ -110,8 +110,3 @@ def test_each_job_has_a_stage_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert not [name for name in stages if not re.fullmatch(r"[\w-]+", name)]
     variants = [name for name in stages if name.startswith("variant-seed-0-")]
     assert [int(name.rpartition("-")[2]) for name in variants] == list(range(11))
-
-
-def test_a_table_of_snakemake_is_split_at_tabs_alone() -> None:
-    rows = read_table('name\tinputs\na\t"x, y"\n\nb\t\n')
-    assert rows == [{"name": "a", "inputs": '"x, y"'}, {"name": "b", "inputs": ""}]

@@ -1,24 +1,24 @@
 """A project in a folder of its own, and DVC and Git in it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from click.testing import CliRunner
 from run_workflow import ROOT
 
 from mgral.cli.main import THREADS
-from mgral.cli.tools.handover import command
 
 DVC = (sys.executable, "-m", "dvc")
 
 
 def make_project(folder: Path) -> None:
-    """Make a folder with the workflow in it and nothing else, as a repository of Git and of DVC."""
-    for name in ("Snakefile", "workflow", "profiles", ".dvcignore"):
+    """Make a folder with the workflow and the code in it and nothing else, as a repository of Git and of DVC."""
+    for name in ("Snakefile", "workflow", "profiles"):
         (folder / name).symlink_to(ROOT / name)
-    (folder / ".gitignore").write_text("/results/\n/.cache/\n/.snakemake/\n")
+    shutil.copytree(ROOT / "mgral", folder / "mgral", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / ".gitignore").write_text("/results/\n/.cache/\n/.snakemake/\n__pycache__/\n")
     for arguments in (["git", "init", "--quiet"], [*DVC, "init", "--quiet", "--force"]):
         subprocess.run(arguments, check=True, cwd=folder)
     (folder / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text())
@@ -41,13 +41,6 @@ def dvc(*arguments: str, stub: bool = True) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
-
-
-def handover(engine: str) -> str:
-    """Run `mgral handover` and return what it says."""
-    done = CliRunner().invoke(command, [engine], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
 
 
 def git(*arguments: str) -> None:

@@ -199,7 +199,7 @@ def record_cost(
     place = record_path(output)
     assert place is not None
     digest = content_hash(output) if output.exists() else ""
-    content = {"step": step, "sha256": digest, "bytes": 0, "modified_ns": 0}
+    content = {"step": step, "sha256": digest, "bytes": 0, "folder": ""}
     write_json(place, {**content, **dict(zip(COST, (wall, core, memory), strict=True))})
     return step, names or {}, [f"{output}.unrecorded", str(output)]
 

@@ -70,7 +70,18 @@ def test_a_checkpoint_of_another_job_is_left_alone_with_a_word(saved, capsys):
     path.write_bytes(content)
     assert Checkpoint(path, "other").load() is None
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"{path} is of other settings, inputs or code; training anew"]
+    assert lines == [f"{path} is of other settings, inputs or versions; training anew"]
+
+
+def test_a_checkpoint_of_another_commit_is_used_with_a_line(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "d.checkpoint"
+    monkeypatch.setattr("mgral.training.checkpoint.commit", lambda: "before")
+    Checkpoint(path, "job", every=0).save_if_due(lambda: STATE)
+    assert Checkpoint(path, "job").load() is not None
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("mgral.training.checkpoint.commit", lambda: "after")
+    assert Checkpoint(path, "job").load()["history"] == STATE["history"]
+    assert capsys.readouterr().err == f"{path} was begun at commit before and goes on at after\n"
 
 
 def test_states_are_saved_when_the_time_has_come(tmp_path, monkeypatch):
@@ -93,7 +104,7 @@ def test_removing_takes_what_a_killed_writer_left_and_nothing_else(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {".a.json.12.partial", "b.json.checkpoint"}
 
 
-def test_a_job_is_its_settings_inputs_values_and_code(tmp_path, monkeypatch):
+def test_a_job_is_its_settings_inputs_values_and_torch(tmp_path, monkeypatch):
     for name in "abc":
         (tmp_path / name).write_text("second" if name == "c" else "first")
     a, b, c = (tmp_path / name for name in "abc")
@@ -106,8 +117,7 @@ def test_a_job_is_its_settings_inputs_values_and_code(tmp_path, monkeypatch):
         job_identity("{}", [a, c], "variant", 0, 2),
         job_identity("{}", [a, c], "base", 0, 1),
     ]
-    (tmp_path / "loop.py").touch()
-    monkeypatch.setattr("mgral.training.checkpoint.PACKAGE", tmp_path)
+    monkeypatch.setattr("torch.__version__", "0.1")
     others.append(job_identity("{}", [a, c], "variant", 0, 1))
     assert len({job, *others}) == 7
 
@@ -183,7 +193,7 @@ def test_a_checkpoint_of_other_inputs_or_settings_is_not_used(stopped, change, m
     folder, checkpoint = stopped
     change(folder)
     assert train(folder, "d", monkeypatch) == 0
-    assert f"{checkpoint} is of other settings, inputs or code; training anew" in capsys.readouterr().err
+    assert f"{checkpoint} is of other settings, inputs or versions; training anew" in capsys.readouterr().err
     assert train(folder, "undisturbed", monkeypatch) == 0
     assert written(folder, "d") == written(folder, "undisturbed")
     assert not checkpoint.exists()

@@ -1,6 +1,5 @@
 """What is left of a run that was killed, and of artefacts that were changed behind the engines' back."""
 
-import json
 import os
 import random
 import shutil
@@ -15,6 +14,7 @@ from slow import SLOW, slow
 from stopping import kill_group, start_group
 
 from mgral.cli.tools.compare import compare
+from mgral.engine.verification import verify
 
 KILLS = int(os.environ.get("MGRAL_KILLS", "4" if SLOW else "2"))
 LONGEST = 8.0
@@ -71,53 +71,21 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(undisturbed, tm
     finish(folder, undisturbed)
 
 
-def edit_reward(path: Path) -> None:
-    values = json.loads(path.read_text())
-    values["variants"][1]["map"] += 0.25
-    path.write_text(json.dumps(values))
-
-
-def cut_in_half(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip_last_bit(path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_an_altered_artefact_is_named_and_made_again(undisturbed, tmp_path):
+    """What it led to is made again with it, to the same bytes."""
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    results = tmp_path / "results" / "tiny"
+    path = results / "seed0/strategies/entropy_anchors/cycle2/detector.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    ("artefact", "reader", "change"),
-    [
-        (
-            "seed0/initial/cycle0/tables/default/split0/variants0-1.json",
-            "seed0/initial/cycle0/tables/default/split0/default/table.safetensors",
-            edit_reward,
-        ),
-        (
-            "seed0/initial/cycle0/tables/default/split0/default/table.safetensors",
-            "seed0/strategies/mgral/cycle0/selection.json",
-            cut_in_half,
-        ),
-        ("seed0/strategies/entropy_anchors/cycle1/detector.safetensors", "report.html", flip_last_bit),
-        ("dataset/test.npy", "seed0/strategies/random/cycle1/metrics.json", flip_last_bit),
-    ],
-)
-def test_an_altered_artefact_is_named_and_made_again(undisturbed, tmp_path, artefact, reader, change):
-    """The first job that reads it names it; what it led to until then is made again with it, to the same bytes."""
-    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
-    path = Path("results/tiny") / artefact
-    read_last = tmp_path / "results/tiny" / reader
-    before = read_last.read_bytes()
-    change(tmp_path / path)
-    run = (tmp_path, Path("results/tiny") / reader, "--cores", "2", "--configfile", TINY)
-    failed = snakemake(*run)
-    assert failed.returncode == 1
-    assert f"mgral: {path} is not what step" in failed.stdout
-    (tmp_path / path).unlink()
-    done = snakemake(*run)
+    _, faults = verify(results)
+    named = {str(Path(fault.artefact).relative_to("seed0/strategies/entropy_anchors/cycle2")) for fault in faults}
+    assert named == {"detector.safetensors", "metrics.json", "detections.json"}
+    forced = path.relative_to(tmp_path)
+    done = snakemake(tmp_path, "--cores", "2", "--configfile", TINY, "--forcerun", forced)
     assert done.returncode == 0, done.stdout
-    assert read_last.read_bytes() == before
-    assert compare(tmp_path / "results" / "tiny", undisturbed / "results" / "tiny").different == []
+    assert verify(results)[1] == []
+    found = compare(results, undisturbed / "results" / "tiny")
+    assert found.different == found.missing == []

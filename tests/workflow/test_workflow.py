@@ -10,14 +10,13 @@ import yaml
 from run_workflow import ROOT, TINY, count_rules, jobs_planned, planned, snakemake
 
 from mgral.config import Config, load_config, resolve_config
-from mgral.engine.steps import STEPS
+from mgral.engine.steps import STEPS, VERSIONS
 from mgral.engine.workflow import (
     depends_on,
     keys_in_file,
 )
 
-NO_JOBS = ("bench", "compare", "dvc", "estimate", "handover", "timings")
-PIPELINE = [step for step in STEPS if step not in NO_JOBS]
+PIPELINE = list(STEPS)
 FIDELITY = {"candidates", "gain", "lookup", "fidelity"}
 """Steps of `snakemake fidelity`, which no experiment has else."""
 ON_A_NETWORK = {"download", "weights"}
@@ -79,10 +78,30 @@ def test_depends_on_is_what_the_step_reads():
     config = Config()
     for step in set(PIPELINE) - {"report"}:
         for key in json.loads(depends_on(config, step, {"strategy": "mgral"})):
-            assert key == "type" or key in STEPS[step].reads or key.split(".")[0] in STEPS[step].reads
+            assert key in ("type", "step_version", *STEPS[step].reads) or key.split(".")[0] in STEPS[step].reads
     assert "lut.variants" in json.loads(depends_on(config, "subsets"))
     assert not {"lut.refresh", "lut.splits", "lut.variants_per_job"} & set(json.loads(depends_on(config, "subsets")))
-    assert set(json.loads(depends_on(config, "report"))) == set(Config.model_fields) - {"container"}
+    assert set(json.loads(depends_on(config, "report"))) == {*Config.model_fields, "step_version"} - {"container"}
+
+
+def test_every_step_has_a_version():
+    assert list(VERSIONS) == list(STEPS)
+    assert all(isinstance(version, int) for version in VERSIONS.values())
+    versions = {step: json.loads(depends_on(Config(), step, {"strategy": "mgral"}))["step_version"] for step in STEPS}
+    assert versions == VERSIONS
+
+
+def test_a_job_depends_on_the_version_of_a_plug_in(monkeypatch):
+    """Those that run what it brings: queries of its strategy, and steps that read its detector's section."""
+    monkeypatch.setattr("mgral.engine.workflow.package_of", lambda group, name: {"random": "mine 1.0"}.get(name))
+    config = resolve_config({"strategies": ["random", "margin"]})
+    of = {name: json.loads(depends_on(config, "select", {"strategy": name})) for name in config.strategies}
+    assert of["random"]["plug_ins"] == ["mine 1.0"]
+    assert "plug_ins" not in of["margin"]
+    monkeypatch.setattr("mgral.engine.workflow.package_of", lambda group, name: {"small_ssd": "mine 1.0"}.get(name))
+    with_plug_in = {step for step in STEPS if "plug_ins" in depends_on(config, step, {"strategy": "margin"})}
+    assert {"detector", "evaluate", "embed", "variant", "select"} <= with_plug_in
+    assert not {"data", "initial", "label", "agent"} & with_plug_in
 
 
 @pytest.mark.parametrize(
@@ -91,7 +110,8 @@ def test_depends_on_is_what_the_step_reads():
 )
 def test_selection_depends_on_what_its_strategy_requires(strategy, sections):
     config = resolve_config({"strategies": {"it": {"type": strategy}}})
-    assert set(json.loads(depends_on(config, "select", {"strategy": "it"}))) - {"embedding"} == {*sections, "type"}
+    settings = set(json.loads(depends_on(config, "select", {"strategy": "it"})))
+    assert settings - {"embedding"} == {*sections, "type", "step_version"}
 
 
 def test_a_job_depends_on_its_own_strategys_settings():
@@ -118,8 +138,8 @@ def test_a_kind_of_training_depends_on_its_own_iterations():
 
 
 def test_only_the_initial_set_that_is_drawn_depends_on_its_size():
-    assert set(json.loads(depends_on(Config(), "initial", {"round": "initial"}))) == {"initial"}
-    assert json.loads(depends_on(Config(), "initial", {"round": "full"})) == {}
+    assert set(json.loads(depends_on(Config(), "initial", {"round": "initial"}))) == {"initial", "step_version"}
+    assert set(json.loads(depends_on(Config(), "initial", {"round": "full"}))) == {"step_version"}
 
 
 def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):

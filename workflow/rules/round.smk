@@ -58,6 +58,8 @@ rule label:
     resources:
         mem_mb=1500,
         gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "label"),
     shell:
         "mgral label --dataset {input.dataset} --labelled {input.labelled} --selection {input.selection}"
         " --output {output} 2> {log}"

@@ -7,6 +7,7 @@ import click
 
 from mgral.artefacts.files import write_bytes
 from mgral.config import config_schema, config_yaml
+from mgral.engine.ownership import DVC, claim, started_by_dvc
 from mgral.engine.workflow import configure
 from mgral.errors import InputError
 
@@ -23,7 +24,10 @@ from mgral.errors import InputError
 @click.option("--output", type=click.Path(path_type=Path), help="File to write  [default: standard output]")
 @click.option("--schema", is_flag=True, help="Print the JSON schema of the configuration and stop.")
 def command(files: tuple[Path, ...], values: str, output: Path | None, schema: bool) -> None:
-    """Validate a configuration and write it with every default filled in."""
+    """Validate a configuration and write it with every default filled in.
+
+    As a stage of DVC it also writes .engine beside the output, so that Snakemake leaves the results alone.
+    """
     if schema:
         click.echo(json.dumps(config_schema(), indent=1, sort_keys=True))
         return
@@ -31,6 +35,8 @@ def command(files: tuple[Path, ...], values: str, output: Path | None, schema: b
         raise click.UsageError("give --configfile FILE")
     resolved = configure(files, _parse(values))
     if output:
+        if started_by_dvc():
+            claim(output.parent, DVC)
         write_bytes(output, config_yaml(resolved))
     else:
         click.echo(config_yaml(resolved), nl=False)

@@ -2,10 +2,10 @@
 
 TOOLS = {
     "compare": "Compare the artefacts of two results folders byte by byte.",
+    "verify": "Find artefacts that were altered, or made of other inputs than lie there now.",
     "results": "Write pages of finished experiments: command, commit, machine, seeds, tables, figures.",
     "convert": "Write a data set in another format: COCO, VOC or YOLO.",
     "dvc": "Write the workflow as DVC stages.",
     "estimate": "Estimate what an experiment costs: jobs, images, hours, disk.",
-    "handover": "Let one engine take over what the other has made.",
 }
 """What each does, in the order of the help."""

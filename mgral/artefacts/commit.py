@@ -1,0 +1,30 @@
+"""The commit of the code that is running, for records of what made an artefact."""
+
+import functools
+import os
+import subprocess
+from pathlib import Path
+
+import mgral
+
+VARIABLE = "MGRAL_COMMIT"
+"""Environment variable with the commit: set by the Snakefile, once for all jobs, and in the container's image."""
+
+
+@functools.cache
+def commit() -> str:
+    """Return MGRAL_COMMIT, else the commit of the code with `-dirty` where it was changed since, or "unknown"."""
+    if given := os.environ.get(VARIABLE):
+        return given
+    root = Path(mgral.__file__).parent.parent
+    if not (root / ".git").exists():
+        return "unknown"
+    # Without locks, of which one would stay in the repository where this process is killed.
+    options = ["--no-optional-locks", "-C", str(root)]
+    command = ["git", *options, "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    try:
+        lines = subprocess.run(command, text=True, capture_output=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    found = next(line for line in lines if line.startswith("# branch.oid ")).split()[-1]
+    return f"{found}-dirty" if any(not line.startswith("#") for line in lines) else found

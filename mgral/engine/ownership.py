@@ -1,0 +1,48 @@
+"""One engine, Snakemake or DVC, for the results of an experiment: each knows only what it has made itself.
+
+The file .engine in the experiment's folder names the engine. To DVC it is an output of the stage `config`, which
+comes before all others: where Snakemake has written the file, DVC runs that stage, and the step refuses.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from mgral.artefacts.files import write_bytes
+from mgral.errors import InputError
+
+MARK = ".engine"
+DVC = "DVC"
+SNAKEMAKE = "Snakemake"
+PLAN_ONLY = "MGRAL_PLAN_ONLY"
+"""Environment variable of a Snakemake that plans the jobs of `mgral dvc` and `estimate`, whoever made the results."""
+
+
+def started_by_dvc() -> bool:
+    """Return whether DVC runs this process, by the variable that it sets for its stages."""
+    return "DVC_ROOT" in os.environ
+
+
+def claim(folder: Path, engine: str) -> None:
+    """Write that an engine makes the results in a folder; raises InputError where the other one does."""
+    check_engine(folder, engine)
+    if not (folder / MARK).exists():
+        write_bytes(folder / MARK, f"{engine}\n".encode())
+
+
+def check_engine(folder: Path, engine: str) -> None:
+    """Raise InputError where the other engine makes the results in a folder."""
+    mark = folder / MARK
+    found = mark.read_text(encoding="utf-8").strip() if mark.exists() else engine
+    if found != engine:
+        raise InputError(
+            f"{folder} was made by {found}, of which {engine} knows nothing; run {engine} in a clone of its own, or "
+            f"delete {folder}. Nothing was changed"
+        )
+
+
+def check_stage(paths: Iterable[Path]) -> None:
+    """Raise InputError where DVC runs a step on files of an experiment that Snakemake makes."""
+    if started_by_dvc():
+        for folder in {parent for path in paths for parent in path.parents if (parent / MARK).exists()}:
+            check_engine(folder, DVC)

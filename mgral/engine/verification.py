@@ -1,0 +1,121 @@
+"""Whether an experiment's artefacts are what its steps wrote, of what is there now, by the records of provenance."""
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mgral.artefacts import integrity
+from mgral.config import Config, load_config
+from mgral.engine.provenance import settings_read
+from mgral.engine.steps import STEPS
+from mgral.errors import InputError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An artefact that is not what its record says."""
+
+    artefact: str
+    """Its path in the experiment's folder."""
+    problems: tuple[str, ...]
+    made_by: Mapping[str, Any]
+    """Step, commit, settings and inputs of its record; nothing where that is damaged."""
+
+    def __str__(self) -> str:
+        """Return the problems, and what made the artefact, a line each."""
+        lines = [f"  {problem}" for problem in self.problems]
+        if self.made_by:
+            made = self.made_by
+            lines.append(f"  made by step `{made['step']}` at commit {made['commit']}")
+            lines.append(f"  with {json.dumps(made['settings'], sort_keys=True)}")
+            lines += [f"  from {name}" for name in made["inputs"]]
+        return "\n".join([self.artefact, *lines])
+
+
+def verify(folder: Path) -> tuple[int, list[Fault]]:
+    """Return how many artefacts of an experiment have a record, and those that are not as it says, in order of path.
+
+    All of them are read, and all inputs that the records name one by one.
+
+    Raises
+    ------
+    InputError
+        Where the folder is no experiment's.
+    """
+    if not (folder / integrity.CONFIG).is_file():
+        raise InputError(f"{folder} is no experiment, as there is no {integrity.CONFIG}; name a folder of results/")
+    config, digest = load_config(folder / integrity.CONFIG), functools.cache(integrity.content_hash)
+    records = folder / integrity.RECORDS
+    places = sorted(records.rglob("*.json"))
+    found = (_verify(folder, place.relative_to(records).with_suffix(""), config, digest) for place in places)
+    return len(places), [fault for fault in found if fault.problems]
+
+
+def _verify(folder: Path, artefact: Path, config: Config, digest: Callable[[Path], str]) -> Fault:
+    record = integrity.parse_record(folder / integrity.RECORDS / f"{artefact}.json")
+    if record is None:
+        return Fault(artefact.as_posix(), ("its record is damaged, or of an earlier version of mgral",), {})
+    made_by = {key: record[key] for key in ("step", "commit", "settings", "inputs")}
+    return Fault(artefact.as_posix(), tuple(_problems(folder, artefact, record, config, digest)), made_by)
+
+
+def _problems(
+    folder: Path, artefact: Path, record: Mapping[str, Any], config: Config, digest: Callable[[Path], str]
+) -> Iterator[str]:
+    path = folder / artefact
+    if not path.exists():
+        yield "is missing"
+    elif digest(path) != record["sha256"]:
+        yield f"was altered since step `{record['step']}` wrote it"
+    now = _settings_now(record, config)
+    if now is not None and now != record["settings"]:
+        yield "was made with other settings than config.yaml has now, or by another version of its step"
+    for name, hashed in record["inputs"].items():
+        found = _input(name, record, folder)
+        if found.exists() and digest(found) != hashed:
+            yield f"was made of other content of {name} than lies there now"
+
+
+def up_to_date(path: Path, config: Config) -> bool:
+    """Return whether the records say that a file was made with these settings, of files of which that is true too.
+
+    Files without a record, as are those of the user, are taken as they are.
+    """
+
+    @functools.cache
+    def holds(path: Path) -> bool:
+        record = integrity.load_record(path)
+        if record is None:
+            return True
+        inputs = {Path(name): digest for name, digest in record["inputs"].items()}
+        made = path.exists() and record["settings"] == _settings_now(record, config)
+        return made and all(_is_of(one, digest) and holds(one) for one, digest in inputs.items())
+
+    return holds(path)
+
+
+def _settings_now(record: Mapping[str, Any], config: Config) -> Any:
+    """Return what a step reads of the configuration; None where it, or its names there, are no more."""
+    if record["step"] not in STEPS:
+        return None
+    try:
+        return settings_read(
+            record["step"], record["arguments"], config if "config_path" in record["arguments"] else None
+        )
+    except InputError:
+        return None
+
+
+def _input(name: str, record: Mapping[str, Any], folder: Path) -> Path:
+    """Return where an input is now: of the experiment's own, in its folder, which may have moved since."""
+    path = Path(name)
+    return folder / path.relative_to(record["folder"]) if path.is_relative_to(record["folder"]) else path
+
+
+def _is_of(path: Path, digest: str) -> bool:
+    """Return whether the record of an input, if it has one, is of the content that was read."""
+    record = integrity.load_record(path)
+    return record is None or bool(record["sha256"] == digest)
