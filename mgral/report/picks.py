@@ -1,8 +1,10 @@
 """The contact sheets: the images that each strategy ranked first, with their boxes."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+import pandas as pd
 
 from mgral.report.drawing import Table, class_colours
 from mgral.report.inline import inline_picture
@@ -60,17 +62,13 @@ class LegendEntry:
 def contact_sheets(results: Results) -> list[Sheet]:
     """Gather the first picks of the first and of the last cycle of the first seed."""
     seed, last = results.config.seeds[0], results.config.cycles - 1
+    of_seed = results.picks[results.picks["seed"] == seed]
     sheets = []
-    for cycle in sorted({0, last}):
-        for strategy in results.config.strategies:
-            selection = results.selections[seed, strategy, cycle]
-            picks = tuple(
-                _pick(results, rank, int(row), float(score))
-                for rank, (row, score) in enumerate(
-                    zip(selection.rows[:SHOWN], selection.scores[:SHOWN], strict=True), start=1
-                )
-            )
-            sheets.append(Sheet(strategy, cycle, len(selection.rows), picks))
+    for cycle, strategy in product(sorted({0, last}), results.config.strategies):
+        chosen = of_seed[(of_seed["cycle"] == cycle) & (of_seed["strategy"] == strategy)]
+        shown = zip(chosen["row"][:SHOWN], chosen["score"][:SHOWN], strict=True)
+        picks = tuple(_pick(results, rank, row, score) for rank, (row, score) in enumerate(shown, start=1))
+        sheets.append(Sheet(strategy, cycle, len(chosen), picks))
     return sheets
 
 
@@ -110,7 +108,7 @@ def _box(corners: Array, label: int) -> Box:
 
 def picks_table(sheets: list[Sheet], names: tuple[str, ...]) -> Table:
     """Return the contact sheets as rows."""
-    rows: tuple[dict[str, object], ...] = tuple(
+    rows = [
         {
             "strategy": sheet.strategy,
             "cycle": sheet.cycle,
@@ -122,5 +120,5 @@ def picks_table(sheets: list[Sheet], names: tuple[str, ...]) -> Table:
         }
         for sheet in sheets
         for pick in sheet.picks
-    )
-    return Table("top_picks", ("strategy", "cycle", "rank", "image", "file_name", "score", "boxes"), rows)
+    ]
+    return Table("top_picks", pd.DataFrame(rows))
