@@ -47,8 +47,8 @@ def _figure(results: Results, strategy: str, cycle: int, episodes: pd.DataFrame,
         axes.plot(running["reward"], color=colour, linewidth=2.4, label="agent, mean")
         axes.plot(mean["best"], color=colour, linestyle=":", label="agent, best so far")
         end = mean.index[-1] + 0.03 * len(mean)
-        choice = {"label": "agent's choice", "clip_on": False, "zorder": 5}
-        axes.plot([end], [selected.mean()], "*", color=INK, markersize=11, **choice)
+        at = [end], [selected.mean()]
+        axes.plot(*at, "*", color=INK, markersize=11, label="agent's choice", clip_on=False, zorder=5)
         axes.set(xlabel="episode", ylabel="looked-up mAP (%)")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=3, columnspacing=1.0, handlelength=1.5)
@@ -79,7 +79,10 @@ def _signed(spread: Spread) -> str:
 def agent_lines(results: Results) -> list[dict[str, str]]:
     """Return a line for each strategy with an agent and each cycle, means over seeds, as text for the page."""
     cycles = product(results.config.agents, range(results.config.cycles))
-    return [_line(strategy, cycle, _agents(results, strategy, cycle), len(results.config.seeds)) for strategy, cycle in cycles]
+    return [
+        _line(strategy, cycle, _agents(results, strategy, cycle), len(results.config.seeds))
+        for strategy, cycle in cycles
+    ]
 
 
 def _line(strategy: str, cycle: int, agents: pd.DataFrame, seeds: int) -> dict[str, str]:

@@ -24,9 +24,8 @@ _COLOURS = ListedColormap(colormaps["PuOr_r"](np.linspace(0.14, 0.86, 129)))
 def class_shares(results: Results) -> pd.DataFrame:
     """Return `class_boxes` with the share of each class among the boxes chosen, and in the pool; NaN without boxes."""
     boxes = results.class_boxes
-    totals = boxes.groupby(ROUND)[["chosen", "pool"]].transform("sum")
-    shares = boxes[["chosen", "pool"]] / totals
-    return boxes.assign(chosen_share=shares["chosen"], pool_share=shares["pool"])
+    shares = boxes[["chosen", "left"]] / boxes.groupby(ROUND)[["chosen", "left"]].transform("sum")
+    return boxes.assign(chosen_share=shares["chosen"], pool_share=shares["left"])
 
 
 def balance_figures(results: Results) -> list[Figure]:
@@ -34,8 +33,8 @@ def balance_figures(results: Results) -> list[Figure]:
     shares = class_shares(results)
     table = Table("class_balance", shares[[*ROUND, "class", "chosen_share", "pool_share"]])
     return [
-        _balance_figure(results, str(strategy), of_strategy, table)
-        for strategy, of_strategy in shares.groupby("strategy", sort=False)
+        _balance_figure(results, strategy, shares[shares["strategy"] == strategy], table)
+        for strategy in results.config.strategies
     ]
 
 
@@ -97,14 +96,15 @@ def evenness(shares: Array) -> Array:
 def cycle_figures(results: Results) -> list[Figure]:
     """Draw how evenly each strategy chose among the classes in each cycle, and the boxes in an image that it chose."""
     shares = class_shares(results)
-    boxes = shares.groupby(ROUND, sort=False)[["chosen", "pool"]].sum()
+    by_round = shares.groupby(ROUND, sort=False)
+    boxes = by_round[["chosen", "left"]].sum()
     images = results.batches.set_index(ROUND)[["images", "pool"]]
     of_cycles = pd.DataFrame(
         {
-            "chosen_evenness": shares.groupby(ROUND, sort=False)["chosen_share"].agg(evenness),
-            "pool_evenness": shares.groupby(ROUND, sort=False)["pool_share"].agg(evenness),
+            "chosen_evenness": by_round["chosen_share"].agg(evenness),
+            "pool_evenness": by_round["pool_share"].agg(evenness),
             "chosen_boxes": boxes["chosen"] / images["images"],
-            "pool_boxes": boxes["pool"] / images["pool"],
+            "pool_boxes": boxes["left"] / images["pool"],
         }
     ).reset_index()
     even = (
@@ -128,13 +128,12 @@ def _cycle_figure(
 ) -> Figure:
     """Draw a line for each strategy, of its batches, and the pool of cycle 0; `caption` has their means filled in."""
     chosen, pool = f"chosen_{what}", f"pool_{what}"
-    by_strategy = of_cycles.groupby("strategy", sort=False)
     styles, with_seeds = strategy_styles(results.config), strategies_with_seeds(results)
     first_pool = of_cycles.loc[(of_cycles["strategy"] == of_cycles["strategy"][0]) & (of_cycles["cycle"] == 0), pool]
 
     def paint(axes: Axes) -> None:
-        for strategy, values in by_strategy:
-            colour, marker = styles[strategy]
+        for strategy, (colour, marker) in styles.items():
+            values = of_cycles[of_cycles["strategy"] == strategy]
             for _, of_seed in values.groupby("seed", sort=False) if strategy in with_seeds else ():
                 cells = of_seed["cycle"], of_seed[chosen]
                 axes.plot(*cells, marker, color=colour, alpha=0.4, markersize=3.5, markeredgewidth=0)
@@ -149,7 +148,8 @@ def _cycle_figure(
         legend_above(axes)
 
     svg = draw(stem, 5.0, 3.0 + legend_height([*results.config.strategies, "pool of cycle 0"]), paint)
+    over_all = of_cycles.groupby("strategy", sort=False)[chosen].mean()
     digits = 2 if what == "boxes" else 3
-    means = ", ".join(f"{strategy} {mean:.{digits}f}" for strategy, mean in by_strategy[chosen].mean().items())
+    means = ", ".join(f"{strategy} {mean:.{digits}f}" for strategy, mean in over_all.items())
     table = Table(stem, of_cycles[[*ROUND, chosen, pool]])
     return Figure(stem, title, caption.format(means=means, pool=first_pool.mean()), svg, table)

@@ -111,7 +111,7 @@ def _by_seed_and_mean(results: Results, score: str, cost: str) -> pd.DataFrame:
 
 def _spread(scores: pd.Series, key: dict[str, object]) -> pd.DataFrame:
     spread = Spread.of(scores)
-    values = {scores.name: spread.mean, "std": spread.std, "minimum": spread.minimum, "maximum": spread.maximum}
+    values = {str(scores.name): spread.mean, "std": spread.std, "minimum": spread.minimum, "maximum": spread.maximum}
     return pd.DataFrame([{**key, **values}], dtype=object)
 
 

@@ -1,9 +1,8 @@
 """How well the lookup tables predict each other and themselves, and how much their variants differ."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,18 +23,13 @@ TITLES: dict[Estimator, str] = {
     "regression": "the regression",
 }
 _SHUFFLES = 10_000
+_PREDICTIONS = {
+    "agreement": ("Predicted by the other reward splits", "gain in mAP"),
+    "leave_one_out": ("Left out", "mAP"),
+}
+"""What a table of predictions shows, and the quantity."""
 _PREDICTED = ["estimator", "measured", "predicted"]
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}")
-
-
-class TableKey(NamedTuple):
-    """One lookup table among those of the same settings."""
-
-    seed: int
-    round: str
-    """Whose detector it was made with: `initial`, or `strategies/NAME`."""
-    cycle: int
-    split: int
 
 
 @dataclass(frozen=True)
@@ -110,11 +104,9 @@ def table_sections(results: Results) -> list[TableSection]:
                 name=tables.name,
                 strategies=tables.strategies,
                 settings=_settings(results, tables),
-                agreement=tuple(
-                    _agreement_figure(results, tables, e, agreement) for e in shown if len(tables.agreement)
-                ),
+                agreement=tuple(_figures(results, tables, shown, agreement)),
                 own=(
-                    *(_leave_one_out_figure(results, tables, e, left_out) for e in shown),
+                    *_figures(results, tables, shown, left_out),
                     *([_variants_figure(results, tables, variants)] if shown else []),
                 ),
                 missing=_missing(tables),
@@ -177,24 +169,23 @@ def _stem(name: str, tables: LookupTables) -> str:
     return "_".join(parts)
 
 
-def _agreement_figure(results: Results, tables: LookupTables, estimator: Estimator, table: Table) -> Figure:
-    """Draw what variants gained by what the other splits' tables predict."""
-    title = f"Predicted by the other reward splits: {_named(results, tables, estimator)}"
-    drawn = tables.agreement[tables.agreement["estimator"] == estimator]
-    return _predictions(results, _stem(f"agreement_{estimator}", tables), title, "gain in mAP", drawn, table)
-
-
-def _leave_one_out_figure(results: Results, tables: LookupTables, estimator: Estimator, table: Table) -> Figure:
-    """Draw predicted by measured mAP of the variants."""
-    title = f"Left out: {_named(results, tables, estimator)}"
-    drawn = tables.variants.assign(predicted=tables.variants[estimator])
-    return _predictions(results, _stem(f"leave_one_out_{estimator}", tables), title, "mAP", drawn, table)
+def _figures(
+    results: Results, tables: LookupTables, estimators: Sequence[Estimator], table: Table
+) -> Iterator[Figure]:
+    """Draw the rows of `table` that are of these lookup tables, by estimator."""
+    rows = table.rows
+    of_tables = rows[(rows["table"] == tables.table) & (rows["reward"] == tables.reward)]
+    for estimator in estimators if len(of_tables) else ():
+        drawn = of_tables[of_tables["estimator"] == estimator]
+        yield _predictions(results, tables, estimator, drawn, table)
 
 
 def _predictions(
-    results: Results, stem: str, title: str, quantity: str, drawn: pd.DataFrame, table: Table
+    results: Results, tables: LookupTables, estimator: Estimator, drawn: pd.DataFrame, table: Table
 ) -> Figure:
     """Draw predicted by measured values of the variants of each table."""
+    what, quantity = _PREDICTIONS[table.stem]
+    stem, title = _stem(f"{table.stem}_{estimator}", tables), f"{what}: {_named(results, tables, estimator)}"
     by_table = [of_table for _, of_table in drawn.groupby(TABLE, sort=False)]
 
     def paint(axes: Axes) -> None:
@@ -203,8 +194,9 @@ def _predictions(
             seed = of_table["seed"].iloc[0]
             label = None if seed in named else f"seed {seed}"
             named.add(seed)
-            style = {"color": seed_colour(results.config.seeds.index(seed)), "alpha": 0.75, "markersize": 5}
-            axes.plot(of_table["measured"], of_table["predicted"], "o", label=label, **style)
+            colour = seed_colour(results.config.seeds.index(seed))
+            cells = of_table["measured"], of_table["predicted"]
+            axes.plot(*cells, "o", color=colour, alpha=0.75, markersize=5, label=label)
         every = drawn[["measured", "predicted"]].to_numpy()
         margin = 0.06 * (every.max() - every.min()) or 0.01
         limits = (every.min() - margin, every.max() + margin)
@@ -236,17 +228,21 @@ def _describe(correlation: RankCorrelation) -> str:
 def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Figure:
     """Draw the measured mAP of every variant of each table beside that of variant 0, which has no subset."""
     stem = _stem("variants", tables)
-    by_table = dict(list(tables.variants.groupby(TABLE, sort=False)))
-    keys = [TableKey(*key[2:]) for key in by_table]
+    by_table = [of_table for _, of_table in tables.variants.groupby(TABLE, sort=False)]
+    keys = [of_table.iloc[0] for of_table in by_table]
 
     def paint(axes: Axes) -> None:
-        for place, (key, of_table) in enumerate(zip(keys, by_table.values(), strict=True)):
+        for place, of_table in enumerate(by_table):
             spread = np.linspace(-0.16, 0.16, len(of_table)) if len(of_table) > 1 else np.zeros(1)
-            colour = seed_colour(results.config.seeds.index(key.seed))
+            colour = seed_colour(results.config.seeds.index(of_table["seed"].iloc[0]))
             axes.plot(place + spread, of_table["measured"], "o", color=colour, alpha=0.75, markersize=5)
             axes.hlines(of_table["baseline"].iloc[0], place - 0.3, place + 0.3, color=INK, linewidth=2)
-        owners = len({key.round for key in keys if key.round != INITIAL})
-        names = [f"{_owner(key)}/" * (owners > 1) + f"{key.seed}/{key.cycle}/{key.split}" for key in keys]
+        owners = len({key["round"] for key in keys if key["round"] != INITIAL})
+        names = [
+            f"{key['round'].removeprefix('strategies/')}/" * (owners > 1)
+            + f"{key['seed']}/{key['cycle']}/{key['split']}"
+            for key in keys
+        ]
         axes.set_xticks(range(len(keys)), names, rotation=90 if len(keys) > 8 else 0)
         axes.set(
             xlim=(-0.6, len(keys) - 0.4),
@@ -264,8 +260,3 @@ def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Fi
         f"differ from variant 0 by {points(gain, 2, sign=True)} points; {(gains > 0).sum()} of {len(gains)} are above it."
     )
     return Figure(stem, "mAP of the variants", caption, draw(stem, 5.0, 3.7, paint), table)
-
-
-def _owner(key: TableKey) -> str:
-    return key.round.removeprefix("strategies/")
-

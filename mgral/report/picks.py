@@ -8,7 +8,7 @@ import pandas as pd
 
 from mgral.report.drawing import Table, class_colours
 from mgral.report.inline import inline_picture
-from mgral.report.results import Array, Results
+from mgral.report.results import ROUND, Array, Results
 
 SHOWN = 12
 
@@ -62,13 +62,13 @@ class LegendEntry:
 def contact_sheets(results: Results) -> list[Sheet]:
     """Gather the first picks of the first and of the last cycle of the first seed."""
     seed, last = results.config.seeds[0], results.config.cycles - 1
-    of_seed = results.picks[results.picks["seed"] == seed]
+    batches = results.batches.set_index(ROUND)
     sheets = []
     for cycle, strategy in product(sorted({0, last}), results.config.strategies):
-        chosen = of_seed[(of_seed["cycle"] == cycle) & (of_seed["strategy"] == strategy)]
-        shown = zip(chosen["row"][:SHOWN], chosen["score"][:SHOWN], strict=True)
+        rows, scores = batches.loc[(strategy, cycle, seed), ["rows", "scores"]]
+        shown = zip(rows[:SHOWN], scores[:SHOWN], strict=True)
         picks = tuple(_pick(results, rank, row, score) for rank, (row, score) in enumerate(shown, start=1))
-        sheets.append(Sheet(strategy, cycle, len(chosen), picks))
+        sheets.append(Sheet(strategy, cycle, len(rows), picks))
     return sheets
 
 

@@ -28,8 +28,8 @@ def random_rounds(table: Table, several_seeds: bool) -> list[RandomRounds]:
     """Return the rounds of such a table by strategy and reason."""
     return [
         RandomRounds(
-            strategy,
-            reason,
+            str(strategy),
+            str(reason),
             ", ".join(
                 f"{cycle} (seed {', '.join(map(str, seeds))})" if several_seeds else f"{cycle}"
                 for cycle, seeds in of.groupby("cycle", sort=False)["seed"]

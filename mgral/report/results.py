@@ -45,6 +45,8 @@ AGENT = (
     "baseline_map",
     "random_best_as_often",
 )
+BATCH = ("rows", "scores", "images", "forward_passes", "pool", "reason")
+CLASS_BOXES = ("label", "class", "chosen", "left")
 Rows = list[dict[str, Any]]
 
 
@@ -101,14 +103,12 @@ class Results:
     full: pd.DataFrame
     """A row for the full-data detector of each seed: strategy (`FULL_DATA`), seed, test_images, test_boxes, scores."""
     class_scores: pd.DataFrame
-    """A row for each class and each detector of the last cycle or of all labels: strategy, seed, name, boxes, scores."""
+    """A row for each class and detector of the last cycle or of all labels: strategy, seed, name, boxes, scores."""
     batches: pd.DataFrame
-    """A row for each choice: `ROUND`, images, forward_passes, the images in the pool, and reason: why it was drawn at
-    random, where the strategy would choose otherwise."""
-    picks: pd.DataFrame
-    """A row for each chosen image, best first: `ROUND`, row of the training set, score."""
+    """A row for each choice: `ROUND`, lists of the rows of the training set and their scores, best first, images,
+    forward_passes, pool (images that were unlabelled), and the reason if the strategy had to draw at random."""
     class_boxes: pd.DataFrame
-    """A row for each choice and class: `ROUND`, class, chosen and pool: boxes in the batch and in the pool."""
+    """A row for each choice and class: `ROUND`, label, class, chosen and left: boxes in the batch and in the pool."""
     agents: pd.DataFrame
     """A row for each agent: `ROUND` and its summary; none where the data were too sparse for one."""
     episodes: pd.DataFrame
@@ -137,35 +137,26 @@ def load_results(folder: Path, config: Config) -> Results:
     train = load_dataset(folder / "dataset" / "train.json")
     images = load_images(folder / "dataset" / "train.npy", train, config.detector.image_canvas)
     counts = train.object_counts(train.image_ids)
+    initial = {seed: _load_detector(_cycle(folder, seed, INITIAL, 0), train) for seed in config.seeds}
+    full: Rows = []
     rounds: Rows = []
     batches: Rows = []
-    full: Rows = []
-    picks, class_boxes, class_scores = [], [], []
+    classes: Rows = []
     for strategy, seed, cycle in product(config.strategies, config.seeds, range(config.cycles + 1)):
         key = {"strategy": strategy, "cycle": cycle, "seed": seed}
         place = _of_strategy(folder, seed, strategy, cycle)
-        made = place if cycle else _cycle(folder, seed, INITIAL, 0)
-        labelled = train.rows(_entries(made / "labelled.json", ("images",))["images"])
-        metrics = _load_metrics(made / "metrics.json")
+        labelled, metrics = _load_detector(place, train) if cycle else initial[seed]
         rounds.append({**key, "images": len(labelled), "boxes": int(counts[labelled].sum()), **_scores(metrics)})
-        if cycle == config.cycles:
-            class_scores.append(_class_scores(metrics, strategy, seed))
-            continue
-        selection = _entries(place / "selection.json", ("images", "scores", "forward_passes"))
-        rows = train.rows(selection["images"])
-        picks.append(pd.DataFrame({**key, "row": rows, "score": np.asarray(selection["scores"], dtype=np.float64)}))
-        passes, reason = int(selection["forward_passes"]), selection.get(REASON)
-        pool = {"pool": len(counts) - len(labelled), "reason": reason}
-        batches.append({**key, "images": len(rows), "forward_passes": passes, **pool})
-        rest = counts.sum(axis=0) - counts[labelled].sum(axis=0)
-        names = [category.name for category in train.categories]
-        boxes = {"label": range(len(names)), "class": names, "chosen": counts[rows].sum(axis=0), "pool": rest}
-        class_boxes.append(pd.DataFrame({**key, **boxes}))
+        if cycle < config.cycles:
+            batches.append({**key, **_load_batch(place / "selection.json", train, counts, labelled)})
+        else:
+            classes += _class_scores(metrics, strategy, seed)
     for seed in config.seeds:
-        metrics = _load_metrics(_cycle(folder, seed, "full", 0) / "metrics.json")
+        metrics = _load_metrics(_cycle(folder, seed, "full", 0))
         tested = {"test_images": metrics["images"], "test_boxes": metrics["boxes"]}
         full.append({"strategy": FULL_DATA, "seed": seed, **tested, **_scores(metrics)})
-        class_scores.append(_class_scores(metrics, FULL_DATA, seed))
+        classes += _class_scores(metrics, FULL_DATA, seed)
+    chosen = pd.DataFrame(batches, columns=[*ROUND, *BATCH, *CLASS_BOXES])
     agents, episodes = _load_agents(folder, config)
     return Results(
         config=config,
@@ -174,10 +165,9 @@ def load_results(folder: Path, config: Config) -> Results:
         class_counts=counts,
         rounds=pd.DataFrame(rounds),
         full=pd.DataFrame(full),
-        class_scores=pd.concat(class_scores, ignore_index=True),
-        batches=pd.DataFrame(batches),
-        picks=pd.concat(picks, ignore_index=True),
-        class_boxes=pd.concat(class_boxes, ignore_index=True),
+        class_scores=pd.DataFrame(classes),
+        batches=chosen[[*ROUND, *BATCH]],
+        class_boxes=chosen[[*ROUND, *CLASS_BOXES]].explode(list(CLASS_BOXES), ignore_index=True).infer_objects(),
         agents=agents,
         episodes=episodes,
         tables=_load_tables(folder, config),
@@ -204,21 +194,46 @@ def _cycle(folder: Path, seed: int, place: str, cycle: int) -> Path:
     return folder / f"seed{seed}" / place / f"cycle{cycle}"
 
 
-def _load_metrics(path: Path) -> dict[str, Any]:
-    return _entries(path, (*SCORES, "images", "boxes", "per_class"))
+def _load_detector(folder: Path, train: Dataset) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
+    """Return the rows of the images that it was trained on, and its metrics."""
+    return train.rows(_entries(folder / "labelled.json", ("images",))["images"]), _load_metrics(folder)
+
+
+def _load_metrics(folder: Path) -> dict[str, Any]:
+    return _entries(folder / "metrics.json", (*SCORES, "images", "boxes", "per_class"))
+
+
+def _load_batch(
+    path: Path, train: Dataset, counts: npt.NDArray[np.int64], labelled: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return the columns `BATCH` and, as lists of all classes, `CLASS_BOXES`."""
+    selection = _entries(path, ("images", "scores", "forward_passes"))
+    rows, scores = train.rows(selection["images"]), selection["scores"]
+    pool = len(counts) - len(labelled)
+    batch = (rows, scores, len(rows), int(selection["forward_passes"]), pool, selection.get(REASON))
+    labels, names = zip(*enumerate(category.name for category in train.categories), strict=True)
+    left = counts.sum(axis=0) - counts[labelled].sum(axis=0)
+    boxes = (labels, names, counts[rows].sum(axis=0), left)
+    return dict(zip((*BATCH, *CLASS_BOXES), (*batch, *boxes), strict=True))
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the scores of a detector, and those by VOC's rules if it has them; null becomes NaN."""
+    """Return the scores of a detector or a class, and those by VOC's rules if it has them; null becomes NaN."""
     return {name: _number(metrics[name]) for name in (*SCORES, *VOC_SCORES) if name in metrics}
 
 
-def _class_scores(metrics: Mapping[str, Any], strategy: str, seed: int) -> pd.DataFrame:
-    names = ["map", "ap50", *(name for name in VOC_SCORES if name in metrics)]
-    entries = pd.DataFrame(metrics["per_class"]).rename_axis("label").reset_index()
-    return entries[["label", "name", "boxes", *names]].astype(dict.fromkeys(names, float)).assign(
-        strategy=strategy, seed=seed
-    )
+def _class_scores(metrics: Mapping[str, Any], strategy: str, seed: int) -> Rows:
+    return [
+        {
+            "strategy": strategy,
+            "seed": seed,
+            "label": label,
+            "name": one["name"],
+            "boxes": one["boxes"],
+            **_scores(one),
+        }
+        for label, one in enumerate(metrics["per_class"])
+    ]
 
 
 def _load_agents(folder: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -228,10 +243,10 @@ def _load_agents(folder: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFra
         place = _of_strategy(folder, seed, strategy, cycle)
         if REASON in read_json(place / "agent.json"):
             continue
-        key = {"strategy": strategy, "cycle": cycle, "seed": seed}
+        key: dict[str, Any] = {"strategy": strategy, "cycle": cycle, "seed": seed}
         summary = _entries(place / "agent.json", AGENT)
         agents.append({**key, **{name: _number(summary[name]) for name in AGENT}})
-        episodes.append(_columns(place / "agent.csv", EPISODE).assign(**key))
+        episodes.append(_columns(place / "agent.csv", EPISODE).assign(**key).astype({"episode": int}))
     return pd.DataFrame(agents, columns=[*ROUND, *AGENT]), pd.concat(episodes[1:] or episodes)
 
 
@@ -251,8 +266,8 @@ def _load_lookup(folder: Path, config: Config, table: str, reward: str, users: t
         for split in range(splits):
             at = _cycle(folder, seed, place, cycle) / "tables" / table / f"split{split}" / reward
             found = _columns(at / "leave_one_out.csv", names)
-            key = dict(zip(TABLE, (table, reward, seed, place, cycle, split), strict=True))
-            parts.append(found.assign(**key, variant=range(1, len(found) + 1), file=at / "table.safetensors"))
+            key: dict[str, Any] = dict(zip(TABLE, (table, reward, seed, place, cycle, split), strict=True))
+            parts.append(found.assign(**key, variant=range(1, len(found) + 1), file=str(at / "table.safetensors")))
     variants = pd.concat(parts, ignore_index=True)
     return LookupTables(
         table, reward, settings.distance, users, len(parts), variants, _load_agreement(variants, settings)
@@ -265,7 +280,7 @@ def _load_agreement(variants: pd.DataFrame, reward: RewardConfig) -> pd.DataFram
     for estimator in estimators_of(reward.distance):
         by_estimator = reward.model_copy(update={"estimator": estimator})
         for _, found in variants.groupby(["seed", "round", "cycle"], sort=False):
-            files = found["file"].unique().tolist()
+            files = [Path(file) for file in found["file"].unique()]
             if len(files) > 1:
                 predicted = np.concatenate(predict_each_other(files, by_estimator))
                 measured = found["measured"] - found["baseline"]

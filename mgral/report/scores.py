@@ -1,5 +1,6 @@
 """The scores of the last cycle by size and by class."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -28,7 +29,7 @@ class ScoreRow:
     name: str
     boxes: int | None
     """Test boxes of a class."""
-    spreads: dict[str, dict[str, float]]
+    spreads: dict[Hashable, dict[Hashable, float]]
     """Mean and std, by strategy."""
     best: str
     """The strategy with the highest mean, among those that were compared; empty where there is none."""
@@ -62,9 +63,9 @@ def _over_seeds(stem: str, scores: pd.DataFrame) -> Table:
 def score_rows(table: Table) -> list[ScoreRow]:
     """Return the lines of such a table for the page."""
     rows = []
-    for (name, boxes), of_name in table.rows.groupby(["name", "boxes"], sort=False, dropna=False):
-        spreads = of_name.set_index("strategy")[["mean", "std"]]
+    for name, of_name in table.rows.groupby("name", sort=False):
+        boxes, spreads = of_name["boxes"].iloc[0], of_name.set_index("strategy")[["mean", "std"]]
         compared = spreads["mean"].drop(FULL_DATA).dropna()
         best = str(compared.idxmax()) if len(compared) > 1 else ""
-        rows.append(ScoreRow(name, None if pd.isna(boxes) else int(boxes), spreads.to_dict("index"), best))
+        rows.append(ScoreRow(str(name), boxes, spreads.T.to_dict(), best))
     return rows
