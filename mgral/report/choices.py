@@ -22,7 +22,7 @@ _COLOURS = ListedColormap(colormaps["PuOr_r"](np.linspace(0.14, 0.86, 129)))
 
 
 def class_shares(results: Results) -> pd.DataFrame:
-    """Return `class_boxes` with the share of each class among the boxes chosen, and in the pool; NaN without boxes."""
+    """Return `class_boxes` with the share of each class among the chosen and the pool's boxes; NaN without boxes."""
     boxes = results.class_boxes
     shares = boxes[["chosen", "left"]] / boxes.groupby(ROUND)[["chosen", "left"]].transform("sum")
     return boxes.assign(chosen_share=shares["chosen"], pool_share=shares["left"])
@@ -53,7 +53,7 @@ def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table
         image = axes.imshow(
             np.column_stack([np.zeros(classes), octaves[order]]), cmap=_COLOURS, norm=norm, aspect="auto"
         )
-        numbers = np.column_stack([pool[0], chosen.T])[order]
+        numbers: Array = np.column_stack([pool[0], chosen.T])[order]
         dark = np.abs(np.column_stack([np.zeros(classes), octaves[order]])) > 0.8 * _OCTAVES
         for (row, column), share in np.ndenumerate(numbers):
             if np.isnan(share) or (column and cycles > _CYCLES_WITH_NUMBERS):
@@ -94,7 +94,7 @@ def evenness(shares: Array) -> Array:
 
 
 def cycle_figures(results: Results) -> list[Figure]:
-    """Draw how evenly each strategy chose among the classes in each cycle, and the boxes in an image that it chose."""
+    """Draw how evenly each strategy chose among the classes in each cycle, and its boxes per image."""
     shares = class_shares(results)
     by_round = shares.groupby(ROUND, sort=False)
     boxes = by_round[["chosen", "left"]].sum()

@@ -69,11 +69,13 @@ def _figure(results: Results, score: str, cost: str) -> Figure:
 def curve_tables(results: Results) -> list[Table]:
     """Return the mean curves, and each strategy's in a file of its own, as DVC draws a line for each file."""
     scores = [name for name in (*CURVE_SCORES, *VOC_SCORES) if name in results.rounds]
-    by_point = results.rounds.groupby(["strategy", "cycle"], sort=False)
-    means = by_point[[*COSTS, *scores]].mean()
-    means.insert(0, "seeds", by_point.size())
-    own = [Table(f"curves/{name}", of.reset_index(drop=True)) for name, of in means.groupby("strategy", sort=False)]
-    return [Table("curves", means.reset_index()), *own]
+    seeds = {"seeds": len(results.config.seeds)}
+    means = {
+        strategy: pd.DataFrame({**seeds, **{n: results.curve(strategy, n).mean(axis=0) for n in (*COSTS, *scores)}})
+        for strategy in results.config.strategies
+    }
+    together = pd.concat(means, names=["strategy", "cycle"]).reset_index()
+    return [Table("curves", together), *(Table(f"curves/{strategy}", of) for strategy, of in means.items())]
 
 
 def strategies_with_seeds(results: Results) -> tuple[str, ...]:

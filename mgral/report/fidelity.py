@@ -196,15 +196,14 @@ def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
 
     kind = ", ".join(row.kind).replace("_", " ")
     stem = "looked_up_configured" if row.configured else "looked_up_best"
-    parts = [
-        pd.DataFrame({"looked_up": trial.looked_up(row.kind), "gain": trial.gains}).assign(seed=seed)
+    cells = [
+        {"seed": seed, "batch": batch, "looked_up": value, "gain": gain}
         for seed, trial in trials.items()
+        for batch, (value, gain) in enumerate(zip(trial.looked_up(row.kind), trial.gains, strict=True), start=1)
     ]
-    rows = pd.concat(parts).rename_axis("batch").reset_index().assign(batch=lambda of: of["batch"] + 1)
-    table = Table(stem, rows[["seed", "batch", "looked_up", "gain"]])
     title = ("Configured: " if row.configured else "Best: ") + kind
     caption = "A point is a batch; bars are standard errors over repeated trainings."
-    return Figure(stem, title, caption, draw(stem, 5.0, 3.7, paint), table)
+    return Figure(stem, title, caption, draw(stem, 5.0, 3.7, paint), Table(stem, pd.DataFrame(cells)))
 
 
 def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float) -> Figure:
@@ -227,12 +226,16 @@ def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float
         axes.legend()
 
     stem = "splits"
-    rows = pd.DataFrame(by_seed, index=range(1, splits + 1)).rename_axis("splits").reset_index()
-    table = Table(stem, rows.melt("splits", var_name="seed", value_name="spearman")[["seed", "splits", "spearman"]])
+    cells = [
+        {"seed": seed, "splits": count, "spearman": value}
+        for seed, values in by_seed.items()
+        for count, value in enumerate(values, start=1)
+    ]
     caption = (
         "The configured lookup with fewer tables: the mean over each group of consecutive reward splits. Dashed: "
         "the noise ceiling."
     )
+    table = Table(stem, pd.DataFrame(cells))
     return Figure(stem, "How many reward splits are needed", caption, draw(stem, 5.0, 3.7, paint), table)
 
 
@@ -243,10 +246,10 @@ def _means_of(tables: Array, count: int) -> Array:
 
 
 def _gains_table(trials: Mapping[int, Trial]) -> Table:
-    rows = tuple(
-        {"seed": seed, "batch": batch, "repeat": repeat, "map": float(value), "baseline": trial.baseline}
+    rows = [
+        {"seed": seed, "batch": batch, "repeat": repeat, "map": value, "baseline": trial.baseline}
         for seed, trial in trials.items()
         for repeat, values in enumerate(trial.repeats)
         for batch, value in enumerate(values, start=1)
-    )
+    ]
     return Table("gains", pd.DataFrame(rows))

@@ -253,10 +253,10 @@ def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Fi
 
     gains = tables.variants["measured"] - tables.variants["baseline"]
     of_tables = gains.groupby([tables.variants[name] for name in TABLE])
-    deviation, gain = of_tables.std().mean(), of_tables.mean().mean()
+    deviation, gain, above = of_tables.std().mean(), of_tables.mean().mean(), int((gains > 0).sum())
     caption = (
         f"Points: variants 1 to K on the reward images. Line: variant 0, trained without a subset. Within a table "
         f"the variants have a standard deviation of {points(deviation, 2)} points. On average they "
-        f"differ from variant 0 by {points(gain, 2, sign=True)} points; {(gains > 0).sum()} of {len(gains)} are above it."
+        f"differ from variant 0 by {points(gain, 2, sign=True)} points; {above} of {len(gains)} are above it."
     )
     return Figure(stem, "mAP of the variants", caption, draw(stem, 5.0, 3.7, paint), table)

@@ -1,14 +1,13 @@
 """The contact sheets: the images that each strategy ranked first, with their boxes."""
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from mgral.report.drawing import Table, class_colours
 from mgral.report.inline import inline_picture
-from mgral.report.results import ROUND, Array, Results
+from mgral.report.results import Array, Results
 
 SHOWN = 12
 
@@ -62,13 +61,13 @@ class LegendEntry:
 def contact_sheets(results: Results) -> list[Sheet]:
     """Gather the first picks of the first and of the last cycle of the first seed."""
     seed, last = results.config.seeds[0], results.config.cycles - 1
-    batches = results.batches.set_index(ROUND)
+    batches = results.batches
+    shown = batches[(batches["seed"] == seed) & batches["cycle"].isin([0, last])]
     sheets = []
-    for cycle, strategy in product(sorted({0, last}), results.config.strategies):
-        rows, scores = batches.loc[(strategy, cycle, seed), ["rows", "scores"]]
-        shown = zip(rows[:SHOWN], scores[:SHOWN], strict=True)
-        picks = tuple(_pick(results, rank, row, score) for rank, (row, score) in enumerate(shown, start=1))
-        sheets.append(Sheet(strategy, cycle, len(rows), picks))
+    for batch in shown.sort_values("cycle", kind="stable").itertuples():
+        first = zip(batch.rows[:SHOWN], batch.scores[:SHOWN], strict=True)
+        picks = tuple(_pick(results, rank, row, score) for rank, (row, score) in enumerate(first, start=1))
+        sheets.append(Sheet(batch.strategy, batch.cycle, len(batch.rows), picks))
     return sheets
 
 

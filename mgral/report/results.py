@@ -101,7 +101,7 @@ class Results:
     rounds: pd.DataFrame
     """A row for each detector: `ROUND`, labelled images, the boxes in them, and scores."""
     full: pd.DataFrame
-    """A row for the full-data detector of each seed: strategy (`FULL_DATA`), seed, test_images, test_boxes, scores."""
+    """The full-data detector of each seed: strategy (`FULL_DATA`), seed, test_images, test_boxes, scores."""
     class_scores: pd.DataFrame
     """A row for each class and detector of the last cycle or of all labels: strategy, seed, name, boxes, scores."""
     batches: pd.DataFrame

@@ -27,8 +27,8 @@ class ScoreRow:
     """A line of the page: what is scored, and for each strategy mean and deviation over seeds."""
 
     name: str
-    boxes: int | None
-    """Test boxes of a class."""
+    boxes: int | str
+    """Test boxes of a class; empty for what is not of a class."""
     spreads: dict[Hashable, dict[Hashable, float]]
     """Mean and std, by strategy."""
     best: str
@@ -41,7 +41,7 @@ def overall_scores(results: Results) -> Table:
     last = pd.concat([rounds[rounds["cycle"] == results.config.cycles], results.full])
     names = {key: name for key, name in SCORE_NAMES.items() if key in last}
     long = last.rename(columns=names).melt(["strategy", "seed"], list(names.values()), "name", "score")
-    return _over_seeds("scores_overall", long.assign(boxes=None))
+    return _over_seeds("scores_overall", long.assign(boxes=""))
 
 
 def class_scores(results: Results) -> dict[str, Table]:
@@ -56,8 +56,9 @@ def class_scores(results: Results) -> dict[str, Table]:
 
 def _over_seeds(stem: str, scores: pd.DataFrame) -> Table:
     """Return means of scores between 0 and 1, a line for each name and strategy."""
-    groups = scores.groupby(["name", "boxes", "strategy"], sort=False, dropna=False)["score"]
-    return Table(stem, groups.agg(mean="mean", std="std", seeds="count").reset_index())
+    by_seed = scores.set_index(["name", "boxes", "strategy", "seed"])["score"].unstack("seed", sort=False)
+    spreads = {"mean": by_seed.mean(axis=1), "std": by_seed.std(axis=1), "seeds": by_seed.count(axis=1)}
+    return Table(stem, pd.DataFrame(spreads).reset_index())
 
 
 def score_rows(table: Table) -> list[ScoreRow]:
