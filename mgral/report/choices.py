@@ -41,7 +41,8 @@ def balance_figures(results: Results) -> list[Figure]:
 def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table: Table) -> Figure:
     """Colour the shares by their ratio to the pool's."""
     means = shares.groupby(["cycle", "label"])[["chosen_share", "pool_share"]].mean().unstack()
-    chosen, pool = means["chosen_share"].to_numpy(), means["pool_share"].to_numpy()
+    chosen: Array = means["chosen_share"].to_numpy()
+    pool: Array = means["pool_share"].to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         octaves = np.log2(chosen / pool).T.clip(-_OCTAVES, _OCTAVES)
     order = np.argsort(-np.nan_to_num(pool[0]), kind="stable")
@@ -53,7 +54,7 @@ def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table
         image = axes.imshow(
             np.column_stack([np.zeros(classes), octaves[order]]), cmap=_COLOURS, norm=norm, aspect="auto"
         )
-        numbers: Array = np.column_stack([pool[0], chosen.T])[order]
+        numbers = np.column_stack([pool[0], chosen.T])[order]
         dark = np.abs(np.column_stack([np.zeros(classes), octaves[order]])) > 0.8 * _OCTAVES
         for (row, column), share in np.ndenumerate(numbers):
             if np.isnan(share) or (column and cycles > _CYCLES_WITH_NUMBERS):

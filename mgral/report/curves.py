@@ -90,14 +90,12 @@ def _paint_curve(
     axes: Axes, strategy: str, style: Style, cost: Array, score: Array, with_seeds: bool, order: int
 ) -> None:
     colour, marker = style
-    spreads = [Spread.of(column) for column in score.T]
     at = cost.mean(axis=0)
     if len(score) > 1 and with_seeds:
-        lows, highs = [s.minimum for s in spreads], [s.maximum for s in spreads]
-        axes.fill_between(at, lows, highs, color=colour, alpha=0.13, linewidth=0)
+        axes.fill_between(at, score.min(axis=0), score.max(axis=0), color=colour, alpha=0.13, linewidth=0)
         axes.plot(cost.ravel(), score.ravel(), marker, color=colour, alpha=0.4, markersize=3, markeredgewidth=0)
-    means = [s.mean for s in spreads]
-    axes.plot(at, means, marker=marker, color=colour, markeredgecolor="white", label=strategy, zorder=order)
+    mean = score.mean(axis=0)
+    axes.plot(at, mean, marker=marker, color=colour, markeredgecolor="white", label=strategy, zorder=order)
 
 
 def _by_seed_and_mean(results: Results, score: str, cost: str) -> pd.DataFrame:

@@ -64,10 +64,10 @@ def contact_sheets(results: Results) -> list[Sheet]:
     batches = results.batches
     shown = batches[(batches["seed"] == seed) & batches["cycle"].isin([0, last])]
     sheets = []
-    for batch in shown.sort_values("cycle", kind="stable").itertuples():
-        first = zip(batch.rows[:SHOWN], batch.scores[:SHOWN], strict=True)
+    for batch in shown.sort_values("cycle", kind="stable").to_dict("records"):
+        first = zip(batch["rows"][:SHOWN], batch["scores"][:SHOWN], strict=True)
         picks = tuple(_pick(results, rank, row, score) for rank, (row, score) in enumerate(first, start=1))
-        sheets.append(Sheet(batch.strategy, batch.cycle, len(batch.rows), picks))
+        sheets.append(Sheet(batch["strategy"], batch["cycle"], batch["images"], picks))
     return sheets
 
 
