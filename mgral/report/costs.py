@@ -6,15 +6,14 @@ These follow from the artefacts and the configuration, and are the same in each 
 from collections import defaultdict
 from dataclasses import dataclass
 
-import numpy as np
+import pandas as pd
 
 from mgral.config import registry
 from mgral.engine.cost import reward_images, variant_images
-from mgral.report.curves import curves
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
 from mgral.report.results import Results, table_rounds
-from mgral.report.spread import Difference, Spread, difference_cells, difference_columns
+from mgral.report.spread import Difference, Spread, difference_cells
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,13 @@ class TableCost:
 
 def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
     """Return cost and gain of each strategy, in the order of the ranking by mAP."""
-    gathered, config = curves(results), results.config
+    config = results.config
     return [
         CostRow(
             row.strategy,
             _forward_passes(results, row.strategy),
             config.name_of("table", row.strategy) if row.strategy in config.agents else "",
-            Spread.of(gathered[row.strategy].boxes[:, -1]),
+            Spread.of(results.curve(row.strategy, "boxes")[:, -1]),
             row.to_random,
         )
         for row in ranked
@@ -63,15 +62,11 @@ def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
 
 def _forward_passes(results: Results, strategy: str) -> float:
     """The embeddings of a cycle are of all training images; those that an agent needs belong to its table."""
-    config = results.config
-    chosen = [
-        results.selections[seed, strategy, cycle].forward_passes
-        for seed in config.seeds
-        for cycle in range(config.cycles)
-    ]
+    config, batches = results.config, results.batches
+    chosen = batches.loc[batches["strategy"] == strategy, "forward_passes"].mean()
     info = registry.strategy(config.strategies[strategy].type)
     embeds = strategy not in config.agents and "embeddings" in info.files
-    return float(np.mean(chosen)) + len(results.train.image_ids) * embeds
+    return float(chosen) + len(results.train.image_ids) * embeds
 
 
 def table_costs(results: Results) -> list[TableCost]:
@@ -99,7 +94,7 @@ def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> Ta
 
 def costs_table(rows: list[CostRow]) -> Table:
     """Return cost and gain of the strategies as numbers; the gain is between 0 and 1."""
-    lines = tuple(
+    lines = [
         {
             "strategy": row.strategy,
             "forward_passes_a_cycle": row.forward_passes,
@@ -109,14 +104,11 @@ def costs_table(rows: list[CostRow]) -> Table:
             **difference_cells("gain", row.gain),
         }
         for row in rows
-    )
-    columns = ("strategy", "forward_passes_a_cycle", "table", "boxes", "boxes_std")
-    return Table("cost_and_gain", (*columns, *difference_columns("gain")), lines)
+    ]
+    return Table("cost_and_gain", pd.DataFrame(lines))
 
 
 def table_costs_table(costs: list[TableCost]) -> Table:
     """Return the cost of the lookup tables as numbers."""
-    lines = tuple(
-        {"table": c.table, "tables": c.tables, "images_trained": c.trained, "images_seen": c.seen} for c in costs
-    )
-    return Table("cost_of_tables", ("table", "tables", "images_trained", "images_seen"), lines)
+    names = {"trained": "images_trained", "seen": "images_seen"}
+    return Table("cost_of_tables", pd.DataFrame(costs).drop(columns="strategies").rename(columns=names))

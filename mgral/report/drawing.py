@@ -4,10 +4,11 @@ import colorsys
 import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
@@ -51,17 +52,16 @@ _STYLE: dict[RcKeyType, object] = {
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a CSV file in tables/."""
+    """A CSV file in tables/."""
 
     stem: str
-    columns: tuple[str, ...]
-    rows: tuple[Mapping[str, object], ...]
-    """NaN and None, both for what is not known, become empty cells."""
+    """Name of the file without its suffix."""
+    rows: pd.DataFrame
 
     @property
-    def cells(self) -> tuple[dict[str, object], ...]:
-        """The rows as they are written."""
-        return tuple({name: "" if value != value else value for name, value in row.items()} for row in self.rows)
+    def csv(self) -> bytes:
+        """The file; floats keep every digit, and what is not known is an empty cell."""
+        return self.rows.to_csv(index=False, lineterminator="\n").encode()
 
 
 @dataclass(frozen=True)

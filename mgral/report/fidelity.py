@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from mgral.artefacts.files import read_csv, read_json
@@ -161,8 +162,7 @@ def _forest(rows: Sequence[FidelityRow], ceiling: float) -> Figure:
         axes.set(xlabel="Spearman's correlation with the true gain", ylim=(len(rows) - 0.4, -0.6))
 
     stem = "fidelity"
-    columns = (*Kind._fields, "spearman", "low", "high", "ceiling", "configured")
-    cells = tuple(
+    cells = [
         {
             **row.kind._asdict(),
             "spearman": row.fidelity.mean,
@@ -172,13 +172,14 @@ def _forest(rows: Sequence[FidelityRow], ceiling: float) -> Figure:
             "configured": row.configured,
         }
         for row in rows
-    )
+    ]
     caption = (
         "Mean over seeds with a 95 % interval (bootstrap over batches). Orange: the settings of this "
         "experiment. Dashed: the noise ceiling."
     )
     drawing = draw(stem, 8.0, 1.0 + 0.24 * len(rows), paint)
-    return Figure(stem, "How well looked-up rewards rank batches", caption, drawing, Table(stem, columns, cells))
+    table = Table(stem, pd.DataFrame(cells))
+    return Figure(stem, "How well looked-up rewards rank batches", caption, drawing, table)
 
 
 def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
@@ -195,16 +196,14 @@ def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
 
     kind = ", ".join(row.kind).replace("_", " ")
     stem = "looked_up_configured" if row.configured else "looked_up_best"
-    cells = tuple(
-        {"seed": seed, "batch": batch, "looked_up": float(value), "gain": float(gain)}
+    cells = [
+        {"seed": seed, "batch": batch, "looked_up": value, "gain": gain}
         for seed, trial in trials.items()
         for batch, (value, gain) in enumerate(zip(trial.looked_up(row.kind), trial.gains, strict=True), start=1)
-    )
+    ]
     title = ("Configured: " if row.configured else "Best: ") + kind
     caption = "A point is a batch; bars are standard errors over repeated trainings."
-    return Figure(
-        stem, title, caption, draw(stem, 5.0, 3.7, paint), Table(stem, ("seed", "batch", "looked_up", "gain"), cells)
-    )
+    return Figure(stem, title, caption, draw(stem, 5.0, 3.7, paint), Table(stem, pd.DataFrame(cells)))
 
 
 def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float) -> Figure:
@@ -227,16 +226,16 @@ def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float
         axes.legend()
 
     stem = "splits"
-    cells = tuple(
+    cells = [
         {"seed": seed, "splits": count, "spearman": value}
         for seed, values in by_seed.items()
         for count, value in enumerate(values, start=1)
-    )
+    ]
     caption = (
         "The configured lookup with fewer tables: the mean over each group of consecutive reward splits. Dashed: "
         "the noise ceiling."
     )
-    table = Table(stem, ("seed", "splits", "spearman"), cells)
+    table = Table(stem, pd.DataFrame(cells))
     return Figure(stem, "How many reward splits are needed", caption, draw(stem, 5.0, 3.7, paint), table)
 
 
@@ -247,10 +246,10 @@ def _means_of(tables: Array, count: int) -> Array:
 
 
 def _gains_table(trials: Mapping[int, Trial]) -> Table:
-    rows = tuple(
-        {"seed": seed, "batch": batch, "repeat": repeat, "map": float(value), "baseline": trial.baseline}
+    rows = [
+        {"seed": seed, "batch": batch, "repeat": repeat, "map": value, "baseline": trial.baseline}
         for seed, trial in trials.items()
         for repeat, values in enumerate(trial.repeats)
         for batch, value in enumerate(values, start=1)
-    )
-    return Table("gains", ("seed", "batch", "repeat", "map", "baseline"), rows)
+    ]
+    return Table("gains", pd.DataFrame(rows))

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import pandas as pd
 
 from mgral.evaluation.coco import CURVE_SCORES
-from mgral.report.bootstrap import Interval, percentile_interval
-from mgral.report.curves import COSTS, curves
+from mgral.report.bootstrap import NO_INTERVAL, Interval, percentile_interval
+from mgral.report.curves import COSTS
 from mgral.report.drawing import Table
 from mgral.report.results import Array, Results
-from mgral.report.spread import Difference, Spread, difference_cells, difference_columns
+from mgral.report.spread import Difference, Spread, difference_cells
 
 SHARE = 0.9
 """Part of the full-data detector's score to be reached, seed by seed."""
@@ -68,16 +69,12 @@ def first_crossing(labels: Array, scores: Array, target: float) -> float:
 
 def labels_needed(results: Results, score: str, cost: str) -> list[LabelsNeeded]:
     """Return the labels that each strategy needs for `SHARE` of the full score, in the configured order."""
-    targets = [SHARE * results.full[seed].scores[score] for seed in results.config.seeds]
-    gathered = curves(results)
+    strategies = tuple(results.config.strategies)
+    labels = {strategy: results.curve(strategy, cost) for strategy in strategies}
+    targets = SHARE * results.full[score]
     needed = {
-        strategy: np.array(
-            [
-                first_crossing(labels, scores, target)
-                for labels, scores, target in zip(curve.cost(cost), curve.scores[score], targets, strict=True)
-            ]
-        )
-        for strategy, curve in gathered.items()
+        strategy: np.array(list(map(first_crossing, labels[strategy], results.curve(strategy, score), targets)))
+        for strategy in strategies
     }
     random = needed.get(results.baseline or "")
     return [
@@ -86,7 +83,7 @@ def labels_needed(results: Results, score: str, cost: str) -> list[LabelsNeeded]
             score,
             cost,
             by_seed,
-            gathered[strategy].cost(cost)[:, -1],
+            labels[strategy][:, -1],
             None if strategy == results.baseline or random is None else _difference(by_seed, random),
         )
         for strategy, by_seed in needed.items()
@@ -99,19 +96,23 @@ def _difference(by_seed: Array, random: Array) -> Difference | None:
 
 def labels_table(results: Results) -> Table:
     """Return labels needed for each score, kind of label, strategy and seed; not reached is an empty cell."""
-    rows: list[dict[str, object]] = []
+    parts = []
     for score, cost in product(CURVE_SCORES, COSTS):
         for line in labels_needed(results, score, cost):
-            key: dict[str, object] = {"score": score, "labels": cost, "strategy": line.strategy}
-            for seed, needed, last in zip(results.config.seeds, line.by_seed, line.last, strict=True):
-                rows.append({**key, "seed": seed, "needed": float(needed), "reached": needed == needed, "last": last})
-            mean: dict[str, object] = {"seed": "mean", "reached": line.reached, "last": float(line.last.mean())}
-            if line.spread and line.interval:
-                low, high = line.interval
-                mean |= {"needed": line.spread.mean, "std": line.spread.std, "low": low, "high": high}
-            rows.append({**key, **mean, **difference_cells("to_random", line.to_random)})
-    columns = ("score", "labels", "strategy", "seed", "reached", "needed", "last", "std", "low", "high")
-    return Table("labels_needed", (*columns, *difference_columns("to_random")), tuple(rows))
+            key = {"score": score, "labels": cost, "strategy": line.strategy}
+            seeds = {"seed": results.config.seeds, "reached": ~np.isnan(line.by_seed), "needed": line.by_seed}
+            mean = {
+                "seed": ["mean"],
+                "reached": line.reached,
+                "needed": line.by_seed.mean(),
+                "last": line.last.mean(),
+                "std": line.spread.std if line.spread else np.nan,
+                **(line.interval or NO_INTERVAL)._asdict(),
+                **difference_cells("to_random", line.to_random),
+            }
+            parts += [{**key, **seeds, "last": line.last}, {**key, **mean}]
+    # As objects: a seed either reaches it or not, and of several some number does.
+    return Table("labels_needed", pd.concat([pd.DataFrame(part, dtype=object) for part in parts]))
 
 
 def counted(value: float, sign: bool = False) -> str:

@@ -1,9 +1,11 @@
 """How well the lookup tables predict each other and themselves, and how much their variants differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 from scipy import stats
@@ -12,7 +14,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config import DEFAULT, Estimator
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.ranking import listed
-from mgral.report.results import INITIAL, Array, LookupTables, Results, TableKey
+from mgral.report.results import INITIAL, TABLE, Array, LookupTables, Results
 from mgral.report.spread import points
 
 TITLES: dict[Estimator, str] = {
@@ -21,7 +23,12 @@ TITLES: dict[Estimator, str] = {
     "regression": "the regression",
 }
 _SHUFFLES = 10_000
-_KEYS = ("table", "reward", *TableKey._fields)
+_PREDICTIONS = {
+    "agreement": ("Predicted by the other reward splits", "gain in mAP"),
+    "leave_one_out": ("Left out", "mAP"),
+}
+"""What a table of predictions shows, and the quantity."""
+_PREDICTED = ["estimator", "measured", "predicted"]
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}")
 
 
@@ -85,25 +92,21 @@ class TableSection:
 
 def table_sections(results: Results) -> list[TableSection]:
     """Draw the tables of each kind of settings; of several kinds, by the estimators in use only."""
-    agreement, left_out, variants = (
-        _agreement_table(results),
-        _leave_one_out_table(results),
-        _variants_table(results),
-    )
+    agreement = _table("agreement", [tables.agreement for tables in results.tables], _PREDICTED)
+    left_out = _table("leave_one_out", [_left_out(tables) for tables in results.tables], _PREDICTED)
+    variants = _table("variants", [_measured(tables) for tables in results.tables], ["map"])
     sections = []
     for tables in results.tables:
         used = [e for e in tables.estimators if len(results.tables) == 1 or _users(results, tables, e)]
-        shown = used if tables.columns else []
+        shown = used if tables.made else []
         sections.append(
             TableSection(
                 name=tables.name,
                 strategies=tables.strategies,
                 settings=_settings(results, tables),
-                agreement=tuple(
-                    _agreement_figure(results, tables, e, agreement) for e in shown if e in tables.agreement
-                ),
+                agreement=tuple(_figures(results, tables, shown, agreement)),
                 own=(
-                    *(_leave_one_out_figure(results, tables, e, left_out) for e in shown),
+                    *_figures(results, tables, shown, left_out),
                     *([_variants_figure(results, tables, variants)] if shown else []),
                 ),
                 missing=_missing(tables),
@@ -113,8 +116,25 @@ def table_sections(results: Results) -> list[TableSection]:
 
 
 def _missing(tables: LookupTables) -> str:
-    missing = tables.planned - len(tables.columns)
+    missing = tables.planned - tables.made
     return f"{missing} of {tables.planned} tables could not be made, as there is too little data." if missing else ""
+
+
+def _table(stem: str, parts: list[pd.DataFrame], values: list[str]) -> Table:
+    return Table(stem, pd.concat(parts)[[*TABLE, "variant", *values]] if parts else pd.DataFrame())
+
+
+def _left_out(tables: LookupTables) -> pd.DataFrame:
+    """Return what each estimator predicts of each variant from the others."""
+    keys = [*TABLE, "variant", "measured"]
+    return tables.variants.melt(keys, list(tables.estimators), "estimator", "predicted")
+
+
+def _measured(tables: LookupTables) -> pd.DataFrame:
+    """Return the mAP of each table's variants, of which variant 0 has no subset."""
+    of_tables = [of_table for _, of_table in tables.variants.groupby(TABLE, sort=False)]
+    parts = [[of[:1].assign(variant=0, map=of["baseline"]), of.assign(map=of["measured"])] for of in of_tables]
+    return pd.concat([*chain(*parts), tables.variants[:0].assign(map=[])])
 
 
 def _settings(results: Results, tables: LookupTables) -> str:
@@ -149,71 +169,35 @@ def _stem(name: str, tables: LookupTables) -> str:
     return "_".join(parts)
 
 
-def _agreement_figure(results: Results, tables: LookupTables, estimator: Estimator, table: Table) -> Figure:
-    """Draw what variants gained by what the other splits' tables predict."""
-    predicted = tables.agreement[estimator]
-    measured = {key: tables.columns[key]["measured"] - tables.columns[key]["baseline"] for key in predicted}
-    stem = _stem(f"agreement_{estimator}", tables)
-    title = f"Predicted by the other reward splits: {_named(results, tables, estimator)}"
-    return _predictions(results, stem, title, "gain in mAP", measured, predicted, table)
-
-
-def _agreement_table(results: Results) -> Table:
-    rows = tuple(
-        {**_key(tables, key), "variant": variant, "estimator": estimator, "measured": float(m), "predicted": float(p)}
-        for tables in results.tables
-        for estimator, predicted in tables.agreement.items()
-        for key, gains in predicted.items()
-        for columns in (tables.columns[key],)
-        for variant, (m, p) in enumerate(zip(columns["measured"] - columns["baseline"], gains, strict=True), start=1)
-    )
-    return Table("agreement", (*_KEYS, "variant", "estimator", "measured", "predicted"), rows)
-
-
-def _leave_one_out_figure(results: Results, tables: LookupTables, estimator: Estimator, table: Table) -> Figure:
-    """Draw predicted by measured mAP of the variants."""
-    measured = {key: columns["measured"] for key, columns in tables.columns.items()}
-    predicted = {key: columns[estimator] for key, columns in tables.columns.items()}
-    stem = _stem(f"leave_one_out_{estimator}", tables)
-    title = f"Left out: {_named(results, tables, estimator)}"
-    return _predictions(results, stem, title, "mAP", measured, predicted, table)
-
-
-def _leave_one_out_table(results: Results) -> Table:
-    rows = tuple(
-        {**_key(tables, key), "variant": variant, "estimator": estimator, "measured": float(m), "predicted": float(p)}
-        for tables in results.tables
-        for estimator in tables.estimators
-        for key, columns in tables.columns.items()
-        for variant, (m, p) in enumerate(zip(columns["measured"], columns[estimator], strict=True), start=1)
-    )
-    return Table("leave_one_out", (*_KEYS, "variant", "estimator", "measured", "predicted"), rows)
-
-
-def _key(tables: LookupTables, key: TableKey) -> dict[str, object]:
-    return {"table": tables.table, "reward": tables.reward, **key._asdict()}
+def _figures(
+    results: Results, tables: LookupTables, estimators: Sequence[Estimator], table: Table
+) -> Iterator[Figure]:
+    """Draw the rows of `table` that are of these lookup tables, by estimator."""
+    rows = table.rows
+    of_tables = rows[(rows["table"] == tables.table) & (rows["reward"] == tables.reward)]
+    for estimator in estimators if len(of_tables) else ():
+        drawn = of_tables[of_tables["estimator"] == estimator]
+        yield _predictions(results, tables, estimator, drawn, table)
 
 
 def _predictions(
-    results: Results,
-    stem: str,
-    title: str,
-    quantity: str,
-    measured: Mapping[TableKey, Array],
-    predicted: Mapping[TableKey, Array],
-    table: Table,
+    results: Results, tables: LookupTables, estimator: Estimator, drawn: pd.DataFrame, table: Table
 ) -> Figure:
     """Draw predicted by measured values of the variants of each table."""
-    pairs = [(key, measured[key], predicted[key]) for key in measured]
+    what, quantity = _PREDICTIONS[table.stem]
+    stem, title = _stem(f"{table.stem}_{estimator}", tables), f"{what}: {_named(results, tables, estimator)}"
+    by_table = [of_table for _, of_table in drawn.groupby(TABLE, sort=False)]
 
     def paint(axes: Axes) -> None:
         named = set()
-        for (seed, *_), of_table, guessed in pairs:
+        for of_table in by_table:
+            seed = of_table["seed"].iloc[0]
             label = None if seed in named else f"seed {seed}"
             named.add(seed)
             colour = seed_colour(results.config.seeds.index(seed))
-            axes.plot(of_table, guessed, "o", color=colour, alpha=0.75, markersize=5, label=label)
-        every = np.concatenate([*measured.values(), *predicted.values()])
+            cells = of_table["measured"], of_table["predicted"]
+            axes.plot(*cells, "o", color=colour, alpha=0.75, markersize=5, label=label)
+        every = drawn[["measured", "predicted"]].to_numpy()
         margin = 0.06 * (every.max() - every.min()) or 0.01
         limits = (every.min() - margin, every.max() + margin)
         axes.plot(limits, limits, color=FAINT, linestyle="--", linewidth=1.0, zorder=0)
@@ -223,9 +207,10 @@ def _predictions(
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.legend(loc="upper left", handletextpad=0.2, ncols=1 if len(named) < 5 else 2)
 
-    correlation = rank_correlation([m for _, m, _ in pairs], [p for *_, p in pairs], results.config.seeds[0])
-    error = np.concatenate([p - m for _, m, p in pairs])
-    caption = f"{_describe(correlation)} Mean absolute error {points(float(np.abs(error).mean()), 2)} points of mAP."
+    measured, predicted = ([of[name].to_numpy() for of in by_table] for name in ("measured", "predicted"))
+    correlation = rank_correlation(measured, predicted, results.config.seeds[0])
+    error = (drawn["predicted"] - drawn["measured"]).abs().mean()
+    caption = f"{_describe(correlation)} Mean absolute error {points(error, 2)} points of mAP."
     return Figure(stem, title, caption, draw(stem, 4.6, 4.4, paint), table)
 
 
@@ -243,18 +228,21 @@ def _describe(correlation: RankCorrelation) -> str:
 def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Figure:
     """Draw the measured mAP of every variant of each table beside that of variant 0, which has no subset."""
     stem = _stem("variants", tables)
-    keys = list(tables.columns)
-    baselines = [float(tables.columns[key]["baseline"][0]) for key in keys]
+    by_table = [of_table for _, of_table in tables.variants.groupby(TABLE, sort=False)]
+    keys = [of_table.iloc[0] for of_table in by_table]
 
     def paint(axes: Axes) -> None:
-        for place, (key, baseline) in enumerate(zip(keys, baselines, strict=True)):
-            measured = tables.columns[key]["measured"]
-            spread = np.linspace(-0.16, 0.16, len(measured)) if len(measured) > 1 else np.zeros(1)
-            colour = seed_colour(results.config.seeds.index(key[0]))
-            axes.plot(place + spread, measured, "o", color=colour, alpha=0.75, markersize=5)
-            axes.hlines(baseline, place - 0.3, place + 0.3, color=INK, linewidth=2)
-        owners = len({key.round for key in keys if key.round != INITIAL})
-        names = [f"{_owner(key)}/" * (owners > 1) + f"{key.seed}/{key.cycle}/{key.split}" for key in keys]
+        for place, of_table in enumerate(by_table):
+            spread = np.linspace(-0.16, 0.16, len(of_table)) if len(of_table) > 1 else np.zeros(1)
+            colour = seed_colour(results.config.seeds.index(of_table["seed"].iloc[0]))
+            axes.plot(place + spread, of_table["measured"], "o", color=colour, alpha=0.75, markersize=5)
+            axes.hlines(of_table["baseline"].iloc[0], place - 0.3, place + 0.3, color=INK, linewidth=2)
+        owners = len({key["round"] for key in keys if key["round"] != INITIAL})
+        names = [
+            f"{key['round'].removeprefix('strategies/')}/" * (owners > 1)
+            + f"{key['seed']}/{key['cycle']}/{key['split']}"
+            for key in keys
+        ]
         axes.set_xticks(range(len(keys)), names, rotation=90 if len(keys) > 8 else 0)
         axes.set(
             xlim=(-0.6, len(keys) - 0.4),
@@ -263,27 +251,12 @@ def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Fi
         )
         axes.yaxis.set_major_formatter(_PERCENT)
 
-    deviations = np.mean([tables.columns[key]["measured"].std(ddof=1) for key in keys])
-    gains = np.mean([tables.columns[k]["measured"].mean() - b for k, b in zip(keys, baselines, strict=True)])
-    above = sum(int((tables.columns[k]["measured"] > b).sum()) for k, b in zip(keys, baselines, strict=True))
-    count = sum(len(tables.columns[key]["measured"]) for key in keys)
+    gains = tables.variants["measured"] - tables.variants["baseline"]
+    of_tables = gains.groupby([tables.variants[name] for name in TABLE])
+    deviation, gain, above = of_tables.std().mean(), of_tables.mean().mean(), int((gains > 0).sum())
     caption = (
         f"Points: variants 1 to K on the reward images. Line: variant 0, trained without a subset. Within a table "
-        f"the variants have a standard deviation of {points(float(deviations), 2)} points. On average they "
-        f"differ from variant 0 by {points(float(gains), 2, sign=True)} points; {above} of {count} are above it."
+        f"the variants have a standard deviation of {points(deviation, 2)} points. On average they "
+        f"differ from variant 0 by {points(gain, 2, sign=True)} points; {above} of {len(gains)} are above it."
     )
     return Figure(stem, "mAP of the variants", caption, draw(stem, 5.0, 3.7, paint), table)
-
-
-def _owner(key: TableKey) -> str:
-    return key.round.removeprefix("strategies/")
-
-
-def _variants_table(results: Results) -> Table:
-    rows = tuple(
-        {**_key(tables, key), "variant": variant, "map": float(value)}
-        for tables in results.tables
-        for key, columns in tables.columns.items()
-        for variant, value in enumerate([columns["baseline"][0], *columns["measured"]])
-    )
-    return Table("variants", (*_KEYS, "variant", "map"), rows)

@@ -8,16 +8,15 @@ from typing import Any
 
 from mgral.config import CocoData, Config, RewardConfig, SyntheticData
 from mgral.evaluation.coco import CURVE_SCORES
-from mgral.report.agent import agent_figures, agent_lines, agent_table
+from mgral.report.agent import agent_figures, agent_lines
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
-from mgral.report.choices import balance_figures, boxes_figure, evenness_figure
+from mgral.report.choices import balance_figures, cycle_figures
 from mgral.report.costs import cost_rows, costs_table, table_costs, table_costs_table
 from mgral.report.curves import (
     COSTS,
     SummaryRow,
     curve_figures,
-    curve_files,
-    curve_table,
+    curve_tables,
     strategies_with_seeds,
     summary,
     summary_table,
@@ -30,8 +29,8 @@ from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
 from mgral.report.random_rounds import random_rounds, random_rounds_table
 from mgral.report.ranking import conclusions, difference_figures, ranking, ranking_by_seed, ranking_table
 from mgral.report.rendering import render
-from mgral.report.results import Results
-from mgral.report.scores import CLASS_TABLES, FULL_DATA, SCORE_NAMES, class_rows, overall_rows, scores_table
+from mgral.report.results import FULL_DATA, Results
+from mgral.report.scores import SCORE_NAMES, class_scores, overall_scores, score_rows
 from mgral.report.spread import points, points_interval, points_with_spread
 
 
@@ -66,20 +65,19 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     figures = {
         "curves": curve_figures(results),
         "balance": balance_figures(results),
-        "cycles": [evenness_figure(results), boxes_figure(results)],
+        "cycles": cycle_figures(results),
         "differences": difference_figures(results, rankings),
         "agent": agent_figures(results),
     }
-    overall, classes = overall_rows(results), class_rows(results)
-    tables = [summary_table(rows), curve_table(results), *curve_files(results)]
+    overall, classes = overall_scores(results), class_scores(results)
+    tables = [summary_table(rows), *curve_tables(results)]
     tables += [picks_table(sheets, results.class_names), ranking_table(rankings)]
     tables += [ranking_by_seed(rankings, config.seeds), labels_table(results), costs_table(costs)]
-    tables += [scores_table("scores_overall", overall)]
-    tables += [scores_table(CLASS_TABLES[key], rows) for key, rows in classes.items()]
-    tables += [agent_table(results)] if results.agents else []
+    tables += [overall, *classes.values()]
+    tables += [Table("agents", results.agents)] if len(results.agents) else []
     tables += [table_costs_table(of_tables)] if of_tables else []
-    drawn_at_random = random_rounds(results)
-    tables += [random_rounds_table(results)] if drawn_at_random else []
+    at_random = random_rounds_table(results)
+    tables += [at_random] if len(at_random.rows) else []
     html = render(
         "report.html.jinja",
         {
@@ -115,9 +113,9 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         shown=SHOWN,
         legend=legend(results),
         agent_lines=agent_lines(results),
-        random_rounds=drawn_at_random,
-        overall=overall,
-        classes=classes,
+        random_rounds=random_rounds(at_random, len(config.seeds) > 1),
+        overall=score_rows(overall),
+        classes={key: score_rows(table) for key, table in classes.items()},
         score_names=SCORE_NAMES,
         compared=(*config.strategies, FULL_DATA),
     )
@@ -150,14 +148,14 @@ def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     config = results.config
-    train, test = results.train, results.full[config.seeds[0]]
+    train, test = results.train, results.full.iloc[0]
     labelled = config.initial + config.cycles * config.budget
     plural = "s" * (len(config.seeds) > 1)
     width, height = config.detector.image_canvas.input_size
     facts = [
         ("Data", _data_name(results)),
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
-        ("Test images", f"{test.images:,} with {test.boxes:,} boxes"),
+        ("Test images", f"{test['test_images']:,} with {test['test_boxes']:,} boxes"),
         ("Classes", str(len(train.categories))),
         ("Labels", f"{config.initial} at the start, {config.budget} a cycle, {config.cycles} cycles"),
         ("At the end", f"{labelled} images, {100 * labelled / len(train.image_ids):.0f} % of the training set"),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from mgral.report.drawing import Table, class_colours
 from mgral.report.inline import inline_picture
@@ -60,17 +61,13 @@ class LegendEntry:
 def contact_sheets(results: Results) -> list[Sheet]:
     """Gather the first picks of the first and of the last cycle of the first seed."""
     seed, last = results.config.seeds[0], results.config.cycles - 1
+    batches = results.batches
+    shown = batches[(batches["seed"] == seed) & batches["cycle"].isin([0, last])]
     sheets = []
-    for cycle in sorted({0, last}):
-        for strategy in results.config.strategies:
-            selection = results.selections[seed, strategy, cycle]
-            picks = tuple(
-                _pick(results, rank, int(row), float(score))
-                for rank, (row, score) in enumerate(
-                    zip(selection.rows[:SHOWN], selection.scores[:SHOWN], strict=True), start=1
-                )
-            )
-            sheets.append(Sheet(strategy, cycle, len(selection.rows), picks))
+    for batch in shown.sort_values("cycle", kind="stable").to_dict("records"):
+        first = zip(batch["rows"][:SHOWN], batch["scores"][:SHOWN], strict=True)
+        picks = tuple(_pick(results, rank, row, score) for rank, (row, score) in enumerate(first, start=1))
+        sheets.append(Sheet(batch["strategy"], batch["cycle"], batch["images"], picks))
     return sheets
 
 
@@ -110,7 +107,7 @@ def _box(corners: Array, label: int) -> Box:
 
 def picks_table(sheets: list[Sheet], names: tuple[str, ...]) -> Table:
     """Return the contact sheets as rows."""
-    rows: tuple[dict[str, object], ...] = tuple(
+    rows = [
         {
             "strategy": sheet.strategy,
             "cycle": sheet.cycle,
@@ -122,5 +119,5 @@ def picks_table(sheets: list[Sheet], names: tuple[str, ...]) -> Table:
         }
         for sheet in sheets
         for pick in sheet.picks
-    )
-    return Table("top_picks", ("strategy", "cycle", "rank", "image", "file_name", "score", "boxes"), rows)
+    ]
+    return Table("top_picks", pd.DataFrame(rows))

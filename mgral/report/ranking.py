@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, rank_interval, resampled_means
-from mgral.report.curves import curves
+from mgral.report.curves import mean_heights
 from mgral.report.drawing import FAINT, Figure, Table, draw
 from mgral.report.results import Array, Results
-from mgral.report.spread import Difference, Spread, difference_cells, difference_columns, points
+from mgral.report.spread import Difference, Spread, difference_cells, points
 from mgral.report.styles import Style, strategy_styles
 
 METHODS_IN_WORDS = 3
@@ -82,39 +83,42 @@ def rank(values: dict[str, Array], random: str | None) -> list[RankingRow]:
 
 def ranking(results: Results, score: str) -> list[RankingRow]:
     """Rank the strategies by the mean height of their curves, best first."""
-    return rank({name: curve.means(score) for name, curve in curves(results).items()}, results.baseline)
+    heights = {name: mean_heights(results, name, score) for name in results.config.strategies}
+    return rank(heights, results.baseline)
 
 
 def ranking_table(rows: dict[str, list[RankingRow]]) -> Table:
-    """Return the rankings by each score as numbers between 0 and 1; `_t` are Student's intervals."""
-    written = []
-    for score, ranked in rows.items():
-        for row in ranked:
-            line: dict[str, object] = {
-                "score": score,
-                "rank": row.rank,
-                "strategy": row.strategy,
-                "seeds": row.mean.n,
-            }
-            line |= {"mean": row.mean.mean, "std": row.mean.std, "low": row.interval.low, "high": row.interval.high}
-            line |= difference_cells("to_random", row.to_random) | difference_cells("to_best", row.to_best)
-            if row.ranks:
-                line |= {"rank_low": row.ranks[0], "rank_high": row.ranks[1]}
-            written.append({**line, "best_other": row.best_other, "first": row.first})
-    columns = ("score", "rank", "strategy", "seeds", "mean", "std", "low", "high", "rank_low", "rank_high", "first")
-    differences = (*difference_columns("to_random"), "best_other", *difference_columns("to_best"))
-    return Table("ranking", (*columns, *differences), tuple(written))
+    """Return the rankings by each score as numbers between 0 and 1."""
+    written = [
+        {
+            "score": score,
+            "rank": row.rank,
+            "strategy": row.strategy,
+            "seeds": row.mean.n,
+            "mean": row.mean.mean,
+            "std": row.mean.std,
+            **row.interval._asdict(),
+            "rank_low": row.ranks and row.ranks[0],
+            "rank_high": row.ranks and row.ranks[1],
+            "first": row.first,
+            **difference_cells("to_random", row.to_random),
+            "best_other": row.best_other,
+            **difference_cells("to_best", row.to_best),
+        }
+        for score, ranked in rows.items()
+        for row in ranked
+    ]
+    return Table("ranking", pd.DataFrame(written))
 
 
 def ranking_by_seed(rows: dict[str, list[RankingRow]], seeds: Sequence[int]) -> Table:
     """Return the mean height of every single curve, between 0 and 1."""
-    cells = tuple(
-        {"score": score, "strategy": row.strategy, "seed": seed, "mean": float(value)}
+    parts = [
+        pd.DataFrame({"score": score, "strategy": row.strategy, "seed": seeds, "mean": row.by_seed})
         for score, ranked in rows.items()
         for row in ranked
-        for seed, value in zip(seeds, row.by_seed, strict=True)
-    )
-    return Table("ranking_by_seed", ("score", "strategy", "seed", "mean"), cells)
+    ]
+    return Table("ranking_by_seed", pd.concat(parts))
 
 
 def conclusions(rows: list[RankingRow], methods: Sequence[str], random: str | None) -> list[str]:
@@ -188,27 +192,23 @@ def _difference_figure(
             FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−") if value else "0")
         )
 
-    lines = tuple(
-        {"strategy": row.strategy, "seed": seed, "difference": float(value)}
-        for row, _ in drawn
-        for seed, value in zip(seeds, row.by_seed - baseline.by_seed, strict=True)
-    ) + tuple(
+    parts: list[dict[str, object]] = [
+        {"strategy": row.strategy, "seed": seeds, "difference": row.by_seed - baseline.by_seed} for row, _ in drawn
+    ]
+    parts += [
         {
-            "strategy": row.strategy,
+            "strategy": [row.strategy],
             "seed": "mean",
             "difference": difference.spread.mean,
-            "low": difference.bootstrap.low,
-            "high": difference.bootstrap.high,
+            **difference.bootstrap._asdict(),
             "t_low": difference.student.low,
             "t_high": difference.student.high,
         }
         for row, difference in drawn
-    )
+    ]
+    table = Table(stem, pd.concat(map(pd.DataFrame, parts)))
     caption = "Small points: single seeds, paired."
     if len(seeds) >= FEWEST_SEEDS:
         caption += " Thick: 95 % paired bootstrap interval of their mean; thin: Student’s."
-    columns = ("strategy", "seed", "difference", "low", "high", "t_low", "t_high")
     svg = draw(stem, 5.0, 1.0 + 0.3 * len(drawn), paint)
-    return Figure(
-        stem, f"Mean {CURVE_SCORES[score]}, difference to {random}", caption, svg, Table(stem, columns, lines)
-    )
+    return Figure(stem, f"Mean {CURVE_SCORES[score]}, difference to {random}", caption, svg, table)

@@ -1,16 +1,19 @@
-"""What the report reads: every artefact of an experiment that it shows, checked and as arrays."""
+"""What the report reads: every artefact of an experiment that it shows, checked and as tables."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from mgral.artefacts.files import REASON, read_csv, read_json
+from mgral.artefacts.files import REASON, read_json
+from mgral.artefacts.integrity import read_verified
 from mgral.config import DEFAULT, Config, Distance, Estimator, RewardConfig
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.images import Images, load_images
@@ -22,69 +25,29 @@ from mgral.report.data import DataNotes, load_notes
 from mgral.report.styles import baseline_of
 
 Array = npt.NDArray[np.float64]
-SIZES = ("ap_small", "ap_medium", "ap_large")
+ROUND = ["strategy", "cycle", "seed"]
+"""Columns that name a round of a strategy."""
+TABLE = ["table", "reward", "seed", "round", "cycle", "split"]
+"""Columns that name a lookup table: its two settings, and whose detector it was made with."""
 INITIAL = "initial"
 """Folder of the round that all strategies start from."""
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """Scores of one class on the test images, 0 to 1; NaN where the class has no box there."""
-
-    name: str
-    scores: dict[str, float]
-    """map, ap50 and, of VOC data, the two of `mgral.evaluation.voc`."""
-    boxes: int
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Scores of one detector on the test images, 0 to 1; NaN where null in the file."""
-
-    scores: dict[str, float]
-    """map, ap50, ap75, ap_small, ap_medium, ap_large and, of VOC data, the two of `mgral.evaluation.voc`."""
-    images: int
-    boxes: int
-    per_class: tuple[ClassScore, ...]
-
-
-@dataclass(frozen=True)
-class Round:
-    """A point of a curve: what is labelled at the start of a cycle, and the detector trained on it."""
-
-    labelled: npt.NDArray[np.int64]
-    """Rows of the training set."""
-    metrics: Metrics
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a strategy chose in a cycle, best first."""
-
-    rows: npt.NDArray[np.int64]
-    scores: Array
-    forward_passes: int
-    """Images shown to the detector for it."""
-    reason: str | None
-    """Why they were drawn at random, where the strategy would choose otherwise."""
-
-
-@dataclass(frozen=True)
-class AgentRun:
-    """The training of one agent: its learning curve by column [episodes], its summary, and its table's accuracy."""
-
-    curve: dict[str, Array]
-    summary: dict[str, float]
-
-
-class TableKey(NamedTuple):
-    """One lookup table among those of the same settings."""
-
-    seed: int
-    round: str
-    """Whose detector it was made with: `initial`, or `strategies/NAME`."""
-    cycle: int
-    split: int
+FULL_DATA = "all labels"
+"""Name of the detector trained on all labels, which no instance can have, as it holds a blank."""
+SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+EPISODE = ("episode", "reward", "best", "random_reward", "random_best")
+AGENT = (
+    "selected_reward",
+    "random_mean",
+    "random_std",
+    "random_batches",
+    "standard_deviations_above",
+    "held_out_gain",
+    "baseline_map",
+    "random_best_as_often",
+)
+BATCH = ("rows", "scores", "images", "forward_passes", "pool", "reason")
+CLASS_BOXES = ("label", "class", "chosen", "left")
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -100,10 +63,17 @@ class LookupTables:
     """Instances whose agents learn from these tables."""
     planned: int
     """Tables there would be of data that are not too sparse for some."""
-    columns: Mapping[TableKey, dict[str, Array]]
-    """Columns baseline, measured and the estimators of leave_one_out.csv, [variants]; only of tables that exist."""
-    agreement: Mapping[Estimator, Mapping[TableKey, Array]]
-    """The gain in mAP that the tables of the other splits predict, [variants]; empty for a single split."""
+    variants: pd.DataFrame
+    """A row for each variant of the tables that exist: `TABLE`, variant, baseline, measured and, by the name of each
+    estimator, the mAP that it predicts from the other variants."""
+    agreement: pd.DataFrame
+    """The same variants once for each estimator: the measured gain in mAP, and the one that the tables of the other
+    splits predict; without rows for a single split."""
+
+    @property
+    def made(self) -> int:
+        """Tables that exist."""
+        return int(self.variants.groupby(TABLE).ngroups)
 
     @property
     def estimators(self) -> tuple[Estimator, ...]:
@@ -118,19 +88,31 @@ class LookupTables:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the report shows; keys are (seed, strategy, cycle)."""
+    """Everything that the report shows. Rows are in the order of the configuration: strategy, seed, cycle.
+
+    Scores are those on the test images, 0 to 1, and NaN where there are no boxes to score.
+    """
 
     config: Config
     train: Dataset
     images: Images
     class_counts: npt.NDArray[np.int64]
     """[N, classes]: boxes of each class in each training image."""
-    rounds: Mapping[tuple[int, str, int], Round]
-    selections: Mapping[tuple[int, str, int], Selection]
-    full: Mapping[int, Metrics]
-    """Scores of the detector trained on all training images, by seed."""
-    agents: Mapping[tuple[int, str, int], AgentRun]
-    """None where the data were too sparse for one."""
+    rounds: pd.DataFrame
+    """A row for each detector: `ROUND`, labelled images, the boxes in them, and scores."""
+    full: pd.DataFrame
+    """The full-data detector of each seed: strategy (`FULL_DATA`), seed, test_images, test_boxes, scores."""
+    class_scores: pd.DataFrame
+    """A row for each class and detector of the last cycle or of all labels: strategy, seed, name, boxes, scores."""
+    batches: pd.DataFrame
+    """A row for each choice: `ROUND`, lists of the rows of the training set and their scores, best first, images,
+    forward_passes, pool (images that were unlabelled), and the reason if the strategy had to draw at random."""
+    class_boxes: pd.DataFrame
+    """A row for each choice and class: `ROUND`, label, class, chosen and left: boxes in the batch and in the pool."""
+    agents: pd.DataFrame
+    """A row for each agent: `ROUND` and its summary; none where the data were too sparse for one."""
+    episodes: pd.DataFrame
+    """A row for each episode of these agents."""
     tables: tuple[LookupTables, ...]
     notes: DataNotes
 
@@ -144,32 +126,51 @@ class Results:
         """The instance that others are compared with: the first of type random; None without one."""
         return baseline_of(self.config)
 
+    def curve(self, strategy: str, column: str) -> Array:
+        """Return a column of `rounds` as [seeds, cycles + 1]."""
+        values = self.rounds.loc[self.rounds["strategy"] == strategy, column]
+        return values.to_numpy(np.float64).reshape(len(self.config.seeds), -1)
+
 
 def load_results(folder: Path, config: Config) -> Results:
     """Read the artefacts of an experiment; raises InputError naming the first that is missing or incomplete."""
     train = load_dataset(folder / "dataset" / "train.json")
-    rounds: dict[tuple[int, str, int], Round] = {}
-    selections: dict[tuple[int, str, int], Selection] = {}
-    for seed in config.seeds:
-        shared = _load_round(_cycle(folder, seed, INITIAL, 0), train)
-        for strategy in config.strategies:
-            rounds[seed, strategy, 0] = shared
-            for cycle in range(1, config.cycles + 1):
-                rounds[seed, strategy, cycle] = _load_round(_of_strategy(folder, seed, strategy, cycle), train)
-            for cycle in range(config.cycles):
-                place = _of_strategy(folder, seed, strategy, cycle)
-                selections[seed, strategy, cycle] = _load_selection(place, train)
     images = load_images(folder / "dataset" / "train.npy", train, config.detector.image_canvas)
+    counts = train.object_counts(train.image_ids)
+    initial = {seed: _load_detector(_cycle(folder, seed, INITIAL, 0), train) for seed in config.seeds}
+    full: Rows = []
+    rounds: Rows = []
+    batches: Rows = []
+    classes: Rows = []
+    for strategy, seed, cycle in product(config.strategies, config.seeds, range(config.cycles + 1)):
+        key = {"strategy": strategy, "cycle": cycle, "seed": seed}
+        place = _of_strategy(folder, seed, strategy, cycle)
+        labelled, metrics = _load_detector(place, train) if cycle else initial[seed]
+        rounds.append({**key, "images": len(labelled), "boxes": int(counts[labelled].sum()), **_scores(metrics)})
+        if cycle < config.cycles:
+            batches.append({**key, **_load_batch(place / "selection.json", train, counts, labelled)})
+        else:
+            classes += _class_scores(metrics, strategy, seed)
+    for seed in config.seeds:
+        metrics = _load_metrics(_cycle(folder, seed, "full", 0))
+        tested = {"test_images": metrics["images"], "test_boxes": metrics["boxes"]}
+        full.append({"strategy": FULL_DATA, "seed": seed, **tested, **_scores(metrics)})
+        classes += _class_scores(metrics, FULL_DATA, seed)
+    chosen = pd.DataFrame(batches, columns=[*ROUND, *BATCH, *CLASS_BOXES])
+    agents, episodes = _load_agents(folder, config)
     return Results(
         config=config,
         train=train,
         images=images,
-        class_counts=train.object_counts(train.image_ids),
-        rounds=rounds,
-        selections=selections,
-        full={seed: _load_metrics(_cycle(folder, seed, "full", 0) / "metrics.json") for seed in config.seeds},
-        agents=_load_agents(folder, config),
-        tables=tuple(_load_tables(folder, config)),
+        class_counts=counts,
+        rounds=pd.DataFrame(rounds),
+        full=pd.DataFrame(full),
+        class_scores=pd.DataFrame(classes),
+        batches=chosen[[*ROUND, *BATCH]],
+        class_boxes=chosen[[*ROUND, *CLASS_BOXES]].explode(list(CLASS_BOXES), ignore_index=True).infer_objects(),
+        agents=agents,
+        episodes=episodes,
+        tables=_load_tables(folder, config),
         notes=load_notes(folder / "dataset", config, train, images),
     )
 
@@ -193,104 +194,101 @@ def _cycle(folder: Path, seed: int, place: str, cycle: int) -> Path:
     return folder / f"seed{seed}" / place / f"cycle{cycle}"
 
 
-def _load_round(folder: Path, train: Dataset) -> Round:
-    labelled = _entries(folder / "labelled.json", ("images",))["images"]
-    return Round(train.rows(labelled), _load_metrics(folder / "metrics.json"))
+def _load_detector(folder: Path, train: Dataset) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
+    """Return the rows of the images that it was trained on, and its metrics."""
+    return train.rows(_entries(folder / "labelled.json", ("images",))["images"]), _load_metrics(folder)
 
 
-def _load_metrics(path: Path) -> Metrics:
-    names = ("map", "ap50", "ap75", *SIZES)
-    values = _entries(path, (*names, "images", "boxes", "per_class"))
-    voc = tuple(name for name in VOC_SCORES if name in values)
-    per_class = tuple(
-        ClassScore(
-            str(entry["name"]), {name: _score(entry[name]) for name in ("map", "ap50", *voc)}, int(entry["boxes"])
-        )
-        for entry in values["per_class"]
-    )
-    scores = {name: _score(values[name]) for name in (*names, *voc)}
-    return Metrics(scores, int(values["images"]), int(values["boxes"]), per_class)
+def _load_metrics(folder: Path) -> dict[str, Any]:
+    return _entries(folder / "metrics.json", (*SCORES, "images", "boxes", "per_class"))
 
 
-def _load_selection(folder: Path, train: Dataset) -> Selection:
-    values = _entries(folder / "selection.json", ("images", "scores", "forward_passes"))
-    scores = np.asarray(values["scores"], dtype=np.float64)
-    return Selection(train.rows(values["images"]), scores, int(values["forward_passes"]), values.get(REASON))
+def _load_batch(
+    path: Path, train: Dataset, counts: npt.NDArray[np.int64], labelled: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return the columns `BATCH` and, as lists of all classes, `CLASS_BOXES`."""
+    selection = _entries(path, ("images", "scores", "forward_passes"))
+    rows, scores = train.rows(selection["images"]), selection["scores"]
+    pool = len(counts) - len(labelled)
+    batch = (rows, scores, len(rows), int(selection["forward_passes"]), pool, selection.get(REASON))
+    labels, names = zip(*enumerate(category.name for category in train.categories), strict=True)
+    left = counts.sum(axis=0) - counts[labelled].sum(axis=0)
+    boxes = (labels, names, counts[rows].sum(axis=0), left)
+    return dict(zip((*BATCH, *CLASS_BOXES), (*batch, *boxes), strict=True))
 
 
-def _load_agents(folder: Path, config: Config) -> dict[tuple[int, str, int], AgentRun]:
-    columns = ("episode", "reward", "best", "random_reward", "random_best")
-    keys = (
-        "selected_reward",
-        "random_mean",
-        "random_std",
-        "random_batches",
-        "standard_deviations_above",
-        "held_out_gain",
-        "baseline_map",
-        "random_best_as_often",
-    )
-    agents = {}
+def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores of a detector or a class, and those by VOC's rules if it has them; null becomes NaN."""
+    return {name: _number(metrics[name]) for name in (*SCORES, *VOC_SCORES) if name in metrics}
+
+
+def _class_scores(metrics: Mapping[str, Any], strategy: str, seed: int) -> Rows:
+    return [
+        {
+            "strategy": strategy,
+            "seed": seed,
+            "label": label,
+            "name": one["name"],
+            "boxes": one["boxes"],
+            **_scores(one),
+        }
+        for label, one in enumerate(metrics["per_class"])
+    ]
+
+
+def _load_agents(folder: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    agents: Rows = []
+    episodes = [pd.DataFrame(columns=[*ROUND, *EPISODE])]
     for seed, strategy, cycle in product(config.seeds, config.agents, range(config.cycles)):
         place = _of_strategy(folder, seed, strategy, cycle)
         if REASON in read_json(place / "agent.json"):
             continue
-        summary = _entries(place / "agent.json", keys)
-        agents[seed, strategy, cycle] = AgentRun(
-            _columns(place / "agent.csv", columns), {key: _score(summary[key]) for key in keys}
-        )
-    return agents
+        key: dict[str, Any] = {"strategy": strategy, "cycle": cycle, "seed": seed}
+        summary = _entries(place / "agent.json", AGENT)
+        agents.append({**key, **{name: _number(summary[name]) for name in AGENT}})
+        episodes.append(_columns(place / "agent.csv", EPISODE).assign(**key).astype({"episode": int}))
+    return pd.DataFrame(agents, columns=[*ROUND, *AGENT]), pd.concat(episodes[1:] or episodes)
 
 
-def _load_tables(folder: Path, config: Config) -> Iterator[LookupTables]:
+def _load_tables(folder: Path, config: Config) -> tuple[LookupTables, ...]:
     users: dict[tuple[str, str], list[str]] = defaultdict(list)
     for strategy in config.agents:
         users[config.name_of("table", strategy), config.name_of("reward", strategy)].append(strategy)
-    for (table, reward), strategies in users.items():
-        # Estimators read the same table; its distance is that of every instance that uses it.
-        settings = config.strategies[strategies[0]].reward
-        rounds = table_rounds(config, tuple(strategies))
-        folders = {
-            TableKey(seed, place, cycle, split): _cycle(folder, seed, place, cycle)
-            / "tables"
-            / table
-            / f"split{split}"
-            / reward
-            for seed in config.seeds
-            for (place, cycle), splits in rounds.items()
-            for split in range(splits)
-        }
-        names = ("baseline", "measured", *estimators_of(settings.distance))
-        columns = {key: _columns(place / "leave_one_out.csv", names) for key, place in folders.items()}
-        made = {key: of_table for key, of_table in columns.items() if len(of_table["measured"])}
-        yield LookupTables(
-            table=table,
-            reward=reward,
-            distance=settings.distance,
-            strategies=tuple(strategies),
-            planned=len(folders),
-            columns=made,
-            agreement=_load_agreement({key: folders[key] for key in made}, settings),
-        )
+    return tuple(_load_lookup(folder, config, *names, tuple(strategies)) for names, strategies in users.items())
 
 
-def _load_agreement(folders: Mapping[TableKey, Path], reward: RewardConfig) -> dict[Estimator, dict[TableKey, Array]]:
-    """Compare the tables of each round; those of one split have none to be compared with."""
-    of_round: dict[tuple[int, str, int], list[TableKey]] = defaultdict(list)
-    for key in folders:
-        of_round[key[:3]].append(key)
-    found: dict[Estimator, dict[TableKey, Array]] = {}
+def _load_lookup(folder: Path, config: Config, table: str, reward: str, users: tuple[str, ...]) -> LookupTables:
+    # Estimators read the same table; its distance is that of every instance that uses it.
+    settings = config.strategies[users[0]].reward
+    names = ("baseline", "measured", *estimators_of(settings.distance))
+    parts = []
+    for seed, ((place, cycle), splits) in product(config.seeds, table_rounds(config, users).items()):
+        for split in range(splits):
+            at = _cycle(folder, seed, place, cycle) / "tables" / table / f"split{split}" / reward
+            found = _columns(at / "leave_one_out.csv", names)
+            key: dict[str, Any] = dict(zip(TABLE, (table, reward, seed, place, cycle, split), strict=True))
+            parts.append(found.assign(**key, variant=range(1, len(found) + 1), file=str(at / "table.safetensors")))
+    variants = pd.concat(parts, ignore_index=True)
+    return LookupTables(
+        table, reward, settings.distance, users, len(parts), variants, _load_agreement(variants, settings)
+    )
+
+
+def _load_agreement(variants: pd.DataFrame, reward: RewardConfig) -> pd.DataFrame:
+    """Compare the tables of each round; one alone has none to be compared with."""
+    parts = [pd.DataFrame(columns=[*TABLE, "variant", "estimator", "measured", "predicted"])]
     for estimator in estimators_of(reward.distance):
         by_estimator = reward.model_copy(update={"estimator": estimator})
-        for keys in of_round.values():
-            if len(keys) > 1:
-                tables = [folders[key] / "table.safetensors" for key in keys]
-                gains = predict_each_other(tables, by_estimator)
-                found.setdefault(estimator, {}).update(zip(keys, gains, strict=True))
-    return found
+        for _, found in variants.groupby(["seed", "round", "cycle"], sort=False):
+            files = [Path(file) for file in found["file"].unique()]
+            if len(files) > 1:
+                predicted = np.concatenate(predict_each_other(files, by_estimator))
+                measured = found["measured"] - found["baseline"]
+                parts.append(found.assign(estimator=estimator, measured=measured, predicted=predicted))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def _entries(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def _entries(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     values = read_json(path)
     missing = [key for key in keys if not isinstance(values, dict) or key not in values]
     if missing:
@@ -298,13 +296,16 @@ def _entries(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     return dict(values)
 
 
-def _columns(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
-    rows = read_csv(path)
+def _columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
+    """Read columns of numbers; an empty cell is damage."""
     try:
-        return {name: np.array([float(row[name]) for row in rows], dtype=np.float64) for name in names}
-    except (KeyError, ValueError, TypeError) as error:
+        content = BytesIO(read_verified(path))
+        return pd.read_csv(content, usecols=names, dtype=np.float64, keep_default_na=False, na_values="nan")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
+    except ValueError as error:
         raise InputError(f"{path} is damaged ({error}); delete it and run the step that makes it") from None
 
 
-def _score(value: float | None) -> float:
+def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)

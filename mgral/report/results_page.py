@@ -16,7 +16,7 @@ from mgral.artefacts.integrity import RECORDS
 from mgral.config import Config, load_config
 from mgral.errors import InputError
 from mgral.report.bootstrap import Interval
-from mgral.report.scores import FULL_DATA
+from mgral.report.results import FULL_DATA
 from mgral.report.spread import points, points_interval
 from mgral.report.timings import RUNS
 

@@ -1,16 +1,13 @@
 """The scores of the last cycle by size and by class."""
 
-from collections.abc import Callable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
-import numpy as np
+import pandas as pd
 
 from mgral.report.drawing import Table
-from mgral.report.results import Metrics, Results
-from mgral.report.spread import Spread
+from mgral.report.results import FULL_DATA, Results
 
-FULL_DATA = "all labels"
-"""Name of the detector trained on all labels, which no instance can have, as it holds a blank."""
 SCORE_NAMES = {
     "map": "mAP@[.5:.95]",
     "ap50": "AP50",
@@ -27,64 +24,49 @@ CLASS_TABLES = {"map": "scores_by_class", "ap50_11point": "scores_by_class_voc"}
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One line of a table of scores: what is scored, and a spread over seeds for each strategy."""
+    """A line of the page: what is scored, and for each strategy mean and deviation over seeds."""
 
     name: str
-    boxes: int | None
-    """Test boxes of a class."""
-    spreads: dict[str, Spread]
+    boxes: int | str
+    """Test boxes of a class; empty for what is not of a class."""
+    spreads: dict[Hashable, dict[Hashable, float]]
+    """Mean and std, by strategy."""
     best: str
     """The strategy with the highest mean, among those that were compared; empty where there is none."""
 
 
-def last_metrics(results: Results) -> dict[str, list[Metrics]]:
-    """Return the metrics of the last cycle, one a seed, by strategy, and of the full-data detector."""
-    config = results.config
-    gathered = {
-        strategy: [results.rounds[seed, strategy, config.cycles].metrics for seed in config.seeds]
-        for strategy in config.strategies
-    }
-    return {**gathered, FULL_DATA: [results.full[seed] for seed in config.seeds]}
-
-
-def overall_rows(results: Results) -> list[ScoreRow]:
+def overall_scores(results: Results) -> Table:
     """Return mAP, AP50, AP75, AP by COCO's sizes and, of VOC data, AP50 by VOC's rules."""
-
-    def score(key: str) -> Callable[[Metrics], float]:
-        return lambda metrics: metrics.scores[key]
-
-    last = last_metrics(results)
-    there = last[FULL_DATA][0].scores
-    return [_row(name, None, last, score(key)) for key, name in SCORE_NAMES.items() if key in there]
+    rounds = results.rounds
+    last = pd.concat([rounds[rounds["cycle"] == results.config.cycles], results.full])
+    names = {key: name for key, name in SCORE_NAMES.items() if key in last}
+    long = last.rename(columns=names).melt(["strategy", "seed"], list(names.values()), "name", "score")
+    return _over_seeds("scores_overall", long.assign(boxes=""))
 
 
-def class_rows(results: Results) -> dict[str, list[ScoreRow]]:
-    """Return the rows of each table by class, by the score that it shows, in the order of the metrics file."""
-    last = last_metrics(results)
-    classes = last[FULL_DATA][0].per_class
-
-    def score(index: int, key: str) -> Callable[[Metrics], float]:
-        return lambda metrics: metrics.per_class[index].scores[key]
-
+def class_scores(results: Results) -> dict[str, Table]:
+    """Return the tables by class, by the score that they show, in the order of the metrics file."""
+    by_class = results.class_scores.sort_values("label", kind="stable")
     return {
-        key: [_row(entry.name, entry.boxes, last, score(index, key)) for index, entry in enumerate(classes)]
-        for key in CLASS_TABLES
-        if key in classes[0].scores
+        key: _over_seeds(stem, by_class.rename(columns={key: "score"}))
+        for key, stem in CLASS_TABLES.items()
+        if key in by_class
     }
 
 
-def _row(name: str, boxes: int | None, last: dict[str, list[Metrics]], score: Callable[[Metrics], float]) -> ScoreRow:
-    spreads = {who: Spread.of([score(metrics) for metrics in found]) for who, found in last.items()}
-    compared = {who: s.mean for who, s in spreads.items() if who != FULL_DATA and not np.isnan(s.mean)}
-    best = max(compared, key=lambda who: compared[who]) if len(compared) > 1 else ""
-    return ScoreRow(name, boxes, spreads, best)
+def _over_seeds(stem: str, scores: pd.DataFrame) -> Table:
+    """Return means of scores between 0 and 1, a line for each name and strategy."""
+    by_seed = scores.set_index(["name", "boxes", "strategy", "seed"])["score"].unstack("seed", sort=False)
+    spreads = {"mean": by_seed.mean(axis=1), "std": by_seed.std(axis=1), "seeds": by_seed.count(axis=1)}
+    return Table(stem, pd.DataFrame(spreads).reset_index())
 
 
-def scores_table(stem: str, rows: list[ScoreRow]) -> Table:
-    """Return rows of scores, between 0 and 1, one line a strategy."""
-    lines = tuple(
-        {"name": row.name, "boxes": row.boxes, "strategy": who, "mean": s.mean, "std": s.std, "seeds": s.n}
-        for row in rows
-        for who, s in row.spreads.items()
-    )
-    return Table(stem, ("name", "boxes", "strategy", "mean", "std", "seeds"), lines)
+def score_rows(table: Table) -> list[ScoreRow]:
+    """Return the lines of such a table for the page."""
+    rows = []
+    for name, of_name in table.rows.groupby("name", sort=False):
+        boxes, spreads = of_name["boxes"].iloc[0], of_name.set_index("strategy")[["mean", "std"]]
+        compared = spreads["mean"].drop(FULL_DATA).dropna()
+        best = str(compared.idxmax()) if len(compared) > 1 else ""
+        rows.append(ScoreRow(str(name), boxes, spreads.T.to_dict(), best))
+    return rows

@@ -62,21 +62,14 @@ class Difference:
         return "not separable"
 
 
-_ENDS = ("_std", "_low", "_high", "_t_low", "_t_high", "_separable")
-
-
-def difference_columns(name: str) -> tuple[str, ...]:
-    """Return the columns that a table needs for a difference; `_t` are the ends of Student's interval."""
-    return (name, *(f"{name}{end}" for end in _ENDS))
-
-
 def difference_cells(name: str, difference: Difference | None) -> dict[str, object]:
-    """Return the cells of `difference_columns`, all empty for None."""
+    """Return the cells of a difference by column, all empty for None; `_t` are the ends of Student's interval."""
+    columns = [f"{name}{end}" for end in ("", "_std", "_low", "_high", "_t_low", "_t_high", "_separable")]
     if difference is None:
-        return {}
+        return dict.fromkeys(columns, np.nan)
     spread, bootstrap, student = difference.spread, difference.bootstrap, difference.student
     values = (spread.mean, spread.std, *bootstrap, *student, difference.separable)
-    return dict(zip(difference_columns(name), values, strict=True))
+    return dict(zip(columns, values, strict=True))
 
 
 def _known(values: npt.ArrayLike) -> npt.NDArray[np.float64]:

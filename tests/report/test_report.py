@@ -214,6 +214,14 @@ def test_missing_artefact_is_named_and_nothing_is_written(tmp_path: Path, name: 
     assert not any((tmp_path / written).exists() for written in ("report.html", "figures", "tables"))
 
 
+@pytest.mark.parametrize("damage", ["reward,best", "episode,reward,best,random_reward,random_best\n0,0.1,0.2,,0.1\n"])
+def test_a_damaged_csv_is_named(tmp_path: Path, damage: str) -> None:
+    fabricate(tmp_path, seeds=(0,), strategies=("mgral", "random"))
+    (tmp_path / "seed0/strategies/mgral/cycle1/agent.csv").write_text(damage)
+    with pytest.raises(InputError, match=r"mgral/cycle1/agent.csv is damaged"):
+        run(tmp_path)
+
+
 def test_incomplete_metrics_are_named(tmp_path: Path) -> None:
     fabricate(tmp_path)
     (tmp_path / "seed0/strategies/random/cycle1/metrics.json").write_text('{"map": 0.5}')

@@ -128,7 +128,7 @@ def test_of_no_measurements_nothing_is_written(tmp_path: Path) -> None:
 
 def test_start_is_cheap() -> None:
     """The Snakefile imports it for every plan that is made."""
-    heavy = "{'torch', 'matplotlib', 'scipy', 'sklearn'}"
+    heavy = "{'torch', 'matplotlib', 'scipy', 'sklearn', 'pandas'}"
     check = f"import sys, mgral.cli.main, mgral.report.timings; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", check], text=True, capture_output=True, check=True)
     assert done.stdout == "set()\n"

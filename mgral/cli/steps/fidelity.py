@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts.files import write_bytes, write_csv
+from mgral.artefacts.files import write_bytes
 from mgral.cli import options
 from mgral.config import load_config
 from mgral.report.fidelity import build_fidelity_report, load_trials
@@ -29,7 +29,7 @@ def command(config_path: Path, results: Path, output: Path) -> None:
     for figure in report.figures:
         write_bytes(output.parent / "figures" / f"{figure.stem}.svg", figure.svg.encode())
     for table in report.tables:
-        write_csv(output.parent / "tables" / f"{table.stem}.csv", table.cells, table.columns)
+        write_bytes(output.parent / "tables" / f"{table.stem}.csv", table.csv)
     write_bytes(output, report.html.encode())
     for row in report.rows:
         click.echo("\t".join([*row.kind, f"{row.fidelity.mean:.3f}"]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mgral.artefacts.files import write_bytes, write_csv
+from mgral.artefacts.files import write_bytes
 from mgral.artefacts.integrity import files_of
 from mgral.cli import options
 from mgral.config import load_config
@@ -42,7 +42,7 @@ def command(config_path: Path, partial: bool, logs: tuple[Path, ...], results: P
     for path, figure in figures.items():
         write_bytes(path, figure.svg.encode())
     for path, table in tables.items():
-        write_csv(path, table.cells, table.columns)
+        write_bytes(path, table.csv)
     write_bytes(output, report.html.encode())
     for path in [file for part in ("figures", "tables") for file in files_of(output.parent / part)]:
         if path not in figures and path not in tables:
