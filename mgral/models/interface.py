@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ import mgral.compute.import_torchvision  # noqa: F401 - ahead of what imports to
 # isort: split
 from torchvision.ops import clip_boxes_to_image
 
+from mgral.config import TrainingConfig
 from mgral.models.quality import ClassQuality, paired_iou
 
 
@@ -121,6 +122,18 @@ class Detector(nn.Module, ABC):
         self, predictions: Predictions, score_threshold: float, nms_iou: float, max_detections: int
     ) -> list[Detections]:
         """Decode predictions and suppress overlaps, an entry an image."""
+
+    def parameter_groups(self, config: TrainingConfig) -> list[dict[str, Any]]:
+        """Return the trained parameters in groups, as torch's optimisers take them.
+
+        Weight decay applies neither to biases nor to normalisation layers. A detector may have other groups, such as
+        one with the backbone and a smaller `lr`, its peak learning rate.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [
+            {"params": [parameter for parameter in trained if parameter.ndim > 1]},
+            {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
 
     @torch.no_grad()
     def note_quality(self, predictions: Predictions, targets: Targets, matched: Tensor) -> None:

@@ -52,5 +52,4 @@ def train_on_gpus(
 def _train_share(detector: Detector, *arguments: Any) -> tuple[list[dict[str, float]], dict[str, Any]]:
     detector.to(choose_device(processes()))
     history = train_detector(detector, *arguments)
-    # Copies, as each parameter is a part of one tensor, with which it would be pickled.
-    return history, {name: tensor.cpu().clone() for name, tensor in detector.state_dict().items()}
+    return history, {name: tensor.cpu() for name, tensor in detector.state_dict().items()}
