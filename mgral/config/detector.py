@@ -75,7 +75,7 @@ class TorchvisionConfig(DetectorConfig):
 
 
 class EvaluationConfig(Section):
-    """How boxes become detections before pycocotools scores them."""
+    """How boxes become detections before they are scored."""
 
     score_threshold: Probability = 0.01
     """Detections below it are dropped."""
