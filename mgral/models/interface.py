@@ -6,10 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-import mgral.compute.import_torchvision  # noqa: F401 - ahead of what imports torchvision
-
-# isort: split
 from torchvision.ops import clip_boxes_to_image
 
 from mgral.config import TrainingConfig

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, AdamW
 from tqdm import tqdm
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.distributed import all_reduce_sum, all_reduce_sum_, log_rank0, processes, rank, shard
-from mgral.compute.optimizers import SGD, AdamW
 from mgral.config import TrainingConfig
 from mgral.errors import InputError, StepError
 from mgral.models.interface import Detector, Targets, full_precision
