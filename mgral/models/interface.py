@@ -43,10 +43,7 @@ class Detections(NamedTuple):
 
 
 class Detector(nn.Module, ABC):
-    """An anchor-based, single-stage detector; images are uint8 or float [B, 3, H, W] in 0..255, on its device.
-
-    To be trained in several processes, each with a share of a batch, it normalises by `distributed.BatchNorm2d`.
-    """
+    """An anchor-based, single-stage detector; images are uint8 or float [B, 3, H, W] in 0..255, on its device."""
 
     size: tuple[int, int]
     """Height and width of the images, in pixels."""
@@ -82,7 +79,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
-        """Return the supervised loss of a batch, a scalar; of a share of it, what the share adds to that loss.
+        """Return the supervised loss of a batch, a scalar; of shares of it, numbers whose mean is that loss.
 
         In training mode it tells `class_quality` of its matched anchors.
         """

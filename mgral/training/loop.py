@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, AdamW
 from tqdm import tqdm
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.compute.distributed import all_reduce_sum, all_reduce_sum_, log_rank0, processes, rank, shard
+from mgral.compute.distributed import log_rank0, mean_over_processes, processes, rank, shard
 from mgral.config import TrainingConfig
 from mgral.errors import InputError, StepError
 from mgral.models.interface import Detector, Targets, full_precision
@@ -87,9 +88,9 @@ def train_detector(
         others = run.unlabelled.draw() if run.unlabelled else repeat(None)
         for part, other in zip(run.labelled.draw(), others, strict=False):
             with run.precision:
-                predictions = detector(part.images)
+                predictions = run.network(part.images)
             loss = part.weight * detector.loss(full_precision(predictions), part.targets)
-            of_labels += all_reduce_sum(loss.detach()).item()
+            of_labels += mean_over_processes(loss.detach()).item()
             if unlabelled and other and len(other.images):
                 with run.precision:
                     distance = consistency_loss(detector, other.images)
@@ -103,9 +104,6 @@ def train_detector(
                     "lower training.learning_rate, or look at the boxes of these images"
                 )
             run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        for parameter in run.parameters:
-            if parameter.grad is not None:
-                all_reduce_sum_(parameter.grad)
         run.scaler.unscale_(run.optimizer)
         if config.gradient_norm is not None:
             clip_grad_norm_(run.parameters, config.gradient_norm, foreach=True)
@@ -167,6 +165,7 @@ class _Run:
         unlabelled: Unlabelled | None,
     ) -> None:
         self.detector = detector
+        self.network = DistributedDataParallel(detector) if processes() > 1 else detector
         self.optimizer = make_optimizer(detector, config)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
