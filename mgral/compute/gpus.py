@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from importlib import metadata
 
 from mgral.errors import InputError
@@ -28,11 +27,12 @@ def only_cpu() -> bool:
 
 def present_gpus() -> int:
     """Return how many GPUs of NVIDIA this machine has; 0 where its driver does not answer."""
+    import pynvml  # here, as most processes do without
+
     try:
-        shown = subprocess.run(["nvidia-smi", "--list-gpus"], text=True, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        return _ask_driver()[0]
+    except pynvml.NVMLError:
         return 0
-    return sum(line.startswith("GPU ") for line in shown.stdout.splitlines())
 
 
 def check_gpus(wanted: int) -> None:
@@ -41,32 +41,42 @@ def check_gpus(wanted: int) -> None:
     Raises
     ------
     InputError
-        Where `nvidia-smi` is missing or fails, shows fewer GPUs, or a driver older than the CUDA of torch.
+        Where there is no NVIDIA driver or it fails, shows fewer GPUs, or is older than the CUDA of torch.
     """
     if only_cpu() or wanted == 0:
         return
+    import pynvml
+
     try:
-        shown = subprocess.run(["nvidia-smi", "-q", "-d", "COMPUTE"], text=True, capture_output=True, check=True)
-    except OSError:
+        present, version = _ask_driver()
+    except pynvml.NVMLError_LibraryNotFound:
         raise InputError(
-            f"{_asked(wanted)}, but this machine has no nvidia-smi, and so no NVIDIA driver; "
-            f"install one, or {_without()}"
+            f"{_asked(wanted)}, but this machine has no NVIDIA driver; install one, or {_without()}"
         ) from None
-    except subprocess.CalledProcessError as error:
-        said = (error.stdout + error.stderr).strip().splitlines() or [f"exit code {error.returncode}"]
+    except pynvml.NVMLError as error:
         raise InputError(
-            f"{_asked(wanted)}, but nvidia-smi fails ({said[-1]}); repair the driver, or {_without()}"
+            f"{_asked(wanted)}, but the NVIDIA driver fails ({error}); repair it, or {_without()}"
         ) from None
-    present = int(_number("Attached GPUs", shown.stdout) or 0)
     if present < wanted:
         raise InputError(f"{_asked(wanted)}, but this machine has {present}; lower gpu, or {_without()}")
     # A driver runs what was built for its own major version of CUDA, or an earlier one.
-    supported, needed = _number(r"CUDA[\w ]* Version", shown.stdout), cuda_of_torch()
-    if supported and needed and int(supported) < int(needed):
+    supported, needed = version // 1000, cuda_of_torch()
+    if needed and supported < int(needed):
         raise InputError(
             f"the NVIDIA driver is too old: it goes up to CUDA {supported}, and torch was built for {needed}; "
             f"update the driver, or {_without()}"
         )
+
+
+def _ask_driver() -> tuple[int, int]:
+    """Return the number of GPUs, and a thousand times the version of CUDA that the driver goes up to."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        return pynvml.nvmlDeviceGetCount(), pynvml.nvmlSystemGetCudaDriverVersion()
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def cuda_of_torch() -> str | None:
@@ -75,11 +85,6 @@ def cuda_of_torch() -> str | None:
         if found := re.match(r"(?:cuda-toolkit|nvidia-cuda-runtime)\b[^;=]*==(\d+)", requirement):
             return found[1]
     return None
-
-
-def _number(name: str, text: str) -> str | None:
-    found = re.search(rf"^{name}\s*: (\d+)", text, flags=re.MULTILINE)
-    return found[1] if found else None
 
 
 def _asked(wanted: int) -> str:

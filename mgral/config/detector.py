@@ -78,7 +78,7 @@ class TorchvisionConfig(DetectorConfig):
 
 
 class EvaluationConfig(Section):
-    """How boxes become detections before these are scored."""
+    """How boxes become detections before they are scored."""
 
     score_threshold: Probability = 0.01
     """Detections below it are dropped."""

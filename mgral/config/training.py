@@ -60,6 +60,7 @@ class TrainingConfig(Section):
     learning_rate: PositiveFloat = 2e-3
     """Peak learning rate, reached after the warm-up."""
     weight_decay: NonNegativeFloat = 5e-4
+    """Weight decay, of neither biases nor normalisation layers."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of the optimiser `sgd`."""

@@ -1,39 +1,38 @@
 """Detections as COCO results, and their scores by COCO's rules."""
 
-import contextlib
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import faster_coco_eval
 import numpy as np
 import numpy.typing as npt
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from faster_coco_eval import COCO, COCOeval_faster
 
 SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 """The first entries of COCOeval's summary, in its order."""
 CURVE_SCORES = {"map": "mAP@[.5:.95]", "ap50": "AP50"}
 """Scores that curves are drawn of, and their titles."""
-FEW = 20_000
-"""Detections up to which pycocotools scores: that takes seconds, and gives small experiments the bits they had."""
 
-Evaluate = Callable[[dict[str, Any], dict[str, Any]], Any]
+
+def run_faster_coco_eval(truth: dict[str, Any], found: dict[str, Any]) -> COCOeval_faster:
+    """Evaluate detections, given as annotations of the same COCO data set."""
+    evaluation = COCOeval_faster(COCO(truth), COCO(found), "bbox")
+    evaluation.run()
+    return evaluation
 
 
 def score_detections(
     truth: Mapping[str, Any],
     detections: list[dict[str, Any]],
     image_ids: Iterable[int],
-    evaluate: Evaluate | None = None,
+    evaluate: Callable[[dict[str, Any], dict[str, Any]], Any] = run_faster_coco_eval,
 ) -> dict[str, Any]:
     """Score COCO results on some images of a COCO data set.
 
     Parameters
     ----------
     evaluate
-        By which library; if None, by pycocotools for few detections, and for many by the faster one.
+        What runs COCO's evaluation; tests compare with pycocotools, the library of COCO's authors.
 
     Returns
     -------
@@ -45,8 +44,6 @@ def score_detections(
         {**one, "id": index, "area": one["bbox"][2] * one["bbox"][3], "iscrowd": 0}
         for index, one in enumerate(detections, start=1)
     ]
-    if evaluate is None:
-        evaluate = by_pycocotools if len(found) <= FEW else by_faster_coco_eval
     evaluation = evaluate(truth, {**truth, "annotations": found})
     boxes = Counter(box["category_id"] for box in truth["annotations"] if not box.get("iscrowd", 0))
     names = {category["id"]: category["name"] for category in truth["categories"]}
@@ -76,31 +73,6 @@ def of_images(truth: Mapping[str, Any], image_ids: Iterable[int]) -> dict[str, A
         "annotations": [box for box in truth["annotations"] if box["image_id"] in wanted],
         "categories": truth["categories"],
     }
-
-
-def by_pycocotools(truth: dict[str, Any], found: dict[str, Any]) -> COCOeval:
-    """Evaluate detections, as annotations of the same COCO data set, by the library of COCO's authors."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return _run(COCOeval(_coco(truth), _coco(found), "bbox"))
-
-
-def by_faster_coco_eval(truth: dict[str, Any], found: dict[str, Any]) -> faster_coco_eval.COCOeval_faster:
-    """Do the same in less time; last bits differ, as pycocotools adds 2e-16 to the detections that it divides by."""
-    return _run(faster_coco_eval.COCOeval_faster(faster_coco_eval.COCO(truth), faster_coco_eval.COCO(found), "bbox"))
-
-
-def _run(evaluation: Any) -> Any:
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    return evaluation
-
-
-def _coco(content: dict[str, Any]) -> COCO:
-    coco = COCO()
-    coco.dataset = content
-    coco.createIndex()
-    return coco
 
 
 def _mean(precision: npt.NDArray[np.float64]) -> float | None:

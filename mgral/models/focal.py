@@ -6,7 +6,7 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.models.detection._utils import encode_boxes
 from torchvision.ops import sigmoid_focal_loss
 
-from mgral.compute.distributed import all_reduce_sum
+from mgral.compute.distributed import mean_over_processes
 from mgral.models.interface import Predictions, Targets
 from mgral.models.multibox import MATCHED_PAIRS, pairwise_iou
 
@@ -45,8 +45,8 @@ def _match(anchors: Tensor, boxes: Tensor, valid: Tensor) -> Tensor:
 def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets, matched: Tensor) -> Tensor:
     """Focal loss on all anchors but the ignored, plus L1 on matched ones, each image by the number of its matches.
 
-    The same number as torchvision's `RetinaNet.compute_loss`. In several processes it is divided by the images of
-    all of them, so that their losses add up to that of the whole batch.
+    The same number as torchvision's `RetinaNet.compute_loss`. In several processes it is divided by the mean of their
+    images, so that the mean of their losses is that of the whole batch.
     """
     foreground = matched >= 0
     matches = foreground.sum(1).clamp(min=1)
@@ -63,7 +63,7 @@ def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets, 
         checkpoint(_focal_losses, *part, use_reentrant=False, preserve_rng_state=False)
         for part in zip(*chunks, strict=True)
     ]
-    images = all_reduce_sum(torch.tensor(len(matched), device=anchors.device))
+    images = mean_over_processes(torch.tensor(len(matched), device=anchors.device))
     loss: Tensor = ((distance / matches[image]).sum() + (torch.cat(class_losses) / matches).sum()) / images
     return loss
 

@@ -2,16 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-import mgral.compute.import_torchvision  # noqa: F401 - ahead of what imports torchvision
-
-# isort: split
 from torchvision.ops import clip_boxes_to_image
 
+from mgral.config import TrainingConfig
 from mgral.models.quality import ClassQuality, paired_iou
 
 
@@ -46,10 +43,7 @@ class Detections(NamedTuple):
 
 
 class Detector(nn.Module, ABC):
-    """An anchor-based, single-stage detector; images are uint8 or float [B, 3, H, W] in 0..255, on its device.
-
-    To be trained in several processes, each with a share of a batch, it normalises by `distributed.BatchNorm2d`.
-    """
+    """An anchor-based, single-stage detector; images are uint8 or float [B, 3, H, W] in 0..255, on its device."""
 
     size: tuple[int, int]
     """Height and width of the images, in pixels."""
@@ -85,7 +79,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
-        """Return the supervised loss of a batch, a scalar; of a share of it, what the share adds to that loss.
+        """Return the supervised loss of a batch, a scalar; of shares of it, numbers whose mean is that loss.
 
         In training mode it tells `class_quality` of its matched anchors.
         """
@@ -121,6 +115,18 @@ class Detector(nn.Module, ABC):
         self, predictions: Predictions, score_threshold: float, nms_iou: float, max_detections: int
     ) -> list[Detections]:
         """Decode predictions and suppress overlaps, an entry an image."""
+
+    def parameter_groups(self, config: TrainingConfig) -> list[dict[str, Any]]:
+        """Return the trained parameters in groups, as torch's optimisers take them.
+
+        Weight decay applies neither to biases nor to normalisation layers. A detector may have other groups, such as
+        one with the backbone and a smaller `lr`, its peak learning rate.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [
+            {"params": [parameter for parameter in trained if parameter.ndim > 1]},
+            {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
 
     @torch.no_grad()
     def note_quality(self, predictions: Predictions, targets: Targets, matched: Tensor) -> None:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection._utils import encode_boxes
 
-from mgral.compute.distributed import all_reduce_sum
+from mgral.compute.distributed import mean_over_processes
 from mgral.models.interface import Predictions, Targets
 
 MATCHED_PAIRS = 2**18
@@ -72,7 +72,7 @@ def multibox_loss(
     """Smooth L1 on matched anchors plus cross-entropy on them and on the hardest background anchors.
 
     The same number as torchvision's `SSD.compute_loss`, without its loop over images. In several processes it is
-    divided by the matched anchors of all of them, so that their losses add up to that of the whole batch.
+    divided by the mean of their matched anchors, so that the mean of their losses is that of the whole batch.
     """
     foreground = matched >= 0
     image, anchor = foreground.nonzero(as_tuple=True)
@@ -85,8 +85,8 @@ def multibox_loss(
     classes = torch.zeros(len(logits), dtype=torch.int64, device=anchors.device)
     classes[: len(image)] = targets.labels[image, box] + 1
     class_loss = F.cross_entropy(logits, classes, reduction="sum")
-    matches = all_reduce_sum(torch.tensor(len(image), device=anchors.device))
-    return (box_loss + class_loss) / matches.clamp(min=1)
+    matches = mean_over_processes(torch.tensor(len(image), device=anchors.device))
+    return (box_loss + class_loss) / torch.where(matches > 0, matches, 1)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mgral.compute.distributed import all_reduce_sum
+from mgral.compute.distributed import mean_over_processes
 
 DECAY = 0.99
 """Weight of the past in the moving average, a batch that has the class."""
@@ -38,9 +38,9 @@ class ClassQuality(nn.Module):
         """Take in a batch: of each matched anchor the probability of its class, its box's IoU, and the class, [n]."""
         quality = probabilities**SCORE_EXPONENT * overlaps ** (1 - SCORE_EXPONENT)
         of_class = F.one_hot(labels, len(self.average)).to(self.average)
-        sums, counts = all_reduce_sum(quality @ of_class), all_reduce_sum(of_class.sum(0))
+        sums, counts = mean_over_processes(torch.stack([quality @ of_class, of_class.sum(0)]))
         seen = counts > 0
-        moved = DECAY * self.average + (1 - DECAY) * sums / counts.clamp_min(1)
+        moved = DECAY * self.average + (1 - DECAY) * sums / torch.where(seen, counts, 1)
         self.average.copy_(torch.where(seen, moved, self.average))
         self.batches += seen
 

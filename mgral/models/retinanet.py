@@ -2,14 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from mgral.compute.distributed import BatchNorm2d
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.flip import Mirror
 from mgral.models.focal import match_anchors, retinanet_loss
@@ -37,7 +36,7 @@ class RetinaNet(Detector):
             backbone_name="resnet50",
             weights=None,
             # As torchvision has it: the statistics of pre-trained weights stay, as batches are small.
-            norm_layer=FrozenBatchNorm2d if pretrained else BatchNorm2d,
+            norm_layer=FrozenBatchNorm2d if pretrained else nn.BatchNorm2d,
             trainable_layers=config.trainable_layers if pretrained else STAGES,
             returned_layers=[2, 3, 4],
             extra_blocks=LastLevelP6P7(256, 256),

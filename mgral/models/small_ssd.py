@@ -9,7 +9,6 @@ from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 
-from mgral.compute.distributed import BatchNorm2d
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.flip import mirror_cells
 from mgral.models.interface import Predictions
@@ -26,7 +25,7 @@ from zero, a short training spends its start on learning it."""
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), BatchNorm2d(outputs), nn.ReLU(inplace=True)
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
 
 
@@ -52,7 +51,7 @@ class SmallBackbone(nn.Module):
             ]
         )
         self.lateral = nn.ModuleList(nn.Conv2d(inputs, 2 * c, 1) for inputs in (2 * c, 4 * c, 8 * c, 8 * c))
-        self.outputs = nn.ModuleList(nn.Sequential(BatchNorm2d(2 * c), nn.ReLU(inplace=True)) for _ in range(4))
+        self.outputs = nn.ModuleList(nn.Sequential(nn.BatchNorm2d(2 * c), nn.ReLU(inplace=True)) for _ in range(4))
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """Return the maps by name, finest first."""

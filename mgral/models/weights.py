@@ -2,9 +2,6 @@
 
 import re
 
-import mgral.compute.import_torchvision  # noqa: F401 - ahead of what imports torchvision
-
-# isort: split
 from torchvision.models import get_weight
 
 from mgral.data.download.archives import Checksum, Published

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.linalg import eigh
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from mgral.artefacts.seeds import derive_seed
@@ -18,11 +20,8 @@ from mgral.selection.embeddings import Embeddings, standardise
 from mgral.selection.object_counts import predict_object_counts
 from mgral.selection.pool import unlabelled
 
-LARGE = 1 << 24
-"""Features, N * F, from which a decomposition of the whole matrix, which holds four copies of it in double precision,
-gives way to one of its covariance, which squares the condition number and is exact enough for single precision."""
 PART = 4096
-"""Images whose features are in double precision at a time."""
+"""Images whose means and deviations are computed at a time, in double precision."""
 OBJECT_SCORE, NMS_IOU, OBJECTS = 0.05, 0.5, 100
 """What counts as an object found: its score, its overlap with better ones, and how many of an image."""
 
@@ -82,50 +81,14 @@ def sum_by_class(found: Detections, classes: int) -> Tensor:
 
 
 def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
-    """Standardise features [N, F] and project them on their first principal components, [N, D].
+    """Standardise features [N, F] and project them on their first principal components, float32 [N, D].
 
-    The sign of a component is fixed by its largest loading, so that the result does not depend on the solver.
     The whole is scaled to a mean squared norm of 1, so that distances compare between detectors.
     """
-    return _by_covariance(features, dimensions) if features.size > LARGE else _by_svd(features, dimensions)
-
-
-def _by_svd(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
-    values = features.astype(np.float64)
-    deviation = values.std(axis=0)
-    values = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    left, scale, right = np.linalg.svd(values, full_matrices=False)
-    kept = min(dimensions, len(scale))
-    embeddings = left[:, :kept] * scale[:kept] * _signs(right[:kept])
+    scaler = StandardScaler()
+    for part in gen_batches(len(features), PART):
+        scaler.partial_fit(features[part])
+    pca = PCA(min(dimensions, *features.shape), svd_solver="covariance_eigh", copy=False)
+    embeddings: npt.NDArray[np.float32] = pca.fit_transform(scaler.transform(features))
     norm = np.sqrt(np.square(embeddings).sum(axis=1).mean())
-    scaled: npt.NDArray[np.float32] = (embeddings / (norm if norm > 0 else 1)).astype(np.float32)
-    return scaled
-
-
-def _by_covariance(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
-    """Find the components as the eigenvectors of X^T X, which is [F, F] however many images there are."""
-    count, width = features.shape
-    parts = np.array_split(np.arange(count), -(-count // PART))
-    mean = features.mean(axis=0, dtype=np.float64)
-    deviation = np.sqrt(sum(np.square(features[rows] - mean).sum(axis=0) for rows in parts) / count)
-    deviation[deviation <= 1e-12 * np.abs(mean)] = 1  # but for the mean's rounding, all images agree
-    covariance = np.zeros((width, width))
-    for rows in parts:
-        values = (features[rows] - mean) / deviation
-        covariance += values.T @ values
-    kept = min(dimensions, count, width)
-    squares, components = eigh(covariance, subset_by_index=(width - kept, width - 1), overwrite_a=True)
-    axes = components.T[::-1]
-    norm = np.sqrt(squares.clip(min=0).sum() / count)
-    axes *= (_signs(axes) / (norm if norm > 0 else 1))[:, None]
-    embeddings = np.empty((count, kept), dtype=np.float32)
-    for rows in parts:
-        embeddings[rows] = (features[rows] - mean) / deviation @ axes.T
-    return embeddings
-
-
-def _signs(components: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the sign of the largest loading of each component, [D], given [D, F]."""
-    largest = np.abs(components).argmax(axis=1)
-    signs: npt.NDArray[np.float64] = np.sign(components[np.arange(len(components)), largest])
-    return signs
+    return embeddings / (norm if norm > 0 else 1)

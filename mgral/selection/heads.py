@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW
 from tqdm import tqdm
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.compute.optimizers import AdamW
 from mgral.data.images import Images
 from mgral.models.interface import Detector, Predictions, Targets
 from mgral.selection.inference import detector_and_images

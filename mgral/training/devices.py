@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import nn
+
 from mgral.compute.device import choose_device
 from mgral.compute.distributed import processes, run_processes
 from mgral.config import TrainingConfig
@@ -24,7 +26,8 @@ def train_on_gpus(
 ) -> list[dict[str, float]]:
     """Train a detector in place as `train_detector` does, in a process a GPU if there are several.
 
-    These share each batch, and so do what one process does, to rounding.
+    These share each batch and do what one process does, to rounding. On CPUs, where it is for trying, batch
+    normalisation takes its statistics from each process' share.
 
     Raises
     ------
@@ -50,7 +53,9 @@ def train_on_gpus(
 
 
 def _train_share(detector: Detector, *arguments: Any) -> tuple[list[dict[str, float]], dict[str, Any]]:
-    detector.to(choose_device(processes()))
+    device = choose_device(processes())
+    if device.type == "cuda":  # torch has it for GPUs only
+        detector = nn.SyncBatchNorm.convert_sync_batchnorm(detector)  # type: ignore[no-untyped-call]
+    detector.to(device)
     history = train_detector(detector, *arguments)
-    # Copies, as each parameter is a part of one tensor, with which it would be pickled.
-    return history, {name: tensor.cpu().clone() for name, tensor in detector.state_dict().items()}
+    return history, {name: tensor.cpu() for name, tensor in detector.state_dict().items()}

@@ -8,12 +8,14 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, AdamW
 from tqdm import tqdm
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.compute.distributed import all_reduce_sum, all_reduce_sum_, log_rank0, processes, rank, shard
-from mgral.compute.optimizers import SGD, AdamW
+from mgral.compute.distributed import log_rank0, mean_over_processes, processes, rank, shard
 from mgral.config import TrainingConfig
 from mgral.errors import InputError, StepError
 from mgral.models.interface import Detector, Targets, full_precision
@@ -22,7 +24,6 @@ from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, ramp
 from mgral.training.crops import in_sides
-from mgral.training.parameters import clip_, flatten_parameters
 
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """What convolutions may compute in, beside float32."""
@@ -81,16 +82,15 @@ def train_detector(
     left = range(run.done, iterations)
     hidden = True if rank() else None
     for iteration in tqdm(left, step, iterations, unit="it", disable=hidden, initial=run.done):
-        rate = config.learning_rate * learning_rate_factor(iteration, iterations, config)
-        run.optimizer.param_groups[0]["lr"] = rate
-        run.optimizer.zero_grad(set_to_none=False)
+        factor = learning_rate_factor(iteration, iterations, config)
+        run.start_step(factor)
         of_labels = of_consistency = 0.0
         others = run.unlabelled.draw() if run.unlabelled else repeat(None)
         for part, other in zip(run.labelled.draw(), others, strict=False):
             with run.precision:
-                predictions = detector(part.images)
+                predictions = run.network(part.images)
             loss = part.weight * detector.loss(full_precision(predictions), part.targets)
-            of_labels += all_reduce_sum(loss.detach()).item()
+            of_labels += mean_over_processes(loss.detach()).item()
             if unlabelled and other and len(other.images):
                 with run.precision:
                     distance = consistency_loss(detector, other.images)
@@ -104,10 +104,9 @@ def train_detector(
                     "lower training.learning_rate, or look at the boxes of these images"
                 )
             run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        all_reduce_sum_(run.gradients)
         run.scaler.unscale_(run.optimizer)
         if config.gradient_norm is not None:
-            clip_(run.gradients, config.gradient_norm)
+            clip_grad_norm_(run.parameters, config.gradient_norm, foreach=True)
         run.scaler.step(run.optimizer)
         run.scaler.update()
         run.history.append(
@@ -115,7 +114,7 @@ def train_detector(
                 "iteration": iteration,
                 "loss": of_labels,
                 "consistency": of_consistency,
-                "learning_rate": rate,
+                "learning_rate": config.learning_rate * factor,
             }
         )
         if checkpoint and rank() == 0:
@@ -144,14 +143,14 @@ def learning_rate_factor(iteration: int, iterations: int, config: TrainingConfig
     return 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, iterations - warm_up)))
 
 
-def make_optimizer(parameters: nn.Parameter, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return the configured optimiser of all parameters, as one tensor."""
-    rate, decay = config.learning_rate, config.weight_decay
+def make_optimizer(detector: Detector, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the configured optimiser of a detector's parameter groups."""
+    groups, rate, decay = detector.parameter_groups(config), config.learning_rate, config.weight_decay
     if config.optimizer == "sgd":
         # Where gradients overflow in its first step, torch's fused SGD begins with momentum that nothing wrote.
         fused = config.precision != "float16"
-        return SGD([parameters], rate, config.momentum, weight_decay=decay, fused=fused)
-    return AdamW([parameters], rate, weight_decay=decay, fused=True)
+        return SGD(groups, rate, config.momentum, weight_decay=decay, fused=fused)
+    return AdamW(groups, rate, weight_decay=decay, fused=True)
 
 
 class _Run:
@@ -166,10 +165,10 @@ class _Run:
         unlabelled: Unlabelled | None,
     ) -> None:
         self.detector = detector
-        self.parameters = flatten_parameters(detector)
-        assert self.parameters.grad is not None
-        self.gradients = self.parameters.grad
-        self.optimizer = make_optimizer(self.parameters, config)
+        self.network = DistributedDataParallel(detector) if processes() > 1 else detector
+        self.optimizer = make_optimizer(detector, config)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
         device = detector.device
         self.precision = torch.autocast(device.type, PRECISIONS.get(config.precision), config.precision in PRECISIONS)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
@@ -184,6 +183,12 @@ class _Run:
     @property
     def done(self) -> int:
         return len(self.history)
+
+    def start_step(self, factor: float) -> None:
+        """Clear the gradients, and let each group learn at a factor of its peak rate."""
+        self.optimizer.zero_grad()
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""Evaluation: detections in original pixels, scores by pycocotools, and nothing but the images asked for."""
+"""Evaluation: detections in original pixels, scores as pycocotools has them, and nothing but the images asked for."""
 
 from typing import Any
 
@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.evaluate import largest_difference
-from mgral.evaluation import coco
-from mgral.evaluation.coco import Evaluate, by_faster_coco_eval, by_pycocotools, score_detections
+from benchmarks.evaluate import largest_difference, run_pycocotools
+from mgral.evaluation.coco import score_detections
 
 TRUTH = {
     "images": [{"id": 7, "width": 100, "height": 80}, {"id": 9, "width": 100, "height": 80}],
@@ -36,9 +35,8 @@ def test_the_truth_scores_one() -> None:
     assert (scores["images"], scores["boxes"]) == (2, 3)
 
 
-@pytest.mark.parametrize("evaluate", [by_pycocotools, by_faster_coco_eval])
-def test_no_detection_scores_zero(evaluate: Evaluate) -> None:
-    assert score_detections(TRUTH, [], [7, 9], evaluate)["map"] == 0
+def test_no_detection_scores_zero() -> None:
+    assert score_detections(TRUTH, [], [7, 9])["map"] == 0
 
 
 def test_only_the_images_asked_for_count() -> None:
@@ -68,7 +66,7 @@ entries = st.fixed_dictionaries(
     found=st.lists(st.tuples(entries, st.sampled_from([0.1, 0.5, 0.50001, 0.9])), max_size=30),
     copies=st.lists(st.tuples(st.integers(0, 11), st.integers(-4, 4), st.floats(0, 1)), max_size=20),
 )
-def test_both_libraries_agree(boxes: list[Any], found: list[Any], copies: list[Any]) -> None:
+def test_scores_are_those_of_pycocotools(boxes: list[Any], found: list[Any], copies: list[Any]) -> None:
     """On crowds, ties, classes without a box or a detection, several detections of a box, and all sizes."""
     truth = {
         "images": [{"id": image, "width": 200, "height": 200} for image in IMAGES],
@@ -83,18 +81,5 @@ def test_both_libraries_agree(boxes: list[Any], found: list[Any], copies: list[A
         if index < len(boxes):
             box = boxes[index][0]
             detections.append({**box, "bbox": [box["bbox"][0] + moved, *box["bbox"][1:]], "score": score})
-    ours, theirs = (
-        score_detections(truth, detections, IMAGES, evaluate) for evaluate in (by_faster_coco_eval, by_pycocotools)
-    )
+    ours, theirs = (score_detections(truth, detections, IMAGES, *library) for library in ([], [run_pycocotools]))
     assert largest_difference(ours, theirs) < 1e-12
-
-
-def test_many_detections_go_to_the_faster_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    used = []
-    for name in ("by_pycocotools", "by_faster_coco_eval"):
-        library = getattr(coco, name)
-        monkeypatch.setattr(coco, name, lambda *both, name=name, library=library: used.append(name) or library(*both))
-    monkeypatch.setattr(coco, "FEW", 1)
-    for boxes in (1, 2):
-        score_detections(TRUTH, [detection(box) for box in TRUTH["annotations"][:boxes]], [7, 9])
-    assert used == ["by_pycocotools", "by_faster_coco_eval"]

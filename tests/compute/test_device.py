@@ -7,6 +7,7 @@ import sys
 import warnings
 from importlib import import_module
 
+import pynvml
 import pytest
 import torch
 from run_workflow import TINY, snakemake
@@ -18,17 +19,6 @@ from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 
 ON_GPUS = {"agent", "detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "select", "gain"}
-SMI = """
-==============NVSMI LOG==============
-
-Timestamp                                 : Mon Nov 23 09:00:00 2026
-Driver Version                            : 535.104.05
-{cuda}
-
-Attached GPUs                             : {gpus}
-GPU 00000000:00:1E.0
-    Compute Mode                          : Default
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -37,21 +27,20 @@ def _no_device_variable(monkeypatch):
 
 
 @pytest.fixture
-def smi(tmp_path, monkeypatch):
-    """Puts an `nvidia-smi` on the PATH that prints some text and ends with some exit code."""
+def driver(monkeypatch):
+    """Stands in for an NVIDIA driver that has some GPUs and a CUDA version, or fails."""
 
-    def put(text, code=0):
-        program = tmp_path / "bin" / "nvidia-smi"
-        program.parent.mkdir()
-        program.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    def put(gpus=0, cuda=99000, error=None):
+        def start():
+            if error:
+                raise pynvml.NVMLError(error)
+
+        monkeypatch.setattr(pynvml, "nvmlInit", start)
+        monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: gpus)
+        monkeypatch.setattr(pynvml, "nvmlSystemGetCudaDriverVersion", lambda: cuda)
 
     return put
-
-
-def described(gpus, cuda="CUDA Version                              : 99.0"):
-    return SMI.format(gpus=gpus, cuda=cuda)
 
 
 def cuda_present(monkeypatch, gpus):
@@ -126,38 +115,41 @@ def test_a_gpu_computes_the_same_again_in_full_precision(monkeypatch):
 
 
 @pytest.mark.parametrize("wanted", [1, 2])
-def test_a_machine_that_has_what_is_asked_for(wanted, smi):
-    smi(described(gpus=2))
+def test_a_machine_that_has_what_is_asked_for(wanted, driver):
+    driver(gpus=2)
     check_gpus(wanted)
 
 
-def test_without_gpus_no_driver_is_asked_for(smi, monkeypatch):
-    smi("", code=9)
+def test_a_machine_with_fewer_gpus(driver):
+    driver(gpus=1)
+    with pytest.raises(InputError, match=r"^jobs are given 2 GPUs \(.*\), but this machine has 1; lower gpu, or run"):
+        check_gpus(2)
+
+
+def test_without_gpus_no_driver_is_asked_for(driver, monkeypatch):
+    driver(error=pynvml.NVML_ERROR_UNKNOWN)
     check_gpus(0)
     monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
     check_gpus(4)
 
 
-def test_a_driver_that_does_not_say_its_cuda_is_left_to_torch(smi):
-    smi(described(gpus=1, cuda=""))
-    check_gpus(1)
-
-
-def test_a_driver_older_than_torch(smi):
-    smi(described(gpus=1, cuda="CUDA Version                              : 10.2"))
+def test_a_driver_older_than_torch(driver):
+    driver(gpus=1, cuda=10020)
     with pytest.raises(InputError, match=r"too old: it goes up to CUDA 10, and torch was built for \d+; update"):
         check_gpus(1)
 
 
-def test_a_driver_that_fails(smi):
-    smi("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", code=9)
-    with pytest.raises(InputError, match=r"1 GPU .* nvidia-smi fails \(NVIDIA-SMI has .*\); repair the driver"):
+def test_a_driver_that_fails(driver):
+    driver(error=pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+    with pytest.raises(
+        InputError, match=r"1 GPU .*, but the NVIDIA driver fails \(Driver Not Loaded\); repair it, or"
+    ):
         check_gpus(1)
 
 
-def test_a_machine_without_a_driver(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="no nvidia-smi, and so no NVIDIA driver; install one, or run without"):
+def test_a_machine_without_a_driver(driver):
+    driver(error=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    with pytest.raises(InputError, match="this machine has no NVIDIA driver; install one, or run without"):
         check_gpus(1)
 
 
@@ -165,14 +157,12 @@ def test_the_cuda_that_torch_was_built_for():
     assert cuda_of_torch() == (torch.version.cuda.partition(".")[0] if torch.version.cuda else None)
 
 
-def test_snakemake_refuses_before_the_first_job(smi, tmp_path):
-    smi(described(gpus=1))
+def test_snakemake_refuses_before_the_first_job(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    done = snakemake(run, "--cores", "1", "--configfile", TINY, "--set-resources", "variant:gpu=2")
+    done = snakemake(run, "--cores", "1", "--configfile", TINY, "--set-resources", "variant:gpu=99")
     assert done.returncode == 2, done.stdout
-    assert "mgral: jobs are given 2 GPUs (resource gpu, by --set-resources or the profile), but this" in done.stdout
-    assert "machine has 1; lower gpu" in done.stdout
+    assert "mgral: jobs are given 99 GPUs (resource gpu, by --set-resources or the profile), but this" in done.stdout
     assert not (run / "results").exists()
 
 
@@ -210,10 +200,8 @@ def test_the_driver_is_asked_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("shown", "gpus"), [("GPU 0: A (UUID: x)\nGPU 1: A (UUID: y)\n", 2), (None, 0)])
-def test_gpus_are_counted_where_the_driver_answers(tmp_path, monkeypatch, shown, gpus):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    if shown:
-        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{shown}'\n")
-        (tmp_path / "nvidia-smi").chmod(0o755)
-    assert present_gpus() == gpus
+def test_gpus_are_counted_where_the_driver_answers(driver):
+    driver(gpus=2)
+    assert present_gpus() == 2
+    driver(error=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    assert present_gpus() == 0

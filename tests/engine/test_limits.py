@@ -168,13 +168,14 @@ def test_names_and_numbers_within_others_are_told_apart(tmp_path):
 
 
 def test_a_gpu_that_no_job_uses_is_named_with_the_command_that_does(tmp_path):
-    program = tmp_path / "programs" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100 (UUID: x)'\n")
-    program.chmod(0o755)
-    path = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    driver = tmp_path / "driver" / "pynvml.py"
+    driver.parent.mkdir()
+    driver.write_text(
+        "class NVMLError(Exception): pass\nnvmlInit = nvmlShutdown = lambda: None\n"
+        "nvmlDeviceGetCount = lambda: 1\nnvmlSystemGetCudaDriverVersion = lambda: 99000\n"
+    )
     run = (tmp_path, "--cores", "1", "--configfile", TINY, "--config", "cycles=1", "strategies=[random]")
-    done = snakemake(*run, stub=True, **path, STUB_FAILS="synthesize")
+    done = snakemake(*run, stub=True, PYTHONPATH=str(driver.parent), STUB_FAILS="synthesize")
     command = "--config cycles=1 'strategies=[\"random\"]' --profile workflow/profiles/gpu"
     assert "mgral: no job uses the 1 GPU of this machine; with: .venv/bin/snakemake --cores all" in done.stdout
     assert command in done.stdout

@@ -3,6 +3,7 @@
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from mgral.errors import InputError, StepError
 from mgral.models.build import build_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.interface import Predictions, Targets
-from mgral.models.small_ssd import BACKGROUND_BIAS
+from mgral.models.small_ssd import BACKGROUND_BIAS, SmallSSD
 from mgral.training.augmentation import augment, draw_changes, flip
 from mgral.training.batches import Sampler, TrainingImages, training_images
 from mgral.training.checkpoint import Checkpoint
@@ -270,6 +271,35 @@ def test_sgd_steps_along_the_gradient_no_further_than_its_norm_allows(norm, labe
     moved = [(a - b).detach() for a, b in zip(before.parameters(), detector.parameters(), strict=True)]
     length = torch.cat([part.flatten() for part in moved]).norm().item()
     assert (length == pytest.approx(0.5 * 1e-3, rel=1e-2)) if norm else (length > 0.01)
+
+
+def test_weights_decay_but_neither_biases_nor_normalisation(labelled: TrainingImages) -> None:
+    """By the first step of SGD, which is the gradient's and the decay's: the decay is what differs."""
+    sgd = {"batch_size": 4, "optimizer": "sgd", "learning_rate": 0.5, "warm_up": 0.0, "gradient_norm": None}
+    start, plain, decayed = (build_detector(CONFIG, 1, seed=0) for _ in range(3))
+    for detector, decay in ((plain, 0.0), (decayed, 0.1)):
+        config = TrainingConfig(**sgd, weight_decay=decay, augmentation=NO_AUGMENTATION)
+        train_detector(detector, labelled, config, 1, seed=0, step="detector")
+    for name, before in start.named_parameters():
+        layer, _, kind = name.rpartition(".")
+        decays = kind == "weight" and isinstance(start.get_submodule(layer), torch.nn.Conv2d)
+        factor = 0.5 * 0.1 if decays else 0
+        moved = plain.get_parameter(name) - decayed.get_parameter(name)
+        torch.testing.assert_close(moved, factor * before, rtol=1e-3, atol=1e-6)
+
+
+def test_a_detector_may_have_a_slower_backbone(labelled: TrainingImages) -> None:
+    class SlowBackbone(SmallSSD):
+        def parameter_groups(self, config: TrainingConfig) -> list[dict[str, Any]]:
+            parts = self.ssd.backbone.parameters(), self.ssd.head.parameters()
+            return [{"params": list(part), "lr": rate} for part, rate in zip(parts, (0.0, 0.01), strict=True)]
+
+    before, after = build_detector(CONFIG, 1, seed=0), SlowBackbone(CONFIG, 1)
+    after.load_state_dict(before.state_dict())
+    train_detector(after, labelled, TrainingConfig(batch_size=4), 3, seed=0, step="detector")
+    moved = {name for name, one in before.named_parameters() if not torch.equal(one, after.get_parameter(name))}
+    assert moved
+    assert not [name for name in moved if "backbone" in name]
 
 
 def test_the_next_batch_is_decoded_ahead_and_is_the_one_that_is_drawn(labelled: TrainingImages, monkeypatch) -> None:

@@ -1,7 +1,7 @@
 """The profiles: what each hands to which rules."""
 
-import os
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -47,14 +47,10 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
     }
 
 
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has an NVIDIA driver")
 def test_a_gpu_that_is_not_there_is_said_before_the_first_job(tmp_path):
-    program = tmp_path / "programs" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
-    program.chmod(0o755)
     run = ("--cores", "1", "--profile", PROFILES / "gpu", "--configfile", TINY)
-    done = snakemake(tmp_path, *run, PATH=f"{program.parent}:{os.environ['PATH']}")
+    done = snakemake(tmp_path, *run)
     assert done.returncode == 2, done.stdout
-    assert "jobs are given 1 GPU" in done.stdout
-    assert "nvidia-smi fails (No devices were found); repair the driver, or run without" in done.stdout
+    assert re.search(r"jobs are given 1 GPU .*, but this machine has no NVIDIA driver; .* run without", done.stdout)
     assert not (tmp_path / "results" / "tiny" / "config.yaml").exists()

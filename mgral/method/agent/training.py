@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.optim import Adam
 from tqdm import tqdm
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.compute.optimizers import Adam
 from mgral.config import AgentConfig
 from mgral.errors import StepError
 from mgral.method.agent.network import Agent, build_agent
