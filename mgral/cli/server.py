@@ -79,7 +79,7 @@ def _import_step(arguments: list[str]) -> None:
         return
     gc.disable()
     try:
-        import_module("mgral.engine.provenance")
+        import_module("mgral.engine.provenance").packages()  # which takes 30 ms, and remembers
         import_module(f"mgral.cli.steps.{step}")
         if "torch" in sys.modules:
             for name in WITH_TORCH:

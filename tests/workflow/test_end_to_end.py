@@ -1,7 +1,9 @@
+import csv
 import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from itertools import product
 
 import pytest
@@ -12,6 +14,7 @@ from slow import slow
 
 from mgral.artefacts.files import read_csv
 from mgral.config import load_config
+from mgral.engine.steps import STEPS
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,16 @@ def test_report_and_scores_are_there(finished):
     config = load_config(TINY)
     assert len(scores) == len(config.seeds) * (2 + config.cycles * len(config.strategies))
     assert all(0 <= score["map"] <= 1 and score["images"] == 8 for score in scores)
+
+
+@pytest.mark.timeout(900)
+def test_a_run_ends_with_the_times_of_all_its_jobs(finished):
+    with (finished / "timings" / "jobs.csv").open(newline="") as file:
+        measured = Counter(row["step"] for row in csv.DictReader(file))
+    without = {"config", "download", "weights", "candidates", "gain", "lookup", "fidelity"}
+    assert set(measured) == set(STEPS) - without
+    with (finished / "timings" / "costs_by_step.csv").open(newline="") as file:
+        assert {row["step"]: int(row["jobs"]) for row in csv.DictReader(file)} == measured
 
 
 @pytest.mark.timeout(900)

@@ -1,4 +1,3 @@
-import csv
 import json
 import re
 from collections import Counter
@@ -165,15 +164,6 @@ def test_a_table_each_cycle(tmp_path):
 
 def test_finished_experiment_has_nothing_to_do(finished):
     assert planned(finished, "--configfile", TINY, stub=True) == []
-
-
-def test_a_run_ends_with_its_timings(finished):
-    results = finished / "results" / "tiny"
-    with (results / "timings" / "jobs.csv").open(newline="") as file:
-        measured = Counter(row["step"] for row in csv.DictReader(file))
-    assert set(measured) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - {"config"}
-    with (results / "timings" / "costs_by_step.csv").open(newline="") as file:
-        assert {row["step"]: int(row["jobs"]) for row in csv.DictReader(file)} == measured
 
 
 def test_timings_that_cannot_be_written_fail_no_run(tmp_path):
