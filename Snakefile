@@ -108,11 +108,10 @@ def write_partial_report():
     options = [option for log in failed for option in ("--log", log)]
     command = ["mgral", "report", "--partial", *files, "--output", page, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    logger.warning(
-        f"The strategies that are complete are reported in {page}"
-        if done.returncode == 0
-        else done.stderr.strip()
-    )
+    if done.returncode:
+        logger.info(done.stderr.strip())
+    else:
+        logger.warning(f"The strategies that are complete are reported in {page}")
 
 
 # Rule `config` makes config.yaml once. Were it to rerun for every changed setting, Snakemake (9.27) would no longer ask

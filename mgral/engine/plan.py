@@ -41,7 +41,7 @@ def without_logs(command: str, logs: Iterable[str]) -> str:
     """Return a command on one line, without sending its messages to these files."""
     command = " ".join(command.split())
     for log in logs:
-        command = command.replace(f" 2>> {log}", "").replace(f" 2> {log}", "")
+        command = command.replace(f" > {log} 2>&1", "").replace(f" >> {log} 2>&1", "")
     return command
 
 

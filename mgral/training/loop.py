@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.distributed import all_reduce_sum, all_reduce_sum_, log_rank0, processes, rank, shard
 from mgral.compute.optimizers import SGD, AdamW
+from mgral.compute.progress import tracked
 from mgral.config import TrainingConfig
 from mgral.errors import InputError, StepError
 from mgral.models.interface import Detector, Targets, full_precision
@@ -79,8 +79,7 @@ def train_detector(
     if config.compile:
         _compile(detector)
     left = range(run.done, iterations)
-    hidden = True if rank() else None
-    for iteration in tqdm(left, step, iterations, unit="it", disable=hidden, initial=run.done):
+    for iteration in left if rank() else tracked(left, step, iterations, done=run.done):
         rate = config.learning_rate * learning_rate_factor(iteration, iterations, config)
         run.optimizer.param_groups[0]["lr"] = rate
         run.optimizer.zero_grad(set_to_none=False)

@@ -13,7 +13,7 @@ REASONS = {
     "Incomplete output": "was interrupted",
     "Updated input": "input changed",
     "Set of input": "other inputs",
-    "Input files updated": "after another job",
+    "Input files updated": "input will change",
 }
 """The beginning of each of Snakemake's reasons, in short; the first that holds is the reason."""
 VERSION = re.compile(r"version\W+(\d+)")
@@ -51,4 +51,5 @@ class DryRun:
         step, why_wide = (max((len(row[column]) for row in rows), default=0) for column in (1, 2))
         total = sum(int(count) for count, *_ in rows)
         table = [f"{count:>6}  {rule:<{step}}  {why:<{why_wide}}  {summary}" for count, rule, why, summary in rows]
-        return [f"{total} jobs would run:", *table, *([] if self.single_jobs else ["-p lists them with their commands."])]
+        hint = [] if self.single_jobs else ["With -p each of them, with its command."]
+        return [f"{total} jobs would run:", *table, *hint]

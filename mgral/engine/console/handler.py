@@ -12,7 +12,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from mgral.engine.console.dry_run import DryRun
-from mgral.engine.console.jobs import Job, job_title, last_words
+from mgral.engine.console.jobs import Failure, Job, job_title, last_words
 from mgral.engine.console.live import LiveLines
 from mgral.engine.console.outcome import result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
@@ -24,8 +24,10 @@ SHOWN = re.compile(
 STOPPED = re.compile(r"Terminating processes|Will exit after")
 UP_TO_DATE = "Nothing to be done"
 SHARED = "Assuming unrestricted shared filesystem usage."
-FAILED_AFTER_ALL = re.compile(r"Exiting because a job execution failed|.*\nAt least one job did not complete")
-"""What Snakemake says at the end where a job failed, which is said better here."""
+FAILED_JOB = re.compile(
+    r"RuleException:\nCalledProcessError|Exiting because a job execution failed|.*\nAt least one job did not complete"
+)
+"""What Snakemake says where a job failed, which its log explains better."""
 TARGET = "all"
 """The rule that only names what to make."""
 
@@ -49,9 +51,14 @@ class LogHandler(LogHandlerBase):
         self.times = TimeLeft({}, [])
         self.jobs: dict[int, Job] = {}
         self.running: dict[int, Job] = {}
-        self.failed: dict[int, Job] = {}
+        self.failed: dict[int, Failure] = {}
+        self.silent_in_group: dict[int, Failure] = {}
+        """Jobs of a failed group that left no message: most were done, or not yet begun."""
+        self.group_logs: tuple[Path, ...] = ()
         self.done: dict[int, Job] = {}
         self.errors: list[str] = []
+        self.covered = ""
+        """What Snakemake said of a failure, which is printed where nothing else explains it."""
         self.warned: set[str] = set()
         self.total = 0
         self.at_once = 1
@@ -99,8 +106,10 @@ class LogHandler(LogHandlerBase):
                 self._print(f"    {fields['shellcmd']}")
             case LogEvent.JOB_FINISHED if fields["job_id"] in self.running:
                 self._finish(fields["job_id"], record.created)
+            case LogEvent.GROUP_ERROR:
+                self.group_logs = tuple(map(Path, fields["aux_logs"]))
             case LogEvent.JOB_ERROR if fields["jobid"] in self.jobs and not self.stopped:
-                self._fail(fields["jobid"], tuple(map(Path, fields["log"])))
+                self._fail(fields["jobid"], tuple(map(Path, fields["log"])), fields["rule_msg"] or "")
             case LogEvent.ERROR | None:
                 self._say(record.levelno, record.getMessage())
 
@@ -119,10 +128,12 @@ class LogHandler(LogHandlerBase):
         logs, outputs = tuple(map(Path, fields["log"])), tuple(fields["output"])
         job = Job(fields["rule_name"], title, logs, outputs, record.created, bool(fields["indent"]))
         self.jobs[number] = self.running[number] = job
+        for failures in (self.failed, self.silent_in_group):  # it is tried again
+            failures.pop(number, None)
+        self.times.failed.discard(number)
 
     def _finish(self, number: int, ended: float) -> None:
         job = self.done[number] = self.running.pop(number)
-        self.failed.pop(number, None)
         seconds = None if job.in_group else ended - job.started
         self.times.finish(number, seconds)
         for warning in job.warnings if not self.silent else []:
@@ -134,11 +145,14 @@ class LogHandler(LogHandlerBase):
             count = f"{len(self.done)}/{self.total}"
             self._print("  ".join(part for part in (count, job.title, took, self._left()) if part))
 
-    def _fail(self, number: int, logs: tuple[Path, ...]) -> None:
+    def _fail(self, number: int, logs: tuple[Path, ...], reason: str) -> None:
         job = self.jobs[number]
         self.running.pop(number, None)
-        self.failed[number] = Job(job.rule, job.title, logs, job.outputs, job.started, job.in_group)
         self.times.failed.add(number)
+        if job.in_group and not last_words(job.logs):
+            self.silent_in_group[number] = Failure(job.title, logs + self.group_logs, reason)
+            return
+        self.failed[number] = Failure(job.title, logs, reason)
         self._print(f"failed: {job.title}", "bold red")
 
     def _say(self, level: int, message: str) -> None:
@@ -146,7 +160,9 @@ class LogHandler(LogHandlerBase):
         self.stopped |= bool(STOPPED.match(message))
         self.up_to_date |= message.startswith(UP_TO_DATE)
         if level >= logging.ERROR:
-            if not (FAILED_AFTER_ALL.match(message) and (self.failed or self.errors or self.stopped)):
+            if FAILED_JOB.match(message):
+                self.covered = message
+            else:
                 self.errors.append(message)
                 self._print(message, "red")
         elif self.silent or (level < logging.WARNING and self.up_to_date):
@@ -183,12 +199,14 @@ class LogHandler(LogHandlerBase):
 
     def _end(self) -> list[str]:
         ended = f"{len(self.done)} of {self.total} jobs are done"
-        if self.failed:
+        if self.failed or self.silent_in_group:
             return self._failures()
         if self.stopped:
             return ["", f"Stopped: {ended}. The same command goes on from there."]
         if self.errors:
             return ["", f"The error above ended the run: {ended}."] if self.jobs else []
+        if self.covered:
+            return [self.covered]
         if self.silent:
             return []
         if self.up_to_date:
@@ -204,14 +222,12 @@ class LogHandler(LogHandlerBase):
         return result_lines(self.results, {job.rule for job in self.done.values()}, last)
 
     def _failures(self) -> list[str]:
-        lines = [""]
-        for job in self.failed.values():
-            lines += [f"failed: {job.title}", *(f"    {line}" for line in last_words(job.logs))]
-            lines += [f"    log: {log}" for log in job.logs if log.exists()]
-        waiting = self.total - len(self.jobs)
+        shown = self.failed or self.silent_in_group
+        lines = ["", *(line for failure in shown.values() for line in failure.lines()), ""]
+        waiting = self.total - len(self.jobs) + len(self.silent_in_group) * bool(self.failed)
         kept = f"{waiting} of {self.total} could not run because of it. " if waiting > 0 else ""
-        failed = f"{len(self.failed)} job{'s' * (len(self.failed) > 1)} failed. "
-        return [*lines, "", f"{failed}{kept}When the cause is removed, the same command goes on from here."]
+        failed = f"{len(shown)} job{'s' * (len(shown) > 1)} failed. "
+        return [*lines, f"{failed}{kept}When the cause is removed, the same command goes on from here."]
 
     def _print(self, text: str, style: str = "") -> None:
         if self.live:

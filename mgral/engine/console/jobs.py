@@ -3,13 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
 
 END = 400
 """Bytes at the end of a running job's log that are read."""
 LINES = 12
 """Lines of a log that are shown; the rest stays in the log."""
-COUNT = re.compile(r"(\d[\d.]*[kMGT]?)/(\d[\d.]*[kMGT]?)")
+NO_MESSAGE = "It left no message: it may have been killed, for instance because memory ran out."
+COUNT = re.compile(r"(?:([^%|]*) )?(\d[\d.]*[kMGT]?/\d[\d.]*[kMGT]?)")
+"""What is counted, and how far: `detector 80/140`, or in a bar `2.3G/19.3G`."""
 WARNING = re.compile(r"warning: |\S+:\d+: \w*Warning: ")
 """How a line begins that warns: of a step, or of Python."""
 
@@ -30,13 +33,17 @@ class Job:
     @property
     def progress(self) -> str:
         """How far it is, such as `80/140`, by the last lines of its log; empty where these do not say."""
-        for log in self.logs[:1]:
-            if log.exists():
-                with log.open("rb") as file:
-                    file.seek(max(0, log.stat().st_size - END))
-                    counts = COUNT.findall(file.read().decode(errors="replace"))
-                return "/".join(counts[-1]) if counts else ""
-        return ""
+        try:
+            with self.logs[0].open("rb") as file:
+                file.seek(max(0, file.seek(0, SEEK_END) - END))
+                lines = file.read().decode(errors="replace").splitlines()
+        except (OSError, IndexError):  # not begun, or it has no log
+            return ""
+        counts = [found for line in lines if (found := COUNT.search(line))]
+        if not counts:
+            return ""
+        what, count = counts[-1].groups()
+        return count if what in (None, self.rule) else f"{what.strip()} {count}"
 
     @property
     def warnings(self) -> list[str]:
@@ -64,13 +71,30 @@ def job_title(rule: str, wildcards: Mapping[str, str]) -> str:
         rule,
         *settings,
         f"split {names['split']}" if "split" in names else "",
-        f"{names['first']}-{names['last']}" if "first" in names else "",
+        "-".join(dict.fromkeys((names["first"], names["last"]))) if "first" in names else "",
     ]
     return "  ".join(part for part in parts if part)
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A job that failed."""
+
+    title: str
+    logs: tuple[Path, ...]
+    """Its own first; on a cluster that of the submission too."""
+    reason: str
+    """What the cluster says, such as that memory ran out; often empty."""
+
+    def lines(self) -> list[str]:
+        """Return what a user must know of it."""
+        words = [self.reason, *last_words(self.logs)] if self.reason else last_words(self.logs) or [NO_MESSAGE]
+        logs = [f"    log: {log}" for log in self.logs if log.exists()]
+        return [f"failed: {self.title}", *(f"    {line}" for line in words), *logs]
+
+
 def last_words(logs: tuple[Path, ...]) -> list[str]:
-    """Return why a job failed: the sentence `mgral: ...` with what follows it, or else a log's last lines."""
+    """Return the sentence `mgral: ...` with what follows it, or else the last lines of the first log that has some."""
     for log in logs:
         lines = _lines(log)
         sentences = [number for number, line in enumerate(lines) if line.startswith("mgral: ")]
@@ -78,7 +102,7 @@ def last_words(logs: tuple[Path, ...]) -> list[str]:
             return shortened(lines[sentences[-1] :], log)
         if lines:
             return lines[-LINES:]
-    return ["It left no message: it may have been killed, for instance because memory ran out."]
+    return []
 
 
 def shortened(lines: list[str], log: Path) -> list[str]:

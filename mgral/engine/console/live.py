@@ -54,9 +54,10 @@ class LiveLines:
 
         headline, jobs = self.state()
         now = time.time()
-        lines = [f"  {'  '.join(filter(None, (job.title, job.progress, duration(now - job.started))))}" for job in jobs]
-        if len(lines) > LONGEST:
-            lines[LONGEST:] = [f"  and {len(lines) - LONGEST} more"]
-        shown = [Text(line, no_wrap=True, overflow="ellipsis") for line in (headline, *lines)]
+        parts = [(job.title, job.progress, duration(now - job.started)) for job in jobs[:LONGEST]]
+        lines = [headline, *("  " + "  ".join(filter(None, part)) for part in parts)]
+        if len(jobs) > LONGEST:
+            lines.append(f"  and {len(jobs) - LONGEST} more")
+        shown = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
         shown[0].stylize("bold")
         return Group(*shown)

@@ -60,8 +60,9 @@ def _listed(rows: Sequence[Row], difference: str, sign: str) -> str:
     low, high = (f"{difference}_{end}".lstrip("_") for end in ("low", "high"))
 
     def text(row: Row) -> str:
-        mean = f"{row['strategy']} {100 * float(row[difference or 'mean']):{sign}.1f}"
-        return f"{mean} ({100 * float(row[low]):{sign}.1f} to {100 * float(row[high]):{sign}.1f})" if row[low] else mean
+        names = [name for name in (difference or "mean", low, high) if row[name]]
+        mean, *interval = (f"{100 * float(row[name]):{sign}.1f}" for name in names)
+        return f"{row['strategy']} {mean}" + (f" ({' to '.join(interval)})" if interval else "")
 
     more = f" and {len(rows) - STRATEGIES} more" if len(rows) > STRATEGIES else ""
     return ", ".join(map(text, rows[:STRATEGIES])) + more

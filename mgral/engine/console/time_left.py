@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
 from statistics import fmean
 
+LEAST = 10
+"""Seconds: the least that is told."""
+
 
 class TimeLeft:
     """The jobs of a run, which waits for which, and how long jobs of each rule take."""
@@ -48,11 +51,13 @@ class TimeLeft:
             unknown |= self.rules[number] not in takes
             usual = fmean(takes.get(self.rules[number], [0.0]))
             alone[number] = max(0.0, usual - running.get(number, 0.0))
-            chain[number] = alone[number] + max((chain.get(before, 0.0) for before in self.waits[number]), default=0.0)
+            before = max((chain.get(other, 0.0) for other in self.waits[number]), default=0.0)
+            chain[number] = before + alone[number]
         seconds = max([sum(alone.values()) / at_once, *chain.values()])
-        if not seconds:
+        if not alone or (unknown and seconds < LEAST):
             return ""
-        return f"{'more than' if unknown else 'about'} {_rounded(seconds)} left"
+        how = "more than" if unknown else "about" if seconds > LEAST else "less than"
+        return f"{how} {_rounded(seconds)} left"
 
 
 def duration(seconds: float) -> str:
@@ -65,7 +70,7 @@ def duration(seconds: float) -> str:
 
 def _rounded(seconds: float) -> str:
     if seconds < 55:
-        return f"{max(10, round(seconds, -1)):.0f} s"
+        return f"{max(LEAST, round(seconds, -1)):.0f} s"
     minutes = max(1, round(seconds / 60))
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
