@@ -1,33 +1,33 @@
 """Follows a run by Snakemake's log events, and prints what a person needs to know of it."""
 
 import logging
-import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from mgral.engine.console.dry_run import DryRun
-from mgral.engine.console.jobs import Failure, Job, job_title, last_words
-from mgral.engine.console.live import LiveLines
+from mgral.engine.console.dry_run import DryRun, reason_of
+from mgral.engine.console.jobs import Job, job_title, last_words
+from mgral.engine.console.live import live_lines
 from mgral.engine.console.outcome import result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
 
-SHOWN = re.compile(
-    r"Terminating processes|Will exit after|Trying to restart|Pulling |SLURM run ID|\d+ jobs have (missing|outdated)"
-)
-"""How a message of Snakemake begins that is shown while jobs run; all of them are in `.snakemake/log`."""
+if TYPE_CHECKING:
+    from rich.live import Live
+
+SHOWN = re.compile(r"Terminating|Will exit|Trying to restart|Pulling |SLURM run ID|\d+ jobs have (missing|outdated)")
+"""How the messages begin that are shown while jobs run; all of Snakemake's are in `.snakemake/log`."""
 STOPPED = re.compile(r"Terminating processes|Will exit after")
 UP_TO_DATE = "Nothing to be done"
-SHARED = "Assuming unrestricted shared filesystem usage."
-FAILED_JOB = re.compile(
-    r"RuleException:\nCalledProcessError|Exiting because a job execution failed|.*\nAt least one job did not complete"
-)
+FAILED_JOB = re.compile(r"RuleException:\nCalledProcessError|Exiting because a job|.*\nAt least one job did not")
 """What Snakemake says where a job failed, which its log explains better."""
+NO_MESSAGE = ["It left no message: it may have been killed, for instance because memory ran out."]
 TARGET = "all"
 """The rule that only names what to make."""
 
@@ -38,40 +38,35 @@ class LogHandler(LogHandlerBase):
     Snakemake calls it in one thread, and closes it when all is done.
     """
 
+    writes_to_file = needs_rulegraph = False
+    has_filter = has_formatter = True
+    results = Path()
+    """Folder of the experiment; the Snakefile tells it."""
+
     def __post_init__(self) -> None:
         given = self.common_settings
-        self.stream = sys.stdout if given.stdout else sys.stderr
         quiet = {one.name for one in given.quiet or ()}
-        self.silent = "ALL" in quiet and not given.dryrun
-        self.quiet = bool(quiet & {"ALL", "RULES", "PROGRESS"})
-        self.dry_run = DryRun(given.printshellcmds) if given.dryrun else None
-        self.live: LiveLines | None = None
-        self.results: Path | None = None
-        """Folder of the experiment; of another workflow unknown."""
+        self.silent, self.quiet = "ALL" in quiet, bool(quiet & {"ALL", "RULES", "PROGRESS"})
+        self.stream = sys.stdout if given.stdout else sys.stderr
+        self.live: Live | None = None
+        self.dry_run = DryRun() if given.dryrun else None
         self.times = TimeLeft({}, [])
         self.jobs: dict[int, Job] = {}
         self.running: dict[int, Job] = {}
-        self.failed: dict[int, Failure] = {}
-        self.silent_in_group: dict[int, Failure] = {}
-        """Jobs of a failed group that left no message: most were done, or not yet begun."""
-        self.group_logs: tuple[Path, ...] = ()
         self.done: dict[int, Job] = {}
-        self.errors: list[str] = []
-        self.covered = ""
-        """What Snakemake said of a failure, which is printed where nothing else explains it."""
+        self.failed: dict[int, tuple[str, list[str], tuple[Path, ...]]] = {}
+        """Title, what explains the failure, and logs."""
+        self.group_logs: tuple[Path, ...] = ()
         self.warned: set[str] = set()
-        self.total = 0
-        self.at_once = 1
-        self.started: float | None = None
-        self.stopped = self.up_to_date = self.closed = False
+        self.total, self.at_once, self.started = 0, 1, 0.0
+        self.errors = self.stopped = self.up_to_date = False
+        self.covered = ""
+        """What Snakemake said of a failure; printed where nothing else explains it."""
 
     @property
     def writes_to_stream(self) -> bool:
         """Whether it prints, so that Snakemake does not."""
         return not (self.common_settings.verbose or self.common_settings.debug_dag)
-
-    writes_to_file = needs_rulegraph = False
-    has_filter = has_formatter = True
 
     def expect(self, jobs: Mapping[int, tuple[str, Iterable[int]]], earlier: Iterable[tuple[str, float]]) -> None:
         """Take the jobs of the run, as `TimeLeft` does, and the times of an earlier run."""
@@ -79,29 +74,24 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one event."""
-        if not self.writes_to_stream:
-            return
         try:
-            self._take(record)
-        except BrokenPipeError:  # such as of `| head`
-            self.stream = Path(os.devnull).open("w")  # noqa: SIM115
+            if self.writes_to_stream:
+                self._take(getattr(record, "event", None), vars(record), record)
         except Exception:
             self.handleError(record)
 
-    def _take(self, record: logging.LogRecord) -> None:
-        event, fields = getattr(record, "event", None), vars(record)
+    def _take(self, event: str | None, fields: Mapping[str, Any], record: logging.LogRecord) -> None:
         match event:
             case LogEvent.WORKFLOW_STARTED:
                 self.started = record.created
             case LogEvent.RUN_INFO:
-                counts = fields["stats"]
-                self.total = counts["total"] - counts.get(TARGET, 0)
+                self.total = fields["stats"]["total"] - fields["stats"].get(TARGET, 0)
                 if self.dry_run:
-                    self.dry_run.counts = counts
+                    self.dry_run.counts = fields["stats"]
             case LogEvent.RESOURCES_INFO:
                 self.at_once = fields.get("cores") or fields.get("nodes") or self.at_once
             case LogEvent.JOB_INFO if fields["rule_name"] != TARGET:
-                self._start(fields["jobid"], record)
+                self._start(fields, record.created)
             case LogEvent.SHELLCMD if self.common_settings.printshellcmds and fields.get("shellcmd"):
                 self._print(f"    {fields['shellcmd']}")
             case LogEvent.JOB_FINISHED if fields["job_id"] in self.running:
@@ -109,128 +99,119 @@ class LogHandler(LogHandlerBase):
             case LogEvent.GROUP_ERROR:
                 self.group_logs = tuple(map(Path, fields["aux_logs"]))
             case LogEvent.JOB_ERROR if fields["jobid"] in self.jobs and not self.stopped:
-                self._fail(fields["jobid"], tuple(map(Path, fields["log"])), fields["rule_msg"] or "")
+                self._fail(fields["jobid"], tuple(map(Path, fields["log"])), fields["rule_msg"])
             case LogEvent.ERROR | None:
                 self._say(record.levelno, record.getMessage())
 
-    def _start(self, number: int, record: logging.LogRecord) -> None:
-        fields = vars(record)
+    def _start(self, fields: Mapping[str, Any], now: float) -> None:
         title = job_title(fields["rule_name"], fields["wildcards"])
         if self.dry_run:
-            self.dry_run.add(fields["rule_name"], fields["reason"], [*fields["log"]])
+            reason = reason_of(fields["reason"], fields["log"])
+            self.dry_run.reasons[fields["rule_name"]][reason] += 1
             if self.common_settings.printshellcmds:
-                self._print(f"{title}  ({self.dry_run.reason_of(fields['reason'], fields['log'])})")
+                self._print(f"{title}  ({reason})")
             return
         if not self.jobs and not self.quiet:
-            self.live = LiveLines.on(self.stream, self._state, self.common_settings.nocolor)
-            if not self.live:
-                self._print(f"{self.total} jobs")
-        logs, outputs = tuple(map(Path, fields["log"])), tuple(fields["output"])
-        job = Job(fields["rule_name"], title, logs, outputs, record.created, bool(fields["indent"]))
-        self.jobs[number] = self.running[number] = job
-        for failures in (self.failed, self.silent_in_group):  # it is tried again
-            failures.pop(number, None)
-        self.times.failed.discard(number)
+            self.live = live_lines(self.stream, self._lines, self.common_settings.nocolor)
+        logs = tuple(map(Path, fields["log"]))
+        job = Job(fields["rule_name"], title, logs, tuple(fields["output"]), now, bool(fields["indent"]))
+        self.jobs[fields["jobid"]] = self.running[fields["jobid"]] = job
+        self.failed.pop(fields["jobid"], None)  # it is tried again
 
-    def _finish(self, number: int, ended: float) -> None:
+    def _finish(self, number: int, now: float) -> None:
         job = self.done[number] = self.running.pop(number)
-        seconds = None if job.in_group else ended - job.started
-        self.times.finish(number, seconds)
+        if not job.in_group:
+            self.times.measured[job.rule].append(now - job.started)
         for warning in job.warnings if not self.silent else []:
             if warning not in self.warned:
                 self._print(f"{job.title}: {warning}", "yellow")
             self.warned.add(warning)
         if not self.live and not self.quiet:
-            took = "" if seconds is None else duration(seconds)
-            count = f"{len(self.done)}/{self.total}"
-            self._print("  ".join(part for part in (count, job.title, took, self._left()) if part))
+            took = "" if job.in_group else duration(now - job.started)
+            parts = (f"{len(self.done)}/{self.total}", job.title, took, self._left(now))
+            self._print("  ".join(filter(None, parts)))
 
-    def _fail(self, number: int, logs: tuple[Path, ...], reason: str) -> None:
+    def _fail(self, number: int, logs: tuple[Path, ...], reason: str | None) -> None:
+        """Note a failure; of a failed group Snakemake names all jobs, most of which were done or not begun."""
         job = self.jobs[number]
         self.running.pop(number, None)
-        self.times.failed.add(number)
-        if job.in_group and not last_words(job.logs):
-            self.silent_in_group[number] = Failure(job.title, logs + self.group_logs, reason)
-            return
-        self.failed[number] = Failure(job.title, logs, reason)
-        self._print(f"failed: {job.title}", "bold red")
+        words = last_words(job.logs if job.in_group else logs)
+        logs = logs + self.group_logs if job.in_group else logs
+        self.failed[number] = (job.title, [reason, *words] if reason and words else words, logs)
+        if words or not job.in_group:
+            self._print(f"failed: {job.title}", "bold red")
 
     def _say(self, level: int, message: str) -> None:
         """Print a message of Snakemake's, or of the Snakefile's, that a user must see."""
         self.stopped |= bool(STOPPED.match(message))
         self.up_to_date |= message.startswith(UP_TO_DATE)
-        if level >= logging.ERROR:
-            if FAILED_JOB.match(message):
-                self.covered = message
-            else:
-                self.errors.append(message)
-                self._print(message, "red")
-        elif self.silent or (level < logging.WARNING and self.up_to_date):
-            return
-        elif level >= logging.WARNING:
+        if FAILED_JOB.match(message):
+            self.covered = message
+        elif level >= logging.ERROR:
+            self.errors = True
+            self._print(message, "red")
+        elif not self.silent and level >= logging.WARNING:
             self._print(message, "yellow")
-        elif message != SHARED and (self.started is None or SHOWN.match(message)):
+        elif not self.silent and (SHOWN.match(message) or not (self.started or message.startswith("Assuming"))):
             self._print(message)
 
-    def _state(self) -> tuple[str, list[Job]]:
-        """Return what the live display shows: a headline, and the jobs that run."""
-        lost = f", {len(self.failed)} failed" if self.failed else ""
-        left = self._left()
-        return f"{len(self.done)}/{self.total} jobs{lost}{', ' if left else ''}{left}", list(self.running.values())
-
-    def _left(self) -> str:
+    def _lines(self) -> list[str]:
+        """Return the live display: a headline, and a line for each job that runs."""
         now = time.time()
-        return self.times.text({number: now - job.started for number, job in self.running.items()}, self.at_once)
+        failed = f"{len(self.failed)} failed" if self.failed else ""
+        headline = ", ".join(filter(None, (f"{len(self.done)}/{self.total} jobs", failed, self._left(now))))
+        jobs = [(job.title, job.progress, duration(now - job.started)) for job in self.running.copy().values()]
+        return [headline, *("  " + "  ".join(filter(None, parts)) for parts in jobs)]
+
+    def _left(self, now: float) -> str:
+        running = {number: now - job.started for number, job in self.running.copy().items()}
+        return self.times.text(running, [*self.done], [*self.failed], self.at_once)
 
     def close(self) -> None:
-        """Print how the run ended."""
-        if self.closed:
-            return
-        self.closed = True
+        """Print how the run ended; Python calls it once more at its end."""
         if self.live:
             self.live.stop()
             self.live = None
-        try:
-            if self.writes_to_stream and self.started is not None:
-                for line in self._end():
-                    self._print(line)
-        finally:
-            super().close()
+        if self.writes_to_stream and self.started:
+            self._print("\n".join(self._end()))
+        self.started = 0.0
+        super().close()
 
     def _end(self) -> list[str]:
-        ended = f"{len(self.done)} of {self.total} jobs are done"
-        if self.failed or self.silent_in_group:
-            return self._failures()
-        if self.stopped:
-            return ["", f"Stopped: {ended}. The same command goes on from there."]
-        if self.errors:
-            return ["", f"The error above ended the run: {ended}."] if self.jobs else []
-        if self.covered:
+        if self.failed:
+            return ["", *self._failures()]
+        if self.stopped or (self.errors and self.jobs):
+            how = "Stopped" if self.stopped else "The error above ended the run"
+            done = f"{len(self.done)} of {self.total} jobs are done"
+            return ["", f"{how}: {done}. The same command goes on from there."]
+        if self.covered or self.errors or self.silent:
             return [self.covered]
-        if self.silent:
-            return []
-        if self.up_to_date:
-            return ["Nothing to do: all that was asked for is there and up to date.", *self._results()]
-        if self.dry_run:
+        if self.dry_run and not self.up_to_date:
             return self.dry_run.lines()
-        if not self.jobs:
-            return []
-        return ["", f"{len(self.jobs)} jobs in {duration(time.time() - (self.started or 0))}", *self._results()]
-
-    def _results(self) -> list[str]:
-        last = [output for job in list(self.done.values())[-1:] for output in job.outputs]
-        return result_lines(self.results, {job.rule for job in self.done.values()}, last)
+        last = [output for job in [*self.done.values()][-1:] for output in job.outputs]
+        results = result_lines(self.results, {job.rule for job in self.done.values()}, last)
+        if self.up_to_date:
+            return ["Nothing to do: all that was asked for is there and up to date.", *results]
+        return ["", f"{_jobs(self.jobs)} in {duration(time.time() - self.started)}", *results] if self.jobs else []
 
     def _failures(self) -> list[str]:
-        shown = self.failed or self.silent_in_group
-        lines = ["", *(line for failure in shown.values() for line in failure.lines()), ""]
-        waiting = self.total - len(self.jobs) + len(self.silent_in_group) * bool(self.failed)
+        shown = [one for one in self.failed.values() if one[1]] or [*self.failed.values()]
+        lines = []
+        for title, words, logs in shown:
+            places = [f"log: {log}" for log in logs if log.exists()]
+            lines += [f"failed: {title}", *(f"    {line}" for line in (*(words or NO_MESSAGE), *places))]
+        waiting = self.total - len(self.jobs) + len(self.failed) - len(shown)
         kept = f"{waiting} of {self.total} could not run because of it. " if waiting > 0 else ""
-        failed = f"{len(shown)} job{'s' * (len(shown) > 1)} failed. "
-        return [*lines, f"{failed}{kept}When the cause is removed, the same command goes on from here."]
+        failed = f"{_jobs(shown)} failed. "
+        return [*lines, "", f"{failed}{kept}When the cause is removed, the same command goes on from here."]
 
     def _print(self, text: str, style: str = "") -> None:
-        if self.live:
-            self.live.print(text, style)
-        else:
-            print(text, file=self.stream, flush=True)
+        with suppress(BrokenPipeError):  # such as of `| head`
+            if self.live:
+                self.live.console.print(text, style=style or None, soft_wrap=True)
+            elif text:
+                print(text, file=self.stream, flush=True)
+
+
+def _jobs(jobs: Sized) -> str:
+    return f"{len(jobs)} job{'s' * (len(jobs) > 1)}"

@@ -4,65 +4,54 @@ import csv
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-STRATEGIES = 5
+PAGES = {"report": "report.html", "fidelity": "fidelity/report.html"}
+NAMED = 5
 """Strategies that are named, the best first."""
 FEWEST_SEEDS = 3
-"""Fewer say nothing of how sure a difference is."""
-Row = Mapping[str, str]
+"""Fewer do not tell how sure a difference is."""
 
 
-def result_lines(results: Path | None, rules: Collection[str], outputs: Sequence[str]) -> list[str]:
-    """Return where the result is and what it is.
+def result_lines(results: Path, rules: Collection[str], outputs: Sequence[str]) -> list[str]:
+    """Return where the result is, and what it is.
 
     Parameters
     ----------
     results
-        Folder of the experiment, if it is known.
+        Folder of the experiment.
     rules
         What was run; where nothing was, the reports that are there are named.
     outputs
         Of the last job, which are named where no report was made.
     """
-    pages = {"report": "report.html", "fidelity": "fidelity/report.html"}
-    if results is None:
-        return []
-    made = [results / page for rule, page in pages.items() if rule in rules or not rules]
-    lines = [f"Report: {page}" for page in made if page.exists()]
+    pages = [results / page for rule, page in PAGES.items() if rule in (rules or PAGES)]
+    lines = [f"Report: {page}" for page in pages if page.exists()]
     ranking = results / "tables" / "ranking.csv"
-    if lines and (not rules or "report" in rules) and ranking.is_file():
-        lines += _ranking_lines(ranking)
+    if results / PAGES["report"] in pages and lines and ranking.exists():
+        with ranking.open(newline="") as file:
+            lines += _ranking_lines([row for row in csv.DictReader(file) if row["score"] == "map"])
     return lines or [f"Made: {output}" for output in outputs]
 
 
-def _ranking_lines(path: Path) -> list[str]:
-    """Return three lines: mean mAP, what is gained on random sampling, and how sure the first place is."""
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["score"] == "map"]
-    if not rows:
-        return []
-    seeds = int(rows[0]["seeds"])
-    several = f"{seeds} seeds" + (", with 95 % intervals" if seeds >= FEWEST_SEEDS else "")
-    lines = [f"mAP, mean of the curve, {several if seeds > 1 else '1 seed'}: {_listed(rows, '', '')}"]
+def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return mean mAP, the difference to random sampling, and how sure the first place is; three lines at most."""
+    first, seeds = rows[0], int(rows[0]["seeds"])
+    lines = [f"mAP, mean of the curve, seeds: {seeds}: {_listed(rows, '.1f', 'mean', 'low', 'high')}"]
     compared = [row for row in rows if row["to_random"]]
     if compared:
-        lines.append(f"Against random sampling, in points: {_listed(compared, 'to_random', '+')}")
-    first = rows[0]
+        names = ("to_random", "to_random_low", "to_random_high")
+        lines.append(f"Points above random sampling: {_listed(compared, '+.1f', *names)}")
     if first["to_best"]:
-        ahead = f"{first['strategy']} is {100 * float(first['to_best']):.2f} points ahead of {first['best_other']}"
-        separable = "separable" if first["to_best_separable"] == "True" else "not separable"
-        sure = f"{separable} at these seeds" if seeds >= FEWEST_SEEDS else "too few seeds to tell it from chance"
-        lines.append(f"{ahead}: {sure}.")
+        sure = "separable" if first["to_best_separable"] == "True" else "not separable"
+        sure = f"{sure} at these seeds" if seeds >= FEWEST_SEEDS else "too few seeds to tell it from chance"
+        gap = f"{100 * float(first['to_best']):.2f}"
+        lines.append(f"{first['strategy']} is {gap} points ahead of {first['best_other']}: {sure}.")
     return lines
 
 
-def _listed(rows: Sequence[Row], difference: str, sign: str) -> str:
-    """Write a mean and, where there is one, its interval of each row, in per cent."""
-    low, high = (f"{difference}_{end}".lstrip("_") for end in ("low", "high"))
-
-    def text(row: Row) -> str:
-        names = [name for name in (difference or "mean", low, high) if row[name]]
-        mean, *interval = (f"{100 * float(row[name]):{sign}.1f}" for name in names)
-        return f"{row['strategy']} {mean}" + (f" ({' to '.join(interval)})" if interval else "")
-
-    more = f" and {len(rows) - STRATEGIES} more" if len(rows) > STRATEGIES else ""
-    return ", ".join(map(text, rows[:STRATEGIES])) + more
+def _listed(rows: Sequence[Mapping[str, str]], form: str, *columns: str) -> str:
+    """Write a mean and, where there is one, its 95 % interval of each row, in per cent."""
+    texts = []
+    for row in rows[:NAMED]:
+        mean, *ends = (f"{100 * float(row[name]):{form}}" for name in columns if row[name])
+        texts.append(f"{row['strategy']} {mean}" + (f" ({' to '.join(ends)})" if ends else ""))
+    return ", ".join(texts) + (f" and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
