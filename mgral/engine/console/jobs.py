@@ -10,7 +10,7 @@ END = 400
 """Bytes at the end of a running job's log that are read."""
 LINES = 12
 """Lines of a log that are shown; the rest stays in the log."""
-COUNT = re.compile(r"(?:([^%|\r\n]*) )?(\d[\d.]*[kMGT]?/\d[\d.]*[kMGT]?)")
+COUNT = re.compile(r"(?:^|[\r\n|])([^\r\n|/]*) (\d[\d.]*[kMGT]?/\d[\d.]*[kMGT]?)(?= \[|[\r\n]|$)")
 """What is counted, and how far: `detector 80/140`, or in a bar `2.3G/19.3G`."""
 WARNING = re.compile(r"^(?:warning: |\S+:\d+: \w*Warning: ).*(?:\n[ \t].*)*", re.MULTILINE)
 """A warning of a step or of Python, with the indented lines that belong to it."""

@@ -35,7 +35,8 @@ def result_lines(results: Path, rules: Collection[str], outputs: Sequence[str]) 
 def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Return mean mAP, the difference to random sampling, and how sure the first place is; three lines at most."""
     first, seeds = rows[0], int(rows[0]["seeds"])
-    lines = [f"mAP, mean of the curve, seeds: {seeds}: {_listed(rows, '.1f', 'mean', 'low', 'high')}"]
+    of = f"{seeds} seed{'s' * (seeds > 1)}{', with 95 % intervals' * bool(first['low'])}"
+    lines = [f"mAP, mean of the curve, {of}: {_listed(rows, '.1f', 'mean', 'low', 'high')}"]
     compared = [row for row in rows if row["to_random"]]
     if compared:
         names = ("to_random", "to_random_low", "to_random_high")
