@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,18 @@ from mgral.engine.console.time_left import TimeLeft, duration
 if TYPE_CHECKING:
     from rich.live import Live
 
-SHOWN = re.compile(r"Terminating|Will exit|Trying to restart|Pulling |SLURM run ID|\d+ jobs have (missing|outdated)")
+MESSAGES = re.compile(
+    r"Terminating|Will exit|Trying to restart|Pulling |SLURM run ID|\d+ jobs have (missing|outdated)"
+)
 """How the messages begin that are shown while jobs run; all of Snakemake's are in `.snakemake/log`."""
+SHOWN_JOBS = 8
+"""Running jobs that a terminal shows."""
 STOPPED = re.compile(r"Terminating processes|Will exit after")
 UP_TO_DATE = "Nothing to be done"
 FAILED_JOB = re.compile(r"RuleException:\nCalledProcessError|Exiting because a job|.*\nAt least one job did not")
 """What Snakemake says where a job failed, which its log explains better."""
 NO_MESSAGE = ["It left no message: it may have been killed, for instance because memory ran out."]
+GO_ON = "the same command goes on from here."
 TARGET = "all"
 """The rule that only names what to make."""
 
@@ -59,7 +64,8 @@ class LogHandler(LogHandlerBase):
         self.group_logs: tuple[Path, ...] = ()
         self.warned: set[str] = set()
         self.total, self.at_once, self.started = 0, 1, 0.0
-        self.errors = self.stopped = self.up_to_date = False
+        self.errors: list[str] = []
+        self.stopped = self.up_to_date = False
         self.covered = ""
         """What Snakemake said of a failure; printed where nothing else explains it."""
 
@@ -148,11 +154,11 @@ class LogHandler(LogHandlerBase):
         if FAILED_JOB.match(message):
             self.covered = message
         elif level >= logging.ERROR:
-            self.errors = True
-            self._print(message, "red")
+            self.errors.append(message)
+            self._print(message if not self.jobs else f"error: {message.splitlines()[0]}", "red")
         elif not self.silent and level >= logging.WARNING:
             self._print(message, "yellow")
-        elif not self.silent and (SHOWN.match(message) or not (self.started or message.startswith("Assuming"))):
+        elif not self.silent and (MESSAGES.match(message) or not (self.started or message.startswith("Assuming"))):
             self._print(message)
 
     def _lines(self) -> list[str]:
@@ -160,8 +166,10 @@ class LogHandler(LogHandlerBase):
         now = time.time()
         failed = f"{len(self.failed)} failed" if self.failed else ""
         headline = ", ".join(filter(None, (f"{len(self.done)}/{self.total} jobs", failed, self._left(now))))
-        jobs = [(job.title, job.progress, duration(now - job.started)) for job in self.running.copy().values()]
-        return [headline, *("  " + "  ".join(filter(None, parts)) for parts in jobs)]
+        jobs = [*self.running.copy().values()]
+        shown = [(job.title, job.progress, duration(now - job.started)) for job in jobs[:SHOWN_JOBS]]
+        more = [f"  and {len(jobs) - SHOWN_JOBS} more"] if len(jobs) > SHOWN_JOBS else []
+        return [headline, *("  " + "  ".join(filter(None, parts)) for parts in shown), *more]
 
     def _left(self, now: float) -> str:
         running = {number: now - job.started for number, job in self.running.copy().items()}
@@ -178,12 +186,10 @@ class LogHandler(LogHandlerBase):
         super().close()
 
     def _end(self) -> list[str]:
-        if self.failed:
+        if self.failed or (self.errors and self.jobs):
             return ["", *self._failures()]
-        if self.stopped or (self.errors and self.jobs):
-            how = "Stopped" if self.stopped else "The error above ended the run"
-            done = f"{len(self.done)} of {self.total} jobs are done"
-            return ["", f"{how}: {done}. The same command goes on from there."]
+        if self.stopped:
+            return ["", f"Stopped: {len(self.done)} of {_jobs(self.total)} are done; {GO_ON}"]
         if self.covered or self.errors or self.silent:
             return [self.covered]
         if self.dry_run and not self.up_to_date:
@@ -192,18 +198,20 @@ class LogHandler(LogHandlerBase):
         results = result_lines(self.results, {job.rule for job in self.done.values()}, last)
         if self.up_to_date:
             return ["Nothing to do: all that was asked for is there and up to date.", *results]
-        return ["", f"{_jobs(self.jobs)} in {duration(time.time() - self.started)}", *results] if self.jobs else []
+        return (
+            ["", f"{_jobs(len(self.jobs))} in {duration(time.time() - self.started)}", *results] if self.jobs else []
+        )
 
     def _failures(self) -> list[str]:
         shown = [one for one in self.failed.values() if one[1]] or [*self.failed.values()]
-        lines = []
+        lines = self.errors.copy()
         for title, words, logs in shown:
             places = [f"log: {log}" for log in logs if log.exists()]
             lines += [f"failed: {title}", *(f"    {line}" for line in (*(words or NO_MESSAGE), *places))]
         waiting = self.total - len(self.jobs) + len(self.failed) - len(shown)
         kept = f"{waiting} of {self.total} could not run because of it. " if waiting > 0 else ""
-        failed = f"{_jobs(shown)} failed. "
-        return [*lines, "", f"{failed}{kept}When the cause is removed, the same command goes on from here."]
+        failed = f"{_jobs(len(shown))} failed. " if shown else ""
+        return [*lines, "", f"{failed}{kept}When the cause is removed: {GO_ON}"]
 
     def _print(self, text: str, style: str = "") -> None:
         with suppress(BrokenPipeError):  # such as of `| head`
@@ -213,5 +221,5 @@ class LogHandler(LogHandlerBase):
                 print(text, file=self.stream, flush=True)
 
 
-def _jobs(jobs: Sized) -> str:
-    return f"{len(jobs)} job{'s' * (len(jobs) > 1)}"
+def _jobs(count: int) -> str:
+    return f"{count} job{'s' * (count > 1)}"

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.live import Live
 
-LONGEST = 8
-"""Running jobs that are shown."""
-
 
 def live_lines(stream: TextIO, lines: Callable[[], Sequence[str]], no_color: bool) -> "Live | None":
     """Start to show a headline and lines below it; None where the stream is no terminal that can redraw lines.
@@ -23,9 +20,7 @@ def live_lines(stream: TextIO, lines: Callable[[], Sequence[str]], no_color: boo
     from rich.text import Text
 
     def drawn() -> Group:
-        headline, *jobs = lines()
-        more = [f"  and {len(jobs) - LONGEST} more"] if len(jobs) > LONGEST else []
-        texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in (headline, *jobs[:LONGEST], *more)]
+        texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines()]
         texts[0].stylize("bold")
         return Group(*texts)
 
