@@ -124,6 +124,13 @@ def test_time_left_of_rules_that_never_ran() -> None:
     assert times.text({}, [1, 4], [], 2) == ""
 
 
+def test_one_job_of_many_may_be_unknown() -> None:
+    jobs = {number: ("a", []) for number in range(30)} | {30: ("report", range(30))}
+    times = TimeLeft(jobs, [("a", 60.0)])
+    assert times.text({}, [], [], 1) == "about 30 min left"
+    assert times.text({}, range(24), [], 1) == "more than 6 min left"
+
+
 def test_durations() -> None:
     assert [duration(seconds) for seconds in (6.21, 200, 7500)] == ["6.2 s", "3 min 20 s", "2 h 5 min"]
 

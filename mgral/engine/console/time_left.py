@@ -23,7 +23,7 @@ class TimeLeft:
         self.measured: dict[str, list[float]] = defaultdict(list)
 
     def text(self, running: Mapping[int, float], done: Iterable[int], failed: Iterable[int], at_once: int) -> str:
-        """Return `about 3 min left`; `more than` where a rule has never run, and empty where little is known.
+        """Return `about 3 min left`; `more than` where a tenth of the jobs never ran, and empty where little is known.
 
         Parameters
         ----------
@@ -37,12 +37,12 @@ class TimeLeft:
         times = self.earlier | self.measured
         ended, lost = set(done), set(failed)
         alone, chains = [0.0], {0: 0.0}
-        unknown = False
+        unknown = 0
         for number in self.order:
             if lost.intersection((number, *self.waits[number])):
                 lost.add(number)
             elif number not in ended:
-                unknown |= self.rules[number] not in times
+                unknown += self.rules[number] not in times
                 usual = fmean(times.get(self.rules[number], [0.0]))
                 alone.append(max(0.0, usual - running.get(number, 0.0)))
                 before = max((chains.get(one, 0.0) for one in self.waits[number]), default=0.0)
@@ -50,7 +50,7 @@ class TimeLeft:
         seconds = max(sum(alone) / at_once, *chains.values())
         if len(alone) == 1 or (unknown and seconds < LEAST):
             return ""
-        how = "more than" if unknown else "about" if seconds > LEAST else "less than"
+        how = "more than" if 10 * unknown >= len(alone) else "about" if seconds > LEAST else "less than"
         return f"{how} {_rounded(seconds)} left"
 
 
