@@ -23,7 +23,7 @@ class TimeLeft:
         self.measured: dict[str, list[float]] = defaultdict(list)
 
     def text(self, running: Mapping[int, float], done: Iterable[int], failed: Iterable[int], at_once: int) -> str:
-        """Return `about 3 min left`; `more than` where a tenth of the jobs never ran, and empty where little is known.
+        """Return `about 3 min left`; `more than` where the times of many are unknown, else an empty text.
 
         Parameters
         ----------
