@@ -14,6 +14,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 from mgral.engine.container import check_image, container_environment, python_inside
@@ -21,11 +22,12 @@ from mgral.engine.job_server import job_server
 from mgral.compute.gpus import check_gpus, only_cpu, present_gpus
 from mgral.errors import InputError, StepError
 from mgral.engine.limits import check_disk, check_folder, check_jobs, check_memory
+from mgral.engine.console.handler import LogHandler
 from mgral.engine.memory import card_memory_mb
 from mgral.engine.ownership import PLAN_ONLY, SNAKEMAKE, check_engine, claim
 from mgral.artefacts.commit import VARIABLE, commit
 from mgral.report.kept import bring_back_report, keep_report
-from mgral.report.timings import record_command, write_timings
+from mgral.report.timings import earlier_times, record_command, write_timings
 from mgral.config import registry
 from mgral.engine.workflow import (
     annotation_files,
@@ -67,6 +69,16 @@ try:
 except (InputError, StepError) as error:
     refuse(error)
 
+# The console (none with --verbose, and in jobs on a cluster) is told where the results are and, before the first job,
+# which job waits for which.
+CONSOLES = [
+    handler
+    for handler in workflow.logger_manager.get_log_handlers()
+    if isinstance(handler, LogHandler)
+]
+for console in CONSOLES:
+    console.results = Path(f"results/{CONFIG.experiment}")
+
 # `.venv/bin/snakemake` works without the environment being activated: its jobs find the `mgral` beside it.
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
@@ -94,6 +106,14 @@ STARTED = time.time()
 SERVER = ExitStack()
 
 
+def all_jobs():
+    """Rule, wildcards and outputs of each job, of those that are done too."""
+    return [
+        (job.rule.name, dict(job.wildcards_dict), list(map(str, job.output)))
+        for job in workflow.dag.jobs
+    ]
+
+
 def write_partial_report():
     """Report the complete strategies, and name the logs of the jobs that failed."""
     dag, folder = workflow.dag, REPORTS[0]
@@ -104,10 +124,11 @@ def write_partial_report():
     page = folder / "partial" / "report.html"
     options = [option for log in failed for option in ("--log", log)]
     command = ["mgral", "report", "--partial", *files, "--output", page, *options]
-    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0:
-        print(
-            f"The strategies that are complete are reported in {page}", file=sys.stderr
-        )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        logger.info(done.stderr.strip())
+    else:
+        logger.warning(f"The strategies that are complete are reported in {page}")
 
 
 def name_unused_gpus():
@@ -117,10 +138,9 @@ def name_unused_gpus():
         command = snakemake_command(
             CONFIG_FILES, OVERRIDES, workflow.dag_settings.targets
         )
-        print(
-            f"mgral: no job uses the {gpus} GPU{'s'[: gpus > 1]} of this machine; with: "
-            f"{command} --profile workflow/profiles/gpu",
-            file=sys.stderr,
+        logger.warning(
+            f"No job uses the {gpus} GPU{'s'[: gpus > 1]} of this machine; with: "
+            f"{command} --profile workflow/profiles/gpu"
         )
 
 
@@ -161,6 +181,15 @@ onstart:
                 image, workflow.deployment_settings.apptainer_args
             )
         SERVER.enter_context(job_server(Path(".snakemake/mgral.socket"), python))
+    waits = {
+        job.jobid: (
+            job.rule.name,
+            [other.jobid for other in workflow.dag.dependencies[job]],
+        )
+        for job in workflow.dag.needrun_jobs()
+    }
+    for console in CONSOLES:
+        console.expect(waits, earlier_times(all_jobs()))
 
 
 # Times differ from run to run, so they are written by no job and read by none. Called after every run that had a job to
@@ -170,17 +199,13 @@ onsuccess:
     for folder in REPORTS:
         bring_back_report(folder)
     try:
-        made = [
-            (job.rule.name, dict(job.wildcards_dict), list(map(str, job.output)))
-            for job in workflow.dag.jobs
-        ]
-        write_timings(CONFIG, Path(f"results/{CONFIG.experiment}"), made)
+        write_timings(CONFIG, Path(f"results/{CONFIG.experiment}"), all_jobs())
         targets = set(workflow.dag_settings.targets)
         for target in targets & {"fidelity"} if targets else {"all"}:
             command = snakemake_command(CONFIG_FILES, OVERRIDES, targets)
             record_command(Path(f"results/{CONFIG.experiment}"), target, command)
     except Exception as error:
-        print(f"mgral: timings are not written: {error}", file=sys.stderr)
+        logger.warning(f"mgral: timings are not written: {error}")
 
 
 # What is complete is reported all the same, beside the finished report of an earlier run, if there is one.

@@ -29,7 +29,7 @@ def faults_shown(as_json: bool) -> Iterator[None]:
         raise
 
 
-def show_repairs(findings: Findings, title: str = "used after repairs:") -> None:
+def show_repairs(findings: Findings, title: str = "warning: used after repairs:") -> None:
     """Print the repairs, if there are any, to standard error."""
     if findings.repairs:
         click.echo("\n".join([title, *described(findings.repairs)]), err=True)

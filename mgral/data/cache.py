@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from mgral.artefacts.files import atomic_path, dump_json
 from mgral.artefacts.integrity import read_verified
+from mgral.compute.progress import tracked
 from mgral.config import PictureSettings
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Dataset
@@ -161,7 +161,7 @@ def _decoded(
     executor = ThreadPoolExecutor(threads)
     try:
         rows = range(len(dataset.file_names))
-        yield from tqdm(executor.map(fill, rows), f"cache {split.name}", len(rows), unit="image", disable=None)
+        yield from tracked(executor.map(fill, rows), f"cache {split.name}", len(rows), "image")
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 import yaml
-from tqdm import tqdm
 
 from mgral.artefacts.files import atomic_path
+from mgral.compute.progress import tracked
 from mgral.config import DataConfig, PictureSettings, SyntheticData, VocData
 from mgral.data.check import UNLABELLED, Checked
 from mgral.data.findings import Findings
@@ -184,7 +184,7 @@ def _place_pictures(
     for split, coco in splits.items():
         folder = output / FORMATS[to].pictures.format(split=split)
         folder.mkdir(parents=True, exist_ok=True)
-        for image in tqdm(coco["images"], f"pictures {split}", unit="image", disable=None):
+        for image in tracked(coco["images"], f"pictures {split}", len(coco["images"]), "image"):
             linked += _place(root / image["file_name"], folder / names[split][image["id"]])
     return linked
 

@@ -38,7 +38,7 @@ class Job:
         """The command on one line, without sending messages to the job's log."""
         command = " ".join(self.command.split())
         for log in self.logs:
-            command = command.replace(f" 2>> {log}", "").replace(f" 2> {log}", "")
+            command = command.replace(f" > {log} 2>&1", "").replace(f" >> {log} 2>&1", "")
         return command
 
 

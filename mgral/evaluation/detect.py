@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from mgral.compute.progress import tracked
 from mgral.config import EvaluationConfig
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
@@ -22,7 +22,8 @@ def image_chunks(
     """Yield rows and what a detector is shown of them, [B, 3, H, W] on a device, with a progress bar."""
     size = images.canvas.chunk
     covered = torch.from_numpy(images.covered.astype(np.float32))
-    for start in tqdm(range(0, len(rows), size), desc=what, unit="batch", disable=None):
+    starts = range(0, len(rows), size)
+    for start in tracked(starts, what, len(starts), "batch"):
         part = rows[start : start + size]
         pixels = torch.from_numpy(images.read(part)).permute(0, 3, 1, 2)
         images.prefetch(rows[start + size : start + 2 * size])

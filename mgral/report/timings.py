@@ -78,6 +78,11 @@ def _row(path: str, job: Job) -> dict[str, object]:
     return {"output": path, "step": job.step, "wildcards": json.dumps(dict(job.wildcards)), **cost}
 
 
+def earlier_times(made: Iterable[Made]) -> list[tuple[str, float]]:
+    """Return rule and seconds of those of the jobs that have run before."""
+    return [(job.step, job.wall) for _, job in filter(None, map(_measured, made))]
+
+
 def record_command(results: Path, target: str, command: str) -> None:
     """Note in timings/ by which command a target of an experiment was made last."""
     path = results / "timings" / RUNS

@@ -12,9 +12,9 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
-from tqdm import tqdm
 
 from mgral.artefacts.seeds import derive_seed
+from mgral.compute.progress import tracked
 from mgral.data.images import Images
 from mgral.models.interface import Detector, Predictions, Targets
 from mgral.selection.inference import detector_and_images
@@ -99,7 +99,7 @@ def train_head(
     head.to(detector.device)
     optimizer = AdamW(head.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, ITERATIONS)
-    for seen in tqdm(chain([first], batches), f"{name} head", ITERATIONS, unit="it", disable=None):
+    for seen in tracked(chain([first], batches), f"{name} head", ITERATIONS):
         optimizer.zero_grad()
         loss(head, seen).backward()  # type: ignore[no-untyped-call]
         optimizer.step()

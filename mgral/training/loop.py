@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, AdamW
-from tqdm import tqdm
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.distributed import log_rank0, mean_over_processes, processes, rank, shard
+from mgral.compute.progress import tracked
 from mgral.config import TrainingConfig
 from mgral.errors import InputError, StepError
 from mgral.models.interface import Detector, Targets, full_precision
@@ -80,8 +80,7 @@ def train_detector(
     if config.compile:
         _compile(detector)
     left = range(run.done, iterations)
-    hidden = True if rank() else None
-    for iteration in tqdm(left, step, iterations, unit="it", disable=hidden, initial=run.done):
+    for iteration in left if rank() else tracked(left, step, iterations, done=run.done):
         factor = learning_rate_factor(iteration, iterations, config)
         run.start_step(factor)
         of_labels = of_consistency = 0.0

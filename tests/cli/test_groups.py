@@ -44,7 +44,7 @@ def test_near_copies_are_written_and_counted(folder: Path) -> None:
     assert found.pairs == (NearCopy(6, 1, 2.0),)
     assert "1 of 3 test images (33.3%) have a near-copy among the training images" in done.stderr
     assert "2 of 4 training images are in 1 groups" in done.stderr
-    assert "warning: scores can be better than on new pictures" in done.stderr
+    assert "  scores can be better than on new pictures" in done.stderr
 
 
 def test_copies_among_the_test_images_are_counted(folder: Path) -> None:

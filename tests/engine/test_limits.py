@@ -177,5 +177,5 @@ def test_a_gpu_that_no_job_uses_is_named_with_the_command_that_does(tmp_path):
     run = (tmp_path, "--cores", "1", "--configfile", TINY, "--config", "cycles=1", "strategies=[random]")
     done = snakemake(*run, stub=True, PYTHONPATH=str(driver.parent), STUB_FAILS="synthesize")
     command = "--config cycles=1 'strategies=[\"random\"]' --profile workflow/profiles/gpu"
-    assert "mgral: no job uses the 1 GPU of this machine; with: .venv/bin/snakemake --cores all" in done.stdout
+    assert "No job uses the 1 GPU of this machine; with: .venv/bin/snakemake --cores all" in done.stdout
     assert command in done.stdout

@@ -36,7 +36,7 @@ rule last:
     log:
         "logs/{name}.log",
     shell:
-        "cat {input} > {output[1]:q} 2> {log} && touch {output[0]:q} 2>> {log}"
+        "cat {input} > {output[1]:q} > {log} 2>&1 && touch {output[0]:q} >> {log} 2>&1"
 """
 
 

@@ -35,7 +35,7 @@ rule config:
         mem_mb=300,
         gpu=0,
     shell:
-        "mgral config {CONFIG_OPTIONS} --output {output} 2> {log}"
+        "mgral config {CONFIG_OPTIONS} --output {output} > {log} 2>&1"
 
 
 rule synthesize:
@@ -52,7 +52,7 @@ rule synthesize:
     params:
         depends_on=depends_on(CONFIG, "synthesize"),
     shell:
-        "mgral synthesize --config {input.config} --output {output} 2> {log}"
+        "mgral synthesize --config {input.config} --output {output} > {log} 2>&1"
 
 
 rule download:
@@ -72,7 +72,7 @@ rule download:
     params:
         depends_on=depends_on(CONFIG, "download"),
     shell:
-        "mgral download --config {input.config} --output {output} 2> {log}"
+        "mgral download --config {input.config} --output {output} > {log} 2>&1"
 
 
 rule weights:
@@ -92,7 +92,7 @@ rule weights:
     params:
         depends_on=depends_on(CONFIG, "weights"),
     shell:
-        "mgral weights --config {input.config} --output {output} 2> {log}"
+        "mgral weights --config {input.config} --output {output} > {log} 2>&1"
 
 
 rule data:
@@ -119,7 +119,7 @@ rule data:
         labels=label_state(CONFIG),
     shell:
         "mgral data --config {input.config} {params.root} --train {output.train} --test {output.test}"
-        " --repairs {output.repairs} 2> {log}"
+        " --repairs {output.repairs} > {log} 2>&1"
 
 
 rule cache:
@@ -147,7 +147,7 @@ rule cache:
         "mgral cache --config {input.config} {params.root}"
         " --split train --dataset {input.train} --output {output.train} --thumbnails {output.train_thumbnails}"
         " --split test --dataset {input.test} --output {output.test} --thumbnails {output.test_thumbnails}"
-        " --pictures {output.pictures} 2> {log}"
+        " --pictures {output.pictures} > {log} 2>&1"
 
 
 rule groups:
@@ -169,4 +169,4 @@ rule groups:
         depends_on=depends_on(CONFIG, "groups"),
     shell:
         "mgral groups --config {input.config} --dataset {input.train} --test-dataset {input.test}"
-        " --thumbnails {input.train_thumbnails} --test-thumbnails {input.test_thumbnails} --output {output} 2> {log}"
+        " --thumbnails {input.train_thumbnails} --test-thumbnails {input.test_thumbnails} --output {output} > {log} 2>&1"

@@ -47,7 +47,7 @@ rule candidates:
         depends_on=settings_of("candidates"),
     shell:
         "mgral candidates --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
-        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} 2> {log}"
+        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} > {log} 2>&1"
 
 
 rule gain:
@@ -76,7 +76,7 @@ rule gain:
         "mgral gain --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --candidates {input.candidates} --test-dataset {input.test_dataset}"
         " --test-images {input.test_images}{params.weights} --first {wildcards.first} --last {wildcards.last}"
-        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output} 2> {log}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output} > {log} 2>&1"
 
 
 rule lookup:
@@ -104,7 +104,7 @@ rule lookup:
     shell:
         "mgral lookup --config {input.config} --candidates {input.candidates} --subsets {input.subsets}"
         " --cycle-embeddings {input.of_cycle} --initial-embeddings {input.of_initial} --seed {wildcards.seed}"
-        " {input.variants} --output {output} 2> {log}"
+        " {input.variants} --output {output} > {log} 2>&1"
 
 
 TRIED = [
@@ -142,4 +142,4 @@ rule fidelity:
         depends_on=depends_on(CONFIG, "fidelity"),
         results=f"results/{CONFIG.experiment}",
     shell:
-        "mgral fidelity --config {input.config} --results {params.results} --output {output.html} 2> {log}"
+        "mgral fidelity --config {input.config} --results {params.results} --output {output.html} > {log} 2>&1"

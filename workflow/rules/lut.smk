@@ -48,7 +48,7 @@ rule pseudo_labels:
         depends_on=settings_of("pseudo_labels"),
     shell:
         "mgral pseudo_labels --config {input.config} --dataset {input.dataset} --images {input.images}"
-        " --labelled {input.labelled} --detector {input.detector} --gpus {resources.gpu} --output {output} 2> {log}"
+        " --labelled {input.labelled} --detector {input.detector} --gpus {resources.gpu} --output {output} > {log} 2>&1"
 
 
 rule subsets:
@@ -71,7 +71,7 @@ rule subsets:
     shell:
         "mgral subsets --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
         " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --table {wildcards.table}"
-        " --output {output} 2> {log}"
+        " --output {output} > {log} 2>&1"
 
 
 rule base:
@@ -97,7 +97,7 @@ rule base:
     shell:
         "mgral base --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split}"
-        " --table {wildcards.table} --gpus {resources.gpu} --output {output} 2> {log}"
+        " --table {wildcards.table} --gpus {resources.gpu} --output {output} > {log} 2>&1"
 
 
 rule variant:
@@ -129,7 +129,7 @@ rule variant:
     shell:
         "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets}{params.pseudo_labels} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
-        " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --table {wildcards.table} --gpus {resources.gpu} --output {output} 2> {log}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --table {wildcards.table} --gpus {resources.gpu} --output {output} > {log} 2>&1"
 
 
 rule table:
@@ -154,4 +154,4 @@ rule table:
     shell:
         "mgral table --config {input.config} --subsets {input.subsets} --embeddings {input.embeddings}"
         " --seed {wildcards.seed} --table {wildcards.table} --reward {wildcards.reward} {input.variants} --output {output.table} --leave-one-out {output.leave_one_out}"
-        " 2> {log}"
+        " > {log} 2>&1"

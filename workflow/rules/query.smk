@@ -43,7 +43,7 @@ rule agent:
         "mgral agent --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
         " --strategy {wildcards.strategy} --embeddings {input.embeddings} {params.tables}"
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output.weights}"
-        " --log-csv {output.episodes} --summary {output.summary} 2> {log}"
+        " --log-csv {output.episodes} --summary {output.summary} > {log} 2>&1"
 
 
 def in_select(wildcards):
@@ -85,4 +85,4 @@ rule select:
     shell:
         "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"
         " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.requires}"
-        " --gpus {resources.gpu} --output {output} 2> {log}"
+        " --gpus {resources.gpu} --output {output} > {log} 2>&1"

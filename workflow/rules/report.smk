@@ -50,4 +50,4 @@ rule report:
         depends_on=depends_on(CONFIG, "report"),
         results=subpath(output.html, parent=True),
     shell:
-        "mgral report --config {input.config} --results {params.results} --output {output.html} 2> {log}"
+        "mgral report --config {input.config} --results {params.results} --output {output.html} > {log} 2>&1"

@@ -27,7 +27,7 @@ rule initial:
         all=lambda wildcards: "--all" if wildcards.round == "full" else "",
     shell:
         "mgral initial --config {input.config} --dataset {input.dataset} --seed {wildcards.seed} {params.all}"
-        " --output {output} 2> {log}"
+        " --output {output} > {log} 2>&1"
 
 
 def in_previous(name):
@@ -62,7 +62,7 @@ rule label:
         depends_on=depends_on(CONFIG, "label"),
     shell:
         "mgral label --dataset {input.dataset} --labelled {input.labelled} --selection {input.selection}"
-        " --output {output} 2> {log}"
+        " --output {output} > {log} 2>&1"
 
 
 rule detector:
@@ -88,7 +88,7 @@ rule detector:
     shell:
         "mgral detector --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle}"
-        " --gpus {resources.gpu} --output {output.weights} --log-csv {output.training} 2> {log}"
+        " --gpus {resources.gpu} --output {output.weights} --log-csv {output.training} > {log} 2>&1"
 
 
 rule evaluate:
@@ -112,7 +112,7 @@ rule evaluate:
     shell:
         "mgral evaluate --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --detector {input.detector} --gpus {resources.gpu}"
-        " --metrics {output.metrics} --detections {output.detections} 2> {log}"
+        " --metrics {output.metrics} --detections {output.detections} > {log} 2>&1"
 
 
 rule embed:
@@ -137,4 +137,4 @@ rule embed:
     shell:
         "mgral embed --config {input.config} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --detector {input.detector} --seed {wildcards.seed} --gpus {resources.gpu}"
-        " --embedding {wildcards.embedding} --output {output} 2> {log}"
+        " --embedding {wildcards.embedding} --output {output} > {log} 2>&1"

@@ -35,22 +35,22 @@ def command(
     click.echo(_summary(groups, len(train)), err=True)
     alike = len(of_test) - len(np.unique(of_test.reshape(len(of_test), SIDE**2), axis=0))
     if alike:
-        click.echo(
-            f"{alike} test images have the thumbnail of an earlier one: copies count twice in scores", err=True
-        )
+        said = f"warning: {alike} test images have the thumbnail of an earlier one: copies count twice in scores"
+        click.echo(said, err=True)
 
 
 def _summary(groups: Groups, images: int) -> str:
     grouped = sum(map(len, groups.groups))
     lines = [
-        f"{len(groups.pairs)} of {groups.test_images} test images ({groups.share:.1%}) have a near-copy among the "
-        f"training images; {grouped} of {images} training images are in {len(groups.groups)} groups of near-copies"
+        f"{'warning: ' if groups.pairs else ''}{len(groups.pairs)} of {groups.test_images} test images "
+        f"({groups.share:.1%}) have a near-copy among the training images; {grouped} of {images} training images are "
+        f"in {len(groups.groups)} groups of near-copies"
     ]
+    if groups.pairs:
+        lines.append("  scores can be better than on new pictures; split by video, place or day instead")
     if groups.flat_test_images:
         lines.append(
             f"{groups.flat_test_images} more test images differ as little from a training image, but have too little "
             "contrast to tell"
         )
-    if groups.pairs:
-        lines.append("warning: scores can be better than on new pictures; split by video, place or day instead")
     return "\n".join(lines)

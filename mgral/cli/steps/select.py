@@ -73,6 +73,8 @@ def command(
     if data.source_ids is not None:
         content["source_ids"] = [data.source_ids[row] for row in data.rows(content["images"])]
     write_json(output, content)
+    if selection.reason:
+        click.echo(f"warning: the images are drawn at random: {selection.reason}", err=True)
 
 
 # Random selection does without torch, whose import takes seconds.

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tqdm import tqdm
-
+from mgral.compute.progress import tracked
 from mgral.config import VocData
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.text import text_lines
@@ -100,7 +99,7 @@ def read_voc(root: Path, data: VocData, findings: Findings) -> tuple[Split, Spli
     train_keys = _read_lists(root, data.train_split, findings)
     test_keys = _read_lists(root, data.test_split, findings)
     keys = sorted({*train_keys, *test_keys})
-    scenes = {key: _read_scene(key, reading) for key in tqdm(keys, "annotations", unit="file", disable=None)}
+    scenes = {key: _read_scene(key, reading) for key in tracked(keys, "annotations", len(keys), "file")}
     image_ids = {key: place for place, key in enumerate(keys, start=1)}
     names = _class_names(data, scenes, train_keys, test_keys, reading)
     category_ids = {name: place for place, name in enumerate(names, start=1)}

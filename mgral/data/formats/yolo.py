@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import NamedTuple
 
-from tqdm import tqdm
-
+from mgral.compute.progress import tracked
 from mgral.config import YoloData
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.text import text_lines
@@ -106,11 +105,11 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
     ids = {name: place for place, name in enumerate(pictures, start=1)}
     boxes = {
         name: _read_labels(name, file, labels)
-        for name, file in tqdm(label_files.items(), "labels", unit="file", disable=None)
+        for name, file in tracked(label_files.items(), "labels", len(label_files), "file")
     }
     _note_left_over(labels)
     _note_polygons(labels)
-    sizes = {name: _size(root / name, data) for name in tqdm(pictures, "headers", unit="image", disable=None)}
+    sizes = {name: _size(root / name, data) for name in tracked(pictures, "headers", len(pictures), "image")}
     categories = [CategoryRecord(id=key, name=name) for key, name in sorted(listing.names.items())]
     train, test = (
         Split(

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.optim import Adam
-from tqdm import tqdm
 
 from mgral.artefacts.seeds import derive_seed
+from mgral.compute.progress import tracked
 from mgral.config import AgentConfig
 from mgral.errors import StepError
 from mgral.method.agent.network import Agent, build_agent
@@ -86,7 +86,7 @@ def train_agent(
     agent, log = run.agent, run.log
     pool = agent.standardise(torch.from_numpy(embeddings).to(device))
     left = range(run.done + 1, config.episodes + 1)
-    for episode in tqdm(left, "agent", config.episodes, unit="episode", disable=None, initial=run.done):
+    for episode in tracked(left, "agent", config.episodes, "episode", run.done):
         random_rewards = table.lookup(uniform_batches(len(pool), budget, config.samples, run.random_rng))
         baseline = _next_baseline(log[-1], config) if log else float(random_rewards.mean())
         order = run.order_rng.permutation(len(pool))

@@ -1,0 +1,225 @@
+"""Follows a run by Snakemake's log events, and prints what a person needs to know of it."""
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from mgral.engine.console.dry_run import DryRun, reason_of
+from mgral.engine.console.jobs import Job, job_title, last_words
+from mgral.engine.console.live import live_lines
+from mgral.engine.console.outcome import result_lines
+from mgral.engine.console.time_left import TimeLeft, duration
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+MESSAGES = re.compile(
+    r"Terminating|Will exit|Trying to restart|Pulling |SLURM run ID|\d+ jobs have (missing|outdated)"
+)
+"""How the messages begin that are shown while jobs run; all of Snakemake's are in `.snakemake/log`."""
+SHOWN_JOBS = 8
+"""Running jobs that a terminal shows."""
+STOPPED = re.compile(r"Terminating processes|Will exit after")
+UP_TO_DATE = "Nothing to be done"
+FAILED_JOB = re.compile(r"RuleException:\nCalledProcessError|Exiting because a job|.*\nAt least one job did not")
+"""What Snakemake says where a job failed, which its log explains better."""
+NO_MESSAGE = ["It left no message: it may have been killed, for instance because memory ran out."]
+GO_ON = "the same command goes on from here."
+TARGET = "all"
+"""The rule that only names what to make."""
+
+
+class LogHandler(LogHandlerBase):
+    """Snakemake's logger plug-in `mgral`; with `--verbose` or `--debug-dag` Snakemake prints its own text instead.
+
+    Snakemake calls it in one thread, and closes it when all is done.
+    """
+
+    writes_to_file = needs_rulegraph = False
+    has_filter = has_formatter = True
+    results = Path()
+    """Folder of the experiment; the Snakefile tells it."""
+
+    def __post_init__(self) -> None:
+        given = self.common_settings
+        quiet = {one.name for one in given.quiet or ()}
+        self.silent, self.quiet = "ALL" in quiet, bool(quiet & {"ALL", "RULES", "PROGRESS"})
+        self.stream = sys.stdout if given.stdout else sys.stderr
+        self.live: Live | None = None
+        self.dry_run = DryRun() if given.dryrun else None
+        self.times = TimeLeft({}, [])
+        self.jobs: dict[int, Job] = {}
+        self.running: dict[int, Job] = {}
+        self.done: dict[int, Job] = {}
+        self.failed: dict[int, tuple[str, list[str], tuple[Path, ...]]] = {}
+        """Title, what explains the failure, and logs."""
+        self.group_logs: tuple[Path, ...] = ()
+        self.warned: set[str] = set()
+        self.total, self.at_once, self.started = 0, 1, 0.0
+        self.errors: list[str] = []
+        self.stopped = self.up_to_date = False
+        self.covered = ""
+        """What Snakemake said of a failure; printed where nothing else explains it."""
+
+    @property
+    def writes_to_stream(self) -> bool:
+        """Whether it prints, so that Snakemake does not."""
+        return not (self.common_settings.verbose or self.common_settings.debug_dag)
+
+    def expect(self, jobs: Mapping[int, tuple[str, Iterable[int]]], earlier: Iterable[tuple[str, float]]) -> None:
+        """Take the jobs of the run, as `TimeLeft` does, and the times of an earlier run."""
+        self.times = TimeLeft({number: job for number, job in jobs.items() if job[0] != TARGET}, earlier)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one event."""
+        try:
+            if self.writes_to_stream:
+                self._take(getattr(record, "event", None), vars(record), record)
+        except Exception:
+            self.handleError(record)
+
+    def _take(self, event: str | None, fields: Mapping[str, Any], record: logging.LogRecord) -> None:
+        match event:
+            case LogEvent.WORKFLOW_STARTED:
+                self.started = record.created
+            case LogEvent.RUN_INFO:
+                self.total = fields["stats"]["total"] - fields["stats"].get(TARGET, 0)
+                if self.dry_run:
+                    self.dry_run.counts = fields["stats"]
+            case LogEvent.RESOURCES_INFO:
+                self.at_once = fields.get("cores") or fields.get("nodes") or self.at_once
+            case LogEvent.JOB_INFO if fields["rule_name"] != TARGET:
+                self._start(fields, record.created)
+            case LogEvent.SHELLCMD if self.common_settings.printshellcmds and fields.get("shellcmd"):
+                self._print(f"    {fields['shellcmd']}")
+            case LogEvent.JOB_FINISHED if fields["job_id"] in self.running:
+                self._finish(fields["job_id"], record.created)
+            case LogEvent.GROUP_ERROR:
+                self.group_logs = tuple(map(Path, fields["aux_logs"]))
+            case LogEvent.JOB_ERROR if fields["jobid"] in self.jobs and not self.stopped:
+                self._fail(fields["jobid"], tuple(map(Path, fields["log"])), fields["rule_msg"])
+            case LogEvent.ERROR | None:
+                self._say(record.levelno, record.getMessage())
+
+    def _start(self, fields: Mapping[str, Any], now: float) -> None:
+        title = job_title(fields["rule_name"], fields["wildcards"])
+        if self.dry_run:
+            reason = reason_of(fields["reason"], fields["log"])
+            self.dry_run.reasons[fields["rule_name"]][reason] += 1
+            if self.common_settings.printshellcmds:
+                self._print(f"{title}  ({reason})")
+            return
+        if not self.jobs and not self.quiet:
+            self.live = live_lines(self.stream, self._lines, self.common_settings.nocolor)
+        logs = tuple(map(Path, fields["log"]))
+        job = Job(fields["rule_name"], title, logs, tuple(fields["output"]), now, bool(fields["indent"]))
+        self.jobs[fields["jobid"]] = self.running[fields["jobid"]] = job
+        self.failed.pop(fields["jobid"], None)  # it is tried again
+
+    def _finish(self, number: int, now: float) -> None:
+        job = self.done[number] = self.running.pop(number)
+        if not job.in_group:
+            self.times.measured[job.rule].append(now - job.started)
+        for warning in job.warnings if not self.silent else []:
+            if warning not in self.warned:
+                self._print(f"{job.title}: {warning}", "yellow")
+            self.warned.add(warning)
+        if not self.live and not self.quiet:
+            took = "" if job.in_group else duration(now - job.started)
+            parts = (f"{len(self.done)}/{self.total}", job.title, took, self._left(now))
+            self._print("  ".join(filter(None, parts)))
+
+    def _fail(self, number: int, logs: tuple[Path, ...], reason: str | None) -> None:
+        """Note a failure; of a failed group Snakemake names all jobs, most of which were done or not begun."""
+        job = self.jobs[number]
+        self.running.pop(number, None)
+        words = last_words(job.logs if job.in_group else logs)
+        logs = logs + self.group_logs if job.in_group else logs
+        self.failed[number] = (job.title, [reason, *words] if reason and words else words, logs)
+        if words or not job.in_group:
+            self._print(f"failed: {job.title}", "bold red")
+
+    def _say(self, level: int, message: str) -> None:
+        """Print a message of Snakemake's, or of the Snakefile's, that a user must see."""
+        self.stopped |= bool(STOPPED.match(message))
+        self.up_to_date |= message.startswith(UP_TO_DATE)
+        if FAILED_JOB.match(message):
+            self.covered = message
+        elif level >= logging.ERROR:
+            self.errors.append(message)
+            self._print(message if not self.jobs else f"error: {message.splitlines()[0]}", "red")
+        elif not self.silent and level >= logging.WARNING:
+            self._print(message, "yellow")
+        elif not self.silent and (MESSAGES.match(message) or not (self.started or message.startswith("Assuming"))):
+            self._print(message)
+
+    def _lines(self) -> list[str]:
+        """Return the live display: a headline, and a line for each job that runs."""
+        now = time.time()
+        failed = f"{len(self.failed)} failed" if self.failed else ""
+        headline = ", ".join(filter(None, (f"{len(self.done)}/{self.total} jobs", failed, self._left(now))))
+        jobs = [*self.running.copy().values()]
+        shown = [(job.title, job.progress, duration(now - job.started)) for job in jobs[:SHOWN_JOBS]]
+        more = [f"  and {len(jobs) - SHOWN_JOBS} more"] if len(jobs) > SHOWN_JOBS else []
+        return [headline, *("  " + "  ".join(filter(None, parts)) for parts in shown), *more]
+
+    def _left(self, now: float) -> str:
+        running = {number: now - job.started for number, job in self.running.copy().items()}
+        return self.times.text(running, [*self.done], [*self.failed], self.at_once)
+
+    def close(self) -> None:
+        """Print how the run ended; Python calls it once more at its end."""
+        if self.live:
+            self.live.stop()
+            self.live = None
+        if self.writes_to_stream and self.started:
+            self._print("\n".join(self._end()))
+        self.started = 0.0
+        super().close()
+
+    def _end(self) -> list[str]:
+        if self.failed or (self.errors and self.jobs):
+            return ["", *self._failures()]
+        if self.stopped:
+            return ["", f"Stopped: {len(self.done)} of {_jobs(self.total)} are done; {GO_ON}"]
+        if self.covered or self.errors or self.silent:
+            return [self.covered]
+        if self.dry_run and not self.up_to_date:
+            return self.dry_run.lines()
+        last = [output for job in [*self.done.values()][-1:] for output in job.outputs]
+        results = result_lines(self.results, {job.rule for job in self.done.values()}, last)
+        if self.up_to_date:
+            return ["Nothing to do: all that was asked for is there and up to date.", *results]
+        return (
+            ["", f"{_jobs(len(self.jobs))} in {duration(time.time() - self.started)}", *results] if self.jobs else []
+        )
+
+    def _failures(self) -> list[str]:
+        shown = [one for one in self.failed.values() if one[1]] or [*self.failed.values()]
+        lines = self.errors.copy()
+        for title, words, logs in shown:
+            places = [f"log: {log}" for log in logs if log.exists()]
+            lines += [f"failed: {title}", *(f"    {line}" for line in (*(words or NO_MESSAGE), *places))]
+        waiting = self.total - len(self.jobs) + len(self.failed) - len(shown)
+        kept = f"{waiting} of {self.total} could not run because of it. " if waiting > 0 else ""
+        failed = f"{_jobs(len(shown))} failed. " if shown else ""
+        return [*lines, "", f"{failed}{kept}When the cause is removed: {GO_ON}"]
+
+    def _print(self, text: str, style: str = "") -> None:
+        with suppress(BrokenPipeError):  # such as of `| head`
+            if self.live:
+                self.live.console.print(text, style=style or None, soft_wrap=True)
+            elif text:
+                print(text, file=self.stream, flush=True)
+
+
+def _jobs(count: int) -> str:
+    return f"{count} job{'s' * (count > 1)}"

@@ -1,0 +1,212 @@
+from pathlib import Path
+
+import pytest
+
+from mgral.engine.console.dry_run import reason_of
+from mgral.engine.console.jobs import LINES, Job, job_title, last_words
+from mgral.engine.console.outcome import result_lines
+from mgral.engine.console.time_left import TimeLeft, duration
+
+
+def job_with(log: Path, text: str) -> Job:
+    log.write_text(text)
+    return Job("detector", "seed 0  detector", (log,), (), 0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wildcards", "title"),
+    [
+        ("data", {"experiment": "it"}, "data"),
+        ("detector", {"seed": "1", "round": "strategies/mgral", "cycle": "2"}, "seed 1  mgral  cycle 2  detector"),
+        ("select", {"seed": "0", "strategy": "random", "cycle": "0"}, "seed 0  random  cycle 0  select"),
+        (
+            "variant",
+            {
+                "seed": "0",
+                "round": "initial",
+                "cycle": "0",
+                "table": "12ab34cd",
+                "split": "1",
+                "first": "0",
+                "last": "4",
+            },
+            "seed 0  initial  cycle 0  variant  12ab34cd  split 1  0-4",
+        ),
+        (
+            "embed",
+            {"seed": "0", "round": "initial", "cycle": "0", "embedding": "default"},
+            "seed 0  initial  cycle 0  embed",
+        ),
+    ],
+)
+def test_titles(rule: str, wildcards: dict[str, str], title: str) -> None:
+    assert job_title(rule, wildcards) == title
+
+
+@pytest.mark.parametrize(
+    ("text", "progress"),
+    [
+        ("", ""),
+        ("106 reward images, 40 base images\n", ""),
+        ("detector 20/140\ndetector 80/140\n", "80/140"),
+        ("variant 3 20/60\n", "variant 3 20/60"),
+        ("x" * 1000 + "\ndetector 1/2\n", "1/2"),
+        ("warning: /data/2026/11/a.png is turned upright\n", ""),
+        ("a.zip:  12%|█▏  | 1.1G/19.3G [00:30]\ra.zip:  24%|██  | 2.3G/19.3G [01:00]\r", "2.3G/19.3G"),
+    ],
+)
+def test_progress_is_the_last_count_in_the_log(tmp_path: Path, text: str, progress: str) -> None:
+    assert job_with(tmp_path / "it.log", text).progress == progress
+
+
+def test_a_job_without_a_log_has_no_progress(tmp_path: Path) -> None:
+    assert Job("detector", "", (tmp_path / "none.log",), (), 0.0, False).progress == ""
+    assert Job("detector", "", (), (), 0.0, False).progress == ""
+
+
+def test_warnings_of_steps_and_of_python(tmp_path: Path) -> None:
+    text = (
+        "train: 3 images\nwarning: used after repairs:\n  Images without boxes (1)\n    a.png\ntest: 2 images\n"
+        "/some/file.py:12: UserWarning: odd\n  call()\nno warning: of a step\n"
+    )
+    assert job_with(tmp_path / "it.log", text).warnings == [
+        "warning: used after repairs:\n  Images without boxes (1)\n    a.png",
+        "/some/file.py:12: UserWarning: odd\n  call()",
+    ]
+
+
+def test_a_long_warning_is_shortened(tmp_path: Path) -> None:
+    lines = ["warning: used after repairs:", *(f"  {number}" for number in range(100))]
+    (warning,) = job_with(tmp_path / "it.log", "\n".join(lines)).warnings
+    assert warning.splitlines() == [*lines[:LINES], f"  ... {101 - LINES} more lines in its log"]
+
+
+def test_last_words(tmp_path: Path) -> None:
+    own, other = tmp_path / "own.log", tmp_path / "other.log"
+    own.write_text("detector 1/2\nmgral: first\nmgral: the loss is nan;\n  lower the rate\n")
+    other.write_text("of the cluster\n")
+    assert last_words((own, other)) == ["mgral: the loss is nan;", "  lower the rate"]
+    own.write_text("".join(f"{number}\n" for number in range(50)))
+    assert last_words((own, other)) == [str(number) for number in range(50 - LINES, 50)]
+    own.write_text("")
+    assert last_words((own, other)) == ["of the cluster"]
+    assert last_words((tmp_path / "none.log",)) == []
+
+
+# Two chains: 1 -> 2 -> 3 and 4 -> 5 -> 6.
+CHAINS = {1: ("a", []), 2: ("b", [1]), 3: ("b", [2]), 4: ("a", []), 5: ("b", [4]), 6: ("b", [5])}
+EARLIER = [("a", 60.0), ("b", 50.0), ("b", 70.0)]
+
+
+def test_time_left_takes_jobs_side_by_side_and_chains_into_account() -> None:
+    times = TimeLeft(CHAINS, EARLIER)
+    assert times.text({}, [], [], 1) == "about 6 min left"
+    assert times.text({}, [], [], 2) == "about 3 min left"
+    assert times.text({}, [], [], 6) == "about 3 min left"  # a chain is one job after the other
+    assert times.text({2: 30.0, 4: 30.0}, [1], [], 2) == "about 2 min left"  # 90 and 150 s; 4 min by two
+    assert times.text({}, [1, 2, 3], [], 2) == "about 3 min left"
+    assert times.text({}, [1, 2, 3, 4, 5, 6], [], 2) == ""
+
+
+def test_time_left_leaves_out_what_a_failure_stops() -> None:
+    assert TimeLeft(CHAINS, EARLIER).text({}, [], [4], 1) == "about 3 min left"
+
+
+def test_time_left_is_of_this_run_where_it_has_times() -> None:
+    times = TimeLeft(CHAINS, EARLIER)
+    times.measured["b"].append(600.0)
+    assert times.text({}, [1, 4], [], 2) == "about 20 min left"
+
+
+def test_time_left_of_rules_that_never_ran() -> None:
+    times = TimeLeft(CHAINS, [("a", 60.0)])
+    assert times.text({}, [], [], 2) == "more than 1 min left"
+    assert times.text({}, [1, 4], [], 2) == ""
+
+
+def test_one_job_of_many_may_be_unknown() -> None:
+    jobs = {number: ("a", []) for number in range(30)} | {30: ("report", range(30))}
+    times = TimeLeft(jobs, [("a", 60.0)])
+    assert times.text({}, [], [], 1) == "about 30 min left"
+    assert times.text({}, range(24), [], 1) == "more than 6 min left"
+
+
+def test_durations() -> None:
+    assert [duration(seconds) for seconds in (6.21, 200, 7500)] == ["6.2 s", "3 min 20 s", "2 h 5 min"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Missing output files: a; Input files updated by another job: b", "new"),
+        ("Input files updated by another job: b", "input will change"),
+        (
+            'Params have changed: before: {"rate": 1, "version": 1} now: {"rate": 2, "version": 1}',
+            "settings changed",
+        ),
+        (
+            'Params have changed: before: {"version": 1} now: {"version": 2}',
+            "code version changed",
+        ),
+        ("Forced execution", "forced"),
+    ],
+)
+def test_reasons_in_short(text: str, reason: str) -> None:
+    assert reason_of(text, []) == reason
+
+
+def test_output_of_a_job_that_has_run_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "it.log").touch()
+    assert reason_of("Missing output files: a", [str(tmp_path / "it.log")]) == "output missing"
+
+
+COLUMNS = (
+    "score,strategy,seeds,mean,low,high,to_random,to_random_low,to_random_high,best_other,to_best,to_best_separable"
+)
+
+
+def experiment(folder: Path, *rows: str) -> Path:
+    (folder / "tables").mkdir()
+    (folder / "tables" / "ranking.csv").write_text("\n".join([COLUMNS, *rows]))
+    (folder / "report.html").touch()
+    return folder
+
+
+def test_result_with_intervals(tmp_path: Path) -> None:
+    folder = experiment(
+        tmp_path,
+        "map,mgral,5,0.361,0.35,0.372,0.032,0.018,0.043,core_set,0.0123,True",
+        "map,core_set,5,0.349,0.34,0.36,0.02,-0.01,0.03,mgral,-0.0123,True",
+        "map,random,5,0.329,0.32,0.34,,,,mgral,-0.032,True",
+        "ap50,random,5,0.9,0.9,0.9,,,,mgral,0.1,True",
+    )
+    assert result_lines(folder, {"detector", "report"}, ["x"]) == [
+        f"Report: {folder / 'report.html'}",
+        "mAP, mean of the curve, 5 seeds, with 95 % intervals: "
+        "mgral 36.1 (35.0 to 37.2), core_set 34.9 (34.0 to 36.0), random 32.9 (32.0 to 34.0)",
+        "Points above random sampling: mgral +3.2 (+1.8 to +4.3), core_set +2.0 (-1.0 to +3.0)",
+        "mgral is 1.23 points ahead of core_set: separable at these seeds.",
+    ]
+
+
+def test_two_seeds_tell_nothing_of_chance(tmp_path: Path) -> None:
+    folder = experiment(
+        tmp_path, "map,mgral,2,0.361,,,0.03,,,random,0.03,False", "map,random,2,0.331,,,,,,mgral,-0.03,"
+    )
+    assert result_lines(folder, {"report"}, [])[1:] == [
+        "mAP, mean of the curve, 2 seeds: mgral 36.1, random 33.1",
+        "Points above random sampling: mgral +3.0",
+        "mgral is 3.00 points ahead of random: too few seeds to tell it from chance.",
+    ]
+
+
+def test_one_strategy_and_other_targets(tmp_path: Path) -> None:
+    folder = experiment(tmp_path, "map,mgral,5,0.361,0.35,0.372,,,,,,")
+    assert result_lines(folder, {"report"}, [])[1:] == [
+        "mAP, mean of the curve, 5 seeds, with 95 % intervals: mgral 36.1 (35.0 to 37.2)"
+    ]
+    assert result_lines(folder, {"detector"}, ["a", "b"]) == ["Made: a", "Made: b"]
+    (folder / "fidelity").mkdir()
+    (folder / "fidelity" / "report.html").touch()
+    assert result_lines(folder, {"fidelity"}, ["a"]) == [f"Report: {folder / 'fidelity' / 'report.html'}"]
+    assert len(result_lines(folder, (), [])) == 3
