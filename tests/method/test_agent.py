@@ -386,5 +386,5 @@ def test_a_checkpoint_of_another_table_is_not_used(experiment, monkeypatch, caps
     arrays = _table_arrays(*_pool())
     write_arrays(experiment / "table.safetensors", arrays | {"map": arrays["map"][::-1]})
     stale = _train(experiment, "first")
-    assert "first.safetensors.checkpoint is of other settings, inputs or code" in capsys.readouterr().err
+    assert "first.safetensors.checkpoint is of other settings, inputs or versions" in capsys.readouterr().err
     assert stale == _train(experiment, "second")

@@ -15,7 +15,7 @@ def test_the_set_up_tells_its_sizes_before_it_starts():
 
 @pytest.mark.parametrize(("terminal", "hidden"), [(True, "false"), (False, "true")])
 def test_progress_of_the_installer_is_seen_in_a_terminal(terminal, hidden):
-    command = ["make", "--eval", "shown: ; @echo $$UV_NO_PROGRESS", "shown"]
+    command = ["make", "--no-print-directory", "--eval", "shown: ; @echo $$UV_NO_PROGRESS", "shown"]
     master, slave = os.openpty()
     try:
         shown = slave if terminal else subprocess.PIPE

@@ -48,7 +48,7 @@ def test_every_job_runs_its_step_on_one_thread_and_says_what_it_needs(jobs):
     for job in jobs:
         assert job.command.startswith(f"mgral {job.rule} ")
         assert len(job.logs) == 1
-        assert job.command.endswith(f" 2> {job.logs[0]}")
+        assert job.command.endswith(f" > {job.logs[0]} 2>&1")
         assert (job.resources["_cores"], job.resources["gpu"]) == (1, 0)
         assert job.resources["mem_mb"] > 0
         assert ("vram_mb" in job.resources) == ("--gpus" in job.command)
