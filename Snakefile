@@ -105,7 +105,9 @@ REPORTS = [
 STARTED = time.time()
 # Jobs of this machine start from a process that has imported torch.
 SERVER = ExitStack()
-atexit.register(SERVER.close)  # where Snakemake itself fails, neither handler below is called
+atexit.register(
+    SERVER.close
+)  # where Snakemake itself fails, neither handler below is called
 
 
 def all_jobs():
