@@ -103,11 +103,10 @@ REPORTS = [
     Path(f"results/{CONFIG.experiment}/fidelity"),
 ]
 STARTED = time.time()
-# Jobs of this machine start from a process that has imported torch.
+# Jobs of this machine start from a process that has imported torch. It is ended here too, as Snakemake calls neither
+# handler below where it fails itself.
 SERVER = ExitStack()
-atexit.register(
-    SERVER.close
-)  # where Snakemake itself fails, neither handler below is called
+atexit.register(SERVER.close)
 
 
 def all_jobs():
