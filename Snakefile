@@ -7,6 +7,7 @@
 # `gpu` is 0 in every rule, so that no job waits for a GPU; the profile of a machine that has one gives it to the rules
 # that can use it (workflow/profiles/gpu). With MGRAL_DEVICE=cpu in the environment all of them use the CPU all the same.
 
+import atexit
 import os
 import subprocess
 import sys
@@ -102,8 +103,10 @@ REPORTS = [
     Path(f"results/{CONFIG.experiment}/fidelity"),
 ]
 STARTED = time.time()
-# Jobs of this machine start from a process that has imported torch.
+# Jobs of this machine start from a process that has imported torch. It is ended here too, as Snakemake calls neither
+# handler below where it fails itself.
 SERVER = ExitStack()
+atexit.register(SERVER.close)
 
 
 def all_jobs():

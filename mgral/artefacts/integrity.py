@@ -13,6 +13,17 @@ RECORDS = "provenance"
 """Folder of the records, in the experiment's."""
 LARGE = 2**28
 """Bytes from which a mapped file of the recorded size is taken for unchanged without reading it."""
+RECORDED = {
+    "step": str,
+    "sha256": str,
+    "bytes": int,
+    "folder": str,
+    "commit": str,
+    "arguments": dict,
+    "settings": dict,
+    "inputs": dict,
+}
+"""What of a record is used, with its types."""
 
 READ: dict[Path, str] = {}
 """SHA-256 of each file that this process read."""
@@ -80,9 +91,10 @@ def parse_record(place: Path) -> dict[str, Any] | None:
     """Return the content of a record; None where it is damaged, or of an earlier version of mgral."""
     try:
         record: dict[str, Any] = json.loads(place.read_bytes())
-        return {key: record[key] for key in ("step", "sha256", "bytes", "folder")} | record
-    except (ValueError, KeyError, TypeError):
+        whole = all(isinstance(record[key], kind) for key, kind in RECORDED.items())
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    return record if whole else None
 
 
 def _note(path: Path, digest: str, record: dict[str, Any] | None) -> None:

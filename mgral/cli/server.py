@@ -29,6 +29,8 @@ WITH_TORCH = ("torch._dynamo", "torchvision", "mgral.models.build", "mgral.metho
 class JobServer(ForkingMixIn, UnixStreamServer):
     """Runs each command that a client of `mgral.cli.start` sends, in a process of its own."""
 
+    patience = 10.0
+    """Seconds for which all others wait for a client that has connected, and says nothing."""
     max_children = 10_000
     """As many as are asked for: Snakemake decides how many jobs run at once."""
 
@@ -47,6 +49,7 @@ class JobServer(ForkingMixIn, UnixStreamServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Import what the step needs, before the fork: the next ones need not."""
+        request.settimeout(self.patience)
         try:
             _, self._streams, _, _ = socket.recv_fds(request, 1, 3)
             with request.makefile() as lines:
@@ -54,6 +57,7 @@ class JobServer(ForkingMixIn, UnixStreamServer):
         except (OSError, ValueError):  # the client died
             self.shutdown_request(request)
             return
+        request.settimeout(None)
         _import_step(self._call["arguments"])
         super().process_request(request, client_address)
         for stream in self._streams:
@@ -120,7 +124,15 @@ def main() -> None:
     """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the steps, and for who started them
     path = Path(sys.argv[1])
-    with JobServer(path) as server:
+    try:
+        listening = JobServer(path)
+    except OSError as error:
+        print(
+            f"mgral: {path} cannot be a socket ({error.strerror or error}), so each step imports torch by itself",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    with listening as server:
         print("ready", flush=True)
         try:
             server.serve_forever()

@@ -10,6 +10,8 @@ import sys
 
 ADDRESS = "MGRAL_SERVER"
 """Environment variable with the path of the job server's socket."""
+STREAMS = (0, 1, 2)
+"""Standard input, output and error."""
 KILLED = 137
 """Exit code where the forked process was killed, as a shell gives it."""
 
@@ -35,9 +37,11 @@ def _run_elsewhere(address: str) -> int | None:
         return None
     call = {"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}  # noqa: PTH109 - fast
     with socket.socket(socket.AF_UNIX) as connection:
+        if connection.fileno() < len(STREAMS):  # a standard stream is closed, and this has its number
+            return None
         try:
             connection.connect(address)
-            socket.send_fds(connection, [b" "], [0, 1, 2])
+            socket.send_fds(connection, [b" "], STREAMS)
             connection.sendall(json.dumps(call).encode() + b"\n")
         except OSError:
             return None

@@ -125,7 +125,7 @@ class YoloData(FolderData):
 class NearCopiesConfig(Section):
     """When two pictures are near-copies, such as neighbouring frames of a video, as 24 x 24 grey thumbnails."""
 
-    difference: Annotated[float, Field(ge=0)] = 5.0
+    difference: Annotated[float, Field(ge=0, le=255)] = 5.0
     """Largest root mean square of their difference, in grey levels of 255."""
     of_contrast: Annotated[float, Field(gt=0)] = 0.4
     """Largest share of it in the standard deviation of the thumbnail of less contrast. Flat pictures of different

@@ -122,7 +122,15 @@ class Config(Section):
         return {key: values[key] for key in (*ORDER, *values) if key in values}
 
     def for_strategy(self, name: str) -> "Config":
-        """Return the experiment as an instance has it: its own settings in the place of the experiment's."""
+        """Return the experiment as an instance has it: its own settings in the place of the experiment's.
+
+        Raises
+        ------
+        InputError
+            Where the experiment has no instance of this name.
+        """
+        if name not in self.strategies:
+            raise InputError(f"strategy {name} is not in the configuration; it has {', '.join(self.strategies)}")
         own = self.strategies[name]
         return self.model_copy(update={section: getattr(own, section) for section in OWN_SECTIONS})
 

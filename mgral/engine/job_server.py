@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ADDRESS = "MGRAL_SERVER"
@@ -36,6 +36,7 @@ def job_server(socket: Path, python: Sequence[str] = (sys.executable,)) -> Itera
         stdout=subprocess.PIPE,
         env={**os.environ, **one_thread},
     ) as server:
+        assert server.stdin is not None
         assert server.stdout is not None
         if server.stdout.readline():
             # With the first prefix Apptainer hands it on to a container with a clean environment too.
@@ -44,6 +45,9 @@ def job_server(socket: Path, python: Sequence[str] = (sys.executable,)) -> Itera
             yield
         finally:
             os.environ.pop(ADDRESS, None)
+            server.stdin.close()
+            with suppress(KeyboardInterrupt):  # a second Ctrl-C, while its last processes end
+                server.wait()
 
 
 def main() -> None:

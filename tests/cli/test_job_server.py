@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mgral.artefacts.files import write_bytes
+from mgral.cli import server
 from mgral.config import config_yaml, resolve_config
 from mgral.engine.job_server import ADDRESS, job_server
 
@@ -141,10 +142,29 @@ def test_without_a_server_steps_start_by_themselves(folder: Path, what: str) -> 
     assert mgral("label", "--help", **environment).returncode == 0
 
 
-def test_where_no_socket_can_be_made_there_is_no_server(folder: Path) -> None:
-    with job_server(Path("x" * 120)):
-        assert ADDRESS not in os.environ
-        assert mgral("label", "--help").returncode == 0
+def test_where_no_socket_can_be_made_there_is_no_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "taken").mkdir()
+    for place, why in (("x" * 120, "AF_UNIX path too long"), ("taken", "Is a directory")):
+        with job_server(Path(place)):
+            assert ADDRESS not in os.environ
+            assert mgral("label", "--help").returncode == 0
+        said = capfd.readouterr().err
+        assert said == f"mgral: {place} cannot be a socket ({why}), so each step imports torch by itself\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_changes_no_exit_code(served: Path, closed: str) -> None:
+    words = f"{MGRAL} data --config no.yaml --train a --test b {closed}"
+    assert subprocess.run(["bash", "-c", f"{words}; exit $?"], check=False).returncode == 2
+
+
+def test_a_client_that_says_nothing_is_left(folder: Path) -> None:
+    with server.JobServer(Path("jobs.socket")) as listening, socket.socket(socket.AF_UNIX) as silent:
+        listening.patience = 0.1
+        silent.connect("jobs.socket")
+        listening.handle_request()
+        silent.settimeout(10)
+        assert silent.recv(1) == b""
 
 
 def test_torch_is_imported_before_the_fork_and_starts_no_thread() -> None:

@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from mgral.artefacts.files import write_json
+from mgral.artefacts.integrity import RECORDED
 from mgral.cli.main import mgral
 from mgral.errors import InputError, StepError
 
@@ -102,8 +103,21 @@ def test_other_settings_are_named(experiment):
 
 @pytest.mark.usefixtures("experiment")
 def test_a_damaged_record_is_named():
-    (FOLDER / "provenance" / "seed0" / "labelled.json.json").write_text("{")
-    assert verified().stdout == "seed0/labelled.json\n  its record is damaged, or of an earlier version of mgral\n"
+    place = FOLDER / "provenance" / "seed0" / "labelled.json.json"
+    whole = json.loads(place.read_text())
+    damaged = ["{", "[]", "3", "\0"]
+    damaged += [json.dumps({name: value for name, value in whole.items() if name != key}) for key in RECORDED]
+    damaged += [json.dumps({**whole, key: None}) for key in RECORDED]
+    for text in damaged:
+        place.write_text(text)
+        assert (
+            verified().stdout == "seed0/labelled.json\n  its record is damaged, or of an earlier version of mgral\n"
+        )
+
+
+def test_a_strategy_that_is_no_more_is_left_out(experiment):
+    (FOLDER / "config.yaml").write_text(yaml.safe_dump({**experiment, "strategies": ["mgral"]}))
+    assert verified().exit_code == 0
 
 
 def test_a_folder_that_is_no_experiment_is_refused(tmp_path):

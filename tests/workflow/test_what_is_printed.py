@@ -214,3 +214,25 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     assert "Stopped: " in end
     assert " of 45 jobs are done; the same command goes on from here." in end
     assert "failed: " not in end
+
+
+def test_a_dry_run_counts_no_job_behind_its_end(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "-n", "--configfile", TINY, "--until", "initial", stub=True)
+    lines = done.stdout.splitlines()[1:]
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["1", "config"],
+        ["1", "synthesize"],
+        ["1", "data"],
+        ["2", "initial"],
+    ]
+    assert lines[0] == "5 jobs would run:"
+
+
+def test_a_failure_of_snakemakes_own_ends_the_job_server_in_silence(tmp_path: Path) -> None:
+    logs = tmp_path / "results" / "tiny" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "config").touch()  # a file in the place of a folder
+    done = snakemake(tmp_path, *RUN, stub=True)
+    assert done.returncode == 1
+    assert "Not a directory" in done.stdout
+    assert "Exception ignored" not in done.stdout

@@ -40,8 +40,10 @@ class DryRun:
     def lines(self) -> list[str]:
         """Return the table."""
         rows = []
-        for rule, count in self.counts.items():
-            if rule in STEPS:
+        for rule, most in self.counts.items():
+            # Of `--until` and the like Snakemake (9.27) counts the jobs behind it too, and names those of the plan.
+            count = self.reasons[rule].total() if self.reasons else most
+            if rule in STEPS and count:
                 why = [reason if n == count else f"{n} {reason}" for reason, n in self.reasons[rule].most_common()]
                 rows.append((str(count), rule, ", ".join(why), STEPS[rule].summary))
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
