@@ -147,6 +147,12 @@ def name_unused_gpus():
         )
 
 
+def jobs_asked_for():
+    """The jobs that this run does; with --until Snakemake plans more."""
+    dag = workflow.dag
+    return filter(dag.needrun, dag.bfs(dag.dependencies, *dag.targetjobs))
+
+
 # Rule `config` makes config.yaml once. Were it to rerun for every changed setting, Snakemake (9.27) would no longer ask
 # whether the settings of the jobs behind it changed: a job that reruns hides them, even where they take its output as
 # `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
@@ -189,7 +195,7 @@ onstart:
             job.rule.name,
             [other.jobid for other in workflow.dag.dependencies[job]],
         )
-        for job in workflow.dag.needrun_jobs()
+        for job in jobs_asked_for()
     }
     for console in CONSOLES:
         console.expect(waits, earlier_times(all_jobs()))

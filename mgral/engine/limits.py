@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from mgral.artefacts.integrity import CONFIG
 from mgral.config import Config, SyntheticData
 from mgral.errors import InputError, StepError
 
@@ -34,8 +35,10 @@ def check_folder(results: Path) -> None:
         Where the disk is full.
     """
     for place in (*reversed(results.parents), results):
-        if place.exists() and not place.is_dir():
+        if os.path.lexists(place) and not place.is_dir():
             raise InputError(f"{place} is no folder, and results are to be written there; move it away")
+    if (results / CONFIG).is_dir():
+        raise InputError(f"{results / CONFIG} is a folder, and the configuration is to be written there; move it away")
     _check_writable(Path())
     _check_space(Path(), NOTES_BYTES, "Snakemake's own files need")
 

@@ -33,7 +33,12 @@ def claim(folder: Path, engine: str) -> None:
 def check_engine(folder: Path, engine: str) -> None:
     """Raise InputError where the other engine makes the results in a folder."""
     mark = folder / MARK
-    found = mark.read_text(encoding="utf-8").strip() if mark.exists() else engine
+    try:
+        found = mark.read_text(encoding="utf-8").strip() if mark.exists() else engine
+    except (OSError, UnicodeDecodeError):
+        found = ""
+    if found not in (SNAKEMAKE, DVC):
+        raise InputError(f"{mark} does not say which engine made the results; delete it, or {folder}")
     if found != engine:
         raise InputError(
             f"{folder} was made by {found}, of which {engine} knows nothing; run {engine} in a clone of its own, or "

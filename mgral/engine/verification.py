@@ -43,13 +43,15 @@ def verify(folder: Path) -> tuple[int, list[Fault]]:
     Raises
     ------
     InputError
-        Where the folder is no experiment's.
+        Where the folder is no experiment's, or has no records.
     """
     if not (folder / integrity.CONFIG).is_file():
         raise InputError(f"{folder} is no experiment, as there is no {integrity.CONFIG}; name a folder of results/")
     config, digest = load_config(folder / integrity.CONFIG), functools.cache(integrity.content_hash)
     records = folder / integrity.RECORDS
     places = sorted(records.rglob("*.json"))
+    if not places:
+        raise InputError(f"{records} holds no records of what made the artefacts, so that nothing can be compared")
     found = (_verify(folder, place.relative_to(records).with_suffix(""), config, digest) for place in places)
     return len(places), [fault for fault in found if fault.problems]
 

@@ -361,7 +361,8 @@ def test_dvc_has_the_download_too(tmp_path, monkeypatch):
     stages = yaml.safe_load(dvc_yaml(config))["stages"]
     receipt = "results/tracks/dataset/download.json"
     assert stages["download"]["outs"] == stages["data"]["deps"] == [receipt]
-    (read,) = (one[file] for one in stages["download"]["params"] for file in one if file == "results/tracks/config.yaml")
+    settings = {file: keys for one in stages["download"]["params"] for file, keys in one.items()}
+    read = settings["results/tracks/config.yaml"]
     assert "data.download" in read
     assert "data.mirror" not in read
 

@@ -76,7 +76,8 @@ class LogHandler(LogHandlerBase):
 
     def expect(self, jobs: Mapping[int, tuple[str, Iterable[int]]], earlier: Iterable[tuple[str, float]]) -> None:
         """Take the jobs of the run, as `TimeLeft` does, and the times of an earlier run."""
-        self.times = TimeLeft({number: job for number, job in jobs.items() if job[0] != TARGET}, earlier)
+        asked = {number: job for number, job in jobs.items() if job[0] != TARGET}
+        self.times, self.total = TimeLeft(asked, earlier), len(asked)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one event."""
