@@ -63,8 +63,8 @@ try:
     if workflow.is_main_process:
         check_folder(Path(f"results/{CONFIG.experiment}"))
     check_data(CONFIG)
-    if PLAN_ONLY not in os.environ:
-        check_engine(Path(f"results/{CONFIG.experiment}"), SNAKEMAKE)
+    if PLAN_ONLY not in os.environ and "--unlock" not in sys.argv:
+        check_engine(Path("results"), SNAKEMAKE)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:
         check_image(CONFIG.container.image)
 except (InputError, StepError) as error:

@@ -38,7 +38,7 @@ def check_folder(results: Path) -> None:
         if os.path.lexists(place) and not place.is_dir():
             raise InputError(f"{place} is no folder, and results are to be written there; move it away")
     if (results / CONFIG).is_dir():
-        raise InputError(f"{results / CONFIG} is a folder, and the configuration is to be written there; move it away")
+        raise InputError(f"{results / CONFIG} is a folder, and is to be the configuration; move it away")
     _check_writable(Path())
     _check_space(Path(), NOTES_BYTES, "Snakemake's own files need")
 

@@ -1,6 +1,6 @@
-"""One engine, Snakemake or DVC, for the results of an experiment: each knows only what it has made itself.
+"""One engine, Snakemake or DVC, for all results of a working tree: each knows only what it has made itself.
 
-The file .engine in the experiment's folder names the engine. To DVC it is an output of the stage `config`, which
+The file .engine in each experiment's folder names the engine. To DVC it is an output of the stage `config`, which
 comes before all others: where Snakemake has written the file, DVC runs that stage, and the step refuses.
 """
 
@@ -24,30 +24,30 @@ def started_by_dvc() -> bool:
 
 
 def claim(folder: Path, engine: str) -> None:
-    """Write that an engine makes the results in a folder; raises InputError where the other one does."""
-    check_engine(folder, engine)
+    """Write that an engine makes the results in a folder; raises InputError where `check_engine` does."""
+    check_engine(folder.parent, engine)
     if not (folder / MARK).exists():
         write_bytes(folder / MARK, f"{engine}\n".encode())
 
 
-def check_engine(folder: Path, engine: str) -> None:
-    """Raise InputError where the other engine makes the results in a folder."""
-    mark = folder / MARK
-    try:
-        found = mark.read_text(encoding="utf-8").strip() if mark.exists() else engine
-    except (OSError, UnicodeDecodeError):
-        found = ""
-    if found not in (SNAKEMAKE, DVC):
-        raise InputError(f"{mark} does not say which engine made the results; delete it, or {folder}")
-    if found != engine:
-        raise InputError(
-            f"{folder} was made by {found}, of which {engine} knows nothing; run {engine} in a clone of its own, or "
-            f"delete {folder}. Nothing was changed"
-        )
+def check_engine(results: Path, engine: str) -> None:
+    """Raise InputError where the other engine makes the results of an experiment in the folder `results`."""
+    for mark in sorted(results.glob(f"*/{MARK}")):
+        try:
+            found = mark.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            found = ""
+        if found not in (SNAKEMAKE, DVC):
+            raise InputError(f"{mark} does not say which engine made the results; delete it, or {mark.parent}")
+        if found != engine:
+            raise InputError(
+                f"{mark.parent} was made by {found}, of which {engine} knows nothing; run {engine} in a clone of its "
+                f"own, or delete {mark.parent}. Nothing was changed"
+            )
 
 
 def check_stage(paths: Iterable[Path]) -> None:
-    """Raise InputError where DVC runs a step on files of an experiment that Snakemake makes."""
+    """Raise InputError where DVC runs a step on files beside those that Snakemake makes."""
     if started_by_dvc():
         for folder in {parent for path in paths for parent in path.parents if (parent / MARK).exists()}:
-            check_engine(folder, DVC)
+            check_engine(folder.parent, DVC)

@@ -1,7 +1,6 @@
 """Whether an experiment's artefacts are what its steps wrote, of what is there now, by the records of provenance."""
 
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +27,16 @@ class Fault:
         """Return the problems, and what made the artefact, a line each."""
         lines = [f"  {problem}" for problem in self.problems]
         if self.made_by:
-            made = self.made_by
-            lines.append(f"  made by step `{made['step']}` at commit {made['commit']}")
-            lines.append(f"  with {json.dumps(made['settings'], sort_keys=True)}")
-            lines += [f"  from {name}" for name in made["inputs"]]
+            made, inputs = self.made_by, len(self.made_by["inputs"])
+            files = f"{inputs} input{'s'[: inputs != 1]}"
+            lines.append(f"  made by step `{made['step']}` at commit {made['commit']} from {files}")
         return "\n".join([self.artefact, *lines])
 
 
 def verify(folder: Path) -> tuple[int, list[Fault]]:
-    """Return how many artefacts of an experiment have a record, and those that are not as it says, in order of path.
+    """Return how many artefacts of an experiment have a record, and those that are not as it says.
+
+    What was altered or is missing comes before what was made of something else than is there now.
 
     All of them are read, and all inputs that the records name one by one.
 
@@ -53,7 +53,8 @@ def verify(folder: Path) -> tuple[int, list[Fault]]:
     if not places:
         raise InputError(f"{records} holds no records of what made the artefacts, so that nothing can be compared")
     found = (_verify(folder, place.relative_to(records).with_suffix(""), config, digest) for place in places)
-    return len(places), [fault for fault in found if fault.problems]
+    faults = [fault for fault in found if fault.problems]
+    return len(places), sorted(faults, key=lambda fault: fault.problems[0].startswith("was made"))
 
 
 def _verify(folder: Path, artefact: Path, config: Config, digest: Callable[[Path], str]) -> Fault:

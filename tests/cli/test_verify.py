@@ -66,15 +66,10 @@ def test_an_altered_artefact_and_what_was_made_of_it_are_named_with_their_makers
     assert done.stdout.splitlines() == [
         "seed0/labelled.json",
         "  was altered since step `initial` wrote it",
-        "  made by step `initial` at commit 0123abc",
-        '  with {"initial": 4, "step_version": 1}',
-        "  from labels.json",
+        "  made by step `initial` at commit 0123abc from 1 input",
         "seed0/selection.json",
         "  was made of other content of results/it/seed0/labelled.json than lies there now",
-        "  made by step `select` at commit 0123abc",
-        '  with {"budget": 4, "step_version": 1, "type": "random"}',
-        "  from labels.json",
-        "  from results/it/seed0/labelled.json",
+        "  made by step `select` at commit 0123abc from 2 inputs",
     ]
     faults = {fault["artefact"]: fault for fault in json.loads(verified("--json").stdout)}
     assert faults["seed0/labelled.json"]["made_by"]["settings"]["initial"] == 4

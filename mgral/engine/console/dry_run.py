@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mgral.engine.console.jobs import number_of_jobs
 from mgral.engine.steps import STEPS
 
 REASONS = {
@@ -44,8 +45,11 @@ class DryRun:
             # Of `--until` and the like Snakemake (9.27) counts the jobs behind it too, and names those of the plan.
             count = self.reasons[rule].total() if self.reasons else most
             if rule in STEPS and count:
-                why = [reason if n == count else f"{n} {reason}" for reason, n in self.reasons[rule].most_common()]
+                why = [reason if n == count else f"{reason} ({n})" for reason, n in self.reasons[rule].most_common()]
                 rows.append((str(count), rule, ", ".join(why), STEPS[rule].summary))
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
         table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return [f"{sum(int(count) for count, *_ in rows)} jobs would run:", *(f"  {line}" for line in table)]
+        return [
+            f"{number_of_jobs(sum(int(count) for count, *_ in rows))} would run:",
+            *(f"  {line}" for line in table),
+        ]

@@ -13,7 +13,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from mgral.engine.console.dry_run import DryRun, reason_of
-from mgral.engine.console.jobs import Job, job_title, last_words
+from mgral.engine.console.jobs import Job, job_title, last_words, number_of_jobs
 from mgral.engine.console.live import live_lines
 from mgral.engine.console.outcome import result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
@@ -190,7 +190,7 @@ class LogHandler(LogHandlerBase):
         if self.failed or (self.errors and self.jobs):
             return ["", *self._failures()]
         if self.stopped:
-            return ["", f"Stopped: {len(self.done)} of {_jobs(self.total)} are done; {GO_ON}"]
+            return ["", f"Stopped: {len(self.done)} of {number_of_jobs(self.total)} are done; {GO_ON}"]
         if self.covered or self.errors or self.silent:
             return [self.covered]
         if self.dry_run and not self.up_to_date:
@@ -200,7 +200,9 @@ class LogHandler(LogHandlerBase):
         if self.up_to_date:
             return ["Nothing to do: all that was asked for is there and up to date.", *results]
         return (
-            ["", f"{_jobs(len(self.jobs))} in {duration(time.time() - self.started)}", *results] if self.jobs else []
+            ["", f"{number_of_jobs(len(self.jobs))} in {duration(time.time() - self.started)}", *results]
+            if self.jobs
+            else []
         )
 
     def _failures(self) -> list[str]:
@@ -211,7 +213,7 @@ class LogHandler(LogHandlerBase):
             lines += [f"failed: {title}", *(f"    {line}" for line in (*(words or NO_MESSAGE), *places))]
         waiting = self.total - len(self.jobs) + len(self.failed) - len(shown)
         kept = f"{waiting} of {self.total} could not run because of it. " if waiting > 0 else ""
-        failed = f"{_jobs(len(shown))} failed. " if shown else ""
+        failed = f"{number_of_jobs(len(shown))} failed. " if shown else ""
         return [*lines, "", f"{failed}{kept}When the cause is removed: {GO_ON}"]
 
     def _print(self, text: str, style: str = "") -> None:
@@ -220,7 +222,3 @@ class LogHandler(LogHandlerBase):
                 self.live.console.print(text, style=style or None, soft_wrap=True)
             elif text:
                 print(text, file=self.stream, flush=True)
-
-
-def _jobs(count: int) -> str:
-    return f"{count} job{'s' * (count > 1)}"

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
-from statistics import fmean
+from statistics import median_low
 
 LEAST = 10
 """Seconds: the least that is told."""
@@ -34,7 +34,7 @@ class TimeLeft:
         at_once
             Jobs that can run side by side.
         """
-        times = self.earlier | self.measured
+        times = {rule: self._usual(rule) for rule in {*self.earlier, *self.measured}}
         ended, lost = set(done), set(failed)
         alone, chains = [0.0], {0: 0.0}
         unknown = 0
@@ -43,7 +43,7 @@ class TimeLeft:
                 lost.add(number)
             elif number not in ended:
                 unknown += self.rules[number] not in times
-                usual = fmean(times.get(self.rules[number], [0.0]))
+                usual = times.get(self.rules[number], 0.0)
                 alone.append(max(0.0, usual - running.get(number, 0.0)))
                 before = max((chains.get(one, 0.0) for one in self.waits[number]), default=0.0)
                 chains[number] = before + alone[-1]
@@ -52,6 +52,11 @@ class TimeLeft:
             return ""
         how = "more than" if 10 * unknown >= len(alone) else "about" if seconds > LEAST else "less than"
         return f"{how} {_rounded(seconds)} left"
+
+    def _usual(self, rule: str) -> float:
+        """Return the usual seconds of a rule; a single time of this run may hold the import of torch."""
+        measured = self.measured.get(rule, [])
+        return median_low(measured if len(measured) > 1 else [*self.earlier.get(rule, []), *measured])
 
 
 def duration(seconds: float) -> str:
