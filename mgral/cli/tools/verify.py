@@ -18,8 +18,8 @@ def command(folder: Path, as_json: bool) -> None:
     """Compare the artefacts of an experiment, results/NAME, with the records of their steps.
 
     Says which were altered since or are missing, which were made with other settings, or of other content of their
-    inputs than lies there now, and what made them; settings and inputs with --json. Exit code 1 where there are such. Inputs of 100 files or more in
-    one folder, such as the pictures of a data set, are not compared.
+    inputs than lies there now, and what made them; settings and inputs with --json. Exit code 1 where there are such.
+    Inputs of 100 files or more in one folder, such as the pictures of a data set, are not compared.
     """
     count, faults = verify(folder)
     if as_json:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
-from statistics import median_low
+from statistics import median
 
 LEAST = 10
 """Seconds: the least that is told."""
@@ -56,7 +56,7 @@ class TimeLeft:
     def _usual(self, rule: str) -> float:
         """Return the usual seconds of a rule; a single time of this run may hold the import of torch."""
         measured = self.measured.get(rule, [])
-        return median_low(measured if len(measured) > 1 else [*self.earlier.get(rule, []), *measured])
+        return median(measured if len(measured) > 1 else [*self.earlier.get(rule, []), *measured])
 
 
 def duration(seconds: float) -> str:
