@@ -19,6 +19,7 @@ from pathlib import Path
 from socketserver import BaseRequestHandler, ForkingMixIn, UnixStreamServer
 from typing import Any
 
+from mgral.cli.main import THREADS
 from mgral.cli.main import main as run_command_line
 from mgral.engine.steps import STEPS
 
@@ -123,6 +124,8 @@ def _run(arguments: list[str]) -> int:
 def main() -> None:
     """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the steps, and for who started them
+    # Here, as a container may start with a clean environment: torch reads them when it is imported.
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     path = Path(sys.argv[1])
     try:
         listening = JobServer(path)

@@ -29,13 +29,8 @@ def job_server(socket: Path, python: Sequence[str] = (sys.executable,)) -> Itera
     python
         Command that runs Python: this one, or the one of a container.
     """
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    with subprocess.Popen(
-        [*python, "-m", "mgral.cli.server", str(socket)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **one_thread},
-    ) as server:
+    command = [*python, "-m", "mgral.cli.server", str(socket)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None
         if server.stdout.readline():
