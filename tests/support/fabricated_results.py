@@ -199,7 +199,8 @@ def record_cost(
     place = record_path(output)
     assert place is not None
     digest = content_hash(output) if output.exists() else ""
-    content = {"step": step, "sha256": digest, "bytes": 0, "folder": ""}
+    content = {"step": step, "sha256": digest, "bytes": 0, "folder": "", "commit": ""}
+    content |= {"arguments": {}, "settings": {}, "inputs": {}}
     write_json(place, {**content, **dict(zip(COST, (wall, core, memory), strict=True))})
     return step, names or {}, [f"{output}.unrecorded", str(output)]
 
