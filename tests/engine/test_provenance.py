@@ -114,8 +114,8 @@ def test_a_mapped_file_is_checked_and_a_large_one_by_its_size(experiment, monkey
     dataset = load_dataset(experiment / "dataset" / "train.json")
     cache = experiment / "dataset" / "train.npy"
     np.save(cache, np.zeros((12, 4, 4, 3), np.uint8))
-    record = {"step": "cache", "sha256": "0" * 64, "bytes": cache.stat().st_size, "folder": "results/it", "commit": ""}
-    unused = {"arguments": {}, "settings": {}, "inputs": {}}
+    record = {"step": "cache", "sha256": "0" * 64, "bytes": cache.stat().st_size, "folder": "results/it"}
+    unused = {"commit": "", "arguments": {}, "settings": {}, "inputs": {}}
     write_json(experiment / "provenance" / "dataset" / "train.npy.json", record | unused)
     monkeypatch.setattr(integrity, "LARGE", record["bytes"])
     load_images(cache, dataset, Canvas(4, 4))
