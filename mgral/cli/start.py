@@ -35,7 +35,8 @@ def _run_elsewhere(address: str) -> int | None:
     # The server computes on one thread. Another number would change the last bits of results.
     if not address or os.environ.get("OMP_NUM_THREADS", "1") != "1":
         return None
-    call = {"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}  # noqa: PTH109 - fast
+    folder = os.getcwd()  # noqa: PTH109 - each job waits for the imports of this module, and pathlib is one more
+    call = {"arguments": sys.argv[1:], "folder": folder, "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as connection:
         if connection.fileno() < len(STREAMS):  # a standard stream is closed, and this has its number
             return None
