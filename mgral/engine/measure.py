@@ -17,6 +17,7 @@ from mgral.evaluation.detect import image_chunks
 from mgral.method.agent.training import train_agent
 from mgral.models.build import random_detector
 from mgral.models.interface import Targets
+from mgral.models.suppression import Limits
 from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.loop import train_detector
@@ -99,12 +100,11 @@ def _training_seconds(config: Config, images: TrainingImages, device: torch.devi
 def _inference_seconds(config: Config, images: TrainingImages, device: torch.device) -> float:
     detector = random_detector(config.detector, int(images.targets.labels.max()) + 1, 0).to(device).eval()
     evaluation = config.evaluation
+    limits = Limits(evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections)
 
     def detect() -> None:
         for _, inputs in image_chunks(images.images, images.rows, "measure inference", device):
-            found = detector.detect(
-                detector(inputs), evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections
-            )
+            found = detector.detect(inputs, limits)
             [len(one.scores.cpu()) for one in found]
 
     return _median_seconds(detect)

@@ -12,7 +12,8 @@ from mgral.compute.progress import tracked
 from mgral.config import EvaluationConfig
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
-from mgral.models.interface import Detector
+from mgral.models.interface import DetectorModel
+from mgral.models.suppression import Limits
 from mgral.models.view import show
 
 
@@ -32,7 +33,7 @@ def image_chunks(
 
 @torch.no_grad()
 def detect_images(
-    detector: Detector,
+    detector: DetectorModel,
     dataset: Dataset,
     images: Images,
     rows: npt.NDArray[np.int64],
@@ -45,11 +46,10 @@ def detect_images(
     COCO results: image_id, category_id, bbox [x, y, width, height] in pixels of the original image, score.
     """
     shown = images.canvas.shown(dataset.sizes)
+    limits = Limits(config.score_threshold, config.nms_iou, config.max_detections)
     results: list[dict[str, Any]] = []
     for part, inputs in image_chunks(images, rows, "detect", detector.device):
-        predictions = detector(inputs)
-        found = detector.detect(predictions, config.score_threshold, config.nms_iou, config.max_detections)
-        for row, one in zip(part, found, strict=True):
+        for row, one in zip(part, detector.detect(inputs, limits), strict=True):
             scale = np.tile(dataset.sizes[row] / shown[row], 2)
             boxes = np.minimum(one.boxes.cpu().numpy() * scale, np.tile(dataset.sizes[row], 2))
             boxes[:, 2:] -= boxes[:, :2]

@@ -9,11 +9,11 @@ from mgral.data.image_set import ImageSet
 from mgral.evaluation.coco import score_detections
 from mgral.evaluation.detect import detect_images
 from mgral.evaluation.voc import add_voc_scores, is_voc
-from mgral.models.interface import Detector
+from mgral.models.interface import DetectorModel
 
 
 def evaluate_detector(
-    detector: Detector, data: ImageSet, config: EvaluationConfig
+    detector: DetectorModel, data: ImageSet, config: EvaluationConfig
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Detect on every image and score: COCO's mAP@[.5:.95], AP50, AP75, by size, by class.
 

@@ -14,10 +14,10 @@ from mgral.artefacts.files import write_bytes
 from mgral.artefacts.integrity import read_verified
 from mgral.config import DetectorConfig
 from mgral.errors import InputError
-from mgral.models.interface import Detector
+from mgral.models.interface import DetectorModel
 
 
-def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Path | None = None) -> Detector:
+def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Path | None = None) -> DetectorModel:
     """Build a detector for a number of classes (without background), as a training begins with it.
 
     Parameters
@@ -44,16 +44,16 @@ def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Pat
     return detector
 
 
-def random_detector(config: DetectorConfig, classes: int, seed: int) -> Detector:
+def random_detector(config: DetectorConfig, classes: int, seed: int) -> DetectorModel:
     """Build a detector with all weights drawn by seed, whatever it is configured to start from."""
     network = resolve_name(config.network)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        detector: Detector = network(config, classes)
+        detector: DetectorModel = network(config, classes)
     return detector
 
 
-def _load_backbone(detector: Detector, path: Path) -> None:
+def _load_backbone(detector: DetectorModel, path: Path) -> None:
     try:
         detector.load_backbone(torch.load(io.BytesIO(read_verified(path)), "cpu", weights_only=True))
     except OSError as error:
@@ -65,13 +65,13 @@ def _load_backbone(detector: Detector, path: Path) -> None:
         ) from None
 
 
-def save_detector(detector: Detector, path: Path) -> None:
+def save_detector(detector: DetectorModel, path: Path) -> None:
     """Write the weights as safetensors."""
     state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
     write_bytes(path, save_safetensors(state))
 
 
-def load_detector(path: Path, config: DetectorConfig, classes: int) -> Detector:
+def load_detector(path: Path, config: DetectorConfig, classes: int) -> DetectorModel:
     """Read weights into a detector of this configuration, in evaluation mode.
 
     Raises

@@ -44,6 +44,6 @@ class Mirror(nn.Module):
         self.register_buffer("shift", shift, persistent=False)
 
     def forward(self, predictions: Predictions) -> Predictions:
-        """Return predictions [B, A, ...] as `Detector.mirror` does."""
+        """Return predictions [B, A, ...] as `DenseModel.mirror` does."""
         logits, offsets = (mirror_cells(part, self.grids, self.anchors_a_cell) for part in predictions)
         return Predictions(logits, offsets * offsets.new_tensor([-1.0, 1.0, 1.0, 1.0]) + self.shift)

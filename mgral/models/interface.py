@@ -1,4 +1,4 @@
-"""What a detector must offer to be trained, regularised, evaluated and embedded by the pipeline."""
+"""What a detector offers: `DetectorModel` is enough for pipeline and MGRAL; some strategies need a `DenseModel`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from mgral.config import TrainingConfig
 from mgral.models.quality import ClassQuality, paired_iou
+from mgral.models.suppression import Found, Limits, suppress
 
 
 class Targets(NamedTuple):
@@ -25,28 +26,71 @@ class Predictions(NamedTuple):
     """What the network says of each anchor, before any decoding."""
 
     logits: Tensor
-    """float32 [B, A, L]: what `Detector.class_probabilities` makes C + 1 probabilities of. L is C + 1, class 0 the
+    """float32 [B, A, L]: what `DenseModel.class_probabilities` makes C + 1 probabilities of. L is C + 1, class 0 the
     background; or C where each class is a yes or no of its own."""
     offsets: Tensor
     """float32 [B, A, 4]: dx, dy, dw, dh relative to the anchor."""
 
 
-class Detections(NamedTuple):
-    """The boxes found in one image, best first."""
-
-    boxes: Tensor
-    """float32 [n, 4]: x1, y1, x2, y2 in pixels of what the detector was shown."""
-    scores: Tensor
-    """float32 [n], in 0..1."""
-    labels: Tensor
-    """int64 [n]: indices into the data set's categories."""
-
-
-class Detector(nn.Module, ABC):
-    """An anchor-based, single-stage detector; images are uint8 or float [B, 3, H, W] in 0..255, on its device."""
+class DetectorModel(nn.Module, ABC):
+    """A detector of any kind; images are uint8 or float [B, 3, H, W] in 0..255, on its device."""
 
     size: tuple[int, int]
     """Height and width of the images, in pixels."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of its parameters."""
+        return next(self.parameters()).device
+
+    @property
+    @abstractmethod
+    def pretrained(self) -> nn.Module:
+        """The part that published weights are for, such as a backbone: it may learn slower than the rest."""
+
+    def forward(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Return the losses: what several processes that train together call."""
+        return self.losses(images, targets)
+
+    @abstractmethod
+    def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Return the supervised losses of a batch by name, scalars that the training adds up.
+
+        In a training of several processes each is given its images, and the mean of their sums is the batch's loss.
+        """
+
+    @abstractmethod
+    def detect(self, images: Tensor, limits: Limits) -> list[Found]:
+        """Return what is found in each image."""
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """Return the pooled features of images, float32 [B, F]."""
+
+    def features_and_detections(self, images: Tensor, limits: Limits) -> tuple[Tensor, list[Found]]:
+        """Return `features` and `detect`, where a detector can in one pass."""
+        return self.features(images), self.detect(images, limits)
+
+    def parameter_groups(self, config: TrainingConfig) -> list[dict[str, Any]]:
+        """Return the trained parameters in groups, as torch's optimisers take them.
+
+        Weight decay applies neither to biases nor to normalisation layers. A detector may have other groups, such as
+        one with the backbone and a smaller `lr`, its peak learning rate.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [
+            {"params": [parameter for parameter in trained if parameter.ndim > 1]},
+            {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+    def load_backbone(self, state: dict[str, Tensor]) -> None:
+        """Take pre-trained weights, by torchvision's names; raises KeyError or RuntimeError where they do not fit."""
+        raise KeyError(f"{type(self).__name__} has no backbone of torchvision's")
+
+
+class DenseModel(DetectorModel):
+    """A detector that predicts every anchor of every cell of its feature maps."""
+
     anchors: Tensor
     """float32 [A, 4]: x1, y1, x2, y2 in pixels, map by map, row by row, cell by cell."""
     grids: Sequence[tuple[int, int]]
@@ -57,13 +101,43 @@ class Detector(nn.Module, ABC):
     """Quality by class of the matched anchors that `loss` has seen in training mode."""
 
     @property
-    def device(self) -> torch.device:
-        """The device of its parameters."""
-        return next(self.parameters()).device
+    def anchors_a_map(self) -> list[int]:
+        """The number of anchors of each map."""
+        return [height * width * each for (height, width), each in zip(self.grids, self.anchors_a_cell, strict=True)]
 
-    def forward(self, images: Tensor) -> Predictions:
+    def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Return the `loss` of the predictions, in full precision."""
+        predictions = self.predictions(images)
+        with torch.autocast(self.device.type, enabled=False):
+            return {"loss": self.loss(full_precision(predictions), targets)}
+
+    def detect(self, images: Tensor, limits: Limits) -> list[Found]:
+        """Return what is found in each image."""
+        return self.find(self.predictions(images), limits)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the averages and the maxima of the feature maps, float32 [B, F]."""
+        return pooled(self.maps(images))
+
+    def features_and_detections(self, images: Tensor, limits: Limits) -> tuple[Tensor, list[Found]]:
+        """Return `features` and `detect` in one pass."""
+        maps = self.maps(images)
+        return pooled(maps), self.find(self.predict(maps), limits)
+
+    def predictions(self, images: Tensor) -> Predictions:
         """Predict every anchor of every image."""
         return self.predict(self.maps(images))
+
+    def find(self, predictions: Predictions, limits: Limits) -> list[Found]:
+        """Return what is found in each image, given its predictions; places are anchors."""
+        boxes, found = self.boxes(predictions.offsets), []
+        for of_image, logits in zip(boxes, predictions.logits, strict=True):
+            scores = self.class_scores(logits)
+            places, labels = suppress(of_image, scores, limits)
+            # Of the places found only: all distributions of a large image take gigabytes.
+            distributions = self.class_probabilities(logits[places])
+            found.append(Found(of_image[places], scores[places, labels], labels, distributions, places))
+        return found
 
     @abstractmethod
     def maps(self, images: Tensor) -> list[Tensor]:
@@ -106,27 +180,13 @@ class Detector(nn.Module, ABC):
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Turn logits [..., L] into distributions over the background and the classes, [..., C + 1]."""
 
+    def class_scores(self, logits: Tensor) -> Tensor:
+        """Return the score of each class, [..., C] in 0..1, given logits [..., L]: its probability."""
+        return self.class_probabilities(logits)[..., 1:]
+
     @abstractmethod
     def mirror(self, predictions: Predictions) -> Predictions:
         """Turn the predictions on horizontally flipped images into what they say of the unflipped ones."""
-
-    @abstractmethod
-    def detect(
-        self, predictions: Predictions, score_threshold: float, nms_iou: float, max_detections: int
-    ) -> list[Detections]:
-        """Decode predictions and suppress overlaps, an entry an image."""
-
-    def parameter_groups(self, config: TrainingConfig) -> list[dict[str, Any]]:
-        """Return the trained parameters in groups, as torch's optimisers take them.
-
-        Weight decay applies neither to biases nor to normalisation layers. A detector may have other groups, such as
-        one with the backbone and a smaller `lr`, its peak learning rate.
-        """
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return [
-            {"params": [parameter for parameter in trained if parameter.ndim > 1]},
-            {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-        ]
 
     @torch.no_grad()
     def note_quality(self, predictions: Predictions, targets: Targets, matched: Tensor) -> None:
@@ -140,10 +200,6 @@ class Detector(nn.Module, ABC):
         found = self.decode(predictions.offsets[image, anchor], self.anchors[anchor])
         overlaps = paired_iou(found, targets.boxes[image, box])
         self.class_quality.update(distributions.gather(1, labels[:, None] + 1)[:, 0], overlaps, labels)
-
-    def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Take pre-trained weights, by torchvision's names; raises KeyError or RuntimeError where they do not fit."""
-        raise KeyError(f"{type(self).__name__} has no backbone of torchvision's")
 
 
 def full_precision(predictions: Predictions) -> Predictions:

@@ -12,7 +12,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.flip import Mirror
 from mgral.models.focal import match_anchors, retinanet_loss
-from mgral.models.interface import Detections, Detector, Predictions, Targets, laid_out
+from mgral.models.interface import DenseModel, Predictions, Targets, laid_out
 from mgral.models.quality import ClassQuality
 
 PIXEL_MEAN, PIXEL_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -20,7 +20,7 @@ STRIDES = (8, 16, 32, 64, 128)
 STAGES = 5
 
 
-class RetinaNet(Detector):
+class RetinaNet(DenseModel):
     """Torchvision's retinanet_resnet50_fpn on square images of one size, with its loss done for the whole batch.
 
     Its logits [B, A, C] have no background: each class has a sigmoid of its own.
@@ -55,13 +55,19 @@ class RetinaNet(Detector):
         weight = self.retinanet.box_coder.weights[0]
         self.mirrored = Mirror(self.anchors, self.grids, self.anchors_a_cell, side, weight)
 
+    @property
+    def pretrained(self) -> nn.Module:
+        """The ResNet without the pyramid."""
+        body: nn.Module = self.retinanet.backbone.body
+        return body
+
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the feature pyramid; see `Detector.maps`."""
+        """Return the feature pyramid; see `DenseModel.maps`."""
         values = laid_out((images.float() - self.mean) / self.deviation)
         return list(self.retinanet.backbone(values).values())
 
     def predict(self, maps: list[Tensor]) -> Predictions:
-        """Predict every anchor; see `Detector.predict`."""
+        """Predict every anchor; see `DenseModel.predict`."""
         found = self.retinanet.head(maps)
         return Predictions(found["cls_logits"], found["bbox_regression"])
 
@@ -90,6 +96,10 @@ class RetinaNet(Detector):
         self.note_quality(predictions, targets, matched)
         return retinanet_loss(predictions, self.anchors, targets, matched)
 
+    def class_scores(self, logits: Tensor) -> Tensor:
+        """Return each class's own sigmoid."""
+        return logits.sigmoid()
+
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over a background of logit 0 and the classes.
 
@@ -102,24 +112,6 @@ class RetinaNet(Detector):
         """Turn the predictions on flipped images into what they say of the unflipped ones."""
         turned: Predictions = self.mirrored(predictions)
         return turned
-
-    def detect(
-        self, predictions: Predictions, score_threshold: float, nms_iou: float, max_detections: int
-    ) -> list[Detections]:
-        """Decode by torchvision's own post-processing."""
-        self.retinanet.score_thresh, self.retinanet.nms_thresh = score_threshold, nms_iou
-        self.retinanet.detections_per_img = max_detections
-        sizes = [height * width * a for (height, width), a in zip(self.grids, self.anchors_a_cell, strict=True)]
-        count = len(predictions.logits)
-        found = self.retinanet.postprocess_detections(
-            {
-                "cls_logits": torch.split(predictions.logits, sizes, dim=1),
-                "bbox_regression": torch.split(predictions.offsets, sizes, dim=1),
-            },
-            [torch.split(self.anchors, sizes)] * count,
-            [self.size] * count,
-        )
-        return [Detections(one["boxes"], one["scores"], one["labels"]) for one in found]
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Take torchvision's ResNet-50, less its classifier."""

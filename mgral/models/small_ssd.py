@@ -93,12 +93,12 @@ class SmallSSD(TorchvisionSSD):
         self.register_buffer("anchors", self.ssd.anchor_generator(image, maps)[0], persistent=False)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the four maps of the backbone; see `Detector.maps`."""
+        """Return the four maps of the backbone; see `DenseModel.maps`."""
         scaled = (images.float() - PIXEL_MEAN) / PIXEL_DEVIATION
         return list(self.ssd.backbone(scaled.contiguous(memory_format=torch.channels_last)).values())
 
     def predict(self, maps: list[Tensor]) -> Predictions:
-        """Predict every anchor; see `Detector.predict`."""
+        """Predict every anchor; see `DenseModel.predict`."""
         head = self.ssd.head
         logits, offsets = [], []
         # Both heads read the same map: one convolution with the filters of both costs less than two.

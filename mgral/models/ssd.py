@@ -1,17 +1,23 @@
-"""What the detectors have in common that are torchvision's SSD: loss, class probabilities, detections."""
+"""What the detectors have in common that are torchvision's SSD: loss and class probabilities."""
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection.ssd import SSD
 
-from mgral.models.interface import Detections, Detector, Predictions, Targets
+from mgral.models.interface import DenseModel, Predictions, Targets
 from mgral.models.multibox import match_anchors, multibox_loss
 
 
-class TorchvisionSSD(Detector):
+class TorchvisionSSD(DenseModel):
     """Torchvision's SSD on images of one size, with its loss done for the whole batch at once."""
 
     ssd: SSD
+
+    @property
+    def pretrained(self) -> nn.Module:
+        """The backbone."""
+        backbone: nn.Module = self.ssd.backbone
+        return backbone
 
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
         """Return the multibox loss of a batch."""
@@ -43,17 +49,3 @@ class TorchvisionSSD(Detector):
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over background and classes."""
         return F.softmax(logits, dim=-1)
-
-    def detect(
-        self, predictions: Predictions, score_threshold: float, nms_iou: float, max_detections: int
-    ) -> list[Detections]:
-        """Decode by torchvision's own post-processing."""
-        self.ssd.score_thresh, self.ssd.nms_thresh = score_threshold, nms_iou
-        self.ssd.detections_per_img = max_detections
-        count = len(predictions.logits)
-        found = self.ssd.postprocess_detections(
-            {"cls_logits": predictions.logits, "bbox_regression": predictions.offsets},
-            [self.anchors] * count,
-            [self.size] * count,
-        )
-        return [Detections(one["boxes"], one["scores"], one["labels"] - 1) for one in found]

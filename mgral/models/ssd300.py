@@ -68,11 +68,11 @@ class SSD300(TorchvisionSSD):
         self.mirrored = Mirror(self.anchors, GRIDS, self.anchors_a_cell, SIDE, weight)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Return VGG16's map at stride 8 and the five after it; see `Detector.maps`."""
+        """Return VGG16's map at stride 8 and the five after it; see `DenseModel.maps`."""
         return list(self.ssd.backbone(laid_out(images.float() - self.mean)).values())
 
     def predict(self, maps: list[Tensor]) -> Predictions:
-        """Predict every anchor; see `Detector.predict`."""
+        """Predict every anchor; see `DenseModel.predict`."""
         found = self.ssd.head(maps)
         return Predictions(found["cls_logits"], found["bbox_regression"])
 

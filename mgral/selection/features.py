@@ -15,19 +15,20 @@ from mgral.config import Config
 from mgral.data.image_set import ImageSet
 from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
-from mgral.models.interface import Detections, Detector, pooled
+from mgral.models.interface import DetectorModel
+from mgral.models.suppression import Found, Limits
 from mgral.selection.embeddings import Embeddings, standardise
 from mgral.selection.object_counts import predict_object_counts
 from mgral.selection.pool import unlabelled
 
 PART = 4096
 """Images whose means and deviations are computed at a time, in double precision."""
-OBJECT_SCORE, NMS_IOU, OBJECTS = 0.05, 0.5, 100
-"""What counts as an object found: its score, its overlap with better ones, and how many of an image."""
+OBJECTS = Limits(score_threshold=0.05, nms_iou=0.5, max_detections=100)
+"""What counts as an object found."""
 
 
 def embed_images(
-    config: Config, data: ImageSet, labelled: npt.NDArray[np.int64], detector: Detector, seed: int
+    config: Config, data: ImageSet, labelled: npt.NDArray[np.int64], detector: DetectorModel, seed: int
 ) -> Embeddings:
     """Embed images by the detector's pooled features, standardised and projected on their principal components.
 
@@ -58,24 +59,23 @@ class Features(NamedTuple):
 
 
 @torch.no_grad()
-def extract_features(detector: Detector, images: Images, classes: int) -> Features:
+def extract_features(detector: DetectorModel, images: Images, classes: int) -> Features:
     """Show every cached image to a detector."""
     looks: Features | None = None
     for rows, inputs in image_chunks(images, np.arange(len(images)), "embed", detector.device):
-        maps = detector.maps(inputs)
-        features = pooled(maps).cpu().numpy()
+        pooled, found = detector.features_and_detections(inputs, OBJECTS)
+        features = pooled.cpu().numpy()
         if looks is None:
             # Arrays that are filled: the chunks and what they are concatenated to would be twice as much.
             empty = (np.empty((len(images), width), np.float32) for width in (features.shape[1], classes))
             looks = Features(*empty)
         looks.features[rows] = features
-        found = detector.detect(detector.predict(maps), OBJECT_SCORE, NMS_IOU, OBJECTS)
         looks.class_scores[rows] = [sum_by_class(one, classes).cpu().numpy() for one in found]
     assert looks is not None
     return looks
 
 
-def sum_by_class(found: Detections, classes: int) -> Tensor:
+def sum_by_class(found: Found, classes: int) -> Tensor:
     """Return the sum of the scores of an image's objects of each class, float32 [C]."""
     return found.scores.new_zeros(classes).index_add(0, found.labels, found.scores)
 

@@ -16,8 +16,8 @@ from torch.optim import AdamW
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.progress import tracked
 from mgral.data.images import Images
-from mgral.models.interface import Detector, Predictions, Targets
-from mgral.selection.inference import detector_and_images
+from mgral.models.interface import DenseModel, Predictions, Targets
+from mgral.selection.inference import dense_and_images
 from mgral.selection.query import Query
 from mgral.training.augmentation import Changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages, training_images
@@ -35,7 +35,7 @@ class Seen(NamedTuple):
     """What the frozen detector makes of a batch of labelled images; nothing of it has a gradient."""
 
     maps: list[Tensor]
-    """See `Detector.maps`."""
+    """See `DenseModel.maps`."""
     predictions: Predictions
     targets: Targets
 
@@ -59,16 +59,16 @@ class AnchorHead(nn.Module):
         return torch.cat([one.permute(0, 2, 3, 1).reshape(len(one), -1, self.outputs) for one in found], dim=1)
 
 
-def frozen_detector_and_images(query: Query) -> tuple[Detector, Images]:
+def frozen_detector_and_images(query: Query) -> tuple[DenseModel, Images]:
     """Return a copy of the cycle's detector that takes no gradient, and the images."""
-    detector, images = detector_and_images(query)
+    detector, images = dense_and_images(query)
     return deepcopy(detector).requires_grad_(False), images
 
 
 @torch.enable_grad()
 def train_head(
     query: Query,
-    detector: Detector,
+    detector: DenseModel,
     images: Images,
     name: str,
     build: Callable[[Seen], Head],
@@ -107,7 +107,7 @@ def train_head(
     return head.eval(), ITERATIONS * batch_size
 
 
-def _batches(detector: Detector, labelled: TrainingImages, batch_size: int, seed: int) -> Iterator[Seen]:
+def _batches(detector: DenseModel, labelled: TrainingImages, batch_size: int, seed: int) -> Iterator[Seen]:
     """Yield as many batches as there are iterations."""
     sampler = Sampler(len(labelled.rows), batch_size, seed)
     generator = torch.Generator().manual_seed(derive_seed(seed, "mirrored"))

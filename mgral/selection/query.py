@@ -17,7 +17,7 @@ from mgral.selection.embeddings import Embeddings
 from mgral.selection.pool import check_pool, unlabelled
 
 if TYPE_CHECKING:  # random selection does without torch
-    from mgral.models.interface import Detector
+    from mgral.models.interface import DetectorModel
 
 
 SAME_SCORES = "all images of the pool have the same score"
@@ -47,7 +47,7 @@ class Query:
     cycle: int
     images: Images | None = None
     """Pixels of all training images, in the order of the data set."""
-    detector: "Detector | None" = None
+    detector: "DetectorModel | None" = None
     """The cycle's detector, in evaluation mode, on the device to compute on."""
     embeddings: Embeddings | None = None
     agent: object = None
@@ -111,7 +111,7 @@ def select(
     cycle: int = 0,
     *,
     images: Images | None = None,
-    detector: "Detector | None" = None,
+    detector: "DetectorModel | None" = None,
     embeddings: Embeddings | None = None,
     agent: object = None,
 ) -> Selection:

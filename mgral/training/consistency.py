@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from mgral.models.interface import Detector, Predictions, full_precision
+from mgral.models.interface import DenseModel, Predictions, full_precision
 
 RAMP_UP_END, RAMP_DOWN_START = 32 / 120, 100 / 120
 """Parts of the schedule after which the weight is full, and after which it falls (of CSD's 120k iterations)."""
@@ -24,15 +24,15 @@ def ramp(iteration: int, iterations: int) -> float:
     return 1.0
 
 
-def consistency_loss(detector: Detector, images: Tensor) -> Tensor:
+def consistency_loss(detector: DenseModel, images: Tensor) -> Tensor:
     """Return how far a detector's predictions differ between images [B, 3, H, W] and their mirror images."""
-    both = full_precision(detector(torch.cat([images, images.flip(3)])))
+    both = full_precision(detector.predictions(torch.cat([images, images.flip(3)])))
     plain = Predictions(*(part[: len(images)] for part in both))
     mirrored = detector.mirror(Predictions(*(part[len(images) :] for part in both)))
     return prediction_distance(detector, plain, mirrored)
 
 
-def prediction_distance(detector: Detector, plain: Predictions, mirrored: Predictions) -> Tensor:
+def prediction_distance(detector: DenseModel, plain: Predictions, mirrored: Predictions) -> Tensor:
     """Symmetric KL of the class distributions plus squared difference of the offsets, a mean over anchors.
 
     Only anchors that `plain` does not take for background count (CSD's background elimination, section 3.3);
@@ -45,12 +45,12 @@ def prediction_distance(detector: Detector, plain: Predictions, mirrored: Predic
     return divergence + (plain.offsets[found] - mirrored.offsets[found]).square().mean()
 
 
-def found_anchors(detector: Detector, predictions: Predictions) -> Tensor:
+def found_anchors(detector: DenseModel, predictions: Predictions) -> Tensor:
     """Say of each anchor whether it is not taken for background, bool [B, A]."""
     return detector.class_probabilities(predictions.logits.detach()).argmax(-1) > 0
 
 
-def class_distance(detector: Detector, plain: Tensor, mirrored: Tensor) -> Tensor:
+def class_distance(detector: DenseModel, plain: Tensor, mirrored: Tensor) -> Tensor:
     """Return the symmetric KL, in nats, of the distributions that two logits [n, L] of each anchor stand for, [n].
 
     It is given the found anchors only, as all distributions of a large image take gigabytes.

@@ -8,7 +8,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config
 from mgral.data.image_set import ImageSet
 from mgral.models.build import build_detector
-from mgral.models.interface import Detector
+from mgral.models.interface import DetectorModel
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.devices import train_on_gpus
@@ -25,7 +25,7 @@ def train_cycle_detector(
     weights: Path | None = None,
     gpus: int = 0,
     checkpoint: Checkpoint | None = None,
-) -> tuple[Detector, list[dict[str, float]]]:
+) -> tuple[DetectorModel, list[dict[str, float]]]:
     """Train a detector from its initial weights, the longer the more images are labelled.
 
     Parameters

@@ -8,7 +8,7 @@ from mgral.compute.device import choose_device
 from mgral.compute.distributed import processes, run_processes
 from mgral.config import TrainingConfig
 from mgral.errors import InputError
-from mgral.models.interface import Detector
+from mgral.models.interface import DetectorModel
 from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.loop import train_detector
@@ -16,7 +16,7 @@ from mgral.training.loop import train_detector
 
 def train_on_gpus(
     gpus: int,
-    detector: Detector,
+    detector: DetectorModel,
     labelled: TrainingImages,
     config: TrainingConfig,
     iterations: int,
@@ -52,7 +52,7 @@ def train_on_gpus(
     return history
 
 
-def _train_share(detector: Detector, *arguments: Any) -> tuple[list[dict[str, float]], dict[str, Any]]:
+def _train_share(detector: DetectorModel, *arguments: Any) -> tuple[list[dict[str, float]], dict[str, Any]]:
     device = choose_device(processes())
     if device.type == "cuda":  # torch has it for GPUs only
         detector = nn.SyncBatchNorm.convert_sync_batchnorm(detector)  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from mgral.compute.distributed import log_rank0, mean_over_processes, processes,
 from mgral.compute.progress import tracked
 from mgral.config import TrainingConfig
 from mgral.errors import InputError, StepError
-from mgral.models.interface import Detector, Targets, full_precision
+from mgral.models.interface import DenseModel, DetectorModel, Targets
 from mgral.training.augmentation import Changes, draw_changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
@@ -44,7 +44,7 @@ class Unlabelled:
 
 
 def train_detector(
-    detector: Detector,
+    detector: DetectorModel,
     labelled: TrainingImages,
     config: TrainingConfig,
     iterations: int,
@@ -87,10 +87,11 @@ def train_detector(
         others = run.unlabelled.draw() if run.unlabelled else repeat(None)
         for part, other in zip(run.labelled.draw(), others, strict=False):
             with run.precision:
-                predictions = run.network(part.images)
-            loss = part.weight * detector.loss(full_precision(predictions), part.targets)
+                losses = run.network(part.images, part.targets)
+            loss = part.weight * torch.stack(list(losses.values())).sum()
             of_labels += mean_over_processes(loss.detach()).item()
             if unlabelled and other and len(other.images):
+                assert isinstance(detector, DenseModel)
                 with run.precision:
                     distance = consistency_loss(detector, other.images)
                 consistency = other.weight * unlabelled.weight * ramp(iteration, iterations) * distance
@@ -122,14 +123,14 @@ def train_detector(
     return run.history
 
 
-def _compile(detector: Detector) -> None:
+def _compile(detector: DetectorModel) -> None:
     """Have torch compile the detector, which calls a compiler of the machine, also for a GPU."""
     if not any(map(shutil.which, COMPILERS)):
         raise InputError(
             f"training.compile wants a C++ compiler, and none of {', '.join(COMPILERS)} is on the PATH (nor in the "
             "container); install one, or set training.compile to false"
         )
-    detector.compile()
+    detector.pretrained.compile()
 
 
 def learning_rate_factor(iteration: int, iterations: int, config: TrainingConfig) -> float:
@@ -142,7 +143,7 @@ def learning_rate_factor(iteration: int, iterations: int, config: TrainingConfig
     return 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, iterations - warm_up)))
 
 
-def make_optimizer(detector: Detector, config: TrainingConfig) -> torch.optim.Optimizer:
+def make_optimizer(detector: DetectorModel, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the configured optimiser of a detector's parameter groups."""
     groups, rate, decay = detector.parameter_groups(config), config.learning_rate, config.weight_decay
     if config.optimizer == "sgd":
@@ -157,7 +158,7 @@ class _Run:
 
     def __init__(
         self,
-        detector: Detector,
+        detector: DetectorModel,
         labelled: TrainingImages,
         config: TrainingConfig,
         seed: int,

@@ -20,7 +20,7 @@ from mgral.evaluation.detect import detect_images
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.detectors.ssd300 import SSD300Config
-from mgral.models.interface import Detections, Predictions
+from mgral.models.suppression import Found
 from mgral.models.view import look, show
 from mgral.training.batches import training_images
 
@@ -118,12 +118,10 @@ def test_boxes_go_to_the_canvas_and_detections_back(dataset, tmp_path, canvas):
     class Finding(torch.nn.Module):
         device = torch.device("cpu")
 
-        def forward(self, inputs):
+        def detect(self, inputs, _):
             assert inputs.shape == (3, 3, *canvas.input_size[::-1])
-            return Predictions(inputs, inputs)
-
-        def detect(self, predictions, *_):
-            return [Detections(box[None], torch.ones(1), torch.zeros(1, dtype=torch.int64)) for box in boxes]
+            first = torch.zeros(1, dtype=torch.int64)
+            return [Found(box[None], torch.ones(1), first, torch.ones(1, 2), first) for box in boxes]
 
     found = detect_images(Finding(), dataset, images, np.arange(3), EvaluationConfig())
     for one in found:

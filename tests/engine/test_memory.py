@@ -43,7 +43,7 @@ def test_a_training_keeps_as_much_as_is_said(config):
     targets = Targets(torch.tensor([[[4.0, 4, 50, 40]]] * 2), torch.zeros(2, 1, dtype=torch.int64))
     said = resolve_config({"detector": config.model_dump(), "training": {"batch_size": 2}})
     estimated = (card_memory_mb(said, "detector") - CONTEXT_MB) / TAKEN_TO_KEPT["float32"]
-    found = kept_mb(detector, lambda: detector.loss(detector(images), targets))
+    found = kept_mb(detector, lambda: detector.loss(detector.predictions(images), targets))
     assert found == pytest.approx(estimated, rel=0.15, abs=0.5)
     assert kept_mb(detector, lambda: consistency_loss(detector, images)) == pytest.approx(2 * found, rel=0.2)
 

@@ -9,9 +9,10 @@ from torchvision.ops import box_iou
 from mgral.errors import InputError
 from mgral.models.build import build_detector, load_detector, save_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
-from mgral.models.interface import Detector, Predictions, Targets
+from mgral.models.interface import DenseModel, Predictions, Targets
 from mgral.models.multibox import match_anchors
 from mgral.models.small_ssd import MATCH_IOU, SmallSSD
+from mgral.models.suppression import Limits
 
 CONFIG = SmallSSDConfig(width=96, height=64, channels=4)
 
@@ -60,7 +61,7 @@ def test_loss_equals_torchvisions_ssd(detector: SmallSSD) -> None:
 
 def test_loss_without_any_box_is_finite(detector: SmallSSD) -> None:
     empty = Targets(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64))
-    assert detector.loss(detector(torch.zeros(2, 3, 64, 96)), empty).item() == 0
+    assert detector.loss(detector.predictions(torch.zeros(2, 3, 64, 96)), empty).item() == 0
 
 
 def test_anchors_are_those_of_torchvision(detector: SmallSSD) -> None:
@@ -77,7 +78,7 @@ def test_mirror_moves_each_anchor_to_its_mirror_image(detector: SmallSSD) -> Non
 
 
 def test_mirror_twice_is_the_identity(detector: SmallSSD) -> None:
-    predictions = detector(torch.rand(2, 3, 64, 96) * 255)
+    predictions = detector.predictions(torch.rand(2, 3, 64, 96) * 255)
     twice = detector.mirror(detector.mirror(predictions))
     torch.testing.assert_close(twice.logits, predictions.logits)
     torch.testing.assert_close(twice.offsets, predictions.offsets)
@@ -95,7 +96,7 @@ def test_perfect_predictions_are_detected(detector: SmallSSD) -> None:
         logits[image, anchor, 1 + targets.labels[image, box]] = 20
         goal = targets.boxes[image, box][None], detector.anchors[anchor][None]
         offsets[image, anchor] = detector.ssd.box_coder.encode_single(*goal)[0]
-    found = detector.detect(Predictions(logits, offsets), 0.5, 0.45, 100)
+    found = detector.find(Predictions(logits, offsets), Limits(0.5, 0.45, 100))
     assert [len(one.boxes) for one in found] == [(labels >= 0).sum() for labels in targets.labels]
     for one, boxes, labels in zip(found, targets.boxes, targets.labels, strict=True):
         order = box_iou(boxes[labels >= 0], one.boxes).argmax(1) if len(one.boxes) else torch.zeros(0, dtype=int)
@@ -112,14 +113,14 @@ def test_weights_are_drawn_by_seed_and_leave_the_global_generator_alone() -> Non
     assert not torch.equal(first[name], other[name])
 
 
-def test_saved_weights_predict_the_same(detector: Detector, tmp_path) -> None:
+def test_saved_weights_predict_the_same(detector: DenseModel, tmp_path) -> None:
     save_detector(detector, tmp_path / "d.safetensors")
     loaded = load_detector(tmp_path / "d.safetensors", CONFIG, classes=3)
     images = torch.rand(1, 3, 64, 96) * 255
-    torch.testing.assert_close(loaded(images).logits, detector.eval()(images).logits)
+    torch.testing.assert_close(loaded.predictions(images).logits, detector.eval().predictions(images).logits)
 
 
-def test_damaged_weights_and_another_architecture_are_named(detector: Detector, tmp_path) -> None:
+def test_damaged_weights_and_another_architecture_are_named(detector: DenseModel, tmp_path) -> None:
     path = tmp_path / "d.safetensors"
     save_detector(detector, path)
     with pytest.raises(InputError, match=r"d\.safetensors does not hold this detector"):

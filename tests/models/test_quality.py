@@ -35,7 +35,7 @@ def test_a_detector_notes_its_matched_anchors_in_training_only_and_keeps_them_in
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
     box = torch.tensor([[[10.0, 10.0, 40.0, 40.0]]]).expand(2, 1, 4)
     targets = Targets(box, torch.zeros(2, 1, dtype=torch.int64))
-    detector.eval().loss(detector(images), targets)
+    detector.eval().loss(detector.predictions(images), targets)
     assert detector.class_quality.values.tolist() == [0, 0]
     predictions = detector.train()(images)
     detector.loss(predictions, targets)

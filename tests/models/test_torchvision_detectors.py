@@ -23,6 +23,7 @@ from mgral.models.detectors.ssd300 import SSD300Config
 from mgral.models.focal import match_anchors
 from mgral.models.interface import Predictions, Targets
 from mgral.models.ssd300 import GRIDS
+from mgral.models.suppression import Limits
 from mgral.selection.features import extract_features, project
 from mgral.selection.strategies.entropy import mean_entropy
 from mgral.training.batches import training_images
@@ -141,7 +142,7 @@ def test_what_torchvisions_own_model_finds(detector):
     side = detector.size[0]
     model.transform.min_size, model.transform.max_size = (side,), side
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    found = detector.detect(detector(image * 255), 0.0, 0.45, 50)[0]
+    found = detector.detect(image * 255, Limits(0.0, 0.45, 50))[0]
     expected = model([image[0]])[0]
     assert len(found.boxes) == 50
     torch.testing.assert_close(found.scores, expected["scores"], atol=1e-5, rtol=1e-3)
@@ -184,11 +185,11 @@ def test_consistency_of_a_detector_that_sees_symmetrically_is_zero(detector, mon
     """Stubs the network: what it says of a flipped image is what it says of the image, mirrored."""
     predictions = random_predictions(detector, 2)
 
-    def forward(images):
+    def predictions_of(images):
         flipped = detector.mirror(predictions)
         return Predictions(*(torch.cat(parts) for parts in zip(predictions, flipped, strict=True)))
 
-    monkeypatch.setattr(detector, "forward", forward)
+    monkeypatch.setattr(detector, "predictions", predictions_of)
     assert consistency_loss(detector, torch.zeros(2, 3, 8, 8)).item() == pytest.approx(0, abs=1e-8)
 
 
@@ -206,7 +207,7 @@ def test_planted_boxes_are_detected(detector):
             logits[image, anchor] = -20
             logits[image, anchor, label + ssd] = 20
             offsets[image, anchor] = model.box_coder.encode_single(box[None], detector.anchors[anchor][None])[0]
-    found = detector.detect(Predictions(logits, offsets), 0.5, 0.99, 100)
+    found = detector.find(Predictions(logits, offsets), Limits(0.5, 0.99, 100))
     for one, expected in zip(found, as_list(targets, 0), strict=True):
         assert len(one.boxes) == len(expected["boxes"])
         if len(one.boxes):
@@ -289,7 +290,7 @@ def test_saved_weights_predict_the_same(detector, tmp_path):
     loaded = load_detector(tmp_path / "d.safetensors", config, CLASSES)
     images = torch.rand(1, 3, *detector.size) * 255
     with torch.no_grad():
-        torch.testing.assert_close(loaded(images).logits, detector(images).logits)
+        torch.testing.assert_close(loaded.predictions(images).logits, detector.predictions(images).logits)
 
 
 def test_a_section_without_a_name_is_the_small_detectors():

@@ -16,7 +16,7 @@ from mgral.config import Config, EmbeddingConfig, resolve_config
 from mgral.data.image_set import ImageSet
 from mgral.errors import InputError
 from mgral.models.build import save_detector
-from mgral.models.interface import Detections
+from mgral.models.suppression import Found
 from mgral.selection.embeddings import Embeddings, Scale, load_embeddings, standardise
 from mgral.selection.features import embed_images, project, sum_by_class
 
@@ -61,7 +61,8 @@ def test_large_pools_are_standardised_in_parts(features: np.ndarray, monkeypatch
 
 
 def test_class_scores_add_up_by_class() -> None:
-    found = Detections(torch.zeros(4, 4), torch.tensor([0.75, 0.5, 0.25, 0.125]), torch.tensor([2, 0, 2, 2]))
+    scores, labels = torch.tensor([0.75, 0.5, 0.25, 0.125]), torch.tensor([2, 0, 2, 2])
+    found = Found(torch.zeros(4, 4), scores, labels, torch.ones(4, 5), torch.arange(4))
     assert sum_by_class(found, 4).tolist() == [0.5, 0.0, 1.125, 0.0]
 
 

@@ -41,7 +41,7 @@ def test_it_is_the_class_part_of_the_training_loss_image_by_image():
     detector = eager_detector(SmallSSDConfig(width=64, height=64, channels=8), classes=3)
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
     with torch.no_grad():
-        plain, mirrored = detector(images), detector.mirror(detector(images.flip(3)))
+        plain, mirrored = detector.predictions(images), detector.mirror(detector.predictions(images.flip(3)))
         measured = inconsistency(detector, plain, mirrored)
         for image, found in enumerate(measured):
             one, other = (Predictions(*(part[image : image + 1] for part in both)) for both in (plain, mirrored))

@@ -40,7 +40,9 @@ def test_one_image_has_nothing_to_be_ranked_with():
 def test_the_loss_of_an_image_is_that_of_a_batch_of_it():
     detector = build_detector(CONFIG, 2, seed=0).eval()
     with torch.no_grad():
-        predictions = detector(torch.rand(3, 3, *detector.size, generator=torch.Generator().manual_seed(0)) * 255)
+        predictions = detector.predictions(
+            torch.rand(3, 3, *detector.size, generator=torch.Generator().manual_seed(0)) * 255
+        )
     boxes = torch.tensor([[[4.0, 4, 30, 30], [20, 20, 60, 60]], [[10, 10, 50, 20], [0, 0, 0, 0]], [[0] * 4] * 2])
     labels = torch.tensor([[0, 1], [1, -1], [-1, -1]])
     losses = image_losses(detector, predictions, Targets(boxes, labels))

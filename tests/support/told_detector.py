@@ -8,14 +8,14 @@ from mgral.config import Config
 from mgral.data.dataset import Category, Dataset
 from mgral.data.images import Images
 from mgral.models.detectors.small_ssd import SmallSSDConfig
-from mgral.models.interface import Predictions
+from mgral.models.interface import DenseModel, Predictions
 from mgral.selection.query import Query
 
 SIDE = 8
 """Width and height of the images, in pixels."""
 
 
-class ToldDetector(nn.Module):
+class ToldDetector(DenseModel):
     """Image i, most of the middle of which is i, has anchors with the distributions and boxes told for it.
 
     Its anchors lie in a row, so that mirroring turns their order.
@@ -34,8 +34,8 @@ class ToldDetector(nn.Module):
         self.class_quality = nn.Module()
         self.class_quality.register_buffer("values", torch.ones(distributions.shape[2] - 1))
 
-    def forward(self, images):
-        return self.predict(self.maps(images))
+    # What no strategy asks of it.
+    pretrained = loss = match = decode = encode = None
 
     def maps(self, images):
         return [images.float()]

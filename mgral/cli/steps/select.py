@@ -18,7 +18,7 @@ from mgral.selection.query import NoAgent, select
 
 if TYPE_CHECKING:
     from mgral.method.agent.network import Agent
-    from mgral.models.interface import Detector
+    from mgral.models.interface import DetectorModel
 
 
 @click.command("select", epilog=HELP)
@@ -78,7 +78,7 @@ def command(
 
 
 # Random selection does without torch, whose import takes seconds.
-def _open_detector(path: Path, config: Config, classes: int, gpus: int) -> "Detector":
+def _open_detector(path: Path, config: Config, classes: int, gpus: int) -> "DetectorModel":
     from mgral.compute.device import choose_device
     from mgral.models.build import load_detector
 

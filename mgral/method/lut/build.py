@@ -12,7 +12,7 @@ from mgral.method.lut.reward import LookupTable, RewardTable
 from mgral.method.lut.subsets import plan_subsets
 from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.variants import train_base, train_variants
-from mgral.models.interface import Detector
+from mgral.models.interface import DetectorModel
 from mgral.selection.embeddings import Embeddings
 
 
@@ -20,7 +20,7 @@ def build_table(
     config: Config,
     data: ImageSet,
     labelled: npt.NDArray[np.int64],
-    detector: Detector,
+    detector: DetectorModel,
     embeddings: Embeddings,
     seed: int,
     cycle: int = 0,

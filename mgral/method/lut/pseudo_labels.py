@@ -19,7 +19,7 @@ from mgral.data.dataset import Dataset
 from mgral.data.image_set import ImageSet
 from mgral.errors import InputError
 from mgral.evaluation.detect import detect_images
-from mgral.models.interface import Detector
+from mgral.models.interface import DetectorModel
 from mgral.selection.pool import unlabelled
 
 LOWEST_SCORE = 0.01
@@ -53,7 +53,9 @@ def load_pseudo_labels(path: Path) -> PseudoLabels:
         ) from None
 
 
-def label_pool(config: Config, data: ImageSet, labelled: npt.NDArray[np.int64], detector: Detector) -> PseudoLabels:
+def label_pool(
+    config: Config, data: ImageSet, labelled: npt.NDArray[np.int64], detector: DetectorModel
+) -> PseudoLabels:
     """Label the pool by the cycle's detector.
 
     An image has as many objects of each class, on average, as the labelled ones have: those of the highest scores.

@@ -15,7 +15,7 @@ from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.pseudo_labels import PseudoLabels, pseudo_truth, with_pseudo_labels
 from mgral.method.lut.table import Variant
 from mgral.models.build import build_detector
-from mgral.models.interface import Detector
+from mgral.models.interface import DetectorModel
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.loop import Unlabelled, train_detector
@@ -32,7 +32,7 @@ def train_base(
     weights: Path | None = None,
     gpus: int = 0,
     checkpoint: Checkpoint | None = None,
-) -> Detector:
+) -> DetectorModel:
     """Train the detector that all variants start from, on the base images: labelled, and in no other list.
 
     The cycle's own detector will not do: it has seen the images that rewards are measured on. Where the variants of
@@ -59,7 +59,7 @@ def train_variants(
     config: Config,
     data: ImageSet,
     plan: SubsetPlan,
-    base: Detector,
+    base: DetectorModel,
     numbers: Iterable[int],
     seed: int,
     cycle: int,

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
-from mgral.models.interface import Detector, Targets
+from mgral.models.interface import DenseModel, Targets
+from mgral.models.suppression import Found
 from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
-from mgral.selection.inference import Objects, find_objects, pool_chunks
+from mgral.selection.inference import find_objects, pool_chunks
 from mgral.selection.query import Choice, Query, all_equal, highest
 
 COMPONENTS = 4
@@ -115,7 +116,7 @@ def choose(query: Query) -> Choice:
     return Choice(rows, scores[rows].astype(np.float64), passes, undecided=all_equal(scores))
 
 
-def mixed_logits(detector: Detector, classes: Mixture, normal: Tensor) -> Tensor:
+def mixed_logits(detector: DenseModel, classes: Mixture, normal: Tensor) -> Tensor:
     """Return logits [..., L] of the mixture of class probabilities, given Gaussian noise [..., K, L].
 
     Each component's logits are drawn from its Gaussian. The result is what `class_probabilities` turns
@@ -127,7 +128,7 @@ def mixed_logits(detector: Detector, classes: Mixture, normal: Tensor) -> Tensor
     return odds[..., -normal.shape[-1] :]
 
 
-def matched_box_loss(detector: Detector, outputs: Tensor, targets: Targets) -> Tensor:
+def matched_box_loss(detector: DenseModel, outputs: Tensor, targets: Targets) -> Tensor:
     """Return the mean of `box_loss` over the anchors with a box, a scalar, given the head's outputs [B, A, O]."""
     matched = detector.match(targets)
     image, anchor = (matched >= 0).nonzero(as_tuple=True)
@@ -143,14 +144,14 @@ def box_loss(boxes: Mixture, goal: Tensor) -> Tensor:
     return -(boxes.weights.log() - each).logsumexp(1).sum(1)
 
 
-def uncertainties(detector: Detector, outputs: Tensor, objects: Objects) -> Tensor:
+def uncertainties(detector: DenseModel, outputs: Tensor, objects: Found) -> Tensor:
     """Return the uncertainties of an image's n objects, [n, 4]: aleatoric and epistemic, of the box and of the class.
 
     Of a box the largest of its four coordinates', of a class that of the one found; the head's outputs are [A, O].
     """
     likely = objects.scores > OBJECT_SCORE
     labels = objects.labels[likely, None]
-    said = outputs[objects.anchors[likely]]
+    said = outputs[objects.places[likely]]
     boxes, classes = box_mixture(said), class_mixture(said)
     names = objects.distributions.shape[1] - 1
     probabilities = classes._replace(means=detector.class_probabilities(classes.means))

@@ -33,8 +33,9 @@ from torchvision.ops import box_iou
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
+from mgral.models.suppression import Found
 from mgral.selection.augmentation import VIEWS, views
-from mgral.selection.inference import Objects, detector_and_images, find_objects, pool_chunks
+from mgral.selection.inference import detect_objects, detector_and_images, pool_chunks
 from mgral.selection.query import Choice, Query, all_equal
 from mgral.selection.strategies.entropy import entropy
 
@@ -66,9 +67,8 @@ def look_at_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
     detector, images = detector_and_images(query)
     classes = len(query.dataset.categories)
 
-    def look(shown: Tensor) -> list[Objects]:
-        found = find_objects(detector, detector(shown), query.config.evaluation)
-        return [Objects(*(part.cpu() for part in one)) for one in found]
+    def look(shown: Tensor) -> list[Found]:
+        return [found.to("cpu") for found in detect_objects(detector, shown, query.config.evaluation)]
 
     distances, scores = [], []
     for rows, shown in pool_chunks(query, detector, images, "CALD"):
@@ -84,7 +84,7 @@ def look_at_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
     return np.array(distances), torch.stack(scores)
 
 
-def distance_to_base(original: Objects, boxes: Tensor, found: Objects) -> float:
+def distance_to_base(original: Found, boxes: Tensor, found: Found) -> float:
     """Return the smallest |m - 1.3| of an image under one augmentation.
 
     Parameters
@@ -114,7 +114,7 @@ def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
     return (between / math.log(2)).clamp(0, 1)
 
 
-def class_scores(found: Objects, classes: int) -> Tensor:
+def class_scores(found: Found, classes: int) -> Tensor:
     """Return the highest score of each class in an image, float64 [C]; 0 where none is found."""
     return torch.zeros(classes, dtype=torch.float64).scatter_reduce(0, found.labels, found.scores.double(), "amax")
 

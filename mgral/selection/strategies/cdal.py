@@ -5,7 +5,7 @@ what a box is mistaken for tells of what surrounds it. Each class of an image ha
 of the boxes predicted as that class, weighted by their entropies, and two images are as far apart as these mixtures
 are, by symmetric KL, over the classes that both have.
 
-The regions of an image are here the boxes that are found (`find_objects`), with background as one of the classes.
+The regions of an image are here the boxes that are found (`objects_of_pool`), with background as one of the classes.
 Taken to the letter, images without a common class are at distance 0. The paper's street scenes have their classes
 in common; of photographs with an object or two, nearly each has a labelled image it shares nothing with, so that
 all would be at distance 0 from their nearest. Here a pair without a common class says nothing: the nearest is
@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from mgral.config.registry import register
-from mgral.evaluation.detect import image_chunks
-from mgral.selection.inference import Objects, detector_and_images, find_objects
+from mgral.models.suppression import Found
+from mgral.selection.inference import objects_of
 from mgral.selection.query import Choice, Query
 from mgral.selection.strategies.core_set import farthest_first
 from mgral.selection.strategies.entropy import entropy
@@ -60,13 +60,8 @@ class _OfClass(NamedTuple):
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose farthest first; the labelled images are shown to the detector as well."""
-    detector, images = detector_and_images(query)
     ids = np.concatenate([query.pool, query.labelled])
-    found = [
-        class_mixtures(Objects(*(part.cpu() for part in one)))
-        for _, shown in image_chunks(images, query.dataset.rows(ids), "contextual diversity", detector.device)
-        for one in find_objects(detector, detector(shown), query.config.evaluation)
-    ]
+    found = [class_mixtures(one) for one in objects_of(query, ids, "contextual diversity")]
     pool, labelled = found[: len(query.pool)], found[len(query.pool) :]
     chosen = choose_diverse(pool, labelled, query.budget, len(query.dataset.categories))
     return replace(chosen, forward_passes=len(ids))
@@ -81,7 +76,7 @@ def choose_diverse(pool: list[Mixtures], labelled: list[Mixtures], budget: int, 
     return farthest_first(start, lambda centre: distances(images[centre]), len(labelled), budget)
 
 
-def class_mixtures(objects: Objects) -> Mixtures:
+def class_mixtures(objects: Found) -> Mixtures:
     """Return the mixtures of the classes of an image, the paper's class-specific confusion (section 3.1)."""
     distributions = objects.distributions.double()
     weights = entropy(distributions).clamp_min(SMALLEST)

@@ -1,9 +1,9 @@
 """Strategies `entropy*`: the images whose objects the detector is least sure of, by the entropy of their classes.
 
 The four differ in what they add up. `entropy` takes the anchors for objects as far as they are no background, without
-a threshold. `entropy_sum`, `entropy_mean` and `entropy_max` take the boxes that the detector finds (`find_objects`),
-with background as one of the classes; Brust, Kaeding, Denzler, *Active learning for deep object detection*, VISAPP
-2019, compare these aggregations. Sums prefer images with many boxes.
+a threshold. `entropy_sum`, `entropy_mean` and `entropy_max` take the boxes found (`objects_of_pool`), with background
+as one of the classes; Brust, Kaeding, Denzler, *Active learning for deep object detection*, VISAPP 2019, compare these
+aggregations. Sums prefer images with many boxes.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mgral.config.registry import register
-from mgral.selection.inference import detector_and_images, objects_of_pool, pool_chunks
+from mgral.selection.inference import dense_and_images, objects_of_pool, pool_chunks
 from mgral.selection.query import Choice, Query
 
 
@@ -20,9 +20,9 @@ from mgral.selection.query import Choice, Query
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the mean entropy of each image's anchors, in nats."""
-    detector, images = detector_and_images(query)
+    detector, images = dense_and_images(query)
     means = [
-        mean_entropy(detector.class_probabilities(detector(shown).logits).double())
+        mean_entropy(detector.class_probabilities(detector.predictions(shown).logits).double())
         for _, shown in pool_chunks(query, detector, images, "entropy")
     ]
     return Choice.best(torch.cat(means).cpu().numpy(), query.budget, len(query.pool))

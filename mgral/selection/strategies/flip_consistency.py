@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mgral.config.registry import register
-from mgral.models.interface import Detector, Predictions
-from mgral.selection.inference import detector_and_images, pool_chunks
+from mgral.models.interface import DenseModel, Predictions
+from mgral.selection.inference import dense_and_images, pool_chunks
 from mgral.selection.query import Choice, Query
 from mgral.training.consistency import class_distance, found_anchors
 
@@ -24,14 +24,15 @@ from mgral.training.consistency import class_distance, found_anchors
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the largest inconsistency; each image is shown twice."""
-    detector, images = detector_and_images(query)
+    detector, images = dense_and_images(query)
     scores = []
     for _, shown in pool_chunks(query, detector, images, "flip consistency"):
-        scores.append(inconsistency(detector, detector(shown), detector.mirror(detector(shown.flip(3)))))
+        plain, mirrored = detector.predictions(shown), detector.predictions(shown.flip(3))
+        scores.append(inconsistency(detector, plain, detector.mirror(mirrored)))
     return Choice.best(torch.cat(scores).cpu().numpy(), query.budget, 2 * len(query.pool))
 
 
-def inconsistency(detector: Detector, plain: Predictions, mirrored: Predictions) -> Tensor:
+def inconsistency(detector: DenseModel, plain: Predictions, mirrored: Predictions) -> Tensor:
     """Return the mean symmetric KL of each image's found anchors, in nats, [B]; 0 without such an anchor.
 
     Parameters

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mgral.config.registry import register
-from mgral.models.interface import Detector, Predictions, Targets
+from mgral.models.interface import DenseModel, Predictions, Targets
 from mgral.selection.heads import Seen, frozen_detector_and_images, train_head
 from mgral.selection.inference import pool_chunks
 from mgral.selection.query import Choice, Query
@@ -53,7 +53,7 @@ def choose(query: Query) -> Choice:
     return Choice.best(torch.cat(predicted).cpu().numpy(), query.budget, shown_before + len(query.pool))
 
 
-def image_losses(detector: Detector, predictions: Predictions, targets: Targets) -> Tensor:
+def image_losses(detector: DenseModel, predictions: Predictions, targets: Targets) -> Tensor:
     """Return the detector's loss of each image alone, [B]."""
     images = range(len(predictions.logits))
     return torch.stack(

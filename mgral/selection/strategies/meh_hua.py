@@ -30,7 +30,7 @@ from torchvision.ops import box_iou
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import EvaluationConfig
 from mgral.config.registry import register
-from mgral.models.interface import Detector, Predictions, Targets
+from mgral.models.interface import DenseModel, Predictions, Targets
 from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
 from mgral.selection.inference import find_objects, pool_chunks
 from mgral.selection.query import Choice, Query, all_equal, highest
@@ -93,7 +93,7 @@ def choose(query: Query) -> Choice:
 
 
 def matched_losses(
-    detector: Detector, predictions: Predictions, targets: Targets
+    detector: DenseModel, predictions: Predictions, targets: Targets
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return the cross-entropy -log p(class) of the n anchors with a box, [n], and their images and numbers, [n]."""
     boxes = detector.match(targets)
@@ -109,12 +109,10 @@ def predicted_losses(head: AnchorHead, class_maps: list[Tensor]) -> Tensor:
 
 
 def anchors_of_objects(
-    detector: Detector, predictions: Predictions, losses: Tensor, config: EvaluationConfig
+    detector: DenseModel, predictions: Predictions, losses: Tensor, config: EvaluationConfig
 ) -> list[Anchors]:
     """Return the anchors of each image whose boxes overlap an object's, on the CPU; losses are [B, A]."""
-    sizes = [
-        height * width * each for (height, width), each in zip(detector.grids, detector.anchors_a_cell, strict=True)
-    ]
+    sizes = detector.anchors_a_map
     boxes = detector.boxes(predictions.offsets)
     found = []
     for image, objects in enumerate(find_objects(detector, predictions, config)):

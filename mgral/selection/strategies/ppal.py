@@ -5,7 +5,7 @@ uncertainty sampling) keeps the 4 B images with the highest sum over boxes of th
 a weight of the class. Stage 2 chooses the B medoids of these by the distance between images in `similarity`.
 
 The class qualities behind the weights are what every detector keeps of its training, so that the detector is the same
-for all strategies. What differs from the published code: boxes are those of `find_objects` in both stages, with one
+for all strategies. What differs from the published code: boxes are those of `detect_objects` in both stages, with one
 class an anchor and the experiment's limits (published: every class above the threshold; overlaps up to 0.6 and 200
 boxes in stage 1, up to 0.5 and 100 boxes in stage 2). RetinaNet's scores are of the distribution that
 `class_probabilities` makes of its sigmoids. The search for medoids starts from the most uncertain image, not from a
@@ -26,8 +26,9 @@ from torch import Tensor
 from mgral.config.registry import register
 from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
-from mgral.models.interface import Detector
-from mgral.selection.inference import Objects, detector_and_images, find_objects, pool_chunks
+from mgral.models.interface import DenseModel
+from mgral.models.suppression import Found
+from mgral.selection.inference import dense_and_images, detect_objects, find_objects, pool_chunks
 from mgral.selection.medoids import k_medoids
 from mgral.selection.query import Choice, Query, all_equal, highest
 from mgral.selection.similarity import Boxes, image_distances
@@ -49,7 +50,7 @@ MATCHED_BOXES = 100
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose the medoids of the most uncertain images; the order and the scores are those of stage 1, best first."""
-    detector, images = detector_and_images(query)
+    detector, images = dense_and_images(query)
     scores = _uncertainties(query, detector, images)
     candidates = highest(scores, CANDIDATES_PER_CHOSEN * query.budget)
     distances = _distances(query, detector, images, query.dataset.rows(query.pool[candidates]))
@@ -62,7 +63,7 @@ def class_weights(quality: Tensor) -> Tensor:
     return 1 + ALPHA * BETA * torch.log((math.exp(1 / ALPHA) - 1) * (1 - quality) + 1)
 
 
-def uncertainty(found: Objects, sizes: Tensor, weights: Tensor) -> Tensor:
+def uncertainty(found: Found, sizes: Tensor, weights: Tensor) -> Tensor:
     """Return an image's sum of weighted binary entropies, in nats, a scalar in double precision; 0 without a box.
 
     Parameters
@@ -81,12 +82,12 @@ def uncertainty(found: Objects, sizes: Tensor, weights: Tensor) -> Tensor:
     return (weights[found.labels] * entropies * counts).sum()
 
 
-def _uncertainties(query: Query, detector: Detector, images: Images) -> npt.NDArray[np.float64]:
+def _uncertainties(query: Query, detector: DenseModel, images: Images) -> npt.NDArray[np.float64]:
     weights = class_weights(detector.class_quality.values.double())
     shown = images.canvas.shown(query.dataset.sizes)
     scores = []
     for rows, inputs in pool_chunks(query, detector, images, "uncertainty"):
-        for row, found in zip(rows, find_objects(detector, detector(inputs), query.config.evaluation), strict=True):
+        for row, found in zip(rows, detect_objects(detector, inputs, query.config.evaluation), strict=True):
             extent, original = (found.boxes.new_tensor(size[row]) for size in (shown, query.dataset.sizes))
             # What a box has beyond the image's edge, on the rest of its canvas, is no part of it.
             corners = torch.minimum(found.boxes.view(-1, 2, 2), extent)
@@ -95,7 +96,7 @@ def _uncertainties(query: Query, detector: Detector, images: Images) -> npt.NDAr
 
 
 def _distances(
-    query: Query, detector: Detector, images: Images, rows: npt.NDArray[np.int64]
+    query: Query, detector: DenseModel, images: Images, rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
     """Return how unlike rows of the data set are, [n, n], by the features that classes are predicted from."""
     scores: list[Tensor] = []
@@ -107,7 +108,7 @@ def _distances(
         # SSD300's are layers of different depth, each of them a space of its own.
         separate = len({m.shape[1] for m in class_maps}) > 1
         for index, found in enumerate(find_objects(detector, detector.predict(maps), query.config.evaluation)):
-            best = Objects(*(part[:MATCHED_BOXES] for part in found))
+            best = Found(*(part[:MATCHED_BOXES] for part in found))
             one_hot = F.one_hot(best.labels, len(query.dataset.categories))
             for level, boxes in boxes_of_levels(detector, [m[index] for m in class_maps], best, len(scores)):
                 spaces.setdefault(level if separate else 0, []).append(boxes)
@@ -117,15 +118,14 @@ def _distances(
 
 
 def boxes_of_levels(
-    detector: Detector, class_maps: Sequence[Tensor], found: Objects, image: int
+    detector: DenseModel, class_maps: Sequence[Tensor], found: Found, image: int
 ) -> Iterator[tuple[int, Boxes]]:
     """Yield the levels that an image's boxes come from, and their boxes with the features at the boxes' centres.
 
     The features, float32 [F, h, w] a level, are interpolated bilinearly, as in the published code.
     """
-    sizes = [height * width * a for (height, width), a in zip(detector.grids, detector.anchors_a_cell, strict=True)]
-    ends = torch.tensor(sizes, device=found.anchors.device).cumsum(0)
-    levels = torch.bucketize(found.anchors, ends, right=True)
+    ends = torch.tensor(detector.anchors_a_map, device=found.places.device).cumsum(0)
+    levels = torch.bucketize(found.places, ends, right=True)
     height, width = detector.size
     centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / found.boxes.new_tensor([width, height]) - 1
     for level in levels.bincount().nonzero().flatten().tolist():

@@ -1,0 +1,70 @@
+"""From the class scores of candidate boxes to the boxes that are found: threshold and non-maximum suppression."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+CANDIDATES = 5000
+"""Best pairs of box and class of an image that overlaps are sought among."""
+
+
+class Limits(NamedTuple):
+    """What counts as found."""
+
+    score_threshold: float
+    """A box and class count whose score is above it."""
+    nms_iou: float
+    """Overlap with a better box of its class from which a box is dropped."""
+    max_detections: int
+    """Boxes of an image that are kept at most."""
+
+
+class Found(NamedTuple):
+    """The boxes found in one image, best first."""
+
+    boxes: Tensor
+    """float32 [n, 4]: x1, y1, x2, y2 in pixels of what the detector was shown."""
+    scores: Tensor
+    """float32 [n], in 0..1."""
+    labels: Tensor
+    """int64 [n]: indices into the data set's categories."""
+    distributions: Tensor
+    """float32 [n, C + 1]: the probabilities of the background, first, and the classes."""
+    places: Tensor
+    """int64 [n]: the anchor, proposal or query that each comes from."""
+
+    def only(self, chosen: Tensor) -> "Found":
+        """Return some of the boxes, by a mask or by rows."""
+        return Found(*(part[chosen] for part in self))
+
+    def to(self, device: torch.device | str) -> "Found":
+        """Return the same on a device."""
+        return Found(*(part.to(device) for part in self))
+
+    def objects(self) -> "Found":
+        """Return one box of each place, that of its likeliest class: an object that two classes claim counts once."""
+        return self.only(self.distributions[:, 1:].argmax(1) == self.labels)
+
+
+def suppress(boxes: Tensor, scores: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
+    """Return the boxes of one image that are above the threshold and not suppressed by a better one of their class.
+
+    Parameters
+    ----------
+    boxes
+        float32 [P, 4], a box for each of P places; or [P, C, 4], one for each class of it.
+    scores
+        float32 [P, C].
+
+    Returns
+    -------
+    Their places and their classes, int64 [n] each, best first.
+    """
+    places, labels = (scores > limits.score_threshold).nonzero(as_tuple=True)
+    best = scores[places, labels].topk(min(CANDIDATES, len(places))).indices
+    places, labels = places[best], labels[best]
+    candidates = boxes[places] if boxes.ndim == 2 else boxes[places, labels]
+    kept = batched_nms(candidates, scores[places, labels], labels, limits.nms_iou)[: limits.max_detections]
+    return places[kept], labels[kept]
