@@ -14,7 +14,9 @@ class DetectorConfig(Section, ABC):
     """
 
     network: ClassVar[str]
-    """Where the network is, `module:Class`: a `Detector`, made of these settings and the number of classes."""
+    """Where the network is, `module:Class`: a `DetectorModel`, made of these settings and the number of classes."""
+    dense: ClassVar[bool] = True
+    """Whether it is a `DenseModel`, which some strategies need; every other detector is a `DetectorModel`."""
     process_mb: ClassVar[int] = 6000
     """Memory of the process of a job that runs it, in MB. Of the large ones, which train on a GPU, that of CUDA's
     libraries and of COCO's annotations; on the CPU they take what `python -m benchmarks detector` says."""

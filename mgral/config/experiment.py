@@ -95,14 +95,33 @@ class Config(Section):
     fidelity: FidelityConfig = FidelityConfig()
     container: Annotated[ContainerConfig, Field(exclude=True)] = ContainerConfig()
     strategies: Annotated[dict[InstanceName, StrategyConfig], Field(min_length=1, validate_default=True)] = Field(
-        default=cast(dict[str, StrategyConfig], ("mgral", "random", "entropy_anchors"))
+        default=cast(dict[str, StrategyConfig], None)
     )
-    """What is compared: names of strategies, or named instances with settings of their own, or all."""
+    """What is compared: names of strategies, or named instances with settings of their own, or all that the detector
+    is enough for. Unless given they are mgral, random and an entropy: entropy_anchors where the detector is dense."""
 
     @field_validator("strategies", mode="before", json_schema_input_type=Given)
     @classmethod
     def _complete_instances(cls, given: Any, info: ValidationInfo) -> Any:
         return complete_instances(given, info.data)
+
+    @model_validator(mode="after")
+    def _detector_suffices(self) -> "Config":
+        if self.detector.dense:
+            return self
+        dense = [name for name, own in self.strategies.items() if "dense" in registry.strategy(own.type).requires]
+        consistent = [name for name in self.agents if self.strategies[name].lut.labels == "consistency"]
+        faults = [
+            f"strategies: {', '.join(dense)} need{'s' * (len(dense) == 1)} a detector with anchors on feature maps, "
+            f"and {self.detector.name} has none; leave these out, or choose another detector"
+        ] * bool(dense)
+        faults += [
+            f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature maps, "
+            f"and {self.detector.name} has none; choose other labels, or another detector"
+        ] * bool(consistent)
+        if faults:
+            raise ValueError("\n  ".join(faults))
+        return self
 
     @model_validator(mode="after")
     def _repetitions_differ(self) -> "Config":
@@ -168,7 +187,8 @@ class Config(Section):
         return tuple(settings_name(one._deciding("table"), common) for one in self._fidelity_settings())
 
     def _fidelity_settings(self) -> Iterator["Config"]:
-        for labels, start in product(get_args(Labels), get_args(Start)):
+        kinds = [labels for labels in get_args(Labels) if self.detector.dense or labels != "consistency"]
+        for labels, start in product(kinds, get_args(Start)):
             lut = self.lut.model_copy(update={"labels": labels, "start": start})
             yield self.model_copy(update={"lut": lut})
 

@@ -70,18 +70,22 @@ Given = Literal["all"] | list[str] | dict[InstanceName, GivenStrategy | None]
 """What the section `strategies` may be, for editors: its schema."""
 
 
-def complete_instances(given: Any, common: Mapping[str, Section]) -> Any:
+def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
     """Fill in each instance's type and what it leaves to the experiment; a list of names stands for bare instances.
 
     Parameters
     ----------
     given
-        The section `strategies` as it was read; `all` are all that are registered.
+        The section `strategies` as it was read; `all` are all registered ones that the detector is enough for, and
+        None is what is compared by default.
     common
-        The experiment's own sections, those of `OWN_SECTIONS` that are valid.
+        The experiment's other sections, as far as they are valid.
     """
+    dense = "detector" not in common or common["detector"].dense  # it is missing where it is not valid
+    if given is None:
+        given = ("mgral", "random", "entropy_anchors" if dense else "entropy_sum")
     if given == "all":
-        given = list(registry.strategies())
+        given = [name for name, info in registry.strategies().items() if dense or "dense" not in info.requires]
     if isinstance(given, list | tuple):
         if not all(isinstance(name, str) for name in given):
             raise ValueError(f"strategies: {list(given)!r} is no list of names; see README.md, Strategies")

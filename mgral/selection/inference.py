@@ -1,6 +1,7 @@
 """What the cycle's detector makes of the images of a query, and the objects that it finds."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,7 @@ def detector_and_images(query: Query) -> tuple[DetectorModel, Images]:
 def dense_and_images(query: Query) -> tuple[DenseModel, Images]:
     """Return the cycle's detector and the images, of a strategy that requires a dense detector."""
     detector, images = detector_and_images(query)
-    assert isinstance(detector, DenseModel)
-    return detector, images
+    return cast(DenseModel, detector), images  # as `select` has checked
 
 
 def pool_chunks(

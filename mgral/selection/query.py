@@ -131,7 +131,8 @@ def select(
     Raises
     ------
     InputError
-        For an unknown strategy, one that requires more than is given, and a pool smaller than the budget.
+        For an unknown strategy, one that requires more than is given or than the detector has, and a pool smaller
+        than the budget.
     StepError
         Where a strategy does not choose as many images as the budget.
     """
@@ -141,6 +142,8 @@ def select(
     given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
     if missing := [name for name in registry.strategy(kind).files if given[name] is None]:
         raise InputError(f"strategy {kind} needs {' and '.join(missing)}; pass what is missing")
+    if "dense" in registry.strategy(kind).requires and not config.detector.dense:
+        raise InputError(f"strategy {kind} needs anchors, and {config.detector.name} has none; choose another")
     labelled = np.sort(labelled)
     pool = unlabelled(dataset.image_ids, labelled)
     check_pool(pool, config.budget)

@@ -45,7 +45,7 @@ def test_loss_equals_torchvisions_ssd(detector: SmallSSD) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(5, 3, 64, 96, generator=generator) * 255
     targets = random_targets(generator)
-    predictions = detector.train()(images)
+    predictions = detector.train().predictions(images)
     anchors = [detector.anchors] * 5
     matched = [
         detector.ssd.proposal_matcher(box_iou(one["boxes"], detector.anchors))

@@ -37,7 +37,7 @@ def test_a_detector_notes_its_matched_anchors_in_training_only_and_keeps_them_in
     targets = Targets(box, torch.zeros(2, 1, dtype=torch.int64))
     detector.eval().loss(detector.predictions(images), targets)
     assert detector.class_quality.values.tolist() == [0, 0]
-    predictions = detector.train()(images)
+    predictions = detector.train().predictions(images)
     detector.loss(predictions, targets)
     image, anchor = (detector.match(targets) >= 0).nonzero(as_tuple=True)
     probabilities = predictions.logits.softmax(-1)[image, anchor, 1]

@@ -16,6 +16,7 @@ from mgral.config import AugmentationConfig, EmbeddingConfig, TrainingConfig, re
 from mgral.config.canvas import Canvas
 from mgral.data.images import Images
 from mgral.errors import InputError
+from mgral.models import suppression
 from mgral.models.build import build_detector, load_detector, random_detector, save_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
@@ -136,9 +137,14 @@ def test_retinanets_anchors_are_matched_as_torchvision_does():
 
 
 @torch.no_grad()
-def test_what_torchvisions_own_model_finds(detector):
+def test_what_torchvisions_own_model_finds(detector, monkeypatch):
     """From pixels to boxes: its transform, its anchors, its post-processing."""
     model = detector.ssd if hasattr(detector, "ssd") else detector.retinanet
+    # It bounds the candidates of each class or map, and not those of the image.
+    limits = {"score_thresh": 0.0, "nms_thresh": 0.45, "detections_per_img": 50, "topk_candidates": 10**6}
+    for name, value in limits.items():
+        monkeypatch.setattr(model, name, value)
+    monkeypatch.setattr(suppression, "CANDIDATES", 10**6)
     side = detector.size[0]
     model.transform.min_size, model.transform.max_size = (side,), side
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))

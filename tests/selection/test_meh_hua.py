@@ -1,6 +1,7 @@
 """Evidence of anchors, and its aggregation over an image."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch.distributions import Dirichlet
 
 from mgral.config import EvaluationConfig
-from mgral.models.interface import Predictions, Targets
+from mgral.models.interface import DenseModel, Predictions, Targets
 from mgral.selection.strategies.meh_hua import (
     Anchors,
     aggregate,
@@ -80,12 +81,13 @@ def test_an_image_without_an_object_has_no_uncertainty():
 def told(distributions, boxes, **what):
     """Return a detector of two maps, with four anchors and one, and what it says of one image."""
     detector = SimpleNamespace(
-        grids=[(2, 2), (1, 1)],
-        anchors_a_cell=[1, 1],
+        anchors_a_map=[4, 1],
         boxes=lambda offsets: offsets,
         class_probabilities=lambda logits: logits.exp(),
+        class_scores=lambda logits: logits.exp()[..., 1:],
         **what,
     )
+    detector.find = partial(DenseModel.find, detector)
     return detector, Predictions(torch.tensor(distributions).log()[None], torch.tensor(boxes)[None])
 
 

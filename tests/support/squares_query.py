@@ -27,7 +27,7 @@ def squares_query(*, images=12, labelled=5, budget=4, **settings):
     detector = eager_detector(CONFIG, 1)
     with torch.no_grad():
         for _ in range(30):  # for the statistics of its normalisation, without which its maps are nearly constant
-            detector.train()(torch.from_numpy(cache.stored).permute(0, 3, 1, 2))
+            detector.train().predictions(torch.from_numpy(cache.stored).permute(0, 3, 1, 2))
     given = {"seed": 0, "cycle": 0, "config": Config(detector=CONFIG, budget=budget), "images": cache} | settings
     ids = dataset.image_ids
     return Query(dataset, ids[:labelled], ids[labelled:], detector=detector.eval(), **given)

@@ -2,8 +2,8 @@
 
 The four differ in what they add up. `entropy` takes the anchors for objects as far as they are no background, without
 a threshold. `entropy_sum`, `entropy_mean` and `entropy_max` take the boxes found (`objects_of_pool`), with background
-as one of the classes; Brust, Kaeding, Denzler, *Active learning for deep object detection*, VISAPP 2019, compare these
-aggregations. Sums prefer images with many boxes.
+as one of the classes; Brust, Kaeding, Denzler, *Active learning for deep object detection*, VISAPP 2019, compare
+these aggregations. Sums prefer images with many boxes.
 """
 
 from collections.abc import Callable
