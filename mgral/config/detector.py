@@ -1,10 +1,34 @@
 """Settings of a detector, of whatever kind, and of its evaluation."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator
 
 from mgral.config.canvas import Canvas
 from mgral.config.section import Count, Fraction, PathText, Probability, Section
+
+WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
+"""What the names of files of weights end in."""
+
+
+def is_weights_file(text: str) -> bool:
+    """Return whether `detector.weights` is a path, and no name of published weights."""
+    return "/" in text or text.endswith(WEIGHTS_ENDINGS)
+
+
+def known_weights(*names: str) -> AfterValidator:
+    """Return the check of `detector.weights`: a file, or published weights of one of these names."""
+
+    def check(value: str | None) -> str | None:
+        if value is None or value in names or is_weights_file(value):
+            return value
+        raise ValueError(
+            f"detector.weights: {value!r} is neither {' nor '.join([*names, 'a path with a `/` in it'])}; correct "
+            "it, or write null for random weights"
+        )
+
+    return AfterValidator(check)
 
 
 class DetectorConfig(Section, ABC):
@@ -22,6 +46,14 @@ class DetectorConfig(Section, ABC):
     libraries and of COCO's annotations; on the CPU they take what `python -m benchmarks detector` says."""
 
     name: str
+    weights: Annotated[PathText | None, known_weights()] = None
+    """What trainings start from: a file of weights of the same detector or of its backbone (safetensors, or a state
+    dict of torch's), relative to the working directory; null starts from random weights."""
+
+    @property
+    def weights_file(self) -> str | None:
+        """The user's file of weights, where trainings start from one."""
+        return self.weights if self.weights and is_weights_file(self.weights) else None
 
     @property
     @abstractmethod
@@ -32,11 +64,6 @@ class DetectorConfig(Section, ABC):
     def caches_files(self) -> bool:
         """Whether the cache holds image files as they are, not pixels."""
         return False
-
-    @property
-    def backbone_weights(self) -> str | None:
-        """The weights that its backbone starts from, by torchvision's name; None for random ones."""
-        return None
 
     @property
     def weight_bytes(self) -> float:
@@ -63,8 +90,6 @@ class DetectorConfig(Section, ABC):
 class TorchvisionConfig(DetectorConfig):
     """The settings that torchvision's detectors share."""
 
-    weights: PathText | None
-    """torchvision's name of the backbone's weights, which trainings start from; null starts from random ones."""
     cache: Literal["decoded", "encoded"]
     """Whether the cache holds pixels, or files, which are decoded anew in each epoch by a few threads."""
 
@@ -72,11 +97,6 @@ class TorchvisionConfig(DetectorConfig):
     def caches_files(self) -> bool:
         """Whether the cache holds image files as they are, not pixels."""
         return self.cache == "encoded"
-
-    @property
-    def backbone_weights(self) -> str | None:
-        """The weights that its backbone starts from, by torchvision's name; None for random ones."""
-        return self.weights
 
 
 class EvaluationConfig(Section):

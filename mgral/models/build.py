@@ -1,7 +1,5 @@
 """Detectors made by their section of settings, saved and loaded."""
 
-import io
-import pickle
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -25,22 +23,21 @@ def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Pat
     seed
         Of the random weights.
     weights
-        File with the state dict of the backbone that `config.backbone_weights` names, as torchvision publishes it.
+        What the step `weights` wrote, where `config.weights` names something to start from.
 
     Raises
     ------
     InputError
-        Where there is no such file and `config.backbone_weights` wants one, or the other way round; where it is
-        damaged, or another network's.
+        Where there is no such file and `config.weights` wants one, or the other way round; where it is damaged, or
+        another network's.
     """
-    wanted = config.backbone_weights
-    if wanted is not None and weights is None:
-        raise InputError(f"detector.weights is {wanted}; give its file by --weights, or set it to null")
-    if wanted is None and weights is not None:
+    if config.weights is not None and weights is None:
+        raise InputError(f"detector.weights is {config.weights}; give its file by --weights, or set it to null")
+    if config.weights is None and weights is not None:
         raise InputError(f"detector {config.name} starts from random weights as configured; leave out --weights")
     detector = random_detector(config, classes, seed)
     if weights is not None:
-        _load_backbone(detector, weights)
+        _start_from(detector, weights)
     return detector
 
 
@@ -53,15 +50,14 @@ def random_detector(config: DetectorConfig, classes: int, seed: int) -> Detector
     return detector
 
 
-def _load_backbone(detector: DetectorModel, path: Path) -> None:
+def _start_from(detector: DetectorModel, path: Path) -> None:
     try:
-        detector.load_backbone(torch.load(io.BytesIO(read_verified(path)), "cpu", weights_only=True))
+        detector.load_state_dict(detector.state_dict() | load_safetensors(read_verified(path)))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run the step `weights`") from None
-    except (KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (SafetensorError, RuntimeError) as error:
         raise InputError(
-            f"{path} does not hold the weights of this detector's backbone ({error}); delete it and run the step "
-            "`weights` again"
+            f"{path} does not hold weights of this detector ({error}); delete it and run the step `weights` again"
         ) from None
 
 

@@ -83,9 +83,16 @@ class DetectorModel(nn.Module, ABC):
             {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
         ]
 
-    def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Take pre-trained weights, by torchvision's names; raises KeyError or RuntimeError where they do not fit."""
-        raise KeyError(f"{type(self).__name__} has no backbone of torchvision's")
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights of the whole detector, or of `pretrained`, by the detector's own names; less all others.
+
+        The names of the file may lack what comes before all of them here, such as `ssd.backbone.`.
+        """
+        own = self.state_dict()
+        before = [name for name, module in self.named_modules() if module is self.pretrained]
+        prefixes = ["", *(f"{name}." for name in [*dict(self.named_children()), *before])]
+        prefix = max(prefixes, key=lambda prefix: sum(prefix + name in own for name in state))
+        return {prefix + name: values for name, values in state.items() if prefix + name in own}
 
 
 class DenseModel(DetectorModel):

@@ -112,8 +112,3 @@ class RetinaNet(DenseModel):
         """Turn the predictions on flipped images into what they say of the unflipped ones."""
         turned: Predictions = self.mirrored(predictions)
         return turned
-
-    def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Take torchvision's ResNet-50, less its classifier."""
-        kept = {name: values for name, values in state.items() if not name.startswith("fc.")}
-        self.retinanet.backbone.body.load_state_dict(kept)

@@ -1,11 +1,22 @@
 """What the detectors have in common that are torchvision's SSD: loss and class probabilities."""
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.ssd import SSD
 
 from mgral.models.interface import DenseModel, Predictions, Targets
 from mgral.models.multibox import match_anchors, multibox_loss
+from mgral.models.pyramid import CentredAnchors, anchor_generator
+from mgral.models.quality import ClassQuality
+
+MATCH_IOU = 0.4
+"""Overlap from which an anchor is matched to a box. SSD's 0.5 leaves many small boxes a single anchor."""
+BACKGROUND_BIAS = 4.0
+"""Initial logit of the background, as nearly every anchor is that (RetinaNet, Lin et al. 2017, section 4.1);
+from zero, a short training spends its start on learning it."""
 
 
 class TorchvisionSSD(DenseModel):
@@ -49,3 +60,46 @@ class TorchvisionSSD(DenseModel):
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over background and classes."""
         return F.softmax(logits, dim=-1)
+
+
+class PyramidSSD(CentredAnchors, TorchvisionSSD):
+    """Torchvision's SSD on a feature pyramid, for images of any size."""
+
+    def __init__(
+        self,
+        pyramid: nn.Module,
+        size: tuple[int, int],
+        classes: int,
+        scales: Sequence[float],
+        ratios: Sequence[float],
+    ) -> None:
+        """Take a network with `out_channels`, and the anchors of its maps as `anchor_generator` does."""
+        super().__init__()
+        self.class_quality = ClassQuality(classes)
+        self.size = size
+        self.ssd = SSD(
+            pyramid,
+            anchor_generator(scales, ratios),
+            size=(size[1], size[0]),  # which its input transform takes for width and height
+            num_classes=classes + 1,
+            iou_thresh=MATCH_IOU,
+        )
+        for convolution in self.ssd.head.classification_head.module_list:
+            nn.init.constant_(convolution.bias.view(-1, classes + 1)[:, 0], BACKGROUND_BIAS)
+        self.to(memory_format=torch.channels_last)
+        self.lay_anchors(self.ssd.anchor_generator)
+
+    def predict(self, maps: list[Tensor]) -> Predictions:
+        """Predict every anchor; see `DenseModel.predict`."""
+        head = self.ssd.head
+        logits, offsets = [], []
+        # Both heads read the same map: one convolution with the filters of both costs less than two.
+        for m, to_logits, to_offsets in zip(
+            maps, head.classification_head.module_list, head.regression_head.module_list, strict=True
+        ):
+            weight = torch.cat([to_logits.weight, to_offsets.weight])
+            both = F.conv2d(m, weight, torch.cat([to_logits.bias, to_offsets.bias]), padding=1)
+            parts = both.permute(0, 2, 3, 1).tensor_split([len(to_logits.bias)], dim=3)
+            logits.append(parts[0].reshape(len(m), -1, head.classification_head.num_columns))
+            offsets.append(parts[1].reshape(len(m), -1, head.regression_head.num_columns))
+        return Predictions(torch.cat(logits, 1), torch.cat(offsets, 1))

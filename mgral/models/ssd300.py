@@ -81,11 +81,16 @@ class SSD300(TorchvisionSSD):
         turned: Predictions = self.mirrored(predictions)
         return turned
 
-    def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Take the convolutions of torchvision's VGG16."""
-        for index, layer in enumerate(self._vgg()):
-            if isinstance(layer, nn.Conv2d):
-                layer.load_state_dict({name: state[f"features.{index}.{name}"] for name in ("weight", "bias")})
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights by the detector's own names; VGG16 names its layers by their places: `features.28.bias`."""
+        names = {module: name for name, module in self.named_modules()}
+        vgg = {
+            f"{names[layer]}.{kind}": state[f"features.{place}.{kind}"]
+            for place, layer in enumerate(self._vgg())
+            for kind in ("weight", "bias")
+            if f"features.{place}.{kind}" in state
+        }
+        return vgg or super().own_names(state)
 
     def _vgg(self) -> list[nn.Module]:
         """Return the layers of VGG16 in its order: the first map is taken from their middle."""

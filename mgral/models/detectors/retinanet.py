@@ -5,8 +5,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mgral.config.canvas import Canvas
-from mgral.config.detector import TorchvisionConfig
+from mgral.config.detector import TorchvisionConfig, known_weights
 from mgral.config.detectors import register_detector
+from mgral.config.section import PathText
+
+PUBLISHED = "ResNet50_Weights.IMAGENET1K_V1"
 
 
 @register_detector
@@ -16,9 +19,9 @@ class RetinaNetConfig(TorchvisionConfig):
     network: ClassVar[str] = "mgral.models.retinanet:RetinaNet"
 
     name: Literal["retinanet_resnet50_fpn"]
-    weights: Literal["ResNet50_Weights.IMAGENET1K_V1"] | None = "ResNet50_Weights.IMAGENET1K_V1"
-    """torchvision's name of the backbone's weights, which trainings start from, with its batch normalisation frozen;
-    null starts from random weights, and trains that."""
+    weights: Annotated[PathText | None, known_weights(PUBLISHED)] = PUBLISHED
+    """What trainings start from, with batch normalisation frozen: torchvision's name of the backbone's weights, or a
+    file as for every detector; null starts from random weights, and trains that."""
     trainable_layers: Annotated[int, Field(ge=0, le=5)] = 3
     """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
     canvas: Annotated[int, Field(ge=128, le=10**6, multiple_of=128)] = 1024

@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mgral.config.canvas import Canvas
-from mgral.config.detector import TorchvisionConfig
+from mgral.config.detector import TorchvisionConfig, known_weights
 from mgral.config.detectors import register_detector
-from mgral.config.section import Count
+from mgral.config.section import Count, PathText
 
 SIDE = 300
 """Width and height of what the network is shown, in pixels."""
@@ -20,8 +20,11 @@ class SSD300Config(TorchvisionConfig):
     network: ClassVar[str] = "mgral.models.ssd300:SSD300"
 
     name: Literal["ssd300_vgg16"]
-    weights: Literal["VGG16_Weights.IMAGENET1K_FEATURES"] | None = "VGG16_Weights.IMAGENET1K_FEATURES"
-    """torchvision's name of the backbone's weights, which trainings start from; null starts from random ones."""
+    weights: Annotated[PathText | None, known_weights("VGG16_Weights.IMAGENET1K_FEATURES")] = (
+        "VGG16_Weights.IMAGENET1K_FEATURES"
+    )
+    """What trainings start from: torchvision's name of the backbone's weights, or a file as for every detector; null
+    starts from random weights."""
     trainable_layers: Annotated[int, Field(ge=0, le=5)] = 4
     """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
     canvas: Count = 500

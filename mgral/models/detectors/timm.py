@@ -1,0 +1,69 @@
+"""Settings of SSD and RetinaNet on any backbone of timm's."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from mgral.config.canvas import Canvas
+from mgral.config.detector import DetectorConfig, known_weights
+from mgral.config.detectors import register_detector
+from mgral.config.section import Count, Fraction, PathText
+
+PACKAGED = "tf_efficientnet_lite0"
+"""The backbone whose ImageNet weights are installed with the packages."""
+Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1)]
+Scales = Annotated[tuple[Fraction, ...], Field(min_length=2)]
+
+
+class TimmConfig(DetectorConfig):
+    """The settings that detectors on timm's backbones share."""
+
+    process_mb: ClassVar[int] = 3000
+
+    backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = PACKAGED
+    """Name of a network of timm's that gives feature maps (`features_only`)."""
+    weights: Annotated[PathText | None, known_weights("imagenet")] = "imagenet"
+    """What trainings start from: ImageNet's weights, which for tf_efficientnet_lite0 come with `make setup` and for
+    others from timm's own places, or a file as for every detector; null starts from random weights."""
+    width: Count = 256
+    """Width at which images are cached, trained on and evaluated, in pixels."""
+    height: Count = 256
+    """Height at which images are cached, trained on and evaluated, in pixels."""
+    pyramid_channels: Count = 64
+    """Channels of each map of the feature pyramid."""
+    strides: Strides = (4, 8, 16, 32)
+    """Pixels from cell to cell of each map, finest first; those coarser than the backbone's halve the one before."""
+    anchor_scales: Scales = (0.08, 0.15, 0.28, 0.5, 0.8)
+    """Anchor sizes on the maps, finest first, and one past the last, as fractions of the image."""
+    aspect_ratios: tuple[PositiveFloat, ...] = (2.0,)
+    """Aspect ratios of the anchors beside 1; each stands for itself and its inverse."""
+
+    @model_validator(mode="after")
+    def _a_scale_a_map(self) -> "TimmConfig":
+        if list(self.strides) != sorted(set(self.strides)):
+            raise ValueError(f"detector.strides: {list(self.strides)} do not rise; write the finest map first")
+        if len(self.anchor_scales) != len(self.strides) + 1:
+            raise ValueError(
+                f"detector.anchor_scales: {len(self.strides)} maps need {len(self.strides) + 1} sizes, found "
+                f"{len(self.anchor_scales)}; give one for each of detector.strides, and one past the last"
+            )
+        return self
+
+    @property
+    def image_canvas(self) -> Canvas:
+        """The size that images are stretched to."""
+        return Canvas(self.width, self.height)
+
+    @property
+    def training_bytes(self) -> float:
+        """What a training keeps of an image for its backward pass, in bytes a pixel, in float32."""
+        return 400
+
+
+@register_detector
+class SSDConfig(TimmConfig):
+    """SSD with a feature pyramid on a backbone of timm's; see `mgral.models.timm_detectors`."""
+
+    network: ClassVar[str] = "mgral.models.timm_detectors:TimmSSD"
+
+    name: Literal["ssd"]

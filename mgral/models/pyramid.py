@@ -1,0 +1,80 @@
+"""A feature pyramid: each map adds what the coarser ones know (FPN, Lin et al. 2017)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+
+from mgral.errors import InputError
+from mgral.models.flip import mirror_cells
+from mgral.models.interface import DenseModel, Predictions
+
+
+def block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """Return a convolution of 3 x 3 with batch normalisation and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+def pyramid_layers(inputs: Sequence[int], channels: int) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Return what brings maps of some numbers of channels to the same, and what follows when they are joined."""
+    lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in inputs)
+    outputs = nn.ModuleList(nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True)) for _ in inputs)
+    return lateral, outputs
+
+
+def top_down(maps: Sequence[Tensor]) -> list[Tensor]:
+    """Add to each map, finest first, the sum of the coarser ones."""
+    joined = list(maps)
+    for finer in reversed(range(len(maps) - 1)):
+        joined[finer] = joined[finer] + _enlarge(joined[finer + 1], joined[finer])
+    return joined
+
+
+def _enlarge(coarse: Tensor, like: Tensor) -> Tensor:
+    """Repeat values up to the size of `like`; exact, so that a mirrored map is enlarged to the mirrored one."""
+    return F.interpolate(coarse, size=like.shape[2:], mode="nearest-exact")
+
+
+def anchor_generator(scales: Sequence[float], ratios: Sequence[float]) -> DefaultBoxGenerator:
+    """Return SSD's anchors for maps, finest first (Liu et al. 2016, section 2.2).
+
+    Parameters
+    ----------
+    scales
+        Sizes on each map, and one past the last, as fractions of the image.
+    ratios
+        Aspect ratios beside 1; each stands for itself and its inverse.
+    """
+    return DefaultBoxGenerator([list(ratios) for _ in scales[1:]], scales=list(scales))
+
+
+class CentredAnchors(DenseModel):
+    """Anchors in the centres of equal cells, so that those of mirrored cells are each other's mirror images."""
+
+    def lay_anchors(self, generator: DefaultBoxGenerator) -> None:
+        """Lay anchors on maps of the sizes that the network makes of an image."""
+        self.eval()  # the sizes of the maps are wanted, not their statistics
+        try:
+            with torch.no_grad():
+                maps = self.maps(torch.zeros(1, 3, *self.size))
+        except (AssertionError, RuntimeError) as error:  # of networks that are made for some sizes
+            height, width = self.size
+            raise InputError(
+                f"detector.width: the backbone takes no images of {width} x {height} ({error}); give another "
+                "detector.width and detector.height, or another backbone"
+            ) from None
+        self.train()
+        self.grids = [(int(m.shape[2]), int(m.shape[3])) for m in maps]
+        self.anchors_a_cell = generator.num_anchors_per_location()
+        image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
+        self.register_buffer("anchors", generator(image, maps)[0], persistent=False)
+
+    def mirror(self, predictions: Predictions) -> Predictions:
+        """Swap left and right anchors and turn the sign of dx (CSD, Jeong et al. 2019, section 3.1)."""
+        logits, offsets = (mirror_cells(part, self.grids, self.anchors_a_cell) for part in predictions)
+        return Predictions(logits, offsets * offsets.new_tensor([-1.0, 1.0, 1.0, 1.0]))
