@@ -59,6 +59,8 @@ class TrainingConfig(Section):
     """Images in a step."""
     learning_rate: PositiveFloat = 2e-3
     """Peak learning rate, reached after the warm-up."""
+    backbone_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor of the learning rate for the part that pre-trained weights are for."""
     weight_decay: NonNegativeFloat = 5e-4
     """Weight decay, of neither biases nor normalisation layers."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -72,6 +74,9 @@ class TrainingConfig(Section):
     """Part of the iterations in which the learning rate rises linearly."""
     gradient_norm: PositiveFloat | None = 10.0
     """Norm at which gradients are clipped, or null."""
+    moving_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay an iteration of a moving average of the weights, which replaces them in the end; 0 is none. Early on it
+    forgets faster: at most (1 + n) / (10 + n) is kept after n iterations."""
     accumulate: Count = 1
     """Parts in which a batch goes through the detector, one after the other, where it is too large for the memory.
     The loss is their mean; batch normalisation sees a part at a time."""

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Self
 
 import timm
 import torch
@@ -40,6 +41,7 @@ class Backbone(nn.Module):
             Where timm has no such network, or it has no maps of these strides.
         """
         super().__init__()
+        self._frozen: list[nn.Module] = []
         network = _network(name)
         found = network.feature_info.get_dicts()
         at = {info["reduction"]: index for index, info in enumerate(found)}
@@ -67,6 +69,22 @@ class Backbone(nn.Module):
             values = stage(values)
             maps += values if isinstance(values, list) else [values]
         return [maps[index].permute(0, 3, 1, 2) if self._permuted else maps[index] for index in self._kept]
+
+    def freeze(self, stages: int, *, norm: bool) -> None:
+        """Keep the first `stages` as they are in trainings, and the statistics of all batch normalisation or none."""
+        self._frozen = list(self.stages[:stages])
+        for stage in self._frozen:
+            stage.requires_grad_(False)
+        if norm:
+            self._frozen += [one for one in self.modules() if isinstance(one, nn.BatchNorm2d)]
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, in which what is frozen has no part."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights in timm's names, or in those of the package of ImageNet weights, by the names here.

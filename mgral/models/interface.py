@@ -72,16 +72,18 @@ class DetectorModel(nn.Module, ABC):
         return self.features(images), self.detect(images, limits)
 
     def parameter_groups(self, config: TrainingConfig) -> list[dict[str, Any]]:
-        """Return the trained parameters in groups, as torch's optimisers take them.
+        """Return the trained parameters in groups, as torch's optimisers take them, each with its peak rate `lr`.
 
-        Weight decay applies neither to biases nor to normalisation layers. A detector may have other groups, such as
-        one with the backbone and a smaller `lr`, its peak learning rate.
+        Weight decay applies neither to biases nor to normalisation layers; `backbone_rate` applies to `pretrained`.
         """
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return [
-            {"params": [parameter for parameter in trained if parameter.ndim > 1]},
-            {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-        ]
+        slower = set(self.pretrained.parameters()) if config.backbone_rate < 1 else set()
+        groups: list[dict[str, Any]] = []
+        for rate, of_rate in ((1.0, False), (config.backbone_rate, True)):
+            trained = [one for one in self.parameters() if one.requires_grad and (one in slower) is of_rate]
+            lr = rate * config.learning_rate
+            groups.append({"params": [one for one in trained if one.ndim > 1], "lr": lr})
+            groups.append({"params": [one for one in trained if one.ndim <= 1], "lr": lr, "weight_decay": 0.0})
+        return [group for group in groups if group["params"]]
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights of the whole detector, or of `pretrained`, by the detector's own names; less all others.

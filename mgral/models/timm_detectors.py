@@ -39,6 +39,7 @@ class OnBackbone(CentredAnchors):
 
 def _pyramid(config: TimmConfig) -> BackbonePyramid:
     backbone = Backbone(config.backbone, config.strides)
+    backbone.freeze(config.frozen_stages, norm=config.batch_norm == "frozen")
     return BackbonePyramid(backbone, config.pyramid_channels, len(config.strides))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, AdamW
+from torch.optim.swa_utils import AveragedModel
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.distributed import log_rank0, mean_over_processes, processes, rank, shard
@@ -109,6 +110,8 @@ def train_detector(
             clip_grad_norm_(run.parameters, config.gradient_norm, foreach=True)
         run.scaler.step(run.optimizer)
         run.scaler.update()
+        if run.average:
+            run.average.update_parameters(detector)
         run.history.append(
             {
                 "iteration": iteration,
@@ -119,6 +122,8 @@ def train_detector(
         )
         if checkpoint and rank() == 0:
             checkpoint.save_if_due(run.state_dict)
+    if run.average:
+        detector.load_state_dict(run.average.module.state_dict())
     detector.eval()
     return run.history
 
@@ -141,6 +146,22 @@ def learning_rate_factor(iteration: int, iterations: int, config: TrainingConfig
     if config.schedule == "steps":
         return float(STEP_FACTOR ** sum(iteration >= round(step * iterations) for step in config.steps))
     return 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, iterations - warm_up)))
+
+
+def make_average(detector: DetectorModel, config: TrainingConfig) -> AveragedModel | None:
+    """Return the moving average of a detector's weights, and of its other tensors, if the configuration asks for one.
+
+    Tarvainen, Valpola, *Mean teachers are better role models*, NeurIPS 2017, section 3; its start is that of timm's
+    `ModelEmaV3`.
+    """
+    if not config.moving_average:
+        return None
+
+    def average(before: Tensor, now: Tensor, done: Tensor | int) -> Tensor:
+        decay = min(config.moving_average, (1 + int(done)) / (10 + int(done)))
+        return before.lerp(now, 1 - decay) if before.is_floating_point() else now
+
+    return AveragedModel(detector, avg_fn=average, use_buffers=True)
 
 
 def make_optimizer(detector: DetectorModel, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -178,6 +199,7 @@ class _Run:
         if unlabelled:
             seeds = derive_seed(seed, "unlabelled batches"), derive_seed(seed, "unlabelled augmentation")
             self.unlabelled = _Batches(unlabelled.images, unlabelled.batch_size, config, *seeds, device)
+        self.average = make_average(detector, config)
         self.history: list[dict[str, float]] = []
 
     @property
@@ -195,6 +217,7 @@ class _Run:
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "labelled": self.labelled.state_dict(),
             "unlabelled": self.unlabelled.state_dict() if self.unlabelled else None,
             "history": self.history,
@@ -207,6 +230,8 @@ class _Run:
         self.detector.load_state_dict(state["detector"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.labelled.load_state_dict(state["labelled"])
         if self.unlabelled:
             self.unlabelled.load_state_dict(state["unlabelled"])

@@ -25,6 +25,11 @@ class TimmConfig(DetectorConfig):
     weights: Annotated[PathText | None, known_weights("imagenet")] = "imagenet"
     """What trainings start from: ImageNet's weights, which for tf_efficientnet_lite0 come with `make setup` and for
     others from timm's own places, or a file as for every detector; null starts from random weights."""
+    frozen_stages: Annotated[int, Field(ge=0)] = 0
+    """First stages of the backbone that keep the weights they start from, batch normalisation included."""
+    batch_norm: Literal["running", "frozen"] = "running"
+    """Whether the backbone's batch normalisation follows the training batches, or keeps the statistics that it starts
+    with, which suits batches of few images."""
     width: Count = 256
     """Width at which images are cached, trained on and evaluated, in pixels."""
     height: Count = 256
