@@ -1,7 +1,8 @@
 """Settings of a detector, of whatever kind, and of its evaluation."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator
 
@@ -41,6 +42,8 @@ class DetectorConfig(Section, ABC):
     """Where the network is, `module:Class`: a `DetectorModel`, made of these settings and the number of classes."""
     dense: ClassVar[bool] = True
     """Whether it is a `DenseModel`, which some strategies need; every other detector is a `DetectorModel`."""
+    training_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Settings of `training` that it is trained by unless they are given, where the defaults there are others."""
     process_mb: ClassVar[int] = 6000
     """Memory of the process of a job that runs it, in MB. Of the large ones, which train on a GPU, that of CUDA's
     libraries and of COCO's annotations; on the CPU they take what `python -m benchmarks detector` says."""

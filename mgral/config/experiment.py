@@ -1,7 +1,7 @@
 """A whole experiment, and how it is read from YAML."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
@@ -84,7 +84,8 @@ class Config(Section):
     data: DataConfig = SyntheticData()
     near_copies: NearCopiesConfig = NearCopiesConfig()
     detector: AnyDetector = Field(default_factory=lambda: read_section({}))
-    training: TrainingConfig = TrainingConfig()
+    training: Annotated[TrainingConfig, Field(validate_default=True)] = cast(TrainingConfig, {})
+    """What is not given is as the detector is best trained."""
     iterations: IterationsConfig = IterationsConfig()
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -99,6 +100,12 @@ class Config(Section):
     )
     """What is compared: names of strategies, or named instances with settings of their own, or all that the detector
     is enough for. Unless given they are mgral, random and an entropy: entropy_anchors where the detector is dense."""
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _complete_training(cls, given: Any, info: ValidationInfo) -> Any:
+        detector = info.data.get("detector")  # none where it is not valid
+        return completed(given, detector.training_defaults) if detector and isinstance(given, dict) else given
 
     @field_validator("strategies", mode="before", json_schema_input_type=Given)
     @classmethod
@@ -235,6 +242,12 @@ def resolve_config(values: dict[str, Any]) -> Config:
 def load_config(path: Path) -> Config:
     """Read and validate a YAML file; raises InputError as `resolve_config` does."""
     return resolve_config(read_values(path))
+
+
+def completed(given: Mapping[Any, Any], defaults: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return given settings with those that are missing, also in sections of them."""
+    both = {name for name in defaults if isinstance(given.get(name), dict)}
+    return {**defaults, **given} | {name: completed(given[name], defaults[name]) for name in both}
 
 
 class _Loader(yaml.SafeLoader):

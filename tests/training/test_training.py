@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from squares import squares
 from stopping import StoppedError, stop_after
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from mgral.config import AugmentationConfig, TrainingConfig
 from mgral.errors import InputError, StepError
@@ -300,6 +302,38 @@ def test_a_detector_may_have_a_slower_backbone(labelled: TrainingImages) -> None
     moved = {name for name, one in before.named_parameters() if not torch.equal(one, after.get_parameter(name))}
     assert moved
     assert not [name for name in moved if "backbone" in name]
+
+
+def test_the_pretrained_part_learns_at_a_rate_of_its_own(labelled: TrainingImages) -> None:
+    """By the first step of SGD, which is proportional to the rate."""
+    sgd = {"batch_size": 4, "optimizer": "sgd", "learning_rate": 0.5, "warm_up": 0.0, "gradient_norm": None}
+    start, full, slow = (build_detector(CONFIG, 1, seed=0) for _ in range(3))
+    for detector, rate in ((full, 1.0), (slow, 0.25)):
+        config = TrainingConfig(**sgd, weight_decay=0.0, backbone_rate=rate, augmentation=NO_AUGMENTATION)
+        train_detector(detector, labelled, config, 1, seed=0, step="detector")
+    for name, before in start.named_parameters():
+        moved, slowly = (one.get_parameter(name) - before for one in (full, slow))
+        factor = 0.25 if name.startswith("ssd.backbone") else 1
+        torch.testing.assert_close(slowly, factor * moved, rtol=1e-3, atol=1e-6)
+
+
+def test_the_moving_average_of_the_weights_replaces_them(labelled: TrainingImages, monkeypatch) -> None:
+    """Three steps: of the first the weights, then decays 2/11 and 3/12, which are below the one asked for."""
+    seen: list[Tensor] = []
+    update = AveragedModel.update_parameters
+
+    def watch(average: AveragedModel, detector: nn.Module) -> None:
+        seen.append(detector.ssd.backbone.stem[0].weight.detach().clone())
+        update(average, detector)
+
+    monkeypatch.setattr(AveragedModel, "update_parameters", watch)
+    detector = build_detector(CONFIG, 1, seed=0)
+    train_detector(detector, labelled, TrainingConfig(batch_size=4, moving_average=0.9), 3, seed=0, step="detector")
+    expected = seen[0]
+    for decay, weights in zip((2 / 11, 3 / 12), seen[1:], strict=True):
+        expected = decay * expected + (1 - decay) * weights
+    torch.testing.assert_close(detector.ssd.backbone.stem[0].weight.detach(), expected)
+    assert not torch.equal(seen[0], seen[1])
 
 
 def test_the_next_batch_is_decoded_ahead_and_is_the_one_that_is_drawn(labelled: TrainingImages, monkeypatch) -> None:

@@ -1,6 +1,7 @@
 """Settings of SSD and RetinaNet on any backbone of timm's."""
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -18,6 +19,10 @@ Scales = Annotated[tuple[Fraction, ...], Field(min_length=2)]
 class TimmConfig(DetectorConfig):
     """The settings that detectors on timm's backbones share."""
 
+    training_defaults: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": 1e-3,
+        "augmentation": {"zoom_in": 1.25, "zoom_out": 1.25, "colour": 0.1},
+    }
     process_mb: ClassVar[int] = 3000
 
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = PACKAGED
