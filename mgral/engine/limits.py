@@ -103,7 +103,7 @@ def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
     detector, training = config.detector, config.training
     width, height = detector.image_canvas.input_size
     # Weights, gradients and the two moments of Adam.
-    yield 4 * detector.weight_bytes, "the detector", "detector.channels"
+    yield 4 * detector.weight_bytes, "the detector", f"the channels of detector {detector.name}"
     if not on_gpus:
         # Half precision keeps at least half.
         images = training.batch_size / training.accumulate / (1 if training.precision == "float32" else 2)

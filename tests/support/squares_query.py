@@ -6,7 +6,7 @@ from squares import SIZE, squares
 from mgral.config import Config
 from mgral.models.build import build_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
-from mgral.models.small_ssd import BACKGROUND_BIAS
+from mgral.models.ssd import BACKGROUND_BIAS
 from mgral.selection.query import Query
 
 CONFIG = SmallSSDConfig(width=SIZE, height=SIZE, channels=4)

@@ -20,7 +20,8 @@ from mgral.errors import InputError, StepError
 from mgral.models.build import build_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.interface import Predictions, Targets
-from mgral.models.small_ssd import BACKGROUND_BIAS, SmallSSD
+from mgral.models.small_ssd import SmallSSD
+from mgral.models.ssd import BACKGROUND_BIAS
 from mgral.training.augmentation import augment, draw_changes, flip
 from mgral.training.batches import Sampler, TrainingImages, training_images
 from mgral.training.checkpoint import Checkpoint

@@ -12,6 +12,18 @@ from mgral.config.section import Count, Fraction, PathText
 
 PACKAGED = "tf_efficientnet_lite0"
 """The backbone whose ImageNet weights are installed with the packages."""
+KEPT = {
+    PACKAGED: 1575,
+    "tf_efficientnet_lite4": 3665,
+    "mobilenetv3_large_100": 885,
+    "resnet18": 445,
+    "resnet50": 1715,
+    "resnet101": 2535,
+    "convnext_tiny": 2180,
+}
+"""What a training keeps of the backbone, in bytes a pixel of an image, as counted on the CPU."""
+UNKNOWN_KEPT = 1800
+"""The same of a backbone that was not counted, as for ResNet-50: small ones keep a third of it, large ones twice it."""
 Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1)]
 Scales = Annotated[tuple[Fraction, ...], Field(min_length=2)]
 
@@ -23,7 +35,9 @@ class TimmConfig(DetectorConfig):
         "learning_rate": 1e-3,
         "augmentation": {"zoom_in": 1.25, "zoom_out": 1.25, "colour": 0.1},
     }
-    process_mb: ClassVar[int] = 3000
+    process_mb: ClassVar[int] = 4000
+    pyramid_bytes: ClassVar[float]
+    """What pyramid and head keep of a cell and channel for the backward pass."""
 
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = PACKAGED
     """Name of a network of timm's that gives feature maps (`features_only`)."""
@@ -41,7 +55,19 @@ class TimmConfig(DetectorConfig):
     """Height at which images are cached, trained on and evaluated, in pixels."""
     pyramid_channels: Count = 64
     """Channels of each map of the feature pyramid."""
-    strides: Strides = (4, 8, 16, 32)
+    strides: KEPT = {
+    PACKAGED: 1575,
+    "tf_efficientnet_lite4": 3665,
+    "mobilenetv3_large_100": 885,
+    "resnet18": 445,
+    "resnet50": 1715,
+    "resnet101": 2535,
+    "convnext_tiny": 2180,
+}
+"""What a training keeps of the backbone, in bytes a pixel of an image, as counted on the CPU."""
+UNKNOWN_KEPT = 1800
+"""The same of a backbone that was not counted, as for ResNet-50: small ones keep a third of it, large ones twice it."""
+Strides = (4, 8, 16, 32)
     """Pixels from cell to cell of each map, finest first; those coarser than the backbone's halve the one before."""
     anchor_scales: Scales = (0.08, 0.15, 0.28, 0.5, 0.8)
     """Anchor sizes on the maps, finest first, and one past the last, as fractions of the image."""
@@ -65,9 +91,21 @@ class TimmConfig(DetectorConfig):
         return Canvas(self.width, self.height)
 
     @property
+    def weight_bytes(self) -> float:
+        """Bytes of the head's last convolutions for one class: what the number of channels decides about."""
+        anchors = len(self.strides) * 2 * (1 + len(self.aspect_ratios))
+        return 4 * 9 * self.pyramid_channels * anchors * 6
+
+    @property
     def training_bytes(self) -> float:
-        """What a training keeps of an image for its backward pass, in bytes a pixel, in float32."""
-        return 400
+        """What backbone, pyramid and head keep, as counted on the CPU at 256 x 256."""
+        cells = sum(stride**-2 for stride in self.strides)
+        return KEPT.get(self.backbone, UNKNOWN_KEPT) + self.pyramid_bytes * self.pyramid_channels * cells
+
+    @property
+    def inference_bytes(self) -> float:
+        """Three times what was measured on the CPU: 210 to 310 bytes a pixel; no GPU was measured."""
+        return 1000
 
 
 @register_detector
@@ -75,5 +113,32 @@ class SSDConfig(TimmConfig):
     """SSD with a feature pyramid on a backbone of timm's; see `mgral.models.timm_detectors`."""
 
     network: ClassVar[str] = "mgral.models.timm_detectors:TimmSSD"
+    pyramid_bytes: ClassVar[float] = 9.3
 
     name: Literal["ssd"]
+
+
+@register_detector
+class TimmRetinaNetConfig(TimmConfig):
+    """RetinaNet with a feature pyramid on a backbone of timm's; see `mgral.models.timm_detectors`."""
+
+    network: ClassVar[str] = "mgral.models.timm_detectors:TimmRetinaNet"
+    pyramid_bytes: ClassVar[float] = 72
+
+    name: Literal["retinanet"]
+    strides: KEPT = {
+    PACKAGED: 1575,
+    "tf_efficientnet_lite4": 3665,
+    "mobilenetv3_large_100": 885,
+    "resnet18": 445,
+    "resnet50": 1715,
+    "resnet101": 2535,
+    "convnext_tiny": 2180,
+}
+"""What a training keeps of the backbone, in bytes a pixel of an image, as counted on the CPU."""
+UNKNOWN_KEPT = 1800
+"""The same of a backbone that was not counted, as for ResNet-50: small ones keep a third of it, large ones twice it."""
+Strides = (8, 16, 32, 64, 128)
+    """Pixels from cell to cell of each map, finest first; those coarser than the backbone's halve the one before."""
+    anchor_scales: Scales = (0.06, 0.12, 0.24, 0.45, 0.7, 0.95)
+    """Anchor sizes on the maps, finest first, and one past the last, as fractions of the image."""
