@@ -55,19 +55,7 @@ class TimmConfig(DetectorConfig):
     """Height at which images are cached, trained on and evaluated, in pixels."""
     pyramid_channels: Count = 64
     """Channels of each map of the feature pyramid."""
-    strides: KEPT = {
-    PACKAGED: 1575,
-    "tf_efficientnet_lite4": 3665,
-    "mobilenetv3_large_100": 885,
-    "resnet18": 445,
-    "resnet50": 1715,
-    "resnet101": 2535,
-    "convnext_tiny": 2180,
-}
-"""What a training keeps of the backbone, in bytes a pixel of an image, as counted on the CPU."""
-UNKNOWN_KEPT = 1800
-"""The same of a backbone that was not counted, as for ResNet-50: small ones keep a third of it, large ones twice it."""
-Strides = (4, 8, 16, 32)
+    strides: Strides = (4, 8, 16, 32)
     """Pixels from cell to cell of each map, finest first; those coarser than the backbone's halve the one before."""
     anchor_scales: Scales = (0.08, 0.15, 0.28, 0.5, 0.8)
     """Anchor sizes on the maps, finest first, and one past the last, as fractions of the image."""
@@ -126,19 +114,7 @@ class TimmRetinaNetConfig(TimmConfig):
     pyramid_bytes: ClassVar[float] = 72
 
     name: Literal["retinanet"]
-    strides: KEPT = {
-    PACKAGED: 1575,
-    "tf_efficientnet_lite4": 3665,
-    "mobilenetv3_large_100": 885,
-    "resnet18": 445,
-    "resnet50": 1715,
-    "resnet101": 2535,
-    "convnext_tiny": 2180,
-}
-"""What a training keeps of the backbone, in bytes a pixel of an image, as counted on the CPU."""
-UNKNOWN_KEPT = 1800
-"""The same of a backbone that was not counted, as for ResNet-50: small ones keep a third of it, large ones twice it."""
-Strides = (8, 16, 32, 64, 128)
+    strides: Strides = (8, 16, 32, 64, 128)
     """Pixels from cell to cell of each map, finest first; those coarser than the backbone's halve the one before."""
     anchor_scales: Scales = (0.06, 0.12, 0.24, 0.45, 0.7, 0.95)
     """Anchor sizes on the maps, finest first, and one past the last, as fractions of the image."""
