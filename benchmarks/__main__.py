@@ -8,6 +8,7 @@ import click
 from mgral.errors import InputError
 
 BENCHMARKS = {
+    "accuracy": "AP50 and mAP of detectors on real data, from experiments, as a page.",
     "agent": "Training of the agent on a large pool: steps and look-ups a second, peak memory.",
     "data": "Reading and checking of COCO JSON: processor seconds and peak memory.",
     "evaluate": "Scores of detections: faster-coco-eval beside pycocotools, seconds and largest difference.",

@@ -10,10 +10,11 @@ from click.testing import CliRunner
 from benchmarks.__main__ import benchmarks
 from benchmarks.evaluate import largest_difference
 from benchmarks.reward import measure_look_up, measure_size, measure_training
-from mgral.artefacts.files import write_arrays, write_json
+from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
+from mgral.artefacts.integrity import record_path
 from mgral.cli.steps.variant import command as variant
 from mgral.compute.device import choose_device
-from mgral.config import load_config
+from mgral.config import config_yaml, load_config, resolve_config
 from mgral.errors import InputError
 from mgral.models.detectors.retinanet import RetinaNetConfig
 
@@ -173,3 +174,29 @@ def test_reading_is_measured():
     assert found["images"] == 60
     assert 60 <= found["boxes"] <= 60 * 14
     assert found["processor_seconds"] > 0
+
+
+def test_the_accuracy_of_detectors_is_a_page_of_what_is_there(tmp_path):
+    folder, page = tmp_path / "results" / "one", tmp_path / "page.md"
+    write_bytes(folder / "config.yaml", config_yaml(resolve_config({"experiment": "one", "seeds": (3, 5)})))
+    for seed, ap50 in ((3, 0.25), (5, 0.35)):
+        place = folder / f"seed{seed}" / "initial" / "cycle0"
+        write_json(place / "metrics.json", {"ap50": ap50, "map": 0.1})
+        write_json(place / "labelled.json", {"images": list(range(7))})
+        write_csv(place / "training.csv", [{"iteration": 0}] * 9, ["iteration"])
+        cost = {"processor_seconds": 90, "peak_memory_mb": 1000, "commit": "0123456789abcdef"}
+        write_json(record_path(place / "detector.safetensors"), cost)
+    run = ["accuracy", str(folder), "--output", str(page)]
+    assert CliRunner().invoke(benchmarks, run, catch_exceptions=False).exit_code == 0
+    lines = [line for line in page.read_text().splitlines() if line.startswith("| one")]
+    assert lines == [
+        "| one | small_ssd | 128 x 128 | 7 | 9 | 30.0 ± 7.1 | 10.0 ± 0.0 | 3, 5 | 1.5 | 1000 | `0123456789ab` |"
+    ]
+
+
+def test_an_experiment_without_a_scored_detector_has_no_accuracy(tmp_path):
+    write_bytes(tmp_path / "config.yaml", config_yaml(resolve_config({})))
+    with pytest.raises(InputError, match="has no scored detector of the rounds initial and full"):
+        CliRunner().invoke(
+            benchmarks, ["accuracy", str(tmp_path), "--output", str(tmp_path / "page.md")], catch_exceptions=False
+        )
