@@ -33,7 +33,7 @@ AP50 and mAP@[.5:.95] in %, on the test images of each data set, with the initia
 all; mean over the seeds, ± their standard deviation where there are several. Minutes of processor time and memory are
 those of one training. No choice was made by test images. The numbers of a data set are from
 
-    snakemake --cores all --configfile config/NAME.yaml results/NAME/seed0/{initial,full}/cycle0/metrics.json
+    snakemake results/NAME/seed0/{initial,full}/cycle0/metrics.json --cores all --configfile config/NAME.yaml
 
 and this page of
 
