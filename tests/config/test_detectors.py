@@ -60,7 +60,7 @@ def test_a_configuration_is_read_without_torch(tmp_path):
     code = (
         "import sys, pathlib; from mgral.config import load_config; from mgral.engine.memory import card_memory_mb\n"
         "config = load_config(pathlib.Path(sys.argv[1])); card_memory_mb(config, 'detector')\n"
-        "assert config.detector.backbone_weights == 'VGG16_Weights.IMAGENET1K_FEATURES'\n"
+        "assert config.detector.weights == 'VGG16_Weights.IMAGENET1K_FEATURES'\n"
         "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "config.yaml")], check=False)
@@ -71,7 +71,7 @@ def test_a_plug_in_is_a_detector_as_any_other(installed, tmp_path):
     installed("mgral_squares_of_a_test", PLUG_IN, "squares")
     config = resolve_config({"detector": {"name": "squares", "side": SIZE}})
     section = config.detector
-    assert (section.caches_files, section.backbone_weights, section.process_mb) == (False, None, 1000)
+    assert (section.caches_files, section.weights, section.process_mb) == (False, None, 1000)
     assert yaml.safe_load(config_yaml(config))["detector"] == {"name": "squares", "side": SIZE}
     assert card_memory_mb(config, "evaluate") == pytest.approx(1500 + 32 * SIZE**2 * 4 * 27 / 2**20, abs=1)
     assert config_schema()["properties"]["detector"]["oneOf"][-1]["properties"]["side"]["default"] == 64

@@ -63,7 +63,10 @@ SLICED = {"distance": "sliced", "estimator": "kernel"}
 @pytest.mark.parametrize(
     ("values", "what"),
     [
-        ({"detector": {"channels": 1_000_000}}, "the detector needs more than .*; lower detector.channels"),
+        (
+            {"detector": {"channels": 1_000_000}},
+            "the detector needs more than .*; lower the channels of detector small_ssd",
+        ),
         ({"training": {"batch_size": 10**8}}, "a training step needs .*, or training.batch_size"),
         ({"detector": {"width": 10**7, "height": 10**6}}, "a training step needs .*detector small_ssd"),
         ({"agent": {"hidden": 10**6}}, "the agent of mgral needs .*; lower agent.hidden"),

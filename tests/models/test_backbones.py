@@ -1,14 +1,20 @@
-"""Pre-trained backbones: which weights SSD300 and RetinaNet take, and which layers they train on."""
+"""What detectors start from: which layers published weights and a user's files fill, and which are trained."""
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torchvision.models import resnet50
+from torchvision.models.detection import retinanet_resnet50_fpn
 
 from mgral.errors import InputError
-from mgral.models.build import build_detector, random_detector
+from mgral.models.build import build_detector, random_detector, save_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.detectors.ssd300 import SSD300Config
+from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
+from mgral.models.weights import read_weights, start_of
+
+SSD_SETTINGS = {"width": 64, "height": 64, "pyramid_channels": 8}
 
 
 def test_ssd300_takes_vgg16_and_trains_all_but_its_first_stage(tmp_path):
@@ -20,8 +26,13 @@ def test_ssd300_takes_vgg16_and_trains_all_but_its_first_stage(tmp_path):
         for name, values in layer.state_dict().items()
     }
     assert "features.28.bias" in state
-    torch.save(state | {"classifier.0.weight": torch.zeros(2)}, tmp_path / "w.pth")
-    network = build_detector(config, 1, 0, tmp_path / "w.pth")
+    start, line = start_of(random, state | {"classifier.0.weight": torch.zeros(2)}, "VGG16")
+    assert len(start) == len(state)
+    assert line.startswith(
+        f"loaded {len(state)} of 71 tensors from VGG16; starts anew: ssd.backbone.scale_weight (1), "
+    )
+    save_file(start, tmp_path / "w.safetensors")
+    network = build_detector(config, 1, 0, tmp_path / "w.safetensors")
     assert torch.equal(network.ssd.backbone.features[0].weight, state["features.0.weight"])
     assert torch.equal(network.ssd.backbone.extra[0][5].weight, state["features.28.weight"])
     frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
@@ -29,22 +40,107 @@ def test_ssd300_takes_vgg16_and_trains_all_but_its_first_stage(tmp_path):
     with pytest.raises(InputError, match=r"detector\.weights is VGG16_Weights\..*; give its file by --weights"):
         build_detector(config, 1, 0)
     with pytest.raises(InputError, match="starts from random weights as configured; leave out --weights"):
-        build_detector(SmallSSDConfig(), 1, 0, tmp_path / "w.pth")
-    torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"w\.pth does not hold the weights of this detector's backbone"):
-        build_detector(config, 1, 0, tmp_path / "w.pth")
+        build_detector(SmallSSDConfig(), 1, 0, tmp_path / "w.safetensors")
+    save_file({"features.0.weight": torch.zeros(3)}, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"w\.safetensors does not hold weights of this detector"):
+        build_detector(config, 1, 0, tmp_path / "w.safetensors")
 
 
-def test_retinanet_takes_resnet50_and_keeps_its_batch_normalisation(tmp_path):
-    config = RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128)
+def test_retinanet_takes_resnet50_and_keeps_its_batch_normalisation():
+    network = random_detector(RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128), 1, 0)
     state = resnet50(weights=None).state_dict()
-    torch.save(state, tmp_path / "w.pth")
-    network = build_detector(config, 1, 0, tmp_path / "w.pth")
+    start, _ = start_of(network, state, "ResNet50")
+    assert torch.equal(start["retinanet.backbone.body.layer4.0.conv1.weight"], state["layer4.0.conv1.weight"])
     body = network.retinanet.backbone.body
-    assert torch.equal(body.layer4[0].conv1.weight, state["layer4.0.conv1.weight"])
+    assert len(start) == len(body.state_dict())
     trained = {name.split(".")[0] for name, parameter in body.named_parameters() if parameter.requires_grad}
     assert trained == {"layer2", "layer3", "layer4"}
     assert not any("bn" in name for name, _ in body.named_parameters())
-    (tmp_path / "w.pth").write_bytes(b"no weights")
-    with pytest.raises(InputError, match=r"w\.pth does not hold the weights"):
-        build_detector(config, 1, 0, tmp_path / "w.pth")
+
+
+def test_retinanet_takes_torchvisions_detector_by_its_old_names_too():
+    """Those of the file that torchvision publishes: `fpn.inner_blocks.0.weight`, `head....conv.2.weight`."""
+    theirs = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91).state_dict()
+    old = {
+        name.replace("blocks.0.0.", "blocks.0.").replace("_head.conv.1.0.", "_head.conv.2."): values
+        for name, values in theirs.items()
+    }
+    assert old.keys() != theirs.keys()
+    network = random_detector(RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128), 2, 0)
+    start, line = start_of(network, old, "old.pth")
+    assert torch.equal(
+        start["retinanet.head.classification_head.conv.1.0.weight"],
+        theirs["head.classification_head.conv.1.0.weight"],
+    )
+    assert line.endswith("; starts anew: retinanet.head.classification_head: other shape (2)")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SmallSSDConfig(width=64, height=64, channels=4),
+        SSDConfig(name="ssd", **SSD_SETTINGS),
+        TimmRetinaNetConfig(name="retinanet", **SSD_SETTINGS),
+    ],
+    ids=lambda config: config.name,
+)
+@pytest.mark.parametrize("form", ["own", "wrapped", "backbone"])
+def test_an_earlier_detector_is_taken_and_its_class_head_starts_anew(config, form, tmp_path):
+    earlier, now = random_detector(config, 5, seed=1), random_detector(config, 3, seed=2)
+    path = tmp_path / ("w.safetensors" if form == "own" else "w.pth")
+    if form == "own":
+        save_detector(earlier, path)
+    elif form == "wrapped":
+        torch.save({"epoch": 3, "model": {f"module.{k}": v for k, v in earlier.state_dict().items()}}, path)
+    else:
+        torch.save(earlier.pretrained.state_dict(), path)
+    start, line = start_of(now, read_weights(path), "w")
+    own, others = now.state_dict(), earlier.state_dict()
+    assert all(
+        torch.equal(values, others[name]) and values.shape == own[name].shape for name, values in start.items()
+    )
+    anew = {name for name in own if name not in start and "num_batches" not in name and "quality" not in name}
+    if form == "backbone":
+        prefix = next(name for name, module in now.named_modules() if module is now.pretrained)
+        assert anew == {name for name in own if not name.startswith(prefix)} - {k for k in own if "quality" in k} - {
+            name for name in own if "num_batches" in name
+        }
+    else:
+        assert anew
+        assert all("classification_head" in name for name in anew)
+        assert f"classification_head: other shape ({len(anew)})" in line
+    assert line.startswith(f"loaded {len(start)} of {len(start) + len(anew)} tensors from w; starts anew: ")
+
+
+def test_a_classifier_of_timms_fills_its_backbone():
+    import timm
+
+    for name in ("resnet18", "convnext_atto", "mobilenetv3_small_100"):
+        theirs = timm.create_model(name, pretrained=False).state_dict()
+        settings = {**SSD_SETTINGS, "backbone": name}
+        network = random_detector(SSDConfig(name="ssd", **settings), 2, 0)
+        start, _ = start_of(network, theirs, name)
+        weights = [key for key in network.pretrained.state_dict() if "num_batches" not in key]
+        assert len(start) == len(weights) > 50
+        network.load_state_dict(network.state_dict() | start)
+        first = next(iter(network.pretrained.parameters()))
+        assert torch.equal(first, next(iter(theirs.values())))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"a.b": torch.zeros(2)}, r"no tensor of w fits SmallSSD as it is configured; it holds a\.b"),
+        ([1, 2], r"w\.pth holds no state dict; give what torch\.save"),
+        (b"no weights", r"w\.pth holds no weights that can be read"),
+        (None, r"w\.pth: No such file"),
+    ],
+)
+def test_a_file_that_will_not_do_says_what_will(content, message, tmp_path):
+    path = tmp_path / "w.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(InputError, match=message):
+        start_of(random_detector(SmallSSDConfig(channels=4), 2, 0), read_weights(path), "w")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 from safetensors.torch import save
+from torch import contiguous_format
 
 from mgral.artefacts.files import write_bytes
 from mgral.cli import options
@@ -12,7 +13,8 @@ from mgral.config import SyntheticData, load_config
 from mgral.data.dataset import load_dataset
 from mgral.errors import InputError
 from mgral.models.build import random_detector
-from mgral.models.weights import fitting, obtain_weights
+from mgral.models.detectors.timm import TimmConfig
+from mgral.models.weights import check_backbone, obtain_weights, start_of
 
 
 @click.command("weights")
@@ -30,6 +32,8 @@ def command(config_path: Path, dataset: Path, output: Path) -> None:
         raise InputError(f"detector.name: {config.detector.name} starts from random weights; leave this step out")
     detector = random_detector(config.detector, len(load_dataset(dataset).categories), seed=0)
     mirror = None if isinstance(config.data, SyntheticData) else config.data.mirror
-    fits, words = fitting(detector, obtain_weights(config.detector, mirror, output.parent))
-    print(f"note: {name}: {words}", file=sys.stderr)
-    write_bytes(output, save({key: one.contiguous() for key, one in fits.items()}))
+    start, line = start_of(detector, obtain_weights(config.detector, mirror, output.parent), name)
+    if isinstance(config.detector, TimmConfig) and not config.detector.weights_file:
+        check_backbone(detector, start, name)
+    print(f"note: {line}" if config.detector.weights_file else line, file=sys.stderr)
+    write_bytes(output, save({key: one.clone(memory_format=contiguous_format) for key, one in start.items()}))

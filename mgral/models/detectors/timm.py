@@ -1,6 +1,7 @@
 """Settings of SSD and RetinaNet on any backbone of timm's."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
@@ -23,7 +24,7 @@ KEPT = {
 }
 """What a training keeps of the backbone, in bytes a pixel of an image, as counted on the CPU."""
 UNKNOWN_KEPT = 1800
-"""The same of a backbone that was not counted, as for ResNet-50: small ones keep a third of it, large ones twice it."""
+"""The same of one that was not counted, as of ResNet-50; small ones keep a third of it, large ones twice as much."""
 Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1)]
 Scales = Annotated[tuple[Fraction, ...], Field(min_length=2)]
 
@@ -64,8 +65,10 @@ class TimmConfig(DetectorConfig):
 
     @model_validator(mode="after")
     def _a_scale_a_map(self) -> "TimmConfig":
-        if list(self.strides) != sorted(set(self.strides)):
-            raise ValueError(f"detector.strides: {list(self.strides)} do not rise; write the finest map first")
+        if any(coarse != 2 * fine for fine, coarse in pairwise(self.strides)):
+            raise ValueError(
+                f"detector.strides: {list(self.strides)} must double from one to the next; write 4, 8, 16"
+            )
         if len(self.anchor_scales) != len(self.strides) + 1:
             raise ValueError(
                 f"detector.anchor_scales: {len(self.strides)} maps need {len(self.strides) + 1} sizes, found "
