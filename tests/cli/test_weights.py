@@ -5,16 +5,17 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import timm
 import torch
 from click.testing import CliRunner
 from loopback import corrupt, serve
-from run_workflow import TINY, snakemake
 from safetensors.torch import load_file
-from torchvision.models import get_weight, resnet50
+from torchvision.models import get_weight
 
 from mgral.artefacts.files import write_json
 from mgral.cli.main import mgral
 from mgral.config import Config, resolve_config
+from mgral.engine.workflow import check_files
 from mgral.errors import InputError
 from mgral.models import weights
 from mgral.models.build import random_detector, save_detector
@@ -59,29 +60,30 @@ def test_the_packaged_ones_need_no_network(tmp_path, monkeypatch):
     assert len(load_file(tmp_path / "weights.safetensors")) == 240
 
 
-@pytest.mark.parametrize("faults", [[], [corrupt], [corrupt, corrupt]])
+@pytest.mark.parametrize("faults", [0, 1, 2])
 def test_a_downloaded_file_is_checked_and_put_under_the_detectors_names(tmp_path, monkeypatch, faults):
     (tmp_path / "served").mkdir()
-    state = resnet50(weights=None).state_dict()
+    state = timm.create_model("mobilenetv3_small_050", pretrained=False).state_dict()
     torch.save(state, tmp_path / "w.pth")
     content = (tmp_path / "w.pth").read_bytes()
-    name = f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    name = f"mobilenet-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     (tmp_path / "served" / name).write_bytes(content)
-    monkeypatch.setattr(weights, "get_weight", lambda _: SimpleNamespace(url=f"https://host.invalid/{name}"))
+    published = SimpleNamespace(url=f"https://host.invalid/{name}", hf_hub_id="timm/x")
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda _: published)
     with serve(tmp_path / "served") as server:
-        server.faults = list(faults)
+        server.faults = [corrupt] * faults
         data = {"format": "voc", "root": "x", "mirror": server.url}
-        result = run(tmp_path, {"name": "retinanet_resnet50_fpn", "canvas": 128}, data=data)
-    if len(faults) == 2:
+        values = {"name": "retinanet", "backbone": "mobilenetv3_small_050", "width": 64, "height": 64}
+        result = run(tmp_path, values, data=data)
+    if faults == 2:
         assert isinstance(result.exception, InputError)
         assert f"what arrived, twice, is not the published {name}" in str(result.exception)
         assert not (tmp_path / "weights.safetensors").exists()
         return
     assert result.exit_code == 0, result.exception
     found = load_file(tmp_path / "weights.safetensors")
-    assert torch.equal(found["retinanet.backbone.body.conv1.weight"], state["conv1.weight"])
-    assert {path.name for path in tmp_path.iterdir()} >= {"weights.safetensors", "provenance"}
-    assert not list(tmp_path.glob("resnet50*"))
+    assert torch.equal(found["retinanet.backbone.body.stages.0.conv_stem.weight"], state["conv_stem.weight"])
+    assert not list(tmp_path.glob("mobilenet*"))
 
 
 def test_timms_own_come_from_where_their_checksum_is_known(tmp_path, monkeypatch):
@@ -120,9 +122,10 @@ def test_a_file_of_ones_own_is_an_input_and_a_note_says_what_was_taken(tmp_path)
     assert any(path.endswith("mine.safetensors") for path in record["inputs"])
 
 
-def test_a_missing_file_is_refused_before_the_first_job_with_what_else_is_missing(tmp_path):
-    values = ["data={format: coco, root: nowhere}", "detector={weights: none/mine.pth}"]
-    done = snakemake(tmp_path, "-n", "--configfile", TINY, "--config", *values)
-    assert done.returncode == 2
-    assert "mgral: data: there is no folder nowhere; " in done.stdout
-    assert "\ndetector.weights: there is no file none/mine.pth; correct it" in done.stdout
+def test_a_missing_file_is_refused_before_the_first_job_with_what_else_is_missing():
+    values = {"data": {"format": "coco", "root": "nowhere"}, "detector": {"weights": "none/mine.pth"}}
+    with pytest.raises(InputError) as raised:
+        check_files(resolve_config(values))
+    first, second = str(raised.value).splitlines()
+    assert first.startswith("data: there is no folder nowhere; ")
+    assert second.startswith("detector.weights: there is no file none/mine.pth; correct it")
