@@ -33,6 +33,7 @@ from mgral.config import registry
 from mgral.engine.workflow import (
     annotation_files,
     check_data,
+    check_detector,
     config_options,
     configure,
     depends_on,
@@ -63,6 +64,7 @@ try:
     if workflow.is_main_process:
         check_folder(Path(f"results/{CONFIG.experiment}"))
     check_data(CONFIG)
+    check_detector(CONFIG)
     if PLAN_ONLY not in os.environ and "--unlock" not in sys.argv:
         check_engine(Path("results"), SNAKEMAKE)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -283,6 +284,23 @@ def check_data(config: Config) -> None:
     for file in annotation_files(config):
         if not Path(file).is_file():
             raise InputError(f"data: there is no file {file}; correct the annotations or the split under data")
+
+
+def check_detector(config: Config) -> None:
+    """Raise InputError where a package, or a file of weights, that the detector needs is missing."""
+    detector, faults = config.detector, []
+    if detector.package is not None and find_spec(detector.package) is None:
+        faults.append(
+            f"detector.name: {detector.name} needs the package {detector.package}, which is not installed; "
+            f"run: pip install 'mgral[{detector.package}]'"
+        )
+    if detector.weights_file is not None and not Path(detector.weights_file).is_file():
+        faults.append(
+            f"detector: there is no file {detector.weights_file} to start from; correct its path (a relative one "
+            "starts at the working directory), or set detector.weights to null"
+        )
+    if faults:
+        raise InputError("\n  ".join(faults))
 
 
 def _paths_made(name: str) -> list[Path]:

@@ -1,5 +1,7 @@
 """Torchvision's detectors behind one wrapper: its own losses, and its own parts up to our suppression."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 import torchvision.models.detection as published
@@ -31,6 +33,8 @@ class TorchvisionDetector(DetectorModel):
         self.first_label = 0 if config.model.startswith(("fcos", "retinanet")) else 1
         build = published.__dict__[config.model]
         self.model = build(weights=None, weights_backbone=None, num_classes=classes + self.first_label)
+        for part in self._heads():
+            part.register_forward_hook(_in_full_precision)
         transform = self.model.transform
         transform._skip_resize = True  # in training; `detect` does without the transform
         for name, values in (("mean", transform.image_mean), ("deviation", transform.image_std)):
@@ -70,14 +74,13 @@ class TorchvisionDetector(DetectorModel):
         return pooled(list(maps.values())), self._find(shown, maps, limits)
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return torchvision's state dict of the whole detector, or of its backbone, under this detector's names."""
-        if any(name.startswith("backbone.") for name in state):
-            return {f"model.{name}": values for name, values in state.items()}
-        return {
-            f"model.backbone.body.{name.removeprefix('features.')}": values
-            for name, values in state.items()
-            if not name.startswith(("fc.", "classifier."))
-        }
+        """Return weights by the detector's own names; MobileNet's own have `features.` before them."""
+        return super().own_names({name.removeprefix("features."): values for name, values in state.items()})
+
+    def _heads(self) -> list[nn.Module]:
+        if hasattr(self.model, "roi_heads"):
+            return [self.model.rpn.head, self.model.roi_heads.box_predictor]
+        return [self.model.head]
 
     def _shown(self, images: Tensor) -> Tensor:
         return laid_out((images.float() - self.mean) / self.deviation)
@@ -144,3 +147,12 @@ def _freeze_normalisation(module: nn.Module) -> None:
             setattr(module, name, FrozenBatchNorm2d(child.num_features, child.eps))
         else:
             _freeze_normalisation(child)
+
+
+def _in_full_precision(_: nn.Module, __: Any, predicted: Any) -> Any:
+    """Return what a head predicts in float32: torchvision computes losses of it, which half precision spoils."""
+    if isinstance(predicted, Tensor):
+        return predicted.float()
+    if isinstance(predicted, dict):
+        return {name: _in_full_precision(_, __, one) for name, one in predicted.items()}
+    return type(predicted)(_in_full_precision(_, __, one) for one in predicted)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.ops import box_convert, clip_boxes_to_image
 
-from mgral.models.detectors.transformers import TransformersConfig
+from mgral.errors import InputError
+from mgral.models.detectors.transformers import ARCHITECTURE, WEIGHTS, TransformersConfig
 from mgral.models.interface import DetectorModel, Targets, laid_out, pooled
 from mgral.models.suppression import Found, Limits
 
@@ -73,10 +75,6 @@ class TransformersDetector(DetectorModel):
         found = [self._find(*of_image, limits) for of_image in zip(boxes, predicted.logits, strict=True)]
         return _pooled(predicted), found
 
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a state dict of the model under this detector's names."""
-        return {f"model.{name}": values for name, values in state.items()}
-
     def _shown(self, images: Tensor) -> Tensor:
         return laid_out((images.float() - self.mean) / self.deviation)
 
@@ -105,18 +103,23 @@ def _pooled(predicted: object) -> Tensor:
 
 
 def load_checkpoint(folder: Path) -> dict[str, Tensor]:
-    """Return the weights in a checkpoint folder, under the names of the model that is built from it.
+    """Return the weights in a checkpoint folder, under the names that the model has here; they vary by version.
 
     Raises
     ------
-    OSError, RuntimeError, ValueError
+    InputError
         Where the folder has no weights, or not those of its config.json.
     """
-    model, report = AutoModelForObjectDetection.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
-    lacking = {name for kind in ("missing_keys", "mismatched_keys") for name in report[kind]}
-    if lacking:
-        raise ValueError(f"it lacks {len(lacking)} of its weights, such as {min(lacking)}")
+    try:
+        model, report = AutoModelForObjectDetection.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise InputError(f"{folder} cannot be loaded ({error}); copy the checkpoint folder again") from None
+    if lacking := sorted(report["missing_keys"]):
+        raise InputError(
+            f"{folder}: {WEIGHTS} lacks {len(lacking)} of the weights that {ARCHITECTURE} asks for, such as "
+            f"{lacking[0]}; copy the checkpoint folder again"
+        )
     state: dict[str, Tensor] = model.state_dict()
     return state

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import click
+import torch
 from safetensors.torch import save
 
 from mgral.artefacts.files import write_bytes
@@ -32,4 +33,4 @@ def command(config_path: Path, dataset: Path, output: Path) -> None:
     mirror = None if isinstance(config.data, SyntheticData) else config.data.mirror
     fits, words = fitting(detector, obtain_weights(config.detector, mirror, output.parent))
     print(f"note: {name}: {words}", file=sys.stderr)
-    write_bytes(output, save({key: one.contiguous() for key, one in fits.items()}))
+    write_bytes(output, save({key: one.clone(memory_format=torch.contiguous_format) for key, one in fits.items()}))

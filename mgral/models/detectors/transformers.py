@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from mgral.config.canvas import Canvas
-from mgral.config.detector import DetectorConfig
+from mgral.config.detector import DetectorConfig, known_weights
 from mgral.config.detectors import register_detector
 from mgral.config.section import Count, PathText, Probability
 
@@ -17,6 +17,8 @@ NO_MEAN, NO_DEVIATION = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ARCHITECTURE, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 """Files of a checkpoint folder."""
+CHECKPOINT = "checkpoint"
+"""Value of `weights` that stands for those of the folder."""
 DROPPED = {"id2label", "label2id", "num_labels", "architectures", "_name_or_path", "transformers_version"}
 DROPPED |= {"dtype", "torch_dtype"}
 """Keys of config.json that say nothing of the architecture, or what the data set says."""
@@ -27,27 +29,32 @@ STRIDE = 32
 class Family(NamedTuple):
     """What is known of a model type before torch is imported."""
 
-    megabytes: float
-    """Weights in float32, of the default architecture."""
-    training_bytes: float
-    """What a training keeps of an image, in bytes a pixel, as counted on the CPU with the default architecture."""
+    weight_mb: float
+    """Weights in float32 of the default architecture, in MB."""
+    pixel_bytes: float
+    """What a training of it keeps of each pixel for its backward pass, in float32, as counted on the CPU."""
+    image_mb: float
+    """What it keeps beside that of an image, whatever its size, in MB: its queries."""
     softmax: bool = False
     """Whether classes share a softmax with `no object`, the last; else each has a sigmoid."""
     normalised: bool = True
     """Whether images are brought to ImageNet's mean and deviation where the folder does not say it."""
+    exact: bool = False
+    """Whether every operation of a training has a deterministic form on a GPU; sampling at points has none, nor has
+    the cross-entropy of maps."""
 
 
 FAMILIES: dict[str, Family] = {
-    "rt_detr": Family(172, 0, normalised=False),
-    "rt_detr_v2": Family(172, 0, normalised=False),
-    "d_fine": Family(125, 0, normalised=False),
-    "rf_detr": Family(125, 0),
-    "deformable_detr": Family(160, 0),
-    "conditional_detr": Family(174, 0),
-    "dab-detr": Family(175, 0),
-    "detr": Family(166, 0, softmax=True),
-    "table-transformer": Family(115, 0, softmax=True),
-    "yolos": Family(510, 0, softmax=True),
+    "rt_detr": Family(171, 1728, 108, normalised=False),
+    "rt_detr_v2": Family(171, 1728, 108, normalised=False),
+    "d_fine": Family(125, 2044, 141, normalised=False),
+    "rf_detr": Family(128, 2126, 623),
+    "deformable_detr": Family(160, 4908, 73),
+    "conditional_detr": Family(174, 1018, 52, exact=True),
+    "dab-detr": Family(175, 1178, 98, exact=True),
+    "detr": Family(166, 960, 15, softmax=True),
+    "table-transformer": Family(166, 1040, 14, softmax=True),
+    "yolos": Family(0, 0, 0, softmax=True),
 }
 """By `model_type` in config.json."""
 
@@ -57,13 +64,15 @@ class TransformersConfig(DetectorConfig):
     """A detector of the package `transformers` from a checkpoint folder; see `mgral.models.transformers_detector`."""
 
     network: ClassVar[str] = "mgral.models.transformers_detector:TransformersDetector"
+    dense: ClassVar[bool] = False
     package: ClassVar[str] = "transformers"
 
     name: Literal["transformers"]
     checkpoint: PathText
     """Folder with config.json and model.safetensors, as `save_pretrained` writes it."""
-    pretrained: bool = True
-    """Start from the folder's model.safetensors; false starts from random weights, and reads config.json alone."""
+    weights: Annotated[PathText | None, known_weights(CHECKPOINT)] = CHECKPOINT
+    """What trainings start from: model.safetensors of the folder, or a file as for every detector; null starts from
+    random weights, and needs config.json alone."""
     width: Count = 640
     """Width at which images are cached, trained on and evaluated, in pixels."""
     height: Count = 640
@@ -96,15 +105,22 @@ class TransformersConfig(DetectorConfig):
         kind = self.architecture.get("model_type")
         if kind not in FAMILIES:
             raise ValueError(
-                f"checkpoint: {self.checkpoint}/{ARCHITECTURE} is of the model type {kind}; "
+                f"detector.checkpoint: {self.checkpoint}/{ARCHITECTURE} is of the model type {kind}; "
                 f"choose a detector of one of these: {', '.join(FAMILIES)}"
             )
         step = self._step
         for name, side in (("width", self.width), ("height", self.height)):
             if side % step:
                 lower = max(step, side // step * step)
-                raise ValueError(f"{name}: {kind} takes multiples of {step}; choose {lower} or {lower + step}")
+                raise ValueError(
+                    f"detector.{name}: {kind} takes multiples of {step}; choose {lower} or {lower + step}"
+                )
         return self
+
+    @property
+    def weights_file(self) -> str | None:
+        """The file that trainings start from."""
+        return f"{self.checkpoint}/{WEIGHTS}" if self.weights == CHECKPOINT else super().weights_file
 
     @property
     def family(self) -> Family:
@@ -131,12 +147,12 @@ class TransformersConfig(DetectorConfig):
     @property
     def weight_bytes(self) -> float:
         """Bytes of the weights in float32, of the family's default architecture."""
-        return self.family.megabytes * 1e6
+        return self.family.weight_mb * 1e6
 
     @property
     def training_bytes(self) -> float:
         """What a training keeps of an image, in bytes a pixel, of the family's default architecture."""
-        return self.family.training_bytes
+        return self.family.pixel_bytes + self.family.image_mb * 1e6 / (self.width * self.height)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -144,13 +160,13 @@ def _read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ValueError(
-            f"checkpoint: {path}: {error.strerror}; name a folder with {ARCHITECTURE} and {WEIGHTS}, as "
+            f"detector.checkpoint: {path}: {error.strerror}; name a folder with {ARCHITECTURE} and {WEIGHTS}, as "
             "save_pretrained of the package transformers writes it"
         ) from None
     except ValueError as error:
-        raise ValueError(f"checkpoint: {path} is not JSON ({error}); copy the folder again") from None
+        raise ValueError(f"detector.checkpoint: {path} is not JSON ({error}); copy the folder again") from None
     if not isinstance(values, dict):
-        raise ValueError(f"checkpoint: {path} holds no keys; copy the folder again")
+        raise ValueError(f"detector.checkpoint: {path} holds no keys; copy the folder again")
     return values
 
 
