@@ -44,7 +44,8 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
         What follows `--configfile`; a later file overrides an earlier one.
     overrides
         What follows `--config`, on top of the files: nested values are merged key by key, except that a `data`
-        section that names a format replaces the whole section, as the keys of another format mean nothing to it.
+        section that names a format, or a `detector` section that names a detector, replaces the whole section, as the
+        keys of another one mean nothing to it.
 
     Raises
     ------
@@ -56,8 +57,9 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
     for path in files:
         values = _merge(values, read_values(path))
     typed = _typed(overrides)
-    if isinstance(typed.get("data"), dict) and "format" in typed["data"]:
-        values.pop("data", None)
+    for section, key in (("data", "format"), ("detector", "name")):
+        if isinstance(typed.get(section), dict) and key in typed[section]:
+            values.pop(section, None)
     return resolve_config(_merge(values, typed))
 
 
