@@ -61,6 +61,11 @@ class DetectorConfig(Section, ABC):
         return self.weights if self.weights and is_weights_file(self.weights) else None
 
     @property
+    def settings_folder(self) -> str | None:
+        """The user's folder that some of the settings are read from, unless they are given."""
+        return None
+
+    @property
     @abstractmethod
     def image_canvas(self) -> Canvas:
         """The canvas on which images are cached."""

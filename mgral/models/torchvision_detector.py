@@ -1,6 +1,6 @@
 """Torchvision's detectors behind one wrapper: its own losses, and its own parts up to our suppression."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,13 @@ class TorchvisionDetector(DetectorModel):
         self.first_label = 0 if config.model.startswith(("fcos", "retinanet")) else 1
         build = published.__dict__[config.model]
         self.model = build(weights=None, weights_backbone=None, num_classes=classes + self.first_label)
-        for part in self._heads():
+        if hasattr(self.model, "roi_heads"):
+            heads = self.model.roi_heads
+            heads.box_roi_pool, self.exact = _Pooling(heads.box_roi_pool), False
+            predictors = [self.model.rpn.head, heads.box_predictor]
+        else:
+            predictors = [self.model.head]
+        for part in predictors:
             part.register_forward_hook(_in_full_precision)
         transform = self.model.transform
         transform._skip_resize = True  # in training; `detect` does without the transform
@@ -76,11 +82,6 @@ class TorchvisionDetector(DetectorModel):
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights by the detector's own names; MobileNet's own have `features.` before them."""
         return super().own_names({name.removeprefix("features."): values for name, values in state.items()})
-
-    def _heads(self) -> list[nn.Module]:
-        if hasattr(self.model, "roi_heads"):
-            return [self.model.rpn.head, self.model.roi_heads.box_predictor]
-        return [self.model.head]
 
     def _shown(self, images: Tensor) -> Tensor:
         return laid_out((images.float() - self.mean) / self.deviation)
@@ -139,6 +140,26 @@ class TorchvisionDetector(DetectorModel):
             layer.requires_grad_(False)
         if config.model in FROZEN_NORMALISATION:
             _freeze_normalisation(self.pretrained)
+
+
+class _Pooling(nn.Module):
+    """Pools proposals by torchvision's kernel, whose backward pass on a GPU adds up in any order.
+
+    Where torch is to be deterministic torchvision compiles another one, for minutes in each process.
+    """
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """Return the pooled maps, float32 [P, F, h, w]."""
+        asked = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.use_deterministic_algorithms(False)
+        try:
+            return cast(Tensor, self.pool(*inputs))
+        finally:
+            torch.use_deterministic_algorithms(asked[0], warn_only=asked[1])
 
 
 def _freeze_normalisation(module: nn.Module) -> None:

@@ -78,7 +78,7 @@ def train_detector(
         run.load_state_dict(state)
         log_rank0(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
     if not detector.exact and torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(True, warn_only=True)  # type: ignore[no-untyped-call]
+        torch.use_deterministic_algorithms(True, warn_only=True)
     detector.train()
     if config.compile:
         _compile(detector)

@@ -1,6 +1,7 @@
 """Settings of torchvision's detectors behind one wrapper."""
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -74,6 +75,7 @@ class TorchvisionDetectorConfig(TorchvisionConfig):
 
     network: ClassVar[str] = "mgral.models.torchvision_detector:TorchvisionDetector"
     dense: ClassVar[bool] = False
+    training_defaults: ClassVar[Mapping[str, Any]] = {"learning_rate": 2e-4, "weight_decay": 1e-4}
 
     name: Literal["torchvision"]
     model: Model

@@ -1,6 +1,7 @@
 """Settings of the DETR family of the package `transformers`, whose architecture a checkpoint folder gives."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -54,7 +55,7 @@ FAMILIES: dict[str, Family] = {
     "dab-detr": Family(175, 1178, 98, exact=True),
     "detr": Family(166, 960, 15, softmax=True),
     "table-transformer": Family(166, 1040, 14, softmax=True),
-    "yolos": Family(0, 0, 0, softmax=True),
+    "yolos": Family(420, 2343, 62, softmax=True),
 }
 """By `model_type` in config.json."""
 
@@ -65,6 +66,12 @@ class TransformersConfig(DetectorConfig):
 
     network: ClassVar[str] = "mgral.models.transformers_detector:TransformersDetector"
     dense: ClassVar[bool] = False
+    training_defaults: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": 1e-4,
+        "weight_decay": 1e-4,
+        "backbone_rate": 0.1,
+        "gradient_norm": 0.1,
+    }
     package: ClassVar[str] = "transformers"
 
     name: Literal["transformers"]
@@ -121,6 +128,11 @@ class TransformersConfig(DetectorConfig):
     def weights_file(self) -> str | None:
         """The file that trainings start from."""
         return f"{self.checkpoint}/{WEIGHTS}" if self.weights == CHECKPOINT else super().weights_file
+
+    @property
+    def settings_folder(self) -> str:
+        """The folder that the architecture is read from."""
+        return self.checkpoint
 
     @property
     def family(self) -> Family:
