@@ -44,6 +44,8 @@ class DetectorConfig(Section, ABC):
     """Whether it is a `DenseModel`, which some strategies need; every other detector is a `DetectorModel`."""
     training_defaults: ClassVar[Mapping[str, Any]] = {}
     """Settings of `training` that it is trained by unless they are given, where the defaults there are others."""
+    package: ClassVar[str | None] = None
+    """The package that its network needs beyond those that mgral always has; an extra of mgral has the same name."""
     process_mb: ClassVar[int] = 6000
     """Memory of the process of a job that runs it, in MB. Of the large ones, which train on a GPU, that of CUDA's
     libraries and of COCO's annotations; on the CPU they take what `python -m benchmarks detector` says."""
@@ -57,6 +59,11 @@ class DetectorConfig(Section, ABC):
     def weights_file(self) -> str | None:
         """The user's file of weights, where trainings start from one."""
         return self.weights if self.weights and is_weights_file(self.weights) else None
+
+    @property
+    def settings_folder(self) -> str | None:
+        """The user's folder that some of the settings are read from, unless they are given."""
+        return None
 
     @property
     @abstractmethod

@@ -14,11 +14,12 @@ from mgral.errors import InputError
 
 
 def container_environment(config: Config, files: Sequence[Path]) -> dict[str, str]:
-    """Return variables that make Apptainer show the data set and configuration files inside, read-only.
+    """Return variables that make Apptainer show the data set and what settings are read from inside, read-only.
 
     The working directory is there anyway. Variables, as Snakemake's `--singularity-args` are the user's own.
     """
     roots = [] if isinstance(config.data, SyntheticData) else [Path(config.data.root)]
+    roots += [Path(config.detector.settings_folder)] if config.detector.settings_folder else []
     paths = [Path(os.path.normpath(Path.cwd() / path)) for path in [*roots, *files]]
     binds = [f"{path}:{path}:ro" for path in paths if not path.is_relative_to(Path.cwd())]
     asked = os.environ.get("APPTAINER_BIND")

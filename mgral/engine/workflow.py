@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -43,7 +44,8 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
         What follows `--configfile`; a later file overrides an earlier one.
     overrides
         What follows `--config`, on top of the files: nested values are merged key by key, except that a `data`
-        section that names a format replaces the whole section, as the keys of another format mean nothing to it.
+        section that names a format, or a `detector` section that names a detector, replaces the whole section, as the
+        keys of another one mean nothing to it.
 
     Raises
     ------
@@ -55,8 +57,9 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
     for path in files:
         values = _merge(values, read_values(path))
     typed = _typed(overrides)
-    if isinstance(typed.get("data"), dict) and "format" in typed["data"]:
-        values.pop("data", None)
+    for section, key in (("data", "format"), ("detector", "name")):
+        if isinstance(typed.get(section), dict) and key in typed[section]:
+            values.pop(section, None)
     return resolve_config(_merge(values, typed))
 
 
@@ -253,25 +256,15 @@ def downloads(config: Config) -> bool:
 
 
 def check_files(config: Config) -> None:
-    """Raise InputError that names all that is missing of what the configuration names: data set, weights."""
+    """Raise InputError that names all that is missing: files of the data set, packages and weights."""
     faults = []
-    for check in (check_data, check_weights):
+    for check in (check_data, check_detector):
         try:
             check(config)
         except InputError as error:
             faults.append(str(error))
     if faults:
         raise InputError("\n".join(faults))
-
-
-def check_weights(config: Config) -> None:
-    """Raise InputError where the file of weights is missing that trainings are to start from."""
-    file = config.detector.weights_file
-    if file is not None and not Path(file).is_file():
-        raise InputError(
-            f"detector.weights: there is no file {file}; correct it (a relative path starts at the working "
-            "directory), or write null for random weights"
-        )
 
 
 def check_data(config: Config) -> None:
@@ -305,6 +298,23 @@ def check_data(config: Config) -> None:
     for file in annotation_files(config):
         if not Path(file).is_file():
             raise InputError(f"data: there is no file {file}; correct the annotations or the split under data")
+
+
+def check_detector(config: Config) -> None:
+    """Raise InputError where a package, or a file of weights, that the detector needs is missing."""
+    detector, faults = config.detector, []
+    if detector.package is not None and find_spec(detector.package) is None:
+        faults.append(
+            f"detector.name: {detector.name} needs the package {detector.package}, which is not installed; "
+            f"run: pip install 'mgral[{detector.package}]'"
+        )
+    if detector.weights_file is not None and not Path(detector.weights_file).is_file():
+        faults.append(
+            f"detector.weights: there is no file {detector.weights_file}; correct it (a relative path starts at the "
+            "working directory), or write null for random weights"
+        )
+    if faults:
+        raise InputError("\n".join(faults))
 
 
 def _paths_made(name: str) -> list[Path]:

@@ -63,7 +63,8 @@ def _start_from(detector: DetectorModel, path: Path) -> None:
 
 def save_detector(detector: DetectorModel, path: Path) -> None:
     """Write the weights as safetensors."""
-    state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
+    # Copies, as safetensors takes no two names of one tensor, which detectors have that tie weights.
+    state = {n: one.clone(memory_format=torch.contiguous_format) for n, one in detector.state_dict().items()}
     write_bytes(path, save_safetensors(state))
 
 

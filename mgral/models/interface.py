@@ -37,6 +37,8 @@ class DetectorModel(nn.Module, ABC):
 
     size: tuple[int, int]
     """Height and width of the images, in pixels."""
+    exact = True
+    """Whether every operation of its training has a deterministic form on a GPU."""
 
     @property
     def device(self) -> torch.device:

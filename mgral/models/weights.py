@@ -21,6 +21,7 @@ from mgral.data.download.archives import Checksum, Published
 from mgral.data.download.fetch import fetch, linked_checksum
 from mgral.errors import InputError
 from mgral.models.detectors.timm import PACKAGED, TimmConfig
+from mgral.models.detectors.transformers import CHECKPOINT, TransformersConfig
 from mgral.models.interface import DetectorModel
 
 STATISTICS = r"^class_quality\.|\bnum_batches_tracked$"
@@ -35,6 +36,10 @@ def obtain_weights(config: DetectorConfig, mirror: str | None, folder: Path) -> 
     What is published is downloaded into `folder`, unless it came with the packages. Raises InputError and StepError
     as `fetch` does, and where a file holds no weights.
     """
+    if isinstance(config, TransformersConfig) and config.weights == CHECKPOINT:
+        from mgral.models.transformers_detector import load_checkpoint  # the package may be missing
+
+        return load_checkpoint(Path(config.checkpoint))
     if config.weights_file is not None:
         return read_weights(Path(config.weights_file))
     if isinstance(config, TimmConfig) and config.backbone == PACKAGED:

@@ -77,6 +77,8 @@ def train_detector(
     if checkpoint and (state := checkpoint.load()):
         run.load_state_dict(state)
         log_rank0(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
+    if not detector.exact and torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(True, warn_only=True)
     detector.train()
     if config.compile:
         _compile(detector)

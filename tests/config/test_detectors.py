@@ -67,6 +67,26 @@ def test_a_configuration_is_read_without_torch(tmp_path):
     assert done.returncode == 0
 
 
+def test_packages_of_other_detectors_are_not_imported(tmp_path):
+    """By `mgral config` no torch either; by a detector none but its own."""
+    code = (
+        "import sys; from mgral.cli.main import main\n"
+        "sys.argv[1:] = ['config', '--configfile', sys.argv[1], '--output', sys.argv[2]]\n"
+        "try: main()\n"
+        "except SystemExit as done: assert not done.code\n"
+        "assert not {'timm', 'transformers', 'torch', 'torchvision'} & set(sys.modules)\n"
+        "from mgral.config import resolve_config; from mgral.models.build import random_detector\n"
+        "random_detector(resolve_config({}).detector, 1, 0)\n"
+        "assert not {'timm', 'transformers'} & set(sys.modules)\n"
+        "given = {'name': 'torchvision', 'model': 'ssdlite320_mobilenet_v3_large', 'weights': None}\n"
+        "random_detector(resolve_config({'detector': given}).detector, 1, 0)\n"
+        "assert not {'timm', 'transformers'} & set(sys.modules)\n"
+    )
+    paths = [str(ROOT / "params.yaml"), str(tmp_path / "config.yaml")]
+    done = subprocess.run([sys.executable, "-c", code, *paths], check=False)
+    assert done.returncode == 0
+
+
 def test_a_plug_in_is_a_detector_as_any_other(installed, tmp_path):
     installed("mgral_squares_of_a_test", PLUG_IN, "squares")
     config = resolve_config({"detector": {"name": "squares", "side": SIZE}})

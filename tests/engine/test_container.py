@@ -145,6 +145,9 @@ def test_what_is_read_outside_the_working_directory_is_shown_inside(monkeypatch,
     for root, shown in (("voc", "/scratch"), ("../voc", f"/scratch,{tmp_path.parent}/voc:{tmp_path.parent}/voc:ro")):
         config = resolve_config({"data": {"format": "voc", "root": root}})
         assert container_environment(config, [here]) == {"APPTAINER_BIND": shown}
+    given = {"name": "transformers", "checkpoint": "/models/detr", "architecture": {"model_type": "detr"}}
+    config = resolve_config({"detector": given})
+    assert container_environment(config, [here]) == {"APPTAINER_BIND": "/scratch,/models/detr:/models/detr:ro"}
 
 
 @pytest.mark.skipif(IMAGE is None, reason=WHERE)

@@ -80,6 +80,15 @@ def test_another_format_replaces_the_data_section(tmp_path, voc):
     assert (kept.data.train_images, kept.data.test_images) == (300, 9)
 
 
+def test_another_detector_replaces_the_section(tmp_path):
+    default = write_yaml(tmp_path / "params.yaml", {"detector": {"channels": 8, "width": 64}})
+    given = {"name": "torchvision", "model": "fcos_resnet50_fpn", "weights": "null", "width": "96"}
+    detector = configure([default], {"detector": given}).detector
+    assert (detector.model, detector.weights, detector.width) == ("fcos_resnet50_fpn", None, 96)
+    kept = configure([default], {"detector": {"width": "32"}}).detector
+    assert (kept.channels, kept.width) == (8, 32)
+
+
 def test_missing_list_is_named(voc):
     (voc / "ImageSets" / "Main" / "test.txt").unlink()
     with pytest.raises(InputError, match=r"there is no file .*test\.txt; correct"):
