@@ -234,7 +234,7 @@ def test_what_is_missing_is_refused_before_the_first_job(folder_of, tmp_path, mo
     given = {"name": "transformers", "checkpoint": str(tmp_path)}
     workflow.check_detector(resolve_config({"detector": given}))
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"there is no file .*/model\.safetensors to start from; correct"):
+    with pytest.raises(InputError, match=r"there is no file .*/model\.safetensors; correct"):
         workflow.check_detector(resolve_config({"detector": given}))
     workflow.check_detector(resolve_config({"detector": given | {"weights": None}}))
     monkeypatch.setattr(workflow, "find_spec", lambda _: None)
