@@ -152,7 +152,7 @@ def test_all_faults_are_reported_at_once_by_their_place():
 
 @pytest.mark.parametrize("name", ["yolo", 5, None, ["small_ssd"]])
 def test_a_wrong_name_says_which_there_are(name):
-    message = r"detector\.name: .* is none; choose from retinanet_resnet50_fpn, small_ssd, ssd300_vgg16"
+    message = rf"detector\.name: .* is none; choose from {', '.join(detectors.detectors())}"
     with pytest.raises(InputError, match=message):
         resolve_config({"detector": {"name": name}})
 

@@ -177,8 +177,8 @@ def test_the_step_weights_brings_a_checkpoint_to_the_classes_of_the_data(kind, f
     options = [text for name, path in paths.items() for text in (f"--{name}", str(tmp_path / path))]
     done = CliRunner().invoke(mgral, ["weights", *options], catch_exceptions=False)
     assert done.exit_code == 0
-    assert "note: checkpoint: loaded" in done.stderr
-    assert "(other shape)" in done.stderr
+    assert "note: loaded" in done.stderr
+    assert ": other shape (" in done.stderr
     import transformers as package
 
     detector = build_detector(config.detector, 2, seed=3, weights=tmp_path / "weights.safetensors")

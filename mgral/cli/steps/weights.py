@@ -27,7 +27,7 @@ def command(config_path: Path, dataset: Path, output: Path) -> None:
     Tensors of another shape, as the class head of other classes has, are left out: they start anew.
     """
     config = load_config(config_path)
-    name = config.detector.weights
+    name = config.detector.weights_file or config.detector.weights
     if name is None:
         raise InputError(f"detector.name: {config.detector.name} starts from random weights; leave this step out")
     detector = random_detector(config.detector, len(load_dataset(dataset).categories), seed=0)
