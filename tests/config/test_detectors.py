@@ -92,7 +92,7 @@ def test_a_plug_in_is_a_detector_as_any_other(installed, tmp_path):
     config = resolve_config({"detector": {"name": "squares", "side": SIZE}})
     section = config.detector
     assert (section.caches_files, section.weights, section.process_mb) == (False, None, 1000)
-    assert yaml.safe_load(config_yaml(config))["detector"] == {"name": "squares", "side": SIZE}
+    assert yaml.safe_load(config_yaml(config))["detector"] == {"name": "squares", "weights": None, "side": SIZE}
     assert card_memory_mb(config, "evaluate") == pytest.approx(1500 + 32 * SIZE**2 * 4 * 27 / 2**20, abs=1)
     assert config_schema()["properties"]["detector"]["oneOf"][-1]["properties"]["side"]["default"] == 64
     assert registry.plug_ins()["mgral_squares_of_a_test"] == "1.0"
