@@ -43,7 +43,7 @@ labelled = click.option("--labelled", type=FILE, required=True, help="JSON with 
 subsets = click.option("--subsets", type=FILE, required=True, help="Plan written by the step `subsets`.")
 embeddings = click.option("--embeddings", type=FILE, required=True, help="Embeddings of all training images.")
 weights = click.option(
-    "--weights", type=FILE, help="The backbone's pre-trained weights, where detector.weights names some."
+    "--weights", type=FILE, help="Written by the step `weights`, where detector.weights names some."
 )
 detector = click.option("--detector", type=FILE, required=True, help="Weights written by the step `detector`.")
 seed = click.option("--seed", type=int, required=True, help="The repetition; all random numbers derive from it.")

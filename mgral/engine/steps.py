@@ -31,7 +31,7 @@ STEPS: dict[str, Step] = {
     ),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
     "groups": Step("Find near-copies among the images, within and across the splits.", ("near_copies",)),
-    "weights": Step("Download the weights that a detector's backbone starts from.", ("detector",), ("data",)),
+    "weights": Step("Bring the weights that trainings start from.", ("detector",), ("data",)),
     "initial": Step("Draw the initial labelled set.", ("initial",)),
     "detector": Step(
         "Train a detector on the labelled images.",

@@ -35,7 +35,7 @@ def train_cycle_detector(
     seed, cycle
         The initial weights depend on the seed alone: detectors of other cycles differ by their images.
     weights
-        File of the backbone's weights, where `detector.weights` names some.
+        What the step `weights` wrote, where `detector.weights` names some.
     gpus
         0 for the CPU; several share each batch.
 

@@ -9,13 +9,18 @@ from mgral.models.build import random_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.detectors.ssd300 import SSD300Config
+from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
 from mgral.models.interface import Targets
 from mgral.training.consistency import consistency_loss
 
+SCALES = (0.1, 0.2, 0.4, 0.6, 0.8)
 DETECTORS = [
     SmallSSDConfig(width=96, height=64, channels=8),
     SSD300Config(name="ssd300_vgg16"),
     RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=256),
+    SSDConfig(name="ssd", width=128, height=96),
+    SSDConfig(name="ssd", width=128, height=96, backbone="mobilenetv3_large_100", pyramid_channels=256),
+    TimmRetinaNetConfig(name="retinanet", width=128, height=128, strides=(4, 8, 16, 32), anchor_scales=SCALES),
 ]
 
 

@@ -11,7 +11,8 @@ from mgral.models.build import build_detector, load_detector, save_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.interface import DenseModel, Predictions, Targets
 from mgral.models.multibox import match_anchors
-from mgral.models.small_ssd import MATCH_IOU, SmallSSD
+from mgral.models.small_ssd import SmallSSD
+from mgral.models.ssd import MATCH_IOU
 from mgral.models.suppression import Limits
 
 CONFIG = SmallSSDConfig(width=96, height=64, channels=4)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 from squares import squares
 from torch import Tensor
 from torchvision.models import resnet50
@@ -327,7 +328,11 @@ def test_steps_from_files_to_a_query(tmp_path):
         "embedding": {"dimensions": 2},
     }
     write_json(tmp_path / "config.yaml", values)
-    torch.save(resnet50(weights=None).state_dict(), tmp_path / "weights.pth")
+    body = {
+        f"retinanet.backbone.body.{k}": v for k, v in resnet50(weights=None).state_dict().items() if "fc" not in k
+    }
+    kept = {name: values for name, values in body.items() if not name.endswith("num_batches_tracked")}
+    save_file(kept, tmp_path / "weights.safetensors")
 
     def run(step: str, **options: str) -> None:
         arguments = ["--config", str(tmp_path / "config.yaml")]
@@ -345,7 +350,7 @@ def test_steps_from_files_to_a_query(tmp_path):
     common = {"dataset": "train.json", "images": "train.npy", "seed": "0", "cycle": "0"}
     run("initial", dataset="train.json", seed="0", output="labelled.json")
     made = {"output": "d.safetensors", "log_csv": "d.csv"}
-    run("detector", **common, labelled="labelled.json", weights="weights.pth", **made)
+    run("detector", **common, labelled="labelled.json", weights="weights.safetensors", **made)
     run(
         "evaluate",
         dataset="test.json",
@@ -367,7 +372,7 @@ def test_steps_from_files_to_a_query(tmp_path):
         output="subsets.json",
     )
     of_split = {**common, "split": "0", "subsets": "subsets.json"}
-    run("base", **of_split, weights="weights.pth", output="base.safetensors")
+    run("base", **of_split, weights="weights.safetensors", output="base.safetensors")
     run("variant", **of_split, base="base.safetensors", first="0", last="1", output="v.json")
     assert [one["variant"] for one in read_json(tmp_path / "v.json")["variants"]] == [0, 1]
     run(

@@ -32,11 +32,12 @@ sys.path[:0] = [{tests!r}, {support!r}]
 from test_download import miniature_of
 from mgral.data.download import archives
 from mgral.data.download.archives import Checksum, Published
-from mgral.cli.steps import weights
+from mgral.models import weights
 
 if sys.argv[1] == "download":
     archives.DATA_SETS[{data!r}] = miniature_of({data!r}, Path({served!r}))
-weights.published_weights = lambda name: Published("https://host.invalid/weights.pth", Checksum("sha256", {digits!r}))
+checksum = Checksum("sha256", {digits!r})
+weights.torchvision_weights = lambda config: Published("https://host.invalid/weights.pth", checksum)
 
 from mgral.cli.main import main
 
@@ -125,9 +126,8 @@ def test_from_download_to_report(track):
 def test_the_backbone_starts_from_the_published_weights(track):
     name, folder = track
     results = folder / "results" / name
-    published = torch.load(results / "weights.pth", weights_only=True)
     # A layer that stays as it is, of the stages that `trainable_layers` leaves frozen.
-    layer = "features.0.weight" if name == "voc_ssd300" else "conv1.weight"
-    trained = load_file(results / "seed0/full/cycle0/detector.safetensors")
-    same = [key for key, tensor in trained.items() if tensor.shape == published[layer].shape]
-    assert any(torch.equal(trained[key], published[layer]) for key in same)
+    theirs = "features.0.weight" if name == "voc_ssd300" else "conv1.weight"
+    own = "ssd.backbone.features.0.weight" if name == "voc_ssd300" else "retinanet.backbone.body.conv1.weight"
+    for file in ("weights.safetensors", "seed0/full/cycle0/detector.safetensors"):
+        assert torch.equal(load_file(results / file)[own], classifier(name)[theirs])

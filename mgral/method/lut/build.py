@@ -42,7 +42,7 @@ def build_table(
     embeddings
         Of all training images.
     weights
-        File of the backbone's weights, where `detector.weights` names some.
+        What the step `weights` wrote, where `detector.weights` names some.
     gpus
         0 for the CPU, 1 for a GPU.
     """

@@ -41,7 +41,7 @@ def train_base(
     Parameters
     ----------
     weights
-        File of the backbone's weights, where `detector.weights` names some.
+        What the step `weights` wrote, where `detector.weights` names some.
     gpus
         0 for the CPU, 1 for a GPU.
     """
