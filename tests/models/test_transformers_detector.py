@@ -53,14 +53,14 @@ def images(detector) -> torch.Tensor:
 def test_it_finds_what_the_familys_own_processing_finds(kind, folder_of):
     """Scores, classes and boxes in pixels, by the formulas of `post_process_object_detection`."""
     detector = random_detector(settings(folder_of(kind), kind), 3, seed=0).eval()
-    shown = images(detector)
+    shown, generator = images(detector), torch.Generator().manual_seed(0)
     detector.model.load_state_dict(  # scores that differ
         {
-            name: one + 0.05 * torch.randn_like(one) if "class" in name else one
+            name: one + 0.1 * torch.randn(one.shape, generator=generator) if "class" in name else one
             for name, one in detector.model.state_dict().items()
         }
     )
-    features, found = detector.features_and_detections(shown, Limits(0.05, 0.5, 10))
+    features, found = detector.features_and_detections(shown, Limits(0.01, 0.5, 10))
     predicted = detector.model(pixel_values=detector._shown(shown))
     assert features.shape[0] == 2
     assert torch.isfinite(features).all()
@@ -72,10 +72,13 @@ def test_it_finds_what_the_familys_own_processing_finds(kind, folder_of):
         pairs = [(score.item(), query, label) for query, row in enumerate(scores) for label, score in enumerate(row)]
         if kind in SOFTMAX:
             pairs = [max(pair for pair in pairs if pair[1] == query) for query in range(len(scores))]
-        best = sorted((pair for pair in pairs if pair[0] > 0.05), reverse=True)[:10]
+        best = sorted((pair for pair in pairs if pair[0] > 0.01), reverse=True)[:10]
         assert len(one.boxes) == len(best) > 2
         torch.testing.assert_close(one.scores, torch.tensor([score for score, _, _ in best]))
-        assert sorted(zip(one.places.tolist(), one.labels.tolist(), strict=True)) == sorted(b[1:] for b in best)
+        torch.testing.assert_close(scores[one.places, one.labels], one.scores)
+        assert len(set(zip(one.places.tolist(), one.labels.tolist(), strict=True))) == len(best)
+        if kind in SOFTMAX:
+            assert torch.equal(one.labels, scores[one.places].argmax(1))
         x, y, w, h = predicted.pred_boxes[image][one.places].unbind(1)
         expected = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], 1) * torch.tensor([width, height] * 2)
         torch.testing.assert_close(one.boxes, expected.clamp(min=0, max=width), atol=1e-3, rtol=1e-4)
@@ -112,12 +115,14 @@ def test_the_loss_is_the_models_and_images_may_be_empty(kind, folder_of):
     empty.backward()
 
 
-@every_kind
-def test_trainings_give_the_same_bytes_also_from_a_checkpoint(kind, folder_of, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "iterations"), [(FAST[0], 2), *(pytest.param(kind, 6, marks=slow) for kind in FAMILIES)]
+)
+def test_trainings_give_the_same_bytes_also_from_a_checkpoint(kind, iterations, folder_of, tmp_path, monkeypatch):
     """Denoising queries are drawn from torch's global generator, which is elsewhere when the training goes on."""
     config = settings(folder_of(kind), kind)
-    first, history = trained(config, 6)
-    second, again = resumed(config, 6, tmp_path / "checkpoint", monkeypatch)
+    first, history = trained(config, iterations)
+    second, again = resumed(config, iterations, tmp_path / "checkpoint", monkeypatch)
     assert history == again
     assert differing(first, second) == []
     found = found_in_squares(first, config)
@@ -127,9 +132,12 @@ def test_trainings_give_the_same_bytes_also_from_a_checkpoint(kind, folder_of, t
     assert differing(first, load_detector(tmp_path / "d.safetensors", config, 1)) == []
 
 
-def test_half_precision_trains(folder_of):
-    _, history = trained(settings(folder_of("rt_detr_v2")), 2, precision="bfloat16")
-    _, exact = trained(settings(folder_of("rt_detr_v2")), 2)
+@slow
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_half_precision_trains(kind, folder_of):
+    config = settings(folder_of(kind), kind)
+    _, history = trained(config, 2, precision="bfloat16")
+    _, exact = trained(config, 1)
     assert history[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.02)
 
 
