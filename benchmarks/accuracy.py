@@ -10,6 +10,7 @@ import click
 
 from mgral.artefacts.integrity import record_path
 from mgral.config import Config, load_config
+from mgral.data.derive import load_settings
 from mgral.errors import InputError
 
 ROUNDS = ("initial", "full")
@@ -70,7 +71,7 @@ def _lines(folder: Path) -> Iterator[tuple[str, ...]]:
         trained = {seed: _trained(place) for seed, place in places.items() if (place / "metrics.json").exists()}
         if trained:
             found = True
-            yield _line(folder.name, config, trained)
+            yield _line(folder, config, trained)
     if not found:
         raise InputError(f"{folder} has no scored detector of the rounds {' and '.join(ROUNDS)}; run these first")
 
@@ -86,12 +87,12 @@ def _trained(place: Path) -> Trained:
     return Trained(len(labelled), len(rows) - 1, 100 * scores["ap50"], 100 * scores["map"], *cost)
 
 
-def _line(name: str, config: Config, trained: dict[int, Trained]) -> tuple[str, ...]:
+def _line(folder: Path, config: Config, trained: dict[int, Trained]) -> tuple[str, ...]:
     seeds, of_seeds = list(trained), list(trained.values())
-    width, height = config.detector.image_canvas.input_size
+    width, height = load_settings(config, folder, seeds[0]).detector.image_canvas.input_size
     first = of_seeds[0]
     return (
-        name,
+        folder.name,
         " ".join([config.detector.name, getattr(config.detector, "backbone", "")]).strip(),
         f"{width} x {height}",
         str(first.labelled),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mgral.config import Config, load_config
+    from mgral.data.derive import derive_settings
     from mgral.data.image_set import load_image_set
     from mgral.data.read import read_data
     from mgral.evaluation.evaluate import evaluate_detector as evaluate
@@ -26,6 +27,7 @@ __all__ = [
     "Config",
     "add_selection",
     "build_table",
+    "derive_settings",
     "draw_initial",
     "embed_images",
     "evaluate",
@@ -47,6 +49,7 @@ _PLACES = {
     "Config": "mgral.config",
     "add_selection": "mgral.selection.pool",
     "build_table": "mgral.method.lut.build",
+    "derive_settings": "mgral.data.derive",
     "draw_initial": "mgral.selection.pool",
     "embed_images": "mgral.selection.features",
     "evaluate": "mgral.evaluation.evaluate:evaluate_detector",

@@ -46,6 +46,12 @@ weights = click.option(
     "--weights", type=FILE, help="Written by the step `weights`, where detector.weights names some."
 )
 detector = click.option("--detector", type=FILE, required=True, help="Weights written by the step `detector`.")
+derived = click.option(
+    "--derived",
+    type=FILE,
+    multiple=True,
+    help="Derived settings, written by the step `input_size` or `derive`; of several, each adds to the one before.",
+)
 seed = click.option("--seed", type=int, required=True, help="The repetition; all random numbers derive from it.")
 cycle = click.option("--cycle", type=click.IntRange(min=0), required=True, help="The cycle, from 0.")
 split = click.option(

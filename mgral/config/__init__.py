@@ -37,6 +37,7 @@ from mgral.config.method import (
     RewardConfig,
     Start,
 )
+from mgral.config.section import known
 from mgral.config.training import (
     AugmentationConfig,
     IterationsConfig,
@@ -82,6 +83,7 @@ __all__ = [
     "config_schema",
     "config_yaml",
     "download_of",
+    "known",
     "load_config",
     "read_values",
     "resolve_config",

@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+MOST_PIXELS = 256 * 256
+"""Pixels of an input size that is derived from the images, at most: two cores train on some images of it a second."""
 CHUNK, CHUNK_PIXELS = 32, 4 * 1024 * 1024
 """Images that go through a detector at once where it does not learn, and how many pixels they may have together."""
 

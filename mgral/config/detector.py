@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from math import isqrt
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
-from mgral.config.canvas import Canvas
+from mgral.config.canvas import MOST_PIXELS, Canvas
 from mgral.config.section import Count, Fraction, PathText, Probability, Section
 
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
@@ -46,9 +47,15 @@ class DetectorConfig(Section, ABC):
     """Settings of `training` that it is trained by unless they are given, where the defaults there are others."""
     package: ClassVar[str | None] = None
     """The package that its network needs beyond those that mgral always has; an extra of mgral has the same name."""
+    iteration_defaults: ClassVar[Mapping[str, int]] = {}
+    """Settings of `iterations` that are not derived from the data unless they are given as null."""
     process_mb: ClassVar[int] = 6000
     """Memory of the process of a job that runs it, in MB. Of the large ones, which train on a GPU, that of CUDA's
     libraries and of COCO's annotations; on the CPU they take what `python -m benchmarks detector` says."""
+
+    derivable: ClassVar[tuple[str, ...]] = ()
+    """Settings that may be null, which derives them from the data (`mgral.data.derive`): `width` and `height`,
+    `anchor_scales`, `aspect_ratios`."""
 
     name: str
     weights: Annotated[PathText | None, known_weights()] = None
@@ -59,6 +66,27 @@ class DetectorConfig(Section, ABC):
     def weights_file(self) -> str | None:
         """The user's file of weights, where trainings start from one."""
         return self.weights if self.weights and is_weights_file(self.weights) else None
+
+    @model_validator(mode="after")
+    def _both_sides_or_none(self) -> "DetectorConfig":
+        if len({"width", "height"}.intersection(self.open_keys)) == 1:
+            raise ValueError("detector: set width and height, or neither of them to derive both from the images")
+        return self
+
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        """Settings that are null, and so are derived from the data."""
+        return tuple(key for key in self.derivable if getattr(self, key) is None)
+
+    @property
+    def anchor_strides(self) -> tuple[int, ...]:
+        """Pixels from cell to cell of each map that has anchors by `anchor_scales`, finest first."""
+        return ()
+
+    @property
+    def largest_canvas(self) -> Canvas:
+        """The canvas on which images are cached or, where it is not known yet, the largest that it can be."""
+        return Canvas(isqrt(MOST_PIXELS), isqrt(MOST_PIXELS)) if "width" in self.open_keys else self.image_canvas
 
     @property
     def settings_folder(self) -> str | None:

@@ -10,9 +10,10 @@ from importlib import import_module, metadata
 from pkgutil import iter_modules
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BeforeValidator, GetJsonSchemaHandler, SerializeAsAny
+from pydantic import BeforeValidator, GetJsonSchemaHandler, SerializeAsAny, ValidationInfo
 from pydantic_core import CoreSchema
 
+from mgral.config.data import SyntheticData
 from mgral.config.detector import DetectorConfig
 from mgral.errors import InputError
 
@@ -20,8 +21,8 @@ BUILT_IN = "mgral.models.detectors"
 """Package whose modules register a detector each."""
 GROUP = "mgral.detectors"
 """Entry points of plug-ins: the name of the detector, and the module that registers it."""
-DEFAULT = "small_ssd"
-"""The detector of a section without a name."""
+DEFAULT, DEFAULT_OF_SYNTHETIC = "ssd", "small_ssd"
+"""The detectors of a section without a name: of real data, and of synthetic ones."""
 
 Settings = TypeVar("Settings", bound=DetectorConfig)
 
@@ -75,14 +76,19 @@ def _import_all() -> None:
             )
 
 
-def read_section(value: Any) -> Any:
+def read_section(value: Any, default: str = DEFAULT_OF_SYNTHETIC) -> Any:
     """Validate the values of a section by the detector that they name; anything else is returned as it is."""
     if not isinstance(value, dict):
         return value
-    name, known = value.get("name", DEFAULT), detectors()
+    name, known = value.get("name", default), detectors()
     if name not in list(known):  # a list, as the name may be of any type
         raise ValueError(f"detector.name: {name!r} is none; choose from {', '.join(known)}")
-    return known[name].model_validate(value)
+    return known[name].model_validate({"name": name, **value})
+
+
+def _read_by_data(value: Any, info: ValidationInfo) -> Any:
+    synthetic = isinstance(info.data.get("data"), SyntheticData)
+    return read_section(value, DEFAULT_OF_SYNTHETIC if synthetic else DEFAULT)
 
 
 class _AnyOfThem:
@@ -95,5 +101,5 @@ class _AnyOfThem:
         }
 
 
-AnyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(read_section), _AnyOfThem()]
+AnyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read_by_data), _AnyOfThem()]
 """The field of a configuration that holds the section of one of the detectors."""

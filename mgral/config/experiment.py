@@ -1,7 +1,7 @@
 """A whole experiment, and how it is read from YAML."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
@@ -19,8 +19,8 @@ from pydantic import (
 
 from mgral.config import registry
 from mgral.config.data import DataConfig, NearCopiesConfig, SyntheticData
-from mgral.config.detector import EvaluationConfig
-from mgral.config.detectors import AnyDetector, read_section
+from mgral.config.detector import DetectorConfig, EvaluationConfig
+from mgral.config.detectors import AnyDetector
 from mgral.config.instances import (
     DEFAULT,
     OWN_SECTIONS,
@@ -83,10 +83,10 @@ class Config(Section):
     """Images labelled in a cycle."""
     data: DataConfig = SyntheticData()
     near_copies: NearCopiesConfig = NearCopiesConfig()
-    detector: AnyDetector = Field(default_factory=lambda: read_section({}))
+    detector: Annotated[AnyDetector, Field(validate_default=True)] = cast(DetectorConfig, {})
     training: Annotated[TrainingConfig, Field(validate_default=True)] = cast(TrainingConfig, {})
     """What is not given is as the detector is best trained."""
-    iterations: IterationsConfig = IterationsConfig()
+    iterations: Annotated[IterationsConfig, Field(validate_default=True)] = cast(IterationsConfig, {})
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -106,6 +106,12 @@ class Config(Section):
     def _complete_training(cls, given: Any, info: ValidationInfo) -> Any:
         detector = info.data.get("detector")  # none where it is not valid
         return completed(given, detector.training_defaults) if detector and isinstance(given, dict) else given
+
+    @field_validator("iterations", mode="before")
+    @classmethod
+    def _complete_iterations(cls, given: Any, info: ValidationInfo) -> Any:
+        detector = info.data.get("detector")
+        return completed(given, detector.iteration_defaults) if detector and isinstance(given, dict) else given
 
     @field_validator("strategies", mode="before", json_schema_input_type=Given)
     @classmethod
@@ -159,6 +165,40 @@ class Config(Section):
             raise InputError(f"strategy {name} is not in the configuration; it has {', '.join(self.strategies)}")
         own = self.strategies[name]
         return self.model_copy(update={section: getattr(own, section) for section in OWN_SECTIONS})
+
+    @property
+    def open_keys(self) -> dict[str, tuple[str, ...]]:
+        """By section, the settings that are null, and so are derived from the data; no section without one."""
+        found = {"detector": self.detector.open_keys, "iterations": self.iterations.open_keys}
+        return {section: keys for section, keys in found.items() if keys}
+
+    def with_derived(self, values: Mapping[str, Mapping[str, Any]]) -> "Config":
+        """Return the experiment with derived values, by section and setting, where it has null; others are left out.
+
+        Raises
+        ------
+        InputError
+            Where a value cannot be.
+        """
+        update = {}
+        for section, keys in self.open_keys.items():
+            own, found = getattr(self, section), values.get(section, {})
+            given = {key: _lists_to_tuples(found[key]) for key in keys if key in found}
+            try:
+                update[section] = type(own).model_validate(own.model_dump() | given)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(map(str, (section, *first["loc"])))
+                raise InputError(
+                    f"derived settings: {key}: {first['msg']}, found {first['input']!r}; delete the file, and run "
+                    "its step again"
+                ) from None
+        return self.model_copy(update=update)
+
+    def values_of(self, keys: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
+        """Return some settings, by section and name, as plain data."""
+        values = self.model_dump(mode="json")
+        return {section: {name: values[section][name] for name in names} for section, names in keys.items()}
 
     @property
     def agents(self) -> tuple[str, ...]:

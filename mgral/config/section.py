@@ -2,9 +2,11 @@
 
 import re
 from os.path import expanduser
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from mgral.errors import InputError
 
 PathText = Annotated[str, AfterValidator(expanduser)]
 """A path, or something else that does not begin with `~`, the home folder."""
@@ -36,3 +38,16 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+
+Value = TypeVar("Value")
+
+
+def known(value: Value | None, key: str) -> Value:
+    """Return a setting; raise InputError where it is null, and so to be derived from the data first."""
+    if value is None:
+        raise InputError(
+            f"{key}: is null and not derived from the data yet; set it, or give --derived FILE, as the steps "
+            "`input_size` and `derive` write it"
+        )
+    return value

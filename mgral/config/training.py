@@ -30,17 +30,23 @@ class AugmentationConfig(Section):
 
 
 class IterationsConfig(Section):
-    """Optimiser steps of each kind of training."""
+    """Optimiser steps of each kind of training; null derives them from the number of initially labelled images, as is
+    the default of all detectors but `small_ssd`, which has 300, 200 and 60."""
 
-    detector: Count = 300
+    detector: Count | None = None
     """Iterations of the detector of cycle 0, trained on `initial` images."""
     growth: Probability = 0.75
     """How a detector's steps grow with its labelled images n: detector * (n / initial)^growth. 0 gives all detectors
     the same number of steps, 1 the same number of epochs; the full-data detector follows it too."""
-    base: Count = 200
+    base: Count | None = None
     """Iterations of the base detector, from which every variant of the lookup table starts."""
-    variant: Count = 60
+    variant: Count | None = None
     """Iterations of each variant."""
+
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        """Settings that are null, and so are derived from the data."""
+        return tuple(key for key in ("detector", "base", "variant") if getattr(self, key) is None)
 
 
 class SemiSupervisedConfig(Section):

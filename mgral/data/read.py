@@ -3,10 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from mgral.config import CocoData, Config, DataConfig, DiskData, PictureSettings, SyntheticData
 from mgral.data.cache import SplitFiles, cache_splits
 from mgral.data.check import Checked, check_splits, with_boxes
 from mgral.data.dataset import as_dataset
+from mgral.data.derive import derive_from_images
 from mgral.data.findings import Findings
 from mgral.data.formats.coco import read_coco
 from mgral.data.formats.voc import read_voc
@@ -79,7 +82,7 @@ def read_data(config: Config, cache: Path | str, root: Path | str | None = None)
     Parameters
     ----------
     config
-        `data` says where the data set is, `detector` at which size its images are needed.
+        `data` says where the data set is, `detector` at which size its images are needed; null is derived.
     cache
         Folder for the decoded images; train.npy, test.npy and their thumbnails in it are replaced.
     root
@@ -99,13 +102,15 @@ def read_data(config: Config, cache: Path | str, root: Path | str | None = None)
         root = cache / "synthetic"
         if not root.exists():
             write_synthetic(config.data, root)
-    folder, canvas = data_folder(config.data, None if root is None else Path(root)), config.detector.image_canvas
+    folder = data_folder(config.data, None if root is None else Path(root))
     checked = read_splits(config.data, folder)
     contents = {"train": checked.train, "test": checked.test}
     splits = [
         SplitFiles(name, as_dataset(coco), cache / f"{name}.npy", cache / f"{name}.thumbnails.npy")
         for name, coco in contents.items()
     ]
+    sizes = np.concatenate([split.dataset.sizes for split in splits])
+    canvas = config.with_derived(derive_from_images(config, sizes)).detector.image_canvas
     settings = config.data if isinstance(config.data, PictureSettings) else PictureSettings()
     cache_splits(splits, folder, canvas, settings, config.detector.caches_files)
     train, test = (

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mgral.config import CocoData, Config, LutConfig, SyntheticData, download_of, registry
+from mgral.config import CocoData, Config, LutConfig, SyntheticData, download_of, known, registry
+from mgral.data.dataset import as_dataset
+from mgral.data.derive import DERIVED, derive_settings, load_settings
 from mgral.data.download.archives import DATA_SETS
+from mgral.data.read import data_folder, read_splits
 from mgral.engine.plan import Job, plan_jobs
 from mgral.engine.steps import STEPS
 from mgral.engine.workflow import annotation_files, check_data, with_names
 from mgral.errors import InputError
 from mgral.method.lut.plan import rewards_of_pool
+from mgral.selection.pool import draw_initial
 from mgral.training.length import detector_iterations
 
 PUBLISHED = {"voc2007+2012": (16551, 4952, 20), "coco2017": (118287, 5000, 80)}
@@ -74,6 +78,22 @@ def find_sizes(config: Config, results: Path) -> Sizes:
     )
 
 
+def derive_here(config: Config, results: Path) -> Config | None:
+    """Return the experiment with the settings of its first seed, where they were derived or the data are there.
+
+    Where they are not, and something is to be derived, return None.
+    """
+    seed = config.seeds[0]
+    if not config.open_keys or (results / f"seed{seed}" / DERIVED).exists():
+        return load_settings(config, results, seed)
+    try:
+        checked = read_splits(config.data, data_folder(config.data, None))
+    except InputError:
+        return None
+    train, test = as_dataset(checked.train), as_dataset(checked.test)
+    return derive_settings(config, train, test, draw_initial(train.image_ids, config.initial, seed))
+
+
 def _sizes_of_json(train: Path, test: Path) -> Sizes:
     of_train, of_test = (json.loads(path.read_bytes()) for path in (train, test))
     return Sizes(len(of_train["images"]), len(of_test["images"]), len(of_train["categories"]))
@@ -99,7 +119,8 @@ def plan_experiment(files: Sequence[Path], config: Config, sizes: Sizes | None) 
         if sizes is None:
             raise
         data = f"data={{format: synthetic, train_images: {sizes.train}, test_images: {sizes.test}}}"
-        return [job for job in plan_jobs(*options, "--config", data) if job.rule != "synthesize"]
+        detector = f"detector={{name: {config.detector.name}}}"
+        return [job for job in plan_jobs(*options, "--config", data, detector) if job.rule != "synthesize"]
     return plan_jobs(*options)
 
 
@@ -111,7 +132,8 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
     pool = sizes.train - labelled
     match job.rule:
         case "detector":
-            steps = detector_iterations(iterations.detector, iterations.growth, labelled / config.initial)
+            first = known(iterations.detector, "iterations.detector")
+            steps = detector_iterations(first, iterations.growth, labelled / config.initial)
             return Work(1, trained=batch * steps)
         case "evaluate":
             return Work(1, seen=sizes.test)
@@ -120,7 +142,7 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
         case "pseudo_labels":
             return Work(1, seen=pool)
         case "base":
-            return Work(1, trained=batch * iterations.base)
+            return Work(1, trained=batch * known(iterations.base, "iterations.base"))
         case "variant":
             first, last = int(job.wildcards["first"]), int(job.wildcards["last"])
             trained = sum(variant_images(config, variant) for variant in range(first, last + 1))
@@ -138,7 +160,7 @@ def variant_images(config: Config, variant: int) -> int:
     """Return the images of the training batches of a variant; 0 has no subset to learn from."""
     consistent = config.lut.labels == "consistency" and variant > 0
     unlabelled = config.semi_supervised.batch_size if consistent else 0
-    return config.iterations.variant * (config.training.batch_size + unlabelled)
+    return known(config.iterations.variant, "iterations.variant") * (config.training.batch_size + unlabelled)
 
 
 def reward_images(lut: LutConfig, labelled: int, train: int) -> int:

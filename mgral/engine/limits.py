@@ -101,7 +101,7 @@ def check_disk(config: Config, results: Path) -> None:
 def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
     """Yield bytes of memory, what needs them, and the settings that it follows from."""
     detector, training = config.detector, config.training
-    width, height = detector.image_canvas.input_size
+    width, height = detector.largest_canvas.input_size
     # Weights, gradients and the two moments of Adam.
     yield 4 * detector.weight_bytes, "the detector", f"the channels of detector {detector.name}"
     if not on_gpus:
@@ -122,7 +122,7 @@ def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
 
 def _disk(config: Config, results: Path) -> int:
     """Return the bytes of the image cache and of synthetic images, as far as they are known and not there yet."""
-    data, canvas = config.data, config.detector.image_canvas
+    data, canvas = config.data, config.detector.largest_canvas
     if not isinstance(data, SyntheticData) or (results / "dataset" / "train.npy").exists():
         return SMALL_FILES_BYTES
     pixels = 0 if config.detector.caches_files else 3 * canvas.width * canvas.height

@@ -15,7 +15,7 @@ def card_memory_mb(config: Config, step: str) -> int:
     """Return what a job of a step takes of a card's memory, in MiB, if it is given a GPU."""
     if step == "agent":
         return AGENT_MB
-    canvas, training = config.detector.image_canvas, config.training
+    canvas, training = config.detector.largest_canvas, config.training
     if step in ("detector", "base", "variant"):
         images = training.batch_size / training.accumulate
         if step == "variant" and config.lut.labels == "consistency":

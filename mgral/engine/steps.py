@@ -27,12 +27,17 @@ STEPS: dict[str, Step] = {
     "data": Step(
         "Read a data set and check it: COCO JSON of the training and the test images.",
         ("data",),
-        checks=("budget", "cycles", "initial"),
+        checks=("budget", "cycles", "detector", "initial", "iterations", "seeds"),
     ),
+    "input_size": Step("Derive the input size from the images, where none is set.", ("detector",)),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
     "groups": Step("Find near-copies among the images, within and across the splits.", ("near_copies",)),
     "weights": Step("Bring the weights that trainings start from.", ("detector",), ("data",)),
     "initial": Step("Draw the initial labelled set.", ("initial",)),
+    "derive": Step(
+        "Derive anchors and iterations from the initially labelled boxes, where none are set.",
+        ("detector", "iterations.base", "iterations.detector", "iterations.variant"),
+    ),
     "detector": Step(
         "Train a detector on the labelled images.",
         ("detector", "initial", "training", "iterations.detector", "iterations.growth"),

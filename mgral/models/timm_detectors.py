@@ -57,8 +57,8 @@ class TimmSSD(OnBackbone, PyramidSSD):
     """`small_ssd`'s head, anchors and loss on the feature pyramid of a backbone."""
 
     def __init__(self, config: SSDConfig, classes: int) -> None:
-        size = (config.height, config.width)
-        super().__init__(_pyramid(config), size, classes, config.anchor_scales, config.aspect_ratios)
+        size, scales, ratios = config.layout
+        super().__init__(_pyramid(config), size, classes, scales, ratios)
 
     @property
     def pyramid(self) -> BackbonePyramid:
@@ -77,8 +77,8 @@ class TimmRetinaNet(OnBackbone, TorchvisionRetinaNet):
     def __init__(self, config: TimmRetinaNetConfig, classes: int) -> None:
         super().__init__()
         self.class_quality = ClassQuality(classes)
-        self.size = (config.height, config.width)
-        anchors = anchor_generator(config.anchor_scales, config.aspect_ratios)
+        self.size, scales, ratios = config.layout
+        anchors = anchor_generator(scales, ratios)
         channels, anchors_a_cell = config.pyramid_channels, anchors.num_anchors_per_location()[0]
         head = RetinaNetHead(channels, anchors_a_cell, classes, partial(nn.GroupNorm, gcd(channels, GROUPS)))
         self.retinanet = RetinaNet(_pyramid(config), classes, head=head)

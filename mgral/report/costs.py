@@ -5,10 +5,11 @@ These follow from the artefacts and the configuration, and are the same in each 
 
 from collections import defaultdict
 from dataclasses import dataclass
+from statistics import mean
 
 import pandas as pd
 
-from mgral.config import registry
+from mgral.config import known, registry
 from mgral.engine.cost import reward_images, variant_images
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
@@ -82,14 +83,19 @@ def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> Ta
     """Count for each round the embeddings of all images, the pseudo-labels and the evaluations of variants 0..K."""
     config, train = results.config.for_strategy(strategies[0]), len(results.train.image_ids)
     lut, variants = config.lut, range(config.lut.variants + 1)
-    trained = config.training.batch_size * config.iterations.base + sum(variant_images(config, k) for k in variants)
+    # Lengths that are derived differ by seed.
+    trained = mean(
+        config.training.batch_size * known(one.iterations.base, "iterations.base")
+        + sum(variant_images(config.model_copy(update={"iterations": one.iterations}), k) for k in variants)
+        for one in results.settings.values()
+    )
     rounds = table_rounds(config, strategies)
     tables, seen = sum(rounds.values()), 0
     for (_, cycle), splits in rounds.items():
         labelled = config.initial + cycle * config.budget
         pseudo_labelled = train - labelled if lut.labels == "pseudo_labels" else 0
         seen += train + pseudo_labelled + splits * len(variants) * reward_images(lut, labelled, train)
-    return TableCost(table, strategies, tables, tables * trained, seen)
+    return TableCost(table, strategies, tables, round(tables * trained), seen)
 
 
 def costs_table(rows: list[CostRow]) -> Table:

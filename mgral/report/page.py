@@ -151,7 +151,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     train, test = results.train, results.full.iloc[0]
     labelled = config.initial + config.cycles * config.budget
     plural = "s" * (len(config.seeds) > 1)
-    width, height = config.detector.image_canvas.input_size
+    width, height = results.settings[config.seeds[0]].detector.image_canvas.input_size
+    lengths = sorted({str(one.iterations.detector) for one in results.settings.values()}, key=int)
     facts = [
         ("Data", _data_name(results)),
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
@@ -163,10 +164,11 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("Detector", f"{config.detector.name}, {width} × {height} px"),
         (
             "Training",
-            f"{config.iterations.detector} iterations of {config.training.batch_size} images in cycle 0, "
+            f"{' or '.join(lengths)} iterations of {config.training.batch_size} images in cycle 0, "
             f"× (labelled / {config.initial})^{config.iterations.growth:g} later",
         ),
     ]
+    facts += [(f"Seed {seed}, derived or set", "; ".join(lines)) for seed, lines in results.derived.items()]
     if _knows_boxes(config):
         facts.append(("Pool", "only images with a box: knowledge of an oracle"))
     if config.agents:

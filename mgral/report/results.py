@@ -16,6 +16,7 @@ from mgral.artefacts.files import REASON, read_json
 from mgral.artefacts.integrity import read_verified
 from mgral.config import DEFAULT, Config, Distance, Estimator, RewardConfig
 from mgral.data.dataset import Dataset, load_dataset
+from mgral.data.derive import load_settings, settings_lines
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
 from mgral.evaluation.voc import VOC_SCORES
@@ -23,6 +24,7 @@ from mgral.method.lut.agreement import predict_each_other
 from mgral.method.lut.estimators import estimators_of
 from mgral.report.data import DataNotes, load_notes
 from mgral.report.styles import baseline_of
+from mgral.selection.pool import load_labelled
 
 Array = npt.NDArray[np.float64]
 ROUND = ["strategy", "cycle", "seed"]
@@ -115,6 +117,10 @@ class Results:
     """A row for each episode of these agents."""
     tables: tuple[LookupTables, ...]
     notes: DataNotes
+    settings: Mapping[int, Config]
+    """The experiment as each seed has it: with what was derived from the data."""
+    derived: Mapping[int, tuple[str, ...]]
+    """Lines on these settings by seed; none where nothing was derived."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -135,7 +141,9 @@ class Results:
 def load_results(folder: Path, config: Config) -> Results:
     """Read the artefacts of an experiment; raises InputError naming the first that is missing or incomplete."""
     train = load_dataset(folder / "dataset" / "train.json")
-    images = load_images(folder / "dataset" / "train.npy", train, config.detector.image_canvas)
+    settings = {seed: load_settings(config, folder, seed) for seed in config.seeds}
+    first = settings[config.seeds[0]]
+    images = load_images(folder / "dataset" / "train.npy", train, first.detector.image_canvas)
     counts = train.object_counts(train.image_ids)
     initial = {seed: _load_detector(_cycle(folder, seed, INITIAL, 0), train) for seed in config.seeds}
     full: Rows = []
@@ -171,8 +179,19 @@ def load_results(folder: Path, config: Config) -> Results:
         agents=agents,
         episodes=episodes,
         tables=_load_tables(folder, config),
-        notes=load_notes(folder / "dataset", config, train, images),
+        notes=load_notes(folder / "dataset", first, train, images),
+        settings=settings,
+        derived=_derived_lines(folder, config, settings, train) if config.open_keys else {},
     )
+
+
+def _derived_lines(
+    folder: Path, given: Config, settings: Mapping[int, Config], train: Dataset
+) -> dict[int, tuple[str, ...]]:
+    files = {seed: _cycle(folder, seed, INITIAL, 0) / "labelled.json" for seed in settings}
+    return {
+        seed: tuple(settings_lines(given, full, train, load_labelled(files[seed]))) for seed, full in settings.items()
+    }
 
 
 def table_rounds(config: Config, strategies: tuple[str, ...]) -> dict[tuple[str, int], int]:

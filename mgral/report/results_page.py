@@ -14,6 +14,7 @@ from typing import Any
 from mgral.artefacts.files import read_csv, write_bytes
 from mgral.artefacts.integrity import RECORDS
 from mgral.config import Config, load_config
+from mgral.data.derive import load_settings
 from mgral.errors import InputError
 from mgral.report.bootstrap import Interval
 from mgral.report.results import FULL_DATA
@@ -61,7 +62,8 @@ def write_results(folders: Sequence[Path], output: Path) -> list[Path]:
 
 def results_page(folder: Path) -> str:
     """Return the Markdown page of a finished experiment."""
-    config, run = load_config(folder / "config.yaml"), _load_run(folder)
+    given, run = load_config(folder / "config.yaml"), _load_run(folder)
+    config = load_settings(given, folder, given.seeds[0])
     tables = folder / "tables"
     parts = [f"# {config.experiment}", _made_by(config, run, folder)]
     parts += [_curves(read_csv(tables / "map_by_images.csv"), config), _image(config, "map_by_images", "Curves")]

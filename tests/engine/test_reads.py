@@ -90,11 +90,13 @@ def read():
 READERS = {
     "synthesize": "--output=set",
     "data": "--root=set --train=train.json --test=test.json",
+    "input_size": "--dataset=train.json --dataset=test.json --output=size.json",
     "cache": "--root=set --split=train --dataset=train.json --output=train.npy --thumbnails=train.small.npy"
     " --split=test --dataset=test.json --output=test.npy --thumbnails=test.small.npy",
     "groups": "--dataset=train.json --test-dataset=test.json --thumbnails=train.small.npy"
     " --test-thumbnails=test.small.npy --output=groups.json",
     "initial": "--dataset=train.json --seed=0 --output=labelled.json",
+    "derive": "--dataset=train.json --labelled=labelled.json --derived=size.json --output=derived.json",
     "candidates": "--dataset=train.json --labelled=labelled.json --embeddings=embeddings.safetensors"
     " --seed=0 --cycle=0 --output=candidates.json",
 }

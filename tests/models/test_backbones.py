@@ -15,7 +15,14 @@ from mgral.models.detectors.ssd300 import SSD300Config
 from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
 from mgral.models.weights import read_weights, start_of
 
-SSD_SETTINGS = {"width": 64, "height": 64, "pyramid_channels": 8}
+SSD_SETTINGS = {
+    "width": 64,
+    "height": 64,
+    "pyramid_channels": 8,
+    "strides": (4, 8, 16, 32),
+    "anchor_scales": (0.08, 0.15, 0.28, 0.5, 0.8),
+    "aspect_ratios": (2.0,),
+}
 
 
 def test_ssd300_takes_vgg16_and_trains_all_but_its_first_stage(tmp_path):

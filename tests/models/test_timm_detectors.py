@@ -18,11 +18,12 @@ from mgral.models.weights import obtain_weights, start_of
 from mgral.training.batches import training_images
 from mgral.training.loop import train_detector
 
-SMALL = {"width": 64, "height": 64, "pyramid_channels": 16}
+ANCHORS = {"anchor_scales": (0.08, 0.15, 0.28, 0.5, 0.8), "aspect_ratios": (2.0,)}
+SMALL = {"width": 64, "height": 64, "pyramid_channels": 16, **ANCHORS}
 CONFIGS = {
     "ssd": SSDConfig(name="ssd", **SMALL),
     "retinanet": TimmRetinaNetConfig(
-        name="retinanet", **SMALL, strides=(8, 16, 32, 64), anchor_scales=(0.2, 0.4, 0.6, 0.8, 0.9)
+        name="retinanet", **SMALL | {"strides": (8, 16, 32, 64), "anchor_scales": (0.2, 0.4, 0.6, 0.8, 0.9)}
     ),
 }
 
@@ -52,7 +53,7 @@ def test_the_packaged_weights_do_what_they_do_in_their_own_network(strides):
 
 @pytest.mark.parametrize(("name", "grid"), [("tf_efficientnet_lite0", (19, 26)), ("resnet18", (19, 26))])
 def test_any_size_will_do(name, grid):
-    detector = random_detector(SSDConfig(name="ssd", backbone=name, width=101, height=75), 2, 0)
+    detector = random_detector(SSDConfig(name="ssd", backbone=name, width=101, height=75, **ANCHORS), 2, 0)
     assert detector.grids[0] == grid
     assert len(detector.anchors) == 4 * sum(height * width for height, width in detector.grids)
     centre = (detector.anchors[:4, :2] + detector.anchors[:4, 2:]) / 2
@@ -66,7 +67,7 @@ def test_coarser_maps_than_the_backbones_are_added():
 
 
 def test_a_part_of_the_backbone_behind_the_last_map_is_left_out():
-    whole, part = (random_detector(SSDConfig(name="ssd", **SMALL, **some), 2, 0) for some in ({}, CUT))
+    whole, part = (random_detector(SSDConfig(name="ssd", **SMALL | some), 2, 0) for some in ({}, CUT))
     assert len(whole.pretrained.stages) == 5
     assert len(part.pretrained.stages) == 3
     assert all(parameter.requires_grad for parameter in part.parameters())
@@ -91,7 +92,7 @@ CUT = {"strides": (4, 8), "anchor_scales": (0.1, 0.3, 0.5)}
 )
 def test_a_backbone_that_will_not_do_is_named(settings, message):
     with pytest.raises(InputError, match=message):
-        random_detector(SSDConfig(name="ssd", **settings), 2, 0)
+        random_detector(SSDConfig(name="ssd", **{"width": 256, "height": 256} | ANCHORS | settings), 2, 0)
 
 
 def test_settings_that_do_not_fit_each_other_are_refused():
@@ -100,7 +101,7 @@ def test_settings_that_do_not_fit_each_other_are_refused():
     assert "detector.strides: [4, 16] must double from one to the next" in str(raised.value)
     assert "cycles" in str(raised.value)
     with pytest.raises(InputError, match=r"detector\.anchor_scales: 2 maps need 3 sizes, found 5"):
-        resolve_config({"detector": {"name": "ssd", "strides": [4, 8]}})
+        resolve_config({"detector": {"name": "ssd", "strides": [4, 8], "anchor_scales": [0.1, 0.2, 0.3, 0.4, 0.5]}})
     with pytest.raises(InputError, match=r"detector\.weights: 'imagnet' is neither imagenet nor a path"):
         resolve_config({"detector": {"name": "retinanet", "weights": "imagnet"}})
 

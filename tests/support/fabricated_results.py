@@ -42,7 +42,7 @@ def fabricate(
             "initial": 6,
             "budget": budget,
             "data": {"format": "coco", "root": "somewhere/blood <cells>", **(data or {})},
-            "detector": {"width": side, "height": side},
+            "detector": {"name": "small_ssd", "width": side, "height": side},
             "lut": {"variants": variants, "splits": splits},
         }
     )

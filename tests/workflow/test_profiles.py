@@ -40,9 +40,11 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
     assert {rule for rule, _, gpus in asked if gpus == "1"} == USE_GPU | {"select"}
     queries = [("strategy=entropy_anchors" in wildcards, gpus) for rule, wildcards, gpus in asked if rule == "select"]
     assert set(queries) == {(True, "1"), (False, "0")}
-    # Synthetic images and a detector that starts from random weights: nothing is downloaded.
+    # Synthetic images and a detector that starts from random weights: nothing is downloaded, or derived.
     assert {rule for rule, _, gpus in asked if gpus == "0"} == set(PIPELINE) - USE_GPU - FIDELITY - {
+        "derive",
         "download",
+        "input_size",
         "weights",
     }
 

@@ -21,6 +21,9 @@ FIDELITY = {"candidates", "gain", "lookup", "fidelity"}
 ON_A_NETWORK = {"download", "weights"}
 """Steps that an experiment has only where its data set, or its detector, asks for them."""
 
+DERIVE = {"input_size", "derive"}
+"""Steps that an experiment has only where settings are null."""
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -33,11 +36,17 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    """Every kind of job: of the tiny experiment with its fidelity, and of one that downloads."""
+    """Every kind of job: of the tiny experiment with its fidelity, of one that downloads, and of one that derives."""
     folder = tmp_path_factory.mktemp("planned")
     ours = jobs_planned(folder, "all", "fidelity", "--configfile", TINY)
-    more = ("--configfile", ROOT / "config" / "voc_ssd300.yaml", "--until", *ON_A_NETWORK)
-    return ours + [job for job in jobs_planned(folder, *more) if job.rule in ON_A_NETWORK]
+    more = ("--configfile", ROOT / "config" / "voc_ssd300.yaml", "--until", "weights")
+    (folder / "real.yaml").write_text("{initial: 9, cycles: 1, detector: {name: ssd}}")
+    real = jobs_planned(folder, "--configfile", folder / "real.yaml", "--until", "derive")
+    return [
+        *ours,
+        *(job for job in jobs_planned(folder, *more) if job.rule in ON_A_NETWORK),
+        *(job for job in real if job.rule in DERIVE),
+    ]
 
 
 def test_a_rule_for_every_step(jobs):
@@ -62,7 +71,14 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images(jobs):
     def readers(part):
         return {job.rule for job in jobs if any(part in path for path in job.inputs)}
 
-    assert readers("/test.json") | readers("/test.npy") == {"cache", "groups", "evaluate", "gain", "report"}
+    assert readers("/test.json") | readers("/test.npy") == {
+        "input_size",
+        "cache",
+        "groups",
+        "evaluate",
+        "gain",
+        "report",
+    }
     # What `gain` measures is read by the page that is drawn of it, and by nothing else.
     assert readers("/gains") == {"fidelity"}
     assert readers("/metrics.json") | readers("/detections.json") == {"report"}
@@ -145,7 +161,7 @@ def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
     counts = count_rules(planned(tmp_path, "--configfile", TINY))
     config = load_config(TINY)
     cycles, strategies = config.cycles, len(config.strategies)
-    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK
+    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - DERIVE
     assert counts["detector"] == counts["evaluate"] == 2 + cycles * strategies
     assert counts["select"] == counts["label"] == cycles * strategies
     assert counts["variant"] == 2  # variants 0 and 1, and variant 2

@@ -12,6 +12,7 @@
 # data        a data set -> dataset/train.json, dataset/test.json, and dataset/repairs.json: what was odd and is used.
 #             Of a data set on disk all annotation files are watched: a corrected label runs the step again. Pictures
 #             that change in place are not.
+# input_size  the JSON -> dataset/input_size.json, where the configuration sets no input size
 # cache       the JSON and the images -> dataset/train.npy, dataset/test.npy, thumbnails of the images, and
 #             dataset/pictures.json: what was done to odd pictures, such as turned upright
 # groups      the thumbnails -> dataset/groups.json: near-copies within the training images, and across the splits
@@ -124,9 +125,30 @@ rule data:
         " --repairs {output.repairs} > {log} 2>&1"
 
 
+rule input_size:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        train=EXPERIMENT + "/dataset/train.json",
+        test=EXPERIMENT + "/dataset/test.json",
+    output:
+        EXPERIMENT + "/dataset/input_size.json",
+    log:
+        LOGS + "/input_size/input_size.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        gpu=0,
+    params:
+        depends_on=depends_on(CONFIG, "input_size"),
+    shell:
+        "mgral input_size --config {input.config} --dataset {input.train} --dataset {input.test}"
+        " --output {output} > {log} 2>&1"
+
+
 rule cache:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=INPUT_SIZE,
         root=SYNTHETIC,
         train=EXPERIMENT + "/dataset/train.json",
         test=EXPERIMENT + "/dataset/test.json",
@@ -143,10 +165,11 @@ rule cache:
         mem_mb=1000,
         gpu=0,
     params:
+        derived=derived_option,
         depends_on=depends_on(CONFIG, "cache"),
         root=lambda wildcards, input: f"--root {input.root}" if input.root else "",
     shell:
-        "mgral cache --config {input.config} {params.root}"
+        "mgral cache --config {input.config}{params.derived} {params.root}"
         " --split train --dataset {input.train} --output {output.train} --thumbnails {output.train_thumbnails}"
         " --split test --dataset {input.test} --output {output.test} --thumbnails {output.test_thumbnails}"
         " --pictures {output.pictures} > {log} 2>&1"

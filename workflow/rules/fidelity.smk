@@ -53,6 +53,7 @@ rule candidates:
 rule gain:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
         test_dataset=EXPERIMENT + "/dataset/test.json",
@@ -70,10 +71,11 @@ rule gain:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "detector"),
     params:
+        derived=derived_option,
         depends_on=settings_of("gain"),
         weights=weights_option,
     shell:
-        "mgral gain --config {input.config} --dataset {input.dataset} --images {input.images}"
+        "mgral gain --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --candidates {input.candidates} --test-dataset {input.test_dataset}"
         " --test-images {input.test_images}{params.weights} --first {wildcards.first} --last {wildcards.last}"
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output} > {log} 2>&1"

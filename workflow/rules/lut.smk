@@ -30,6 +30,7 @@ def in_pseudo_labels(wildcards):
 rule pseudo_labels:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
         labelled=ROUND + "/labelled.json",
@@ -45,9 +46,10 @@ rule pseudo_labels:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "evaluate"),
     params:
+        derived=derived_option,
         depends_on=settings_of("pseudo_labels"),
     shell:
-        "mgral pseudo_labels --config {input.config} --dataset {input.dataset} --images {input.images}"
+        "mgral pseudo_labels --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --detector {input.detector} --gpus {resources.gpu} --output {output} > {log} 2>&1"
 
 
@@ -77,6 +79,7 @@ rule subsets:
 rule base:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
         subsets=TABLE + "/subsets.json",
@@ -92,10 +95,11 @@ rule base:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "base"),
     params:
+        derived=derived_option,
         depends_on=settings_of("base"),
         weights=weights_option,
     shell:
-        "mgral base --config {input.config} --dataset {input.dataset} --images {input.images}"
+        "mgral base --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split}"
         " --table {wildcards.table} --gpus {resources.gpu} --output {output} > {log} 2>&1"
 
@@ -103,6 +107,7 @@ rule base:
 rule variant:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
         subsets=TABLE + "/subsets.json",
@@ -122,12 +127,13 @@ rule variant:
             CONFIG.with_settings("table", wildcards.table), "variant"
         ),
     params:
+        derived=derived_option,
         depends_on=settings_of("variant"),
         pseudo_labels=lambda wildcards, input: (
             f" --pseudo-labels {input.pseudo_labels}" if input.pseudo_labels else ""
         ),
     shell:
-        "mgral variant --config {input.config} --dataset {input.dataset} --images {input.images}"
+        "mgral variant --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets}{params.pseudo_labels} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --table {wildcards.table} --gpus {resources.gpu} --output {output} > {log} 2>&1"
 

@@ -16,6 +16,14 @@ TABLE = ROUND + "/tables/{table}/split{split}"
 LOGS = EXPERIMENT + "/logs"
 # What trainings of the detector start from, for rules that build one.
 WEIGHTS = [EXPERIMENT + "/weights.safetensors"] if CONFIG.detector.weights else []
+# Settings that are null are derived from the data: the input size once, the rest for each seed. Every rule that reads a
+# detector's settings takes the file with all of them.
+INPUT_SIZE = (
+    [EXPERIMENT + "/dataset/input_size.json"]
+    if "width" in CONFIG.detector.open_keys
+    else []
+)
+DERIVED = [EXPERIMENT + "/seed{seed}/derived.json"] if CONFIG.open_keys else []
 # Memory of the process of a job that runs the detector, in MB. vram_mb is the memory of the card, in MiB, so that
 # several jobs can share one: `--resources vram_mb=24000` bounds their sum.
 MEM_MB = CONFIG.detector.process_mb
@@ -42,6 +50,11 @@ wildcard_constraints:
 def weights_option(wildcards, input):
     """The option of the rules that build a detector."""
     return f" --weights {input.weights}" if WEIGHTS else ""
+
+
+def derived_option(wildcards, input):
+    """The option of the rules that read a detector's settings, some of which may be derived."""
+    return f" --derived {input.derived}" if input.derived else ""
 
 
 def settings_of(step):

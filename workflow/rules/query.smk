@@ -59,7 +59,8 @@ def in_select(wildcards):
         "embeddings": in_embeddings(embedded, strategy),
         "agent": STRATEGY + "/agent.safetensors",
     }
-    return {option: paths[option] for option in info.files}
+    derived = {"derived": DERIVED} if DERIVED and info.runs_detector else {}
+    return {option: paths[option] for option in info.files} | derived
 
 
 rule select:

@@ -15,6 +15,7 @@ rule report:
             "pictures.json",
             "groups.json",
         ),
+        derived=[filled(path, seed=seed) for path in DERIVED for seed in CONFIG.seeds],
         detectors=[
             f"{folder}/{name}"
             for folder in evaluated_rounds()

@@ -3,6 +3,7 @@
 #
 # initial   train.json -> labelled.json of cycle 0
 # label     labelled.json and selection.json of a cycle -> labelled.json of the next one
+# derive    labelled.json of cycle 0 -> derived.json: the settings that are null, such as anchors and iterations
 # detector  labelled.json, train.npy -> detector.safetensors, training.csv
 # evaluate  detector.safetensors, test.npy -> metrics.json, detections.json
 # embed     detector.safetensors, train.npy -> embeddings/ of all training images
@@ -65,9 +66,32 @@ rule label:
         " --output {output} > {log} 2>&1"
 
 
+rule derive:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=INPUT_SIZE,
+        dataset=EXPERIMENT + "/dataset/train.json",
+        labelled=EXPERIMENT + "/seed{seed}/initial/cycle0/labelled.json",
+    output:
+        EXPERIMENT + "/seed{seed}/derived.json",
+    log:
+        LOGS + "/derive/seed{seed}.log",
+    threads: 1
+    resources:
+        mem_mb=1500,
+        gpu=0,
+    params:
+        derived=derived_option,
+        depends_on=depends_on(CONFIG, "derive"),
+    shell:
+        "mgral derive --config {input.config}{params.derived} --dataset {input.dataset} --labelled {input.labelled}"
+        " --output {output} > {log} 2>&1"
+
+
 rule detector:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
         labelled=ROUND + "/labelled.json",
@@ -83,10 +107,11 @@ rule detector:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "detector"),
     params:
+        derived=derived_option,
         depends_on=settings_of("detector"),
         weights=weights_option,
     shell:
-        "mgral detector --config {input.config} --dataset {input.dataset} --images {input.images}"
+        "mgral detector --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle}"
         " --gpus {resources.gpu} --output {output.weights} --log-csv {output.training} > {log} 2>&1"
 
@@ -94,6 +119,7 @@ rule detector:
 rule evaluate:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/test.json",
         images=EXPERIMENT + "/dataset/test.npy",
         detector=ROUND + "/detector.safetensors",
@@ -108,9 +134,10 @@ rule evaluate:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "evaluate"),
     params:
+        derived=derived_option,
         depends_on=settings_of("evaluate"),
     shell:
-        "mgral evaluate --config {input.config} --dataset {input.dataset} --images {input.images}"
+        "mgral evaluate --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --detector {input.detector} --gpus {resources.gpu}"
         " --metrics {output.metrics} --detections {output.detections} > {log} 2>&1"
 
@@ -118,6 +145,7 @@ rule evaluate:
 rule embed:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
         labelled=ROUND + "/labelled.json",
@@ -133,8 +161,9 @@ rule embed:
         gpu=0,
         vram_mb=card_memory_mb(CONFIG, "embed"),
     params:
+        derived=derived_option,
         depends_on=settings_of("embed"),
     shell:
-        "mgral embed --config {input.config} --dataset {input.dataset} --images {input.images}"
+        "mgral embed --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --detector {input.detector} --seed {wildcards.seed} --gpus {resources.gpu}"
         " --embedding {wildcards.embedding} --output {output} > {log} 2>&1"

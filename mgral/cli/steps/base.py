@@ -9,6 +9,7 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
+from mgral.data.derive import load_derived
 from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
 from mgral.errors import SparseError
@@ -20,6 +21,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 
 @click.command("base", epilog=f"{HELP} {DEVICE_HELP}")
 @options.config
+@options.derived
 @options.dataset
 @options.images
 @options.subsets
@@ -32,6 +34,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.written("Weights to write (safetensors).")
 def command(
     config_path: Path,
+    derived: tuple[Path, ...],
     dataset: Path,
     images: Path,
     subsets: Path,
@@ -49,7 +52,7 @@ def command(
     the plan start anew, the weights are written as they are before any training.
     """
     device = choose_device(gpus)
-    config = load_config(config_path).with_settings("table", table)
+    config = load_derived(load_config(config_path), derived).with_settings("table", table)
     try:
         plan = load_plan(subsets)
     except SparseError as reason:

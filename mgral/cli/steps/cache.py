@@ -10,6 +10,7 @@ from mgral.cli.found import faults_shown, show_repairs
 from mgral.config import PictureSettings, load_config
 from mgral.data.cache import SplitFiles, cache_splits
 from mgral.data.dataset import load_dataset
+from mgral.data.derive import load_derived
 from mgral.data.read import data_folder
 
 DATASET = "COCO JSON written by the step `data`."
@@ -17,6 +18,7 @@ DATASET = "COCO JSON written by the step `data`."
 
 @click.command("cache")
 @options.config
+@options.derived
 @click.option("--dataset", "datasets", type=options.FILE, multiple=True, required=True, help=DATASET)
 @click.option(
     "--split", "names", type=click.Choice(["train", "test"]), multiple=True, required=True, help="Its name."
@@ -29,6 +31,7 @@ DATASET = "COCO JSON written by the step `data`."
 @options.as_json
 def command(
     config_path: Path,
+    derived: tuple[Path, ...],
     datasets: tuple[Path, ...],
     names: tuple[str, ...],
     root: Path | None,
@@ -48,7 +51,7 @@ def command(
     if not len(datasets) == len(names) == len(outputs) == (len(thumbnails) or len(names)):
         raise click.UsageError("give --split, --output and, if any, --thumbnails for each --dataset, in one order")
     options.refuse_overwriting((*outputs, *thumbnails, pictures), (config_path, *datasets))
-    config = load_config(config_path)
+    config = load_derived(load_config(config_path), derived)
     small: tuple[Path | None, ...] = thumbnails or (None,) * len(names)
     given = zip(names, datasets, outputs, small, strict=True)
     canvas, keep_files = config.detector.image_canvas, config.detector.caches_files

@@ -8,10 +8,14 @@ import click
 from mgral.artefacts.files import write_all_json
 from mgral.cli import options
 from mgral.cli.found import faults_shown, show_repairs
-from mgral.config import check_budget, load_config
+from mgral.config import Config, check_budget, load_config
+from mgral.data.dataset import as_dataset
+from mgral.data.derive import derive_settings, settings_lines
 from mgral.data.findings import Kind
 from mgral.data.read import data_folder, listing_files, read_splits
+from mgral.data.records import Coco
 from mgral.data.summary import class_counts, counts_table, split_summary
+from mgral.selection.pool import draw_initial
 
 BUDGET = Kind("experiments ask for more labels than there are images", "ask for fewer, or add images")
 
@@ -34,6 +38,9 @@ def command(
 
     The headers of pictures are read here only where the annotations lack sizes; otherwise the step `cache` reads
     them, and checks sizes and EXIF orientations.
+
+    Before anything is labelled it also prints what a detector would be trained with, as set or as derived for the
+    first seed: input size, anchors with the part of the initial boxes that they can find, and iterations.
     """
     config = load_config(config_path)
     with faults_shown(as_json):
@@ -50,5 +57,14 @@ def command(
     for name, coco in splits.items():
         click.echo(split_summary(name, coco), err=True)
     show_repairs(checked.findings)
+    click.echo("\n".join(_settings_lines(config, checked.train, checked.test)), err=True)
     counts = {name: class_counts(coco) for name, coco in splits.items()}
     click.echo(json.dumps({**counts, **found}, indent=1) if as_json else counts_table(counts))
+
+
+def _settings_lines(config: Config, train: Coco, test: Coco) -> list[str]:
+    data, seed = as_dataset(train), config.seeds[0]
+    labelled = draw_initial(data.image_ids, config.initial, seed)
+    full = derive_settings(config, data, as_dataset(test), labelled)
+    title = f"{config.detector.name}, by the {config.initial} images that are labelled at the start with seed {seed}:"
+    return [title, *(f"  {line}" for line in settings_lines(config, full, data, labelled))]

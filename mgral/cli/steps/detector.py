@@ -9,6 +9,7 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
+from mgral.data.derive import load_derived
 from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
 from mgral.models.build import save_detector
@@ -19,6 +20,7 @@ from mgral.training.detector import train_cycle_detector
 
 @click.command("detector", epilog=f"{HELP} {DEVICE_HELP}")
 @options.config
+@options.derived
 @options.dataset
 @options.images
 @options.labelled
@@ -35,6 +37,7 @@ from mgral.training.detector import train_cycle_detector
 @click.option("--log-csv", type=options.FILE, required=True, help="Loss and learning rate of each iteration.")
 def command(
     config_path: Path,
+    derived: tuple[Path, ...],
     dataset: Path,
     images: Path,
     labelled: Path,
@@ -46,7 +49,7 @@ def command(
     log_csv: Path,
 ) -> None:
     """Train a detector from its initial weights, the longer the more images are labelled, and write its weights."""
-    device, config = choose_device(gpus), load_config(config_path)
+    device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
     inputs = [dataset, images, labelled, *([weights] if weights else [])]
     where = (device.type, max(1, gpus))

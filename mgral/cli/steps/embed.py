@@ -9,6 +9,7 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
+from mgral.data.derive import load_derived
 from mgral.data.image_set import load_image_set
 from mgral.models.build import load_detector
 from mgral.selection.features import embed_images
@@ -17,6 +18,7 @@ from mgral.selection.pool import load_labelled
 
 @click.command("embed", epilog=HELP)
 @options.config
+@options.derived
 @options.dataset
 @options.images
 @options.labelled
@@ -27,6 +29,7 @@ from mgral.selection.pool import load_labelled
 @options.written("Embeddings to write (safetensors).")
 def command(
     config_path: Path,
+    derived: tuple[Path, ...],
     dataset: Path,
     images: Path,
     labelled: Path,
@@ -42,7 +45,7 @@ def command(
     standardised: they are learnt from the labelled images. Either part has a mean squared norm of 1.
     """
     device = choose_device(gpus)
-    config = load_config(config_path).with_settings("embedding", embedding)
+    config = load_derived(load_config(config_path), derived).with_settings("embedding", embedding)
     data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
     network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
     write_arrays(output, embed_images(config, data, known, network, seed).arrays())

@@ -10,6 +10,7 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
+from mgral.data.derive import load_derived
 from mgral.data.image_set import load_image_set
 from mgral.evaluation.evaluate import evaluate_detector
 from mgral.models.build import load_detector
@@ -20,6 +21,7 @@ NAMES = {"map": "mAP", "ap50": "AP50", "ap75": "AP75", "ap50_11point": "VOC 11 p
 
 @click.command("evaluate", epilog=HELP)
 @options.config
+@options.derived
 @options.dataset
 @options.images
 @options.detector
@@ -29,6 +31,7 @@ NAMES = {"map": "mAP", "ap50": "AP50", "ap75": "AP75", "ap50_11point": "VOC 11 p
 @options.as_json
 def command(
     config_path: Path,
+    derived: tuple[Path, ...],
     dataset: Path,
     images: Path,
     detector: Path,
@@ -41,7 +44,7 @@ def command(
 
     Of VOC data also AP50 by VOC's own rules: at 11 points of recall (2007), and by area (2010 and later).
     """
-    device, config = choose_device(gpus), load_config(config_path)
+    device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data = load_image_set(dataset, images, config.detector)
     network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
     scores, found = evaluate_detector(network, data, config.evaluation)

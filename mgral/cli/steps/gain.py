@@ -9,6 +9,7 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
+from mgral.data.derive import load_derived
 from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
 from mgral.errors import InputError
@@ -20,6 +21,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 
 @click.command("gain", epilog=f"{HELP} {DEVICE_HELP}")
 @options.config
+@options.derived
 @options.dataset
 @options.images
 @options.labelled
@@ -35,6 +37,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.written("JSON to write: mAP on the test images, of each batch and repeat.")
 def command(
     config_path: Path,
+    derived: tuple[Path, ...],
     dataset: Path,
     images: Path,
     labelled: Path,
@@ -54,7 +57,7 @@ def command(
     Repeats differ in their initial weights and in all random numbers of the training; the same repeat of two batches
     shares them.
     """
-    device, config = choose_device(gpus), load_config(config_path)
+    device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data = load_image_set(dataset, images, config.detector)
     test = load_image_set(test_dataset, test_images, config.detector)
     batches, known = load_candidates(candidates), load_labelled(labelled)

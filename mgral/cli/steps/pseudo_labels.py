@@ -9,6 +9,7 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
+from mgral.data.derive import load_derived
 from mgral.data.image_set import load_image_set
 from mgral.method.lut.pseudo_labels import expected_objects, label_pool
 from mgral.models.build import load_detector
@@ -17,6 +18,7 @@ from mgral.selection.pool import load_labelled
 
 @click.command("pseudo_labels", epilog=HELP)
 @options.config
+@options.derived
 @options.dataset
 @options.images
 @options.labelled
@@ -24,13 +26,20 @@ from mgral.selection.pool import load_labelled
 @options.gpus
 @options.written("JSON to write: the objects that the detector sees in the pool, as COCO results.")
 def command(
-    config_path: Path, dataset: Path, images: Path, labelled: Path, detector: Path, gpus: int, output: Path
+    config_path: Path,
+    derived: tuple[Path, ...],
+    dataset: Path,
+    images: Path,
+    labelled: Path,
+    detector: Path,
+    gpus: int,
+    output: Path,
 ) -> None:
     """Label the pool by the cycle's detector, for variants that learn from its labels (lut.labels: pseudo_labels).
 
     An image has as many objects of each class, on average, as the labelled ones have: those of the highest scores.
     """
-    device, config = choose_device(gpus), load_config(config_path)
+    device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
     network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
     found = label_pool(config, data, known, network)

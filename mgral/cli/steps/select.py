@@ -10,6 +10,7 @@ from mgral.cli import options
 from mgral.compute.gpus import HELP
 from mgral.config import Config, load_config, registry
 from mgral.data.dataset import load_dataset
+from mgral.data.derive import load_derived
 from mgral.data.images import load_images
 from mgral.errors import SparseError
 from mgral.selection.embeddings import load_embeddings
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 @click.command("select", epilog=HELP)
 @options.config
+@options.derived
 @options.strategy
 @options.dataset
 @options.labelled
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 @options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
 def command(
     config_path: Path,
+    derived: tuple[Path, ...],
     strategy: str,
     dataset: Path,
     labelled: Path,
@@ -53,7 +56,7 @@ def command(
     Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
-    config, data = load_config(config_path), load_dataset(dataset)
+    config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
     kind = config.strategies[strategy].type
     if missing := [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]:
         raise click.UsageError(f"strategy {kind} needs {' and '.join(missing)}")

@@ -9,6 +9,7 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP as DEVICE_HELP
 from mgral.config import load_config
+from mgral.data.derive import load_derived
 from mgral.data.image_set import load_image_set
 from mgral.engine.workflow import depends_on
 from mgral.errors import InputError, SparseError
@@ -21,6 +22,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 
 @click.command("variant", epilog=f"{HELP} {DEVICE_HELP}")
 @options.config
+@options.derived
 @options.dataset
 @options.images
 @options.subsets
@@ -42,6 +44,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.written("JSON to write: mAP and AP50 of each variant on the reward images, and what it learnt from.")
 def command(
     config_path: Path,
+    derived: tuple[Path, ...],
     dataset: Path,
     images: Path,
     subsets: Path,
@@ -62,7 +65,7 @@ def command(
     Without an object in the reward images there is nothing to measure, and the reason is written in their place.
     """
     device = choose_device(gpus)
-    config = load_config(config_path).with_settings("table", table)
+    config = load_derived(load_config(config_path), derived).with_settings("table", table)
     try:
         plan = load_plan(subsets)
     except SparseError as reason:

@@ -11,6 +11,7 @@ from mgral.artefacts.files import write_bytes
 from mgral.cli import options
 from mgral.config import SyntheticData, load_config
 from mgral.data.dataset import load_dataset
+from mgral.data.derive import assume_settings
 from mgral.errors import InputError
 from mgral.models.build import random_detector
 from mgral.models.detectors.timm import TimmConfig
@@ -30,7 +31,8 @@ def command(config_path: Path, dataset: Path, output: Path) -> None:
     name = config.detector.weights_file or config.detector.weights
     if name is None:
         raise InputError(f"detector.name: {config.detector.name} starts from random weights; leave this step out")
-    detector = random_detector(config.detector, len(load_dataset(dataset).categories), seed=0)
+    # Of the settings that are derived none changes the shape of a weight.
+    detector = random_detector(assume_settings(config).detector, len(load_dataset(dataset).categories), seed=0)
     mirror = None if isinstance(config.data, SyntheticData) else config.data.mirror
     start, line = start_of(detector, obtain_weights(config.detector, mirror, output.parent), name)
     if isinstance(config.detector, TimmConfig) and not config.detector.weights_file:

@@ -9,7 +9,17 @@ import click
 
 from mgral.cli import options
 from mgral.config import Config, check_budget, load_config
-from mgral.engine.cost import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_experiment, plan_work
+from mgral.data.derive import assume_settings, load_settings
+from mgral.engine.cost import (
+    Sizes,
+    Speeds,
+    Work,
+    derive_here,
+    estimate_disk,
+    find_sizes,
+    plan_experiment,
+    plan_work,
+)
 from mgral.engine.plan import plan_all
 from mgral.engine.workflow import configure
 from mgral.errors import InputError
@@ -20,6 +30,10 @@ WITHOUT_SPEEDS = """
 No hours without measured speeds: add --measure to time a few iterations on this machine; or give --speeds the folder
 of a finished run of the same detector (results/NAME), or what --measure --json printed on the machine that is to run
 it."""
+
+ASSUMED = """
+What follows from the data is not known before they are there: the largest input size is assumed, and that all images
+hold boxes."""
 
 
 @click.command("estimate")
@@ -55,12 +69,16 @@ def command(
     """
     config = configure(files, {})
     given = Sizes(*sizes) if sizes else None
-    known = given or find_sizes(config, Path("results") / config.experiment)
+    results = Path("results") / config.experiment
+    known = given or find_sizes(config, results)
     try:
         check_budget(config, known.train)
     except ValueError as error:
         raise InputError(str(error)) from None
-    work = plan_work(config, known, plan_experiment(files, config, given))
+    jobs_planned = plan_experiment(files, config, given)
+    derived = derive_here(config, results)
+    config = derived or assume_settings(config)
+    work = plan_work(config, known, jobs_planned)
     rates = measured_here(config, known, gpus) if measure else {}
     measured = load_speeds(speeds, config, rates)
     hours = {step: measured.hours(step, of_step) for step, of_step in work.items()}
@@ -72,6 +90,8 @@ def command(
         return
     click.echo(f"{known.train} training and {known.test} test images, {known.classes} classes\n")
     click.echo("\n".join(_lines(work, hours)))
+    if derived is None:
+        click.echo(ASSUMED)
     click.echo("\nDisk beside the data set, in GB (detections: at most)")
     for name, size in {**disk, "together": sum(disk.values())}.items():
         click.echo(f"{name:12}{size / 1e9:12.3f}")
@@ -126,7 +146,8 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
     times = folder / "timings" / "costs_by_step.csv"
     if not times.is_file():
         raise InputError(f"{folder} holds no timings/{times.name}; give the folder of a run that is finished")
-    config = load_config(folder / "config.yaml")
+    given = load_config(folder / "config.yaml")
+    config = load_settings(given, folder, given.seeds[0])
     ran, asked = (one.detector.model_dump(mode="json") for one in (config, planned))
     if differ := [
         f"{key} {ran.get(key)}, not {asked.get(key)}" for key in ran | asked if ran.get(key) != asked.get(key)

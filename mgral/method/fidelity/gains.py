@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
-from mgral.config import Config
+from mgral.config import Config, known
 from mgral.data.image_set import ImageSet
 from mgral.errors import StepError
 from mgral.evaluation.coco import score_detections
@@ -70,7 +70,8 @@ def measure_gains(
     for batch in batches:
         chosen = training_images(data.dataset, data.images, sorted({*labelled.tolist(), *batch.images}))
         relative_size = len(chosen.rows) / config.initial
-        iterations = detector_iterations(config.iterations.detector, config.iterations.growth, relative_size)
+        first = known(config.iterations.detector, "iterations.detector")
+        iterations = detector_iterations(first, config.iterations.growth, relative_size)
         scores = []
         for repeat in range(config.fidelity.repeats):
             checkpoint = checkpoint_of(batch.batch, repeat)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
-from mgral.config import Config
+from mgral.config import Config, known
 from mgral.data.image_set import ImageSet
 from mgral.errors import InputError, SparseError
 from mgral.evaluation.coco import of_images, score_detections
@@ -49,7 +49,7 @@ def train_base(
     chosen = training_images(data.dataset, data.images, plan.base)
     classes = len(data.dataset.categories)
     detector = build_detector(config.detector, classes, derive_seed(seed, "weights"), weights).to(device)
-    iterations = 0 if plan.start == "cold" else config.iterations.base
+    iterations = 0 if plan.start == "cold" else known(config.iterations.base, "iterations.base")
     draws = derive_seed(seed, "base", cycle, split)
     train_detector(detector, chosen, config.training, iterations, draws, "base", checkpoint=checkpoint)
     return detector
@@ -102,7 +102,8 @@ def train_variants(
             f"no object is {'found' if pseudo_labels else 'labelled'} in the images that rewards are measured on"
         )
     with_labels = plan.labels != "consistency"
-    iterations = config.iterations.variant + (config.iterations.base if plan.start == "cold" else 0)
+    iterations = known(config.iterations.variant, "iterations.variant")
+    iterations += known(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
     draws = derive_seed(seed, "variant", cycle, split)
     found = []
     for number in numbers:

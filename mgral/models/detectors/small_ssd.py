@@ -1,5 +1,6 @@
 """Settings of a small SSD for the CPU."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import PositiveFloat
@@ -16,6 +17,7 @@ class SmallSSDConfig(DetectorConfig):
 
     network: ClassVar[str] = "mgral.models.small_ssd:SmallSSD"
     process_mb: ClassVar[int] = 2000
+    iteration_defaults: ClassVar[Mapping[str, int]] = {"detector": 300, "base": 200, "variant": 60}
 
     name: Literal["small_ssd"] = "small_ssd"
     width: Count = 128
@@ -33,6 +35,11 @@ class SmallSSDConfig(DetectorConfig):
     def image_canvas(self) -> Canvas:
         """The size that images are stretched to."""
         return Canvas(self.width, self.height)
+
+    @property
+    def anchor_strides(self) -> tuple[int, ...]:
+        """Of the four maps."""
+        return (4, 8, 16, 32)
 
     @property
     def weight_bytes(self) -> float:

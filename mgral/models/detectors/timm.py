@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from mgral.config.canvas import Canvas
 from mgral.config.detector import DetectorConfig, known_weights
 from mgral.config.detectors import register_detector
-from mgral.config.section import Count, Fraction, PathText
+from mgral.config.section import Count, Fraction, PathText, known
 
 PACKAGED = "tf_efficientnet_lite0"
 """The backbone whose ImageNet weights are installed with the packages."""
@@ -36,6 +36,7 @@ class TimmConfig(DetectorConfig):
         "learning_rate": 1e-3,
         "augmentation": {"zoom_in": 1.25, "zoom_out": 1.25, "colour": 0.1},
     }
+    derivable: ClassVar[tuple[str, ...]] = ("width", "height", "anchor_scales", "aspect_ratios")
     process_mb: ClassVar[int] = 4000
     pyramid_bytes: ClassVar[float]
     """What pyramid and head keep of a cell and channel for the backward pass."""
@@ -50,18 +51,20 @@ class TimmConfig(DetectorConfig):
     batch_norm: Literal["running", "frozen"] = "running"
     """Whether the backbone's batch normalisation follows the training batches, or keeps the statistics that it starts
     with, which suits batches of few images."""
-    width: Count = 256
-    """Width at which images are cached, trained on and evaluated, in pixels."""
-    height: Count = 256
-    """Height at which images are cached, trained on and evaluated, in pixels."""
+    width: Count | None = None
+    """Width at which images are cached, trained on and evaluated, in pixels; null derives it from the images."""
+    height: Count | None = None
+    """Height at which images are cached, trained on and evaluated, in pixels; null derives it from the images."""
     pyramid_channels: Count = 64
     """Channels of each map of the feature pyramid."""
     strides: Strides = (4, 8, 16, 32)
     """Pixels from cell to cell of each map, finest first; those coarser than the backbone's halve the one before."""
-    anchor_scales: Scales = (0.08, 0.15, 0.28, 0.5, 0.8)
-    """Anchor sizes on the maps, finest first, and one past the last, as fractions of the image."""
-    aspect_ratios: tuple[PositiveFloat, ...] = (2.0,)
-    """Aspect ratios of the anchors beside 1; each stands for itself and its inverse."""
+    anchor_scales: Scales | None = None
+    """Anchor sizes on the maps, finest first, and one past the last, as fractions of the image; null derives them
+    from the initially labelled boxes."""
+    aspect_ratios: tuple[PositiveFloat, ...] | None = None
+    """Aspect ratios of the anchors beside 1; each stands for itself and its inverse; null derives them from the
+    initially labelled boxes."""
 
     @model_validator(mode="after")
     def _a_scale_a_map(self) -> "TimmConfig":
@@ -69,7 +72,7 @@ class TimmConfig(DetectorConfig):
             raise ValueError(
                 f"detector.strides: {list(self.strides)} must double from one to the next; write 4, 8, 16"
             )
-        if len(self.anchor_scales) != len(self.strides) + 1:
+        if self.anchor_scales is not None and len(self.anchor_scales) != len(self.strides) + 1:
             raise ValueError(
                 f"detector.anchor_scales: {len(self.strides)} maps need {len(self.strides) + 1} sizes, found "
                 f"{len(self.anchor_scales)}; give one for each of detector.strides, and one past the last"
@@ -79,12 +82,24 @@ class TimmConfig(DetectorConfig):
     @property
     def image_canvas(self) -> Canvas:
         """The size that images are stretched to."""
-        return Canvas(self.width, self.height)
+        return Canvas(known(self.width, "detector.width"), known(self.height, "detector.height"))
+
+    @property
+    def layout(self) -> tuple[tuple[int, int], tuple[float, ...], tuple[float, ...]]:
+        """Height and width of the input, anchor scales and aspect ratios, which must be set or derived by now."""
+        size = known(self.height, "detector.height"), known(self.width, "detector.width")
+        scales = known(self.anchor_scales, "detector.anchor_scales")
+        return size, scales, known(self.aspect_ratios, "detector.aspect_ratios")
+
+    @property
+    def anchor_strides(self) -> tuple[int, ...]:
+        """Of the maps."""
+        return self.strides
 
     @property
     def weight_bytes(self) -> float:
         """Bytes of the head's last convolutions for one class: what the number of channels decides about."""
-        anchors = len(self.strides) * 2 * (1 + len(self.aspect_ratios))
+        anchors = len(self.strides) * 2 * (1 + len(self.aspect_ratios or [1]))
         return 4 * 9 * self.pyramid_channels * anchors * 6
 
     @property
@@ -119,5 +134,3 @@ class TimmRetinaNetConfig(TimmConfig):
     name: Literal["retinanet"]
     strides: Strides = (8, 16, 32, 64, 128)
     """Pixels from cell to cell of each map, finest first; those coarser than the backbone's halve the one before."""
-    anchor_scales: Scales = (0.06, 0.12, 0.24, 0.45, 0.7, 0.95)
-    """Anchor sizes on the maps, finest first, and one past the last, as fractions of the image."""

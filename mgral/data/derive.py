@@ -1,0 +1,243 @@
+"""Settings of a detector that follow from the data: input size, anchors, and lengths of trainings.
+
+The input size follows from the sizes of the images alone, so that one cache serves all repetitions. The rest follows
+from the boxes of the initially labelled images of a repetition, which are paid for, and from no other label.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts.files import read_json
+from mgral.config import Config, DetectorConfig
+from mgral.config.canvas import MOST_PIXELS
+from mgral.data.dataset import Dataset
+
+Array = npt.NDArray[np.float64]
+Derived = dict[str, dict[str, Any]]
+"""Values by section and setting, as the steps `input_size` and `derive` write them."""
+
+DERIVED = "derived.json"
+"""File of the step `derive` in the folder of a repetition."""
+MULTIPLE = 32
+"""Stride of the coarsest map: sides of an input size are multiples of it."""
+USUAL_SIZES, USUAL_RATIO = (0.08, 0.8), 2.0
+"""Smallest and largest size of boxes, as parts of the image, and their aspect ratio, where there are none. Beside
+boxes each counts as one more, so that a few alone decide nothing."""
+TAIL = 0.01
+"""Part of the boxes that may be smaller than the smallest anchor scale, and larger than the largest."""
+SMALLEST, LARGEST, STEP = 2.5, 0.95, 1.2
+"""Bounds of anchor scales: smallest in strides of its map, as boxes between the cells of coarser anchors are missed;
+largest as a part of the image; and how many times the one before each scale must be."""
+ELONGATED, LEAST_RATIO, MOST_RATIO = 0.8, 1.3, 8.0
+"""Quantile of the boxes' aspect ratios that becomes the anchors', and its bounds. It is one ratio whatever the boxes,
+so that the network has as many outputs with each seed."""
+RECALL_IOU = 0.5
+"""Overlap from which a box counts as one that an anchor can find."""
+ITERATIONS, AT_IMAGES, EXPONENT = 500, 100, 0.75
+"""Iterations of the first detector for so many labelled images with boxes, and how they grow with them. 500 for 100
+images of Aquarium and 1,500 for all 448 were tried, in batches of 16, on EfficientNet-Lite0 with ImageNet weights."""
+FEWEST, MOST = 150, 20_000
+"""Bounds of these iterations."""
+BASE, VARIANT = 0.5, 0.15
+"""Iterations of the base detector and of a variant, as parts of those of the first detector."""
+
+
+class Lengths(NamedTuple):
+    """Iterations of each kind of training."""
+
+    detector: int
+    base: int
+    variant: int
+
+
+def derive_input_size(sizes: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Return the width and height at which images of the given sizes [N, 2] are shown to a detector, in pixels.
+
+    Multiples of 32 with `MOST_PIXELS` at most together, neither larger than the median image's (but 32 at least). Of
+    these the pair that shrinks the side which is shrunk more by least, and then that of the fewest pixels.
+    """
+    width, height = (max(1, int(side)) for side in np.median(sizes, axis=0))
+    wide, high = (range(MULTIPLE, max(MULTIPLE, side) + 1, MULTIPLE) for side in (width, height))
+    pairs = [(w, h) for w in wide for h in high if w * h <= MOST_PIXELS]
+    return max(pairs, key=lambda pair: (min(pair[0] * height, pair[1] * width), -pair[0] * pair[1]))
+
+
+def derive_scales(shapes: Array, strides: Sequence[int], size: tuple[int, int]) -> tuple[float, ...]:
+    """Return an anchor scale for each map, and one past the last, ascending, as parts of the image.
+
+    From the size of the smallest boxes to that of the largest in equal factors, but for each map as large as its
+    stride asks.
+
+    Parameters
+    ----------
+    shapes
+        Width and height of the boxes, as parts of the image, [n, 2].
+    strides
+        Of the maps, finest first, in pixels.
+    size
+        Width and height of the input, in pixels.
+    """
+    count, side = len(strides) + 1, np.sqrt(np.prod(size))
+    sides = np.log([*np.sqrt(shapes.prod(axis=1)), *USUAL_SIZES])
+    smallest, largest = np.quantile(sides, (TAIL, 1 - TAIL), method="hazen")
+    scales = np.exp(np.linspace(smallest, largest, count))
+    scales = np.maximum(scales, SMALLEST * np.array([*strides, 0]) / side)
+    for place in range(1, count):
+        scales[place] = max(scales[place], STEP * scales[place - 1])
+    bounded = np.minimum(scales, LARGEST / STEP ** np.arange(count)[::-1])
+    return tuple(bounded.round(3).tolist())
+
+
+def derive_ratios(shapes: Array) -> tuple[float, ...]:
+    """Return the aspect ratio of anchors beside 1, for itself and its inverse, of boxes with shapes [n, 2]."""
+    elongated = [*np.abs(np.log(shapes[:, 0] / shapes[:, 1])), np.log(USUAL_RATIO)]
+    ratio = np.exp(np.quantile(elongated, ELONGATED, method="hazen")).clip(LEAST_RATIO, MOST_RATIO)
+    return (float(ratio.round(2)),)
+
+
+def derive_lengths(images: int) -> Lengths:
+    """Return the iterations of each kind of training, given the number of initially labelled images with boxes."""
+    detector = min(max(ITERATIONS * (images / AT_IMAGES) ** EXPONENT, FEWEST), MOST)
+    return Lengths(*(round(part * detector) for part in (1, BASE, VARIANT)))
+
+
+def derive_from_images(config: Config, sizes: npt.NDArray[np.int64]) -> Derived:
+    """Return what follows from the sizes [N, 2] of all training and test images, where it is not set."""
+    if "width" not in config.detector.open_keys:
+        return {}
+    return {"detector": dict(zip(("width", "height"), derive_input_size(sizes), strict=True))}
+
+
+def derive_from_labels(config: Config, train: Dataset, labelled: npt.ArrayLike) -> Derived:
+    """Return what follows from the boxes of the initially labelled images, where it is not set.
+
+    Parameters
+    ----------
+    config
+        With an input size, set or derived.
+    train
+        Of which only the boxes of labelled images are read.
+    labelled
+        Ids of the initially labelled images, int64 [n].
+    """
+    boxes, detector = relative_boxes(train, labelled), config.detector
+    shapes = boxes[:, 2:] - boxes[:, :2]
+    anchors: dict[str, Any] = {}
+    if "anchor_scales" in detector.open_keys:
+        anchors["anchor_scales"] = derive_scales(shapes, detector.anchor_strides, detector.image_canvas.input_size)
+    if "aspect_ratios" in detector.open_keys:
+        anchors["aspect_ratios"] = derive_ratios(shapes)
+    lengths = derive_lengths(sum(len(train.labels[row]) > 0 for row in train.rows(labelled)))._asdict()
+    return {"detector": anchors, "iterations": {key: lengths[key] for key in config.iterations.open_keys}}
+
+
+def derive_settings(config: Config, train: Dataset, test: Dataset, labelled: npt.ArrayLike) -> Config:
+    """Return the experiment with everything derived that is null: what the steps `input_size` and `derive` do.
+
+    Parameters
+    ----------
+    train, test
+        Of the test images only the sizes are read, of the training images the boxes of those that are labelled too.
+    labelled
+        Ids of the initially labelled images, int64 [n].
+    """
+    sized = config.with_derived(derive_from_images(config, np.concatenate([train.sizes, test.sizes])))
+    return sized.with_derived(derive_from_labels(sized, train, labelled))
+
+
+def assume_settings(config: Config) -> Config:
+    """Return the experiment as it is if the data say nothing: the largest input size, and anchors of no boxes.
+
+    The network has the same weights as with any data.
+    """
+    size, none, strides = config.detector.largest_canvas.input_size, np.empty((0, 2)), config.detector.anchor_strides
+    anchors = {"anchor_scales": derive_scales(none, strides, size), "aspect_ratios": derive_ratios(none)}
+    detector = dict(zip(("width", "height"), size, strict=True)) | anchors
+    return config.with_derived({"detector": detector, "iterations": derive_lengths(config.initial)._asdict()})
+
+
+def settings_lines(given: Config, full: Config, train: Dataset, labelled: npt.ArrayLike) -> list[str]:
+    """Return what a person should see before a training, as lines: input size, anchors, their reach, iterations.
+
+    Parameters
+    ----------
+    given, full
+        The experiment as it is configured, and with everything derived that is null there.
+    labelled
+        Ids of the initially labelled images, int64 [n].
+    """
+
+    def shown(section: str, key: str) -> str:
+        value, derived = getattr(getattr(full, section), key), key in given.open_keys.get(section, ())
+        text = ", ".join(f"{one:g}" for one in (value if isinstance(value, tuple) else [value]))
+        return f"{text} ({'derived' if derived else 'set'})"
+
+    detector, boxes = full.detector, relative_boxes(train, labelled)
+    width, height = detector.image_canvas.input_size
+    size = "derived" if "width" in given.detector.open_keys else "set"
+    median = " x ".join(f"{side:g}" for side in np.median(train.sizes, axis=0))
+    lines = [f"input size: {width} x {height} pixels ({size}; the median training image is {median})"]
+    if detector.anchor_strides:
+        lines += [f"{key.replace('_', ' ')}: {shown('detector', key)}" for key in ("anchor_scales", "aspect_ratios")]
+    if detector.anchor_strides and len(boxes):
+        recall = 100 * best_possible_recall(detector, boxes)
+        text = f"{recall:.1f} % of the {len(boxes)} boxes have an anchor of IoU {RECALL_IOU:g} or more"
+        lines.append(f"best possible recall: {text}")
+    lines.append("iterations: " + ", ".join(f"{key} {shown('iterations', key)}" for key in Lengths._fields))
+    return lines
+
+
+def load_settings(config: Config, results: Path, seed: int) -> Config:
+    """Return the experiment as a repetition has it, by the file of the step `derive` in the folder of its results."""
+    return load_derived(config, [results / f"seed{seed}" / DERIVED]) if config.open_keys else config
+
+
+def load_derived(config: Config, files: Iterable[Path]) -> Config:
+    """Return the experiment with the values that the steps `input_size` and `derive` wrote, where it has null."""
+    for file in files:
+        config = config.with_derived(read_json(file))
+    return config
+
+
+def relative_boxes(dataset: Dataset, image_ids: npt.ArrayLike) -> Array:
+    """Return the boxes of the given images, float64 [n, 4], x1, y1, x2, y2 as parts of the image.
+
+    They are cut at its edges, and those of no area left out.
+    """
+    rows = dataset.rows(image_ids).tolist()
+    parts = [dataset.boxes[row] / np.tile(dataset.sizes[row], 2).astype(np.float64) for row in rows]
+    boxes = np.concatenate([np.empty((0, 4)), *parts]).clip(0, 1)
+    return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+
+
+def best_possible_recall(detector: DetectorConfig, boxes: Array) -> float:
+    """Return the part of the boxes [n, 4], as parts of the image, that an anchor overlaps by 0.5 or more.
+
+    Of each map the nearest cell to a box's centre counts, with all shapes of its anchors (Liu et al. 2016, section
+    2.2): squares of its scale and of the geometric mean with the next one, and each aspect ratio in both directions.
+    """
+    width, height = detector.image_canvas.input_size
+    scales, ratios = (getattr(detector, key) for key in ("anchor_scales", "aspect_ratios"))
+    best = np.zeros(len(boxes))
+    for stride, scale, following in zip(detector.anchor_strides, scales[:-1], scales[1:], strict=True):
+        cells = np.ceil(np.array([width, height]) / stride)
+        centres = (np.clip(np.floor((boxes[:, :2] + boxes[:, 2:]) / 2 * cells), 0, cells - 1) + 0.5) / cells
+        elongated = [scale * np.sqrt([ratio, 1 / ratio]) for ratio in ratios]
+        shapes = [np.full(2, scale), np.full(2, np.sqrt(scale * following))]
+        for shape in [*shapes, *elongated, *(one[::-1] for one in elongated)]:
+            half = np.minimum(shape, 1) / 2
+            best = np.maximum(best, _overlap(boxes, np.concatenate([centres - half, centres + half], axis=1)))
+    return float((best >= RECALL_IOU).mean())
+
+
+def _overlap(boxes: Array, others: Array) -> Array:
+    """Return the intersection over union of each box with the other in its place, [n]."""
+    shared = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
+    intersection = shared.clip(0).prod(axis=1)
+    areas = [(one[:, 2:] - one[:, :2]).prod(axis=1) for one in (boxes, others)]
+    overlap: Array = intersection / (sum(areas) - intersection)
+    return overlap
