@@ -18,7 +18,12 @@ from pathlib import Path
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-from mgral.engine.container import check_image, container_environment, python_inside
+from mgral.engine.container import (
+    check_command,
+    check_image,
+    container_environment,
+    python_inside,
+)
 from mgral.engine.job_server import job_server
 from mgral.compute.gpus import check_gpus, only_cpu, present_gpus
 from mgral.errors import InputError, StepError
@@ -63,6 +68,8 @@ try:
     if workflow.is_main_process:
         check_folder(Path(f"results/{CONFIG.experiment}"))
     check_files(CONFIG)
+    if workflow.is_main_process:
+        check_command(CONFIG.detector)
     if PLAN_ONLY not in os.environ and "--unlock" not in sys.argv:
         check_engine(Path("results"), SNAKEMAKE)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:

@@ -29,6 +29,8 @@ READ: dict[Path, str] = {}
 """SHA-256 of each file that this process read."""
 WRITTEN: set[Path] = set()
 """Files that this process wrote."""
+NOTES: dict[str, str | int] = {}
+"""What else this process says of its step in the records of its outputs."""
 
 
 def experiment_folder(path: Path) -> Path | None:

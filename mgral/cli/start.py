@@ -12,6 +12,8 @@ ADDRESS = "MGRAL_SERVER"
 """Environment variable with the path of the job server's socket."""
 STREAMS = (0, 1, 2)
 """Standard input, output and error."""
+OUTSIDE = ("download", "weights", "external")
+"""Steps that run outside of a container, where the server may be."""
 KILLED = 137
 """Exit code where the forked process was killed, as a shell gives it."""
 
@@ -33,7 +35,7 @@ def _run_elsewhere(address: str) -> int | None:
     this process ends.
     """
     # The server computes on one thread. Another number would change the last bits of results.
-    if not address or os.environ.get("OMP_NUM_THREADS", "1") != "1":
+    if not address or os.environ.get("OMP_NUM_THREADS", "1") != "1" or sys.argv[1:2] in ([step] for step in OUTSIDE):
         return None
     folder = os.getcwd()  # noqa: PTH109 - each job waits for the imports of this module, and pathlib is one more
     call = {"arguments": sys.argv[1:], "folder": folder, "environment": dict(os.environ)}

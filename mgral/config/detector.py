@@ -1,7 +1,7 @@
 """Settings of a detector, of whatever kind, and of its evaluation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isqrt
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,6 +12,8 @@ from mgral.config.section import Count, Fraction, PathText, Probability, Section
 
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 """What the names of files of weights end in."""
+Gift = Literal["probabilities", "features"]
+"""What the files of a detector that is a command may hold beside boxes and scores of the test images."""
 
 
 def is_weights_file(text: str) -> bool:
@@ -91,6 +93,32 @@ class DetectorConfig(Section, ABC):
     @property
     def settings_folder(self) -> str | None:
         """The user's folder that some of the settings are read from, unless they are given."""
+        return None
+
+    @property
+    def command_gives(self) -> tuple[Gift, ...] | None:
+        """What the files of a detector hold that is a command (`external`); None for one that is trained here."""
+        return None
+
+    @property
+    def trained(self) -> "DetectorConfig":
+        """The detector that is trained here: this one, or the proxy of a command."""
+        return self
+
+    def with_trained(self, trained: "DetectorConfig") -> "DetectorConfig":
+        """Return this section with another one in the place of `trained`."""
+        return trained
+
+    def lacks(self, requires: Sequence[str], views: int) -> str | None:
+        """Return what a strategy needs, and this detector has not, in words; None where it is enough.
+
+        Parameters
+        ----------
+        requires, views
+            Of the strategy, see `mgral.config.registry.register`.
+        """
+        if "dense" in requires and not self.dense:
+            return f"a detector with anchors on feature maps, and {self.name} has none"
         return None
 
     @property

@@ -23,6 +23,8 @@ GROUP = "mgral.detectors"
 """Entry points of plug-ins: the name of the detector, and the module that registers it."""
 DEFAULT, DEFAULT_OF_SYNTHETIC = "ssd", "small_ssd"
 """The detectors of a section without a name: of real data, and of synthetic ones."""
+EXTERNAL = "external"
+"""The detector that is a command of the user's own."""
 
 Settings = TypeVar("Settings", bound=DetectorConfig)
 
@@ -83,6 +85,8 @@ def read_section(value: Any, default: str = DEFAULT_OF_SYNTHETIC) -> Any:
     name, known = value.get("name", default), detectors()
     if name not in list(known):  # a list, as the name may be of any type
         raise ValueError(f"detector.name: {name!r} is none; choose from {', '.join(known)}")
+    if name == EXTERNAL and isinstance(value.get("proxy", {}), dict):
+        value = {**value, "proxy": {"name": default, **value.get("proxy", {})}}
     return known[name].model_validate({"name": name, **value})
 
 
@@ -91,15 +95,27 @@ def _read_by_data(value: Any, info: ValidationInfo) -> Any:
     return read_section(value, DEFAULT_OF_SYNTHETIC if synthetic else DEFAULT)
 
 
+def _read_proxy(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("name") == EXTERNAL:
+        raise ValueError(f"detector.proxy: {EXTERNAL} is none that is trained here; choose another")
+    return read_section(value)
+
+
 class _AnyOfThem:
     """Describes the field in the JSON schema as the section of one of the detectors."""
 
+    def __init__(self, *left_out: str) -> None:
+        self._left_out = left_out
+
     def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        sections = [section for name, section in detectors().items() if name not in self._left_out]
         return {
             "default": read_section({}).model_dump(mode="json"),
-            "oneOf": [handler(section.__pydantic_core_schema__) for section in detectors().values()],
+            "oneOf": [handler(section.__pydantic_core_schema__) for section in sections],
         }
 
 
 AnyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read_by_data), _AnyOfThem()]
 """The field of a configuration that holds the section of one of the detectors."""
+ProxyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read_proxy), _AnyOfThem(EXTERNAL)]
+"""The field of a section that holds the section of one of the detectors that are trained here."""

@@ -105,13 +105,15 @@ class Config(Section):
     @classmethod
     def _complete_training(cls, given: Any, info: ValidationInfo) -> Any:
         detector = info.data.get("detector")  # none where it is not valid
-        return completed(given, detector.training_defaults) if detector and isinstance(given, dict) else given
+        return completed(given, detector.trained.training_defaults) if detector and isinstance(given, dict) else given
 
     @field_validator("iterations", mode="before")
     @classmethod
     def _complete_iterations(cls, given: Any, info: ValidationInfo) -> Any:
         detector = info.data.get("detector")
-        return completed(given, detector.iteration_defaults) if detector and isinstance(given, dict) else given
+        return (
+            completed(given, detector.trained.iteration_defaults) if detector and isinstance(given, dict) else given
+        )
 
     @field_validator("strategies", mode="before", json_schema_input_type=Given)
     @classmethod
@@ -120,18 +122,22 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _detector_suffices(self) -> "Config":
-        if self.detector.dense:
-            return self
-        dense = [name for name, own in self.strategies.items() if "dense" in registry.strategy(own.type).requires]
-        consistent = [name for name in self.agents if self.strategies[name].lut.labels == "consistency"]
+        lacking: dict[str, list[str]] = {}
+        for name, own in self.strategies.items():
+            info = registry.strategy(own.type)
+            if (what := self.detector.lacks(info.requires, info.views)) is not None:
+                lacking.setdefault(what, []).append(name)
         faults = [
-            f"strategies: {', '.join(dense)} need{'s' * (len(dense) == 1)} a detector with anchors on feature maps, "
-            f"and {self.detector.name} has none; leave these out, or choose another detector"
-        ] * bool(dense)
-        faults += [
-            f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature maps, "
-            f"and {self.detector.name} has none; choose other labels, or another detector"
-        ] * bool(consistent)
+            f"strategies: {', '.join(names)} need{'s' * (len(names) == 1)} {what}; leave these out, or choose "
+            "another detector"
+            for what, names in lacking.items()
+        ]
+        consistent = [name for name in self.agents if self.strategies[name].lut.labels == "consistency"]
+        if consistent and not self.detector.trained.dense:
+            faults.append(
+                f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature "
+                f"maps, and {self.detector.trained.name} has none; choose other labels, or another detector"
+            )
         if faults:
             raise ValueError("\n  ".join(faults))
         return self
@@ -182,7 +188,8 @@ class Config(Section):
         """
         update = {}
         for section, keys in self.open_keys.items():
-            own, found = getattr(self, section), values.get(section, {})
+            own = self.detector.trained if section == "detector" else getattr(self, section)
+            found = values.get(section, {})
             given = {key: _lists_to_tuples(found[key]) for key in keys if key in found}
             try:
                 update[section] = type(own).model_validate(own.model_dump() | given)
@@ -193,11 +200,13 @@ class Config(Section):
                     f"derived settings: {key}: {first['msg']}, found {first['input']!r}; delete the file, and run "
                     "its step again"
                 ) from None
+        if "detector" in update:
+            update["detector"] = self.detector.with_trained(update["detector"])
         return self.model_copy(update=update)
 
     def values_of(self, keys: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
         """Return some settings, by section and name, as plain data."""
-        values = self.model_dump(mode="json")
+        values = self.model_dump(mode="json") | {"detector": self.detector.trained.model_dump(mode="json")}
         return {section: {name: values[section][name] for name in names} for section, names in keys.items()}
 
     @property
@@ -234,7 +243,7 @@ class Config(Section):
         return tuple(settings_name(one._deciding("table"), common) for one in self._fidelity_settings())
 
     def _fidelity_settings(self) -> Iterator["Config"]:
-        kinds = [labels for labels in get_args(Labels) if self.detector.dense or labels != "consistency"]
+        kinds = [labels for labels in get_args(Labels) if self.detector.trained.dense or labels != "consistency"]
         for labels, start in product(kinds, get_args(Start)):
             lut = self.lut.model_copy(update={"labels": labels, "start": start})
             yield self.model_copy(update={"lut": lut})

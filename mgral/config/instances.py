@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from mgral.config import registry
+from mgral.config.detector import DetectorConfig
 from mgral.config.method import AgentConfig, EmbeddingConfig, LutConfig, RewardConfig
 from mgral.config.section import LONGEST_NAME, Section, no_repetition
 from mgral.config.training import SemiSupervisedConfig
@@ -81,11 +82,15 @@ def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
     common
         The experiment's other sections, as far as they are valid.
     """
-    dense = "detector" not in common or common["detector"].dense  # it is missing where it is not valid
-    if given is None:
-        given = ("mgral", "random", "entropy_anchors" if dense else "entropy_sum")
-    if given == "all":
-        given = [name for name, info in registry.strategies().items() if dense or "dense" not in info.requires]
+    if given is None or given == "all":
+        detector = common.get("detector")  # it is missing where it is not valid
+        enough = [
+            name
+            for name, info in registry.strategies().items()
+            if not isinstance(detector, DetectorConfig) or detector.lacks(info.requires, info.views) is None
+        ]
+        third = next(name for name in ("entropy_anchors", "entropy_sum", "core_set") if name in enough)
+        given = enough if given == "all" else ("mgral", "random", third)
     if isinstance(given, list | tuple):
         if not all(isinstance(name, str) for name in given):
             raise ValueError(f"strategies: {list(given)!r} is no list of names; see README.md, Strategies")

@@ -172,11 +172,12 @@ def settings_lines(given: Config, full: Config, train: Dataset, labelled: npt.Ar
     """
 
     def shown(section: str, key: str) -> str:
-        value, derived = getattr(getattr(full, section), key), key in given.open_keys.get(section, ())
+        own = full.detector.trained if section == "detector" else getattr(full, section)
+        value, derived = getattr(own, key), key in given.open_keys.get(section, ())
         text = ", ".join(f"{one:g}" for one in (value if isinstance(value, tuple) else [value]))
         return f"{text} ({'derived' if derived else 'set'})"
 
-    detector, boxes = full.detector, relative_boxes(train, labelled)
+    detector, boxes = full.detector.trained, relative_boxes(train, labelled)
     width, height = detector.image_canvas.input_size
     size = "derived" if "width" in given.detector.open_keys else "set"
     median = " x ".join(f"{side:g}" for side in np.median(train.sizes, axis=0))

@@ -10,6 +10,8 @@ LONGEST = 1000
 """Characters of a place that are kept."""
 NAMED = 5
 """Places of a kind that a message names; `mgral data --json` lists all."""
+ALL_LISTED = " (--json lists all)"
+"""What follows the number of those that it does not name."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class Findings:
         """Note a repair at a place: the file, and the entry in it."""
         self.repairs.setdefault(kind, []).append(_shown(place))
 
-    def raise_faults(self) -> None:
-        """Raise a FaultyDataError that lists all faults by kind, if there are any."""
+    def raise_faults(self, what: str = "the data set", all_listed: str = ALL_LISTED) -> None:
+        """Raise a FaultyDataError that lists all faults of something by kind, if there are any."""
         if self.faults:
-            raise FaultyDataError(self)
+            raise FaultyDataError(self, what, all_listed)
 
     def as_json(self) -> dict[str, list[dict[str, Any]]]:
         """Return every kind with all of its places."""
@@ -50,24 +52,24 @@ class Findings:
 
 
 class FaultyDataError(InputError):
-    """A data set that cannot be used, with all that was found."""
+    """A data set, or something else of the user's, that cannot be used, with all that was found."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, what: str = "the data set", all_listed: str = ALL_LISTED) -> None:
         self.findings = findings
         total = sum(map(len, findings.faults.values()))
         kinds = len(findings.faults)
-        head = f"the data set cannot be used: {total} fault{'s' * (total > 1)} of {kinds} kind{'s' * (kinds > 1)}"
-        super().__init__("\n".join([f"{head}; nothing is written", *described(findings.faults)]))
+        head = f"{what} cannot be used: {total} fault{'s' * (total > 1)} of {kinds} kind{'s' * (kinds > 1)}"
+        super().__init__("\n".join([f"{head}; nothing is written", *described(findings.faults, all_listed)]))
 
 
-def described(found: Mapping[Kind, list[str]]) -> list[str]:
+def described(found: Mapping[Kind, list[str]], all_listed: str = ALL_LISTED) -> list[str]:
     """Return lines of text: each kind with its count and advice, and the first places of each."""
     lines = []
     for kind, places in found.items():
         lines.append(f"  {kind.title[0].upper()}{kind.title[1:]} ({len(places)}): {kind.advice}")
         lines += [f"    {place}" for place in places[:NAMED]]
         if len(places) > NAMED:
-            lines.append(f"    and {len(places) - NAMED} more (--json lists all)")
+            lines.append(f"    and {len(places) - NAMED} more{all_listed}")
     return lines
 
 

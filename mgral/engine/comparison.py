@@ -15,8 +15,8 @@ from safetensors.numpy import load as load_safetensors
 from mgral.artefacts.integrity import RECORDS, file_hash
 from mgral.errors import InputError
 
-DIFFERING = ("logs", "timings", RECORDS)
-"""Folders of an experiment that hold what differs from run to run: times, versions, commits."""
+DIFFERING = ("logs", "timings", "external", RECORDS)
+"""Folders of an experiment that hold what differs from run to run: times, versions, commits, files of a command."""
 
 
 class Comparison(NamedTuple):

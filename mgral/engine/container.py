@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mgral.config import Config, SyntheticData
+from mgral.config import Config, DetectorConfig, SyntheticData
 from mgral.engine.provenance import version
 from mgral.errors import InputError
+from mgral.models.detectors.external import ExternalConfig
 
 
 def container_environment(config: Config, files: Sequence[Path]) -> dict[str, str]:
@@ -32,7 +33,7 @@ def check_image(image: str | Path) -> None:
     That is the same version, versions of steps and plug-ins, to which the image may have others. An image of another
     commit is used, with a line on standard error.
     """
-    program = shutil.which("apptainer") or shutil.which("singularity")
+    program = _apptainer()
     if program is None:
         raise InputError("--use-singularity needs Apptainer, which is not on the PATH; install it, or run without")
     if not Path(image).exists():
@@ -56,6 +57,32 @@ def check_image(image: str | Path) -> None:
         print(f"mgral: container.image: {image} is of {' and the code here of '.join(commits)}", file=sys.stderr)
 
 
+def check_command(detector: DetectorConfig) -> None:
+    """Raise InputError where `detector.container` needs Apptainer, or a file, that is not there."""
+    image = detector.container if isinstance(detector, ExternalConfig) else None
+    if image is None:
+        return
+    if _apptainer() is None:
+        raise InputError(
+            "detector.container needs Apptainer, which is not on the PATH; install it, or leave it out to run "
+            "detector.command as it is"
+        )
+    if "://" not in image and not Path(image).exists():
+        raise InputError(f"detector.container: there is no file {image}; correct the path, or give an address")
+
+
+def shell_inside(image: str, root: Path, gpus: int) -> list[str]:
+    """Return the command that runs a shell in an image, with the working directory and a folder of pictures in it."""
+    nvidia = ["--nv"] if gpus else []
+    place = Path(os.path.normpath(Path.cwd() / root))
+    bind = [] if place.is_relative_to(Path.cwd()) else ["--bind", f"{place}:{place}:ro"]
+    return [_apptainer() or "apptainer", "--silent", "exec", "--home", str(Path.cwd()), *nvidia, *bind, image, "sh"]
+
+
+def _apptainer() -> str | None:
+    return shutil.which("apptainer") or shutil.which("singularity")
+
+
 def python_inside(image: str | Path, options: str) -> list[str]:
     """Return the command that runs Python in an image, as Snakemake runs a job there.
 
@@ -66,5 +93,5 @@ def python_inside(image: str | Path, options: str) -> list[str]:
     options
         Those of Snakemake's `--singularity-args`.
     """
-    program = shutil.which("apptainer") or shutil.which("singularity") or "apptainer"
+    program = _apptainer() or "apptainer"
     return [program, "--silent", "exec", "--home", str(Path.cwd()), *shlex.split(options), str(image), "python"]

@@ -129,16 +129,16 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
     batch, iterations, lut = config.training.batch_size, config.iterations, config.lut
     full = job.wildcards.get("round") == "full"
     labelled = sizes.train if full else config.initial + int(job.wildcards.get("cycle", 0)) * config.budget
-    pool = sizes.train - labelled
+    pool, gives = sizes.train - labelled, config.detector.command_gives
     match job.rule:
         case "detector":
             first = known(iterations.detector, "iterations.detector")
             steps = detector_iterations(first, iterations.growth, labelled / config.initial)
             return Work(1, trained=batch * steps)
         case "evaluate":
-            return Work(1, seen=sizes.test)
+            return Work(1, seen=sizes.test if gives is None else 0)
         case "embed":
-            return Work(1, seen=sizes.train)
+            return Work(1, seen=0 if "features" in (gives or ()) else sizes.train)
         case "pseudo_labels":
             return Work(1, seen=pool)
         case "base":
@@ -152,7 +152,7 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
             return Work(1, episodes=config.agent.episodes * (1 + lut.splits if lut.splits > 1 else 1))
         case "select":
             info = registry.strategy(config.strategies[job.wildcards["strategy"]].type)
-            return Work(1, seen=info.views * pool if info.runs_detector else 0)
+            return Work(1, seen=info.views * pool if info.runs_detector and gives is None else 0)
     return Work(1)
 
 
@@ -181,7 +181,7 @@ def estimate_disk(config: Config, sizes: Sizes, work: Mapping[str, Work], detect
     jobs = {step: one.jobs for step, one in work.items()}
     return {
         "image cache": _cache_bytes(config, sizes),
-        "weights": (jobs["detector"] + jobs.get("base", 0)) * detector_bytes,
+        "weights": (jobs.get("detector", 0) + jobs.get("base", 0)) * detector_bytes,
         "embeddings": jobs.get("embed", 0) * sizes.train * (4 * dimensions + 8),
         "tables": jobs.get("table", 0) * lut.variants * size * 4 * columns,
         "detections": jobs["evaluate"] * sizes.test * config.evaluation.max_detections * detection,

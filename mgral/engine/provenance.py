@@ -37,6 +37,7 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
         check_stage(paths)
         integrity.READ.clear()
         integrity.WRITTEN.clear()
+        integrity.NOTES.clear()
         started = perf_counter()
         callback(**arguments)
         cost = _cost(started)
@@ -88,6 +89,7 @@ def _made(step: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "commit": commit(),
         "packages": packages(),
         "machine": machine(arguments.get("gpus", 0)),
+        **integrity.NOTES,
     }
 
 

@@ -42,6 +42,11 @@ STEPS: dict[str, Step] = {
         "Train a detector on the labelled images.",
         ("detector", "initial", "training", "iterations.detector", "iterations.growth"),
     ),
+    "external": Step(
+        "Run a detector of your own, which is a command, on the labelled images.",
+        ("detector",),
+        checks=("data",),
+    ),
     "evaluate": Step("Score a detector on the test images.", ("detector", "evaluation")),
     "embed": Step("Embed every training image.", ("detector", "embedding.dimensions")),
     "pseudo_labels": Step(

@@ -130,7 +130,8 @@ def depends_on(config: Config, step: str, names: Names | None = None) -> str:
     own = with_names(config, names)
     keys = keys_read(config, step, names)
     settings = {"step_version": VERSIONS[step]} | {key: _setting(own, key) for key in keys}
-    packages = [package_of(detectors.GROUP, config.detector.name)] if "detector" in keys else []
+    trains = not {"detector", "detector.proxy"}.isdisjoint(keys)
+    packages = [package_of(detectors.GROUP, config.detector.trained.name)] if trains else []
     if step == "select":
         settings["type"] = config.strategies[names["strategy"]].type
         packages.append(package_of(registry.GROUP, settings["type"]))
@@ -159,11 +160,15 @@ def keys_read(config: Config, step: str, names: Names | None = None) -> list[str
         left_out |= set() if info.runs_detector else {"detector", "evaluation"}
         left_out |= set() if "agent" in info.requires else {"embedding"}
     keys = []
+    of_detector = ["detector"]
+    if config.detector.command_gives is not None:  # what the other steps train, or show images to, is its proxy
+        own = [f"detector.{name}" for name in ("command", "container", "gives")]
+        of_detector = own if step == "external" else ["detector.proxy"]
     for key in STEPS[step].reads:
         if any(other.startswith(key + ".") for other in left_out):
             keys += [f"{key}.{name}" for name in _setting(config, key) if f"{key}.{name}" not in left_out]
         elif key not in left_out:
-            keys.append(key)
+            keys += of_detector if key == "detector" else [key]
     return keys
 
 
@@ -302,7 +307,7 @@ def check_data(config: Config) -> None:
 
 def check_detector(config: Config) -> None:
     """Raise InputError where a package, or a file of weights, that the detector needs is missing."""
-    detector, faults = config.detector, []
+    detector, faults = config.detector.trained, []
     if detector.package is not None and find_spec(detector.package) is None:
         faults.append(
             f"detector.name: {detector.name} needs the package {detector.package}, which is not installed; "

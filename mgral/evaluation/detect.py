@@ -1,6 +1,6 @@
 """Running a detector over cached images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -52,14 +52,21 @@ def detect_images(
         for row, one in zip(part, detector.detect(inputs, limits), strict=True):
             scale = np.tile(dataset.sizes[row] / shown[row], 2)
             boxes = np.minimum(one.boxes.cpu().numpy() * scale, np.tile(dataset.sizes[row], 2))
-            boxes[:, 2:] -= boxes[:, :2]
-            results.extend(
-                {
-                    "image_id": int(dataset.image_ids[row]),
-                    "category_id": dataset.categories[label].id,
-                    "bbox": [round(float(side), 2) for side in box],
-                    "score": round(float(score), 5),
-                }
-                for box, score, label in zip(boxes, one.scores.tolist(), one.labels.tolist(), strict=True)
-            )
+            results += coco_results(dataset, row, boxes, one.scores.tolist(), one.labels.tolist())
     return results
+
+
+def coco_results(
+    dataset: Dataset, row: int, boxes: npt.NDArray[np.floating[Any]], scores: Iterable[float], labels: Iterable[int]
+) -> list[dict[str, Any]]:
+    """Return what was found in an image as COCO results, given boxes [n, 4]: x1, y1, x2, y2 in its own pixels."""
+    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    return [
+        {
+            "image_id": int(dataset.image_ids[row]),
+            "category_id": dataset.categories[label].id,
+            "bbox": [round(float(side), 2) for side in box],
+            "score": round(float(score), 5),
+        }
+        for box, score, label in zip(sides, scores, labels, strict=True)
+    ]

@@ -6,8 +6,9 @@ import numpy as np
 
 from mgral.config import EvaluationConfig
 from mgral.data.image_set import ImageSet
+from mgral.data.results import FoundBoxes
 from mgral.evaluation.coco import score_detections
-from mgral.evaluation.detect import detect_images
+from mgral.evaluation.detect import coco_results, detect_images
 from mgral.evaluation.voc import add_voc_scores, is_voc
 from mgral.models.interface import DetectorModel
 
@@ -23,8 +24,23 @@ def evaluate_detector(
     -------
     The scores, as `score_detections` and `add_voc_scores` describe them, and the detections as COCO results.
     """
-    ids = data.dataset.image_ids
-    found = detect_images(detector, data.dataset, data.images, np.arange(len(ids)), config)
+    rows = np.arange(len(data.dataset.image_ids))
+    found = detect_images(detector, data.dataset, data.images, rows, config)
+    return _score(found, data), found
+
+
+def evaluate_found(
+    found: FoundBoxes, data: ImageSet, config: EvaluationConfig
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Score what a command has found, as `evaluate_detector` does; it has dropped overlaps itself."""
+    kept, results = found.above(config.score_threshold, config.max_detections), []
+    for row in np.unique(kept.rows).tolist():
+        one = kept.of_row(row)
+        results += coco_results(data.dataset, row, one.boxes, one.scores.tolist(), one.labels.tolist())
+    return _score(results, data), results
+
+
+def _score(found: list[dict[str, Any]], data: ImageSet) -> dict[str, Any]:
     truth = data.truth()
-    scores = score_detections(truth, found, ids.tolist())
-    return (add_voc_scores(scores, truth, found) if is_voc(truth) else scores), found
+    scores = score_detections(truth, found, data.dataset.image_ids.tolist())
+    return add_voc_scores(scores, truth, found) if is_voc(truth) else scores

@@ -31,6 +31,7 @@ def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Pat
         Where there is no such file and `config.weights` wants one, or the other way round; where it is damaged, or
         another network's.
     """
+    config = config.trained
     if config.weights is not None and weights is None:
         raise InputError(f"detector.weights is {config.weights}; give its file by --weights, or set it to null")
     if config.weights is None and weights is not None:
@@ -43,6 +44,7 @@ def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Pat
 
 def random_detector(config: DetectorConfig, classes: int, seed: int) -> DetectorModel:
     """Build a detector with all weights drawn by seed, whatever it is configured to start from."""
+    config = config.trained
     network = resolve_name(config.network)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

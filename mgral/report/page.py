@@ -153,6 +153,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     plural = "s" * (len(config.seeds) > 1)
     width, height = results.settings[config.seeds[0]].detector.image_canvas.input_size
     lengths = sorted({str(one.iterations.detector) for one in results.settings.values()}, key=int)
+    by_command = config.detector.command_gives is not None
     facts = [
         ("Data", _data_name(results)),
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
@@ -161,9 +162,10 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("Labels", f"{config.initial} at the start, {config.budget} a cycle, {config.cycles} cycles"),
         ("At the end", f"{labelled} images, {100 * labelled / len(train.image_ids):.0f} % of the training set"),
         (f"Seed{plural}", ", ".join(map(str, config.seeds))),
-        ("Detector", f"{config.detector.name}, {width} × {height} px"),
+        *([("Detector", "external, by detector.command")] if by_command else []),
+        ("Proxy" if by_command else "Detector", f"{config.detector.trained.name}, {width} × {height} px"),
         (
-            "Training",
+            "Training of the proxy" if by_command else "Training",
             f"{' or '.join(lengths)} iterations of {config.training.batch_size} images in cycle 0, "
             f"× (labelled / {config.initial})^{config.iterations.growth:g} later",
         ),

@@ -92,6 +92,7 @@ def _made_by(config: Config, run: Run, folder: Path) -> str:
     """Return command, commit, machine, seeds and data."""
     train, test = (json.loads((folder / "dataset" / f"{split}.json").read_bytes()) for split in ("train", "test"))
     width, height = config.detector.image_canvas.input_size
+    proxy = "" if config.detector.command_gives is None else "external, by detector.command; its proxy is "
     commits = [
         f"`{commit[:12]}{'-dirty' * commit.endswith('-dirty')}` ({count})" for commit, count in run.commits.items()
     ]
@@ -107,7 +108,8 @@ def _made_by(config: Config, run: Run, folder: Path) -> str:
         ("Labels", f"{config.initial} images at the start, {config.cycles} cycles of {config.budget}"),
         (
             "Detector",
-            f"{config.detector.name}, {width} x {height} pixels, {config.iterations.detector} iterations in cycle 0",
+            f"{proxy}{config.detector.trained.name}, {width} x {height} pixels, "
+            f"{config.iterations.detector} iterations in cycle 0",
         ),
     ]
     commands = "\n".join(f"    {command}" for command in run.commands.values())

@@ -10,7 +10,7 @@ from mgral.config import Config, Kind, registry
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
     "lut": ("embed", "subsets", "base", "variant", "table"),
-    "training": ("detector", "agent"),
+    "training": ("detector", "external", "agent"),
     "selection": ("select",),
 }
 

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config
+from mgral.data.dataset import Dataset
 from mgral.data.image_set import ImageSet
 from mgral.data.images import Images
+from mgral.data.results import FoundBoxes
 from mgral.evaluation.detect import image_chunks
 from mgral.models.interface import DetectorModel
 from mgral.models.suppression import Found, Limits
@@ -40,8 +42,16 @@ def embed_images(
     labelled
         Ids of the labelled images, int64 [n].
     """
-    dataset = data.dataset.without_labels(unlabelled(data.dataset.image_ids, labelled))
-    features, class_scores = extract_features(detector, data.images, len(dataset.categories))
+    features = extract_features(detector, data.images, len(data.dataset.categories))
+    return embed_features(config, data.dataset, labelled, features, seed)
+
+
+def embed_features(
+    config: Config, dataset: Dataset, labelled: npt.NDArray[np.int64], given: "Features", seed: int
+) -> Embeddings:
+    """Embed images as `embed_images` does, given the features of all of them."""
+    dataset = dataset.without_labels(unlabelled(dataset.image_ids, labelled))
+    features, class_scores = given
     components = project(features, config.embedding.dimensions)
     described = np.concatenate([components, standardise(class_scores)], axis=1)
     known, chance = dataset.rows(labelled), derive_seed(seed, "object counts")
@@ -73,6 +83,15 @@ def extract_features(detector: DetectorModel, images: Images, classes: int) -> F
         looks.class_scores[rows] = [sum_by_class(one, classes).cpu().numpy() for one in found]
     assert looks is not None
     return looks
+
+
+def given_features(features: npt.NDArray[np.float32], found: FoundBoxes | None, classes: int) -> Features:
+    """Return the features [N, F] that a command has written, with the scores of what it has found, if it says so."""
+    class_scores = np.zeros((len(features), classes if found else 0), np.float32)
+    if found:
+        objects = found.above(OBJECTS.score_threshold, OBJECTS.max_detections)
+        np.add.at(class_scores, (objects.rows, objects.labels), objects.scores)
+    return Features(features, class_scores)
 
 
 def sum_by_class(found: Found, classes: int) -> Tensor:

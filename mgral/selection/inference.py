@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mgral.config import EvaluationConfig
 from mgral.data.images import Images
+from mgral.data.results import FoundBoxes
 from mgral.evaluation.detect import image_chunks
 from mgral.models.interface import DenseModel, DetectorModel, Predictions
 from mgral.models.suppression import Found, Limits
@@ -62,9 +63,27 @@ def objects_of_pool(query: Query, what: str) -> list[Found]:
 
 def objects_of(query: Query, image_ids: npt.NDArray[np.int64], what: str) -> list[Found]:
     """Return the objects that the cycle's detector finds in some images, on the CPU."""
+    if query.found is not None:
+        return _objects_in(query.found, query.dataset.rows(image_ids), query.config.evaluation)
     detector, images = detector_and_images(query)
     return [
         found.to("cpu")
         for _, shown in image_chunks(images, query.dataset.rows(image_ids), what, detector.device)
         for found in detect_objects(detector, shown, query.config.evaluation)
+    ]
+
+
+def _objects_in(given: FoundBoxes, rows: npt.NDArray[np.int64], config: EvaluationConfig) -> list[Found]:
+    """Return the objects in rows of the data set that a command has found, in pixels of the original images."""
+    kept = given.above(OBJECT_SCORE, config.max_detections)
+    each = (kept.of_row(row) for row in rows.tolist())
+    return [
+        Found(
+            torch.from_numpy(one.boxes),
+            torch.from_numpy(one.scores),
+            torch.from_numpy(one.labels),
+            torch.from_numpy(one.distributions),
+            torch.arange(len(one.rows)),
+        ).objects()
+        for one in each
     ]

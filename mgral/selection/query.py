@@ -12,6 +12,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, registry
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
+from mgral.data.results import FoundBoxes
 from mgral.errors import InputError, StepError
 from mgral.selection.embeddings import Embeddings
 from mgral.selection.pool import check_pool, unlabelled
@@ -49,6 +50,8 @@ class Query:
     """Pixels of all training images, in the order of the data set."""
     detector: "DetectorModel | None" = None
     """The cycle's detector, in evaluation mode, on the device to compute on."""
+    found: FoundBoxes | None = None
+    """In the detector's place, what a command of the user's own has found in all training images."""
     embeddings: Embeddings | None = None
     agent: object = None
     """The trained `mgral.method.agent.network.Agent`, of a package above this one, or the `NoAgent` in its place."""
@@ -112,6 +115,7 @@ def select(
     *,
     images: Images | None = None,
     detector: "DetectorModel | None" = None,
+    found: FoundBoxes | None = None,
     embeddings: Embeddings | None = None,
     agent: object = None,
 ) -> Selection:
@@ -127,6 +131,8 @@ def select(
         Ids of the labelled images, int64 [n].
     images, detector, embeddings, agent
         What the strategy requires of these.
+    found
+        In the detector's place, what a command of the user's own has found in all training images.
 
     Raises
     ------
@@ -139,7 +145,7 @@ def select(
     kind = strategy
     if strategy in config.strategies:
         kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
-    given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
+    given = {"images": images, "detector": found or detector, "embeddings": embeddings, "agent": agent}
     if missing := [name for name in registry.strategy(kind).files if given[name] is None]:
         raise InputError(f"strategy {kind} needs {' and '.join(missing)}; pass what is missing")
     if "dense" in registry.strategy(kind).requires and not config.detector.dense:
@@ -148,7 +154,7 @@ def select(
     pool = unlabelled(dataset.image_ids, labelled)
     check_pool(pool, config.budget)
     hidden = dataset.without_labels(pool)
-    query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, embeddings, agent)
+    query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, found, embeddings, agent)
     choice = choose(kind, query)
     return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason)
 

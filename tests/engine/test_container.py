@@ -13,10 +13,11 @@ from run_workflow import TINY, snakemake
 from mgral.artefacts.commit import commit
 from mgral.cli.tools.compare import compare
 from mgral.config import resolve_config
-from mgral.engine.container import check_image, container_environment
+from mgral.engine.container import check_command, check_image, container_environment, shell_inside
 from mgral.engine.provenance import version
 from mgral.engine.steps import VERSIONS
 from mgral.errors import InputError
+from mgral.training.external import run_command
 
 IMAGE = os.environ.get("MGRAL_SIF")
 """A SIF of this very code, as `make container` makes it."""
@@ -197,3 +198,44 @@ def test_a_plug_in_of_the_image_chooses(tmp_path):
     record = json.loads((folder / "provenance/seed0/strategies/bright/cycle0/selection.json.json").read_text())
     assert record["machine"]["container"] == Path(str(IMAGE)).name
     assert record["packages"]["mgral-brightness"] == "1.0"
+
+
+PASSES_ON = 'while [ "$1" != sh ]; do shift; done; exec "$@"'
+"""What an Apptainer does that runs its shell here."""
+
+
+def test_a_command_runs_in_its_own_image(tmp_path, image, monkeypatch):
+    """Wherever the pictures are, they are there inside; the GPUs where the job has one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", installed(tmp_path, PASSES_ON))
+    shell = shell_inside(str(image), Path("../elsewhere"), gpus=1)
+    output = run_command("echo inside > {output}/where", {}, tmp_path / "work", seed=0, shell=shell)
+    assert (output / "where").read_text() == "inside\n"
+    pictures = tmp_path.parent / "elsewhere"
+    call = f"--silent exec --home {tmp_path} --nv --bind {pictures}:{pictures}:ro {image} sh -e -c echo inside > "
+    assert (tmp_path / "calls").read_text().startswith(call)
+    assert shell_inside(str(image), Path("data"), gpus=0)[1:] == [
+        "--silent",
+        "exec",
+        "--home",
+        str(tmp_path),
+        str(image),
+        "sh",
+    ]
+
+
+def test_a_command_whose_image_is_not_there_is_refused_before_the_first_job(tmp_path, image, monkeypatch):
+    def detector(container):
+        command = "detect {train} {test} {output}"
+        section = {"name": "external", "command": command, "container": container}
+        return resolve_config({"detector": section, "strategies": ("random",)}).detector
+
+    monkeypatch.setenv("PATH", installed(tmp_path, "true"))
+    for container in (None, str(image), "docker://somebody/detector"):
+        check_command(detector(container))
+    with pytest.raises(InputError, match=r"detector\.container: there is no file /no\.sif; correct the path"):
+        check_command(detector("/no.sif"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"detector\.container needs Apptainer, which is not on the PATH"):
+        check_command(detector(str(image)))
+    check_command(detector(None))

@@ -20,9 +20,8 @@ def read(name):
 @pytest.mark.parametrize("name", ["gpu", "slurm"])
 def test_gpus_go_to_the_rules_that_compute_on_one(name):
     of_select = "1 if input.get('detector') else 0"
-    assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in USE_GPU | OF_FIDELITY} | {
-        "select": {"gpu": of_select}
-    }
+    rules = USE_GPU | OF_FIDELITY | {"external"}
+    assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in rules} | {"select": {"gpu": of_select}}
 
 
 def test_groups_are_of_rules():
@@ -46,6 +45,7 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
         "download",
         "input_size",
         "weights",
+        "external",
     }
 
 

@@ -20,6 +20,9 @@ FIDELITY = {"candidates", "gain", "lookup", "fidelity"}
 """Steps of `snakemake fidelity`, which no experiment has else."""
 ON_A_NETWORK = {"download", "weights"}
 """Steps that an experiment has only where its data set, or its detector, asks for them."""
+OF_A_COMMAND = {"external"}
+"""Steps that an experiment has only where its detector is a command."""
+EXAMPLE = ROOT / "examples" / "external_detector" / "config.yaml"
 
 DERIVE = {"input_size", "derive"}
 """Steps that an experiment has only where settings are null."""
@@ -36,16 +39,18 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    """Every kind of job: of the tiny experiment with its fidelity, of one that downloads, and of one that derives."""
+    """Every kind of job: of the tiny experiment with its fidelity, of others that download, derive, run a command."""
     folder = tmp_path_factory.mktemp("planned")
     ours = jobs_planned(folder, "all", "fidelity", "--configfile", TINY)
     more = ("--configfile", ROOT / "config" / "voc_ssd300.yaml", "--until", "weights")
     (folder / "real.yaml").write_text("{initial: 9, cycles: 1, detector: {name: ssd}}")
     real = jobs_planned(folder, "--configfile", folder / "real.yaml", "--until", "derive")
+    by_command = jobs_planned(folder, "--configfile", EXAMPLE, "--until", "external")
     return [
         *ours,
         *(job for job in jobs_planned(folder, *more) if job.rule in ON_A_NETWORK),
         *(job for job in real if job.rule in DERIVE),
+        *(job for job in by_command if job.rule in OF_A_COMMAND),
     ]
 
 
@@ -77,6 +82,7 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images(jobs):
         "groups",
         "evaluate",
         "gain",
+        "external",
         "report",
     }
     # What `gain` measures is read by the page that is drawn of it, and by nothing else.
@@ -161,7 +167,7 @@ def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
     counts = count_rules(planned(tmp_path, "--configfile", TINY))
     config = load_config(TINY)
     cycles, strategies = config.cycles, len(config.strategies)
-    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - DERIVE
+    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - DERIVE - OF_A_COMMAND
     assert counts["detector"] == counts["evaluate"] == 2 + cycles * strategies
     assert counts["select"] == counts["label"] == cycles * strategies
     assert counts["variant"] == 2  # variants 0 and 1, and variant 2

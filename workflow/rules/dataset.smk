@@ -80,7 +80,7 @@ rule weights:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
-        file=CONFIG.detector.weights_file or [],
+        file=CONFIG.detector.trained.weights_file or [],
     output:
         EXPERIMENT + "/weights.safetensors",
     log:

@@ -15,7 +15,9 @@ TABLE = ROUND + "/tables/{table}/split{split}"
 # One a job: the wildcards that follow are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
 # What trainings of the detector start from, for rules that build one.
-WEIGHTS = [EXPERIMENT + "/weights.safetensors"] if CONFIG.detector.weights else []
+WEIGHTS = (
+    [EXPERIMENT + "/weights.safetensors"] if CONFIG.detector.trained.weights else []
+)
 # Settings that are null are derived from the data: the input size once, the rest for each seed. Every rule that reads a
 # detector's settings takes the file with all of them.
 INPUT_SIZE = (
@@ -24,6 +26,11 @@ INPUT_SIZE = (
     else []
 )
 DERIVED = [EXPERIMENT + "/seed{seed}/derived.json"] if CONFIG.open_keys else []
+# By what images are scored and queried, and by what they are embedded: the weights of the cycle's detector, or what the
+# user's own, a command, has written.
+GIVES = CONFIG.detector.command_gives
+FINDS = "detector.safetensors" if GIVES is None else "external.safetensors"
+EMBEDS = FINDS if "features" in (GIVES or ()) else "detector.safetensors"
 # Memory of the process of a job that runs the detector, in MB. vram_mb is the memory of the card, in MiB, so that
 # several jobs can share one: `--resources vram_mb=24000` bounds their sum.
 MEM_MB = CONFIG.detector.process_mb

@@ -55,7 +55,7 @@ def in_select(wildcards):
     embedded = table_round(strategy, wildcards.cycle) if by_agent else folder
     paths = {
         "images": EXPERIMENT + "/dataset/train.npy",
-        "detector": f"{folder}/detector.safetensors",
+        "detector": f"{folder}/{FINDS}",
         "embeddings": in_embeddings(embedded, strategy),
         "agent": STRATEGY + "/agent.safetensors",
     }

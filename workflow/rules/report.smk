@@ -21,9 +21,9 @@ rule report:
             for folder in evaluated_rounds()
             for name in (
                 "labelled.json",
-                "training.csv",
                 "metrics.json",
                 "detections.json",
+                *(["training.csv"] if GIVES is None else []),
             )
         ],
         selections=[f"{folder}/selection.json" for folder in queries(CONFIG.strategies)],
@@ -48,7 +48,7 @@ rule report:
         mem_mb=1500,
         gpu=0,
     params:
-        depends_on=depends_on(CONFIG, "report"),
+        depends_on=settings_of("report"),  # called later: a string in braces would be taken for a wildcard
         results=subpath(output.html, parent=True),
     shell:
         "mgral report --config {input.config} --results {params.results} --output {output.html} > {log} 2>&1"

@@ -5,6 +5,9 @@
 # label     labelled.json and selection.json of a cycle -> labelled.json of the next one
 # derive    labelled.json of cycle 0 -> derived.json: the settings that are null, such as anchors and iterations
 # detector  labelled.json, train.npy -> detector.safetensors, training.csv
+# external  labelled.json, the pictures -> external.safetensors, of a detector that is a command of the user's own; the
+#           rule `detector` then trains its proxy, where a lookup table or an embedding needs one. Outside of the
+#           container of --use-singularity: the step runs the command here or in detector.container.
 # evaluate  detector.safetensors, test.npy -> metrics.json, detections.json
 # embed     detector.safetensors, train.npy -> embeddings/ of all training images
 
@@ -116,13 +119,42 @@ rule detector:
         " --gpus {resources.gpu} --output {output.weights} --log-csv {output.training} > {log} 2>&1"
 
 
+rule external:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        test_dataset=EXPERIMENT + "/dataset/test.json",
+        root=SYNTHETIC,
+        labelled=ROUND + "/labelled.json",
+    output:
+        ROUND + "/external.safetensors",
+    log:
+        LOGS + "/external/seed{seed}/{round}/cycle{cycle}.log",
+    container:
+        None
+    threads: 1
+    resources:
+        mem_mb=MEM_MB,
+        gpu=0,
+        # Nobody knows what a command takes of a card, so it has the card for itself: Snakemake makes it all there is.
+        vram_mb=1_000_000,
+    params:
+        depends_on=settings_of("external"),
+        root=lambda wildcards, input: f" --root {input.root}" if input.root else "",
+        folder=EXPERIMENT + "/external/seed{seed}/{round}/cycle{cycle}",
+    shell:
+        "mgral external --config {input.config} --dataset {input.dataset}"
+        " --test-dataset {input.test_dataset}{params.root} --labelled {input.labelled} --seed {wildcards.seed}"
+        " --cycle {wildcards.cycle} --gpus {resources.gpu} --folder {params.folder} --output {output} > {log} 2>&1"
+
+
 rule evaluate:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/test.json",
         images=EXPERIMENT + "/dataset/test.npy",
-        detector=ROUND + "/detector.safetensors",
+        detector=f"{ROUND}/{FINDS}",
     output:
         metrics=ROUND + "/metrics.json",
         detections=ROUND + "/detections.json",
@@ -149,7 +181,7 @@ rule embed:
         dataset=EXPERIMENT + "/dataset/train.json",
         images=EXPERIMENT + "/dataset/train.npy",
         labelled=ROUND + "/labelled.json",
-        detector=ROUND + "/detector.safetensors",
+        detector=f"{ROUND}/{EMBEDS}",
     output:
         ROUND + "/embeddings/{embedding}.safetensors",
     log:

@@ -11,8 +11,9 @@ from mgral.compute.gpus import HELP
 from mgral.config import load_config
 from mgral.data.derive import load_derived
 from mgral.data.image_set import load_image_set
+from mgral.data.results import load_features, load_found
 from mgral.models.build import load_detector
-from mgral.selection.features import embed_images
+from mgral.selection.features import embed_features, extract_features, given_features
 from mgral.selection.pool import load_labelled
 
 
@@ -47,5 +48,12 @@ def command(
     device = choose_device(gpus)
     config = load_derived(load_config(config_path), derived).with_settings("embedding", embedding)
     data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
-    network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
-    write_arrays(output, embed_images(config, data, known, network, seed).arrays())
+    gives, classes = config.detector.command_gives or (), len(data.dataset.categories)
+    if "features" in gives:
+        found = load_found(detector, "train") if "probabilities" in gives else None
+        features = given_features(load_features(detector), found, classes)
+    else:
+        features = extract_features(
+            load_detector(detector, config.detector, classes).to(device), data.images, classes
+        )
+    write_arrays(output, embed_features(config, data.dataset, known, features, seed).arrays())

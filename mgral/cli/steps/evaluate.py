@@ -12,7 +12,8 @@ from mgral.compute.gpus import HELP
 from mgral.config import load_config
 from mgral.data.derive import load_derived
 from mgral.data.image_set import load_image_set
-from mgral.evaluation.evaluate import evaluate_detector
+from mgral.data.results import load_found
+from mgral.evaluation.evaluate import evaluate_detector, evaluate_found
 from mgral.models.build import load_detector
 
 NAMES = {"map": "mAP", "ap50": "AP50", "ap75": "AP75", "ap50_11point": "VOC 11 points", "ap50_area": "VOC area"}
@@ -46,8 +47,18 @@ def command(
     """
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data = load_image_set(dataset, images, config.detector)
-    network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
-    scores, found = evaluate_detector(network, data, config.evaluation)
+    if config.detector.command_gives is None:
+        network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
+        scores, found = evaluate_detector(network, data, config.evaluation)
+    else:
+        given, limits = load_found(detector, "test"), config.evaluation
+        scores, found = evaluate_found(given, data, limits)
+        if beyond := len(given.above(limits.score_threshold, len(given.rows)).rows) - len(found):
+            click.echo(
+                f"warning: {beyond} boxes are left out, beyond the {limits.max_detections} best of their image "
+                "(evaluation.max_detections)",
+                err=True,
+            )
     write_json(detections, found)
     write_json(metrics, scores)
     if as_json:

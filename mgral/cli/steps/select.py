@@ -12,6 +12,7 @@ from mgral.config import Config, load_config, registry
 from mgral.data.dataset import load_dataset
 from mgral.data.derive import load_derived
 from mgral.data.images import load_images
+from mgral.data.results import load_found
 from mgral.errors import SparseError
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.pool import load_labelled
@@ -57,7 +58,7 @@ def command(
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
     config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
-    kind = config.strategies[strategy].type
+    kind, trained = config.strategies[strategy].type, config.detector.command_gives is None
     if missing := [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]:
         raise click.UsageError(f"strategy {kind} needs {' and '.join(missing)}")
     selection = select(
@@ -68,7 +69,8 @@ def command(
         seed,
         cycle,
         images=load_images(images, data, config.detector.image_canvas) if images else None,
-        detector=_open_detector(detector, config, len(data.categories), gpus) if detector else None,
+        detector=_open_detector(detector, config, len(data.categories), gpus) if detector and trained else None,
+        found=load_found(detector, "train") if detector and not trained else None,
         embeddings=load_embeddings(embeddings) if embeddings else None,
         agent=_open_agent(agent) if agent else None,
     )

@@ -28,14 +28,15 @@ def command(config_path: Path, dataset: Path, output: Path) -> None:
     Tensors of another shape, as the class head of other classes has, are left out: they start anew.
     """
     config = load_config(config_path)
-    name = config.detector.weights_file or config.detector.weights
+    section = config.detector.trained
+    name = section.weights_file or section.weights
     if name is None:
-        raise InputError(f"detector.name: {config.detector.name} starts from random weights; leave this step out")
+        raise InputError(f"detector.name: {section.name} starts from random weights; leave this step out")
     # Of the settings that are derived none changes the shape of a weight.
     detector = random_detector(assume_settings(config).detector, len(load_dataset(dataset).categories), seed=0)
     mirror = None if isinstance(config.data, SyntheticData) else config.data.mirror
-    start, line = start_of(detector, obtain_weights(config.detector, mirror, output.parent), name)
-    if isinstance(config.detector, TimmConfig) and not config.detector.weights_file:
+    start, line = start_of(detector, obtain_weights(section, mirror, output.parent), name)
+    if isinstance(section, TimmConfig) and not section.weights_file:
         check_backbone(detector, start, name)
-    print(f"note: {line}" if config.detector.weights_file else line, file=sys.stderr)
+    print(f"note: {line}" if section.weights_file else line, file=sys.stderr)
     write_bytes(output, save({key: one.clone(memory_format=contiguous_format) for key, one in start.items()}))

@@ -1,0 +1,268 @@
+"""What a detector of the user's own found, as files: COCO results and feature vectors, checked in one pass."""
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts.files import read_arrays, read_json
+from mgral.artefacts.integrity import verify_file
+from mgral.data.dataset import Dataset, find_rows
+from mgral.data.findings import Findings, Kind
+from mgral.data.values import number, whole
+from mgral.errors import InputError
+
+SUM_TOLERANCE = 0.01
+"""By which probabilities may miss a sum of 1, as those of half precision do; they are scaled to it."""
+ROUNDING = 0.05
+"""Pixels by which a box may leave its image without a count."""
+
+MISSING = Kind("files are missing or cannot be read", "let the command write them to {output}")
+NO_LIST = Kind("files are no list of results", "write a JSON list of objects, [] where nothing was found")
+NO_RESULT = Kind("results are no objects", "write each as {image_id, category_id, bbox, score}")
+UNKNOWN_IMAGE = Kind("results name an image that is not in the list of their file", "write the image's own id")
+UNKNOWN_CLASS = Kind("results name an unknown category", "write an id of `categories`")
+NO_SCORE = Kind("scores are not within 0..1", "write a number from 0 to 1")
+NO_BOX = Kind("boxes are not four numbers", "write bbox as [x, y, width, height] in pixels, 0 or more wide and high")
+OUTSIDE = Kind(
+    "boxes lie outside of their image", "write pixels of the image as it is listed, from its top left corner"
+)
+FRACTIONS = Kind("files have most of their boxes within the first pixel", "write pixels; these are fractions")
+NO_PROBABILITIES = Kind(
+    "results have no valid probabilities",
+    "write C + 1 numbers from 0 to 1 with the sum 1: of the background, then of `categories` in their order; or take "
+    "`probabilities` out of detector.gives",
+)
+NO_FEATURES = Kind(
+    "features are faulty", "write features.npz with `image_ids` [N] and `features` [N, F], finite, of all images once"
+)
+EDGE = Kind("boxes reach over the edge of their image", "clipped; if they are many, were corners given for sizes?")
+EMPTY = Kind("boxes have no area", "left out")
+
+
+class FoundBoxes(NamedTuple):
+    """The boxes found in N images, by image, in each the best first."""
+
+    rows: npt.NDArray[np.int64]
+    """int64 [n]: the image of each, as a row of its data set."""
+    boxes: npt.NDArray[np.float32]
+    """float32 [n, 4]: x1, y1, x2, y2 in pixels of the original image."""
+    scores: npt.NDArray[np.float32]
+    """float32 [n], in 0..1."""
+    labels: npt.NDArray[np.int64]
+    """int64 [n]: indices into the data set's categories."""
+    distributions: npt.NDArray[np.float32]
+    """float32 [n, C + 1], of the background first; [n, 0] where none are given."""
+
+    def only(self, chosen: npt.NDArray[Any] | slice) -> "FoundBoxes":
+        """Return some of the boxes, by a mask or by places."""
+        rows, boxes, scores, labels, distributions = self
+        return FoundBoxes(rows[chosen], boxes[chosen], scores[chosen], labels[chosen], distributions[chosen])
+
+    def above(self, score: float, most: int) -> "FoundBoxes":
+        """Return the boxes above a score, and of each image at most so many, the best."""
+        kept = self.only(self.scores > score)
+        before = np.searchsorted(kept.rows, kept.rows)  # boxes of earlier images
+        return kept.only(np.arange(len(kept.rows)) - before < most)
+
+    def of_row(self, row: int) -> "FoundBoxes":
+        """Return the boxes of one image."""
+        return self.only(slice(*np.searchsorted(self.rows, [row, row + 1])))
+
+
+def read_found(
+    path: Path, dataset: Dataset, image_ids: npt.NDArray[np.int64], probabilities: bool, findings: Findings
+) -> FoundBoxes:
+    """Read COCO results, noting all that is wrong with them; only without a fault are they whole.
+
+    Parameters
+    ----------
+    path
+        JSON of a list of `image_id`, `category_id`, `bbox` [x, y, width, height] and `score`.
+    image_ids
+        The images of the data set that it may name.
+    probabilities
+        Whether each result needs `probabilities`, C + 1 numbers.
+    """
+    boxes = list(_checked(path, dataset, set(image_ids.tolist()), probabilities, findings))
+    boxes.sort(key=lambda one: (one.row, -one.score))
+    width = len(dataset.categories) + 1 if probabilities else 0
+    distributions = np.array([one.distribution for one in boxes], np.float64).reshape(len(boxes), width)
+    if width:
+        distributions /= distributions.sum(axis=1, keepdims=True)
+    return FoundBoxes(
+        np.array([one.row for one in boxes], np.int64),
+        np.array([one.box for one in boxes], np.float32).reshape(-1, 4),
+        np.array([one.score for one in boxes], np.float32),
+        np.array([one.label for one in boxes], np.int64),
+        distributions.astype(np.float32),
+    )
+
+
+class _Box(NamedTuple):
+    row: int
+    box: tuple[float, float, float, float]
+    score: float
+    label: int
+    distribution: list[float]
+
+
+def _checked(
+    path: Path, dataset: Dataset, image_ids: set[int], probabilities: bool, findings: Findings
+) -> Iterator[_Box]:
+    try:
+        results = read_json(path)
+    except InputError as error:
+        findings.fault(MISSING, str(error))
+        return
+    if not isinstance(results, list):
+        findings.fault(NO_LIST, str(path))
+        return
+    row_of = {image: row for row, image in enumerate(dataset.image_ids.tolist()) if image in image_ids}
+    label_of = {category.id: label for label, category in enumerate(dataset.categories)}
+    tiny = 0
+    for index, result in enumerate(results):
+        place = f"{path}: result {index}"
+        if not isinstance(result, dict):
+            findings.fault(NO_RESULT, place)
+            continue
+        row = _known(result, "image_id", row_of, UNKNOWN_IMAGE, place, findings)
+        label = _known(result, "category_id", label_of, UNKNOWN_CLASS, place, findings)
+        score = _plain_number(result.get("score"))
+        if score is None or not 0 <= score <= 1:
+            findings.fault(NO_SCORE, f"{place}: score {result.get('score')!r}")
+        shares = _distribution(result, len(dataset.categories) + 1) if probabilities else []
+        if shares is None:
+            findings.fault(NO_PROBABILITIES, f"{place}: probabilities {result.get('probabilities')!r}")
+        box = _box(result.get("bbox"))
+        if box is None:
+            findings.fault(NO_BOX, f"{place}: bbox {result.get('bbox')!r}")
+            continue
+        tiny += max(box) <= 1
+        if row is None:
+            continue
+        size = dataset.sizes[row].tolist()
+        inside = _clip(box, size, f"{place}: bbox {result['bbox']} in {size[0]} x {size[1]} pixels", findings)
+        if inside and label is not None and score is not None and shares is not None:
+            yield _Box(row, inside, score, label, shares)
+    if 2 * tiny > len(results):
+        findings.fault(FRACTIONS, f"{path}: {tiny} of {len(results)}")
+
+
+def _known(
+    result: dict[str, Any], key: str, known: dict[int, int], kind: Kind, place: str, findings: Findings
+) -> int | None:
+    value = result.get(key)
+    identifier = None if isinstance(value, str) else whole(value)
+    found = None if identifier is None else known.get(identifier)
+    if found is None:
+        findings.fault(kind, f"{place}: {key} {value!r}")
+    return found
+
+
+def _plain_number(value: object) -> float | None:
+    return None if isinstance(value, str) else number(value)
+
+
+def _numbers(values: object, length: int) -> list[float] | None:
+    if not isinstance(values, list) or len(values) != length:
+        return None
+    found = [one for one in map(_plain_number, values) if one is not None]
+    return found if len(found) == length else None
+
+
+def _box(values: object) -> list[float] | None:
+    box = _numbers(values, 4)
+    return None if box is None or min(box[2:]) < 0 else box
+
+
+def _distribution(result: dict[str, Any], length: int) -> list[float] | None:
+    shares = _numbers(result.get("probabilities"), length)
+    if shares is None or min(shares) < 0 or abs(sum(shares) - 1) > SUM_TOLERANCE:
+        return None
+    return shares
+
+
+def _clip(
+    box: list[float], size: list[int], place: str, findings: Findings
+) -> tuple[float, float, float, float] | None:
+    """Return x1, y1, x2, y2 within the image; None, noted, where nothing is left."""
+    x, y, width, height = box
+    if width == 0 or height == 0:
+        findings.repair(EMPTY, place)
+        return None
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + width, size[0]), min(y + height, size[1])
+    if left >= right or top >= bottom:
+        findings.fault(OUTSIDE, place)
+        return None
+    if max(left - x, top - y, x + width - right, y + height - bottom) > ROUNDING:
+        findings.repair(EDGE, place)
+    return left, top, right, bottom
+
+
+def read_features(path: Path, dataset: Dataset, findings: Findings) -> npt.NDArray[np.float32]:
+    """Read a feature vector for each image, float32 [N, F] in the order of the data set, noting what is wrong."""
+    nothing = np.empty((len(dataset.image_ids), 0), np.float32)
+    try:
+        verify_file(path)
+        with np.load(path, allow_pickle=False) as arrays:
+            ids, features = arrays["image_ids"], arrays["features"]
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        findings.fault(MISSING, f"{path}: {getattr(error, 'strerror', None) or error}")
+        return nothing
+    if ids.ndim != 1 or ids.dtype.kind not in "iu" or features.dtype.kind not in "iuf":
+        findings.fault(NO_FEATURES, f"{path}: image_ids are {ids.dtype} {list(ids.shape)}, features {features.dtype}")
+        return nothing
+    if features.ndim != 2 or len(features) != len(ids) or features.shape[1] == 0:
+        findings.fault(NO_FEATURES, f"{path}: {list(features.shape)} features of {len(ids)} image ids")
+        return nothing
+    ids = ids.astype(np.int64)
+    distinct, counts = np.unique(ids, return_counts=True)
+    wrong: dict[str, Callable[[], npt.NDArray[np.int64]]] = {
+        "images lack features": lambda: np.setdiff1d(dataset.image_ids, ids),
+        "images are not in the list": lambda: np.setdiff1d(ids, dataset.image_ids),
+        "images are there more than once": lambda: distinct[counts > 1],
+        "images have features that are not finite": lambda: ids[~np.isfinite(features).all(axis=1)],
+    }
+    faulty = False
+    for what, images in wrong.items():
+        if len(found := images()):
+            findings.fault(NO_FEATURES, f"{path}: {len(found)} {what}: {json.dumps(found[:5].tolist())}")
+            faulty = True
+    return nothing if faulty else features[find_rows(ids, dataset.image_ids)[0]].astype(np.float32)
+
+
+def join(parts: Sequence[FoundBoxes]) -> FoundBoxes:
+    """Return what was found in different images of a data set, in its order."""
+    rows, boxes, scores, labels, distributions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return FoundBoxes(rows, boxes, scores, labels, distributions).only(np.argsort(rows, kind="stable"))
+
+
+def found_arrays(
+    test: FoundBoxes, train: FoundBoxes | None, features: npt.NDArray[np.float32] | None
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the content of external.safetensors: what was found in both splits, and the features [N, F]."""
+    splits = {"test": test} | ({"train": train} if train else {})
+    arrays = {f"{split}.{name}": array for split, one in splits.items() for name, array in one._asdict().items()}
+    return arrays if features is None else {**arrays, "features": features}
+
+
+def load_found(path: Path, split: str) -> FoundBoxes:
+    """Read what was found in the training or the test images; raises InputError where the file does not say it."""
+    arrays = read_arrays(path)
+    return FoundBoxes(*(_array(path, arrays, f"{split}.{name}") for name in FoundBoxes._fields))
+
+
+def load_features(path: Path) -> npt.NDArray[np.float32]:
+    """Read the features of all training images, float32 [N, F]; raises InputError where the file has none."""
+    return _array(path, read_arrays(path), "features")
+
+
+def _array(path: Path, arrays: dict[str, npt.NDArray[Any]], name: str) -> npt.NDArray[Any]:
+    if name not in arrays:
+        raise InputError(f"{path} holds no {name}; delete it and run the step `external` again")
+    return arrays[name]

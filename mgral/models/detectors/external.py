@@ -1,0 +1,123 @@
+"""Settings of a detector of the user's own, which is a command that reads and writes files."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from mgral.config.canvas import Canvas
+from mgral.config.detector import DetectorConfig, Gift
+from mgral.config.detectors import ProxyDetector, read_section, register_detector
+from mgral.config.section import PathText
+
+PLACEHOLDERS = ("train", "pool", "test", "output", "scratch", "seed", "gpus")
+"""What a command may name in braces; docs/external-detector.md says what each stands for."""
+PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z_]+)\}")
+"""A word in braces, and no variable of the shell."""
+
+
+def _with_known_placeholders(command: str) -> str:
+    names = PLACEHOLDER.findall(command)
+    if unknown := [f"{{{name}}}" for name in names if name not in PLACEHOLDERS]:
+        there_are = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise ValueError(f"detector.command: there is no {', '.join(unknown)}; there are {there_are}")
+    if lacking := [f"{{{name}}}" for name in ("train", "test", "output") if name not in names]:
+        raise ValueError(
+            f"detector.command: it lacks {', '.join(lacking)}, without which it cannot do its work; add it"
+        )
+    return command
+
+
+@register_detector
+class ExternalConfig(DetectorConfig):
+    """A detector of your own: a command that reads and writes files; see docs/external-detector.md."""
+
+    dense: ClassVar[bool] = False
+
+    name: Literal["external"] = "external"
+    weights: None = None
+    """None: the command starts from what it likes."""
+    command: Annotated[str, AfterValidator(_with_known_placeholders)]
+    """Shell command that learns from {train} and writes to the folder {output} what it finds in {test} and {pool}."""
+    container: PathText | None = None
+    """Image in which Apptainer runs the command, a file or an address; null runs it on this machine as it is."""
+    gives: tuple[Gift, ...] = ()
+    """What the command writes beside boxes and scores of the test images: probabilities (of the classes of each box,
+    in all training images), features (a vector for each training image)."""
+    proxy: ProxyDetector = Field(default_factory=lambda: read_section({}))
+    """The detector that is trained here in its place: for lookup tables, fidelity, embeddings without features."""
+
+    @property
+    def command_gives(self) -> tuple[Gift, ...]:
+        """What the command writes beside boxes and scores of the test images."""
+        return self.gives
+
+    @property
+    def trained(self) -> DetectorConfig:
+        """The proxy."""
+        return self.proxy
+
+    def with_trained(self, trained: DetectorConfig) -> DetectorConfig:
+        """Return this section with another proxy."""
+        return self.model_copy(update={"proxy": trained})
+
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        """Those of the proxy."""
+        return self.proxy.open_keys
+
+    @property
+    def anchor_strides(self) -> tuple[int, ...]:
+        """Those of the proxy."""
+        return self.proxy.anchor_strides
+
+    @property
+    def largest_canvas(self) -> Canvas:
+        """That of the proxy."""
+        return self.proxy.largest_canvas
+
+    @property
+    def settings_folder(self) -> str | None:
+        """That of the proxy."""
+        return self.proxy.settings_folder
+
+    def lacks(self, requires: Sequence[str], views: int) -> str | None:
+        """Return what a strategy that runs the detector needs and a command does not give."""
+        if {"detections", "dense"}.isdisjoint(requires):
+            return None
+        if (lacking := super().lacks(requires, views)) is not None:
+            return lacking
+        if views > 1:
+            return "a detector that is shown changed images, and a command is not"
+        return None if "probabilities" in self.gives else "probabilities, and detector.gives does not name them"
+
+    @property
+    def image_canvas(self) -> Canvas:
+        """That of the proxy; the command opens the pictures themselves."""
+        return self.proxy.image_canvas
+
+    @property
+    def caches_files(self) -> bool:
+        """As the proxy does."""
+        return self.proxy.caches_files
+
+    @property
+    def weights_file(self) -> str | None:
+        """That of the proxy."""
+        return self.proxy.weights_file
+
+    @property
+    def weight_bytes(self) -> float:
+        """Those of the proxy."""
+        return self.proxy.weight_bytes
+
+    @property
+    def training_bytes(self) -> float:
+        """Those of the proxy."""
+        return self.proxy.training_bytes
+
+    @property
+    def inference_bytes(self) -> float:
+        """Those of the proxy."""
+        return self.proxy.inference_bytes
