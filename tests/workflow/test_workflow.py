@@ -335,3 +335,12 @@ def test_eleven_instances_share_what_has_equal_settings(tmp_path):
     assert counts["detector"] == 2 + len(INSTANCES) * cycles
     # Of cycle 0 for all tables and core_set alike, and of core_set's cycle 1.
     assert counts["embed"] == 2
+
+
+def test_a_file_of_weights_is_an_input_of_one_job_and_its_outcome_of_all_trainings(tmp_path):
+    (tmp_path / "mine.pth").touch()
+    own = ("--configfile", TINY, "--config", "detector={weights: mine.pth, width: 64, height: 64, channels: 8}")
+    jobs = jobs_planned(tmp_path, "all", "fidelity", *own)
+    assert [job.rule for job in jobs if "mine.pth" in job.inputs] == ["weights"]
+    readers = {job.rule for job in jobs if "results/tiny/weights.safetensors" in job.inputs}
+    assert readers == {"detector", "base", "gain"}
