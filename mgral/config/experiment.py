@@ -132,6 +132,11 @@ class Config(Section):
             f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature maps, "
             f"and {self.detector.name} has none; choose other labels, or another detector"
         ] * bool(consistent)
+        training, least = self.training, self.detector.least_images
+        faults += [
+            f"training.batch_size: parts of {training.batch_size // training.accumulate} images are too small for "
+            f"the batch normalisation of {self.detector.name}; raise it to {least * training.accumulate} or more"
+        ] * (training.batch_size < least * training.accumulate)
         if faults:
             raise ValueError("\n  ".join(faults))
         return self
