@@ -91,6 +91,11 @@ class DetectorConfig(Section, ABC):
         return Canvas(isqrt(MOST_PIXELS), isqrt(MOST_PIXELS)) if "width" in self.open_keys else self.image_canvas
 
     @property
+    def least_images(self) -> int:
+        """Images that must go through it together in a training."""
+        return 1
+
+    @property
     def settings_folder(self) -> str | None:
         """The user's folder that some of the settings are read from, unless they are given."""
         return None

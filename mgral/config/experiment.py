@@ -138,6 +138,13 @@ class Config(Section):
                 f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature "
                 f"maps, and {self.detector.trained.name} has none; choose other labels, or another detector"
             )
+        training, least = self.training, self.detector.trained.least_images
+        if training.batch_size < least * training.accumulate:
+            faults.append(
+                f"training.batch_size: parts of {training.batch_size // training.accumulate} images are too small for "
+                f"the batch normalisation of {self.detector.trained.name}; raise it to {least * training.accumulate} "
+                "or more"
+            )
         if faults:
             raise ValueError("\n  ".join(faults))
         return self

@@ -66,5 +66,6 @@ def _settings_lines(config: Config, train: Coco, test: Coco) -> list[str]:
     data, seed = as_dataset(train), config.seeds[0]
     labelled = draw_initial(data.image_ids, config.initial, seed)
     full = derive_settings(config, data, as_dataset(test), labelled)
-    title = f"{config.detector.trained.name}, by the {config.initial} images that are labelled at the start with seed {seed}:"
+    name, count = config.detector.trained.name, config.initial
+    title = f"{name}, by the {count} images that are labelled at the start with seed {seed}:"
     return [title, *(f"  {line}" for line in settings_lines(config, full, data, labelled))]

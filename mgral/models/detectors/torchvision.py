@@ -116,6 +116,11 @@ class TorchvisionDetectorConfig(TorchvisionConfig):
         return FACTS[self.model]
 
     @property
+    def least_images(self) -> int:
+        """Two where the last map is one cell, of which alone batch normalisation has no statistics."""
+        return 1 if self.facts.stages else 2
+
+    @property
     def image_canvas(self) -> Canvas:
         """The size that images are stretched to."""
         return Canvas(self.width, self.height)
