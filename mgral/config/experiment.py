@@ -1,6 +1,6 @@
 """A whole experiment, and how it is read from YAML."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
@@ -192,11 +192,6 @@ class Config(Section):
                     "its step again"
                 ) from None
         return self.model_copy(update=update)
-
-    def values_of(self, keys: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
-        """Return some settings, by section and name, as plain data."""
-        values = self.model_dump(mode="json")
-        return {section: {name: values[section][name] for name in names} for section, names in keys.items()}
 
     @property
     def agents(self) -> tuple[str, ...]:

@@ -255,8 +255,9 @@ def test_the_steps_write_what_the_functions_derive_and_nothing_else(tmp_path):
     found = json.loads(derived.read_text())
     assert {section: set(values) for section, values in found.items()} == {
         "detector": {"width", "height", "anchor_scales", "aspect_ratios"},
-        "iterations": {"detector", "base"},
+        "iterations": {"detector", "base", "variant"},
     }
     full = derive_settings(config, data, data, [10, 12, 15])
     assert load_derived(config, [derived]) == full
-    assert derive_from_labels(full, data, [10, 12, 15]) == {"detector": {}, "iterations": {}}
+    assert full.iterations.variant == 5  # as it is set
+    assert derive_from_labels(full, data, [10, 12, 15])["detector"] == {}
