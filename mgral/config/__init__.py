@@ -22,7 +22,6 @@ from mgral.config.experiment import (
     config_schema,
     config_yaml,
     load_config,
-    read_values,
     resolve_config,
 )
 from mgral.config.instances import DEFAULT, OWN_SECTIONS, StrategyConfig
@@ -37,6 +36,7 @@ from mgral.config.method import (
     RewardConfig,
     Start,
 )
+from mgral.config.reading import read_values
 from mgral.config.section import known
 from mgral.config.training import (
     AugmentationConfig,

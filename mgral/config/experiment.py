@@ -1,7 +1,6 @@
 """A whole experiment, and how it is read from YAML."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
@@ -32,6 +31,7 @@ from mgral.config.instances import (
     settings_name,
 )
 from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, Labels, LutConfig, RewardConfig, Start
+from mgral.config.reading import read_values
 from mgral.config.section import Count, Name, PathText, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
 from mgral.errors import InputError
@@ -62,8 +62,6 @@ ORDER = ("version", "experiment", "seeds", "strategies")
 
 FORMATS = ("synthetic", "voc", "coco", "yolo")
 """Values of `data.format`."""
-LARGEST = 100_000
-"""Values that a configuration file may hold."""
 
 
 class Config(Section):
@@ -138,12 +136,11 @@ class Config(Section):
                 f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature "
                 f"maps, and {self.detector.trained.name} has none; choose other labels, or another detector"
             )
-        training, least = self.training, self.detector.trained.least_images
-        if training.batch_size < least * training.accumulate:
+        training, trained = self.training, self.detector.trained
+        if training.batch_size < (least := trained.least_images * training.accumulate):
             faults.append(
                 f"training.batch_size: parts of {training.batch_size // training.accumulate} images are too small for "
-                f"the batch normalisation of {self.detector.trained.name}; raise it to {least * training.accumulate} "
-                "or more"
+                f"the batch normalisation of {trained.name}; raise it to {least} or more"
             )
         if faults:
             raise ValueError("\n  ".join(faults))
@@ -210,11 +207,6 @@ class Config(Section):
         if "detector" in update:
             update["detector"] = self.detector.with_trained(update["detector"])
         return self.model_copy(update=update)
-
-    def values_of(self, keys: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
-        """Return some settings, by section and name, as plain data."""
-        values = self.model_dump(mode="json") | {"detector": self.detector.trained.model_dump(mode="json")}
-        return {section: {name: values[section][name] for name in names} for section, names in keys.items()}
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -304,69 +296,6 @@ def completed(given: Mapping[Any, Any], defaults: Mapping[str, Any]) -> dict[Any
     """Return given settings with those that are missing, also in sections of them."""
     both = {name for name in defaults if isinstance(given.get(name), dict)}
     return {**defaults, **given} | {name: completed(given[name], defaults[name]) for name in both}
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads `1e-3` as a number, and notes keys that a section has twice, of which the last would win in silence."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.repeated: list[str] = []
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # Before `<<` is resolved, which a section's own keys may override.
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        lines: dict[tuple[str, str], int] = {}
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            line = key.start_mark.line + 1
-            if (key.tag, key.value) in lines:
-                self.repeated.append(f"`{key.value}` (lines {lines[key.tag, key.value]} and {line})")
-            lines.setdefault((key.tag, key.value), line)
-        return node
-
-
-# YAML 1.1 wants a point and a sign, and reads other numbers with an exponent as text.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
-
-
-def read_values(path: Path) -> dict[str, Any]:
-    """Read a YAML file of configuration keys without validating them; raises InputError where it holds none."""
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is no regular file; name an existing configuration file")
-        loader = _Loader(path.read_text("utf-8-sig"))
-        values = loader.get_single_data()
-        size = _count(values)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name an existing configuration file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not in UTF-8; save it in that encoding") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path} is not YAML ({error}); correct its syntax") from None
-    except RecursionError:
-        raise InputError(f"{path}: its sections lie too deep in each other; write fewer levels") from None
-    if loader.repeated:
-        raise InputError(f"{path} has keys twice in a section: {', '.join(loader.repeated)}; keep one of each")
-    if size > LARGEST:
-        raise InputError(f"{path} holds more than {LARGEST:,} values, aliases (`*name`) written out; remove those")
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds no keys; see params.yaml for an example")
-    return values
-
-
-def _count(value: Any) -> int:
-    """Count values as if aliases were written out, up to just above `LARGEST`."""
-    count, waiting = 0, [value]
-    while waiting and count <= LARGEST:
-        one = waiting.pop()
-        count += 1
-        if isinstance(one, dict):
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-    return count
 
 
 def config_yaml(config: Config) -> bytes:

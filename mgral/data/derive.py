@@ -113,7 +113,7 @@ def derive_from_images(config: Config, sizes: npt.NDArray[np.int64]) -> Derived:
 
 
 def derive_from_labels(config: Config, train: Dataset, labelled: npt.ArrayLike) -> Derived:
-    """Return what follows from the boxes of the initially labelled images, where it is not set.
+    """Return what follows from the initially labelled images: anchors where none are set, and iterations.
 
     Parameters
     ----------
@@ -131,8 +131,9 @@ def derive_from_labels(config: Config, train: Dataset, labelled: npt.ArrayLike) 
         anchors["anchor_scales"] = derive_scales(shapes, detector.anchor_strides, detector.image_canvas.input_size)
     if "aspect_ratios" in detector.open_keys:
         anchors["aspect_ratios"] = derive_ratios(shapes)
-    lengths = derive_lengths(sum(len(train.labels[row]) > 0 for row in train.rows(labelled)))._asdict()
-    return {"detector": anchors, "iterations": {key: lengths[key] for key in config.iterations.open_keys}}
+    # Those that are set too: a length that is set, or no longer, runs nothing again that does not read it.
+    lengths = derive_lengths(sum(len(train.labels[row]) > 0 for row in train.rows(labelled)))
+    return {"detector": anchors, "iterations": lengths._asdict()}
 
 
 def derive_settings(config: Config, train: Dataset, test: Dataset, labelled: npt.ArrayLike) -> Config:

@@ -72,10 +72,14 @@ def find_sizes(config: Config, results: Path) -> Sizes:
     listed = [Path(file) for file in annotation_files(config)]
     if data.format == "coco" and all(path.is_file() for path in listed):
         return _sizes_of_json(*listed)
-    raise InputError(
-        f"the number of images of {data.root} is not known yet; give --sizes TRAIN TEST CLASSES, or run "
-        f"`snakemake {read[0]}` with this configuration first"
-    )
+    try:
+        checked = read_splits(data, data_folder(data, None))
+    except InputError:
+        raise InputError(
+            f"the number of images of {data.root} is not known yet; give --sizes TRAIN TEST CLASSES, or run "
+            f"`snakemake {read[0]}` with this configuration first"
+        ) from None
+    return Sizes(len(checked.train["images"]), len(checked.test["images"]), len(checked.train["categories"]))
 
 
 def derive_here(config: Config, results: Path) -> Config | None:

@@ -36,7 +36,8 @@ STEPS: dict[str, Step] = {
     "initial": Step("Draw the initial labelled set.", ("initial",)),
     "derive": Step(
         "Derive anchors and iterations from the initially labelled boxes, where none are set.",
-        ("detector", "iterations.base", "iterations.detector", "iterations.variant"),
+        ("detector",),
+        checks=("iterations",),
     ),
     "detector": Step(
         "Train a detector on the labelled images.",

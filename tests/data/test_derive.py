@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mgral.cli.main import mgral
-from mgral.config import Config, config_yaml, resolve_config
+from mgral.config import Config, SyntheticData, config_yaml, resolve_config
 from mgral.config.canvas import MOST_PIXELS
 from mgral.data.dataset import Category, Dataset
 from mgral.data.derive import (
@@ -24,9 +24,13 @@ from mgral.data.derive import (
     load_derived,
     settings_lines,
 )
+from mgral.data.read import read_data
+from mgral.data.synthetic import write_synthetic
+from mgral.engine.cost import derive_here
 from mgral.errors import InputError
 from mgral.models.build import random_detector
 from mgral.models.detectors.timm import SSDConfig
+from mgral.selection.pool import draw_initial
 
 STRIDES = (4, 8, 16, 32)
 REAL = {"data": {"format": "coco", "root": "somewhere"}, "initial": 3, "seeds": (0,)}
@@ -255,8 +259,41 @@ def test_the_steps_write_what_the_functions_derive_and_nothing_else(tmp_path):
     found = json.loads(derived.read_text())
     assert {section: set(values) for section, values in found.items()} == {
         "detector": {"width", "height", "anchor_scales", "aspect_ratios"},
-        "iterations": {"detector", "base"},
+        "iterations": {"detector", "base", "variant"},
     }
     full = derive_settings(config, data, data, [10, 12, 15])
     assert load_derived(config, [derived]) == full
-    assert derive_from_labels(full, data, [10, 12, 15]) == {"detector": {}, "iterations": {}}
+    assert full.iterations.variant == 5  # as it is set
+    assert derive_from_labels(full, data, [10, 12, 15])["detector"] == {}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A COCO folder of images of 128 x 128 pixels."""
+    folder = tmp_path_factory.mktemp("derive")
+    write_synthetic(SyntheticData(train_images=6, test_images=2), folder / "set")
+    return folder
+
+
+def test_a_notebook_has_the_same(folder):
+    config = resolve_config(
+        {**REAL, "data": {"format": "coco", "root": str(folder / "set")}, "cycles": 1, "budget": 1}
+    )
+    train, test = read_data(config, folder / "cache")
+    assert train.images.canvas.input_size == (128, 128)
+    labelled = draw_initial(train.dataset.image_ids, 3, seed=0)
+    full = derive_settings(config, train.dataset, test.dataset, labelled)
+    assert full.detector.image_canvas == train.images.canvas
+    # What `mgral estimate` goes by: the data, or what a run derived from them, or the most that it may be.
+    assert derive_here(config, folder / "results") == full
+    (folder / "results" / "seed0").mkdir(parents=True)
+    other = {
+        "detector": {"width": 96, "height": 64, "anchor_scales": [0.1, 0.2, 0.3, 0.4, 0.5], "aspect_ratios": [3.0]}
+    }
+    (folder / "results" / "seed0" / "derived.json").write_text(json.dumps(other | {"iterations": {"detector": 7}}))
+    run = derive_here(config, folder / "results")
+    assert run.detector.image_canvas.input_size == (96, 64)
+    assert run.iterations.detector == 7
+    gone = resolve_config({**REAL, "data": {"format": "coco", "root": str(folder / "gone")}})
+    assert derive_here(gone, folder / "nothing") is None
+    assert assume_settings(gone).detector.image_canvas.input_size == (256, 256)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from run_workflow import jobs_planned, snakemake
+from run_workflow import jobs_planned, planned, snakemake
 
 from mgral.config import SyntheticData, resolve_config
 from mgral.data.dataset import load_dataset
@@ -53,7 +53,7 @@ def test_a_configuration_without_detector_trains_and_evaluates_with_what_is_deri
         "anchor_scales": list(detector.anchor_scales),
         "aspect_ratios": list(detector.aspect_ratios),
     }
-    assert set(found["iterations"]) == {"base", "variant"}
+    assert found["iterations"] == {"detector": 150, "base": 75, "variant": 22}
     assert load_images(results / "dataset" / "train.npy", train, detector.image_canvas).image(0).shape == (
         128,
         128,
@@ -75,3 +75,10 @@ def test_every_job_that_reads_a_detectors_settings_has_those_derived(evaluated):
         asked = job.rule in READ_SETTINGS and job.wildcards.get("strategy") not in ("mgral", "random")
         files = [path for path in job.inputs if path.endswith(("/derived.json", "/input_size.json"))]
         assert len(files) == (asked or job.rule in ("derive", "report"))
+
+
+def test_a_length_that_is_set_runs_only_what_reads_it_again(evaluated):
+    metrics = f"{RESULTS}/seed0/initial/cycle0/metrics.json"
+    run = (metrics, "--configfile", "own.yaml", "--config")
+    assert {rule for rule, _ in planned(evaluated, *run, "iterations={variant: 3}")} == set()
+    assert {rule for rule, _ in planned(evaluated, *run, "iterations={detector: 3}")} == {"detector", "evaluate"}

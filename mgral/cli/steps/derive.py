@@ -17,14 +17,19 @@ from mgral.selection.pool import load_labelled
 @options.dataset
 @options.labelled
 @options.derived
-@options.written("JSON to write: the values of those settings that are null.")
+@options.written("JSON to write: the input size and anchors, where they are null, and iterations.")
 def command(config_path: Path, dataset: Path, labelled: Path, derived: tuple[Path, ...], output: Path) -> None:
     """Derive anchors and iterations from the boxes of the initially labelled images, once for all cycles.
 
-    No other label is read. What is set in the configuration is not derived. The values of --derived are written too.
+    No other label is read. What is set in the configuration is used as it is, whatever is derived.
     """
     config, data, known = load_config(config_path), load_dataset(dataset), load_labelled(labelled)
     sized = load_derived(config, derived)
-    full = sized.with_derived(derive_from_labels(sized, data, known))
-    write_json(output, full.values_of(config.open_keys))
-    click.echo("\n".join(settings_lines(config, full, data, known)), err=True)
+    found = derive_from_labels(sized, data, known)
+    if "width" in config.detector.open_keys:
+        found["detector"] |= {
+            "width": sized.detector.image_canvas.width,
+            "height": sized.detector.image_canvas.height,
+        }
+    write_json(output, found)
+    click.echo("\n".join(settings_lines(config, sized.with_derived(found), data, known)), err=True)

@@ -1,0 +1,28 @@
+"""What the report shows of settings that were derived from the data."""
+
+import json
+
+from fabricated_results import fabricate
+
+from mgral.config import load_config
+from mgral.report.page import _facts
+from mgral.report.results import load_results
+
+
+def test_the_report_shows_what_each_seed_derived(tmp_path):
+    path = fabricate(tmp_path)
+    path.write_text(path.read_text().replace("  detector: 300\n", "  detector: null\n"))
+    for seed, iterations in ((0, 150), (1, 170)):
+        content = {"detector": {}, "iterations": {"detector": iterations, "base": 1, "variant": 1}}
+        (tmp_path / f"seed{seed}" / "derived.json").write_text(json.dumps(content))
+    facts = dict(_facts(load_results(tmp_path, load_config(path))))
+    assert facts["Training"].startswith("150 or 170 iterations of 16 images")
+    assert "input size: 32 x 32 pixels (set; the median training image is 64 x 64)" in facts["Seed 1, derived or set"]
+    assert "iterations: detector 170 (derived), base 200 (set)" in facts["Seed 1, derived or set"]
+    assert "detector 150 (derived)" in facts["Seed 0, derived or set"]
+
+
+def test_nothing_is_shown_where_all_is_set(tmp_path):
+    facts = dict(_facts(load_results(tmp_path, load_config(fabricate(tmp_path)))))
+    assert not [name for name in facts if "derived" in name]
+    assert facts["Training"].startswith("300 iterations")
