@@ -1,11 +1,11 @@
 """Depthwise convolutions whose backward pass is fast on a processor.
 
-torch leaves convolutions to oneDNN, which has fast code for most of them, and plain loops for two: the gradient of the
-weights of a depthwise convolution wider than three, and that of its input in bfloat16 where the stride is two. These
+torch leaves convolutions to oneDNN, which has fast code for most, and plain loops for two: the gradient of the
+weights of a depthwise convolution wider than three, and in bfloat16 that of its input where the stride is two. The
 loops take two thirds of the time of an EfficientNet-Lite0 in bfloat16; see decision 047.
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,9 @@ class Depthwise(nn.Conv2d):
 
     def __init__(self, like: nn.Conv2d) -> None:
         """Take a convolution that `is_depthwise`."""
-        channels = like.in_channels
-        super().__init__(channels, channels, like.kernel_size, like.stride, like.padding, groups=channels, bias=False)  # type: ignore[arg-type]
+        channels, size, stride, padding = like.in_channels, like.kernel_size, like.stride, like.padding
+        # On the device `meta` no weights are drawn, as they are there already.
+        super().__init__(channels, channels, size, stride, padding, groups=channels, bias=False, device="meta")  # type: ignore[arg-type]
         self.weight = like.weight
         self._same = isinstance(like, Conv2dSame)
 
@@ -41,7 +42,7 @@ class Depthwise(nn.Conv2d):
         return result
 
 
-def is_depthwise(module: nn.Module) -> bool:
+def is_depthwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a convolution that `Depthwise` can take the place of."""
     return (
         isinstance(module, nn.Conv2d)
@@ -51,18 +52,22 @@ def is_depthwise(module: nn.Module) -> bool:
     )
 
 
-def with_fast_depthwise(network: nn.Module) -> nn.Module:
-    """Put `Depthwise` in the place of the depthwise convolutions within a network, and return it."""
+def use_fast_depthwise(network: nn.Module) -> None:
+    """Put `Depthwise` in the place of the depthwise convolutions within a network; its weights keep their names."""
     for name, module in network.named_children():
-        setattr(network, name, Depthwise(module) if is_depthwise(module) else with_fast_depthwise(module))  # type: ignore[arg-type]
-    return network
+        if is_depthwise(module):
+            setattr(network, name, Depthwise(module))
+        else:
+            use_fast_depthwise(module)
 
 
 class _Convolve(torch.autograd.Function):
     """A depthwise convolution by oneDNN, its gradients by the parts of oneDNN that are fast."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    def forward(
+        ctx: Any, values: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+    ) -> Tensor:
         ctx.save_for_backward(values, weight)
         ctx.stride, ctx.padding = stride, padding
         return F.conv2d(values, weight, None, stride, padding, 1, len(weight))
