@@ -9,7 +9,8 @@ from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Conv2dSame, pad_same
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 FAST_WIDTH = 3
@@ -31,14 +32,14 @@ class Depthwise(nn.Conv2d):
         """Convolve values [B, C, H, W]."""
         padding = self.padding
         if self._same:  # TensorFlow's padding: the end may get one more than the start
-            values, padding = pad_same(values, self.kernel_size, self.stride), (0, 0)
+            values, padding = pad_same(values, list(self.kernel_size), list(self.stride)), (0, 0)
         if values.device.type != "cpu":
             return F.conv2d(values, self.weight, None, self.stride, padding, 1, self.groups)
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):
             kind = torch.get_autocast_dtype("cpu")
             values, weight = values.to(kind), weight.to(kind)
-        result: Tensor = _Convolve.apply(values, weight, self.stride, padding)  # type: ignore[no-untyped-call]
+        result: Tensor = _Convolve.apply(values, weight, self.stride, padding)
         return result
 
 
@@ -46,6 +47,7 @@ def is_depthwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a convolution that `Depthwise` can take the place of."""
     return (
         isinstance(module, nn.Conv2d)
+        and type(module) in (nn.Conv2d, Conv2dSame)  # others may make something of their weights first
         and module.groups == module.in_channels == module.out_channels > 1
         and (module.bias is None and not isinstance(module.padding, str) and module.padding_mode == "zeros")
         and (module.dilation == (1, 1) and module.kernel_size[1] >= FAST_WIDTH)
@@ -73,7 +75,7 @@ class _Convolve(torch.autograd.Function):
         return F.conv2d(values, weight, None, stride, padding, 1, len(weight))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         values, weight = ctx.saved_tensors
         of_values, of_weight = ctx.needs_input_grad[:2]
         return (

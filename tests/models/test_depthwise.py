@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from timm.layers import Conv2dSame
+from timm.layers import Conv2dSame, StdConv2d
 from torch import nn
 
 from mgral.models.depthwise import Depthwise, is_depthwise, use_fast_depthwise
@@ -61,6 +61,7 @@ def test_a_network_keeps_its_names_and_results():
         nn.Conv2d(8, 8, 3, groups=8, bias=False, padding="same"),
         nn.Conv2d(8, 8, 3, 1, 1, groups=8, bias=False, padding_mode="reflect"),
         nn.Conv2d(1, 1, 3, bias=False),
+        StdConv2d(8, 8, 3, groups=8),
         nn.Conv2d(8, 8, 1, groups=8, bias=False),
     ],
 )
