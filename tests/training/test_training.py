@@ -179,7 +179,8 @@ def test_the_automatic_precision_is_that_of_the_machine(labelled: TrainingImages
     ("precision", "settings"), [("float32", {}), ("bfloat16", {"frozen_stages": 1, "batch_norm": "frozen"})]
 )
 def test_training_on_a_backbone_repeats_itself(labelled: TrainingImages, precision, settings) -> None:
-    backbone = SSDConfig(name="ssd", weights=None, width=64, height=64, **settings)
+    anchors = {"anchor_scales": (0.08, 0.15, 0.28, 0.5, 0.8), "aspect_ratios": (2.0,)}
+    backbone = SSDConfig(name="ssd", weights=None, width=64, height=64, **anchors, **settings)
     runs = []
     for _ in range(2):
         detector = build_detector(backbone, 1, seed=0)
