@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from typing import Literal
 
 import torch
 
@@ -52,3 +53,10 @@ def compute_deterministically() -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
+
+
+def fast_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
+    """Return the number type in which a device trains fastest: bfloat16 only where it has instructions for it."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"

@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from mgral.config.section import Count, Fraction, Probability, Section
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16", "auto"]
 
 
 class AugmentationConfig(Section):
@@ -88,7 +88,7 @@ class TrainingConfig(Section):
     The loss is their mean; batch normalisation sees a part at a time."""
     precision: Precision = "float32"
     """Number type of convolutions; losses and weights stay in float32. bfloat16 is faster on GPUs and on processors
-    with AMX, slower on others; float16 is for GPUs."""
+    with AVX512-BF16 or AMX, slower on others; auto is bfloat16 there, else float32. float16 is for GPUs."""
     compile: bool = False
     """Compile the detector by torch.compile, which wants a C++ compiler: minutes once, and then faster iterations."""
     augmentation: AugmentationConfig = AugmentationConfig()

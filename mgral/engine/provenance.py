@@ -151,8 +151,14 @@ def machine(gpus: int) -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "vector_instructions": torch.backends.cpu.get_cpu_capability() if torch else "not used",
+        "vector_instructions": _vector_instructions(torch) if torch else "not used",
         "threads": str(torch.get_num_threads()) if torch else "1",
         "container": Path(os.environ.get("APPTAINER_CONTAINER", "none")).name,
         "gpu": torch.cuda.get_device_name() if torch and gpus and not only_cpu() else "not used",
     }
+
+
+def _vector_instructions(torch: Any) -> str:
+    """Return what float32 uses, and the instructions by which `training.precision: auto` becomes bfloat16."""
+    known: str = torch.backends.cpu.get_cpu_capability()
+    return f"{known}, AVX512_BF16" if torch.cpu.get_capabilities().get("avx512_bf16") else known

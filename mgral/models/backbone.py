@@ -11,6 +11,7 @@ from timm.models import EfficientNetFeatures, FeatureListNet, MobileNetV3Feature
 from torch import Tensor, nn
 
 from mgral.errors import InputError
+from mgral.models.depthwise import use_fast_depthwise
 from mgral.models.pyramid import block, pyramid_layers, top_down
 
 IN_SEQUENCE = (FeatureListNet, EfficientNetFeatures, MobileNetV3Features)
@@ -45,6 +46,7 @@ class Backbone(nn.Module):
         super().__init__()
         self._frozen: list[nn.Module] = []
         network = _network(name)
+        use_fast_depthwise(network)
         infos: list[dict[str, Any]] = network.feature_info.get_dicts()
         at = {int(info["reduction"]): index for index, info in enumerate(infos)}
         wanted = [stride for stride in strides if stride <= max(at)]

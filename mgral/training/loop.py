@@ -15,6 +15,7 @@ from torch.optim import SGD, AdamW
 from torch.optim.swa_utils import AveragedModel
 
 from mgral.artefacts.seeds import derive_seed
+from mgral.compute.device import fast_precision
 from mgral.compute.distributed import log_rank0, mean_over_processes, processes, rank, shard
 from mgral.compute.progress import tracked
 from mgral.config import TrainingConfig
@@ -193,7 +194,8 @@ class _Run:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
         device = detector.device
-        self.precision = torch.autocast(device.type, PRECISIONS.get(config.precision), config.precision in PRECISIONS)
+        precision = fast_precision(device) if config.precision == "auto" else config.precision
+        self.precision = torch.autocast(device.type, PRECISIONS.get(precision), precision in PRECISIONS)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         seeds = derive_seed(seed, "labelled batches"), derive_seed(seed, "augmentation")
         self.labelled = _Batches(labelled, config.batch_size, config, *seeds, device)

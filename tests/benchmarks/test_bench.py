@@ -28,6 +28,14 @@ def test_selection_is_measured():
     assert found["peak_memory_mb"] > 10
 
 
+def test_layouts_of_a_backbone_are_measured():
+    arguments = ["backbone", "--side=64", "--batch=2", "--rounds=1"]
+    table = CliRunner().invoke(benchmarks, arguments, catch_exceptions=False).stdout.split("\n")
+    assert table[2].startswith("| timm, contiguous, float32 | ")
+    assert [row.split(" | ")[2] for row in table[2:3]] == ["1.00"]
+    assert len([row for row in table if row.startswith("| mgral, ")]) == 4
+
+
 def test_near_copies_are_measured():
     result = CliRunner().invoke(benchmarks, ["groups", "--train=100", "--test=7", "--json"], catch_exceptions=False)
     found = json.loads(result.stdout)

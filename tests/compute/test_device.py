@@ -13,7 +13,7 @@ import torch
 from run_workflow import TINY, snakemake
 
 from mgral.cli.main import main
-from mgral.compute.device import choose_device
+from mgral.compute.device import choose_device, fast_precision
 from mgral.compute.gpus import DEVICE_VARIABLE, check_gpus, cuda_of_torch, present_gpus
 from mgral.engine.steps import STEPS
 from mgral.errors import InputError
@@ -205,3 +205,17 @@ def test_gpus_are_counted_where_the_driver_answers(driver):
     assert present_gpus() == 2
     driver(error=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
     assert present_gpus() == 0
+
+
+@pytest.mark.parametrize(
+    ("known", "precision"), [({"avx512_bf16": True}, "bfloat16"), ({"avx512_f": True}, "float32")]
+)
+def test_a_processor_trains_in_bfloat16_if_it_has_instructions_for_it(known, precision, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    assert fast_precision(torch.device("cpu")) == precision
+
+
+@pytest.mark.parametrize(("supported", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_a_gpu_trains_in_bfloat16_if_it_need_not_emulate_it(supported, precision, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported or including_emulation)
+    assert fast_precision(torch.device("cuda")) == precision

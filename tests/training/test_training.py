@@ -19,6 +19,7 @@ from mgral.config import AugmentationConfig, TrainingConfig
 from mgral.errors import InputError, StepError
 from mgral.models.build import build_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.detectors.timm import SSDConfig
 from mgral.models.interface import Predictions, Targets
 from mgral.models.small_ssd import SmallSSD
 from mgral.models.ssd import BACKGROUND_BIAS
@@ -160,6 +161,34 @@ def test_training_learns_and_repeats_itself(labelled: TrainingImages) -> None:
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     losses = [row["loss"] for row in first]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_automatic_precision_is_that_of_the_machine(labelled: TrainingImages, known, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": known})
+    losses = {}
+    for precision in ("auto", "bfloat16", "float32"):
+        config = TrainingConfig(batch_size=4, precision=precision)
+        history = train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 2, seed=5, step="detector")
+        losses[precision] = [row["loss"] for row in history]
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["auto"] == losses["bfloat16" if known else "float32"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "settings"), [("float32", {}), ("bfloat16", {"frozen_stages": 1, "batch_norm": "frozen"})]
+)
+def test_training_on_a_backbone_repeats_itself(labelled: TrainingImages, precision, settings) -> None:
+    anchors = {"anchor_scales": (0.08, 0.15, 0.28, 0.5, 0.8), "aspect_ratios": (2.0,)}
+    backbone = SSDConfig(name="ssd", weights=None, width=64, height=64, **anchors, **settings)
+    runs = []
+    for _ in range(2):
+        detector = build_detector(backbone, 1, seed=0)
+        config = TrainingConfig(batch_size=4, precision=precision)
+        runs.append((train_detector(detector, labelled, config, 3, 5, "detector"), detector.state_dict()))
+    (first, weights), (second, again) = runs
+    assert first == second
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
 RECIPES = {

@@ -1,0 +1,142 @@
+"""Benchmark `backbone`: a detector on a backbone of timm's on one core, by memory layout and number type."""
+
+import itertools
+from collections.abc import Callable
+from time import process_time
+from typing import NamedTuple
+
+import click
+import timm
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.machine import Measurements, machine, show
+from mgral.models.build import random_detector
+from mgral.models.detectors.timm import SSDConfig
+from mgral.models.interface import Targets
+from mgral.models.timm_detectors import TimmSSD
+
+CLASSES, BOXES = 7, 4
+OPERATORS = 8
+"""Of which the share of the time is shown."""
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+class _Way(NamedTuple):
+    layout: str | None
+    """Of the network as timm builds it; None is this project's way."""
+    precision: str
+    frozen: bool = False
+    """Whether the backbone's batch normalisation is."""
+
+    def __str__(self) -> str:
+        name = f"timm, {self.layout}" if self.layout else "mgral"
+        return f"{name}, {self.precision}{', frozen normalisation' if self.frozen else ''}"
+
+
+WAYS = (
+    *(_Way(layout, precision) for layout, precision in itertools.product(LAYOUTS, PRECISIONS)),
+    *(_Way(None, precision, frozen) for frozen, precision in itertools.product((False, True), PRECISIONS)),
+)
+"""The first is what the others are compared with."""
+
+
+@click.command("backbone")
+@click.option("--side", type=click.IntRange(min=32), default=192, help="Width and height of the images, in pixels.")
+@click.option("--batch", type=click.IntRange(min=1), default=16, help="Images in a step.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, help="Times that each way is measured, in turn.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, of images a second alone.")
+def command(side: int, batch: int, rounds: int, as_json: bool) -> None:
+    """Print a table of images a second and core, the least of several rounds of processor time.
+
+    A step of training is loss and gradients, without augmentation and optimiser. The ways take turns, as the speed of
+    a machine changes with what else it does; compare ratios alone. Below are the operators that take the time.
+    """
+    torch.set_num_threads(1)
+    images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
+    steps = {way: _steps(way, side, images) for way in WAYS}
+    seconds = dict.fromkeys(itertools.product(WAYS, range(2)), float("inf"))
+    for _, way, kind in itertools.product(range(rounds), WAYS, range(2)):
+        seconds[way, kind] = min(seconds[way, kind], _seconds(steps[way][kind]))
+    rates = {key: batch / least for key, least in seconds.items()}
+    if as_json:
+        kinds = ("training", "inference")
+        found: Measurements = {f"{way}, {kinds[kind]}": rate for (way, kind), rate in rates.items()}
+        show(found | machine(), as_json)
+        return
+    click.echo("| | Training | | Inference | |\n|---|---|---|---|---|")
+    for way in WAYS:
+        parts = [f"{rates[way, kind]:.1f} | {rates[way, kind] / rates[WAYS[0], kind]:.2f}" for kind in range(2)]
+        click.echo(f"| {way} | {' | '.join(parts)} |")
+    for way in (_Way(None, "float32"), _Way(None, "bfloat16")):
+        click.echo(f"\nTraining of {way}: {_shares(steps[way][0])}")
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    started = process_time()
+    step()
+    return process_time() - started
+
+
+def _shares(step: Callable[[], None]) -> str:
+    with profile(activities=[ProfilerActivity.CPU]) as measured:
+        step()
+    parts = sorted(measured.key_averages(), key=lambda part: -part.self_cpu_time_total)
+    total = sum(part.self_cpu_time_total for part in parts)
+    return ", ".join(f"{part.key} {100 * part.self_cpu_time_total / total:.0f} %" for part in parts[:OPERATORS])
+
+
+def _steps(way: _Way, side: int, images: Tensor) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return a step of training and one of inference."""
+    detector, kind = _detector(way, side), PRECISIONS[way.precision]
+    corner = torch.rand(len(images), BOXES, 2) * side / 2
+    boxes = torch.cat([corner, corner + side / 4], dim=2)
+    targets = Targets(boxes, torch.randint(0, CLASSES, (len(images), BOXES)))
+
+    def train() -> None:
+        detector.train()
+        with torch.autocast("cpu", kind, enabled=kind is not None):
+            loss = detector.losses(images, targets)["loss"]
+        loss.backward()  # type: ignore[no-untyped-call]
+        detector.zero_grad()
+
+    @torch.no_grad()
+    def infer() -> None:
+        detector.eval()
+        with torch.autocast("cpu", kind, enabled=kind is not None):
+            detector.predictions(images)
+
+    return train, infer
+
+
+def _detector(way: _Way, side: int) -> TimmSSD:
+    config = SSDConfig(
+        name="ssd",
+        weights=None,
+        width=side,
+        height=side,
+        anchor_scales=(0.08, 0.15, 0.28, 0.5, 0.8),
+        aspect_ratios=(2.0,),
+        batch_norm="frozen" if way.frozen else "running",
+    )
+    detector = random_detector(config, CLASSES, 0)
+    assert isinstance(detector, TimmSSD)
+    if way.layout is not None:
+        detector.pyramid.body = _AsBuilt(config, detector.pretrained.mean, LAYOUTS[way.layout])  # type: ignore[assignment]
+        detector.to(memory_format=LAYOUTS[way.layout])
+    return detector
+
+
+class _AsBuilt(nn.Module):
+    """A backbone as timm builds it, in one layout."""
+
+    def __init__(self, config: SSDConfig, mean: Tensor, layout: torch.memory_format) -> None:
+        super().__init__()
+        self.network = timm.create_model(config.backbone, features_only=True, out_indices=(1, 2, 3, 4))
+        self.mean, self.layout = mean, layout
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = self.network(((images.float() - self.mean) / 128).contiguous(memory_format=self.layout))
+        return maps
