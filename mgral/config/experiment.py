@@ -138,9 +138,10 @@ class Config(Section):
             )
         training, trained = self.training, self.detector.trained
         if training.batch_size < (least := trained.least_images * training.accumulate):
+            parts = training.batch_size // training.accumulate
             faults.append(
-                f"training.batch_size: parts of {training.batch_size // training.accumulate} images are too small for "
-                f"the batch normalisation of {trained.name}; raise it to {least} or more"
+                f"training.batch_size: parts of {parts} images are too small for the batch normalisation of "
+                f"{trained.name}; raise it to {least} or more"
             )
         if faults:
             raise ValueError("\n  ".join(faults))
