@@ -1,6 +1,7 @@
 """A feature pyramid: each map adds what the coarser ones know (FPN, Lin et al. 2017)."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -58,21 +59,22 @@ class CentredAnchors(DenseModel):
 
     def lay_anchors(self, generator: DefaultBoxGenerator) -> None:
         """Lay anchors on maps of the sizes that the network makes of an image."""
-        self.eval()  # the sizes of the maps are wanted, not their statistics
+        # Without values, as the sizes of the maps are wanted alone: with them it takes longer than to load a detector.
+        shapes = deepcopy(self).to("meta").eval()
         try:
             with torch.no_grad():
-                maps = self.maps(torch.zeros(1, 3, *self.size))
+                maps = shapes.maps(torch.empty(1, 3, *self.size, device="meta"))
         except (AssertionError, RuntimeError) as error:  # of networks that are made for some sizes
             height, width = self.size
             raise InputError(
                 f"detector.width: the backbone takes no images of {width} x {height} ({error}); give another "
                 "detector.width and detector.height, or another backbone"
             ) from None
-        self.train()
         self.grids = [(int(m.shape[2]), int(m.shape[3])) for m in maps]
         self.anchors_a_cell = generator.num_anchors_per_location()
         image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
-        self.register_buffer("anchors", generator(image, maps)[0], persistent=False)
+        sized = [torch.empty(1, 1, *grid) for grid in self.grids]
+        self.register_buffer("anchors", generator(image, sized)[0], persistent=False)
 
     def mirror(self, predictions: Predictions) -> Predictions:
         """Swap left and right anchors and turn the sign of dx (CSD, Jeong et al. 2019, section 3.1)."""
