@@ -59,7 +59,7 @@ class CentredAnchors(DenseModel):
 
     def lay_anchors(self, generator: DefaultBoxGenerator) -> None:
         """Lay anchors on maps of the sizes that the network makes of an image."""
-        # Without values, as the sizes of the maps are wanted alone: with them it takes longer than to load a detector.
+        # Without values, as only the sizes of the maps are wanted: with them it takes longer than all the rest.
         shapes = deepcopy(self).to("meta").eval()
         try:
             with torch.no_grad():
