@@ -2,10 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from mgral.config import DetectorConfig, config_schema, config_yaml, registry, resolve_config
 from mgral.config.detectors import detectors
+from mgral.data.dataset import as_dataset
+from mgral.data.derive import derive_settings
 from mgral.engine.workflow import depends_on, keys_in_file
 from mgral.errors import InputError
 from mgral.models.build import build_detector
@@ -87,6 +90,27 @@ def test_what_the_pipeline_knows_of_a_detector_is_known_of_the_proxy():
     assert {name: getattr(section, name) for name in names if name not in own} == {
         name: getattr(alone, name) for name in names if name not in own
     }
+
+
+def test_what_is_derived_from_the_data_is_the_proxys():
+    """Unless it is named the proxy is the detector of real data, or of synthetic ones."""
+    image = {"width": 640, "height": 480}
+    coco = {
+        "images": [{"id": id_, "file_name": f"{id_}.png", **image} for id_ in range(3)],
+        "annotations": [{"image_id": 0, "category_id": 1, "bbox": [10, 10, 100, 60]}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    data, common = as_dataset(coco), {"data": {"format": "coco", "root": "set"}, "strategies": ("random",)}
+    section = {"name": "external", "command": COMMAND}
+    derived, alone = (
+        derive_settings(resolve_config(given), data, data, np.array([0, 1]))
+        for given in ({**common, "detector": section}, common)
+    )
+    assert alone.detector.width is not None
+    assert derived.detector.proxy == alone.detector
+    assert derived.detector.command == COMMAND
+    assert (derived.iterations, derived.training) == (alone.iterations, alone.training)
+    assert config().detector.proxy == resolve_config({}).detector
 
 
 def test_the_network_is_the_proxys():

@@ -33,7 +33,7 @@ FINDS = "detector.safetensors" if GIVES is None else "external.safetensors"
 EMBEDS = FINDS if "features" in (GIVES or ()) else "detector.safetensors"
 # Memory of the process of a job that runs the detector, in MB. vram_mb is the memory of the card, in MiB, so that
 # several jobs can share one: `--resources vram_mb=24000` bounds their sum.
-MEM_MB = CONFIG.detector.process_mb
+MEM_MB = CONFIG.detector.trained.process_mb
 # Of the rules that lead to the table and through the agent: what waits for them is the longest chain of jobs.
 LONGEST_CHAIN = 1
 

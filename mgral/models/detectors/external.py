@@ -78,6 +78,11 @@ class ExternalConfig(DetectorConfig):
         return self.proxy.largest_canvas
 
     @property
+    def least_images(self) -> int:
+        """That of the proxy."""
+        return self.proxy.least_images
+
+    @property
     def settings_folder(self) -> str | None:
         """That of the proxy."""
         return self.proxy.settings_folder
