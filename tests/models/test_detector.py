@@ -9,6 +9,7 @@ from torchvision.ops import box_iou
 from mgral.errors import InputError
 from mgral.models.build import build_detector, load_detector, save_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.flip import mirror_cells
 from mgral.models.interface import DenseModel, Predictions, Targets
 from mgral.models.multibox import match_anchors
 from mgral.models.small_ssd import SmallSSD
@@ -74,7 +75,7 @@ def test_anchors_are_those_of_torchvision(detector: SmallSSD) -> None:
 def test_mirror_moves_each_anchor_to_its_mirror_image(detector: SmallSSD) -> None:
     x1, y1, x2, y2 = detector.anchors.unbind(1)
     mirrored_anchors = torch.stack([96 - x2, y1, 96 - x1, y2], 1)
-    moved = detector._mirror_anchors(detector.anchors[None])[0]
+    moved = mirror_cells(detector.anchors[None], detector.grids, detector.anchors_a_cell)[0]
     torch.testing.assert_close(moved, mirrored_anchors)
 
 

