@@ -162,7 +162,7 @@ def assume_settings(config: Config) -> Config:
 
 
 def settings_lines(given: Config, full: Config, train: Dataset, labelled: npt.ArrayLike) -> list[str]:
-    """Return what a person should see before a training, as lines: input size, anchors, their reach, iterations.
+    """Return what a person should see before a training, as lines: sizes, anchors, their reach, iterations.
 
     Parameters
     ----------
@@ -183,12 +183,16 @@ def settings_lines(given: Config, full: Config, train: Dataset, labelled: npt.Ar
     size = "derived" if "width" in given.detector.open_keys else "set"
     median = " x ".join(f"{side:g}" for side in np.median(train.sizes, axis=0))
     lines = [f"input size: {width} x {height} pixels ({size}; the median training image is {median})"]
+    if len(boxes):
+        sides = " x ".join(f"{side:.0f}" for side in np.median(boxes[:, 2:] - boxes[:, :2], axis=0) * (width, height))
+        lines.append(f"boxes: the median of {len(boxes)} is {sides} pixels at this size")
     if detector.anchor_strides:
         lines += [f"{key.replace('_', ' ')}: {shown('detector', key)}" for key in ("anchor_scales", "aspect_ratios")]
     if detector.anchor_strides and len(boxes):
         recall = 100 * best_possible_recall(detector, boxes)
-        text = f"{recall:.1f} % of the {len(boxes)} boxes have an anchor of IoU {RECALL_IOU:g} or more"
-        lines.append(f"best possible recall: {text}")
+        lines.append(
+            f"best possible recall: {recall:.1f} % of the boxes have an anchor of IoU {RECALL_IOU:g} or more"
+        )
     lines.append("iterations: " + ", ".join(f"{key} {shown('iterations', key)}" for key in Lengths._fields))
     return lines
 

@@ -208,6 +208,21 @@ def test_the_detector_of_a_configuration_without_one_is_by_its_data():
     assert named.open_keys == {"iterations": ("detector",)}
 
 
+def test_what_a_person_sees_before_a_training():
+    """Sizes of 0.1, 0.141 and 1, with the usual 0.08 and 0.8: from 0.08 to 1 by factors of 12.5^(1/4) = 1.88."""
+    data = dataset([[[0, 0, 64, 48], [64, 48, 128, 144]], [[0, 0, 640, 480]], []])
+    given = resolve_config({**REAL, "detector": {"aspect_ratios": (2.5,)}})
+    full = derive_settings(given, data, data, data.image_ids)
+    assert settings_lines(given, full, data, data.image_ids) == [
+        "input size: 288 x 224 pixels (derived; the median training image is 640 x 480)",
+        "boxes: the median of 3 is 29 x 45 pixels at this size",
+        "anchor scales: 0.08, 0.15, 0.283, 0.532, 0.95 (derived)",
+        "aspect ratios: 2.5 (set)",
+        "best possible recall: 100.0 % of the boxes have an anchor of IoU 0.5 or more",
+        "iterations: detector 150 (derived), base 75 (derived), variant 22 (derived)",
+    ]
+
+
 def test_one_side_without_the_other_is_refused():
     with pytest.raises(InputError, match="set width and height, or neither of them"):
         resolve_config({**REAL, "detector": {"width": 100}})
