@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable
 from time import process_time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import click
 import timm
@@ -28,19 +28,21 @@ class _Way(NamedTuple):
     layout: str | None
     """Of the network as timm builds it; None is this project's way."""
     precision: str
-    frozen: bool = False
-    """Whether the backbone's batch normalisation is."""
+    batch_norm: Literal["running", "frozen"] = "running"
+    frozen_stages: int = 0
 
     def __str__(self) -> str:
         name = f"timm, {self.layout}" if self.layout else "mgral"
-        return f"{name}, {self.precision}{', frozen normalisation' if self.frozen else ''}"
+        norm = ", batch normalisation frozen" if self.batch_norm == "frozen" else ""
+        return f"{name}, {self.precision}{norm}"
 
 
 WAYS = (
-    *(_Way(layout, precision) for layout, precision in itertools.product(LAYOUTS, PRECISIONS)),
-    *(_Way(None, precision, frozen) for frozen, precision in itertools.product((False, True), PRECISIONS)),
+    *(_Way(layout, precision) for layout, precision in itertools.product((*LAYOUTS, None), PRECISIONS)),
+    _Way(None, "bfloat16", "frozen"),
 )
 """The first is what the others are compared with."""
+STAGES = 4
 
 
 @click.command("backbone")
@@ -49,10 +51,12 @@ WAYS = (
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="Times that each way is measured, in turn.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, of images a second alone.")
 def command(side: int, batch: int, rounds: int, as_json: bool) -> None:
-    """Print a table of images a second and core, the least of several rounds of processor time.
+    """Print tables of images a second and core, by the least processor time of several rounds.
 
     A step of training is loss and gradients, without augmentation and optimiser. The ways take turns, as the speed of
-    a machine changes with what else it does; compare ratios alone. Below are the operators that take the time.
+    a machine changes with what else it does; compare ratios alone. The second table is of trainings whose first
+    stages are frozen; were their features kept, a step would save their forward pass. Below are the operators that
+    take the time.
     """
     torch.set_num_threads(1)
     images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
@@ -70,6 +74,9 @@ def command(side: int, batch: int, rounds: int, as_json: bool) -> None:
     for way in WAYS:
         parts = [f"{rates[way, kind]:.1f} | {rates[way, kind] / rates[WAYS[0], kind]:.2f}" for kind in range(2)]
         click.echo(f"| {way} | {' | '.join(parts)} |")
+    click.echo("\n| Frozen stages | Training | Features kept |\n|---|---|---|")
+    for stages in range(STAGES + 1):
+        click.echo(f"| {stages} | {_frozen(stages, side, images, rounds)} |")
     for way in (_Way(None, "float32"), _Way(None, "bfloat16")):
         click.echo(f"\nTraining of {way}: {_shares(steps[way][0])}")
 
@@ -78,6 +85,23 @@ def _seconds(step: Callable[[], None]) -> float:
     started = process_time()
     step()
     return process_time() - started
+
+
+def _frozen(stages: int, side: int, images: Tensor, rounds: int) -> str:
+    """Return images a second of a training in bfloat16, as it is and less the forward pass of the frozen stages."""
+    way = _Way(None, "bfloat16", frozen_stages=stages)
+    train, detector = _steps(way, side, images)[0], _detector(way, side)
+
+    @torch.no_grad()
+    def forward() -> None:
+        values = images.float().contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            for stage in detector.pretrained.stages[:stages]:
+                values = stage(values)
+
+    whole = min(_seconds(train) for _ in range(rounds + 1))
+    spared = min(_seconds(forward) for _ in range(rounds + 1)) if stages else 0.0
+    return f"{len(images) / whole:.1f} | {len(images) / (whole - spared):.1f}"
 
 
 def _shares(step: Callable[[], None]) -> str:
@@ -119,7 +143,8 @@ def _detector(way: _Way, side: int) -> TimmSSD:
         height=side,
         anchor_scales=(0.08, 0.15, 0.28, 0.5, 0.8),
         aspect_ratios=(2.0,),
-        batch_norm="frozen" if way.frozen else "running",
+        batch_norm=way.batch_norm,
+        frozen_stages=way.frozen_stages,
     )
     detector = random_detector(config, CLASSES, 0)
     assert isinstance(detector, TimmSSD)
