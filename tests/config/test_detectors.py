@@ -78,8 +78,7 @@ def test_packages_of_other_detectors_are_not_imported(tmp_path):
         "from mgral.config import resolve_config; from mgral.models.build import random_detector\n"
         "random_detector(resolve_config({}).detector, 1, 0)\n"
         "assert not {'timm', 'transformers'} & set(sys.modules)\n"
-        "given = {'name': 'torchvision', 'model': 'ssdlite320_mobilenet_v3_large', 'weights': None}\n"
-        "random_detector(resolve_config({'detector': given}).detector, 1, 0)\n"
+        "from mgral.models import torchvision_detector\n"
         "assert not {'timm', 'transformers'} & set(sys.modules)\n"
     )
     paths = [str(ROOT / "params.yaml"), str(tmp_path / "config.yaml")]

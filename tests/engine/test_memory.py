@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from slow import slow
 
 from mgral.config import resolve_config
 from mgral.engine.memory import CONTEXT_MB, TAKEN_TO_KEPT, card_memory_mb
@@ -10,6 +11,7 @@ from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.detectors.ssd300 import SSD300Config
 from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
+from mgral.models.detectors.torchvision import FACTS, TorchvisionDetectorConfig
 from mgral.models.interface import Targets
 from mgral.training.consistency import consistency_loss
 
@@ -51,6 +53,20 @@ def test_a_training_keeps_as_much_as_is_said(config):
     found = kept_mb(detector, lambda: detector.loss(detector.predictions(images), targets))
     assert found == pytest.approx(estimated, rel=0.15, abs=0.5)
     assert kept_mb(detector, lambda: consistency_loss(detector, images)) == pytest.approx(2 * found, rel=0.2)
+
+
+@slow
+@pytest.mark.parametrize("model", FACTS)
+def test_a_training_by_torchvisions_own_losses_keeps_as_much_as_is_said(model):
+    side = 320 if model.startswith("ssdlite") else 256
+    config = TorchvisionDetectorConfig(name="torchvision", model=model, weights=None, width=side, height=side)
+    detector = random_detector(config, 20, seed=0).train()
+    images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
+    targets = Targets(torch.tensor([[[4.0, 4, 50, 40]]] * 2), torch.zeros(2, 1, dtype=torch.int64))
+    expected = 2 * side**2 * config.training_bytes / 2**20
+    assert kept_mb(detector, lambda: detector.losses(images, targets)) == pytest.approx(expected, rel=0.1)
+    weights = sum(one.numel() for one in detector.parameters()) * 4
+    assert config.weight_bytes == pytest.approx(weights, rel=0.1)
 
 
 def test_parts_of_a_batch_take_less_and_unlabelled_images_more():

@@ -3,6 +3,7 @@
 import pytest
 from any_detector import squares_at, trained
 from checkpoint_folder import write_checkpoint
+from slow import slow
 
 from mgral.config import resolve_config
 from mgral.data.image_set import ImageSet
@@ -12,7 +13,7 @@ from mgral.selection.query import select
 STRATEGIES = ("core_set", "entropy_sum", "random")
 
 
-@pytest.mark.parametrize("kind", ["fasterrcnn_mobilenet_v3_large_320_fpn", "rt_detr_v2"])
+@pytest.mark.parametrize("kind", [pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=slow), "rt_detr_v2"])
 def test_images_are_selected_by_what_the_detector_finds(kind, tmp_path):
     if kind == "rt_detr_v2":
         folder = str(write_checkpoint(tmp_path / "checkpoint", kind))
