@@ -34,6 +34,7 @@ class TimmConfig(DetectorConfig):
 
     training_defaults: ClassVar[Mapping[str, Any]] = {
         "learning_rate": 1e-3,
+        "precision": "auto",
         "augmentation": {"zoom_in": 1.25, "zoom_out": 1.25, "colour": 0.1},
     }
     derivable: ClassVar[tuple[str, ...]] = ("width", "height", "anchor_scales", "aspect_ratios")
