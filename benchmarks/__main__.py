@@ -16,6 +16,7 @@ BENCHMARKS = {
     "detector": "Iterations of SSD300 and RetinaNet at full size, beside torchvision's loop.",
     "groups": "Near-copies among thumbnails: processor seconds and peak memory.",
     "reward": "One look-up against one training of a variant.",
+    "settings": "AP50 and mAP of a detector by settings of its training, on training images that are put aside.",
     "start": "Start of a step, alone and from the job server: seconds.",
     "select": "Selection from a large pool: seconds and peak memory.",
     "training": "Training of a detector: images a second.",

@@ -27,6 +27,7 @@ from mgral.models.detectors.ssd300 import SSD300Config
 from mgral.models.interface import Targets
 from mgral.models.retinanet import RetinaNet
 from mgral.models.ssd300 import SSD300
+from mgral.models.suppression import Limits
 from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.loop import train_detector
@@ -186,9 +187,10 @@ def _with_warm_up(iterations: int) -> int:
 def _detect(name: str, batch: int, iterations: int, device: torch.device) -> list[float]:
     detector = random_detector(CONFIGS[name], CLASSES[name], 0).to(device).eval()
     images, config, stopwatch = _images(name, batch), EvaluationConfig(), _Stopwatch(device)
+    limits = Limits(config.score_threshold, config.nms_iou, config.max_detections)
     for _ in range(_with_warm_up(iterations)):
         for _, inputs in image_chunks(images.images, images.rows, "inference", device):
-            detector.detect(detector(inputs), config.score_threshold, config.nms_iou, config.max_detections)
+            detector.detect(inputs, limits)
         stopwatch.save_if_due(None)
     return stopwatch.seconds(iterations)
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from benchmarks.__main__ import benchmarks
@@ -209,3 +210,33 @@ def test_an_experiment_without_a_scored_detector_has_no_accuracy(tmp_path):
         CliRunner().invoke(
             benchmarks, ["accuracy", str(tmp_path), "--output", str(tmp_path / "page.md")], catch_exceptions=False
         )
+
+
+def test_settings_are_compared_on_training_images_and_go_on_where_they_were_stopped(tmp_path, monkeypatch):
+    values = {
+        "data": {"format": "synthetic", "train_images": 16, "test_images": 4},
+        "detector": {"name": "small_ssd", "width": 64, "height": 64, "channels": 4},
+        "training": {"batch_size": 2},
+        "iterations": {"detector": 2},
+        "initial": 4,
+        "budget": 4,
+        "cycles": 1,
+    }
+    write_bytes(tmp_path / "config.yaml", yaml.safe_dump(values).encode())
+    run = ["settings", "--configfile", str(tmp_path / "config.yaml"), "--images", "8", "--seeds", "0,1"]
+    run += ["--folder", str(tmp_path / "done"), "--try", "training: {learning_rate: 0.01}"]
+    first = CliRunner().invoke(benchmarks, run, catch_exceptions=False)
+    assert [line.split(" | ")[0] for line in first.stdout.splitlines()[2:]] == [
+        "| {}",
+        "| training: {learning_rate: 0.01}",
+    ]
+    done = [json.loads(path.read_bytes()) for path in (tmp_path / "done").glob("*.json")]
+    assert sorted((one["seed"], one["config"]["training"]["learning_rate"]) for one in done) == [
+        (0, 0.002),
+        (0, 0.01),
+        (1, 0.002),
+        (1, 0.01),
+    ]
+    assert {(one["learnt"], one["aside"]) for one in done} == {(8, 4)}
+    monkeypatch.delattr("benchmarks.settings._train")
+    assert CliRunner().invoke(benchmarks, run, catch_exceptions=False).stdout == first.stdout

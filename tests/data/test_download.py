@@ -338,7 +338,7 @@ def test_snakemake_goes_from_download_to_cache(tmp_path, server, served):
     }
     (tmp_path / "coco.yaml").write_text(json.dumps(config))
     run = (folder, "--cores", "1", "--configfile", tmp_path / "coco.yaml", "--until", "cache")
-    assert count_rules(planned(*run)) == {"config": 1, "download": 1, "data": 1, "cache": 1}
+    assert count_rules(planned(*run)) == {"config": 1, "download": 1, "data": 1, "input_size": 1, "cache": 1}
     assert not (folder / "data").exists()
     server.faults = [cut, cut]
     done = snakemake(*run, stub=programs)

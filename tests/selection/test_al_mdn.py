@@ -9,8 +9,8 @@ from squares_query import squares_query
 from mgral.models.build import build_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.suppression import Found
 from mgral.selection import heads
-from mgral.selection.inference import Objects
 from mgral.selection.query import choose
 from mgral.selection.strategies import al_mdn
 from mgral.selection.strategies.al_mdn import (
@@ -87,18 +87,18 @@ def test_objects_have_their_anchors_uncertainty_and_unlikely_ones_none():
     outputs[4, :2, 1] = 1.0  # means of one coordinate: half of them 1, half 0
     outputs[4, :, 12 + logits + 3] = 3.0  # variance of class 2's logit
     outputs[4, 0, 12 + 3] = 50.0  # one component of four is sure of class 2
-    found = Objects(
+    found = Found(
         torch.zeros(2, 4),
         torch.tensor([0.9, 0.4]),
         torch.tensor([2, 0]),
-        torch.tensor([4, 1]),
         torch.zeros(2, logits),
+        torch.tensor([4, 1]),
     )
     (only,) = uncertainties(detector, outputs.flatten(1), found)
     spread = 0.25 * 0.75 * (1 - 1 / 4) ** 2  # a quarter of the components at 1, the rest at 1 / 4
     sigmoid = [1 / (1 + math.exp(-value)) for value in (2.0, 3.0)]
     assert only.tolist() == pytest.approx([sigmoid[0], 0.25, sigmoid[1], spread], rel=1e-5)
-    none = Objects(*(part[:0] for part in found))
+    none = Found(*(part[:0] for part in found))
     assert uncertainties(detector, outputs.flatten(1), none).shape == (0, 4)
 
 

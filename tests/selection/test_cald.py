@@ -10,8 +10,8 @@ import torch
 from squares_query import squares_query
 from told_detector import SIDE, told_query
 
+from mgral.models.suppression import Found
 from mgral.selection import augmentation
-from mgral.selection.inference import Objects
 from mgral.selection.query import choose
 from mgral.selection.strategies.cald import (
     BASE,
@@ -29,7 +29,7 @@ BOX = [[10.0, 10.0, 30.0, 30.0]]
 def objects(boxes, distributions):
     told = torch.tensor(distributions).reshape(-1, 3)
     scores, labels = told[:, 1:].max(1)
-    return Objects(torch.tensor(boxes).reshape(-1, 4), scores, labels, torch.arange(len(told)), told)
+    return Found(torch.tensor(boxes).reshape(-1, 4), scores, labels, told, torch.arange(len(told)))
 
 
 def js_bits(p, q):

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from squares_query import squares_query
 from told_detector import told_query
 
-from mgral.selection.inference import Objects
+from mgral.models.suppression import Found
 from mgral.selection.query import choose
 from mgral.selection.strategies.cdal import SMALLEST, choose_diverse, class_mixtures, distances_from
 
@@ -31,7 +31,7 @@ def objects(distributions):
     told = torch.tensor(distributions).reshape(-1, 3)
     scores, labels = told[:, 1:].max(1)
     count = torch.arange(len(told))
-    return Objects(count[:, None].expand(-1, 4).float(), scores, labels, count, told)
+    return Found(count[:, None].expand(-1, 4).float(), scores, labels, told, count)
 
 
 def test_a_mixture_weighs_boxes_by_their_entropies_class_by_class():

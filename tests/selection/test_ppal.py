@@ -13,8 +13,8 @@ from mgral.data.images import Images
 from mgral.models.build import build_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.suppression import Found
 from mgral.selection import similarity
-from mgral.selection.inference import Objects
 from mgral.selection.medoids import k_medoids
 from mgral.selection.query import SAME_SCORES, choose
 from mgral.selection.similarity import Boxes, image_distances
@@ -30,8 +30,8 @@ def binary_entropy(p):
 def objects(scores, labels):
     """Return boxes that lie on one another, from the first anchors."""
     count = len(scores)
-    given = torch.tensor(scores), torch.tensor(labels, dtype=torch.int64), torch.arange(count)
-    return Objects(torch.zeros(count, 4), *given, torch.zeros(count, 3))
+    given = torch.tensor(scores), torch.tensor(labels, dtype=torch.int64), torch.zeros(count, 3)
+    return Found(torch.zeros(count, 4), *given, torch.arange(count))
 
 
 def test_a_class_weighs_more_the_worse_the_detector_is_at_it():
@@ -131,8 +131,8 @@ def test_features_are_those_of_the_anchors_level_at_the_centre_of_the_box():
     detector = ToldDetector(torch.zeros(1, 4, 3), far_apart(1, 4), [m[None] for m in maps])
     third, half = SIDE / 4, SIDE / 2
     boxes = torch.tensor([[half - 1, 0, half + 1, 2], [0, 0, 2 * third, 3], [third, 0, 3 * third, 1], [7, 7, 8, 8]])
-    found = Objects(boxes, torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([1, 0, 1, 1]), torch.tensor([1, 2, 3, 2]),
-                    torch.zeros(4, 3))  # fmt: skip
+    scores, labels = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([1, 0, 1, 1])
+    found = Found(boxes, scores, labels, torch.zeros(4, 3), torch.tensor([1, 2, 3, 2]))
     (first, coarse), (second, fine) = boxes_of_levels(detector, maps, found, 5)
     assert (first, second) == (0, 1)
     torch.testing.assert_close(coarse.features, torch.tensor([[0.5**0.5, 0.5**0.5]]))
