@@ -34,7 +34,7 @@ from mgral.evaluation.coco import score_detections
 from mgral.evaluation.detect import detect_images
 from mgral.models.build import build_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
-from mgral.models.interface import Detector
+from mgral.models.interface import DetectorModel
 from mgral.models.small_ssd import PIXEL_DEVIATION, PIXEL_MEAN, SmallSSD
 from mgral.training.batches import TrainingImages, training_images
 from mgral.training.loop import learning_rate_factor, train_detector
@@ -182,7 +182,7 @@ def _measure_with_others(
     return _measure(train, results, config, iterations, seed)
 
 
-def _test_ap50(detector: Detector, results: Path, config: Config) -> float:
+def _test_ap50(detector: DetectorModel, results: Path, config: Config) -> float:
     path = results / "dataset/test.json"
     test = load_dataset(path)
     rows = np.arange(len(test.image_ids))

@@ -112,10 +112,9 @@ class Views(torch.nn.Module):
     def __init__(self, detectors):
         super().__init__()
         self.turn = itertools.cycle(detectors)
-        self.boxes, self.class_probabilities = detectors[0].boxes, detectors[0].class_probabilities
 
-    def forward(self, images):
-        return next(self.turn)(images)
+    def detect(self, images, limits):
+        return next(self.turn).detect(images, limits)
 
 
 def told_views(as_is, changed, **settings):
