@@ -154,6 +154,8 @@ class BackbonePyramid(nn.Module):
         """Return the maps by name, finest first."""
         lateral = [layer(m) for layer, m in zip(self.lateral, self.body(images), strict=True)]
         maps = [output(m) for output, m in zip(self.outputs, top_down(lateral), strict=True)]
-        for layer in self.coarser:
-            maps.append(layer(maps[-1]))
+        # In bfloat16 oneDNN (torch 2.14) leaves a part of the weights' gradient unwritten where a map is one cell.
+        with torch.autocast("cuda" if images.is_cuda else "cpu", enabled=False):
+            for layer in self.coarser:
+                maps.append(layer(maps[-1].float()))
         return OrderedDict((str(index), m) for index, m in enumerate(maps))

@@ -150,3 +150,22 @@ def test_a_file_that_will_not_do_says_what_will(content, message, tmp_path):
         torch.save(content, path)
     with pytest.raises(InputError, match=message):
         start_of(random_detector(SmallSSDConfig(channels=4), 2, 0), read_weights(path), "w")
+
+
+def test_the_gradient_of_a_map_of_one_cell_is_whole_in_bfloat16_too():
+    """At 64 pixels stride 64 has one cell: of the 3 x 3 weights that halve it all but the middle see padding alone."""
+    settings = SSD_SETTINGS | {"width": 64, "height": 64, "strides": (16, 32, 64, 128), "pyramid_channels": 64}
+    detector = random_detector(SSDConfig(name="ssd", **settings), 2, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    images, factors = (
+        torch.rand(4, 3, 64, 64, generator=generator) * 255,
+        torch.randn(4, 64, 1, 1, generator=generator),
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = detector.maps(images)
+    (maps[-1].float() * factors).sum().backward()
+    gradient = detector.pyramid.coarser[1][0].weight.grad.flatten(2)
+    middle = torch.arange(9) == 4
+    assert torch.isfinite(gradient).all()
+    assert (gradient[..., ~middle] == 0).all()
+    assert (gradient[..., middle] != 0).any()
