@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from slow import slow
 
 from benchmarks.__main__ import benchmarks
 from benchmarks.evaluate import largest_difference
@@ -29,6 +30,7 @@ def test_selection_is_measured():
     assert found["peak_memory_mb"] > 10
 
 
+@slow
 def test_layouts_of_a_backbone_are_measured():
     arguments = ["backbone", "--side=64", "--batch=2", "--rounds=1"]
     table = CliRunner().invoke(benchmarks, arguments, catch_exceptions=False).stdout.split("\n")
@@ -145,6 +147,7 @@ def test_a_score_that_one_has_not_is_an_infinite_difference():
     assert largest_difference({"a": None}, {"a": 0.0}) == float("inf")
 
 
+@slow
 def test_an_iteration_of_a_detector_is_measured(monkeypatch):
     def processes(count, context, prepare, arguments):
         prepared.append((prepare, arguments))

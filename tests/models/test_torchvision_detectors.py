@@ -5,6 +5,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
+from slow import slow
 from squares import squares
 from torch import Tensor
 from torchvision.models import resnet50
@@ -260,6 +261,7 @@ RECIPE = {
 }
 
 
+@slow
 def test_retinanet_learns():
     dataset, images = cached(4, 128, Canvas(128, 128, "fit"))
     labelled = training_images(dataset, images, dataset.image_ids)
@@ -269,6 +271,7 @@ def test_retinanet_learns():
     assert losses[-1] < 0.8 * losses[0]
 
 
+@slow
 def test_ssd300_learns_at_its_full_size():
     dataset, images = cached(2, 64, Canvas(64, 64, "shrink", view=(300, 300)))
     labelled = training_images(dataset, images, dataset.image_ids)
@@ -313,6 +316,7 @@ def test_a_section_without_a_name_is_the_small_detectors():
         resolve_config({"training": {"batch_size": 2, "accumulate": 3}})
 
 
+@slow
 def test_steps_from_files_to_a_query(tmp_path):
     """RetinaNet with packed files and pre-trained weights, by the commands that the workflow calls."""
     values = {

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from run_workflow import ROOT, TINY, snakemake
+from slow import slow
 
 from mgral.artefacts.integrity import file_hash
 from mgral.cli.main import mgral
@@ -47,6 +48,7 @@ def results(tmp_path_factory):
 ROUNDS = ["initial/cycle0", "full/cycle0", *(f"strategies/{name}/cycle1" for name in STRATEGIES)]
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_the_command_detects_in_every_round_and_its_proxy_where_a_table_needs_it(results):
     made = {name: sorted(results.rglob(name)) for name in ("external.safetensors", "detector.safetensors")}
@@ -64,6 +66,7 @@ def test_the_command_detects_in_every_round_and_its_proxy_where_a_table_needs_it
         assert sorted(path.name for path in written.iterdir()) == ["command.log", "lock", "output"]
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_no_box_of_the_pool_or_the_test_images_reaches_the_command(results):
     train, test = (read(results / "dataset" / f"{split}.json") for split in ("train", "test"))
@@ -81,6 +84,7 @@ def test_no_box_of_the_pool_or_the_test_images_reaches_the_command(results):
             assert all(set(image) == {"id", "file_name", "width", "height"} for image in images)
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_strategies_choose_by_what_the_command_found(results):
     """The sum of the entropies of an image's boxes, by their own sure class."""
@@ -100,6 +104,7 @@ def test_strategies_choose_by_what_the_command_found(results):
     assert "results/tiny/seed0/initial/cycle0/detector.safetensors" not in record["inputs"]
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_the_record_names_the_command_its_exit_code_and_the_hashes_of_its_files(results):
     record = read(results / "provenance" / "seed0" / "initial" / "cycle0" / "external.safetensors.json")
@@ -113,6 +118,7 @@ def test_the_record_names_the_command_its_exit_code_and_the_hashes_of_its_files(
         assert record["inputs"][f"{place}/output/{name}"] == file_hash(raw)
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_the_same_again_is_the_same_bytes(results, tmp_path, monkeypatch):
     monkeypatch.chdir(results.parents[1])
