@@ -244,6 +244,7 @@ def repro_until(reached: Callable[[], bool]) -> None:
     kill_group(process)
 
 
+@slow
 @pytest.mark.timeout(1200)
 def test_dvc_makes_the_same_bytes_as_snakemake_though_it_is_killed(project, undisturbed):
     (project / "params.yaml").write_text(TINY.read_text())
