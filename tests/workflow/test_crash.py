@@ -71,6 +71,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(undisturbed, tm
     finish(folder, undisturbed)
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_an_altered_artefact_is_named_and_made_again(undisturbed, tmp_path):
     """What it led to is made again with it, to the same bytes."""
