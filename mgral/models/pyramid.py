@@ -58,7 +58,7 @@ class CentredAnchors(DenseModel):
     """Anchors in the centres of equal cells, so that those of mirrored cells are each other's mirror images."""
 
     def lay_anchors(self, generator: DefaultBoxGenerator) -> None:
-        """Lay anchors on maps of the sizes that the network makes of an image."""
+        """Place the anchors, by the sizes of the feature maps."""
         # Without values, as only the sizes of the maps are wanted: with them it takes longer than all the rest.
         shapes = deepcopy(self).to("meta").eval()
         try:

@@ -68,7 +68,7 @@ class TransformersDetector(DetectorModel):
         return self.features_and_detections(images, limits)[1]
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the averages and the maxima of what the encoder, or of Yolos the transformer, makes of an image."""
+        """Return the averages and the maxima of the encoder's output (Yolos: of all tokens), float32 [B, F]."""
         return _pooled(self.model(pixel_values=self._shown(images)))
 
     def features_and_detections(self, images: Tensor, limits: Limits) -> tuple[Tensor, list[Found]]:
