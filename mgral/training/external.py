@@ -24,8 +24,9 @@ from mgral.data.results import found_arrays, join, read_features, read_found
 from mgral.errors import StepError
 from mgral.models.detectors.external import PLACEHOLDER
 
-SHOWN_LINES = 20
-"""Last lines of a failed command's output that an error repeats."""
+SHOWN_LINES = 10
+"""Last lines of a failed command's output that an error repeats: as many as the terminal shows, as the cause
+comes last."""
 LOG, LOCK = "command.log", "lock"
 
 
@@ -176,8 +177,8 @@ def _locked(folder: Path) -> Iterator[int]:
 
 def _failure(code: int, log: Path) -> str:
     ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    lines = log.read_text(errors="replace").splitlines()
-    shown = [f"  {line}" for line in lines[-SHOWN_LINES:]]
+    lines = filter(str.strip, log.read_text(errors="replace").splitlines())
+    shown = [f"  {line}" for line in list(lines)[-SHOWN_LINES:]]
     said = "its last lines:" if shown else "it printed nothing."
     where = f"All of its output is in {log}; correct the command, or run again"
     return "\n".join([f"detector.command {ended}; {said}", *shown, where])

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from mgral.artefacts.files import write_json
 from mgral.cli.main import mgral
+from mgral.engine.console.jobs import last_words
 from mgral.errors import InputError, StepError
 from mgral.training.external import input_lists, run_command
 
@@ -69,6 +70,15 @@ def test_a_command_that_fails_is_quoted(tmp_path):
     ]
     with pytest.raises(StepError, match=r"was ended by signal 9; it printed nothing\."):
         run_command("kill -9 $$", LISTS, tmp_path, seed=0)
+
+
+def test_the_end_of_a_long_output_is_on_the_terminal(tmp_path):
+    with pytest.raises(StepError) as raised:
+        run_command("seq 100; echo; echo the cause; exit 1", LISTS, tmp_path, seed=0)
+    log = tmp_path / "step.log"
+    log.write_text(f"mgral: {raised.value}\n")
+    shown = last_words((log,))
+    assert shown[-2:] == ["  the cause", str(raised.value).splitlines()[-1]]
 
 
 def test_what_a_failed_command_had_written_is_gone_and_its_scratch_is_not(tmp_path):
