@@ -98,18 +98,21 @@ def _values_gradient(
 def _weight_gradient(
     gradient: Tensor, values: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
-    """Put the gradient together from columns of weights, as many at a time as are fast."""
-    width = weight.shape[3]
-    if width == FAST_WIDTH:
+    """Put the gradient together from columns of weights, as many at a time as are fast.
+
+    Of maps lower than the weights too oneDNN has fast code only where they are padded already.
+    """
+    width, rows = weight.shape[3], padding[0] if values.shape[2] < weight.shape[2] else 0
+    if width == FAST_WIDTH and rows == 0:
         return _backward(gradient, values, weight, stride, padding, [False, True, False])[1]
-    padded = F.pad(values, (padding[1], padding[1]))
+    padded = F.pad(values, (padding[1], padding[1], rows, rows))
     covered = (gradient.shape[3] - 1) * stride[1] + FAST_WIDTH
     found = torch.empty_like(weight)
     for first in (*range(0, width - FAST_WIDTH, FAST_WIDTH), width - FAST_WIDTH):
         part = padded[..., first : first + covered]
         columns = weight[..., first : first + FAST_WIDTH]
         found[..., first : first + FAST_WIDTH] = _backward(
-            gradient, part, columns, stride, (padding[0], 0), [False, True, False]
+            gradient, part, columns, stride, (padding[0] - rows, 0), [False, True, False]
         )[1]
     return found
 
