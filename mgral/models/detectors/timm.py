@@ -33,7 +33,7 @@ class TimmConfig(DetectorConfig):
     """The settings that detectors on timm's backbones share."""
 
     training_defaults: ClassVar[Mapping[str, Any]] = {
-        "learning_rate": 4e-3,
+        "learning_rate": 1e-3,
         "precision": "auto",
         "augmentation": {"zoom_in": 1.25, "zoom_out": 1.25, "colour": 0.1},
     }
@@ -119,6 +119,7 @@ class TimmConfig(DetectorConfig):
 class SSDConfig(TimmConfig):
     """SSD with a feature pyramid on a backbone of timm's; see `mgral.models.timm_detectors`."""
 
+    training_defaults: ClassVar[Mapping[str, Any]] = {**TimmConfig.training_defaults, "learning_rate": 4e-3}
     network: ClassVar[str] = "mgral.models.timm_detectors:TimmSSD"
     pyramid_bytes: ClassVar[float] = 9.3
 
