@@ -221,6 +221,8 @@ def read_features(path: Path, dataset: Dataset, findings: Findings) -> npt.NDArr
         findings.fault(NO_FEATURES, f"{path}: {list(features.shape)} features of {len(ids)} image ids")
         return nothing
     ids = ids.astype(np.int64)
+    with np.errstate(over="ignore"):
+        features = features.astype(np.float32)  # beyond whose range numbers are infinite
     distinct, counts = np.unique(ids, return_counts=True)
     wrong: dict[str, Callable[[], npt.NDArray[np.int64]]] = {
         "images lack features": lambda: np.setdiff1d(dataset.image_ids, ids),
@@ -233,7 +235,7 @@ def read_features(path: Path, dataset: Dataset, findings: Findings) -> npt.NDArr
         if len(found := images()):
             findings.fault(NO_FEATURES, f"{path}: {len(found)} {what}: {json.dumps(found[:5].tolist())}")
             faulty = True
-    return nothing if faulty else features[find_rows(ids, dataset.image_ids)[0]].astype(np.float32)
+    return nothing if faulty else features[find_rows(ids, dataset.image_ids)[0]]
 
 
 def join(parts: Sequence[FoundBoxes]) -> FoundBoxes:

@@ -149,6 +149,7 @@ NOT_FINITE = np.array([[1.0], [np.nan], [3.0]])
         ({"image_ids": [9, 4, 7, 1], "features": np.ones((4, 2))}, "1 images are not in the list: [1]"),
         ({"image_ids": [9, 4, 7, 7], "features": np.ones((4, 2))}, "1 images are there more than once: [7]"),
         ({"image_ids": [9, 4, 7], "features": NOT_FINITE}, "1 images have features that are not finite: [4]"),
+        ({"image_ids": [9, 4, 7], "features": [[1.0], [1.0], [1e300]]}, "not finite: [7]"),
         ({"image_ids": [9, 4, 7], "features": np.ones((2, 2))}, "[2, 2] features of 3 image ids"),
         ({"image_ids": [9, 4, 7], "features": np.ones(3)}, "[3] features of 3 image ids"),
         ({"image_ids": ["9"], "features": np.ones((1, 2))}, "image_ids are <U1 [1]"),

@@ -110,18 +110,18 @@ class TransformersConfig(DetectorConfig):
     @model_validator(mode="after")
     def _can_be_trained(self) -> "TransformersConfig":
         kind = self.architecture.get("model_type")
-        if kind not in FAMILIES:
+        if not isinstance(kind, str) or kind not in FAMILIES:
             raise ValueError(
                 f"detector.checkpoint: {self.checkpoint}/{ARCHITECTURE} is of the model type {kind}; "
                 f"choose a detector of one of these: {', '.join(FAMILIES)}"
             )
-        step = self._step
+        step, faults = self._step, []
         for name, side in (("width", self.width), ("height", self.height)):
             if side % step:
                 lower = max(step, side // step * step)
-                raise ValueError(
-                    f"detector.{name}: {kind} takes multiples of {step}; choose {lower} or {lower + step}"
-                )
+                faults.append(f"detector.{name}: {kind} takes multiples of {step}; choose {lower} or {lower + step}")
+        if faults:
+            raise ValueError("\n  ".join(faults))
         return self
 
     @property
@@ -143,8 +143,16 @@ class TransformersConfig(DetectorConfig):
     def _step(self) -> int:
         if self.architecture["model_type"] != "rf_detr":
             return STRIDE
-        backbone = self.architecture.get("backbone_config") or {}
-        return int(backbone.get("patch_size", 14)) * int(backbone.get("num_windows", 4))
+        backbone, step = self.architecture.get("backbone_config") or {}, 1
+        for key, usual in (("patch_size", 14), ("num_windows", 4)):
+            value = backbone.get(key, usual) if isinstance(backbone, dict) else None
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"detector.checkpoint: {self.checkpoint}/{ARCHITECTURE}: backbone_config has no usable {key}, "
+                    f"found {value!r}; copy the folder again"
+                )
+            step *= value
+        return step
 
     @property
     def image_canvas(self) -> Canvas:
@@ -175,7 +183,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"detector.checkpoint: {path}: {error.strerror}; name a folder with {ARCHITECTURE} and {WEIGHTS}, as "
             "save_pretrained of the package transformers writes it"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"detector.checkpoint: {path} is not JSON ({error}); copy the folder again") from None
     if not isinstance(values, dict):
         raise ValueError(f"detector.checkpoint: {path} holds no keys; copy the folder again")
@@ -196,8 +204,19 @@ def _normalisation(folder: Path, architecture: dict[str, Any]) -> dict[str, Any]
     """Return mean and deviation as the folder's preprocessor has them, or as the family does by default."""
     path = folder / PREPROCESSOR
     said = _read_json(path) if path.is_file() else {}
-    family = FAMILIES.get(architecture.get("model_type", ""))
+    family = FAMILIES.get(str(architecture.get("model_type")))
     if not said.get("do_normalize", family is not None and family.normalised):
         return {"mean": NO_MEAN, "deviation": NO_DEVIATION}
-    mean, deviation = said.get("image_mean", IMAGENET_MEAN), said.get("image_std", IMAGENET_DEVIATION)
-    return {"mean": tuple(mean), "deviation": tuple(deviation)}
+    found = {}
+    for key, name, usual in (
+        ("mean", "image_mean", IMAGENET_MEAN),
+        ("deviation", "image_std", IMAGENET_DEVIATION),
+    ):
+        values = said.get(name)
+        if values is not None and not isinstance(values, list):
+            raise ValueError(
+                f"detector.checkpoint: {path}: {name} is no list of three numbers, found {values!r}; correct it, or "
+                f"set detector.{key}"
+            )
+        found[key] = usual if values is None else tuple(values)
+    return found
