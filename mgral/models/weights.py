@@ -28,6 +28,9 @@ STATISTICS = r"^class_quality\.|\bnum_batches_tracked$"
 """Names of what is no weight: it is gathered anew in each training."""
 WRAPPERS = ("model", "state_dict")
 """Keys under which trainings of others put a detector's weights."""
+WRAPPED = r"^((module|_orig_mod)\.)+"
+"""What torch puts before names where a network is trained on several GPUs, or compiled."""
+GIVE = "give safetensors, or what torch.save(model.state_dict(), ...) wrote"
 
 
 def obtain_weights(config: DetectorConfig, mirror: str | None, folder: Path) -> dict[str, Tensor]:
@@ -96,35 +99,54 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read safetensors or a state dict of torch's; raises InputError where a file holds neither."""
     try:
         content = read_verified(path)
-        safe = path.suffix == ".safetensors"
+        safe = path.suffix.lower() == ".safetensors"
         state: Any = load(content) if safe else torch.load(io.BytesIO(content), "cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; correct detector.weights") from None
-    except (SafetensorError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError:  # whose text advises to run what is in the file
         raise InputError(
-            f"{path} holds no weights that can be read ({error}); give safetensors, or what "
-            "torch.save(model.state_dict(), ...) wrote"
+            f"{path} holds no weights that can be read (other objects than tensors, or no such file at all); {GIVE}"
         ) from None
+    except (SafetensorError, RuntimeError, EOFError, KeyError) as error:
+        reason = "it is empty" if not content else _first_words(error)
+        raise InputError(f"{path} holds no weights that can be read ({reason}); {GIVE}") from None
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping):
         raise InputError(f"{path} holds no state dict; give what torch.save(model.state_dict(), ...) wrote")
-    return {str(name).removeprefix("module."): one for name, one in state.items() if isinstance(one, Tensor)}
+    return {re.sub(WRAPPED, "", str(name)): one for name, one in state.items() if isinstance(one, Tensor)}
+
+
+def _first_words(error: Exception) -> str:
+    """Return the first sentence of an error, where it says something: torch goes on with advice."""
+    first = re.split(r"\. |\n", str(error))[0]
+    return "it is no file of torch's" if isinstance(error, KeyError) or first.startswith("[") else first
 
 
 def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> tuple[dict[str, Tensor], str]:
     """Return what of a state dict a detector can start from, by its own names, and a line on that and on the rest.
 
-    Statistics of an earlier training are left out. Raises InputError where nothing fits.
+    Statistics of an earlier training are left out. Raises InputError where nothing fits, or a number is not finite.
     """
     own = {name: one for name, one in detector.state_dict().items() if not re.search(STATISTICS, name)}
     found = detector.own_names(state)
     fits = {name: one for name, one in found.items() if name in own and one.shape == own[name].shape}
     if not fits:
+        holds = f"{', '.join(list(state)[:3])}, ..." if state else "none"
         raise InputError(
             f"detector.weights: no tensor of {source} fits {type(detector).__name__} as it is configured; it holds "
-            f"{', '.join(list(state)[:3])}, ...; give weights of the same detector, or of its backbone"
+            f"{holds}; give weights of the same detector, or of its backbone"
+        )
+    if other := [name for name, one in fits.items() if _is_plain(own[name]) and not _is_plain(one)]:
+        raise InputError(
+            f"detector.weights: {len(other)} tensors of {source} hold no real numbers, such as {other[0]} "
+            f"({fits[other[0]].dtype}); give weights that are neither quantised nor converted"
+        )
+    if spoilt := [name for name, one in fits.items() if _is_plain(one) and not torch.isfinite(one.float()).all()]:
+        raise InputError(
+            f"detector.weights: {len(spoilt)} tensors of {source} hold numbers that are not finite, such as "
+            f"{spoilt[0]}; give weights of a training that went well"
         )
     anew = Counter(
         ".".join(name.split(".")[:3]) + (": other shape" if name in found else "") for name in own if name not in fits
@@ -132,6 +154,11 @@ def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> 
     line = f"loaded {len(fits)} of {len(own)} tensors from {source}"
     groups = ", ".join(f"{group} ({count})" for group, count in anew.items())
     return fits, f"{line}; starts anew: {groups}" if anew else line
+
+
+def _is_plain(values: Tensor) -> bool:
+    """Return whether a tensor is of real numbers that can be read; quantised ones, and those of `meta`, cannot."""
+    return values.is_floating_point() and not values.is_meta and not values.is_sparse
 
 
 def check_backbone(detector: DetectorModel, start: Mapping[str, Tensor], source: str) -> None:

@@ -138,7 +138,10 @@ def test_a_classifier_of_timms_fills_its_backbone():
     [
         ({"a.b": torch.zeros(2)}, r"no tensor of w fits SmallSSD as it is configured; it holds a\.b"),
         ([1, 2], r"w\.pth holds no state dict; give what torch\.save"),
-        (b"no weights", r"w\.pth holds no weights that can be read"),
+        (b"no weights", r"w\.pth holds no weights that can be read \(other objects than tensors"),
+        (b"hello", r"w\.pth holds no weights that can be read \(it is no file of torch's\)"),
+        (b"", r"w\.pth holds no weights that can be read \(it is empty\)"),
+        ({}, r"no tensor of w fits SmallSSD as it is configured; it holds none; give"),
         (None, r"w\.pth: No such file"),
     ],
 )
@@ -150,6 +153,32 @@ def test_a_file_that_will_not_do_says_what_will(content, message, tmp_path):
         torch.save(content, path)
     with pytest.raises(InputError, match=message):
         start_of(random_detector(SmallSSDConfig(channels=4), 2, 0), read_weights(path), "w")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda one: one * float("nan"), r"\d+ tensors of w hold numbers that are not finite, such as ssd\."),
+        (
+            lambda one: (100 * one).int(),
+            r"\d+ tensors of w hold no real numbers, such as ssd\.[\w.]+ \(torch\.int32\)",
+        ),
+        (lambda one: one.to("meta"), r"\d+ tensors of w hold no real numbers"),
+        (lambda one: one.to(torch.complex64), r"\d+ tensors of w hold no real numbers"),
+    ],
+)
+def test_weights_without_real_numbers_are_refused(change, message):
+    network = random_detector(SmallSSDConfig(channels=4), 2, 0)
+    with pytest.raises(InputError, match=message):
+        start_of(network, {name: change(one) for name, one in network.state_dict().items()}, "w")
+
+
+def test_names_of_a_compiled_network_on_several_gpus_are_known(tmp_path):
+    network = random_detector(SmallSSDConfig(channels=4), 2, 0)
+    path = tmp_path / "w.pth"
+    torch.save({"module._orig_mod." + name: one.half() for name, one in network.state_dict().items()}, path)
+    start, line = start_of(network, read_weights(path), "w")
+    assert line == f"loaded {len(start)} of {len(start)} tensors from w"
 
 
 def test_the_gradient_of_a_map_of_one_cell_is_whole_in_bfloat16_too():
