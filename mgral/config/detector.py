@@ -70,10 +70,16 @@ class DetectorConfig(Section, ABC):
         return self.weights if self.weights and is_weights_file(self.weights) else None
 
     @model_validator(mode="after")
-    def _both_sides_or_none(self) -> "DetectorConfig":
-        if len({"width", "height"}.intersection(self.open_keys)) == 1:
-            raise ValueError("detector: set width and height, or neither of them to derive both from the images")
+    def _goes_together(self) -> "DetectorConfig":
+        if faults := self.faults():
+            raise ValueError("\n  ".join(faults))
         return self
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings together, each fault with the key and what to do."""
+        if len({"width", "height"}.intersection(self.open_keys)) == 1:
+            return ["detector: set width and height, or neither of them to derive both from the images"]
+        return []
 
     @property
     def open_keys(self) -> tuple[str, ...]:

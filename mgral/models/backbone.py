@@ -74,7 +74,15 @@ class Backbone(nn.Module):
         return [maps[index].permute(0, 3, 1, 2) if self._channels_are_last else maps[index] for index in self._kept]
 
     def freeze(self, stages: int, *, norm: bool) -> None:
-        """Keep the first `stages` as they are in trainings, and the statistics of all batch normalisation or none."""
+        """Keep the first `stages` as they are in trainings, and the statistics of all batch normalisation or none.
+
+        Raises InputError where there are not so many.
+        """
+        if stages > len(self.stages):
+            raise InputError(
+                f"detector.frozen_stages: {stages} are asked for, and the backbone has {len(self.stages)} up to the "
+                "last of detector.strides; lower it"
+            )
         self._frozen = list(self.stages[:stages])
         for stage in self._frozen:
             stage.requires_grad_(False)

@@ -164,3 +164,22 @@ def test_the_schema_describes_every_detector():
     for section in sections:
         assert not section["additionalProperties"]
         assert all("description" in field for name, field in section["properties"].items() if name != "name")
+
+
+@pytest.mark.parametrize(
+    ("detector", "told"),
+    [
+        (
+            {"name": "ssd", "width": 64, "strides": [4, 8, 17], "anchor_scales": [0.2, 0.1]},
+            ["detector: set width and height", "detector.strides: ", "3 maps need 4 sizes", "must grow"],
+        ),
+        (
+            {"name": "torchvision", "model": "fcos_resnet50_fpn", "weights": "foo", "trainable_layers": 6},
+            ["detector.weights: 'foo' is neither", "detector.trainable_layers: "],
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_told_in_one_pass(detector, told):
+    with pytest.raises(InputError) as raised:
+        resolve_config({"detector": detector})
+    assert [part for part in told if part not in str(raised.value)] == []

@@ -146,3 +146,8 @@ def test_a_training_learns_and_ends_with_the_same_bytes(config, tmp_path):
     for ours, theirs in zip(before, after, strict=True):
         assert len(ours.boxes) == 10
         assert all(torch.equal(*parts) for parts in zip(ours, theirs, strict=True))
+
+
+def test_more_frozen_stages_than_there_are_is_refused():
+    with pytest.raises(InputError, match=r"frozen_stages: 4 are asked for, and the backbone has 3 up to the last of"):
+        random_detector(SSDConfig(name="ssd", frozen_stages=4, **SMALL | CUT), 2, 0)

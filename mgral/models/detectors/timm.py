@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat
 
 from mgral.config.canvas import Canvas
 from mgral.config.detector import DetectorConfig, known_weights
@@ -67,18 +67,19 @@ class TimmConfig(DetectorConfig):
     """Aspect ratios of the anchors beside 1; each stands for itself and its inverse; null derives them from the
     initially labelled boxes."""
 
-    @model_validator(mode="after")
-    def _a_scale_a_map(self) -> "TimmConfig":
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings together."""
+        found, scales = super().faults(), self.anchor_scales
         if any(coarse != 2 * fine for fine, coarse in pairwise(self.strides)):
-            raise ValueError(
-                f"detector.strides: {list(self.strides)} must double from one to the next; write 4, 8, 16"
-            )
-        if self.anchor_scales is not None and len(self.anchor_scales) != len(self.strides) + 1:
-            raise ValueError(
+            found.append(f"detector.strides: {list(self.strides)} must double from one to the next; write 4, 8, 16")
+        if scales is not None and len(scales) != len(self.strides) + 1:
+            found.append(
                 f"detector.anchor_scales: {len(self.strides)} maps need {len(self.strides) + 1} sizes, found "
-                f"{len(self.anchor_scales)}; give one for each of detector.strides, and one past the last"
+                f"{len(scales)}; give one for each of detector.strides, and one past the last"
             )
-        return self
+        if scales is not None and any(after <= before for before, after in pairwise(scales)):
+            found.append(f"detector.anchor_scales: {list(scales)} must grow from one to the next; sort them")
+        return found
 
     @property
     def image_canvas(self) -> Canvas:

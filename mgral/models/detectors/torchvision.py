@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mgral.config.canvas import Canvas
 from mgral.config.detector import TorchvisionConfig
@@ -94,21 +94,21 @@ class TorchvisionDetectorConfig(TorchvisionConfig):
     cache: Literal["decoded", "encoded"] = "decoded"
     """Whether the cache holds pixels, or files, which are decoded anew in each epoch by a few threads."""
 
-    @model_validator(mode="after")
-    def _model_can(self) -> "TorchvisionDetectorConfig":
-        known = self.facts
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings together."""
+        found, known = super().faults(), self.facts
         if self.weights is not None and not self.weights_file and self.weights not in known.weights:
-            raise ValueError(
+            found.append(
                 f"detector.weights: {self.weights!r} is neither {' nor '.join(known.weights)}, which {self.model} "
                 "may start from, nor a path with a `/` in it; correct it, or write null for random weights"
             )
         if known.stages and self.trainable_layers > known.stages:
-            raise ValueError(
+            found.append(
                 f"detector.trainable_layers: the backbone of {self.model} has {known.stages} stages; lower it"
             )
         if not known.stages and (self.width, self.height) != (SSDLITE_SIDE, SSDLITE_SIDE):
-            raise ValueError(f"detector.width: {self.model} is made for 320 x 320; leave out width and height")
-        return self
+            found.append(f"detector.width: {self.model} is made for 320 x 320; leave out width and height")
+        return found
 
     @property
     def facts(self) -> Facts:

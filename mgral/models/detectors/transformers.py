@@ -107,22 +107,21 @@ class TransformersConfig(DetectorConfig):
     def _plain(cls, value: Any) -> Any:
         return json.loads(json.dumps(value))  # tuples are lists again
 
-    @model_validator(mode="after")
-    def _can_be_trained(self) -> "TransformersConfig":
-        kind = self.architecture.get("model_type")
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings together."""
+        found, kind = super().faults(), self.architecture.get("model_type")
         if not isinstance(kind, str) or kind not in FAMILIES:
-            raise ValueError(
+            return [
+                *found,
                 f"detector.checkpoint: {self.checkpoint}/{ARCHITECTURE} is of the model type {kind}; "
-                f"choose a detector of one of these: {', '.join(FAMILIES)}"
-            )
-        step, faults = self._step, []
+                f"choose a detector of one of these: {', '.join(FAMILIES)}",
+            ]
+        step = self._step
         for name, side in (("width", self.width), ("height", self.height)):
             if side % step:
                 lower = max(step, side // step * step)
-                faults.append(f"detector.{name}: {kind} takes multiples of {step}; choose {lower} or {lower + step}")
-        if faults:
-            raise ValueError("\n  ".join(faults))
-        return self
+                found.append(f"detector.{name}: {kind} takes multiples of {step}; choose {lower} or {lower + step}")
+        return found
 
     @property
     def weights_file(self) -> str | None:
