@@ -1,7 +1,11 @@
 """Settings of SSD and RetinaNet on any backbone of timm's."""
 
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
@@ -27,6 +31,20 @@ UNKNOWN_KEPT = 1800
 """The same of one that was not counted, as of ResNet-50; small ones keep a third of it, large ones twice as much."""
 Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1)]
 Scales = Annotated[tuple[Fraction, ...], Field(min_length=2)]
+
+
+def similar_backbones(name: str) -> list[str] | None:
+    """Return timm's names that are like one that it has not, or None where it may have it.
+
+    They are searched for in its source, as importing it takes seconds.
+    """
+    spec = find_spec("timm")
+    assert spec is not None
+    folders = [Path(folder, "models") for folder in spec.submodule_search_locations or ()]
+    text = "".join(path.read_text("utf-8") for folder in folders for path in sorted(folder.rglob("*.py")))
+    if re.search(rf"\b{re.escape(name.split('.')[0])}\b", text):
+        return None
+    return get_close_matches(name, re.findall(r"^def ([a-z]\w*)\(", text, re.MULTILINE), 5)
 
 
 class TimmConfig(DetectorConfig):

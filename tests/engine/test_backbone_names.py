@@ -1,0 +1,30 @@
+"""A backbone that timm has not is refused before the first job, together with what else is missing."""
+
+import pytest
+
+from mgral.config import resolve_config
+from mgral.engine.workflow import check_files
+from mgral.errors import InputError
+
+
+def config(backbone, **own):
+    return resolve_config({"detector": {"name": "ssd", "backbone": backbone, **own}})
+
+
+@pytest.mark.parametrize(
+    "backbone", ["tf_efficientnet_lite0", "resnet18", "resnet18.a1_in1k", "tf_efficientnet_b0_ap"]
+)
+def test_backbones_of_timm_are_known(backbone):
+    check_files(config(backbone))
+
+
+def test_another_is_refused_with_names_like_it():
+    with pytest.raises(
+        InputError, match=r"timm has no 'resnet19'; perhaps .*resnet18.*\n.*there is no file no/w\.pth"
+    ):
+        check_files(config("resnet19", weights="no/w.pth"))
+
+
+def test_a_name_unlike_all_is_refused():
+    with pytest.raises(InputError, match=r"detector\.backbone: timm has no 'qqqqqqqqqqqq'; choose another"):
+        check_files(config("qqqqqqqqqqqq"))
