@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.ops import box_convert, clip_boxes_to_image
@@ -24,6 +25,11 @@ from transformers.utils import logging
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
+UNFIT = (ValueError, TypeError, KeyError, AttributeError, AssertionError, ZeroDivisionError, StrictDataclassError)
+"""Errors of a model that is built of values that do not go together."""
+MISMATCH = "ignore_mismatched_sizes"
+"""In the error of weights of other sizes than config.json says."""
+
 
 class TransformersDetector(DetectorModel):
     """A detector of the DETR family: queries instead of anchors, a matching instead of a suppression."""
@@ -36,8 +42,14 @@ class TransformersDetector(DetectorModel):
         self.size = (config.height, config.width)
         self.softmax, self.exact = config.family.softmax, config.family.exact
         kind = config.architecture["model_type"]
-        architecture = CONFIG_MAPPING[kind].from_dict(dict(config.architecture), num_labels=classes)
-        self.model = AutoModelForObjectDetection.from_config(architecture)  # type: ignore[no-untyped-call]
+        try:
+            architecture = CONFIG_MAPPING[kind].from_dict(dict(config.architecture), num_labels=classes)
+            self.model = AutoModelForObjectDetection.from_config(architecture)  # type: ignore[no-untyped-call]
+        except UNFIT as error:
+            raise InputError(
+                f"detector.checkpoint: {config.checkpoint}/{ARCHITECTURE} describes no {kind} that can be built "
+                f"({' '.join(str(error).split())}); copy the checkpoint folder again"
+            ) from None
         for name, values in (("mean", config.mean), ("deviation", config.deviation)):
             self.register_buffer(name, 255 * torch.tensor(values)[:, None, None], persistent=False)
 
@@ -119,8 +131,9 @@ def load_checkpoint(folder: Path) -> dict[str, Tensor]:
         model, report = AutoModelForObjectDetection.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise InputError(f"{folder} cannot be loaded ({error}); copy the checkpoint folder again") from None
+    except (OSError, RuntimeError, *UNFIT, SafetensorError) as error:
+        reason = f"sizes in {WEIGHTS} are not those of {ARCHITECTURE}" if MISMATCH in str(error) else error
+        raise InputError(f"{folder} cannot be loaded ({reason}); copy the checkpoint folder again") from None
     if lacking := sorted(report["missing_keys"]):
         raise InputError(
             f"{folder}: {WEIGHTS} lacks {len(lacking)} of the weights that {ARCHITECTURE} asks for, such as "

@@ -19,6 +19,7 @@ from mgral.models.build import build_detector, load_detector, random_detector, s
 from mgral.models.detectors.transformers import FAMILIES, TransformersConfig
 from mgral.models.interface import Targets
 from mgral.models.suppression import Limits
+from mgral.models.transformers_detector import load_checkpoint
 
 FAST = ("rt_detr_v2", "detr")
 SOFTMAX = ("detr", "table-transformer", "yolos")
@@ -269,3 +270,20 @@ def test_weights_of_another_architecture_are_refused(folder_of, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match="cannot be loaded"):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("changed", [{"d_model": "no"}, {"d_model": 7}, {"backbone_config": {"model_type": "bogus"}}])
+def test_an_architecture_that_cannot_be_built_is_refused(changed, folder_of, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(folder_of("rt_detr_v2"), folder)
+    change_json(folder / "config.json", **changed)
+    with pytest.raises(InputError, match=r"copy/config\.json describes no rt_detr_v2 that can be built \(.+\); copy"):
+        random_detector(settings(folder), 3, seed=0)
+
+
+def test_weights_of_other_sizes_than_the_architecture_are_refused(folder_of, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(folder_of("rt_detr_v2"), folder)
+    change_json(folder / "config.json", d_model=128)
+    with pytest.raises(InputError, match=r"\(sizes in model\.safetensors are not those of config\.json\); copy"):
+        load_checkpoint(folder)
