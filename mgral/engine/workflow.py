@@ -319,7 +319,12 @@ def check_detector(config: Config) -> None:
             f"detector.name: {detector.name} needs the package {detector.package}, which is not installed; "
             f"run: pip install 'mgral[{detector.package}]'"
         )
-    if detector.weights_file is not None and not Path(detector.weights_file).is_file():
+    if detector.weights_file is not None and set("{}").intersection(detector.weights_file):
+        faults.append(
+            f"detector.weights: Snakemake takes the braces in {detector.weights_file} for wildcards; rename the "
+            "file or its folder"
+        )
+    elif detector.weights_file is not None and not Path(detector.weights_file).is_file():
         faults.append(
             f"detector.weights: there is no file {detector.weights_file}; correct it (a relative path starts at the "
             "working directory), or write null for random weights"

@@ -1,4 +1,4 @@
-"""A backbone that timm has not is refused before the first job, together with what else is missing."""
+"""A backbone that timm has not is refused before the first job, and so are files that Snakemake cannot name."""
 
 import pytest
 
@@ -28,3 +28,10 @@ def test_another_is_refused_with_names_like_it():
 def test_a_name_unlike_all_is_refused():
     with pytest.raises(InputError, match=r"detector\.backbone: timm has no 'qqqqqqqqqqqq'; choose another"):
         check_files(config("qqqqqqqqqqqq"))
+
+
+def test_braces_in_the_name_of_weights_are_refused(tmp_path):
+    path = tmp_path / "{seed}.pth"
+    path.touch()
+    with pytest.raises(InputError, match=r"detector\.weights: Snakemake takes the braces in .*\{seed\}\.pth for"):
+        check_files(config("resnet18", weights=str(path)))
