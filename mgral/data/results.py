@@ -209,7 +209,10 @@ def read_features(path: Path, dataset: Dataset, findings: Findings) -> npt.NDArr
     nothing = np.empty((len(dataset.image_ids), 0), np.float32)
     try:
         verify_file(path)
-        with np.load(path, allow_pickle=False) as arrays:
+        arrays = np.load(path, allow_pickle=False)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array; write it by numpy.savez, with image_ids and features")
+        with arrays:
             ids, features = arrays["image_ids"], arrays["features"]
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         findings.fault(MISSING, f"{path}: {getattr(error, 'strerror', None) or error}")

@@ -285,6 +285,11 @@ def check_data(config: Config) -> None:
     else:
         labels = label_folders(config)
         folders = [data.root, *labels, *(str(Path(folder).with_name("JPEGImages")) for folder in labels)]
+    for path in (*folders, *annotation_files(config)):
+        if has_braces(path):
+            raise InputError(
+                f"data: Snakemake takes the braces in {path} for wildcards; rename the file or its folder"
+            )
     download = download_of(data)
     if download is not None:
         made = [Path(data.root, path) for path in _paths_made(download)]
@@ -306,6 +311,11 @@ def check_data(config: Config) -> None:
             raise InputError(f"data: there is no file {file}; correct the annotations or the split under data")
 
 
+def has_braces(path: str | Path) -> bool:
+    """Return whether a path has braces, which no escape hides from Snakemake in the name of a job's input."""
+    return not {"{", "}"}.isdisjoint(str(path))
+
+
 def check_detector(config: Config) -> None:
     """Raise InputError where a package, a backbone or a file of weights that the detector needs is missing."""
     detector, faults = config.detector.trained, []
@@ -319,7 +329,7 @@ def check_detector(config: Config) -> None:
             f"detector.name: {detector.name} needs the package {detector.package}, which is not installed; "
             f"run: pip install 'mgral[{detector.package}]'"
         )
-    if detector.weights_file is not None and set("{}").intersection(detector.weights_file):
+    if detector.weights_file is not None and has_braces(detector.weights_file):
         faults.append(
             f"detector.weights: Snakemake takes the braces in {detector.weights_file} for wildcards; rename the "
             "file or its folder"

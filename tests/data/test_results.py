@@ -163,6 +163,15 @@ def test_faulty_features_are_named(tmp_path, arrays, told):
     assert told in place
 
 
+def test_a_single_array_is_no_file_of_features(tmp_path):
+    with (tmp_path / "features.npz").open("wb") as file:
+        np.save(file, np.ones((3, 2)))
+    findings = Findings()
+    read_features(tmp_path / "features.npz", DATASET, findings)
+    ((place,),) = findings.faults.values()
+    assert "it holds a single array" in place
+
+
 def boxes(*of):
     """Boxes given as row and score."""
     rows, scores = (np.array(part) for part in zip(*of, strict=True))

@@ -35,3 +35,11 @@ def test_braces_in_the_name_of_weights_are_refused(tmp_path):
     path.touch()
     with pytest.raises(InputError, match=r"detector\.weights: Snakemake takes the braces in .*\{seed\}\.pth for"):
         check_files(config("resnet18", weights=str(path)))
+
+
+def test_braces_in_the_path_of_data_are_refused(tmp_path):
+    folder = tmp_path / "{seed}"
+    folder.mkdir()
+    data = {"format": "coco", "root": str(folder)}
+    with pytest.raises(InputError, match=r"data: Snakemake takes the braces in .*\{seed\} for"):
+        check_files(resolve_config({"data": data, "cycles": 1, "initial": 2, "budget": 2}))
