@@ -124,7 +124,7 @@ def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> 
     if not fits:
         raise InputError(
             f"detector.weights: no tensor of {source} fits {type(detector).__name__} as it is configured; it holds "
-            f"{', '.join(list(state)[:3])}, ...; give weights of the same detector, or of its backbone"
+            f"{', '.join(sorted(state)[:3])}, ...; give weights of the same detector, or of its backbone"
         )
     anew = Counter(
         ".".join(name.split(".")[:3]) + (": other shape" if name in found else "") for name in own if name not in fits
