@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -19,7 +19,7 @@ from pydantic import (
 from mgral.config import registry
 from mgral.config.data import DataConfig, NearCopiesConfig, SyntheticData
 from mgral.config.detector import DetectorConfig, EvaluationConfig
-from mgral.config.detectors import AnyDetector
+from mgral.config.detectors import AnyDetector, detectors
 from mgral.config.instances import (
     DEFAULT,
     OWN_SECTIONS,
@@ -348,5 +348,17 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "union_tag_not_found":
         return f"{key}.format: is required; add one of {', '.join(FORMATS)}"
     if error["type"] == "missing":
-        return f"{key}: is required; add it"
+        return f"{key}: is required; add it{_described(error)}"
     return f"{key}: {error['msg']}, found {error['input']!r}; correct the value"
+
+
+def _described(error: dict[str, Any]) -> str:
+    """Return what a missing setting of a detector is, and the values that it may have; nothing for other sections."""
+    loc, values = error["loc"], error["input"]
+    section = detectors().get(str(values.get("name"))) if loc[0] == "detector" and isinstance(values, dict) else None
+    field = section.model_fields.get(loc[-1]) if section else None
+    if field is None:
+        return ""
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    meaning = f" ({' '.join(field.description.split()).removesuffix('.')})" if field.description else ""
+    return meaning + (f": {', '.join(choices)}" if choices else "")

@@ -133,7 +133,7 @@ def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> 
     found = detector.own_names(state)
     fits = {name: one for name, one in found.items() if name in own and one.shape == own[name].shape}
     if not fits:
-        holds = f"{', '.join(list(state)[:3])}, ..." if state else "none"
+        holds = f"{', '.join(sorted(state)[:3])}, ..." if state else "none"
         raise InputError(
             f"detector.weights: no tensor of {source} fits {type(detector).__name__} as it is configured; it holds "
             f"{holds}; give weights of the same detector, or of its backbone"

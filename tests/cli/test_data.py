@@ -216,6 +216,17 @@ def test_refuses_a_budget_above_the_pool(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_without_a_file_to_write_it_looks_only(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set")
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.replace("ROOT", str(tmp_path / "set")).replace("STRICT", "false"))
+    before = sorted(tmp_path.rglob("*"))
+    result = CliRunner().invoke(mgral, ["data", "--config", str(config)])
+    assert result.exit_code == 0, result.output
+    assert "input size" in result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_command_line_exits_2_and_names_the_missing_folder(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("{data: {format: voc, root: nowhere}}")

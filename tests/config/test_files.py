@@ -60,6 +60,17 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
         ("experiment: 2e3", "experiment: YAML reads this name as 2000.0, which is no text; put it in quotes"),
         ("data: {format: yolov8}", "data.format: 'yolov8' is none; choose from synthetic, voc, coco, yolo"),
         ("data: {root: /data}", "data.format: is required; add one of synthetic, voc, coco, yolo"),
+        (
+            "detector: {name: torchvision, weights: null}",
+            "detector.model: is required; add it (torchvision's name of the detector): "
+            "fasterrcnn_mobilenet_v3_large_320_fpn, fasterrcnn_resnet50_fpn_v2, fcos_resnet50_fpn, "
+            "retinanet_resnet50_fpn_v2, ssdlite320_mobilenet_v3_large",
+        ),
+        (
+            "detector: {name: transformers}",
+            "detector.checkpoint: is required; add it (Folder with config.json and model.safetensors, as "
+            "`save_pretrained` writes it)",
+        ),
     ],
 )
 def test_a_value_of_another_sort_gets_the_right_hint(tmp_path, content, message):

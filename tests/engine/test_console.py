@@ -202,6 +202,18 @@ def test_two_seeds_tell_nothing_of_chance(tmp_path: Path) -> None:
     ]
 
 
+def test_rounds_at_random_are_counted(tmp_path: Path) -> None:
+    folder = experiment(
+        tmp_path, "map,mgral,2,0.361,,,0.03,,,random,0.03,False", "map,random,2,0.331,,,,,,mgral,-0.03,"
+    )
+    table = folder / "tables" / "random_rounds.csv"
+    table.write_text("strategy,cycle,seed,reason\nmgral,0,0,few images\nmgral,0,1,few images\nppal,1,0,no box\n")
+    line = "Rounds in which a strategy had to choose at random, see the report: mgral 2, ppal 1"
+    assert result_lines(folder, {"report"}, [])[4:] == [line]
+    table.write_text("strategy,cycle,seed,reason\n")
+    assert len(result_lines(folder, {"report"}, [])) == 4
+
+
 def test_one_strategy_and_other_targets(tmp_path: Path) -> None:
     folder = experiment(tmp_path, "map,mgral,5,0.361,0.35,0.372,,,,,,")
     assert result_lines(folder, {"report"}, [])[1:] == [

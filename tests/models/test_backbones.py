@@ -136,7 +136,10 @@ def test_a_classifier_of_timms_fills_its_backbone():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"a.b": torch.zeros(2)}, r"no tensor of w fits SmallSSD as it is configured; it holds a\.b"),
+        (
+            {"c": torch.zeros(2), "a.b": torch.zeros(2)},
+            r"no tensor of w fits SmallSSD as it is configured; it holds a\.b, c",
+        ),
         ([1, 2], r"w\.pth holds no state dict; give what torch\.save"),
         (b"no weights", r"w\.pth holds no weights that can be read \(other objects than tensors"),
         (b"hello", r"w\.pth holds no weights that can be read \(it is no file of torch's\)"),

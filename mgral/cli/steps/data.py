@@ -23,18 +23,18 @@ BUDGET = Kind("experiments ask for more labels than there are images", "ask for 
 @click.command("data")
 @options.config
 @options.root
-@click.option("--train", type=options.FILE, required=True, help="COCO JSON of training images to write.")
-@click.option("--test", type=options.FILE, required=True, help="COCO JSON of test images to write.")
+@click.option("--train", type=options.FILE, help="COCO JSON of training images to write.")
+@click.option("--test", type=options.FILE, help="COCO JSON of test images to write.")
 @click.option("--repairs", type=options.FILE, help="JSON to write: what was repaired, and where.")
 @options.as_json
 def command(
-    config_path: Path, root: Path | None, train: Path, test: Path, repairs: Path | None, as_json: bool
+    config_path: Path, root: Path | None, train: Path | None, test: Path | None, repairs: Path | None, as_json: bool
 ) -> None:
     """Read a data set and check it; print the images and boxes of each class and split.
 
     What is harmless is used, and what was done is counted on standard error. Everything that is wrong is listed at
     once, by kind; with --json every place is listed. Nothing is written before everything is checked, and no file
-    is replaced before all are written.
+    is replaced before all are written. Without a file to write it looks only.
 
     The headers of pictures are read here only where the annotations lack sizes; otherwise the step `cache` reads
     them, and checks sizes and EXIF orientations.
@@ -53,7 +53,8 @@ def command(
             checked.findings.fault(BUDGET, str(error))
         checked.findings.raise_faults()
     splits, found = {"train": checked.train, "test": checked.test}, checked.findings.as_json()
-    write_all_json({train: checked.train, test: checked.test} | ({repairs: found["repairs"]} if repairs else {}))
+    files = ((train, checked.train), (test, checked.test), (repairs, found["repairs"]))
+    write_all_json({path: content for path, content in files if path})
     for name, coco in splits.items():
         click.echo(split_summary(name, coco), err=True)
     show_repairs(checked.findings)

@@ -1,6 +1,7 @@
 """What a run came to, in a few lines: where the report is, and what its tables hold."""
 
 import csv
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -25,11 +26,22 @@ def result_lines(results: Path, rules: Collection[str], outputs: Sequence[str]) 
     """
     pages = [results / page for rule, page in PAGES.items() if rule in (rules or PAGES)]
     lines = [f"Report: {page}" for page in pages if page.exists()]
-    ranking = results / "tables" / "ranking.csv"
-    if results / PAGES["report"] in pages and lines and ranking.exists():
-        with ranking.open(newline="") as file:
-            lines += _ranking_lines([row for row in csv.DictReader(file) if row["score"] == "map"])
+    ranking = [row for row in _rows(results / "tables" / "ranking.csv") if row["score"] == "map"]
+    if results / PAGES["report"] in pages and lines and ranking:
+        lines += _ranking_lines(ranking)
+        rounds = Counter(row["strategy"] for row in _rows(results / "tables" / "random_rounds.csv"))
+        if rounds:
+            named = ", ".join(f"{strategy} {count}" for strategy, count in rounds.items())
+            lines.append(f"Rounds in which a strategy had to choose at random, see the report: {named}")
     return lines or [f"Made: {output}" for output in outputs]
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of the report; none where there is no such file."""
+    if not table.exists():
+        return []
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
