@@ -1,5 +1,6 @@
 """SSD and RetinaNet on any backbone of timm's."""
 
+import re
 from abc import abstractmethod
 from functools import partial
 from math import gcd
@@ -16,6 +17,8 @@ from mgral.models.quality import ClassQuality
 from mgral.models.retinanet import TorchvisionRetinaNet
 from mgral.models.ssd import PyramidSSD
 
+IN_STAGE = r"^\w+\.backbone\.body\.stages\.\d+\."
+"""What stands before timm's names of weights in a detector's."""
 GROUPS = 8
 """Into which RetinaNet's head normalises its channels, if their number can be divided so."""
 
@@ -42,9 +45,12 @@ class OnBackbone(CentredAnchors):
         return list(self.pyramid(images).values())
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights by the detector's own names; those of the backbone alone have timm's, or its package's."""
-        inside = self.pretrained.own_names(state)
-        return super().own_names(inside or state)
+        """Return weights by the detector's own names; those of the backbone alone have timm's, or its package's.
+
+        A backbone is also taken out of another detector of these, or of other strides, which split it elsewhere.
+        """
+        inside = self.pretrained.own_names({re.sub(IN_STAGE, "", name): one for name, one in state.items()})
+        return super().own_names(state) | super().own_names(inside)
 
 
 def _pyramid(config: TimmConfig) -> BackbonePyramid:

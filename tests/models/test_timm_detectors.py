@@ -151,3 +151,17 @@ def test_a_training_learns_and_ends_with_the_same_bytes(config, tmp_path):
 def test_more_frozen_stages_than_there_are_is_refused():
     with pytest.raises(InputError, match=r"frozen_stages: 4 are asked for, and the backbone has 3 up to the last of"):
         random_detector(SSDConfig(name="ssd", frozen_stages=4, **SMALL | CUT), 2, 0)
+
+
+def test_a_backbone_is_taken_out_of_a_detector_that_splits_it_elsewhere():
+    trained, other = random_detector(CONFIGS["ssd"], 2, 0), random_detector(CONFIGS["retinanet"], 3, 1)
+    start, line = start_of(other, trained.state_dict(), "ssd.safetensors")
+    other.load_state_dict(other.state_dict() | start)
+    kept = [name for name, _ in other.pretrained.named_parameters()]
+    assert len(kept) > 100
+    assert sum(name.startswith("retinanet.backbone.body.") for name in start) == len(start) > len(kept)
+    images = torch.rand(2, 3, 64, 64)
+    maps = [network.eval().pretrained(images) for network in (trained, other)]
+    for stride_8_or_more in range(3):
+        assert torch.equal(maps[0][stride_8_or_more + 1], maps[1][stride_8_or_more])
+    assert "starts anew: retinanet.backbone.lateral (6), " in line
