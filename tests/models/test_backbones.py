@@ -7,13 +7,14 @@ from safetensors.torch import save_file
 from torchvision.models import resnet50
 from torchvision.models.detection import retinanet_resnet50_fpn
 
-from mgral.errors import InputError
+from mgral.errors import InputError, StepError
+from mgral.models import weights
 from mgral.models.build import build_detector, random_detector, save_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.detectors.ssd300 import SSD300Config
 from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
-from mgral.models.weights import read_weights, start_of
+from mgral.models.weights import obtain_weights, read_weights, start_of
 
 SSD_SETTINGS = {
     "width": 64,
@@ -202,3 +203,12 @@ def test_the_gradient_of_a_map_of_one_cell_is_whole_in_bfloat16_too():
     assert torch.isfinite(gradient).all()
     assert (gradient[..., ~middle] == 0).all()
     assert (gradient[..., middle] != 0).any()
+
+
+def test_without_a_network_it_says_that_a_file_will_do(tmp_path, monkeypatch):
+    def fails(*_):
+        raise StepError("no connection")
+
+    monkeypatch.setattr(weights, "fetch", fails)
+    with pytest.raises(StepError, match=r"no connection; or get the file by other means and set detector\.weights"):
+        obtain_weights(SSDConfig(name="ssd", backbone="resnet50", **SSD_SETTINGS), None, tmp_path)
