@@ -179,3 +179,15 @@ def test_a_run_of_another_detector_gives_no_speeds(tmp_path):
         InputError, match=r"was run with detector\.width 64, not 128, .*; give a run with the same detector"
     ):
         load_speeds([tmp_path], Config(), {})
+
+
+def test_a_run_with_anchors_of_other_data_gives_its_speeds(tmp_path):
+    ran = load_config(TINY)
+    (tmp_path / "config.yaml").write_bytes(config_yaml(ran))
+    write_csv(tmp_path / "timings" / "costs_by_step.csv", [], ("step", "jobs", "wall_s"))
+    larger = tuple(1.1 * scale for scale in ran.detector.anchor_scales)
+    detector = ran.detector.model_copy(update={"anchor_scales": larger})
+    assert load_speeds([tmp_path], ran.model_copy(update={"detector": detector}), {}).rates == {}
+    ratios = ran.detector.model_copy(update={"aspect_ratios": (2.0, 3.0, 4.0)})
+    with pytest.raises(InputError, match=r"was run with detector\.aspect_ratios 1, not 3; give a run"):
+        load_speeds([tmp_path], ran.model_copy(update={"detector": ratios}), {})

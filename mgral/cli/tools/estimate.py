@@ -4,11 +4,12 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mgral.cli import options
-from mgral.config import Config, check_budget, load_config
+from mgral.config import Config, DetectorConfig, check_budget, load_config
 from mgral.data.derive import assume_settings, load_settings
 from mgral.engine.cost import (
     Sizes,
@@ -141,6 +142,12 @@ def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
     return dict(content["rates"])
 
 
+def _what_takes_time(detector: DetectorConfig) -> dict[str, Any]:
+    """Return the settings that decide about speed: of anchors their number, and not where weights come from."""
+    values = detector.model_dump(mode="json", exclude={"weights"})
+    return {key: len(one) if key.startswith(("anchor_", "aspect_")) and one else one for key, one in values.items()}
+
+
 def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work]]:
     """Return the seconds of a run beside the work that its own configuration plans."""
     times = folder / "timings" / "costs_by_step.csv"
@@ -148,7 +155,7 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
         raise InputError(f"{folder} holds no timings/{times.name}; give the folder of a run that is finished")
     given = load_config(folder / "config.yaml")
     config = load_settings(given, folder, given.seeds[0])
-    ran, asked = (one.detector.model_dump(mode="json") for one in (config, planned))
+    ran, asked = (_what_takes_time(one.detector) for one in (config, planned))
     if differ := [
         f"{key} {ran.get(key)}, not {asked.get(key)}" for key in ran | asked if ran.get(key) != asked.get(key)
     ]:
