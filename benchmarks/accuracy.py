@@ -32,7 +32,8 @@ INTRODUCTION = """# Detectors on real data
 
 AP50 and mAP@[.5:.95] in %, on the test images of each data set, with the initial labels of an experiment and with
 all; mean over the seeds, ± their standard deviation where there are several. Minutes of processor time and memory are
-those of one training. No choice was made by test images. The numbers of a data set are from
+those of one training. No choice was made by test images. Where an experiment stands more than once, the settings of
+its commits differ ([048](../decisions/048-settings-of-fine-tuning.md)). The numbers of a data set are from
 
     snakemake results/NAME/seed0/{initial,full}/cycle0/metrics.json --cores all --configfile config/NAME.yaml
 
