@@ -77,6 +77,7 @@ def test_two_processes_train_as_one_does(checkpoint):
     assert alone[0]["loss"] > 1.1 * alone[-1]["loss"]
 
 
+@slow
 def test_an_error_in_the_processes_is_that_of_one(checkpoint, capfd):
     dataset, images = squares()
     labelled = training_images(dataset, images, dataset.image_ids[:5])

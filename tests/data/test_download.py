@@ -16,6 +16,7 @@ from filelock import FileLock
 from loopback import corrupt, cut, serve
 from miniature import write_coco, write_coco_archives, write_voc, write_voc_archives
 from run_workflow import ROOT, count_rules, planned, snakemake
+from slow import slow
 
 from mgral.cli.main import mgral
 from mgral.config import resolve_config
@@ -321,6 +322,7 @@ main()
 """
 
 
+@slow
 @pytest.mark.timeout(300)
 def test_snakemake_goes_from_download_to_cache(tmp_path, server, served):
     programs, folder = tmp_path / "programs", tmp_path / "here"

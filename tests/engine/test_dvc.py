@@ -168,6 +168,7 @@ def everything() -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
 
 
+@slow
 def test_snakemake_does_not_start_where_dvc_made_the_results(by_dvc):
     before = everything()
     for options in ((), ("--dry-run",), ("--forceall",)):
