@@ -153,5 +153,3 @@ class TimmRetinaNetConfig(TimmConfig):
     pyramid_bytes: ClassVar[float] = 72
 
     name: Literal["retinanet"]
-    strides: Strides = (8, 16, 32, 64, 128)
-    """Pixels from cell to cell of each map, finest first; those coarser than the backbone's halve the one before."""
