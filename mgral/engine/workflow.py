@@ -33,7 +33,7 @@ from mgral.data.formats.voc import layout_folder, list_file
 from mgral.engine.configfiles import check_configfiles
 from mgral.engine.steps import STEPS, VERSIONS
 from mgral.errors import InputError
-from mgral.models.detectors.timm import PACKAGED, TimmConfig, similar_backbones
+from mgral.models.detectors.timm import PACKAGED, TimmConfig, backbone_fault
 
 
 def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
@@ -320,10 +320,8 @@ def check_detector(config: Config) -> None:
     """Raise InputError where a package, a backbone or a file of weights that the detector needs is missing."""
     detector, faults = config.detector.trained, []
     if isinstance(detector, TimmConfig) and detector.backbone != PACKAGED:
-        similar = similar_backbones(detector.backbone)
-        if similar is not None:
-            advice = f"perhaps {', '.join(similar)}" if similar else "choose another"
-            faults.append(f"detector.backbone: timm has no {detector.backbone!r}; {advice}")
+        fault = backbone_fault(detector.backbone)
+        faults += [fault] if fault else []
     if detector.package is not None and find_spec(detector.package) is None:
         faults.append(
             f"detector.name: {detector.name} needs the package {detector.package}, which is not installed; "

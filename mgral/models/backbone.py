@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, Self
 
 import timm
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from mgral.errors import InputError
 from mgral.models.depthwise import use_fast_depthwise
+from mgral.models.detectors.timm import unknown_backbone
 from mgral.models.pyramid import block, pyramid_layers, top_down
 
 IN_SEQUENCE = (FeatureListNet, EfficientNetFeatures, MobileNetV3Features)
@@ -119,10 +119,7 @@ class Backbone(nn.Module):
 def _network(name: str) -> Any:
     """Return what timm makes of a network for its maps; raises InputError where it has none."""
     if not timm.is_model(name):
-        close = get_close_matches(name, timm.list_models(), 5)
-        raise InputError(
-            f"detector.backbone: timm has no {name!r}; {'perhaps ' + ', '.join(close) if close else 'choose another'}"
-        )
+        raise InputError(unknown_backbone(name, timm.list_models()))
     try:
         return timm.create_model(name, pretrained=False, features_only=True)
     except (RuntimeError, AttributeError, AssertionError, TypeError) as error:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision.models.detection as published
 from any_detector import differing, found_in_squares, resumed, trained
-from slow import slow
+from slow import full, slow
 from torchvision.models import WeightsEnum, mobilenet_v3_large, resnet50
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -108,7 +108,8 @@ def test_losses_are_torchvisions_of_normalised_images(model):
 
 
 @pytest.mark.parametrize(
-    ("model", "iterations"), [(FAST[1], 2), *(pytest.param(name, 6, marks=slow) for name in FACTS)]
+    ("model", "iterations"),
+    [(FAST[1], 2), *(pytest.param(name, 6, marks=slow if name in FAST else full) for name in FACTS)],
 )
 def test_trainings_give_the_same_bytes_also_from_a_checkpoint(model, iterations, tmp_path, monkeypatch):
     config = settings(model)

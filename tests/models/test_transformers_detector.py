@@ -8,7 +8,7 @@ from any_detector import differing, found_in_squares, resumed, trained
 from checkpoint_folder import change_json, write_checkpoint
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
-from slow import slow
+from slow import full, slow
 
 from mgral.artefacts.files import write_json
 from mgral.cli.main import mgral
@@ -117,7 +117,8 @@ def test_the_loss_is_the_models_and_images_may_be_empty(kind, folder_of):
 
 
 @pytest.mark.parametrize(
-    ("kind", "iterations"), [(FAST[0], 2), *(pytest.param(kind, 6, marks=slow) for kind in FAMILIES)]
+    ("kind", "iterations"),
+    [(FAST[0], 2), *(pytest.param(kind, 6, marks=slow if kind in FAST else full) for kind in FAMILIES)],
 )
 def test_trainings_give_the_same_bytes_also_from_a_checkpoint(kind, iterations, folder_of, tmp_path, monkeypatch):
     """Denoising queries are drawn from torch's global generator, which is elsewhere when the training goes on."""
@@ -133,7 +134,7 @@ def test_trainings_give_the_same_bytes_also_from_a_checkpoint(kind, iterations, 
     assert differing(first, load_detector(tmp_path / "d.safetensors", config, 1)) == []
 
 
-@slow
+@full
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_half_precision_trains(kind, folder_of):
     config = settings(folder_of(kind), kind)

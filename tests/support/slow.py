@@ -1,8 +1,10 @@
-"""Marks tests that take half a minute or more each: .ci/run has them, and `MGRAL_SLOW=1 make test`."""
+"""Marks of tests that take long: .ci/run has the slow ones, and .ci/run --full the others too."""
 
 import os
 
 import pytest
 
-SLOW = "MGRAL_SLOW" in os.environ
+FULL = "MGRAL_FULL" in os.environ
+SLOW = FULL or "MGRAL_SLOW" in os.environ
 slow = pytest.mark.skipif(not SLOW, reason="slow: MGRAL_SLOW=1 make test runs it, as .ci/run does")
+full = pytest.mark.skipif(not FULL, reason="very slow: MGRAL_FULL=1 make test runs it, as .ci/run --full does")

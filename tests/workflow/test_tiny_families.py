@@ -4,17 +4,14 @@ A detector of each family with the strategies that all have in common is in `.ci
 `.ci/run --full`, every detector has every strategy that it is enough for, and its fidelity.
 """
 
-import os
-
 import pytest
 from checkpoint_folder import write_checkpoint
 from run_workflow import TINY, snakemake
-from slow import slow
+from slow import FULL, slow
 
 from mgral.config import resolve_config
 from mgral.models.detectors.torchvision import FACTS
 
-FULL = "MGRAL_FULL" in os.environ
 COMMON = ("mgral", "random", "entropy_sum", "core_set")
 SMALL = "width: 64, height: 64"
 CHECKPOINTS = ("rt_detr_v2", "d_fine", "detr")

@@ -1,7 +1,7 @@
 """Settings of SSD and RetinaNet on any backbone of timm's."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 from itertools import pairwise
@@ -33,18 +33,21 @@ Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_
 Scales = Annotated[tuple[Fraction, ...], Field(min_length=2)]
 
 
-def similar_backbones(name: str) -> list[str] | None:
-    """Return timm's names that are like one that it has not, or None where it may have it.
+def unknown_backbone(name: str, known: Sequence[str]) -> str:
+    """Return the message about a backbone that is none of timm's names."""
+    close = get_close_matches(name, known, 5)
+    return f"detector.backbone: timm has no {name!r}; {'perhaps ' + ', '.join(close) if close else 'choose another'}"
 
-    They are searched for in its source, as importing it takes seconds.
-    """
+
+def backbone_fault(name: str) -> str | None:
+    """Return what timm's source shows to be wrong with a backbone's name; importing timm takes seconds."""
     spec = find_spec("timm")
     assert spec is not None
     folders = [Path(folder, "models") for folder in spec.submodule_search_locations or ()]
     text = "".join(path.read_text("utf-8") for folder in folders for path in sorted(folder.rglob("*.py")))
     if re.search(rf"\b{re.escape(name.split('.')[0])}\b", text):
         return None
-    return get_close_matches(name, re.findall(r"^def ([a-z]\w*)\(", text, re.MULTILINE), 5)
+    return unknown_backbone(name, re.findall(r"^def ([a-z]\w*)\(", text, re.MULTILINE))
 
 
 class TimmConfig(DetectorConfig):
