@@ -19,6 +19,7 @@ ORDER = (
     "method",
     "engine",
     "report",
+    "labelling",
     "cli",
 )
 """A package imports those before it; `mgral/__init__.py` names its functions without importing them."""

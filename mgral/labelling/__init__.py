@@ -1,0 +1,1 @@
+"""Projects: pictures that people label round by round."""
