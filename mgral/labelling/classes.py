@@ -1,0 +1,75 @@
+"""Changes of a project's classes: added, renamed, merged, split."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mgral.errors import InputError
+from mgral.labelling.state import Project
+
+
+def add_classes(project: Project, names: Sequence[str]) -> dict[str, Any]:
+    """Return the change that adds classes; images labelled before are incomplete for them."""
+    _check_new(project, names)
+    first = _next_id(project)
+    return _change(add=[{"id": first + place, "name": name} for place, name in enumerate(names)])
+
+
+def rename_class(project: Project, old: str, new: str) -> dict[str, Any]:
+    """Return the change that gives a class another name."""
+    number = _id_of(project, old)
+    _check_new(project, [new])
+    return _change(rename=[{"id": number, "name": new}])
+
+
+def merge_classes(project: Project, names: Sequence[str], into: str) -> dict[str, Any]:
+    """Return the change that makes one class of several; an image is complete for it if it was for all of them.
+
+    Parameters
+    ----------
+    names
+        Of two classes or more.
+    into
+        Name of the new class, which may be that of one of them.
+    """
+    numbers = [_id_of(project, name) for name in names]
+    if len(set(numbers)) < 2:
+        raise InputError("classes: a merge is of two classes or more; to give one another name: classes rename")
+    _check_new(project, [into], leaving=names)
+    new = _next_id(project)
+    return _change(add=[{"id": new, "name": into}], become=[[number, [new]] for number in numbers])
+
+
+def split_class(project: Project, name: str, into: Sequence[str]) -> dict[str, Any]:
+    """Return the change that makes several classes of one; images that show it have to be looked at again."""
+    number = _id_of(project, name)
+    if len(set(into)) < 2:
+        raise InputError("classes: a split gives two classes or more; to give one another name: classes rename")
+    _check_new(project, into, leaving=[name])
+    first = _next_id(project)
+    new = [{"id": first + place, "name": one} for place, one in enumerate(into)]
+    return _change(add=new, become=[[number, [one["id"] for one in new]]])
+
+
+def _change(**parts: Any) -> dict[str, Any]:
+    return {"add": [], "rename": [], "become": []} | parts
+
+
+def _next_id(project: Project) -> int:
+    return 1 + max([*project.classes, *project.became], default=0)
+
+
+def _id_of(project: Project, name: str) -> int:
+    for number, own in project.classes.items():
+        if own == name:
+            return number
+    raise InputError(
+        f"classes: there is no class {name!r}; there are {', '.join(project.classes.values()) or 'none'}"
+    )
+
+
+def _check_new(project: Project, names: Sequence[str], leaving: Sequence[str] = ()) -> None:
+    if blank := [name for name in names if name != name.strip() or not name]:
+        raise InputError(f"classes: a name is not empty, and has no space at its ends; correct {blank[0]!r}")
+    taken = sorted({name for name in names if name in {*project.classes.values()} - {*leaving}})
+    if taken or len(set(names)) < len(names):
+        raise InputError(f"classes: {', '.join(taken) or 'a name'} is there already; choose another name")

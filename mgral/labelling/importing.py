@@ -1,0 +1,293 @@
+"""Labels that come back: compared with what a project knows, and written to its ledger."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mgral.data.findings import Findings, Kind
+from mgral.labelling.records import CONFIRMED, Returned, ReturnedFile
+from mgral.labelling.state import BoxRow, Label, Project
+
+OTHER_PROJECT = Kind("files are of another project", "import them there, or take out what names the project")
+UNKNOWN_PICTURES = Kind(
+    "pictures are not of this project",
+    "correct the names, or run `mgral project scan` if they are new; `--unknown leave_out` imports the others",
+)
+PICTURES_LEFT_OUT = Kind("pictures are not of this project", "left out (`--unknown leave_out`)")
+AMBIGUOUS = Kind("pictures have a name that several have", "name them by their folder too")
+UNKNOWN_CLASSES = Kind(
+    "classes are not of this project",
+    "add them (`mgral project classes add NAME`), or say which they are (`--rename THEIRS=OURS`)",
+)
+OTHER_SIZES = Kind(
+    "pictures have another size than the labels say",
+    "the boxes are of other pictures, or of copies of another size: export them for the pictures of the project",
+)
+TEST_PICTURES = Kind("pictures of the test set were labelled anew", "used, as corrections of the test set")
+CONTRADICTIONS = Kind(
+    "pictures were labelled differently by two people",
+    "all labels are kept, and the latest used (`conflicts` in project.yaml)",
+)
+TWICE = Kind("pictures are in the file twice, labelled differently and without a person's name", "the last is used")
+STALE = Kind("labels are older than what the same person said later", "left out")
+DRAFTS = Kind("drafts are of pictures that the same person has finished", "left out")
+WITHDRAWN = Kind("pictures are withdrawn", "kept, and not used until `mgral project recall`")
+UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
+"""What Label Studio puts before the name of an uploaded picture."""
+SAME_IOU = 0.5
+"""Overlap from which two people's boxes of a class are of one object."""
+
+
+@dataclass
+class Changes:
+    """What an import changes."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    new: int = 0
+    """Images that have a label for the first time."""
+    corrected: int = 0
+    """Labels that replace what the same person, or a file without names, said before."""
+    added: int = 0
+    """Labels of another person beside those that there are."""
+    unchanged: int = 0
+    """Labels that are there already, just as they are."""
+    untouched: int = 0
+    """Pictures that nobody has looked at."""
+
+
+class Names:
+    """Finds the image that a file of a labelling tool means by a name."""
+
+    def __init__(self, project: Project) -> None:
+        self._found: dict[str, set[int]] = defaultdict(set)
+        for image, file in project.files.items():
+            path = PurePosixPath(file)
+            below = PurePosixPath(*path.parts[1:])
+            for name in (str(path), str(below), path.name, str(below.with_suffix("")), path.stem):
+                self._found[name].add(image)
+        self._sent: dict[str, set[int]] = defaultdict(set)
+        for image, state in project.images.items():
+            for name in state.names:
+                self._sent[name].add(image)
+                self._sent[PurePosixPath(name).stem].add(image)
+
+    def find(self, name: str) -> set[int]:
+        """Return the images that a name can mean; one where it is clear.
+
+        By the whole path, by the name in a batch, by the last part of the path, and by that without its suffix.
+        """
+        plain = name.replace("\\", "/").removeprefix("./")
+        last = PurePosixPath(plain).name
+        ways = [
+            plain,
+            last,
+            UPLOADED.sub("", last),
+            PurePosixPath(last).stem,
+            UPLOADED.sub("", PurePosixPath(last).stem),
+        ]
+        for known in (self._found.get(plain), *(self._sent.get(way) for way in ways[1:])):
+            if known:
+                return known
+        parts = PurePosixPath(plain).parts
+        for start in range(1, len(parts) - 1):
+            if known := self._found.get("/".join(parts[start:])):
+                return known
+        return next((known for way in ways[1:] if (known := self._found.get(way))), set())
+
+
+def changes_by(
+    project: Project,
+    found: ReturnedFile,
+    findings: Findings,
+    renamed: Mapping[str, str],
+    leave_out_unknown: bool = False,
+    conflicts: str = "latest",
+) -> Changes:
+    """Return what importing a file would change, and note what is wrong or odd with it.
+
+    Parameters
+    ----------
+    found
+        The file as its reader found it.
+    findings
+        Where faults and repairs are noted, beside the reader's own.
+    renamed
+        Names of the project's classes by those of the file.
+    leave_out_unknown
+        Leave out pictures that are not of the project; else they are faults.
+    conflicts
+        Setting of the project, for what is said about contradictions.
+    """
+    if found.project is not None and found.project != project.id:
+        findings.fault(OTHER_PROJECT, f"{found.source} (project {found.project})")
+        return Changes()
+    ids = {name: number for number, name in project.classes.items()}
+    used = {box.label for label in found.labels for box in label.boxes}
+    for name in sorted(used):
+        if renamed.get(name, name) not in ids:
+            findings.fault(UNKNOWN_CLASSES, f"{found.source}: {name}")
+    changes, names = Changes(), Names(project)
+    seen: dict[int, list[Label]] = defaultdict(list)
+    for returned in found.labels:
+        image = _image_of(project, returned, names, found, findings, leave_out_unknown)
+        if image is None or not _size_fits(project, image, returned, findings):
+            continue
+        if returned.state == "untouched":
+            changes.untouched += 1
+            continue
+        boxes = [
+            (
+                round(b.x, 2),
+                round(b.y, 2),
+                round(b.width, 2),
+                round(b.height, 2),
+                ids.get(renamed.get(b.label, b.label), 0),
+            )
+            for b in returned.boxes
+        ]
+        label = Label(
+            by=returned.by,
+            state=returned.state,
+            boxes=tuple(boxes),
+            at=_utc(returned.at),
+            imported=("", 0),
+            seconds=returned.seconds,
+            reason=returned.reason,
+        )
+        if twin := next((one for one in seen[image] if one.by == label.by), None):
+            if not label.same_as(twin):
+                findings.repair(TWICE, returned.file)
+            seen[image].remove(twin)
+            changes.events = [event for event in changes.events if (event["image"], event["by"]) != (image, label.by)]
+        if _apply(project, image, label, changes, findings):
+            seen[image].append(label)
+    for image, labels in seen.items():
+        _note_contradictions(project, image, labels, findings, conflicts)
+    return changes
+
+
+def _image_of(
+    project: Project,
+    returned: Returned,
+    names: Names,
+    found: ReturnedFile,
+    findings: Findings,
+    leave_out_unknown: bool,
+) -> int | None:
+    if found.project is not None and returned.image in project.images:
+        return returned.image
+    images = names.find(returned.file)
+    if len(images) == 1:
+        return next(iter(images))
+    if images:
+        findings.fault(AMBIGUOUS, f"{returned.file}: {', '.join(sorted(project.files[i] for i in images)[:3])}")
+    elif leave_out_unknown:
+        findings.repair(PICTURES_LEFT_OUT, returned.file)
+    else:
+        findings.fault(UNKNOWN_PICTURES, returned.file)
+    return None
+
+
+def _size_fits(project: Project, image: int, returned: Returned, findings: Findings) -> bool:
+    picture = project.pictures[image]
+    if returned.size is None or returned.size == (picture.width, picture.height):
+        return True
+    width, height = returned.size
+    findings.fault(
+        OTHER_SIZES, f"{returned.file}: {width} x {height}, and the picture is {picture.width} x {picture.height}"
+    )
+    return False
+
+
+def _apply(project: Project, image: int, label: Label, changes: Changes, findings: Findings) -> bool:
+    """Note what a label changes; return whether it is new."""
+    state, file = project.images[image], project.files[image]
+    before = state.labels.get(label.by)
+    if before is not None:
+        if label.same_as(before):
+            changes.unchanged += 1
+            return False
+        if label.state == "draft" and before.state in CONFIRMED:
+            findings.repair(DRAFTS, file)
+            return False
+        if label.at and before.at and label.at < before.at:
+            findings.repair(STALE, f"{file}: {label.at}, and {before.at} is known")
+            return False
+        changes.corrected += 1
+    elif not any(one.state in CONFIRMED for one in state.labels.values()):
+        changes.new += 1
+    elif "" in state.labels or not label.by:
+        changes.corrected += 1
+    else:
+        changes.added += 1
+    if state.withdrawn is not None:
+        findings.repair(WITHDRAWN, file)
+    if state.role == "test" and state.labels:
+        findings.repair(TEST_PICTURES, file)
+    event: dict[str, Any] = {"image": image, "by": label.by, "state": label.state, "boxes": [*map(list, label.boxes)]}
+    optional = {"at": label.at, "seconds": label.seconds, "reason": label.reason}
+    changes.events.append(event | {key: value for key, value in optional.items() if value not in ("", None)})
+    return True
+
+
+def _note_contradictions(
+    project: Project, image: int, labels: Sequence[Label], findings: Findings, conflicts: str
+) -> None:
+    by_person = {**project.images[image].labels, **{label.by: label for label in labels}}
+    named = [one for one in by_person.values() if one.by and one.state in CONFIRMED]
+    if contradicting(project, named):
+        people = ", ".join(sorted(one.by for one in named))
+        used = Kind(CONTRADICTIONS.title, CONTRADICTIONS.advice)
+        if conflicts == "leave_out":
+            used = Kind(CONTRADICTIONS.title, "kept, and not used until one of them is corrected (`conflicts`)")
+        findings.repair(used, f"{project.files[image]}: {people}")
+
+
+def contradicting(project: Project, labels: Sequence[Label]) -> bool:
+    """Return whether two people's confirmed labels of an image have an object that the other's have not."""
+    sets = [project.final_boxes(label) for label in labels]
+    return any(not _same_objects(sets[0], other) for other in sets[1:])
+
+
+def _same_objects(first: Sequence[BoxRow], second: Sequence[BoxRow]) -> bool:
+    if len(first) != len(second):
+        return False
+    left = list(second)
+    for box in first:
+        best = max(left, key=lambda other: _iou(box, other) if other[4] == box[4] else -1.0)
+        if best[4] != box[4] or _iou(box, best) < SAME_IOU:
+            return False
+        left.remove(best)
+    return True
+
+
+def _iou(first: BoxRow, second: BoxRow) -> float:
+    across = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    down = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
+    shared = max(across, 0.0) * max(down, 0.0)
+    union = first[2] * first[3] + second[2] * second[3] - shared
+    return shared / union if union else 0.0
+
+
+def _utc(at: str) -> str:
+    """Return a time in UTC to the second, so that times compare as texts; nothing where it is none."""
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        return ""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+
+
+def classes_of(files: Iterable[ReturnedFile]) -> list[str]:
+    """Return the names of the classes that files declare or show, each once, in their order."""
+    names = [name for file in files for name in (*file.classes, *(b.label for one in file.labels for b in one.boxes))]
+    return list(dict.fromkeys(names))
+
+
+def source_name(path: Path) -> str:
+    """Return how the ledger calls a file that was imported."""
+    return path.resolve().name

@@ -1,0 +1,147 @@
+"""The ledger of a project: a file that only grows, one line for each change."""
+
+import getpass
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from mgral.errors import InputError, StepError
+
+FILE = "ledger.jsonl"
+LOCK = ".ledger.lock"
+What = Literal[
+    "project", "pictures", "moved", "classes", "audit", "test", "labels", "withdrawn", "recalled", "round", "sent"
+]
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A change, whole or not there."""
+
+    at: str
+    """When, in ISO 8601, UTC."""
+    who: str
+    """Account of the person who ran the command."""
+    what: What
+    """Sort of all of its events."""
+    events: tuple[Event, ...]
+    file: str = ""
+    """Name of the file that it comes from, if any."""
+    sha256: str = ""
+    """Digest of that file."""
+
+
+def read_ledger(folder: Path) -> list[Line]:
+    """Return all changes of the project in a folder, the oldest first.
+
+    A last line without its end was cut off by a crash, and counts for nothing.
+
+    Raises
+    ------
+    InputError
+        Where there is no ledger, or another line is damaged.
+    """
+    path = folder / FILE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no project ({FILE}); bring the file back, or: mgral project init") from None
+    lines = []
+    for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            values = json.loads(text)
+            lines.append(Line(**{**values, "events": tuple(values["events"])}))
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{path}: line {number} is damaged ({error}); bring the file back from a copy or from Git"
+            ) from None
+    return lines
+
+
+class Writer:
+    """Adds lines to the ledger of a project; made by `writing`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+
+    def add(self, what: What, events: Sequence[Event], file: str = "", sha256: str = "") -> None:
+        """Add a change, on disk when this returns; nothing where there is no event.
+
+        Raises
+        ------
+        StepError
+            Where it cannot be written, as on a full disk; then the ledger is as it was.
+        """
+        if not events:
+            return
+        values: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "who": _account()}
+        values |= {"what": what, "file": file, "sha256": sha256, "events": list(events)}
+        text = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        try:
+            with self.path.open("ab+") as stream:
+                end = _end_of_lines(stream)
+                try:
+                    os.ftruncate(stream.fileno(), end)
+                    stream.write(text)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                except OSError:
+                    with suppress(OSError):
+                        os.ftruncate(stream.fileno(), end)
+                    raise
+        except OSError as error:
+            raise StepError(
+                f"{self.path} cannot be written ({error.strerror}); nothing is changed: free space or mend the "
+                "rights, and run the same command again"
+            ) from None
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Writer]:
+    """Give the writer of a project's ledger; nobody else writes meanwhile.
+
+    Raises
+    ------
+    InputError
+        Where another command writes at this moment.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another command is changing the project {folder}; wait until it has ended") from None
+    except OSError as error:
+        raise StepError(f"{folder} cannot be written to ({error.strerror}); mend the rights of the folder") from None
+    try:
+        yield Writer(folder)
+    finally:
+        lock.release()
+
+
+def _end_of_lines(stream: Any) -> int:
+    """Return the length in bytes of all whole lines: behind them is what a crash left of one."""
+    size: int = stream.seek(0, os.SEEK_END)
+    step, place = 1 << 16, size
+    while place > 0:
+        start = max(0, place - step)
+        stream.seek(start)
+        found = stream.read(place - start).rfind(b"\n")
+        if found >= 0:
+            return start + int(found) + 1
+        place = start
+    return 0
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in containers
+        return str(os.getuid())

@@ -1,0 +1,206 @@
+"""A round is opened: its snapshot, which never changes, and the configuration of its experiment."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from mgral.artefacts.files import atomic_path, dump_json, write_bytes
+from mgral.artefacts.seeds import derive_seed
+from mgral.config import Config, config_yaml, resolve_config
+from mgral.data.derive import derive_from_images
+from mgral.data.formats.snapshot import (
+    CHUNK,
+    PICTURES,
+    Labelled,
+    Picture,
+    Snapshot,
+    chunk_digest,
+    chunk_json,
+    load_chunk,
+    load_snapshot,
+)
+from mgral.errors import InputError
+from mgral.labelling.importing import contradicting
+from mgral.labelling.records import CONFIRMED
+from mgral.labelling.settings import ProjectSettings, audit_size
+from mgral.labelling.state import ImageState, Label, Project
+
+SNAPSHOT, CONFIG = "snapshot.json", "config.yaml"
+COLD = "typiclust"
+"""Strategy of a round without labels: it covers the pool by features of the pre-trained backbone."""
+
+
+def round_folder(folder: Path, number: int) -> Path:
+    """Return the folder of a round of the project in `folder`."""
+    return folder / f"round{number}"
+
+
+def draw_audit(settings: ProjectSettings, project: Project) -> list[int]:
+    """Draw the audit set: pictures that nobody has labelled, uniformly and without replacement, by number.
+
+    None is drawn where there is a test set, or an audit set already. The draw depends on nothing but
+    the numbers of the pictures.
+    """
+    if any(image.role for image in project.images.values()):
+        return []
+    free = [number for number, image in project.images.items() if image.state == "untouched"]
+    count = min(audit_size(settings, len(project.images)), len(free))
+    rng = np.random.default_rng(derive_seed(0, "audit"))
+    return sorted(map(int, rng.choice(np.sort(free), count, replace=False)))
+
+
+def usable_label(project: Project, image: ImageState, conflicts: str) -> Label | None:
+    """Return the label of an image that a round may use, if there is one."""
+    if image.state not in CONFIRMED:
+        return None
+    if conflicts == "leave_out":
+        named = [one for one in image.labels.values() if one.by and one.state in CONFIRMED]
+        if contradicting(project, named):
+            return None
+    return image.confirmed
+
+
+def make_snapshot(
+    settings: ProjectSettings, project: Project, number: int, chunks: Iterable[str], missing: Iterable[int] = ()
+) -> Snapshot:
+    """Return the snapshot of a round that is opened now.
+
+    Parameters
+    ----------
+    number
+        Of the round.
+    chunks
+        Digests of the chunks of all pictures.
+    missing
+        Pictures that are in no folder now.
+    """
+    labelled: list[Labelled] = []
+    audit: list[Labelled] = []
+    left_out: list[int] = []
+    gone = set(missing)
+    for image, state in sorted(project.images.items()):
+        label = usable_label(project, state, settings.conflicts)
+        if label is not None:
+            boxes = tuple(project.final_boxes(label))
+            split = any(box[4] not in project.classes for box in boxes)
+            one = Labelled(image, boxes, tuple(sorted(project.incomplete(label))))
+            if split:  # nobody knows yet which of the new classes its objects are
+                left_out.append(image)
+            else:
+                (audit if state.role else labelled).append(one)
+        elif state.role or state.state != "untouched" or image in gone:
+            left_out.append(image)
+    return Snapshot(
+        project=project.id,
+        round=number,
+        chunks=tuple(chunks),
+        classes=tuple(sorted(project.classes.items())),
+        labelled=tuple(labelled),
+        audit=tuple(audit),
+        left_out=tuple(left_out),
+    )
+
+
+def write_chunks(folder: Path, project: Project) -> list[str]:
+    """Write the chunks of pictures that are in none yet, and return the digests of all, in order."""
+    digests, listed = _known_chunks(folder, project)
+    fresh = [picture for number, picture in sorted(project.pictures.items()) if number not in listed]
+    for start in range(0, len(fresh), CHUNK):
+        digests.append(_write_chunk(folder, fresh[start : start + CHUNK]))
+    return digests
+
+
+def _known_chunks(folder: Path, project: Project) -> tuple[list[str], set[int]]:
+    """Return the chunks of the latest round, and the numbers of their pictures."""
+    if not project.rounds:
+        return [], set()
+    latest = load_snapshot(round_folder(folder, max(project.rounds)) / SNAPSHOT)
+    listed = {picture.id for digest in latest.chunks for picture in load_chunk(folder / PICTURES / f"{digest}.json")}
+    return list(latest.chunks), listed
+
+
+def _write_chunk(folder: Path, pictures: list[Picture]) -> str:
+    content = chunk_json(pictures)
+    digest = chunk_digest(content)
+    path = folder / PICTURES / f"{digest}.json"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, content)
+    return digest
+
+
+def round_config(folder: Path, settings: ProjectSettings, project: Project, snapshot: Snapshot) -> Config:
+    """Return the configuration of a round's experiment, with everything that must not change later filled in."""
+    number, images = snapshot.round, len(snapshot.labelled)
+    values: dict[str, Any] = {
+        **settings.settings,
+        "experiment": f"round{number}",
+        "seeds": [0],
+        "cycles": 1,
+        "initial": max(1, images),
+        "budget": settings.batch,
+        "strategies": [settings.strategy if images else COLD],
+        "data": {
+            "format": "project",
+            "snapshot": f"round{number}/{SNAPSHOT}",
+            "exif": settings.exif,
+            "deep_grey": settings.deep_grey,
+        },
+    }
+    if settings.video_names is not None:
+        values["near_copies"] = {**values.get("near_copies", {}), "pattern": settings.video_names}
+    config = resolve_config(values)
+    if "width" in config.detector.open_keys:
+        config = config.with_derived(_frozen_size(folder, config, project))
+    return config
+
+
+def _frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dict[str, Any]]:
+    """Return the input size of the rounds before, or of the first one what follows from the pictures."""
+    if project.rounds:
+        path = round_folder(folder, min(project.rounds)) / CONFIG
+        detector = yaml.safe_load(path.read_text("utf-8"))["detector"]
+        if detector.get("name") == config.detector.name and detector.get("width"):
+            return {"detector": {key: detector[key] for key in ("width", "height")}}
+    sizes = np.array([(one.width, one.height) for one in project.pictures.values()], dtype=np.int64)
+    return derive_from_images(config, sizes)
+
+
+def write_round(folder: Path, snapshot: Snapshot, config: Config) -> str:
+    """Write the folder of a round, which appears whole, and return the digest of its snapshot."""
+    target = round_folder(folder, snapshot.round)
+    with atomic_path(target) as partial:
+        partial.mkdir()
+        dump_json(partial / SNAPSHOT, snapshot.as_json())
+        (partial / CONFIG).write_bytes(config_yaml(config))
+        for path in (partial / SNAPSHOT, partial / CONFIG):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    return snapshot_digest(folder, snapshot.round)
+
+
+def snapshot_digest(folder: Path, number: int) -> str:
+    """Return the SHA-256 of a round's snapshot and configuration; raises InputError where one is not there."""
+    digest = hashlib.sha256()
+    for name in (SNAPSHOT, CONFIG):
+        path = round_folder(folder, number) / name
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; bring it back from a copy or from Git") from None
+    return digest.hexdigest()
+
+
+def check_rounds(folder: Path, project: Project) -> None:
+    """Raise InputError where the snapshot or the configuration of a round was altered."""
+    altered = [str(number) for number, known in project.rounds.items() if snapshot_digest(folder, number) != known]
+    if altered:
+        raise InputError(
+            f"the snapshot or config.yaml of round {', '.join(altered)} was altered; bring it back from a copy or "
+            "from Git, as later rounds are compared with it"
+        )

@@ -1,0 +1,247 @@
+"""The pictures of a project: found in its folders, and recognised by their bytes."""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from mgral.artefacts.files import read_json, write_json
+from mgral.compute.progress import tracked
+from mgral.config import PictureSettings
+from mgral.data.decoding import PictureError, decode, pillow_limits
+from mgral.data.findings import Findings, Kind
+from mgral.data.formats.snapshot import Picture
+from mgral.data.headers import picture_size
+from mgral.errors import InputError
+from mgral.labelling.settings import ProjectSettings
+from mgral.labelling.state import Project
+
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif", ".ppm", ".pgm",
+)  # fmt: skip
+SEEN = ".files.json"
+"""Size, time of change and digest of each file when it was read last: only what differs is read again. It may be
+deleted at any time."""
+NO_FOLDER = Kind("folders of pictures are not there", "correct `pictures` in project.yaml")
+NO_PICTURES = Kind("folders hold no pictures", "correct `pictures` in project.yaml, or put pictures there")
+UNREADABLE = Kind("files are no pictures that can be used", "left out of the project; replace or remove them")
+COPIES = Kind("pictures are copies of another one, byte for byte", "one of them is used")
+BAD_NAMES = Kind("pictures have names that are not UTF-8", "left out; rename them")
+RENAMED = Kind("pictures were renamed or moved", "recognised by their bytes; their labels stay")
+MISSING = Kind("pictures are missing", "left out of new rounds until they are back")
+CHANGED = Kind(
+    "pictures have other bytes than before, under the same name",
+    "their labels may not fit: bring the old files back; or `mgral project scan --changed new` takes them for new "
+    "pictures, and the old ones for missing",
+)
+TAKEN_AS_NEW = Kind("pictures have other bytes than before", "they are new pictures, the old ones are missing")
+BOTH = Kind("pictures of the test set lie among those to label, byte for byte", "they are of the test set only")
+
+
+class Seen(NamedTuple):
+    """A file as it was when it was read last."""
+
+    size: int
+    time: int
+    sha256: str
+
+
+@dataclass
+class Scan:
+    """What was found in the folders, beside what the project knows."""
+
+    new: list[Picture] = field(default_factory=list)
+    new_test: list[int] = field(default_factory=list)
+    """Numbers of those new pictures that are of the test set."""
+    moved: dict[int, str] = field(default_factory=dict)
+    """New places of pictures that were renamed."""
+    missing: set[int] = field(default_factory=set)
+    """Numbers of pictures that are in no folder."""
+    findings: Findings = field(default_factory=Findings)
+
+
+def scan_pictures(folder: Path, settings: ProjectSettings, project: Project, take_changed: bool = False) -> Scan:
+    """Look for pictures in the folders of a project.
+
+    Each new file is decoded once, so that a damaged one is known before it is in a round.
+
+    Parameters
+    ----------
+    folder
+        The project's folder.
+    take_changed
+        Take files with other bytes than before for new pictures; else they are a fault.
+
+    Raises
+    ------
+    FaultyDataError
+        Where a folder is not there, or pictures have changed.
+    """
+    scan = Scan()
+    places = dict(_places(folder, settings, scan.findings))
+    scan.findings.raise_faults("the folders of pictures", "")
+    digests = _digests(folder, places)
+    _recognise(project, digests, scan, take_changed)
+    _add_new(settings, project, places, digests, scan)
+    scan.findings.raise_faults("the pictures", "")
+    return scan
+
+
+def _places(folder: Path, settings: ProjectSettings, findings: Findings) -> Iterator[tuple[str, Path]]:
+    """Yield the name in the project, and the path, of each file that may be a picture, sorted by name."""
+    for name, given in sorted({**settings.pictures, **settings.test_pictures}.items()):
+        top = folder / given
+        if not top.is_dir():
+            findings.fault(NO_FOLDER, f"{name}: {top}")
+            continue
+        found = sorted(_files(top))
+        if not found:
+            findings.fault(NO_PICTURES, f"{name}: {top}")
+        for below in found:
+            try:
+                below.encode()
+            except UnicodeEncodeError:
+                findings.repair(BAD_NAMES, os.fsencode(below).decode("utf-8", "replace"))
+                continue
+            yield f"{name}/{below}", top / below
+
+
+def _files(top: Path) -> Iterator[str]:
+    """Yield the paths below a folder of files named as pictures; hidden files and folders are passed over."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(top, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [one for one in folders if not one.startswith(".")]
+        for name in files:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield os.path.relpath(f"{place}/{name}", top)
+
+
+def _digests(folder: Path, places: Mapping[str, Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file, reading only those that differ from what was read last."""
+    known = _seen(folder)
+    status = {name: path.stat() for name, path in places.items() if path.is_file()}
+    fresh = {
+        name
+        for name, one in status.items()
+        if name not in known or (known[name].size, known[name].time) != (one.st_size, one.st_mtime_ns)
+    }
+
+    def digest(name: str) -> tuple[str, str]:
+        with places[name].open("rb") as file:
+            return name, hashlib.file_digest(file, "sha256").hexdigest()
+
+    found = {name: known[name].sha256 for name in status if name not in fresh}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found |= dict(tracked(pool.map(digest, sorted(fresh)), "read", len(fresh), "picture"))
+    if fresh or len(known) != len(found):
+        rows = {name: [status[name].st_size, status[name].st_mtime_ns, sha] for name, sha in found.items()}
+        write_json(folder / SEEN, rows)
+    return dict(sorted(found.items()))
+
+
+def _seen(folder: Path) -> dict[str, Seen]:
+    try:
+        return {name: Seen(*row) for name, row in read_json(folder / SEEN).items()}
+    except (InputError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _recognise(project: Project, digests: Mapping[str, str], scan: Scan, take_changed: bool) -> None:
+    """Find the known pictures: where they were, or elsewhere."""
+    by_digest: dict[str, list[str]] = defaultdict(list)
+    for name, sha in digests.items():
+        by_digest[sha].append(name)
+    for image, file in project.files.items():
+        sha = project.pictures[image].sha256
+        if digests.get(file) == sha:
+            continue
+        others = by_digest.get(sha)
+        if others:
+            scan.moved[image] = others[0]
+            scan.findings.repair(RENAMED, f"{file}: now {others[0]}")
+            continue
+        scan.missing.add(image)
+        if file not in digests:
+            scan.findings.repair(MISSING, file)
+        elif take_changed:
+            scan.findings.repair(TAKEN_AS_NEW, file)
+        elif digests[file] not in {one.sha256 for one in project.pictures.values()}:
+            scan.findings.fault(CHANGED, file)
+
+
+def _add_new(
+    settings: ProjectSettings, project: Project, places: Mapping[str, Path], digests: Mapping[str, str], scan: Scan
+) -> None:
+    known = {picture.sha256: project.files[picture.id] for picture in project.pictures.values()}
+    fresh: dict[str, str] = {}
+    # Those of the test set first: a picture that is in both is of the test set.
+    for name in sorted(digests, key=lambda name: (name.split("/")[0] not in settings.test_pictures, name)):
+        sha = digests[name]
+        first = known.get(sha) or fresh.get(sha)
+        if first is None:
+            fresh[sha] = name
+        elif first != name and first in digests and digests[first] == sha:
+            both = (first.split("/")[0] in settings.test_pictures) != (name.split("/")[0] in settings.test_pictures)
+            scan.findings.repair(BOTH if both else COPIES, f"{name} is {first}")
+    number = max(project.pictures, default=0)
+    usable = _usable(settings, {name: places[name] for name in sorted(fresh.values())}, scan.findings)
+    shas = {name: sha for sha, name in fresh.items()}
+    for name, (width, height) in usable:
+        number += 1
+        scan.new.append(Picture(number, shas[name], name, width, height))
+        if name.split("/")[0] in settings.test_pictures:
+            scan.new_test.append(number)
+
+
+def _usable(
+    settings: ProjectSettings, places: Mapping[str, Path], findings: Findings
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the name and the upright size of each picture that can be decoded, and note the others."""
+    own = PictureSettings(exif=settings.exif, deep_grey=settings.deep_grey)
+
+    def opened(given: tuple[str, Path, tuple[int, int]]) -> tuple[str, tuple[int, int] | PictureError]:
+        name, path, size = given
+        try:
+            decode(path.read_bytes(), name, size, own)
+        except PictureError as error:
+            return name, error
+        return name, size
+
+    with pillow_limits(own.max_pixels), ThreadPoolExecutor(os.cpu_count()) as pool:
+        sized = list(_sized(places, own, findings))
+        for name, found in tracked(pool.map(opened, sized), "decode", len(sized), "picture"):
+            if isinstance(found, PictureError):
+                findings.repair(UNREADABLE, f"{found.place}: {found.kind.title}")
+            else:
+                yield name, found
+
+
+def _sized(
+    places: Mapping[str, Path], own: PictureSettings, findings: Findings
+) -> Iterator[tuple[str, Path, tuple[int, int]]]:
+    for name, path in places.items():
+        try:
+            yield name, path, picture_size(path, own.exif)
+        except InputError as error:
+            findings.repair(UNREADABLE, str(error))
+
+
+def picture_events(scan: Scan) -> list[dict[str, object]]:
+    """Return the new pictures as the ledger has them."""
+    return [asdict(picture) for picture in scan.new]
+
+
+def moved_json(project: Project) -> bytes:
+    """Return the content of pictures/moved.json: where pictures are that are not where they were found."""
+    moved = {str(image): file for image, file in project.files.items() if file != project.pictures[image].file}
+    return (json.dumps(moved, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()

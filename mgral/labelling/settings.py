@@ -1,0 +1,103 @@
+"""The settings of a project: `project.yaml`, which a person may edit."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+
+from mgral.artefacts.files import write_bytes
+from mgral.config.reading import read_values
+from mgral.config.section import Count, Name, PathText, Section
+from mgral.errors import InputError
+
+FILE = "project.yaml"
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+Conflicts = Literal["latest", "leave_out"]
+Shapes = Literal["envelope", "refuse"]
+
+
+def _not_reserved(settings: dict[str, Any]) -> dict[str, Any]:
+    if own := {"experiment", "seeds", "cycles", "initial", "budget", "data", "strategies"} & set(settings):
+        raise ValueError(f"settings: {', '.join(sorted(own))} follow from the project; remove them")
+    return settings
+
+
+class ProjectSettings(Section):
+    """What a person decides about a project."""
+
+    version: Literal[1] = 1
+    """Version of these keys."""
+    project: Name
+    """Name of the project, as labelling tools show it."""
+    pictures: Annotated[dict[FolderName, PathText], Field(min_length=1)]
+    """Folders of pictures by a name that never changes; relative paths start at the project's folder."""
+    test_pictures: dict[FolderName, PathText] = Field(default_factory=dict)
+    """Folders of pictures of a test set: evaluated on, and never labelled or trained on."""
+    budget: Count
+    """Pictures that people will label in all, the audit set included."""
+    batch: Count
+    """Pictures to label in a round."""
+    audit: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    """Pictures of the audit set; null for 10 % of the budget or 50, the larger, but at most 20 % of it."""
+    strategy: str = "entropy_sum"
+    """By what a batch is chosen once there are labels."""
+    video_names: str | None = None
+    """Regular expression on a picture's file: pictures for which it finds the same text, or the same first group of
+    it, are of one video, and a batch has one of them at most. Null: near-copies are found by their pixels."""
+    conflicts: Conflicts = "latest"
+    """Whose boxes are used where two people labelled a picture differently: the latest, or nobody's until one of
+    them corrects the picture."""
+    shapes: Shapes = "envelope"
+    """Polygons, masks and turned boxes in imports: their upright envelope, or refused."""
+    exif: Literal["apply", "ignore"] = "apply"
+    """Whether labelling tools show pictures upright, as their EXIF orientation says."""
+    deep_grey: Literal["refuse", "full_range", "own_range"] = "refuse"
+    """Grey pictures of more than 8 bits, see `data.deep_grey`."""
+    settings: Annotated[dict[str, Any], AfterValidator(_not_reserved)] = Field(default_factory=dict)
+    """Further sections of a configuration, such as `detector` or `training`."""
+
+
+def load_project_settings(folder: Path) -> ProjectSettings:
+    """Read the settings of the project in a folder.
+
+    Raises
+    ------
+    InputError
+        Where there is no project, or a setting is wrong, naming all that are.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise InputError(f"{folder} holds no project ({FILE}); go to its folder, or make one: mgral project init")
+    try:
+        return ProjectSettings.model_validate(read_values(path))
+    except ValidationError as error:
+        lines = []
+        for found in error.errors():
+            key = ".".join(map(str, found["loc"]))
+            said = str(found["ctx"]["error"]) if found["type"] == "value_error" else f"{key}: {found['msg']}"
+            lines.append(f"{said}, found {found['input']!r}" if found["type"] != "missing" else f"{key}: is required")
+        raise InputError(f"{path} is not valid:\n  " + "\n  ".join(lines)) from None
+
+
+HEADER = """\
+# A project of mgral; what each key means: docs/label-loop.md. A change counts from the next round.
+# `settings` takes further sections of a configuration, such as detector or training.
+"""
+
+
+def write_project_settings(folder: Path, settings: ProjectSettings) -> None:
+    """Write project.yaml with every key, so that a person sees what there is to change."""
+    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_bytes(folder / FILE, (HEADER + text).encode())
+
+
+def audit_size(settings: ProjectSettings, pictures: int) -> int:
+    """Return how many pictures the audit set has: `audit`, or what follows from the budget.
+
+    10 % of the budget or 50, the larger, but at most 20 % of the budget and of the pictures.
+    """
+    if settings.audit is not None:
+        return min(settings.audit, pictures)
+    wanted = max(50, round(0.1 * settings.budget))
+    return min(wanted, settings.budget // 5, pictures // 5)

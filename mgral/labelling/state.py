@@ -1,0 +1,273 @@
+"""What a project is at a moment, computed from its ledger."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mgral.data.formats.snapshot import Picture
+from mgral.labelling.ledger import Event, Line, read_ledger
+from mgral.labelling.records import CONFIRMED, State
+
+BoxRow = tuple[float, float, float, float, int]
+"""x, y, width, height in pixels of the upright picture, id of the class."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """What one person said about an image, as the ledger has it."""
+
+    by: str
+    """The person; empty where the file did not say."""
+    state: State
+    boxes: tuple[BoxRow, ...]
+    """With the ids of the classes as they were then."""
+    at: str
+    """When the person did it, in ISO 8601, UTC; empty where the file did not say."""
+    imported: tuple[str, int]
+    """When it was imported, and by which line of the ledger, from 0."""
+    seconds: float | None = None
+    reason: str = ""
+    knew: frozenset[int] = frozenset()
+    """Ids of the classes that there were when the person looked."""
+
+    def same_as(self, other: "Label") -> bool:
+        """Return whether importing the other one changes nothing."""
+        return (self.state, sorted(self.boxes), self.at, self.seconds, self.reason) == (
+            other.state,
+            sorted(other.boxes),
+            other.at,
+            other.seconds,
+            other.reason,
+        )
+
+    @property
+    def age(self) -> tuple[str, int]:
+        """Sorts labels, the oldest first: by the time that the tool gave, or else of the import."""
+        return self.at or self.imported[0], self.imported[1]
+
+
+@dataclass
+class ImageState:
+    """What is known of an image."""
+
+    labels: dict[str, Label] = field(default_factory=dict)
+    """The latest of each person."""
+    role: str = ""
+    """`audit`, `test`, or empty for an image to train on."""
+    sent_in: int | None = None
+    """Round of the batch that it was sent in last, unless it was called back."""
+    names: set[str] = field(default_factory=set)
+    """What labelling tools called it."""
+    sent_at: int = -1
+    """Line of the ledger in which it was sent last."""
+    withdrawn: str | None = None
+    """Why it was taken out of the project, if it was."""
+
+    @property
+    def state(self) -> State:
+        """The state, see `records.State`."""
+        if self.withdrawn is not None:
+            return "withdrawn"
+        if (confirmed := self.confirmed) is not None:
+            return confirmed.state
+        states = {label.state for label in self.labels.values()}
+        for state in ("skipped", "draft"):
+            if state in states:
+                return state
+        return "untouched" if self.sent_in is None else "sent"
+
+    @property
+    def confirmed(self) -> Label | None:
+        """The latest label that a person confirmed, by the time of labelling where that is known."""
+        found = [label for label in self.labels.values() if label.state in CONFIRMED]
+        return max(found, key=lambda label: label.age, default=None)
+
+
+@dataclass
+class Project:
+    """A project as its ledger says."""
+
+    id: str = ""
+    """Identity: a random one, so that files of another project are recognised."""
+    pictures: dict[int, Picture] = field(default_factory=dict)
+    """By number, where they were found first."""
+    files: dict[int, str] = field(default_factory=dict)
+    """Where each is now, FOLDER/path."""
+    images: dict[int, ImageState] = field(default_factory=dict)
+    classes: dict[int, str] = field(default_factory=dict)
+    """Classes that there are, by id."""
+    became: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Classes that there are no more, and what they became: one where they were merged, several where split."""
+    rounds: dict[int, str] = field(default_factory=dict)
+    """Digest of the snapshot of each round that was opened."""
+    sent: dict[int, list[int]] = field(default_factory=dict)
+    """Images of each round whose batch was made."""
+    imported: dict[str, str] = field(default_factory=dict)
+    """When each file was imported, by its digest."""
+    class_lines: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """Line of the ledger, and time, at which each class was added; no time for those that were there from the start,
+    before any image was labelled or sent."""
+
+    def counts(self) -> Counter[State]:
+        """Return how many images there are in each state."""
+        return Counter(image.state for image in self.images.values())
+
+    def final_boxes(self, label: Label) -> list[BoxRow]:
+        """Return the boxes of a label with today's classes; those of a class that was split keep their old id."""
+        return [(x, y, w, h, self.class_today(number)) for x, y, w, h, number in label.boxes]
+
+    def class_today(self, number: int) -> int:
+        """Return what a class was merged into, or itself."""
+        while len(self.became.get(number, ())) == 1:
+            (number,) = self.became[number]
+        return number
+
+    def incomplete(self, label: Label) -> frozenset[int]:
+        """Return the ids of today's classes that a label says nothing about.
+
+        They came after the person had looked; or they are what a class was split into, and the image shows that one.
+        """
+        missing = set()
+        for number in self.classes:
+            if not self._looked_for(number, label):
+                missing.add(number)
+        for number in {self.class_today(box[4]) for box in label.boxes}:
+            missing |= self._split_into(number)
+        return frozenset(missing & set(self.classes))
+
+    def _looked_for(self, number: int, label: Label) -> bool:
+        """Whether the person knew a class, or all that it was made of."""
+        if number in label.knew:
+            return True
+        merged = [old for old, into in self.became.items() if into == (number,)]
+        split = [old for old, into in self.became.items() if len(into) > 1 and number in into]
+        return (bool(merged) and all(self._looked_for(old, label) for old in merged)) or any(
+            self._looked_for(old, label) for old in split
+        )
+
+    def _split_into(self, number: int) -> set[int]:
+        into = self.became.get(number, ())
+        if len(into) < 2:
+            return set()
+        return {self.class_today(one) for one in into}.union(*(self._split_into(one) for one in into))
+
+
+def load_project(folder: Path) -> Project:
+    """Read the ledger of the project in a folder; raises InputError as `read_ledger` does."""
+    return replay(read_ledger(folder))
+
+
+def replay(lines: Iterable[Line]) -> Project:
+    """Compute what a project is from its changes, the oldest first."""
+    project = Project()
+    for number, line in enumerate(lines):
+        for event in line.events:
+            _APPLY[line.what](project, event, number, line)
+        if line.sha256:
+            project.imported[line.sha256] = line.at
+    return project
+
+
+def _project(project: Project, event: Event, number: int, line: Line) -> None:
+    project.id = event["id"]
+
+
+def _picture(project: Project, event: Event, number: int, line: Line) -> None:
+    picture = Picture(**event)
+    project.pictures[picture.id] = picture
+    project.files[picture.id] = picture.file
+    project.images[picture.id] = ImageState()
+
+
+def _moved(project: Project, event: Event, number: int, line: Line) -> None:
+    project.files[event["id"]] = event["file"]
+
+
+def _classes(project: Project, event: Event, number: int, line: Line) -> None:
+    begun = bool(project.sent) or any(image.labels for image in project.images.values())
+    for one in event["add"]:
+        project.classes[one["id"]] = one["name"]
+        project.class_lines[one["id"]] = number, line.at if begun else ""
+    for one in event["rename"]:
+        project.classes[one["id"]] = one["name"]
+    for old, into in event["become"]:
+        del project.classes[old]
+        project.became[old] = tuple(into)
+
+
+def _role(project: Project, event: Event, number: int, line: Line) -> None:
+    project.images[event["image"]].role = line.what
+
+
+def _label(project: Project, event: Event, number: int, line: Line) -> None:
+    image = project.images[event["image"]]
+    boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
+    knew = frozenset(
+        one
+        for one in {*project.classes, *project.became}
+        if knew_class(project.class_lines[one], event.get("at", ""), image.sent_at)
+    )
+    image.labels[event["by"]] = Label(
+        by=event["by"],
+        state=event["state"],
+        boxes=boxes,
+        at=event.get("at", ""),
+        imported=(line.at, number),
+        seconds=event.get("seconds"),
+        reason=event.get("reason", ""),
+        knew=knew | {box[4] for box in boxes},
+    )
+
+
+def knew_class(added: tuple[int, str], at: str, sent_at: int) -> bool:
+    """Return whether a class was there when a person looked at an image.
+
+    Parameters
+    ----------
+    added
+        Line of the ledger, and time, at which the class was added; no time for one from the start.
+    at
+        When the person looked, empty where that is not known.
+    sent_at
+        Line in which the image was sent last, -1 where it was not: labels that the project began with know all
+        classes that there are when they are imported.
+    """
+    if not added[1]:
+        return True
+    return added[1] <= at if at else sent_at < 0 or added[0] < sent_at
+
+
+def _withdrawn(project: Project, event: Event, number: int, line: Line) -> None:
+    project.images[event["image"]].withdrawn = event["reason"]
+
+
+def _recalled(project: Project, event: Event, number: int, line: Line) -> None:
+    image = project.images[event["image"]]
+    image.sent_in, image.withdrawn = None, None
+
+
+def _round(project: Project, event: Event, number: int, line: Line) -> None:
+    project.rounds[event["round"]] = event["snapshot"]
+
+
+def _sent(project: Project, event: Event, number: int, line: Line) -> None:
+    image = project.images[event["image"]]
+    image.sent_in, image.sent_at = event["round"], number
+    image.names.add(event["name"])
+    project.sent.setdefault(event["round"], []).append(event["image"])
+
+
+_APPLY = {
+    "project": _project,
+    "pictures": _picture,
+    "moved": _moved,
+    "classes": _classes,
+    "audit": _role,
+    "test": _role,
+    "labels": _label,
+    "withdrawn": _withdrawn,
+    "recalled": _recalled,
+    "round": _round,
+    "sent": _sent,
+}

@@ -1,0 +1,99 @@
+"""What a project has done, and what comes next, as lines for a person."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import get_args
+
+from mgral.labelling.records import CONFIRMED, State
+from mgral.labelling.settings import ProjectSettings
+from mgral.labelling.state import Project
+
+WORDS: dict[State, str] = {
+    "untouched": "nobody was asked for them",
+    "sent": "in a batch, not back yet",
+    "draft": "begun by a person, not finished",
+    "skipped": "a person decided not to label them",
+    "empty": "checked, without objects",
+    "labelled": "labelled",
+    "withdrawn": "taken out of the project",
+}
+
+
+def spent(project: Project) -> int:
+    """Return how many images of the budget are used: all that were sent, and not called back before they returned."""
+    return sum(
+        image.sent_in is not None or (image.role == "audit" and bool(image.labels))
+        for image in project.images.values()
+    )
+
+
+def again(project: Project) -> dict[int, frozenset[int]]:
+    """Return the images that have to be looked at again, and the classes that they were not looked through for."""
+    found = {}
+    for number, image in project.images.items():
+        label = image.confirmed
+        if label is not None and image.state in CONFIRMED and (missing := project.incomplete(label)):
+            found[number] = missing
+    return found
+
+
+def class_counts(project: Project, role: str = "") -> Counter[int]:
+    """Return the number of confirmed boxes of each class, by id, of images with a role (empty: to train on)."""
+    counts: Counter[int] = Counter()
+    for image in project.images.values():
+        if (image.role == role or (role == "audit" and image.role == "test")) and image.state in CONFIRMED:
+            label = image.confirmed
+            assert label is not None
+            counts.update(box[4] for box in project.final_boxes(label))
+    return counts
+
+
+def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
+    """Return what a person wants to know of a project: pictures by state, classes, rounds, what comes next."""
+    counts = project.counts()
+    audit = [image for image in project.images.values() if image.role == "audit"]
+    test = sum(image.role == "test" for image in project.images.values())
+    back = sum(image.state in CONFIRMED for image in audit)
+    lines = [f"project {settings.project}: {len(project.pictures)} pictures"]
+    lines += [f"  {counts[state]:>7}  {state:<10} {WORDS[state]}" for state in get_args(State) if counts[state]]
+    lines.append(f"budget: {spent(project)} of {settings.budget} pictures used")
+    if audit:
+        lines.append(f"audit set: {len(audit)} pictures, {back} labelled; never trained on")
+    if test:
+        lines.append(f"test set: {test} pictures; never trained on")
+    lines += _class_lines(project)
+    for number in sorted(project.rounds):
+        lines.append(_round_line(project, number))
+    if waiting := again(project):
+        names = {project.classes[one] for missing in waiting.values() for one in missing}
+        lines.append(
+            f"to look at again: {len(waiting)} pictures were labelled before there was {', '.join(sorted(names))}; "
+            "make tasks of them: mgral project again"
+        )
+    return lines
+
+
+def _class_lines(project: Project) -> Sequence[str]:
+    if not project.classes:
+        return ["classes: none yet; add them: mgral project classes add NAME"]
+    trained, audited = class_counts(project), class_counts(project, "audit")
+    width = max(len(name) for name in project.classes.values())
+    lines = [f"classes, with their boxes to train on and in the audit or test set:{'':>{max(0, width - 60)}}"]
+    lines += [
+        f"  {name:<{width}} {trained[number]:>7} {audited[number]:>7}" for number, name in project.classes.items()
+    ]
+    if split := {number for number in trained if number not in project.classes}:
+        lines.append(f"  {sum(trained[number] for number in split)} boxes are of classes that were split since")
+    return lines
+
+
+def _round_line(project: Project, number: int) -> str:
+    if number not in project.sent:
+        return f"round {number}: opened, its batch is not made; go on: mgral project next"
+    images = [project.images[image] for image in project.sent[number]]
+    states = Counter(image.state for image in images)
+    done = sum(states[state] for state in CONFIRMED)
+    rest = ", ".join(
+        f"{states[state]} {state}" for state in ("sent", "draft", "skipped", "withdrawn") if states[state]
+    )
+    return f"round {number}: {len(images)} pictures sent, {done} labelled" + (f"; {rest}" if rest else "")
