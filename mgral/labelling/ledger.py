@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,16 @@ def read_ledger(folder: Path) -> list[Line]:
     return lines
 
 
+def new_line(what: What, events: Sequence[Event], file: str = "", sha256: str = "") -> Line:
+    """Return a change that is made now, by the account that runs this."""
+    return Line(datetime.now(UTC).isoformat(timespec="seconds"), _account(), what, tuple(events), file, sha256)
+
+
+def line_text(line: Line) -> bytes:
+    """Return a change as the ledger has it."""
+    return json.dumps(asdict(line), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
 class Writer:
     """Adds lines to the ledger of a project; made by `writing`."""
 
@@ -82,9 +92,7 @@ class Writer:
         """
         if not events:
             return
-        values: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "who": _account()}
-        values |= {"what": what, "file": file, "sha256": sha256, "events": list(events)}
-        text = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        text = line_text(new_line(what, events, file, sha256))
         try:
             with self.path.open("ab+") as stream:
                 end = _end_of_lines(stream)

@@ -63,6 +63,8 @@ class Scan:
     missing: set[int] = field(default_factory=set)
     """Numbers of pictures that are in no folder."""
     findings: Findings = field(default_factory=Findings)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    """All files as they were when they were read."""
 
 
 def scan_pictures(folder: Path, settings: ProjectSettings, project: Project, take_changed: bool = False) -> Scan:
@@ -85,7 +87,8 @@ def scan_pictures(folder: Path, settings: ProjectSettings, project: Project, tak
     scan = Scan()
     places = dict(_places(folder, settings, scan.findings))
     scan.findings.raise_faults("the folders of pictures", "")
-    digests = _digests(folder, places)
+    scan.seen = _read(_seen(folder), places)
+    digests = {name: one.sha256 for name, one in scan.seen.items()}
     _recognise(project, digests, scan, take_changed)
     _add_new(settings, project, places, digests, scan)
     scan.findings.raise_faults("the pictures", "")
@@ -126,27 +129,30 @@ def _files(top: Path) -> Iterator[str]:
                 yield os.path.relpath(f"{place}/{name}", top)
 
 
-def _digests(folder: Path, places: Mapping[str, Path]) -> dict[str, str]:
-    """Return the SHA-256 of each file, reading only those that differ from what was read last."""
-    known = _seen(folder)
+def _read(known: Mapping[str, Seen], places: Mapping[str, Path]) -> dict[str, Seen]:
+    """Return size, time and SHA-256 of each file, reading only those that differ from what was read last."""
     status = {name: path.stat() for name, path in places.items() if path.is_file()}
-    fresh = {
-        name
+    found = {
+        name: known[name]
         for name, one in status.items()
-        if name not in known or (known[name].size, known[name].time) != (one.st_size, one.st_mtime_ns)
+        if name in known and known[name][:2] == (one.st_size, one.st_mtime_ns)
     }
+    fresh = sorted(status.keys() - found.keys())
 
-    def digest(name: str) -> tuple[str, str]:
+    def read(name: str) -> tuple[str, Seen]:
         with places[name].open("rb") as file:
-            return name, hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return name, Seen(status[name].st_size, status[name].st_mtime_ns, digest)
 
-    found = {name: known[name].sha256 for name in status if name not in fresh}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found |= dict(tracked(pool.map(digest, sorted(fresh)), "read", len(fresh), "picture"))
-    if fresh or len(known) != len(found):
-        rows = {name: [status[name].st_size, status[name].st_mtime_ns, sha] for name, sha in found.items()}
-        write_json(folder / SEEN, rows)
+        found |= dict(tracked(pool.map(read, fresh), "read", len(fresh), "picture"))
     return dict(sorted(found.items()))
+
+
+def remember_files(folder: Path, scan: Scan) -> None:
+    """Write down what was read, so that the next scan reads only what differs."""
+    if scan.seen != _seen(folder):
+        write_json(folder / SEEN, {name: list(one) for name, one in scan.seen.items()})
 
 
 def _seen(folder: Path) -> dict[str, Seen]:

@@ -20,11 +20,8 @@ WORDS: dict[State, str] = {
 
 
 def spent(project: Project) -> int:
-    """Return how many images of the budget are used: all that were sent, and not called back before they returned."""
-    return sum(
-        image.sent_in is not None or (image.role == "audit" and bool(image.labels))
-        for image in project.images.values()
-    )
+    """Return how many images of the budget are used: all that were sent and not called back without a label."""
+    return sum(image.sent_at >= 0 and image.state != "untouched" for image in project.images.values())
 
 
 def again(project: Project) -> dict[int, frozenset[int]]:

@@ -1,0 +1,1 @@
+"""The commands `mgral project ...`, for people who label round by round."""

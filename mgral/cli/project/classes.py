@@ -1,0 +1,65 @@
+"""Command `project classes`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mgral.cli.project import options
+from mgral.labelling import classes
+from mgral.labelling.ledger import writing
+from mgral.labelling.state import load_project
+from mgral.labelling.status import again
+
+
+@click.group("classes")
+def command() -> None:
+    """Add, rename, merge and split classes.
+
+    Images that were labelled before a class was added, or that show a class that was split, have to be looked at
+    again: `mgral project again` makes tasks of them.
+    """
+
+
+def _record(folder: Path, change: Any, *given: Any) -> None:
+    with writing(folder) as writer:
+        writer.add("classes", [change(load_project(folder), *given)])
+    project = load_project(folder)
+    click.echo(f"classes: {', '.join(project.classes.values())}")
+    if waiting := again(project):
+        click.echo(f"{len(waiting)} pictures have to be looked at again: mgral project again")
+
+
+@command.command("add")
+@click.argument("names", nargs=-1, required=True)
+@options.folder
+def add(names: tuple[str, ...], folder: Path) -> None:
+    """Add classes."""
+    _record(folder, classes.add_classes, names)
+
+
+@command.command("rename")
+@click.argument("old")
+@click.argument("new")
+@options.folder
+def rename(old: str, new: str, folder: Path) -> None:
+    """Give a class another name; its boxes stay."""
+    _record(folder, classes.rename_class, old, new)
+
+
+@command.command("merge")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--into", required=True, help="Name of the class that they become.")
+@options.folder
+def merge(names: tuple[str, ...], into: str, folder: Path) -> None:
+    """Make one class of several; their boxes stay."""
+    _record(folder, classes.merge_classes, names, into)
+
+
+@command.command("split")
+@click.argument("name")
+@click.option("--into", multiple=True, required=True, help="Name of a class that it becomes; give it twice or more.")
+@options.folder
+def split(name: str, into: tuple[str, ...], folder: Path) -> None:
+    """Make several classes of one; pictures that show it are not used until they were looked at again."""
+    _record(folder, classes.split_class, name, into)

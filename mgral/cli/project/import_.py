@@ -1,0 +1,51 @@
+"""Command `project import`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mgral.cli.found import show_repairs
+from mgral.cli.project import options
+from mgral.labelling.returning import import_files
+from mgral.labelling.settings import Shapes
+
+
+@click.command("import")
+@click.argument("files", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
+@options.folder
+@options.label_format
+@options.empty
+@options.rename
+@click.option(
+    "--unknown",
+    type=click.Choice(["refuse", "leave_out"]),
+    default="refuse",
+    help="Pictures that are not of the project: an error, or left out.",
+)
+@click.option("--shapes", type=click.Choice(["envelope", "refuse"]), help="As `shapes` in project.yaml.")
+def command(
+    files: tuple[Path, ...],
+    folder: Path,
+    label_format: Any,
+    empty: Any,
+    rename: tuple[str, ...],
+    unknown: str,
+    shapes: Shapes | None,
+) -> None:
+    """Read labels that came back: exports of Label Studio (JSON) and CVAT (for images 1.1), COCO, YOLO, VOC.
+
+    Half of a batch is fine, and a file that was read before changes nothing. What was corrected replaces what was
+    there. Where anything is wrong, nothing is imported.
+    """
+    lines, findings = import_files(
+        folder,
+        files,
+        label_format=label_format,
+        empty=empty,
+        renamed=options.renames(rename),
+        leave_out_unknown=unknown == "leave_out",
+        shapes=shapes,
+    )
+    show_repairs(findings, "warning: used after repairs, or left out:")
+    click.echo("\n".join(lines))

@@ -1,0 +1,70 @@
+"""Command `project init`: a new project."""
+
+import re
+import uuid
+from pathlib import Path
+
+import click
+
+from mgral.cli import options as shared
+from mgral.cli.found import show_repairs
+from mgral.cli.project import options
+
+
+@click.command("init")
+@click.argument("folder", type=shared.FOLDER)
+@click.option(
+    "--pictures", type=shared.FOLDER, multiple=True, required=True, help="Folder of pictures; may be repeated."
+)
+@click.option("--classes", help="Names of the classes, with commas between them; else those of the labels.")
+@click.option("--labels", type=click.Path(path_type=Path, exists=True), multiple=True, help="Labels so far.")
+@options.label_format
+@options.empty
+@options.rename
+@click.option("--test-pictures", type=shared.FOLDER, help="Folder of a test set, never trained on.")
+@click.option("--test-labels", type=click.Path(path_type=Path, exists=True), help="Its labels.")
+@click.option("--budget", type=click.IntRange(min=1), required=True, help="Pictures that people will label in all.")
+@click.option("--batch", type=click.IntRange(min=1), help="Pictures of a round.  [default: a tenth of the budget]")
+@click.option("--name", help="Name of the project.  [default: that of its folder]")
+@click.option("--strategy", default="entropy_sum", show_default=True, help="By what batches are chosen.")
+@click.option("--video-names", help="Regular expression that finds a picture's video in its name.")
+def command(
+    folder: Path,
+    pictures: tuple[Path, ...],
+    classes: str | None,
+    labels: tuple[Path, ...],
+    label_format: str | None,
+    empty: str,
+    rename: tuple[str, ...],
+    test_pictures: Path | None,
+    test_labels: Path | None,
+    budget: int,
+    batch: int | None,
+    name: str | None,
+    strategy: str,
+    video_names: str | None,
+) -> None:
+    """Make a project in FOLDER, and say what was found.
+
+    Pictures stay where they are. Nothing is written where something is wrong.
+    """
+    from mgral.labelling.starting import Start, start_project
+
+    start = Start(
+        name=name or re.sub(r"[^A-Za-z0-9_.-]", "_", folder.resolve().name).lstrip("_.-") or "project",
+        pictures=pictures,
+        test_pictures=test_pictures,
+        classes=tuple(one.strip() for one in classes.split(",")) if classes else (),
+        labels=labels,
+        test_labels=test_labels,
+        label_format=label_format,
+        empty=empty,
+        renames=options.renames(rename),
+        budget=budget,
+        batch=batch or max(1, budget // 10),
+        strategy=strategy,
+        video_names=video_names,
+    )
+    lines, findings = start_project(folder, start, str(uuid.uuid4()))
+    show_repairs(findings)
+    click.echo("\n".join(lines))

@@ -1,0 +1,55 @@
+"""Options that several commands of a project share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from mgral.cli import options
+from mgral.errors import InputError
+from mgral.labelling.exchange.read import FormatName
+from mgral.labelling.importing import Names
+from mgral.labelling.state import Project
+
+folder = click.option(
+    "--folder", type=options.FOLDER, default=Path(), help="The project's folder; this one unless given."
+)
+label_format = click.option(
+    "--format",
+    "label_format",
+    type=click.Choice(get_args(FormatName)),
+    help="Format of the labels; found out from the file unless given.",
+)
+empty = click.option(
+    "--empty",
+    type=click.Choice(["unknown", "checked"]),
+    default="unknown",
+    help="Pictures without boxes, in formats that cannot tell: nobody looked at them, or somebody found nothing.",
+)
+rename = click.option(
+    "--rename", multiple=True, metavar="THEIRS=OURS", help="The project's name of a class of the file; repeatable."
+)
+
+
+def renames(given: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the pairs of --rename; raises click.BadParameter where one has no `=`."""
+    if wrong := [one for one in given if "=" not in one]:
+        raise click.BadParameter(f"write THEIRS=OURS, found {wrong[0]!r}", param_hint="--rename")
+    return dict(one.split("=", 1) for one in given)
+
+
+def images_of(project: Project, names: tuple[str, ...]) -> list[int]:
+    """Return the numbers of pictures given by number or by name; raises InputError that names all unknown ones."""
+    known, found, wrong = Names(project), [], []
+    for name in names:
+        by_name = known.find(name)
+        if len(by_name) == 1:
+            found += by_name
+        elif not by_name and name.isdecimal() and int(name) in project.images:
+            found.append(int(name))
+        else:
+            wrong.append(f"{name} ({'several pictures have it' if by_name else 'not of this project'})")
+    if wrong:
+        raise InputError(f"pictures: {', '.join(wrong[:5])}; give the path below the folder of pictures")
+    return sorted(set(found))

@@ -1,0 +1,30 @@
+"""Command `project recall`."""
+
+from pathlib import Path
+
+import click
+
+from mgral.cli.project import options
+from mgral.errors import InputError
+from mgral.labelling.ledger import writing
+from mgral.labelling.state import load_project
+
+
+@click.command("recall")
+@click.argument("pictures", nargs=-1)
+@click.option("--round", "number", type=click.IntRange(min=1), help="All that were sent in this round and not back.")
+@options.folder
+def command(pictures: tuple[str, ...], number: int | None, folder: Path) -> None:
+    """Take back pictures that were sent and not labelled, or withdrawn, so that they can be chosen again.
+
+    Labels that come back for them later are used all the same.
+    """
+    with writing(folder) as writer:
+        project = load_project(folder)
+        if number is not None and number not in project.sent:
+            raise InputError(f"--round: no batch of a round {number} was sent")
+        images = set(options.images_of(project, pictures))
+        images |= {image for image in project.sent.get(number or -1, []) if project.images[image].state == "sent"}
+        back = sorted(image for image in images if project.images[image].state in ("sent", "withdrawn"))
+        writer.add("recalled", [{"image": image} for image in back])
+    click.echo(f"{len(back)} pictures can be chosen again")

@@ -1,0 +1,30 @@
+"""Command `project scan`."""
+
+from pathlib import Path
+
+import click
+
+from mgral.cli.found import show_repairs
+from mgral.cli.project import options
+from mgral.labelling.ledger import writing
+from mgral.labelling.rounds import record_pictures
+from mgral.labelling.settings import load_project_settings
+from mgral.labelling.state import load_project
+
+
+@click.command("scan")
+@options.folder
+@click.option(
+    "--changed",
+    type=click.Choice(["refuse", "new"]),
+    default="refuse",
+    help="Files with other bytes than before: an error, or new pictures, and the old ones missing.",
+)
+def command(folder: Path, changed: str) -> None:
+    """Look for new, renamed and missing pictures; `next` does so too."""
+    with writing(folder) as writer:
+        settings, before = load_project_settings(folder), load_project(folder)
+        project, findings, missing = record_pictures(folder, writer, settings, before, changed == "new")
+    show_repairs(findings, "pictures:")
+    new = len(project.pictures) - len(before.pictures)
+    click.echo(f"{len(project.pictures)} pictures, {new} of them new; {len(missing)} are missing")

@@ -1,0 +1,17 @@
+"""Command `project status`."""
+
+from pathlib import Path
+
+import click
+
+from mgral.cli.project import options
+from mgral.labelling.settings import load_project_settings
+from mgral.labelling.state import load_project
+from mgral.labelling.status import status_lines
+
+
+@click.command("status")
+@options.folder
+def command(folder: Path) -> None:
+    """Show what is labelled, what is out, how good the last detector is, and what comes next."""
+    click.echo("\n".join(status_lines(load_project_settings(folder), load_project(folder))))

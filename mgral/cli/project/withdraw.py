@@ -1,0 +1,21 @@
+"""Command `project withdraw`."""
+
+from pathlib import Path
+
+import click
+
+from mgral.cli.project import options
+from mgral.labelling.ledger import writing
+from mgral.labelling.state import load_project
+
+
+@click.command("withdraw")
+@click.argument("pictures", nargs=-1, required=True)
+@click.option("--reason", default="", help="Why; kept in the ledger.")
+@options.folder
+def command(pictures: tuple[str, ...], reason: str, folder: Path) -> None:
+    """Take pictures out of the project: they are not chosen, trained on or evaluated on from the next round on."""
+    with writing(folder) as writer:
+        images = options.images_of(load_project(folder), pictures)
+        writer.add("withdrawn", [{"image": image, "reason": reason} for image in images])
+    click.echo(f"{len(images)} pictures are withdrawn; back with: mgral project recall")

@@ -1,0 +1,68 @@
+"""Labels come back: files are read, checked together, and written to the ledger or not at all."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from mgral.data.findings import Findings
+from mgral.labelling.exchange.read import FormatName, read_labels
+from mgral.labelling.importing import Changes, changes_by
+from mgral.labelling.ledger import Line, new_line, read_ledger, writing
+from mgral.labelling.settings import Shapes, load_project_settings
+from mgral.labelling.starting import digest_of, merge_findings, size_finder
+from mgral.labelling.state import replay
+
+
+def import_files(
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    label_format: FormatName | None = None,
+    empty: Literal["unknown", "checked"] = "unknown",
+    renamed: Mapping[str, str],
+    leave_out_unknown: bool = False,
+    shapes: Shapes | None = None,
+) -> tuple[list[str], Findings]:
+    """Import files of labels into the project in a folder.
+
+    Returns
+    -------
+    A line for each file that says what it changed, and what was odd.
+
+    Raises
+    ------
+    FaultyDataError
+        Where anything is wrong with any of the files, with all that is; then nothing is imported.
+    """
+    findings, told = Findings(), []
+    with writing(folder) as writer:
+        settings, ledger = load_project_settings(folder), read_ledger(folder)
+        added: list[Line] = []
+        for path in files:
+            project, digest = replay([*ledger, *added]), digest_of(path)
+            if digest in project.imported:
+                told.append(f"{path.name}: was imported at {project.imported[digest]}; nothing changes")
+                continue
+            found = read_labels(
+                path, size_finder(project), format=label_format, shapes=shapes or settings.shapes, empty=empty
+            )
+            merge_findings(findings, found.findings)
+            changes = changes_by(project, found, findings, renamed, leave_out_unknown, settings.conflicts)
+            told.append(f"{path.name} ({found.format}): {_told(changes)}")
+            if changes.events:
+                added.append(new_line("labels", changes.events, path.resolve().name, digest))
+        findings.raise_faults("the labels", "")
+        for line in added:
+            writer.add(line.what, line.events, line.file, line.sha256)
+    return told, findings
+
+
+def _told(changes: Changes) -> str:
+    parts = {
+        "new": changes.new,
+        "corrected": changes.corrected,
+        "of a second person": changes.added,
+        "as they were": changes.unchanged,
+        "not looked at": changes.untouched,
+    }
+    return ", ".join(f"{count} {words}" for words, count in parts.items() if count) or "no label"

@@ -1,0 +1,170 @@
+"""A round, from the first file to the batch: each part is done once, whatever was interrupted."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mgral.artefacts.files import write_bytes
+from mgral.config import Config
+from mgral.data.findings import Findings
+from mgral.data.formats.snapshot import PICTURES
+from mgral.errors import InputError
+from mgral.labelling.ledger import Writer, writing
+from mgral.labelling.opening import (
+    CONFIG,
+    SNAPSHOT,
+    check_rounds,
+    draw_audit,
+    make_snapshot,
+    round_config,
+    round_folder,
+    snapshot_digest,
+    write_chunks,
+    write_round,
+)
+from mgral.labelling.scanning import moved_json, picture_events, remember_files, scan_pictures
+from mgral.labelling.settings import ProjectSettings, load_project_settings
+from mgral.labelling.state import Project, load_project
+from mgral.labelling.status import spent
+
+
+@dataclass
+class Opened:
+    """A round that is to be computed."""
+
+    number: int
+    resumed: bool
+    """Whether it was opened before, and its batch not made."""
+    findings: Findings = field(default_factory=Findings)
+    """What the scan of the pictures found."""
+
+
+def record_pictures(
+    folder: Path, writer: Writer, settings: ProjectSettings, project: Project, take_changed: bool = False
+) -> tuple[Project, Findings, set[int]]:
+    """Look for pictures, write what is new to the ledger, and return the project as it is then.
+
+    Returns
+    -------
+    The project, what was odd, and the numbers of pictures that are missing now.
+
+    Raises
+    ------
+    FaultyDataError
+        As `scan_pictures` does; then nothing is written.
+    """
+    scan = scan_pictures(folder, settings, project, take_changed)
+    remember_files(folder, scan)
+    writer.add("pictures", picture_events(scan))
+    writer.add("test", [{"image": number} for number in scan.new_test])
+    writer.add("moved", [{"id": number, "file": file} for number, file in scan.moved.items()])
+    project = load_project(folder)
+    path = folder / PICTURES / "moved.json"
+    if scan.moved or path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, moved_json(project))
+    return project, scan.findings, scan.missing
+
+
+def open_round(folder: Path, anyway: bool = False) -> Opened:
+    """Open the next round, or return the one whose batch is not made yet.
+
+    Parameters
+    ----------
+    anyway
+        Open it even if nothing has come back of the last one.
+
+    Raises
+    ------
+    InputError
+        Where there is nothing to label, the budget is spent, or nothing has come back.
+    """
+    with writing(folder) as writer:
+        settings, project = load_project_settings(folder), load_project(folder)
+        project = _found_round(folder, writer, project)
+        check_rounds(folder, project)
+        if waiting := sorted(set(project.rounds) - set(project.sent)):
+            return Opened(waiting[0], resumed=True)
+        project, findings, missing = record_pictures(folder, writer, settings, project)
+        _check_progress(project, anyway)
+        if not project.classes:
+            raise InputError("there is no class to label; add some first: mgral project classes add NAME ...")
+        writer.add("audit", [{"image": number} for number in draw_audit(settings, project)])
+        project = load_project(folder)
+        number = max(project.rounds, default=0) + 1
+        snapshot = make_snapshot(settings, project, number, write_chunks(folder, project), missing)
+        config = round_config(folder, settings, project, snapshot)
+        config = _with_budget(settings, project, config, missing)
+        digest = write_round(folder, snapshot, config)
+        writer.add("round", [{"round": number, "snapshot": digest}])
+        return Opened(number, resumed=False, findings=findings)
+
+
+def _found_round(folder: Path, writer: Writer, project: Project) -> Project:
+    """Add a round whose folder was written when the command was killed, before the ledger knew of it."""
+    number = max(project.rounds, default=0) + 1
+    if not round_folder(folder, number).exists():
+        return project
+    writer.add("round", [{"round": number, "snapshot": snapshot_digest(folder, number)}])
+    return load_project(folder)
+
+
+def _check_progress(project: Project, anyway: bool) -> None:
+    if not project.sent or anyway:
+        return
+    last = max(number for number in project.sent)
+    if last and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last]):
+        raise InputError(
+            f"nothing of round {last} has come back, so a new round knows no more than the last one; import labels "
+            "first (mgral project import FILE), or open it anyway (--anyway)"
+        )
+
+
+def _with_budget(settings: ProjectSettings, project: Project, config: Config, missing: set[int]) -> Config:
+    """Return the configuration with a batch no larger than what is left of the budget, and of the pictures."""
+    audit = sum(image.role == "audit" and image.state == "untouched" for image in project.images.values())
+    left = settings.budget - spent(project) - audit
+    pool = sum(
+        not image.role and image.state == "untouched" and number not in missing
+        for number, image in project.images.items()
+    )
+    if left <= 0:
+        raise InputError(
+            f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to go on, or take "
+            "the labels: mgral project export"
+        )
+    if not pool:
+        raise InputError("there is no picture left to choose: all were sent, labelled, skipped or withdrawn")
+    return config.model_copy(update={"budget": min(settings.batch, left, pool)})
+
+
+Publish = Callable[[Project, ProjectSettings, int, Path], Sequence[dict[str, object]]]
+"""Writes the files of a round's batch into a folder, and returns the events of what is sent."""
+
+
+def publish_round(folder: Path, number: int, publish: Publish) -> None:
+    """Put the files of a round's batch in its folder, and note in the ledger what is sent, once.
+
+    The files are made beside it and moved there. What a killed command left of them is made anew, as long as the
+    ledger does not know of it.
+    """
+    with writing(folder) as writer:
+        settings, project = load_project_settings(folder), load_project(folder)
+        if number in project.sent:
+            return
+        made, target = folder / f".round{number}-batch", round_folder(folder, number)
+        for left_over in [made, *(path for path in target.iterdir() if path.name not in (SNAPSHOT, CONFIG))]:
+            _remove(left_over)
+        events = publish(project, settings, number, made)
+        for path in sorted(made.iterdir()):
+            path.replace(target / path.name)
+        made.rmdir()
+        writer.add("sent", events)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,202 @@
+"""A project is made: of folders of pictures, and of the labels that there are."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgral.artefacts.files import write_bytes
+from mgral.config import registry, resolve_config
+from mgral.data.findings import Findings
+from mgral.errors import InputError
+from mgral.labelling.classes import add_classes
+from mgral.labelling.exchange.read import FormatName, read_labels
+from mgral.labelling.importing import Names, changes_by, classes_of
+from mgral.labelling.ledger import FILE as LEDGER
+from mgral.labelling.ledger import Line, line_text, new_line
+from mgral.labelling.records import CONFIRMED, ReturnedFile
+from mgral.labelling.scanning import picture_events, remember_files, scan_pictures
+from mgral.labelling.settings import FILE, ProjectSettings, audit_size, write_project_settings
+from mgral.labelling.state import Project, replay
+from mgral.labelling.status import status_lines
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a person says about a new project."""
+
+    name: str
+    pictures: tuple[Path, ...]
+    test_pictures: Path | None
+    classes: tuple[str, ...]
+    labels: tuple[Path, ...]
+    test_labels: Path | None
+    label_format: FormatName | None
+    empty: str
+    renames: Mapping[str, str]
+    budget: int
+    batch: int
+    strategy: str
+    video_names: str | None
+
+
+def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str], Findings]:
+    """Make a project in a folder.
+
+    Parameters
+    ----------
+    folder
+        It may be there already, and hold pictures, but no project.
+    identity
+        A text that no other project has.
+
+    Returns
+    -------
+    Lines that say what was found and chosen, and what was odd.
+
+    Raises
+    ------
+    InputError
+        Where there is a project already, or anything is wrong with pictures or labels; then nothing is written.
+    """
+    if (folder / FILE).exists():
+        raise InputError(f"{folder} holds a project already; go on with it, or choose another folder")
+    settings = _settings(folder, start)
+    lines = [new_line("project", [{"id": identity, "name": start.name}])]
+    scan = scan_pictures(folder, settings, replay(lines))
+    findings = scan.findings
+    if not scan.new:
+        raise InputError("there is no picture that can be used; see above, and correct --pictures")
+    lines.append(new_line("pictures", picture_events(scan)))
+    lines.append(new_line("test", [{"image": number} for number in scan.new_test]))
+    files = _label_files(settings, start, replay(lines), findings)
+    names = start.classes or tuple(dict.fromkeys(start.renames.get(one, one) for one in classes_of(files.values())))
+    if names:
+        lines.append(new_line("classes", [add_classes(replay(lines), names)]))
+    for path, found in files.items():
+        changes = changes_by(replay(lines), found, findings, start.renames)
+        lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(path)))
+    findings.raise_faults("the project", "")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / LEDGER, b"".join(line_text(line) for line in lines if line.events))
+    remember_files(folder, scan)
+    write_project_settings(folder, settings)
+    return _told(settings, lines), findings
+
+
+def _settings(folder: Path, start: Start) -> ProjectSettings:
+    names = _folder_names(start.pictures)
+    settings = ProjectSettings(
+        project=start.name,
+        pictures={name: _from_project(folder, path) for name, path in names.items()},
+        test_pictures={"test_set": _from_project(folder, start.test_pictures)} if start.test_pictures else {},
+        budget=start.budget,
+        batch=start.batch,
+        strategy=start.strategy,
+        video_names=start.video_names,
+    )
+    if start.test_labels and not start.test_pictures:
+        raise InputError("--test-labels needs --test-pictures, the folder of their pictures")
+    if start.video_names is not None:
+        try:
+            re.compile(start.video_names)
+        except re.error as error:
+            raise InputError(f"--video-names: {start.video_names!r} is no regular expression ({error})") from None
+    resolve_config(
+        {"data": {"format": "project", "snapshot": "none"}, "strategies": [registry.strategy(start.strategy).name]}
+    )
+    return settings
+
+
+def _folder_names(paths: tuple[Path, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", path.resolve().name).lstrip("_.-") or "pictures"
+        name, number = plain, 1
+        while name in found or name == "test_set":
+            number += 1
+            name = f"{plain}{number}"
+        found[name] = path
+    return found
+
+
+def _from_project(folder: Path, path: Path) -> str:
+    """Return a path as it is seen from the project's folder; an absolute one as it is."""
+    return str(path) if path.is_absolute() else os.path.relpath(path.resolve(), folder.resolve())
+
+
+def _label_files(
+    settings: ProjectSettings, start: Start, project: Project, findings: Findings
+) -> dict[Path, ReturnedFile]:
+    paths = [*start.labels, *([start.test_labels] if start.test_labels else [])]
+    found = {}
+    for path in paths:
+        found[path] = read_labels(
+            path,
+            size_finder(project),
+            format=start.label_format,
+            shapes=settings.shapes,
+            empty="checked" if start.empty == "checked" else "unknown",
+        )
+        merge_findings(findings, found[path].findings)
+    return found
+
+
+def size_finder(project: Project) -> Callable[[str], tuple[int, int] | None]:
+    """Return a function that gives the size of the picture that a file means by a name; None where it is unknown."""
+    names = Names(project)
+
+    def size_of(name: str) -> tuple[int, int] | None:
+        images = names.find(name)
+        if len(images) != 1:
+            return None
+        picture = project.pictures[next(iter(images))]
+        return picture.width, picture.height
+
+    return size_of
+
+
+def merge_findings(findings: Findings, more: Findings) -> None:
+    """Add what was found elsewhere."""
+    for kind, places in more.faults.items():
+        findings.faults.setdefault(kind, []).extend(places)
+    for kind, places in more.repairs.items():
+        findings.repairs.setdefault(kind, []).extend(places)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all files in a folder with their names."""
+    digest = hashlib.sha256()
+    for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if one.is_file():
+            digest.update(f"{one.relative_to(path)}\n".encode(errors="surrogateescape"))
+            with one.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _told(settings: ProjectSettings, lines: list[Line]) -> list[str]:
+    project = replay(lines)
+    info = registry.strategy(settings.strategy)
+    config = resolve_config(
+        {**settings.settings, "data": {"format": "project", "snapshot": "none"}, "strategies": [info.name]}
+    )
+    told = status_lines(settings, project)
+    if any(image.role == "test" for image in project.images.values()):
+        told.append("the test set is what rounds are evaluated on; no audit set is drawn")
+    else:
+        size = audit_size(settings, len(project.images))
+        told.append(
+            f"the first batch begins with an audit set: {size} pictures drawn at random, never trained on, so that "
+            "the scores of all rounds mean something (`audit` in project.yaml)"
+        )
+    told += [
+        f"detector: {config.detector.name}, fine-tuned from published weights where it has some "
+        "(`settings: {detector: ...}` in project.yaml)",
+        f"strategy: {info.name}, {info.summary} (`strategy` in project.yaml)",
+    ]
+    if not any(image.state in CONFIRMED and not image.role for image in project.images.values()):
+        told.append("first batch: without labels it covers the pictures by what a pre-trained network sees in them")
+    return [*told, "next: mgral project next"]

@@ -1,0 +1,166 @@
+"""Labels that come back change what they should, once, and nothing where anything is wrong."""
+
+import pytest
+from made_project import MadeProject, label_file, moment, returned
+
+from mgral.data.findings import Findings
+from mgral.labelling.importing import Names, changes_by
+
+CAR = (1.0, 2.0, 30.0, 40.0, "car")
+DOG = (50.0, 10.0, 20.0, 20.0, "dog")
+
+
+def imported(made, *labels, conflicts="latest", renamed=None, leave_out_unknown=False, **more):
+    """Import labels; returns the changes, and the titles of faults and repairs with their counts."""
+    findings = Findings()
+    file = label_file(*labels, **more)
+    changes = changes_by(made.project, file, findings, renamed or {}, leave_out_unknown, conflicts)
+    made.add("labels", *changes.events)
+    titles = [
+        {kind.title: len(places) for kind, places in one.items()} for one in (findings.faults, findings.repairs)
+    ]
+    return changes, *titles
+
+
+def test_an_import_a_second_time_changes_nothing():
+    made = MadeProject()
+    labels = (returned("p1.jpg", CAR, by="ann", at=moment(10), seconds=3.5), returned("p2.jpg"))
+    first, faults, repairs = imported(made, *labels)
+    assert (first.new, first.corrected, faults, repairs) == (2, 0, {}, {})
+    before = made.project
+    second, *_ = imported(made, *labels)
+    assert (second.events, second.unchanged) == ([], 2)
+    assert made.project.images == before.images
+    assert before.images[1].confirmed.boxes == ((1, 2, 30, 40, 1),)
+    assert before.images[1].confirmed.seconds == 3.5
+    assert (before.images[2].state, before.images[3].state) == ("empty", "untouched")
+
+
+def test_half_a_batch_is_a_valid_import():
+    made = MadeProject().send(1, 1, 2)
+    changes, faults, _ = imported(made, returned("p1.jpg", CAR), returned("p2.jpg", state="untouched"))
+    assert (changes.new, changes.untouched, faults) == (1, 1, {})
+    assert [made.project.images[one].state for one in (1, 2)] == ["labelled", "sent"]
+
+
+def test_a_correction_replaces_and_is_counted():
+    made = MadeProject()
+    imported(made, returned("p1.jpg", CAR, by="ann"))
+    changes, *_ = imported(made, returned("p1.jpg", CAR, DOG, by="ann"))
+    assert (changes.new, changes.corrected) == (0, 1)
+    assert len(made.project.images[1].confirmed.boxes) == 2
+    changes, *_ = imported(made, returned("p1.jpg", by="ann", state="skipped", reason="dark"))
+    assert changes.corrected == 1
+    assert made.project.images[1].state == "skipped"
+
+
+def test_a_label_of_a_named_person_corrects_one_without_a_name():
+    made = MadeProject()
+    imported(made, returned("p1.jpg", CAR))
+    changes, _, repairs = imported(made, returned("p1.jpg", DOG, by="ann"))
+    assert (changes.corrected, repairs) == (1, {})
+    assert made.project.images[1].confirmed.by == "ann"
+
+
+def test_a_draft_does_not_undo_what_the_same_person_finished():
+    made = MadeProject()
+    imported(made, returned("p1.jpg", CAR, by="ann"))
+    changes, _, repairs = imported(made, returned("p1.jpg", by="ann", state="draft"))
+    assert changes.events == []
+    assert list(repairs.values()) == [1]
+    assert made.project.images[1].state == "labelled"
+
+
+def test_an_older_export_does_not_undo_a_newer_one():
+    made = MadeProject()
+    imported(made, returned("p1.jpg", CAR, by="ann", at="2026-01-01T12:00:00Z"))
+    changes, _, repairs = imported(made, returned("p1.jpg", by="ann", at="2026-01-01T12:30:00+01:00"))
+    assert (changes.events, sum(repairs.values())) == ([], 1)
+    assert made.project.images[1].state == "labelled"
+
+
+@pytest.mark.parametrize(
+    ("second", "contradicts"),
+    [
+        ((CAR,), False),
+        (((2.0, 3.0, 30.0, 40.0, "car"),), False),
+        (((20.0, 30.0, 30.0, 40.0, "car"),), True),
+        (((1.0, 2.0, 30.0, 40.0, "dog"),), True),
+        ((CAR, DOG), True),
+        ((), True),
+    ],
+)
+def test_boxes_of_two_people_are_both_kept_and_compared(second, contradicts):
+    made = MadeProject()
+    first = returned("p1.jpg", CAR, by="ann", at=moment(10))
+    changes, _, repairs = imported(made, first, returned("p1.jpg", *second, by="bob", at=moment(20)))
+    assert (changes.new, len(changes.events)) == (1, 2) or (changes.new, len(changes.events)) == (2, 2)
+    assert sum("two people" in title for title in repairs) == contradicts
+    image = made.project.images[1]
+    assert set(image.labels) == {"ann", "bob"}
+    assert image.confirmed.by == "bob"
+
+
+def test_all_faults_are_named_in_one_pass():
+    made = MadeProject()
+    labels = [
+        returned("other.jpg", CAR),
+        returned("p1.jpg", (1.0, 2.0, 3.0, 4.0, "cow")),
+        returned("p2.jpg", CAR, size=(80, 100)),
+        returned("p3.jpg", CAR, size=(100, 80)),
+    ]
+    _, faults, _ = imported(made, *labels)
+    assert len(faults) == 3
+    assert set(faults.values()) == {1}
+
+
+def test_unknown_pictures_can_be_left_out_and_classes_renamed():
+    made = MadeProject()
+    cow = (1.0, 2.0, 3.0, 4.0, "cow")
+    labels = (returned("other.jpg", cow), returned("p1.jpg", cow))
+    changes, faults, repairs = imported(made, *labels, leave_out_unknown=True, renamed={"cow": "dog"})
+    assert (changes.new, faults, list(repairs.values())) == (1, {}, [1])
+    assert made.project.images[1].confirmed.boxes == ((1, 2, 3, 4, 2),)
+
+
+def test_a_file_of_another_project_is_refused():
+    made = MadeProject()
+    _, faults, _ = imported(made, returned("p1.jpg", CAR, image=1), project="theirs")
+    assert list(faults.values()) == [1]
+    changes, faults, _ = imported(made, returned("renamed-since.jpg", CAR, image=2), project="mine")
+    assert (faults, changes.events[0]["image"]) == ({}, 2)
+
+
+def test_pictures_are_found_by_any_usual_name():
+    made = MadeProject().send(1, 2)
+    names = Names(made.project)
+    for name in (
+        "photos/p2.jpg",
+        "p2.jpg",
+        "p2",
+        "/data/local-files/round1/pictures/p2.jpg",
+        "C:\\work\\photos\\p2.jpg",
+        "/data/upload/3/0a1b2c3d-p2.jpg",
+        "./p2.jpg",
+        "labels/p2.txt",
+    ):
+        assert names.find(name) == {2}, name
+    assert names.find("p4.jpg") == set()
+
+
+def test_a_name_that_two_pictures_have_is_ambiguous_unless_one_was_sent():
+    made = MadeProject(pictures=1)
+    made.add("pictures", {"id": 2, "sha256": "f", "file": "photos/night/p1.jpg", "width": 100, "height": 80})
+    _, faults, _ = imported(made, returned("elsewhere/p1.jpg", CAR))
+    assert list(faults.values()) == [1]
+    assert Names(made.project).find("night/p1.jpg") == {2}
+    made.send(1, 1)
+    assert Names(made.project).find("elsewhere/p1.jpg") == {1}
+
+
+def test_the_same_picture_twice_in_a_file_without_names():
+    made = MadeProject()
+    changes, _, repairs = imported(made, returned("p1.jpg", CAR), returned("p1.jpg", DOG))
+    assert list(repairs.values()) == [1]
+    assert len(changes.events) == 1
+    assert made.project.images[1].confirmed.boxes[0][4] == 2

@@ -1,0 +1,137 @@
+"""Pictures are recognised by their bytes, and each is decoded before it is in a round."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mgral.data.findings import FaultyDataError
+from mgral.labelling.ledger import new_line
+from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
+from mgral.labelling.settings import ProjectSettings
+from mgral.labelling.state import Project, replay
+
+
+def draw(path, seed, size=(20, 10)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def place(tmp_path):
+    for number in range(3):
+        draw(tmp_path / "photos" / "a" / f"{number}.png", number)
+    return tmp_path
+
+
+def settings(**more):
+    return ProjectSettings(project="p", pictures={"photos": "photos"}, budget=10, batch=2, **more)
+
+
+def scanned(place, project=None, lines=(), **more):
+    """Scan, and return what was found and the project with it."""
+    project = project or Project()
+    found = scan_pictures(place, settings(**more), project)
+    remember_files(place, found)
+    added = [*lines, new_line("pictures", picture_events(found))]
+    added.append(new_line("moved", [{"id": number, "file": file} for number, file in found.moved.items()]))
+    return found, added, replay(added)
+
+
+def repairs(found):
+    return {kind.title: len(places) for kind, places in found.findings.repairs.items()}
+
+
+def test_a_second_scan_finds_nothing_new_and_reads_nothing(place, monkeypatch):
+    found, lines, project = scanned(place)
+    assert [(one.id, one.file, one.width, one.height) for one in found.new] == [
+        (number + 1, f"photos/a/{number}.png", 20, 10) for number in range(3)
+    ]
+    monkeypatch.setattr("hashlib.file_digest", None)
+    again, _, _ = scanned(place, project, lines)
+    assert (again.new, again.moved, again.missing, repairs(again)) == ([], {}, set(), {})
+
+
+def test_a_renamed_picture_keeps_its_number(place):
+    _, lines, project = scanned(place)
+    (place / "photos" / "a" / "1.png").rename(place / "photos" / "b.png")
+    found, _, project = scanned(place, project, lines)
+    assert (found.new, found.moved, found.missing) == ([], {2: "photos/b.png"}, set())
+    assert project.files[2] == "photos/b.png"
+
+
+def test_two_names_that_are_exchanged(place):
+    _, lines, project = scanned(place)
+    a, b, c = (place / "photos" / "a" / name for name in ("0.png", "1.png", "c.png"))
+    a.rename(c), b.rename(a), c.rename(b)
+    found, _, _ = scanned(place, project, lines)
+    assert (found.new, found.moved, found.missing) == ([], {1: "photos/a/1.png", 2: "photos/a/0.png"}, set())
+
+
+def test_a_missing_picture_is_named_and_comes_back(place):
+    _, lines, project = scanned(place)
+    path = place / "photos" / "a" / "2.png"
+    content = path.read_bytes()
+    path.unlink()
+    found, lines, project = scanned(place, project, lines)
+    assert found.missing == {3}
+    path.write_bytes(content)
+    found, _, _ = scanned(place, project, lines)
+    assert (found.new, found.missing) == ([], set())
+
+
+def test_other_bytes_under_a_known_name_are_refused_unless_taken_for_a_new_picture(place):
+    _, _, project = scanned(place)
+    draw(place / "photos" / "a" / "0.png", 99, (40, 20))
+    with pytest.raises(FaultyDataError, match=r"other bytes than before.*\(1\)"):
+        scan_pictures(place, settings(), project)
+    found = scan_pictures(place, settings(), project, take_changed=True)
+    assert [(one.id, one.file, one.width) for one in found.new] == [(4, "photos/a/0.png", 40)]
+    assert found.missing == {1}
+
+
+def test_copies_and_files_that_are_no_pictures_are_left_out_with_a_line(place):
+    (place / "photos" / "copy.png").write_bytes((place / "photos" / "a" / "0.png").read_bytes())
+    (place / "photos" / "cut.png").write_bytes((place / "photos" / "a" / "1.png").read_bytes()[:200])
+    (place / "photos" / "empty.jpg").touch()
+    (place / "photos" / "notes.txt").write_text("no picture")
+    (place / "photos" / ".hidden.png").touch()
+    found, *_ = scanned(place)
+    assert len(found.new) == 3
+    assert sorted(repairs(found).values()) == [1, 2]
+    assert "photos/copy.png" not in {one.file for one in found.new}
+
+
+def test_the_size_is_that_of_the_upright_picture(place):
+    path = place / "photos" / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 10)).save(path, exif=exif)
+    sizes = {one.file: (one.width, one.height) for one in scanned(place)[0].new}
+    assert sizes["photos/turned.jpg"] == (10, 30)
+    sizes = {one.file: (one.width, one.height) for one in scanned(place, exif="ignore")[0].new}
+    assert sizes["photos/turned.jpg"] == (30, 10)
+
+
+def test_pictures_of_the_test_set_are_of_it_only(place):
+    draw(place / "tests" / "t.png", 50)
+    (place / "tests" / "0.png").write_bytes((place / "photos" / "a" / "0.png").read_bytes())
+    found = scan_pictures(place, settings(test_pictures={"test": "tests"}), Project())
+    files = {one.id: one.file for one in found.new}
+    assert {files[number] for number in found.new_test} == {"test/0.png", "test/t.png"}
+    assert "photos/a/0.png" not in files.values()
+
+
+def test_folders_that_are_not_there_are_all_named(tmp_path):
+    own = ProjectSettings(project="p", pictures={"x": "nowhere", "y": "neither"}, budget=10, batch=2)
+    with pytest.raises(FaultyDataError, match=r"2 faults of 1 kind"):
+        scan_pictures(tmp_path, own, Project())
+
+
+def test_what_was_read_may_be_forgotten_or_damaged(place):
+    _, lines, project = scanned(place)
+    (place / SEEN).write_text("{")
+    assert scanned(place, project, lines)[0].new == []
+    (place / SEEN).unlink()
+    assert scanned(place, project, lines)[0].new == []
