@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,31 +80,53 @@ def make_snapshot(
     missing
         Pictures that are in no folder now.
     """
+    labels = {
+        image: label
+        for image, state in sorted(project.images.items())
+        if (label := usable_label(project, state, settings.conflicts)) is not None
+    }
+    learnt = [label for image, label in labels.items() if not project.images[image].role]
+    waiting = waiting_classes(project, learnt)
     labelled: list[Labelled] = []
     audit: list[Labelled] = []
     left_out: list[int] = []
     gone = set(missing)
     for image, state in sorted(project.images.items()):
-        label = usable_label(project, state, settings.conflicts)
-        if label is not None:
-            boxes = tuple(project.final_boxes(label))
-            split = any(box[4] not in project.classes for box in boxes)
-            one = Labelled(image, boxes, tuple(sorted(project.incomplete(label))))
-            if split:  # nobody knows yet which of the new classes its objects are
+        if image not in labels:
+            if state.role or state.state != "untouched" or image in gone:
                 left_out.append(image)
-            else:
-                (audit if state.role else labelled).append(one)
-        elif state.role or state.state != "untouched" or image in gone:
+            continue
+        boxes = tuple(box for box in project.final_boxes(labels[image]) if box[4] not in waiting)
+        if any(box[4] not in project.classes for box in boxes):  # of a split class: nobody knows yet which it is
             left_out.append(image)
+            continue
+        one = Labelled(image, boxes, tuple(sorted(project.incomplete(labels[image]) - waiting)))
+        (audit if state.role else labelled).append(one)
     return Snapshot(
         project=project.id,
         round=number,
         chunks=tuple(chunks),
-        classes=tuple(sorted(project.classes.items())),
+        classes=tuple((one, name) for one, name in sorted(project.classes.items()) if one not in waiting),
         labelled=tuple(labelled),
         audit=tuple(audit),
         left_out=tuple(left_out),
     )
+
+
+def waiting_classes(project: Project, labels: Sequence[Label]) -> frozenset[int]:
+    """Return the classes that a detector does not learn yet: most labelled images were not looked through for them.
+
+    Until half of them were, the detector learns the other classes from all images, and this one not at all; then it
+    learns all classes, and images that were not looked through are left out. So a new class never makes the labels
+    that there are worthless.
+
+    Parameters
+    ----------
+    labels
+        The usable labels of images to train on.
+    """
+    missing = Counter(one for label in labels for one in project.incomplete(label))
+    return frozenset(one for one, count in missing.items() if 2 * count > len(labels))
 
 
 def write_chunks(folder: Path, project: Project) -> list[str]:
@@ -136,7 +159,7 @@ def _write_chunk(folder: Path, pictures: list[Picture]) -> str:
 
 def round_config(folder: Path, settings: ProjectSettings, project: Project, snapshot: Snapshot) -> Config:
     """Return the configuration of a round's experiment, with everything that must not change later filled in."""
-    number, images = snapshot.round, len(snapshot.labelled)
+    number, images = snapshot.round, sum(not one.incomplete for one in snapshot.labelled)
     values: dict[str, Any] = {
         **settings.settings,
         "experiment": f"round{number}",

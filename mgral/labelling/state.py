@@ -59,6 +59,8 @@ class ImageState:
     """Round of the batch that it was sent in last, unless it was called back."""
     names: set[str] = field(default_factory=set)
     """What labelling tools called it."""
+    sent_boxes: tuple[BoxRow, ...] = ()
+    """Boxes that it was sent with last."""
     sent_at: int = -1
     """Line of the ledger in which it was sent last."""
     withdrawn: str | None = None
@@ -255,6 +257,7 @@ def _sent(project: Project, event: Event, number: int, line: Line) -> None:
     image = project.images[event["image"]]
     image.sent_in, image.sent_at = event["round"], number
     image.names.add(event["name"])
+    image.sent_boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
     project.sent.setdefault(event["round"], []).append(event["image"])
 
 

@@ -44,7 +44,7 @@ class MadeProject:
 
     def send(self, number, *images):
         """Add a batch."""
-        events = [{"image": one, "round": number, "name": f"p{one}.jpg"} for one in images]
+        events = [{"image": one, "round": number, "name": f"p{one}.jpg", "boxes": []} for one in images]
         return self.add("sent", *events)
 
     @property

@@ -1,0 +1,30 @@
+"""Command `project again`."""
+
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from mgral.cli import options as shared_options
+from mgral.cli.project import options
+from mgral.labelling.exchange.read import FormatName
+
+
+@click.command("again")
+@click.argument("output", type=shared_options.FOLDER)
+@options.folder
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(get_args(FormatName)),
+    multiple=True,
+    default=get_args(FormatName),
+    show_default="all",
+    help="Labelling tools to write tasks for; may be repeated.",
+)
+def command(output: Path, folder: Path, formats: tuple[FormatName, ...]) -> None:
+    """Write the pictures that were labelled before a class was there, with their boxes, into a new folder."""
+    from mgral.labelling.running import Wanted, write_again
+
+    count = write_again(folder, output, Wanted(formats))
+    click.echo(f"{count} pictures to look at again: {output}" if count else "no picture has to be looked at again")

@@ -1,0 +1,60 @@
+"""Command `project next`."""
+
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from mgral.cli import options as shared_options
+from mgral.cli.found import show_repairs
+from mgral.cli.project import options
+from mgral.labelling.exchange.read import FormatName
+
+
+@click.command("next")
+@options.folder
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(get_args(FormatName)),
+    multiple=True,
+    default=get_args(FormatName),
+    show_default="all",
+    help="Labelling tools to write tasks for; may be repeated.",
+)
+@click.option("--people", type=click.IntRange(1, 1000), default=1, show_default=True, help="Split the batch.")
+@click.option(
+    "--shared",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Part of the pictures that two people label, to compare them.",
+)
+@click.option(
+    "--prefix",
+    help="What Label Studio finds pictures by, such as a URL.  [default: its local files, with the project's folder "
+    "as document root]",
+)
+@click.option("--cores", default="all", show_default=True, help="Cores of this machine to use.")
+@click.option("--profile", type=shared_options.FOLDER, help="Snakemake profile, such as of a GPU or a cluster.")
+@click.option("--anyway", is_flag=True, help="Open a round even if nothing has come back of the last one.")
+def command(
+    folder: Path,
+    formats: tuple[FormatName, ...],
+    people: int,
+    shared: float,
+    prefix: str | None,
+    cores: str,
+    profile: Path | None,
+    anyway: bool,
+) -> None:
+    """Choose the next pictures to label: train on what is labelled, select, and write the batch to roundN/.
+
+    What was interrupted goes on with the same command.
+    """
+    from mgral.labelling.running import Wanted, run_round
+
+    wanted = Wanted(formats, people, shared, prefix)
+    lines, findings = run_round(folder, wanted, cores=cores, profile=profile, anyway=anyway)
+    show_repairs(findings, "pictures:")
+    click.echo("\n".join(lines))

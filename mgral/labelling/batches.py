@@ -1,0 +1,145 @@
+"""The batch of a round: from what the round computed to tasks for people."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mgral.artefacts.files import read_json
+from mgral.config import Config, load_config, registry
+from mgral.labelling.batch_files import unique_names
+from mgral.labelling.opening import COLD, CONFIG, round_folder
+from mgral.labelling.records import Batch, Box, FoundBox, Task
+from mgral.labelling.settings import ProjectSettings
+from mgral.labelling.state import Project
+
+AUDIT, AGAIN = "audit", "again"
+
+
+def results_folder(folder: Path, number: int) -> Path:
+    """Return the folder of what a round computed."""
+    return folder / "results" / f"round{number}"
+
+
+def round_batch(
+    folder: Path,
+    settings: ProjectSettings,
+    project: Project,
+    number: int,
+    boxes: Mapping[int, Sequence[FoundBox]],
+) -> tuple[Batch, list[str]]:
+    """Return the tasks of a round and notes on how they were chosen: the audit set first, then what was selected.
+
+    Images that were labelled or withdrawn since the round was opened are left out.
+
+    Parameters
+    ----------
+    boxes
+        What the detector found, by image; the audit set gets none, as a person is led by what is proposed.
+    """
+    config = load_config(round_folder(folder, number) / CONFIG)
+    name = next(iter(config.strategies))
+    selection = read_json(
+        results_folder(folder, number) / "seed0" / "strategies" / name / "cycle0" / "selection.json"
+    )
+    free = {image for image, state in project.images.items() if state.state == "untouched"}
+    audit = sorted(image for image in free if project.images[image].role == "audit")
+    chosen = [(i, s) for i, s in zip(selection["images"], selection["scores"], strict=True) if i in free]
+    reason = _reason(config, name, selection)
+    rows: list[tuple[int, float | None, str]] = [
+        (image, None, "drawn at random for the audit set") for image in audit
+    ]
+    rows += [(image, score, reason) for image, score in chosen]
+    notes = [_why(config, name, selection)]
+    if len(chosen) < len(selection["images"]):
+        notes.append(f"{len(selection['images']) - len(chosen)} chosen pictures were labelled or withdrawn meanwhile")
+    tasks = _tasks(folder, settings, project, rows, boxes, dict.fromkeys(audit, (AUDIT,)))
+    return _batch(settings, project, number, tasks), notes
+
+
+def again_batch(
+    folder: Path, settings: ProjectSettings, project: Project, images: Mapping[int, frozenset[int]]
+) -> Batch:
+    """Return tasks for images that have to be looked at again, with the boxes that they have.
+
+    Parameters
+    ----------
+    images
+        By number, the classes that each was not looked through for.
+    """
+    rows: list[tuple[int, float | None, str]] = []
+    boxes: dict[int, list[FoundBox]] = {}
+    for image, missing in sorted(images.items()):
+        names = ", ".join(project.classes[one] for one in sorted(missing))
+        rows.append((image, None, f"look for {names}; the other boxes were confirmed before"))
+        label = project.images[image].confirmed
+        assert label is not None
+        boxes[image] = [
+            FoundBox(Box(x, y, w, h, project.classes[one]), 1.0)
+            for x, y, w, h, one in project.final_boxes(label)
+            if one in project.classes
+        ]
+    tasks = _tasks(folder, settings, project, rows, boxes, dict.fromkeys(images, (AGAIN,)))
+    return _batch(settings, project, 0, tasks)
+
+
+def _batch(settings: ProjectSettings, project: Project, number: int, tasks: Sequence[Task]) -> Batch:
+    return Batch(project.id, settings.project, number, tuple(project.classes.values()), tuple(tasks))
+
+
+def _tasks(
+    folder: Path,
+    settings: ProjectSettings,
+    project: Project,
+    rows: Sequence[tuple[int, float | None, str]],
+    boxes: Mapping[int, Sequence[FoundBox]],
+    groups: Mapping[int, tuple[str, ...]],
+) -> list[Task]:
+    paths = [picture_path(folder, settings, project.files[image]) for image, *_ in rows]
+    names = _own_names(project, [image for image, *_ in rows], unique_names(paths))
+    return [
+        Task(
+            image=image,
+            rank=rank,
+            path=path,
+            name=name,
+            width=project.pictures[image].width,
+            height=project.pictures[image].height,
+            score=score,
+            reason=reason,
+            boxes=() if AUDIT in groups.get(image, ()) else tuple(boxes.get(image, ())),
+            groups=groups.get(image, ()),
+        )
+        for rank, ((image, score, reason), path, name) in enumerate(zip(rows, paths, names, strict=True), start=1)
+    ]
+
+
+def _own_names(project: Project, images: Sequence[int], names: Sequence[str]) -> list[str]:
+    """Return names that no other image was sent under: labels that come back by name alone are of one image."""
+    sent = {Path(name).stem.casefold(): image for image, state in project.images.items() for name in state.names}
+    found = []
+    for image, name in zip(images, names, strict=True):
+        own = Path(name)
+        taken = sent.get(own.stem.casefold(), image) != image
+        found.append(f"{own.stem}_{image}{own.suffix}" if taken else name)
+    return found
+
+
+def picture_path(folder: Path, settings: ProjectSettings, file: str) -> Path:
+    """Return where a picture is on this machine, given its name in the project."""
+    name, _, below = file.partition("/")
+    return folder / {**settings.pictures, **settings.test_pictures}[name] / below
+
+
+def _reason(config: Config, name: str, selection: Mapping[str, Any]) -> str:
+    if selection.get("reason"):
+        return "drawn at random"
+    if name == COLD:
+        return "typical of pictures that have no label yet"
+    return registry.strategy(config.strategies[name].type).summary
+
+
+def _why(config: Config, name: str, selection: Mapping[str, Any]) -> str:
+    if selection.get("reason"):
+        return f"drawn at random: {selection['reason']}"
+    info = registry.strategy(config.strategies[name].type)
+    return f"chosen by {info.name}: {info.summary}"

@@ -1,0 +1,169 @@
+"""A round from opening to batch, with Snakemake in between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mgral.artefacts.files import read_json
+from mgral.config import PictureSettings
+from mgral.data.findings import Findings
+from mgral.engine.run import run_snakemake
+from mgral.evaluation.precision import trusted_score
+from mgral.labelling.batch_files import SHEET, TASKS, write_batch
+from mgral.labelling.batches import AUDIT, again_batch, results_folder, round_batch
+from mgral.labelling.exchange.read import FormatName
+from mgral.labelling.exchange.write import write_tasks
+from mgral.labelling.ledger import writing
+from mgral.labelling.opening import CONFIG, round_folder
+from mgral.labelling.prelabels import proposed_boxes
+from mgral.labelling.records import Batch, FoundBox
+from mgral.labelling.results import ClassResult, class_results, result_lines
+from mgral.labelling.rounds import open_round, publish_round
+from mgral.labelling.settings import ProjectSettings, load_project_settings
+from mgral.labelling.state import Project, load_project
+from mgral.labelling.status import again
+
+LOCAL_FILES = "/data/local-files/?d="
+"""How Label Studio names pictures below its document root."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a batch is written."""
+
+    formats: Sequence[FormatName]
+    people: int = 1
+    shared: float = 0.0
+    """Part of the pictures that two people get."""
+    prefix: str | None = None
+    """What Label Studio finds pictures by; its local files below the project's folder unless given."""
+
+
+def run_round(
+    folder: Path, wanted: Wanted, *, cores: str = "all", profile: Path | None = None, anyway: bool = False
+) -> tuple[list[str], Findings]:
+    """Open the next round, or go on with the one that is open, compute it, and write its batch.
+
+    Returns
+    -------
+    Lines that say what was written and what comes next, and what was odd about the pictures.
+
+    Raises
+    ------
+    InputError, StepError
+        As `open_round`, Snakemake and `publish_round` raise them; the same command goes on.
+    """
+    opened = open_round(folder, anyway)
+    number = opened.number
+    config = round_folder(folder, number).relative_to(folder) / CONFIG
+    run_snakemake(folder, config, cores=None if profile else cores, profile=profile)
+    notes: list[str] = []
+
+    def publish(project: Project, settings: ProjectSettings, number: int, made: Path) -> list[dict[str, object]]:
+        results = round_results(folder, number)
+        batch, why = round_batch(folder, settings, project, number, _found_boxes(folder, project, number))
+        notes.extend(why)
+        prefix = f"{LOCAL_FILES}round{number}/pictures/" if wanted.prefix is None else wanted.prefix
+        return _written(settings, project, batch, made, wanted, prefix, why, results)
+
+    publish_round(folder, number, publish)
+    return _told(folder, number, notes, wanted), opened.findings
+
+
+def write_again(folder: Path, output: Path, wanted: Wanted) -> int:
+    """Write tasks for all images that have to be looked at again into a new folder, and return how many there are."""
+    with writing(folder) as writer:
+        settings, project = load_project_settings(folder), load_project(folder)
+        waiting = again(project)
+        if waiting:
+            prefix = f"{LOCAL_FILES}{output.name}/pictures/" if wanted.prefix is None else wanted.prefix
+            batch = again_batch(folder, settings, project, waiting)
+            why = ["Labelled before a class was there: look for it, and leave what is right."]
+            writer.add("sent", _written(settings, project, batch, output, wanted, prefix, why, ()))
+    return len(waiting)
+
+
+def _written(
+    settings: ProjectSettings,
+    project: Project,
+    batch: Batch,
+    output: Path,
+    wanted: Wanted,
+    prefix: str,
+    notes: Sequence[str],
+    results: Sequence[ClassResult],
+) -> list[dict[str, object]]:
+    """Write the files of a batch, and return what is sent, as the ledger has it."""
+    own = PictureSettings(exif=settings.exif, deep_grey=settings.deep_grey)
+    write_batch(
+        batch,
+        output,
+        wanted.formats,
+        write_tasks,
+        notes,
+        people=wanted.people,
+        shared=wanted.shared,
+        prefix=prefix,
+        settings=own,
+        results=results,
+    )
+    ids = {name: number for number, name in project.classes.items()}
+    return [
+        {
+            "image": task.image,
+            "round": batch.round,
+            "name": task.name,
+            "boxes": [[b.x, b.y, b.width, b.height, ids[b.label]] for b, _ in task.boxes],
+        }
+        for task in batch.tasks
+    ]
+
+
+def _found_boxes(folder: Path, project: Project, number: int) -> dict[int, tuple[FoundBox, ...]]:
+    """Return the boxes to propose in a round, none where there was no detector."""
+    results = results_folder(folder, number)
+    if not (results / "prelabels.json").exists():
+        return {}
+    truth, found = results / "dataset" / "test.json", results / "seed0" / "initial" / "cycle0" / "detections.json"
+    threshold = trusted_score(read_json(truth), read_json(found) if found.exists() else [])
+    sizes = {image: (one.width, one.height) for image, one in project.pictures.items()}
+    return proposed_boxes(read_json(results / "prelabels.json"), project.classes, sizes, threshold)
+
+
+def round_results(folder: Path, number: int) -> list[ClassResult]:
+    """Return the scores of a round's detector on the audit set by class, none where it has no labels yet."""
+    results = results_folder(folder, number)
+    metrics = results / "seed0" / "initial" / "cycle0" / "metrics.json"
+    if not metrics.exists():
+        return []
+    test: dict[str, Any] = read_json(results / "dataset" / "test.json")
+    names = {one["id"]: one["name"] for one in test["categories"]}
+    boxes = dict.fromkeys(names.values(), 0)
+    for one in test["annotations"]:
+        boxes[names[one["category_id"]]] += 1
+    return class_results(read_json(metrics), boxes)
+
+
+def score_lines(folder: Path, project: Project) -> list[str]:
+    """Return the scores of the latest detector that was evaluated, as lines."""
+    for number in sorted(project.rounds, reverse=True):
+        if rows := round_results(folder, number):
+            metrics = read_json(results_folder(folder, number) / "seed0" / "initial" / "cycle0" / "metrics.json")
+            head = f"detector of round {number}, on the audit set: AP50 {100 * metrics['ap50']:.1f} %, "
+            return [head + f"mAP {100 * metrics['map']:.1f} %", *(f"  {line}" for line in result_lines(rows))]
+    return []
+
+
+def _told(folder: Path, number: int, notes: Sequence[str], wanted: Wanted) -> list[str]:
+    project, target = load_project(folder), round_folder(folder, number)
+    audit = sum(project.images[image].role == AUDIT for image in project.sent[number])
+    lines = [
+        f"round {number}: {len(project.sent[number])} pictures to label"
+        + (f", {audit} of them the audit set" if audit else "")
+    ]
+    lines += [f"  {note}" for note in notes]
+    lines += [f"  look at them: {target / SHEET}", f"  load into your tool: {target / TASKS}"]
+    if wanted.people > 1:
+        lines[-1] = f"  load into your tool: {target}/person1/{TASKS}, and so on"
+    return [*lines, "  when labels come back: mgral project import FILE"]
