@@ -178,7 +178,11 @@ def _picture(data: _Json) -> str | None:
     """Return the path of a task's picture as labelling tools serve it, without the server; None where it has none."""
     given = data.get("image")
     if not isinstance(given, str):
-        likely = [text for text in data.values() if isinstance(text, str) and text.lower().endswith(SUFFIXES)]
+        likely = [
+            text
+            for text in data.values()
+            if isinstance(text, str) and any(part.lower().endswith(SUFFIXES) for part in text.split("?"))
+        ]
         given = likely[0] if len(likely) == 1 else None
     if given is None or not is_text(given) or given.startswith("data:"):
         return None
