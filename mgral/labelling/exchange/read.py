@@ -23,7 +23,8 @@ READERS: dict[FormatName, Callable[[Reading], Content]] = {
     "yolo": read_yolo_labels,
     "voc": read_voc_labels,
 }
-_ROOT = re.compile(rb"<([A-Za-z_][\w:.-]*)[\s>/]")
+_ROOT = re.compile(rb"(?>(?:<\?.*?\?>|<!--.*?-->|<![^>]*>)\s*)*+<([A-Za-z_][\w:.-]*)", re.DOTALL)
+"""The first element, behind a declaration, comments and a document type."""
 _ROOTS: dict[bytes, FormatName] = {b"annotations": "cvat", b"annotation": "voc"}
 _YAML_NAMES = re.compile(rb"^names\s*:", re.MULTILINE)
 
@@ -109,5 +110,5 @@ def _kind_of(name: str, source: Source) -> FormatName | None:
         return "label_studio"
     if content.startswith(b"{"):
         return "coco" if source.single or (b'"images"' in content and b'"annotations"' in content) else None
-    root = _ROOT.search(content) if content.startswith(b"<") else None
+    root = _ROOT.match(content)
     return _ROOTS.get(root[1]) if root else None
