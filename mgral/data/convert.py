@@ -185,11 +185,12 @@ def _place_pictures(
         folder = output / FORMATS[to].pictures.format(split=split)
         folder.mkdir(parents=True, exist_ok=True)
         for image in tracked(coco["images"], f"pictures {split}", len(coco["images"]), "image"):
-            linked += _place(root / image["file_name"], folder / names[split][image["id"]])
+            linked += place_picture(root / image["file_name"], folder / names[split][image["id"]])
     return linked
 
 
-def _place(source: Path, target: Path) -> bool:
+def place_picture(source: Path, target: Path) -> bool:
+    """Link a file to a second place, or copy it where the file system cannot; return whether it is a link."""
     try:
         os.link(source.resolve(), target)  # not the link, where the source is one
     except OSError:

@@ -19,18 +19,21 @@ class XmlError(ValueError):
 
 
 def read_xml(path: Path) -> ElementTree.Element:
-    """Return the root element of a file.
+    """Return the root element of a file, as `parse_xml` does; raises OSError too, where it cannot be read."""
+    return parse_xml(read_verified(path))
+
+
+def parse_xml(content: bytes) -> ElementTree.Element:
+    """Return the root element of the content of a file.
 
     Document types are refused, as entities are declared in them that blow a small file up, or read other files.
 
     Raises
     ------
-    OSError
-        Where the file cannot be read.
     XmlError
         Saying why it is not used.
     """
-    text = _decode(read_verified(path))
+    text = _decode(content)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise XmlError("it has a document type; remove <!DOCTYPE ...>")
     depth = 0

@@ -19,6 +19,10 @@ def text_lines(path: Path) -> list[str]:
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is no file")
-    content = read_verified(path)
+    return lines_of(read_verified(path))
+
+
+def lines_of(content: bytes) -> list[str]:
+    """Return the lines of the content of a file, as `text_lines` does; raises UnicodeError."""
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if utf16 else "utf-8-sig").splitlines()

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from mgral.artefacts.integrity import read_verified
 from mgral.data.findings import Findings, Kind
-from mgral.data.formats.safe_xml import XmlError, read_xml
+from mgral.data.formats.safe_xml import XmlError, parse_xml
 from mgral.data.paths import is_text
 from mgral.data.records import LARGEST_SIDE, UNKNOWN_SIZE
 from mgral.data.values import flag, number, whole
@@ -45,9 +46,19 @@ class VocAnnotation(NamedTuple):
 def read_annotation(path: Path, findings: Findings) -> VocAnnotation | None:
     """Read a file; None, and a note, where it is none. Faulty objects are noted and left out."""
     try:
-        scene = read_xml(path)
-    except (OSError, XmlError) as error:
-        findings.fault(BAD_XML, f"{path}: {getattr(error, 'strerror', None) or error}")
+        content = read_verified(path)
+    except OSError as error:
+        findings.fault(BAD_XML, f"{path}: {error.strerror or error}")
+        return None
+    return parse_annotation(content, str(path), findings)
+
+
+def parse_annotation(content: bytes, path: str, findings: Findings) -> VocAnnotation | None:
+    """Return what the content of a file says, as `read_annotation` does; its path is for notes."""
+    try:
+        scene = parse_xml(content)
+    except XmlError as error:
+        findings.fault(BAD_XML, f"{path}: {error}")
         return None
     odd = {
         element.tag for element in scene if element.tag != "object" and element.tag.lower() in ("object", "objects")
@@ -58,12 +69,12 @@ def read_annotation(path: Path, findings: Findings) -> VocAnnotation | None:
     objects = tuple(_read_objects(scene, path, findings))
     corners = [value for found in objects for value in found.corners]
     if corners and max(corners) <= 1 and any(value % 1 for value in corners):
-        findings.fault(FRACTIONS, str(path))
+        findings.fault(FRACTIONS, path)
         objects = ()
     return VocAnnotation((scene.findtext("filename") or "").strip(), _size(scene, path, findings), objects)
 
 
-def _size(scene: ElementTree.Element, path: Path, findings: Findings) -> tuple[int, int]:
+def _size(scene: ElementTree.Element, path: str, findings: Findings) -> tuple[int, int]:
     given = [(scene.findtext(f"size/{side}") or "0").strip() for side in ("width", "height")]
     sides = [side if side is not None and 0 <= side <= LARGEST_SIDE else None for side in map(whole, given)]
     width, height = sides
@@ -73,7 +84,7 @@ def _size(scene: ElementTree.Element, path: Path, findings: Findings) -> tuple[i
     return (width, height) if width and height else (0, 0)
 
 
-def _read_objects(scene: ElementTree.Element, path: Path, findings: Findings) -> list[VocObject]:
+def _read_objects(scene: ElementTree.Element, path: str, findings: Findings) -> list[VocObject]:
     found = (_read_object(element, f"{path}: object {place}", findings) for place, element in _numbered(scene))
     return [one for one in found if one]
 

@@ -10,11 +10,17 @@ from mgral.data.formats.yolo import label_file
 from mgral.data.records import Annotation, Coco, Image
 
 
-def write_yolo(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
+def write_yolo(folder: Path, splits: Mapping[str, Coco], listed: bool = False) -> Counter[str]:
     """Write data.yaml and labels/SPLIT, a text file for each picture in images/SPLIT.
 
     The classes are numbered from 0 in the order of their ids. Ultralytics asks for a split `val`, which is the test
-    images too. An image without labels has no text file.
+    images too, or the training images where there are no others. An image without labels has no text file.
+
+    Parameters
+    ----------
+    listed
+        Whether data.yaml names SPLIT.txt, a list of the pictures, in place of their folder: then pictures that are
+        added there later are not taken for ones without objects.
 
     Returns what YOLO cannot carry, and how often.
     """
@@ -40,7 +46,12 @@ def write_yolo(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
         for number, found in lines.items():
             path = folder / label_file(f"images/{split}/{images[number]['file_name']}")
             path.write_text("".join(found), encoding="utf-8", newline="\n")
-    content = {"train": "images/train", "val": "images/test", "test": "images/test", "names": names}
+        if listed:
+            lines_of_list = (f"./images/{split}/{image['file_name']}\n" for image in coco["images"])
+            (folder / f"{split}.txt").write_text("".join(lines_of_list), encoding="utf-8", newline="\n")
+    places = {split: f"{split}.txt" if listed else f"images/{split}" for split in splits}
+    tested = {"test": places["test"]} if "test" in places else {}
+    content = {"train": places["train"], "val": tested.get("test", places["train"]), **tested, "names": names}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
     return lost

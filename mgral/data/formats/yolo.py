@@ -3,7 +3,7 @@
 import errno
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from statistics import median
@@ -56,7 +56,7 @@ CLASS_LIST = "classes.txt"
 """Where labelImg lists the classes, beside the labels."""
 
 
-class _Box(NamedTuple):
+class FractionBox(NamedTuple):
     """A box in fractions of the picture."""
 
     category: int
@@ -173,7 +173,7 @@ def _size(path: Path, data: YoloData) -> tuple[int, int]:
         return 0, 0
 
 
-def _annotations(images: Mapping[int, tuple[Iterable[_Box], tuple[int, int]]]) -> Iterator[Annotation]:
+def _annotations(images: Mapping[int, tuple[Iterable[FractionBox], tuple[int, int]]]) -> Iterator[Annotation]:
     count = 0
     for image, (boxes, (width, height)) in images.items():
         for box in boxes if width else ():
@@ -187,7 +187,7 @@ def _annotations(images: Mapping[int, tuple[Iterable[_Box], tuple[int, int]]]) -
             )
 
 
-def _read_labels(picture: str, name: str, labels: _Labels) -> list[_Box] | None:
+def _read_labels(picture: str, name: str, labels: _Labels) -> list[FractionBox] | None:
     """Return the boxes in a picture's label file; None where there is no such file."""
     labels.folders[str(PurePosixPath(name).parent)] = str(PurePosixPath(picture).parent)
     path = labels.root / name
@@ -200,12 +200,12 @@ def _read_labels(picture: str, name: str, labels: _Labels) -> list[_Box] | None:
         return []
     if PurePosixPath(name).parent != PurePosixPath(label_file(picture)).parent:
         labels.findings.repair(BESIDE, str(path))
-    boxes: dict[_Box, None] = {}
+    boxes: dict[FractionBox, None] = {}
     for count, line in enumerate(lines, start=1):
         words = tuple(line.replace("\0", "?").split())
         if not words:
             continue
-        found, repair = _read_line(words, labels.listing)
+        found, repair = read_line(words, labels.listing.names, labels.listing.keypoints)
         place = f"{path}:{count}"
         if isinstance(found, Kind):
             labels.findings.fault(found, f"{place}: {' '.join(words)[:80]}")
@@ -220,14 +220,19 @@ def _read_labels(picture: str, name: str, labels: _Labels) -> list[_Box] | None:
     return list(boxes)
 
 
-def _read_line(words: tuple[str, ...], listing: Listing) -> tuple[_Box | Kind, Kind | None]:
-    """Return the box of a line, or what is wrong with it, and what had to be done to read it."""
+def read_line(
+    words: tuple[str, ...], names: Collection[int], keypoints: int | None
+) -> tuple[FractionBox | Kind, Kind | None]:
+    """Return the box of a line, or what is wrong with it, and what had to be done to read it.
+
+    The names are numbers of classes, and `keypoints` how many numbers follow a box, None where there are none.
+    """
     if any("," in word for word in words):
         return COMMAS, None
     category = whole(words[0])
     if category is None:
         return BAD_CLASS, None
-    if category not in listing.names:
+    if category not in names:
         return UNKNOWN_CLASS, None
     try:
         numbers = list(map(float, words[1:]))
@@ -237,24 +242,24 @@ def _read_line(words: tuple[str, ...], listing: Listing) -> tuple[_Box | Kind, K
     if "_" in text or not text.isascii() or not all(map(math.isfinite, numbers)):
         return BAD_LINE, None
     boxed = len(numbers) == 4
-    if listing.keypoints and len(numbers) == 4 + listing.keypoints:
+    if keypoints and len(numbers) == 4 + keypoints:
         boxed, numbers = True, numbers[:4]
     elif len(numbers) == 5:
         return PREDICTIONS, None
-    elif not boxed and not listing.keypoints and _is_no_polygon(numbers):
+    elif not boxed and not keypoints and _is_no_polygon(numbers):
         return POSE, None
-    elif not boxed and (len(numbers) < 6 or len(numbers) % 2 or listing.keypoints):
+    elif not boxed and (len(numbers) < 6 or len(numbers) % 2 or keypoints):
         return BAD_LINE, None
     if min(numbers) < -BEYOND or max(numbers) > 1 + BEYOND:
         return NO_FRACTIONS, None
     if not boxed:
         across, down = numbers[::2], numbers[1::2]
         left, top = min(across), min(down)
-        return _Box(category, left, top, max(across) - left, max(down) - top), POLYGONS
+        return FractionBox(category, left, top, max(across) - left, max(down) - top), POLYGONS
     x, y, width, height = numbers
     if width < 0 or height < 0:
         return BAD_LINE, None
-    return _Box(category, x - width / 2, y - height / 2, width, height), KEYPOINTS if len(words) > 5 else None
+    return FractionBox(category, x - width / 2, y - height / 2, width, height), KEYPOINTS if len(words) > 5 else None
 
 
 def _is_no_polygon(numbers: list[float]) -> bool:
@@ -269,7 +274,7 @@ def _step(rest: list[float]) -> int:
 
 def _note_polygons(labels: _Labels) -> None:
     """Note lines that were read as polygons, as faults where keypoints may have been meant."""
-    keypoints = _may_be_keypoints([list(map(float, words[1:])) for words in labels.polygons.values()])
+    keypoints = may_be_keypoints([list(map(float, words[1:])) for words in labels.polygons.values()])
     for place, words in labels.polygons.items():
         if keypoints:
             labels.findings.fault(POSE, f"{place}: {' '.join(words)[:80]}")
@@ -277,7 +282,7 @@ def _note_polygons(labels: _Labels) -> None:
             labels.findings.repair(POLYGONS, place)
 
 
-def _may_be_keypoints(lines: list[list[float]]) -> bool:
+def may_be_keypoints(lines: list[list[float]]) -> bool:
     """Return whether nearly all lines read as a box and its keypoints, of which a data set has as many in each."""
     if len(set(map(len, lines))) != 1:
         return False

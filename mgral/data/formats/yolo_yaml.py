@@ -75,8 +75,8 @@ def read_listing(root: Path, data: YoloData, findings: Findings) -> Listing:
     places = _Places(root, path, _base(root, path, values, findings), findings)
     test = data.test_split or next((name for name in TEST_SPLITS if _given(values.get(name))), TEST_SPLITS[0])
     return Listing(
-        names=_names(path, values, findings),
-        keypoints=_keypoints(path, values, findings),
+        names=class_names(str(path), values, findings),
+        keypoints=keypoint_numbers(str(path), values, findings),
         train=_pictures(data.train_split, values, places),
         test=_pictures(test, values, places),
     )
@@ -84,12 +84,23 @@ def read_listing(root: Path, data: YoloData, findings: Findings) -> Listing:
 
 def _load(path: Path, findings: Findings) -> dict[Any, Any]:
     try:
-        # All values are texts: a class may be called `no` or `007`.
         if path.exists() and not path.is_file():
-            raise ValueError("it is no file")
-        values = yaml.load(read_verified(path), Loader=_Texts)
+            findings.fault(UNREADABLE, f"{path}: it is no file")
+            return {}
+        content = read_verified(path)
     except OSError as error:
         findings.fault(UNREADABLE, f"{path}: {error.strerror}")
+        return {}
+    return parse_yaml(content, str(path), findings)
+
+
+def parse_yaml(content: bytes, path: str, findings: Findings) -> dict[Any, Any]:
+    """Return the keys of a data.yaml, all values as texts: a class may be called `no` or `007`.
+
+    No keys, and a note that has the path, where it cannot be read.
+    """
+    try:
+        values = yaml.load(content, Loader=_Texts)
     except (yaml.YAMLError, ValueError) as error:
         findings.fault(UNREADABLE, f"{path}: {' '.join(str(error).split())[:200]}")
     except RecursionError:
@@ -112,7 +123,8 @@ class _Texts(yaml.BaseLoader):
         return found
 
 
-def _names(path: Path, values: Mapping[Any, Any], findings: Findings) -> dict[int, str]:
+def class_names(path: str, values: Mapping[Any, Any], findings: Findings) -> dict[int, str]:
+    """Return the names of the classes by number; the path is for notes."""
     given = values.get("names")
     pairs = list(given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ())
     names = {}
@@ -125,7 +137,7 @@ def _names(path: Path, values: Mapping[Any, Any], findings: Findings) -> dict[in
                 findings.fault(NO_NAMES, f"{path}: {number} is there twice")
             names[number] = name.strip()
     if not pairs:
-        findings.fault(NO_NAMES, str(path))
+        findings.fault(NO_NAMES, path)
     count = values.get("nc")
     if names and _given(count) and whole(count) not in (len(names), max(names) + 1):
         found = count if isinstance(count, str) else "no number"
@@ -133,13 +145,14 @@ def _names(path: Path, values: Mapping[Any, Any], findings: Findings) -> dict[in
     return names
 
 
-def _keypoints(path: Path, values: Mapping[Any, Any], findings: Findings) -> int | None:
+def keypoint_numbers(path: str, values: Mapping[Any, Any], findings: Findings) -> int | None:
+    """Return how many numbers follow the box in each line; None where the labels are no keypoints."""
     given = values.get("kpt_shape")
     if not _given(given):
         return None
     shape = [whole(value) for value in given] if isinstance(given, list) else []
     if len(shape) != 2 or not shape[0] or shape[0] < 0 or shape[1] not in (2, 3):
-        findings.fault(BAD_KEYPOINTS, str(path))
+        findings.fault(BAD_KEYPOINTS, path)
         return None
     return shape[0] * shape[1]
 

@@ -1,0 +1,1 @@
+"""Files of labelling tools: labels that come back, tasks that go out, and the labelled set for others."""

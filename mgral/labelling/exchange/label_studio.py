@@ -1,0 +1,247 @@
+"""Reader of Label Studio's JSON export, which tells the states of a task apart."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from mgral.data.findings import Kind
+from mgral.data.formats.yolo_yaml import SUFFIXES
+from mgral.data.paths import is_text
+from mgral.data.values import number, whole
+from mgral.labelling.exchange.brush import around_brush
+from mgral.labelling.exchange.outlines import Corners, around, around_ellipse, around_turned
+from mgral.labelling.exchange.reading import (
+    NO_BOX,
+    NO_CLASS,
+    NO_NUMBERS,
+    NO_PICTURE,
+    NO_SIZE,
+    NOT_ALL,
+    OTHER_ANSWERS,
+    SEVERAL_CLASSES,
+    Content,
+    Reading,
+)
+from mgral.labelling.records import Box, Returned
+
+JSON_MIN = Kind(
+    "files are Label Studio's JSON_MIN, which has no states", "export JSON instead, the first of its formats"
+)
+TURNED_PICTURE = Kind("pictures were turned in Label Studio", "turn them back there, submit them, and export again")
+SEVERAL_PROJECTS = Kind("tasks are of several projects", "export each project of the labelling tool by itself")
+BEGUN_AGAIN = Kind("drafts change labels that were submitted", "the submitted ones are used")
+SERVED = ("http://", "https://", "/")
+"""How addresses begin that a browser asks for, in which characters are escaped."""
+_Json = Mapping[str, Any]
+
+
+def read_label_studio(reading: Reading) -> Content:
+    """Read the tasks of JSON exports, or of tasks that were never imported; predictions are no labels.
+
+    Of one person's annotations of a picture, the latest is returned.
+    """
+    found: list[Returned] = []
+    projects: Counter[str] = Counter()
+    for name in reading.source.ending(".json"):
+        tasks, place = reading.json(name), reading.source.place(name)
+        if isinstance(tasks, dict):
+            tasks = [tasks]
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            if tasks is not None:
+                reading.findings.fault(NOT_ALL, f"{place}: it is no list of tasks")
+            continue
+        if tasks and not any("data" in task for task in tasks) and any("annotation_id" in task for task in tasks):
+            reading.findings.fault(JSON_MIN, place)
+            continue
+        for position, task in enumerate(tasks):
+            data = task.get("data")
+            if isinstance(data, dict) and is_text(data.get("mgral_project")):
+                projects[data["mgral_project"]] += 1
+            found += _read_task(task, f"{place}: task {task.get('id', f'at place {position}')}", reading)
+    if len(projects) > 1:
+        reading.findings.fault(SEVERAL_PROJECTS, f"{reading.source.path}: {', '.join(sorted(projects))}")
+    labels = _latest(found)
+    classes = dict.fromkeys(box.label for one in labels for box in one.boxes)
+    return Content(labels, list(classes), next(iter(projects), None))
+
+
+def _read_task(task: _Json, place: str, reading: Reading) -> list[Returned]:
+    data = task.get("data")
+    file = _picture(data) if isinstance(data, dict) else None
+    if not isinstance(data, dict) or file is None:
+        reading.findings.fault(NO_PICTURE, place)
+        return []
+    image, place = whole(data.get("mgral_id")), f"{place} ({file})"
+    done = [_read_annotation(one, file, image, place, reading) for one in _objects(task, "annotations")]
+    drafts = task.get("drafts")
+    begun = [one if isinstance(one, dict) else {} for one in drafts] if isinstance(drafts, list) else []
+    for draft in begun:
+        if draft.get("annotation") is not None or (done and not draft):
+            reading.findings.repair(BEGUN_AGAIN, place)
+        else:
+            by = _person(draft.get("user"))
+            done.append(Returned(file, "draft", (), image, by, _moment(draft), number(draft.get("lead_time"))))
+    return done or [Returned(file, "untouched", (), image)]
+
+
+def _read_annotation(annotation: _Json, file: str, image: int | None, place: str, reading: Reading) -> Returned:
+    by, at, seconds = (
+        _person(annotation.get("completed_by")),
+        _moment(annotation),
+        number(annotation.get("lead_time")),
+    )
+    if seconds is not None and seconds < 0:
+        seconds = None
+    if annotation.get("was_cancelled"):
+        return Returned(file, "skipped", (), image, by, at, seconds, _reason(annotation))
+    boxes, size = _read_boxes(_objects(annotation, "result"), file, f"{place}, by {by or 'nobody named'}", reading)
+    return Returned(file, "labelled" if boxes else "empty", tuple(boxes), image, by, at, seconds, size=size)
+
+
+def _read_boxes(
+    results: Iterable[_Json], file: str, place: str, reading: Reading
+) -> tuple[list[Box], tuple[int, int] | None]:
+    """Return the boxes of an annotation, and the size of the picture where it has that."""
+    regions: dict[object, list[_Json]] = {}
+    for position, result in enumerate(results):
+        if isinstance(result.get("value"), dict) and result["value"].keys() & {
+            *("x", "points", "rle", "vertices", "sequence", "imageDataURL")
+        }:
+            regions.setdefault(result.get("id", position), []).append(result)
+        else:
+            reading.findings.repair(OTHER_ANSWERS, f"{place}: {result.get('type')}")
+    boxes: list[Box] = []
+    size = None
+    for region, parts in regions.items():
+        here = f"{place}: region {region}"
+        width, height = (whole(parts[0].get(f"original_{side}")) for side in ("width", "height"))
+        own = (width, height) if width and height and width > 0 and height > 0 else None
+        size = size or own
+        if (pixels := own or reading.size_of(file)) is None:
+            reading.findings.fault(NO_SIZE, here)
+        elif number(parts[0].get("image_rotation") or 0) != 0:
+            reading.findings.fault(TURNED_PICTURE, here)
+        else:
+            _add_region(boxes, parts, pixels, here, reading)
+    return boxes, size
+
+
+def _add_region(boxes: list[Box], parts: list[_Json], size: tuple[int, int], place: str, reading: Reading) -> None:
+    given = [part["value"][key] for part in parts for key in part["value"] if key.endswith("labels")]
+    labels = {str(label) for one in given for label in (one if isinstance(one, list) else [one])}
+    outline, place = _outline(parts[0]["value"], size), f"{place}, {parts[0].get('type')}"
+    if len(labels) != 1:
+        reading.findings.fault(SEVERAL_CLASSES if labels else NO_CLASS, place)
+    elif isinstance(outline, Kind):
+        reading.findings.fault(outline, place)
+    elif outline.upright or reading.takes_shape(place):
+        reading.add_box(boxes, labels.pop(), outline.corners, size, place)
+
+
+class _Outline(NamedTuple):
+    corners: Corners
+    upright: bool
+    """Whether the shape itself is this box."""
+
+
+def _outline(value: _Json, size: tuple[int, int]) -> _Outline | Kind:
+    """Return the box around a shape in pixels, or what is wrong with it; its numbers are percent of the picture."""
+    across, down = size[0] / 100, size[1] / 100
+    if "rle" in value:
+        found = around_brush(value["rle"], size)
+        return NO_BOX if found is None else _Outline(found, False)
+    if "points" in value:
+        pairs = value["points"] if isinstance(value["points"], list) else []
+        numbers = [[number(one) for one in pair] if isinstance(pair, list) else [] for pair in pairs]
+        points = [
+            (x * across, y * down)
+            for x, y in (pair for pair in numbers if len(pair) == 2)
+            if x is not None and y is not None
+        ]
+        return NO_NUMBERS if not points or len(points) < len(pairs) else _Outline(around(points), False)
+    keys = ("x", "y", *(("radiusX", "radiusY") if "radiusX" in value else ("width", "height")), "rotation")
+    if not set(keys[:4]) <= value.keys():
+        return NO_BOX
+    x, y, width, height, turn = (number(value.get(key) or 0) for key in keys)
+    if x is None or y is None or width is None or height is None or turn is None or width < 0 or height < 0:
+        return NO_NUMBERS
+    x, y, width, height = x * across, y * down, width * across, height * down
+    if "radiusX" in value:
+        return _Outline(around_ellipse(x, y, (width, height), turn), False)
+    box = Corners(x, y, x + width, y + height)
+    return _Outline(around_turned(box, (x, y), turn), False) if turn % 360 else _Outline(box, True)
+
+
+def _picture(data: _Json) -> str | None:
+    """Return the path of a task's picture as labelling tools serve it, without the server; None where it has none."""
+    given = data.get("image")
+    if not isinstance(given, str):
+        likely = [
+            text
+            for text in data.values()
+            if isinstance(text, str) and any(part.lower().endswith(SUFFIXES) for part in text.split("?"))
+        ]
+        given = likely[0] if len(likely) == 1 else None
+    if given is None or not is_text(given) or given.startswith("data:"):
+        return None
+    if given.startswith(SERVED):
+        address = urlsplit(given)
+        local = parse_qs(address.query).get("d")
+        given = local[0] if local else unquote(address.path).lstrip("/")
+    elif "://" in given:  # a bucket, whose name is no part of the path
+        given = given.partition("://")[2].partition("/")[2]
+    return given or None
+
+
+def _objects(values: _Json, key: str) -> list[_Json]:
+    found = values.get(key)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _person(value: object) -> str:
+    """Return who labelled: an email address, a name or a number, as the export has it; empty where it has none."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("email", "username", "id") if value.get(key) not in (None, "")), "")
+    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+
+
+def _moment(values: _Json) -> str:
+    """Return when an entry was changed, or else made, in UTC; empty where that is not known."""
+    for key in ("updated_at", "created_at"):
+        try:
+            moment = datetime.fromisoformat(values.get(key) or "")
+        except (ValueError, TypeError):
+            continue
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    return ""
+
+
+def _reason(annotation: _Json) -> str:
+    """Return why a task was skipped: comments, and texts and choices of the annotation."""
+    comments = annotation.get("comments")
+    texts = [one.get("text") for one in _objects(annotation, "comments")] or [comments]
+    for value in (result.get("value") for result in _objects(annotation, "result")):
+        texts += [part for key in ("text", "choices") for part in _texts(value, key)]
+    return "; ".join(text.strip() for text in texts if isinstance(text, str) and text.strip())
+
+
+def _texts(value: object, key: str) -> list[object]:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else [found]
+
+
+def _latest(found: Sequence[Returned]) -> list[Returned]:
+    """Return of each picture and person what is finished, and of that the latest; untouched only where all is."""
+    kept: dict[tuple[object, ...], Returned] = {}
+    touched = {one.image or one.file for one in found if one.state != "untouched"}
+    for place, one in enumerate(found):
+        picture = one.image or one.file
+        if one.state == "untouched" and picture in touched:
+            continue
+        key = (picture, one.by) if one.by or one.state == "untouched" else (picture, place)
+        before = kept.get(key)
+        if before is None or (one.state != "draft", one.at) >= (before.state != "draft", before.at):
+            kept[key] = one
+    return list(kept.values())

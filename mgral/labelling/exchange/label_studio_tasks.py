@@ -1,0 +1,77 @@
+"""Tasks for Label Studio, and its labelling configuration."""
+
+import colorsys
+import math
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from mgral.labelling.exchange.export import cut_to
+from mgral.labelling.exchange.label_studio import SERVED
+from mgral.labelling.records import Batch, Task
+
+
+def label_studio_tasks(batch: Batch, tasks: Sequence[Task], prefix: str) -> list[dict[str, Any]]:
+    """Return the tasks in their order, with what a detector found as predictions, which are no labels."""
+    return [_task(batch, task, prefix) for task in tasks]
+
+
+def _task(batch: Batch, task: Task, prefix: str) -> dict[str, Any]:
+    # In an address that a browser asks for, characters such as # and % would end the name.
+    name = quote(task.name) if prefix.startswith(SERVED) else task.name
+    data = {
+        "image": prefix + name,
+        "mgral_id": task.image,
+        "mgral_rank": task.rank,
+        "mgral_project": batch.project,
+        "mgral_round": batch.round,
+        "mgral_reason": task.reason,
+    }
+    if task.groups:
+        data["mgral_groups"] = ", ".join(task.groups)
+    result = []
+    for number, found in enumerate(task.boxes):
+        box = cut_to(found.box, task.width, task.height)
+        if box is None:
+            continue
+        value = {
+            "x": 100 * box.x / task.width,
+            "y": 100 * box.y / task.height,
+            "width": 100 * box.width / task.width,
+            "height": 100 * box.height / task.height,
+            "rotation": 0,
+            "rectanglelabels": [box.label],
+        }
+        result.append(
+            {
+                "id": f"b{number}",
+                "type": "rectanglelabels",
+                "from_name": "label",
+                "to_name": "image",
+                "original_width": task.width,
+                "original_height": task.height,
+                "image_rotation": 0,
+                "score": found.score,
+                "value": value,
+            }
+        )
+    if not result:
+        return {"data": data}
+    prediction: dict[str, Any] = {"model_version": f"round{batch.round}", "result": result}
+    if task.score is not None and math.isfinite(task.score):
+        prediction["score"] = task.score
+    return {"data": data, "predictions": [prediction]}
+
+
+def label_config(classes: Sequence[str]) -> str:
+    """Return the labelling configuration of boxes of the given classes, XML."""
+    view = ElementTree.Element("View")
+    ElementTree.SubElement(view, "Image", {"name": "image", "value": "$image", "zoom": "true"})
+    labels = ElementTree.SubElement(view, "RectangleLabels", {"name": "label", "toName": "image"})
+    for place, name in enumerate(classes):
+        red, green, blue = colorsys.hsv_to_rgb(place * 0.618 % 1, 0.75, 0.85)  # far apart, for any number of classes
+        colour = f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+        ElementTree.SubElement(labels, "Label", {"value": name, "background": colour})
+    ElementTree.indent(view)
+    return ElementTree.tostring(view, encoding="unicode") + "\n"

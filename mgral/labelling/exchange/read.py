@@ -1,0 +1,114 @@
+"""Labels that come back from a labelling tool, whatever its format."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from mgral.errors import InputError
+from mgral.labelling.exchange.coco import read_coco_labels
+from mgral.labelling.exchange.cvat import read_cvat
+from mgral.labelling.exchange.label_studio import read_label_studio
+from mgral.labelling.exchange.reading import Content, Empty, Reading, SentBoxes, Shapes, SizeOf
+from mgral.labelling.exchange.sources import Source, open_source
+from mgral.labelling.exchange.voc import read_voc_labels
+from mgral.labelling.exchange.yolo import CLASS_LISTS, read_yolo_labels
+from mgral.labelling.records import ReturnedFile
+
+FormatName = Literal["label_studio", "cvat", "coco", "yolo", "voc"]
+READERS: dict[FormatName, Callable[[Reading], Content]] = {
+    "label_studio": read_label_studio,
+    "cvat": read_cvat,
+    "coco": read_coco_labels,
+    "yolo": read_yolo_labels,
+    "voc": read_voc_labels,
+}
+_ROOT = re.compile(rb"(?>(?:<\?.*?\?>|<!--.*?-->|<![^>]*>)\s*)*+<([A-Za-z_][\w:.-]*)", re.DOTALL)
+"""The first element, behind a declaration, comments and a document type."""
+_ROOTS: dict[bytes, FormatName] = {b"annotations": "cvat", b"annotation": "voc"}
+_YAML_NAMES = re.compile(rb"^names\s*:", re.MULTILINE)
+
+
+def read_labels(
+    path: Path,
+    size_of: SizeOf,
+    *,
+    format: FormatName | None = None,
+    shapes: Shapes = "envelope",
+    empty: Empty = "unknown",
+    sent: SentBoxes | None = None,
+) -> ReturnedFile:
+    """Read what a labelling tool wrote: a file, a folder, or a zip archive. Classes and pictures are not checked.
+
+    Parameters
+    ----------
+    path
+        The file, the folder, the archive, or the data.yaml in a folder of YOLO labels.
+    size_of
+        Gives the size of a picture by the name that the file has: YOLO cannot be read without.
+    format
+        Its format; None to find it out from the content.
+    shapes
+        What is done with polygons, masks, ellipses and turned boxes: the upright box around each is used, or they are
+        faults.
+    empty
+        What formats without states are taken to say: "unknown", pictures without a box, or with just the boxes that
+        they were sent with, are untouched; "checked", somebody looked at every picture, and these are its objects.
+    sent
+        Gives the boxes that a picture was sent with, by the name that the file has.
+
+    Returns
+    -------
+    What was found, with faults and repairs; a file with faults is not to be used.
+
+    Raises
+    ------
+    InputError
+        Where nothing can be read, or the format cannot be found out.
+    """
+    if path.suffix.lower() in (".yaml", ".yml"):
+        path = path.parent
+    with open_source(path) as source:
+        found = format or _format_of(source)
+        reading = Reading(source, size_of, sent, shapes, empty)
+        content = READERS[found](reading)
+    classes = dict.fromkeys([*content.classes, *(box.label for one in content.labels for box in one.boxes)])
+    return ReturnedFile(path, found, tuple(content.labels), tuple(classes), content.project, reading.findings)
+
+
+def _format_of(source: Source) -> FormatName:
+    found: dict[FormatName, str] = {}
+    for name in source.names:
+        kind = _kind_of(name, source)
+        if kind is not None:
+            found.setdefault(kind, name)
+    if not found:
+        raise InputError(
+            f"{source.path} holds no labels of a known format; export Label Studio's JSON, CVAT for images 1.1, "
+            f"COCO, YOLO with data.yaml, or VOC, or name the format: {', '.join(READERS)}"
+        )
+    if len(found) > 1:
+        which = ", ".join(f"{kind} ({name})" for kind, name in found.items())
+        raise InputError(f"{source.path} holds labels of several formats: {which}; name one of them")
+    return next(iter(found))
+
+
+def _kind_of(name: str, source: Source) -> FormatName | None:
+    """Return the format that a file is a part of, if of any."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if PurePosixPath(name).name in CLASS_LISTS:
+        return None if any(other.lower().endswith(".xml") for other in source.names) else "yolo"
+    if suffix not in (".json", ".xml", ".yaml", ".yml") and not source.single:
+        return None
+    try:
+        content = source.content(name).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except OSError as error:
+        raise InputError(f"{source.place(name)}: {error.strerror}; check the file") from None
+    if suffix in (".yaml", ".yml"):
+        return "yolo" if _YAML_NAMES.search(content) else None
+    if content.startswith(b"["):
+        return "label_studio"
+    if content.startswith(b"{"):
+        return "coco" if source.single or (b'"images"' in content and b'"annotations"' in content) else None
+    root = _ROOT.match(content)
+    return _ROOTS.get(root[1]) if root else None

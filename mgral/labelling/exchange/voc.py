@@ -1,0 +1,45 @@
+"""Reader of VOC XML of labelling tools: a file for each picture, in a folder or an archive."""
+
+from pathlib import PurePosixPath
+
+from mgral.data.formats.text import lines_of
+from mgral.data.formats.voc import CLASS_LISTS
+from mgral.data.formats.voc_xml import parse_annotation
+from mgral.labelling.exchange.outlines import Corners
+from mgral.labelling.exchange.reading import UNREADABLE, Content, Reading
+from mgral.labelling.records import Box, Returned
+
+
+def read_voc_labels(reading: Reading) -> Content:
+    """Read the boxes of each XML file, whose corners count from 1; objects marked difficult are objects.
+
+    A picture is named by <filename>, or else by its XML file without suffix.
+    """
+    labels: list[Returned] = []
+    for name in reading.source.ending(".xml"):
+        place, content = reading.source.place(name), reading.content(name)
+        found = None if content is None else parse_annotation(content, place, reading.findings)
+        if found is None:
+            continue
+        picture = found.file_name or str(PurePosixPath(name).with_suffix(""))
+        own = found.size if min(found.size) > 0 else None
+        boxes: list[Box] = []
+        for position, one in enumerate(found.objects, start=1):
+            corners = Corners(*(value - 1 for value in one.corners))
+            size = own or reading.size_of(picture)
+            reading.add_box(boxes, one.name, corners, size, f"{place}: object {position}, {one.name}")
+        labels.append(reading.without_state(Returned(picture, "labelled", tuple(boxes), size=own)))
+    return Content(labels, _classes(reading))
+
+
+def _classes(reading: Reading) -> list[str]:
+    """Return the classes that a list beside the XML files names."""
+    lists = [name for name in reading.source.names if PurePosixPath(name).name in CLASS_LISTS]
+    content = reading.content(lists[0]) if lists else None
+    try:
+        lines = [] if content is None else [line.strip() for line in lines_of(content)]
+    except UnicodeError as error:
+        reading.findings.fault(UNREADABLE, f"{reading.source.place(lists[0])}: {error}")
+        return []
+    # CVAT's list is `name:colour:parts:actions`, below a comment.
+    return [line.split(":")[0] for line in lines if line and not line.startswith("#")]

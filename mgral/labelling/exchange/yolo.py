@@ -1,0 +1,174 @@
+"""Reader of YOLO labels of labelling tools: a text file for each picture, whose numbers are fractions of it."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from mgral.data.findings import Kind
+from mgral.data.formats.text import lines_of
+from mgral.data.formats.yolo import CLASS_LIST, POLYGONS, POSE, SHARED, label_file, may_be_keypoints, read_line
+from mgral.data.formats.yolo_yaml import SUFFIXES, class_names, keypoint_numbers, parse_yaml
+from mgral.data.values import number
+from mgral.labelling.exchange.outlines import Corners
+from mgral.labelling.exchange.reading import NO_SIZE, UNREADABLE, Content, Reading
+from mgral.labelling.records import Box, Returned
+
+NO_CLASSES = Kind(
+    "YOLO labels have no list of classes", "add data.yaml with `names`, or classes.txt, one name a line"
+)
+SEVERAL_LISTS = Kind("YOLO labels have several data.yaml", "import each folder by itself")
+NO_FILE = Kind("pictures have no label file", "taken for untouched; an empty file says that there is no object")
+LISTS = ("train.txt", "val.txt", "valid.txt", "test.txt")
+"""Lists of pictures, also where they are empty."""
+CLASS_LISTS = (CLASS_LIST, "obj.names")
+_YAMLS = (".yaml", ".yml")
+
+
+class _Classes(NamedTuple):
+    names: Mapping[int, str]
+    keypoints: int | None
+    project: str | None = None
+
+
+def read_yolo_labels(reading: Reading) -> Content:
+    """Read the label files of a folder or archive, with or without its pictures.
+
+    A picture is named by its file, by the list that has it, or, where neither is there, by its label file without
+    suffix.
+    """
+    classes = _read_classes(reading)
+    pictures, missing = _pictures(reading)
+    labels: list[Returned] = []
+    polygons: dict[str, tuple[str, ...]] = {}
+    for file in _label_files(reading):
+        picture = pictures.get(file) or str(PurePosixPath(file).with_suffix(""))
+        boxes = _read_boxes(file, picture, classes, polygons, reading)
+        if boxes is not None:
+            labels.append(reading.without_state(Returned(picture, "labelled", tuple(boxes))))
+    for picture in missing:
+        reading.findings.repair(NO_FILE, f"{reading.source.path}: {picture}")
+        labels.append(Returned(picture, "untouched"))
+    _note_polygons(polygons, reading)
+    return Content(labels, list(classes.names.values()), classes.project)
+
+
+def _read_classes(reading: Reading) -> _Classes:
+    source, findings = reading.source, reading.findings
+    found = []
+    for name in source.ending(*_YAMLS):
+        content = reading.content(name)
+        values = parse_yaml(content, source.place(name), findings) if content is not None else {}
+        if "names" in values:
+            found.append((source.place(name), values))
+    if len(found) > 1:
+        findings.fault(SEVERAL_LISTS, ", ".join(place for place, _ in found))
+    if found:
+        place, values = found[0]
+        own = values.get("mgral")
+        project = own.get("project") if isinstance(own, dict) else None
+        names = dict(sorted(class_names(place, values, findings).items()))
+        return _Classes(names, keypoint_numbers(place, values, findings), project)
+    lists = [name for name in source.names if PurePosixPath(name).name in CLASS_LISTS]
+    if not lists:
+        findings.fault(NO_CLASSES, str(source.path))
+        return _Classes({}, None)
+    lines = [line.strip() for line in _lines(lists[0], reading) or []]
+    return _Classes(dict(enumerate(line for line in lines if line)), None)
+
+
+def _pictures(reading: Reading) -> tuple[dict[str, str], list[str]]:
+    """Return the picture of each label file, and the pictures that have none: of the files, and of lists of them."""
+    found: dict[str, str] = {}
+    missing: dict[str, None] = {}
+    known = set(reading.source.names)
+    listed = [(name, "") for name in reading.source.ending(*SUFFIXES)]
+    for name in reading.source.ending(".txt"):
+        if PurePosixPath(name).name not in CLASS_LISTS and _is_list(lines := _lines(name, reading) or []):
+            folder = str(PurePosixPath(name).parent)
+            listed += [(line.strip().replace("\\", "/"), folder) for line in lines if line.strip()]
+    for picture, folder in listed:
+        parts = PurePosixPath(picture).parts
+        # Lists have paths of other machines, or start at another folder.
+        ways = [str(PurePosixPath(folder, *parts[start:])) for start in range(len(parts))]
+        files = [file for way in ways for file in (label_file(way), str(PurePosixPath(way).with_suffix(".txt")))]
+        file = next((file for file in files if file in known), None)
+        if file is None:
+            missing[picture] = None
+        elif PurePosixPath(found.setdefault(file, picture)).name != PurePosixPath(picture).name:
+            reading.findings.fault(SHARED, f"{reading.source.place(file)}: {found[file]}, {picture}")
+    names = {PurePosixPath(picture).name for picture in found.values()}
+    return found, [picture for picture in missing if PurePosixPath(picture).name not in names]
+
+
+def _label_files(reading: Reading) -> list[str]:
+    """Return the label files: those in folders of labels, and other texts that are empty or begin with a box."""
+    found = []
+    for name in reading.source.ending(".txt"):
+        path = PurePosixPath(name)
+        if path.name in CLASS_LISTS:
+            continue
+        if "labels" in path.parts[:-1]:
+            found.append(name)
+            continue
+        lines = _lines(name, reading) or []
+        words = next((line.split() for line in lines if line.strip()), [])
+        if (
+            path.name not in LISTS
+            if not words
+            else len(words) > 4 and all(number(word) is not None for word in words)
+        ):
+            found.append(name)
+    return found
+
+
+def _is_list(lines: list[str]) -> bool:
+    return next((line for line in lines if line.strip()), "").strip().lower().endswith(SUFFIXES)
+
+
+def _lines(name: str, reading: Reading) -> list[str] | None:
+    content = reading.content(name)
+    try:
+        return None if content is None else lines_of(content)
+    except UnicodeError as error:
+        reading.findings.fault(UNREADABLE, f"{reading.source.place(name)}: {error}")
+        return None
+
+
+def _read_boxes(
+    file: str, picture: str, classes: _Classes, polygons: dict[str, tuple[str, ...]], reading: Reading
+) -> list[Box] | None:
+    """Return the boxes of a label file, and note lines that are polygons."""
+    lines, size = _lines(file, reading), reading.size_of(picture)
+    if lines is None:
+        return None
+    boxes: list[Box] = []
+    if size is None and any(line.strip() for line in lines):
+        reading.findings.fault(NO_SIZE, f"{reading.source.place(file)}: {picture}")
+    for count, line in enumerate(lines, start=1):
+        words, place = tuple(line.replace("\0", "?").split()), f"{reading.source.place(file)}:{count}"
+        if not words:
+            continue
+        found, repair = read_line(words, classes.names, classes.keypoints)
+        if isinstance(found, Kind):
+            reading.findings.fault(found, f"{place}: {' '.join(words)[:80]}")
+            continue
+        if repair is POLYGONS:
+            polygons[place] = words
+        elif repair is not None:
+            reading.findings.repair(repair, place)
+        if size is not None:
+            width, height = size
+            right, bottom = found.left + found.width, found.top + found.height
+            corners = Corners(found.left * width, found.top * height, right * width, bottom * height)
+            reading.add_box(boxes, classes.names[found.category], corners, size, place)
+    return boxes
+
+
+def _note_polygons(polygons: Mapping[str, tuple[str, ...]], reading: Reading) -> None:
+    """Note lines that were read as polygons, as faults where keypoints may have been meant."""
+    keypoints = bool(polygons) and may_be_keypoints([list(map(float, words[1:])) for words in polygons.values()])
+    for place, words in polygons.items():
+        if keypoints:
+            reading.findings.fault(POSE, f"{place}: {' '.join(words)[:80]}")
+        else:
+            reading.takes_shape(place)

@@ -1,0 +1,206 @@
+"""Tasks for labelling tools: validated, and read back as what nobody touched."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labelling_files import batch, boxes, found_box, read, repairs, states, task
+
+from mgral.errors import InputError
+from mgral.labelling.exchange import reading
+from mgral.labelling.exchange.read import FormatName, read_labels
+from mgral.labelling.exchange.tasks import write_tasks
+from mgral.labelling.records import Batch, Box
+
+FORMATS = get_args(FormatName)
+PREFIX = "/data/local-files/?d=round2/"
+TWO = batch(
+    task(8, [found_box(10, 20, 30, 40, "big truck"), found_box(64, 96, 192, 192, score=0.25)], rank=2),
+    task(3, rank=1, score=None, groups=("audit", "again"), name="a #1%.jpg"),
+)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_batch_that_nobody_touched_comes_back_as_untouched(tmp_path: Path, name: FormatName) -> None:
+    write_tasks(TWO, tmp_path / "tasks", name, prefix=PREFIX)
+    sent = {task.name: [found.box for found in task.boxes] for task in TWO.tasks}
+    found = read(tmp_path / "tasks", sent=lambda picture: sent[Path(picture).name])
+    assert found.format == name
+    assert found.findings.faults == {}
+    by_name = {Path(file).name: state for file, state in states(found).items()}
+    assert by_name == {"a #1%.jpg": "untouched", "p8.jpg": "untouched"}
+    expected = {} if name == "label_studio" else {reading.UNCHANGED.title: 1, reading.NOT_TOLD.title: 1}
+    assert repairs(found) == expected
+    if name != "voc":
+        assert found.project == "project-id"
+    if name in ("label_studio", "cvat", "coco"):
+        assert {(Path(one.file).name, one.image) for one in found.labels} == {("a #1%.jpg", 3), ("p8.jpg", 8)}
+    if name != "label_studio":
+        assert found.classes == ("car", "big truck")
+
+
+def test_label_studio(tmp_path: Path) -> None:
+    write_tasks(TWO, tmp_path / "tasks", "label_studio", prefix=PREFIX)
+    first, second = json.loads((tmp_path / "tasks" / "label_studio.json").read_text())
+    assert first == {
+        "data": {
+            "image": "/data/local-files/?d=round2/a%20%231%25.jpg",
+            "mgral_id": 3,
+            "mgral_rank": 1,
+            "mgral_project": "project-id",
+            "mgral_round": 2,
+            "mgral_reason": "unsure",
+            "mgral_groups": "audit, again",
+        }
+    }
+    prediction = second["predictions"][0]
+    assert (prediction["model_version"], prediction["score"]) == ("round2", 0.5)
+    assert prediction["result"][1] == {
+        "id": "b1",
+        "type": "rectanglelabels",
+        "from_name": "label",
+        "to_name": "image",
+        "original_width": 640,
+        "original_height": 480,
+        "image_rotation": 0,
+        "score": 0.25,
+        "value": {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["car"]},
+    }
+    view = ElementTree.parse(tmp_path / "tasks" / "label_config.xml").getroot()
+    assert [label.get("value") for label in view.iter("Label")] == ["car", "big truck"]
+    # What the configuration calls them is what the boxes name.
+    assert {view[0].get("name"), view[0].get("value"), view[1].get("name")} == {"image", "$image", "label"}
+
+
+def test_names_in_a_bucket_are_not_escaped(tmp_path: Path) -> None:
+    write_tasks(TWO, tmp_path / "tasks", "label_studio", prefix="s3://bucket/")
+    first = json.loads((tmp_path / "tasks" / "label_studio.json").read_text())[0]
+    assert first["data"]["image"] == "s3://bucket/a #1%.jpg"
+
+
+def test_the_other_formats(tmp_path: Path) -> None:
+    for name in FORMATS:
+        write_tasks(TWO, tmp_path / name, name, prefix=PREFIX)
+    coco = json.loads((tmp_path / "coco" / "instances.json").read_text())
+    assert coco["info"]["mgral_round"] == 2
+    assert [image["id"] for image in coco["images"]] == [3, 8]
+    assert all(one["segmentation"] == [] and "score" not in one for one in coco["annotations"])
+    root = ElementTree.parse(tmp_path / "cvat" / "annotations.xml").getroot()
+    assert root.findtext("version") == "1.1"
+    assert [box.get("source") for box in root.iter("box")] == ["auto", "auto"]
+    assert (tmp_path / "yolo" / "train.txt").read_text() == "./images/train/a #1%.jpg\n./images/train/p8.jpg\n"
+    listing = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
+    assert (listing["train"], listing["val"]) == ("train.txt", "train.txt")
+    assert listing["names"] == {0: "car", 1: "big truck"}
+    assert (tmp_path / "voc" / "ImageSets" / "Main" / "trainval.txt").read_text() == "a #1%\np8\n"
+
+
+FAULTY = {
+    "is none of the project": batch(task(1, [found_box(1, 1, 2, 2, "bus")])),
+    "not finite numbers": batch(task(1, [found_box(1, math.nan, 2, 2)])),
+    "negative sides": batch(task(1, [found_box(1, 1, -2, 2)])),
+    "beyond their picture": batch(task(1, [found_box(600, 1, 41, 2)])),
+    "not between 0 and 1": batch(task(1, [found_box(1, 1, 2, 2, score=1.5)])),
+    "have the same name": batch(task(1), task(2, name="P1.jpg")),
+    "cannot be shown": batch(task(1, name="a/b.jpg")),
+    "class 'car": Batch("id", "t", 1, ("car\x07",), ()),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("message", FAULTY)
+def test_what_a_tool_would_not_show_is_refused_and_nothing_is_written(
+    tmp_path: Path, name: FormatName, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        write_tasks(FAULTY[message], tmp_path / "tasks", name, prefix="")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
+    tasks = [
+        replace(task, image=n, name=f"{n}.jpg") for n, one in enumerate(FAULTY.values()) for task in one.tasks[:1]
+    ]
+    wrong = [one for one in tasks if one.boxes]
+    with pytest.raises(InputError, match=f"{len(wrong)} faults of 4 kinds; nothing is written"):
+        write_tasks(batch(*wrong), tmp_path / "tasks", "cvat", prefix="")
+
+
+@pytest.mark.parametrize("name", ["yolo", "voc"])
+def test_pictures_that_would_share_a_label_file_are_refused(tmp_path: Path, name: FormatName) -> None:
+    two = batch(task(1, name="a.jpg"), task(2, name="a.png"))
+    with pytest.raises(InputError, match="the same name but for the suffix"):
+        write_tasks(two, tmp_path / "tasks", name, prefix="")
+    write_tasks(two, tmp_path / "coco", "coco", prefix="")
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(InputError, match="is there already"):
+        write_tasks(TWO, tmp_path, "coco", prefix="")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_boxes_that_leave_their_picture_by_rounding_are_cut_and_those_without_area_left_out(tmp_path: Path) -> None:
+    one = batch(task(1, [found_box(600, -0.01, 40.02, 100), found_box(5, 5, 0, 9)]))
+    for name in ("cvat", "coco", "yolo", "voc"):
+        write_tasks(one, tmp_path / name, name, prefix="")
+        found = read(tmp_path / name, empty="checked")
+        assert boxes(found, 2) == [(600, 0, 40, 100 if name == "voc" else 99.99, "car")]
+        assert repairs(found) == {}
+
+
+SIDES = st.floats(0, 1, width=32)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batch:
+    """Draw tasks whose boxes have sides from two pixels."""
+    tasks = []
+    for number in range(1, draw(st.integers(1, 3)) + 1):
+        width, height = draw(st.integers(2, 5000)), draw(st.integers(2, 5000))
+        found = []
+        for _ in range(draw(st.integers(1, 4))):
+            w, h = (2 + draw(SIDES) * (side - 2) for side in (width, height))
+            x, y = draw(SIDES) * (width - w), draw(SIDES) * (height - h)
+            found.append(found_box(x, y, w, h, draw(st.sampled_from(["car", "big truck"])), draw(SIDES)))
+        tasks.append(task(number, found, width=width, height=height))
+    return batch(*tasks)
+
+
+TOLERANCE = {"label_studio": 1e-6, "coco": 1e-6, "cvat": 0.0101, "yolo": 1e-4, "voc": 0.5001}
+"""Pixels; CVAT's files have two decimals, VOC's none."""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=30, deadline=None)
+@given(written=batches())
+def test_boxes_come_back_where_they_were(tmp_path_factory: pytest.TempPathFactory, name: str, written: Batch) -> None:
+    folder = tmp_path_factory.mktemp("tasks")
+    write_tasks(written, folder / "tasks", name, prefix="")
+    if name == "label_studio":  # a person accepts what was found
+        path = folder / "tasks" / "label_studio.json"
+        tasks = json.loads(path.read_text())
+        path.write_text(json.dumps([one | {"annotations": one.pop("predictions")} for one in tasks]))
+    sizes = {Path(one.name).stem: (one.width, one.height) for one in written.tasks}
+    found = read_labels(folder / "tasks", lambda file: sizes[Path(file).stem], empty="checked")
+    assert found.findings.faults == {}
+    by_name = {Path(one.file).stem: one for one in found.labels}
+    for one in written.tasks:
+        returned = by_name[Path(one.name).stem]
+        assert returned.state == "labelled"
+        assert len(returned.boxes) <= len(one.boxes)
+        for box, _ in one.boxes:
+            assert any(close(box, other, TOLERANCE[name]) for other in returned.boxes)
+
+
+def close(one: Box, other: Box, tolerance: float) -> bool:
+    corners = [(box.x, box.y, box.x + box.width, box.y + box.height) for box in (one, other)]
+    return one.label == other.label and max(abs(a - b) for a, b in zip(*corners, strict=True)) <= tolerance
