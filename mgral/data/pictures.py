@@ -11,7 +11,9 @@ from mgral.data.formats.snapshot import PICTURES
 from mgral.errors import InputError
 
 SETTINGS = "project.yaml"
-"""File in the project's folder whose key `pictures` has the folders of pictures by name."""
+"""File in the project's folder that has the folders of pictures by name."""
+KEYS = ("pictures", "test_pictures")
+"""Its keys that do."""
 MOVED = "moved.json"
 """File beside the chunks with the new places of pictures, by their numbers; null for one that is gone for good."""
 
@@ -47,9 +49,13 @@ def load_places(project: Path) -> Places:
 def picture_folders(project: Path) -> dict[str, Path]:
     """Return the folders of pictures by name; relative ones start at the project's folder."""
     path = project / SETTINGS
-    folders = read_values(path).get("pictures")
-    if not isinstance(folders, dict) or not all(isinstance(folder, str) for folder in folders.values()):
-        raise InputError(f"{path}: `pictures` is no mapping of names to folders; correct it")
+    values = read_values(path)
+    folders: dict[str, str] = {}
+    for key in KEYS:
+        given = values.get(key, {})
+        if not isinstance(given, dict) or not all(isinstance(folder, str) for folder in given.values()):
+            raise InputError(f"{path}: `{key}` is no mapping of names to folders; correct it")
+        folders |= given
     return {str(name): project / Path(folder).expanduser() for name, folder in folders.items()}
 
 

@@ -350,7 +350,7 @@ def _check_round(config: Config, data: ProjectData) -> None:
     folders = picture_folders(project_folder(data))
     if absent := [f"{name} ({folder})" for name, folder in folders.items() if not folder.is_dir()]:
         raise InputError(
-            f"{SETTINGS}: there is no folder {', '.join(absent)}; correct `pictures`, or bring the folder back"
+            f"{SETTINGS}: there is no folder {', '.join(absent)}; correct it there, or bring the folder back"
         )
     found = round_data(config)
     needing = [

@@ -1,4 +1,5 @@
 # What a round of a project has beside a benchmark's rules; the labels, and what cannot be chosen, are in its snapshot.
+# Snapshots, lists and pixels are `ancient`: they never change, and a copy of the project may have other times.
 #
 # pictures   a list of pictures -> their pixels and thumbnails, once for all rounds. The list is the only input:
 #            pictures may be renamed, and the step compares their content with the list.
@@ -17,7 +18,7 @@ PICTURE_OPTIONS = CANVAS.options
 
 rule pictures:
     input:
-        f"{PICTURES}/{{digest}}.json",
+        ancient(f"{PICTURES}/{{digest}}.json"),
     output:
         pixels=PIXELS + ".npy",
         thumbnails=PIXELS + ".thumbnails.npy",
@@ -37,11 +38,11 @@ rule pictures:
 
 rule index:
     input:
-        snapshot=CONFIG.data.snapshot,
+        snapshot=ancient(CONFIG.data.snapshot),
         train=EXPERIMENT + "/dataset/train.json",
         test=EXPERIMENT + "/dataset/test.json",
         pixels=[
-            path.format(canvas=CANVAS.folder, digest=digest)
+            ancient(path.format(canvas=CANVAS.folder, digest=digest))
             for digest in SNAPSHOT.chunks
             for path in (
                 PIXELS + ".npy",
@@ -49,7 +50,7 @@ rule index:
                 PIXELS + ".json",
             )
         ],
-        chunks=[f"{PICTURES}/{digest}.json" for digest in SNAPSHOT.chunks],
+        chunks=[ancient(f"{PICTURES}/{digest}.json") for digest in SNAPSHOT.chunks],
     output:
         train=TRAIN_IMAGES,
         test=TEST_IMAGES,

@@ -17,7 +17,7 @@ rule initial:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
-        snapshot=CONFIG.data.snapshot if SNAPSHOT else [],
+        snapshot=ancient(CONFIG.data.snapshot) if SNAPSHOT else [],
     output:
         EXPERIMENT + "/seed{seed}/{round}/cycle0/labelled.json",
     log:

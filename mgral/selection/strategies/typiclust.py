@@ -7,8 +7,9 @@ published weights.
 
 As in the published code, clusters are as many as images that are labelled or to be chosen, at most 500, by k-means,
 in small batches where they are more than 50; those with the fewest labels come first, of these the largest; the
-neighbours of an image are the 20 nearest of the unlabelled in its cluster, or half of these where they are fewer. Clusters of
-five images or fewer come last; the published code leaves them out, which would choose too few of a small pool.
+neighbours of an image are the 20 nearest of the unlabelled in its cluster, or half of these where they are fewer.
+Clusters of five images or fewer come last; the published code leaves them out, which would choose too few of a small
+pool.
 """
 
 import numpy as np
