@@ -152,7 +152,13 @@ def test_a_picture_that_is_gone_for_good_stops_only_rounds_that_need_it(project)
 
 def test_folders_differ_by_all_that_decides_about_pixels():
     other = PictureSettings(exif="ignore"), PictureSettings(deep_grey="own_range")
-    changes = [{"width": 8}, {"height": 8}, {"placement": "fit"}, {"encoded": True}, *({"pictures": p} for p in other)]
+    changes = [
+        {"width": 8},
+        {"height": 8},
+        {"placement": "fit"},
+        {"encoded": True},
+        *({"pictures": p} for p in other),
+    ]
     folders = {DECODED.folder, *(DECODED._replace(**one).folder for one in changes)}
     assert len(folders) == 1 + len(changes)
     assert DECODED._replace(pictures=PictureSettings(max_pixels=5)).folder == DECODED.folder

@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
     "detector": {"name": "small_ssd", "width": SIZE, "height": SIZE, "channels": 4},
     "training": {"batch_size": 4},
     "iterations": {"detector": 4},
-    "near_copies": {"difference": 0.5},
+    "near_copies": {"difference": 2.0},
     "embedding": {"dimensions": 4},
 }
 
