@@ -35,6 +35,8 @@ from mgral.artefacts.commit import VARIABLE, commit
 from mgral.report.kept import bring_back_report, keep_report
 from mgral.report.timings import earlier_times, record_command, write_timings
 from mgral.config import registry
+from mgral.data.chunks import PixelSettings
+from mgral.data.formats.snapshot import PICTURES
 from mgral.engine.workflow import (
     annotation_files,
     check_files,
@@ -45,6 +47,7 @@ from mgral.engine.workflow import (
     label_folders,
     label_state,
     refresh_config,
+    round_data,
     snakemake_command,
     variant_jobs,
 )
@@ -236,6 +239,7 @@ onerror:
             workflow.persistence.cleanup(job)
     if (
         set(workflow.dag_settings.targets) <= {"all"}
+        and not SNAPSHOT
         and (REPORTS[0] / "config.yaml").exists()
     ):
         write_partial_report()
@@ -246,11 +250,32 @@ include: "workflow/rules/dataset.smk"
 include: "workflow/rules/round.smk"
 include: "workflow/rules/lut.smk"
 include: "workflow/rules/query.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/fidelity.smk"
+
+
+def wanted():
+    """What is made unless something else is asked for: the report or, of a round of a project, what people need."""
+    results = f"results/{CONFIG.experiment}"
+    if not SNAPSHOT:
+        return [f"{results}/report.html"]
+    files = [f"{folder}/selection.json" for folder in queries(CONFIG.strategies)]
+    if SNAPSHOT.labelled and (GIVES is None or "probabilities" in GIVES):
+        files.append(f"{results}/prelabels.json")
+    if SNAPSHOT.labelled and SNAPSHOT.audit:
+        files.append(f"{evaluated_rounds()[0]}/metrics.json")
+    return files
+
+
+if SNAPSHOT:
+
+    include: "workflow/rules/project.smk"
+
+else:
+
+    include: "workflow/rules/report.smk"
+    include: "workflow/rules/fidelity.smk"
 
 
 rule all:
     default_target: True
     input:
-        f"results/{CONFIG.experiment}/report.html",
+        wanted(),

@@ -9,6 +9,8 @@ from typing import Any
 
 CONFIG = "config.yaml"
 """Lies in an experiment's folder, and is how that is found. It is kept up to date, so it has no record itself."""
+CANVAS = "canvas.json"
+"""Lies in a folder of pixels that several rounds of a project share, which has records too."""
 RECORDS = "provenance"
 """Folder of the records, in the experiment's."""
 LARGE = 2**28
@@ -34,14 +36,14 @@ NOTES: dict[str, str | int] = {}
 
 
 def experiment_folder(path: Path) -> Path | None:
-    """Return the folder of the experiment that a file belongs to, if it belongs to one."""
-    return next((folder for folder in path.parents if (folder / CONFIG).is_file()), None)
+    """Return the folder of the experiment, or of shared pixels, that a file belongs to, if it belongs to one."""
+    return next((one for one in path.parents if any((one / name).is_file() for name in (CONFIG, CANVAS))), None)
 
 
 def record_path(path: Path) -> Path | None:
     """Return where the record of an artefact is, if it may have one."""
     folder = experiment_folder(path)
-    if folder is None or path.name == CONFIG:
+    if folder is None or path.name in (CONFIG, CANVAS):
         return None
     return folder / RECORDS / path.parent.relative_to(folder) / f"{path.name}.json"
 
@@ -53,12 +55,12 @@ def read_verified(path: Path) -> bytes:
     return content
 
 
-def verify_file(path: Path) -> None:
-    """Check a file that is to be mapped into memory, as `read_verified` does."""
+def verify_file(path: Path, large: int = LARGE) -> None:
+    """Check a file that is to be mapped into memory, as `read_verified` does; from `large` bytes by its size."""
     record = load_record(path)
     size = path.stat().st_size
     # Its time of change is no help: Snakemake sets that of all outputs anew when a job is done.
-    if record is not None and size == record["bytes"] and size >= LARGE:
+    if record is not None and size == record["bytes"] and size >= large:
         READ[path] = record["sha256"]
     else:
         _note(path, file_hash(path), record)

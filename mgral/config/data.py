@@ -1,5 +1,6 @@
 """Settings of the data set: where it is and how it is read."""
 
+import re
 from os.path import expanduser
 from typing import Annotated, Literal
 
@@ -19,6 +20,14 @@ VocSplits = Annotated[
         json_schema_input_type=VocSplit | Annotated[tuple[VocSplit, ...], Field(min_length=1)],
     ),
 ]
+
+
+def _compiles(pattern: str | None) -> str | None:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"near_copies.pattern: {pattern!r} is no regular expression ({error}); correct it") from None
+    return pattern
 
 
 class SyntheticData(Section):
@@ -122,6 +131,15 @@ class YoloData(FolderData):
     unless given."""
 
 
+class ProjectData(PictureSettings):
+    """A round of a project: its labels, and the project's pictures; see `mgral.data.formats.snapshot`."""
+
+    format: Literal["project"]
+    snapshot: Annotated[str, Field(pattern=r"^([^/.][^/]*/)+[^/.][^/]*$")]
+    """The file of the round's labels, such as `round3/snapshot.json`, relative to the working directory, which is the
+    project's folder."""
+
+
 class NearCopiesConfig(Section):
     """When two pictures are near-copies, such as neighbouring frames of a video, as 24 x 24 grey thumbnails."""
 
@@ -130,10 +148,14 @@ class NearCopiesConfig(Section):
     of_contrast: Annotated[float, Field(gt=0)] = 0.4
     """Largest share of it in the standard deviation of the thumbnail of less contrast. Flat pictures of different
     things, such as objects on the same ground, differ by few grey levels, but they do not vary by more."""
+    pattern: Annotated[str | None, AfterValidator(_compiles), Field(exclude_if=lambda value: value is None)] = None
+    """Of a project: a regular expression on the path of a picture, in place of the thumbnails. Pictures in which it
+    finds the same text, in its groups or else as a whole, are near-copies: `(video\\d+)_frame` puts all frames of a
+    video together."""
 
 
 DiskData = VocData | CocoData | YoloData
-DataConfig = Annotated[SyntheticData | DiskData, Field(discriminator="format")]
+DataConfig = Annotated[SyntheticData | DiskData | ProjectData, Field(discriminator="format")]
 
 
 def download_of(data: DataConfig) -> Literal["voc2007+2012", "coco2017"] | None:

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from mgral.config import registry
-from mgral.config.data import DataConfig, NearCopiesConfig, SyntheticData
+from mgral.config.data import DataConfig, NearCopiesConfig, ProjectData, SyntheticData
 from mgral.config.detector import DetectorConfig, EvaluationConfig
 from mgral.config.detectors import AnyDetector, detectors
 from mgral.config.instances import (
@@ -60,7 +60,7 @@ ORDER = ("version", "experiment", "seeds", "strategies")
 """Keys that come first in a configuration that is written; strategies are validated after what they may replace."""
 
 
-FORMATS = ("synthetic", "voc", "coco", "yolo")
+FORMATS = ("synthetic", "voc", "coco", "yolo", "project")
 """Values of `data.format`."""
 
 
@@ -153,6 +153,20 @@ class Config(Section):
             raise ValueError(f"seeds: {list(self.seeds)} repeats an entry; list each once")
         if isinstance(self.data, SyntheticData):
             check_budget(self, self.data.train_images)
+        return self
+
+    @model_validator(mode="after")
+    def _is_a_round(self) -> "Config":
+        if not isinstance(self.data, ProjectData):
+            return self
+        faults = []
+        for key, found in (("seeds", len(self.seeds)), ("cycles", self.cycles), ("strategies", len(self.strategies))):
+            if found != 1:
+                faults.append(f"{key}: a round of a project has one, found {found}; give one")
+        if "width" in self.detector.open_keys:
+            faults.append("detector.width: is null, and all rounds of a project need one input size; set it")
+        if faults:
+            raise ValueError("\n  ".join(faults))
         return self
 
     @model_serializer(mode="wrap")
@@ -261,7 +275,12 @@ class Config(Section):
 
 
 def check_budget(config: Config, images: int) -> None:
-    """Raise ValueError where the experiment asks for more labels than there are training `images`."""
+    """Raise ValueError where the experiment asks for more labels than there are training `images`.
+
+    A round of a project asks people, and takes what there is.
+    """
+    if isinstance(config.data, ProjectData):
+        return
     asked = config.initial + config.cycles * config.budget
     if asked > images:
         raise ValueError(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts.files import atomic_path, dump_json
-from mgral.artefacts.integrity import read_verified
+from mgral.artefacts.integrity import READ, read_verified
 from mgral.compute.progress import tracked
 from mgral.config import PictureSettings
 from mgral.config.canvas import Canvas
@@ -23,6 +23,14 @@ from mgral.data.images import packed_head, to_canvas
 from mgral.data.thumbnails import SIDE, thumbnail
 
 MISSING = Kind("images are not on disk", "put the files there, or remove their entries from the annotations")
+LOST = Kind(
+    "pictures are not where they were found",
+    "put them back, or run `mgral project scan`, which finds renamed ones by their content",
+)
+ALTERED = Kind(
+    "pictures are not what they were when they were found",
+    "put the old files back, or run `mgral project scan`, which takes what is there now for other pictures",
+)
 CHANGING = Kind("images change while they are read", "run the step again when they do not")
 
 Bytes = npt.NDArray[np.uint8]
@@ -39,6 +47,29 @@ class SplitFiles:
     """Pixels, uint8 [N, height, width, 3]; or packed files, uint8 [bytes], see `mgral.data.images.packed_head`."""
     thumbnails: Path | None = None
     """Grey thumbnails, uint8 [N, 24, 24]; None for none."""
+    found: Sequence[tuple[Path, str] | None] | None = None
+    """Of a project: where each file is, in place of its name below the root, and the SHA-256 that it must have. None
+    for one that is gone, whose row stays 0."""
+
+    def path(self, row: int, root: Path) -> Path | None:
+        """Return where the file of an image is; None for one that is gone."""
+        if self.found is None:
+            return root / self.dataset.file_names[row]
+        place = self.found[row]
+        return place[0] if place else None
+
+    def read(self, row: int, path: Path) -> bytes:
+        """Return a file; raises PictureError where it is not there, or another one."""
+        name = self.dataset.file_names[row] if self.found is None else str(path)
+        try:
+            file = read_verified(path)
+        except FileNotFoundError:
+            raise PictureError(MISSING if self.found is None else LOST, name) from None
+        except OSError as error:
+            raise PictureError(DAMAGED, f"{name} ({error.strerror})") from None
+        if self.found and (place := self.found[row]) and READ[path] != place[1]:
+            raise PictureError(ALTERED, name)
+        return file
 
 
 class _Done(NamedTuple):
@@ -97,7 +128,7 @@ def cache_splits(
         for split in splits:
             partial = stack.enter_context(atomic_path(split.images))
             thumbnails = np.zeros((len(split.dataset.file_names), SIDE, SIDE), dtype=np.uint8)
-            content = _files(split.dataset, root, settings) if keep_files else _pixels(split.dataset, canvas)
+            content = _files(split, root, settings) if keep_files else _pixels(split.dataset, canvas)
             with _mapped(partial, content) as array:
                 for row, found in enumerate(_decoded(split, root, content, array, thumbnails, settings, threads)):
                     if isinstance(found, _Done):
@@ -147,10 +178,12 @@ def _decoded(
     dataset = split.dataset
 
     def fill(row: int) -> _Done | PictureError:
-        name = dataset.file_names[row]
+        name, path = dataset.file_names[row], split.path(row, root)
+        if path is None:
+            return _Done((), False)
         size = (int(dataset.sizes[row, 0]), int(dataset.sizes[row, 1]))
         try:
-            file = _read(root / name, name)
+            file = split.read(row, path)
             picture = decode(file, name, size, settings)
             content.put(array, row, file, picture)
         except PictureError as error:
@@ -166,15 +199,6 @@ def _decoded(
         executor.shutdown(cancel_futures=True)
 
 
-def _read(path: Path, name: str) -> bytes:
-    try:
-        return read_verified(path)
-    except FileNotFoundError:
-        raise PictureError(MISSING, name) from None
-    except OSError as error:
-        raise PictureError(DAMAGED, f"{name} ({error.strerror})") from None
-
-
 def _pixels(dataset: Dataset, canvas: Canvas) -> _Content:
     def put(array: Bytes, row: int, file: bytes, picture: Picture) -> None:
         array[row] = to_canvas(picture.pixels, canvas)
@@ -183,21 +207,22 @@ def _pixels(dataset: Dataset, canvas: Canvas) -> _Content:
     return _Content(shape, np.empty(0, np.uint8), put)
 
 
-def _files(dataset: Dataset, root: Path, settings: PictureSettings) -> _Content:
-    lengths = np.array([_length(root / name) for name in dataset.file_names], dtype=np.int64)
+def _files(split: SplitFiles, root: Path, settings: PictureSettings) -> _Content:
+    names = split.dataset.file_names
+    lengths = np.array([_length(split.path(row, root)) for row in range(len(names))], dtype=np.int64)
     head = packed_head(lengths, settings)
 
     def put(array: Bytes, row: int, file: bytes, picture: Picture) -> None:
         if len(file) != lengths[row]:
-            raise PictureError(CHANGING, dataset.file_names[row])
+            raise PictureError(CHANGING, names[row])
         array[head[row + 1] : head[row + 2]] = np.frombuffer(file, np.uint8)
 
     return _Content((int(head[-1]),), head.view(np.uint8), put)
 
 
-def _length(path: Path) -> int:
+def _length(path: Path | None) -> int:
     try:
-        return path.stat().st_size
+        return path.stat().st_size if path else 0
     except OSError:
         return 0  # which is reported when it is read
 

@@ -74,6 +74,8 @@ class Checked:
     train: Coco
     test: Coco
     findings: Findings
+    labelled: tuple[int, ...] | None = None
+    """Of a round of a project the ids of those training images that have labels; other data sets have all."""
 
 
 def check_splits(train: Split, test: Split, root: Path, data: DiskData, findings: Findings) -> Checked:

@@ -13,7 +13,8 @@ import yaml
 
 from mgral.artefacts.files import atomic_path
 from mgral.compute.progress import tracked
-from mgral.config import DataConfig, PictureSettings, SyntheticData, VocData
+from mgral.config import DataConfig, PictureSettings, ProjectData, SyntheticData, VocData
+from mgral.config.data import FolderData
 from mgral.data.check import UNLABELLED, Checked
 from mgral.data.findings import Findings
 from mgral.data.formats import voc, yolo_yaml
@@ -90,6 +91,8 @@ def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conve
 
 def _read(data: DataConfig, root: Path) -> tuple[Checked, Splits]:
     """Return the checked data set, and its splits with the images that have no labels, which the checks leave out."""
+    if isinstance(data, ProjectData):
+        raise InputError("data.format: a round of a project is no data set to convert; see: mgral project --help")
     checked = read_splits(data, root)
     splits = {"train": checked.train, "test": checked.test}
     if isinstance(data, SyntheticData) or UNLABELLED not in checked.findings.repairs:
@@ -202,7 +205,7 @@ def place_picture(source: Path, target: Path) -> bool:
 def _configuration(data: DataConfig, splits: Splits, to: FormatName, output: Path) -> str:
     """Return the settings that read the new folder, with those of the original that still say something."""
     section: dict[str, Any] = {"format": to, "root": str(output.absolute())}
-    if not isinstance(data, SyntheticData):
+    if isinstance(data, FolderData):
         if data.classes is not None:
             section["classes"] = list(data.classes)
         defaults = PictureSettings()

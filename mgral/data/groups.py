@@ -1,6 +1,8 @@
 """Near-copies among images, such as neighbouring frames of a video, found by their thumbnails."""
 
-from collections.abc import Iterator
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -106,6 +108,19 @@ def find_groups(train: Ids, of_train: Bytes, test: Ids, of_test: Bytes, settings
         test_images=len(test),
         flat_test_images=flat,
     )
+
+
+def groups_by_name(images: Ids, names: Sequence[str], pattern: str) -> tuple[tuple[int, ...], ...]:
+    """Return the images [N] in whose names a regular expression finds the same text, in groups of at least two.
+
+    The text is that of all groups of the expression, or of the whole where it has none; names without it are in no
+    group.
+    """
+    members: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
+    for image, name in zip(images.tolist(), names, strict=True):
+        if found := re.search(pattern, name):
+            members[found.groups() or (found[0],)].append(image)
+    return tuple(sorted(tuple(sorted(group)) for group in members.values() if len(group) > 1))
 
 
 class _Sorted:

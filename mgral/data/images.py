@@ -1,6 +1,9 @@
 """The image cache as it is read: pixels on their canvas, decoded when it was made or when they are asked for."""
 
+import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -9,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mgral.artefacts.integrity import verify_file
+from mgral.artefacts.files import read_json, write_json
+from mgral.artefacts.integrity import LARGE, verify_file
 from mgral.config import DeepGrey, Exif, PictureSettings
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Dataset
@@ -51,10 +55,45 @@ def packed_head(lengths: npt.NDArray[np.int64], settings: PictureSettings) -> np
     return np.concatenate([[way, start], start + np.cumsum(lengths)]).astype(OFFSET)
 
 
+@dataclass(frozen=True)
+class Chunks:
+    """Cached arrays of several files, and which rows of them are the images of a split."""
+
+    paths: tuple[Path, ...]
+    arrays: tuple[npt.NDArray[np.uint8], ...]
+    """Of each file, mapped: pixels [n, height, width, 3] or packed files."""
+    files: npt.NDArray[np.int64]
+    """Shape [N]: the file of each image."""
+    rows: npt.NDArray[np.int64]
+    """Shape [N]: its row in the file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process map the files itself."""
+        return _open_chunks, (self.paths, self.files, self.rows)
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions of the arrays: 4 of pixels, 1 of packed files."""
+        return self.arrays[0].ndim if self.arrays else 4
+
+    def read(self, wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return the pixels of some images [n], uint8 [n, height, width, 3]."""
+        found = np.empty((len(wanted), *self.arrays[0].shape[1:]), np.uint8)
+        files, rows = self.files[wanted], self.rows[wanted]
+        for file in np.unique(files).tolist():
+            mine = files == file
+            found[mine] = self.arrays[file][rows[mine]]
+        return found
+
+
+def _open_chunks(paths: tuple[Path, ...], files: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Chunks:
+    return Chunks(paths, tuple(np.load(path, mmap_mode="r") for path in paths), files, rows)
+
+
 class Images:
     """The images of a split on their canvas, whether the cache holds pixels or files."""
 
-    def __init__(self, stored: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64], canvas: Canvas) -> None:
+    def __init__(self, stored: npt.NDArray[np.uint8] | Chunks, sizes: npt.NDArray[np.int64], canvas: Canvas) -> None:
         """Take the cached array, pixels [N, height, width, 3] or packed files, and the original sizes [N, 2]."""
         self.stored, self.sizes, self.canvas = stored, sizes, canvas
         self._decoders = ThreadPoolExecutor(DECODERS)  # which starts no thread before it is used
@@ -83,7 +122,7 @@ class Images:
     def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """Return the canvases of some rows [n], uint8 [n, height, width, 3]; raises InputError on a damaged file."""
         if not self.encoded:
-            return self.stored[rows]
+            return self.stored.read(rows) if isinstance(self.stored, Chunks) else self.stored[rows]
         self._ahead |= {row: self._start(row) for row in rows.tolist() if row not in self._ahead}
         found = np.stack([self._ahead[row].result() for row in rows.tolist()])
         for row in set(rows.tolist()):
@@ -105,7 +144,8 @@ class Images:
 
     def _prepare_pillow(self) -> None:
         """Let Pillow open what the cache holds without a warning: the step `cache` has checked it."""
-        exif, deep_grey = _WAYS[int(self.stored[: OFFSET.itemsize].view(OFFSET)[0])]
+        packed = self.stored.arrays[0] if isinstance(self.stored, Chunks) else self.stored
+        exif, deep_grey = _WAYS[int(packed[: OFFSET.itemsize].view(OFFSET)[0])]
         self._settings = PictureSettings(exif=exif, deep_grey=deep_grey)
         mute_pillow()
         if Image.MAX_IMAGE_PIXELS is not None and len(self.sizes):
@@ -113,40 +153,101 @@ class Images:
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (largest + 1) // 2)
 
     def _decode_row(self, row: int) -> npt.NDArray[np.uint8]:
-        place = OFFSET.itemsize * (row + 1)
-        start, end = self.stored[place : place + 2 * OFFSET.itemsize].view(OFFSET)
+        stored, place = self.stored, row
+        if isinstance(stored, Chunks):
+            stored, place = stored.arrays[stored.files[row]], int(stored.rows[row])
+        offset = OFFSET.itemsize * (place + 1)
+        start, end = stored[offset : offset + 2 * OFFSET.itemsize].view(OFFSET)
         name = f"row {row} of the image cache"
         size = (int(self.sizes[row, 0]), int(self.sizes[row, 1]))
         try:
-            picture = decode(self.stored[start:end].tobytes(), name, size, self._settings)
+            picture = decode(stored[start:end].tobytes(), name, size, self._settings)
         except PictureError as error:
             raise InputError(f"{error.place} cannot be decoded; delete it and run the step `cache` again") from None
         return to_canvas(picture.pixels, self.canvas)
 
 
-def _reopen(stored: Path | npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64], canvas: Canvas) -> Images:
+def _reopen(stored: Path | npt.NDArray[np.uint8] | Chunks, sizes: npt.NDArray[np.int64], canvas: Canvas) -> Images:
     return Images(np.load(stored, mmap_mode="r") if isinstance(stored, Path) else stored, sizes, canvas)
 
 
 def load_images(path: Path, dataset: Dataset, canvas: Canvas) -> Images:
     """Map an image cache into memory; its pages are shared by all processes.
 
+    Parameters
+    ----------
+    path
+        The cache (.npy), or an index of the chunks of a project (.json), which `write_index` wrote.
+
     Raises
     ------
     InputError
         Where it cannot be read, or is not that of the data set and the canvas.
     """
-    try:
-        verify_file(path)
-        stored: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and run the step `cache` again") from None
-    if stored.dtype != np.uint8 or not _belongs(stored, len(dataset.image_ids), canvas):
+    images = len(dataset.image_ids)
+    if path.suffix == ".json":
+        return Images(_load_index(path, images, canvas), dataset.sizes, canvas)
+    stored = _map_cache(path, "cache")
+    if not _belongs(stored, images, canvas):
         raise InputError(f"{path} does not belong to its data set; delete it and run the step `cache` again")
     return Images(stored, dataset.sizes, canvas)
 
 
+def write_index(
+    path: Path, caches: Sequence[Path], files: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+) -> None:
+    """Write where the images of a split are in the caches of chunks: JSON that `load_images` reads.
+
+    Parameters
+    ----------
+    caches
+        Files of the chunks (.npy); their paths are written relative to the index.
+    files, rows
+        Of each image its file, an index into `caches`, and its row there, [N].
+    """
+    names = [Path(os.path.relpath(cache, path.parent)).as_posix() for cache in caches]
+    write_json(path, {"caches": names, "files": files.tolist(), "rows": rows.tolist()})
+
+
+def _load_index(path: Path, images: int, canvas: Canvas) -> Chunks:
+    values = read_json(path)
+    try:
+        paths = tuple(Path(os.path.normpath(path.parent / name)) for name in values["caches"])
+        files, rows = (np.array(values[key], dtype=np.int64) for key in ("files", "rows"))
+        counts = np.bincount(files, minlength=len(paths))
+        if not len(files) == len(rows) == images or len(counts) > len(paths):
+            raise ValueError("it is of another number of images")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} does not belong to its data set ({error}); run the step `index` again") from None
+    # By their sizes: they are many, and each is named by what it is made of.
+    arrays = tuple(_map_cache(one, "pictures", large=0) for one in paths)
+    for number, array in enumerate(arrays):
+        held = _held(array)
+        if held < 0 or not _belongs(array, held, canvas) or rows[files == number].max(initial=-1) >= held:
+            raise InputError(f"{paths[number]} is damaged; delete it and run the step `pictures` again")
+    return Chunks(paths, arrays, files, rows)
+
+
+def _map_cache(path: Path, step: str, large: int = LARGE) -> npt.NDArray[np.uint8]:
+    try:
+        verify_file(path, large)
+        stored: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and run the step `{step}` again") from None
+    return stored
+
+
+def _held(stored: npt.NDArray[np.uint8]) -> int:
+    """Return how many images an array says that it holds; less than 0 where it is none of images."""
+    if stored.ndim == 1 and stored.nbytes >= 2 * OFFSET.itemsize:
+        head = int(stored.view(np.uint8)[OFFSET.itemsize : 2 * OFFSET.itemsize].view(OFFSET)[0])
+        return head // OFFSET.itemsize - 2
+    return len(stored) if stored.ndim == 4 else -1
+
+
 def _belongs(stored: npt.NDArray[np.uint8], images: int, canvas: Canvas) -> bool:
+    if stored.dtype != np.uint8:
+        return False
     if stored.ndim == 4:
         return stored.shape == (images, canvas.height, canvas.width, 3)
     head = OFFSET.itemsize * (images + 2)

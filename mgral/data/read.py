@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mgral.config import CocoData, Config, DataConfig, DiskData, PictureSettings, SyntheticData
+from mgral.config import CocoData, Config, DataConfig, DiskData, PictureSettings, ProjectData, SyntheticData
 from mgral.data.cache import SplitFiles, cache_splits
 from mgral.data.check import Checked, check_splits, with_boxes
 from mgral.data.dataset import as_dataset
 from mgral.data.derive import derive_from_images
 from mgral.data.findings import Findings
 from mgral.data.formats.coco import read_coco
+from mgral.data.formats.project import project_folder, read_round
 from mgral.data.formats.voc import read_voc
 from mgral.data.formats.yolo import read_yolo
 from mgral.data.image_set import ImageSet
@@ -22,7 +23,12 @@ from mgral.errors import InputError
 
 
 def data_folder(data: DataConfig, root: Path | None) -> Path:
-    """Return the folder of the data set: `root`, where it is given, in place of the configured one."""
+    """Return the folder of the data set: `root`, where it is given, in place of the configured one.
+
+    Of a round of a project it is the project's, whose pictures are elsewhere (`mgral.data.pictures`).
+    """
+    if isinstance(data, ProjectData):
+        return project_folder(data)
     if root is None:
         if isinstance(data, SyntheticData):
             raise InputError("synthetic data has no configured folder; pass --root, the folder made by `synthesize`")
@@ -36,7 +42,9 @@ def data_folder(data: DataConfig, root: Path | None) -> Path:
 
 
 def listing_files(data: DataConfig, root: Path) -> list[Path]:
-    """Return the files in the folder `root` that list the images of a data set in COCO or YOLO format."""
+    """Return the files in the folder `root` that list the images, of COCO, YOLO, or a round of a project."""
+    if isinstance(data, ProjectData):
+        return [Path(data.snapshot)]
     disk = _on_disk(data, root)
     if disk.format == "coco":
         return [root / disk.train_annotations, root / disk.test_annotations]
@@ -52,6 +60,10 @@ def read_splits(data: DataConfig, root: Path) -> Checked:
         With everything that is wrong.
     """
     findings = Findings()
+    if isinstance(data, ProjectData):
+        found = read_round(data, findings)
+        findings.raise_faults("the round")
+        return Checked(found.train, found.test, findings, found.labelled)
     disk = _on_disk(data, root)
     train, test = _read(disk, root, findings)
     if isinstance(data, SyntheticData):
@@ -63,7 +75,7 @@ def read_splits(data: DataConfig, root: Path) -> Checked:
     return checked
 
 
-def _on_disk(data: DataConfig, root: Path) -> DiskData:
+def _on_disk(data: SyntheticData | DiskData, root: Path) -> DiskData:
     """Return the settings with which a data set is read; synthetic data lies there in COCO format."""
     return CocoData(format="coco", root=str(root), strict=data.strict) if isinstance(data, SyntheticData) else data
 
@@ -98,6 +110,8 @@ def read_data(config: Config, cache: Path | str, root: Path | str | None = None)
         Where the data set is not in order; a message says what to do.
     """
     cache = Path(cache)
+    if isinstance(config.data, ProjectData):
+        raise InputError("data.format: a round of a project is read by snakemake only; run it, and load its files")
     if isinstance(config.data, SyntheticData) and root is None:
         root = cache / "synthetic"
         if not root.exists():

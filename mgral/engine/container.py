@@ -8,7 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mgral.config import Config, DetectorConfig, SyntheticData
+from mgral.config import Config, DataConfig, DetectorConfig, ProjectData
+from mgral.config.data import FolderData
+from mgral.data.formats.project import project_folder
+from mgral.data.pictures import picture_folders
 from mgral.engine.provenance import version
 from mgral.errors import InputError
 from mgral.models.detectors.external import ExternalConfig
@@ -19,12 +22,19 @@ def container_environment(config: Config, files: Sequence[Path]) -> dict[str, st
 
     The working directory is there anyway. Variables, as Snakemake's `--singularity-args` are the user's own.
     """
-    roots = [] if isinstance(config.data, SyntheticData) else [Path(config.data.root)]
+    roots = picture_roots(config.data)
     roots += [Path(config.detector.settings_folder)] if config.detector.settings_folder else []
     paths = [Path(os.path.normpath(Path.cwd() / path)) for path in [*roots, *files]]
     binds = [f"{path}:{path}:ro" for path in paths if not path.is_relative_to(Path.cwd())]
     asked = os.environ.get("APPTAINER_BIND")
     return {"APPTAINER_BIND": ",".join([asked, *binds] if asked else binds)}
+
+
+def picture_roots(data: DataConfig) -> list[Path]:
+    """Return the folders that the pictures of a data set are in, or those of a project; of synthetic data none."""
+    if isinstance(data, ProjectData):
+        return list(picture_folders(project_folder(data)).values())
+    return [Path(data.root)] if isinstance(data, FolderData) else []
 
 
 def check_image(image: str | Path) -> None:
@@ -71,11 +81,12 @@ def check_command(detector: DetectorConfig) -> None:
         raise InputError(f"detector.container: there is no file {image}; correct the path, or give an address")
 
 
-def shell_inside(image: str, root: Path, gpus: int) -> list[str]:
-    """Return the command that runs a shell in an image, with the working directory and a folder of pictures in it."""
+def shell_inside(image: str, roots: Sequence[Path], gpus: int) -> list[str]:
+    """Return the command that runs a shell in an image, with the working directory and folders of pictures in it."""
     nvidia = ["--nv"] if gpus else []
-    place = Path(os.path.normpath(Path.cwd() / root))
-    bind = [] if place.is_relative_to(Path.cwd()) else ["--bind", f"{place}:{place}:ro"]
+    places = [Path(os.path.normpath(Path.cwd() / root)) for root in roots]
+    outside = [place for place in places if not place.is_relative_to(Path.cwd())]
+    bind = [word for place in outside for word in ("--bind", f"{place}:{place}:ro")]
     return [_apptainer() or "apptainer", "--silent", "exec", "--home", str(Path.cwd()), *nvidia, *bind, image, "sh"]
 
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from mgral.config import CocoData, Config, LutConfig, SyntheticData, download_of, known, registry
 from mgral.data.dataset import as_dataset
 from mgral.data.derive import DERIVED, derive_settings, load_settings
 from mgral.data.download.archives import DATA_SETS
 from mgral.data.read import data_folder, read_splits
+from mgral.engine.container import picture_roots
 from mgral.engine.plan import Job, plan_jobs
 from mgral.engine.steps import STEPS
 from mgral.engine.workflow import annotation_files, check_data, with_names
@@ -76,7 +79,7 @@ def find_sizes(config: Config, results: Path) -> Sizes:
         checked = read_splits(data, data_folder(data, None))
     except InputError:
         raise InputError(
-            f"the number of images of {data.root} is not known yet; give --sizes TRAIN TEST CLASSES, or run "
+            f"the number of images of the data set is not known yet; give --sizes TRAIN TEST CLASSES, or run "
             f"`snakemake {read[0]}` with this configuration first"
         ) from None
     return Sizes(len(checked.train["images"]), len(checked.test["images"]), len(checked.train["categories"]))
@@ -95,7 +98,9 @@ def derive_here(config: Config, results: Path) -> Config | None:
     except InputError:
         return None
     train, test = as_dataset(checked.train), as_dataset(checked.test)
-    return derive_settings(config, train, test, draw_initial(train.image_ids, config.initial, seed))
+    drawn = checked.labelled
+    labelled = draw_initial(train.image_ids, config.initial, seed) if drawn is None else np.array(drawn)
+    return derive_settings(config, train, test, labelled)
 
 
 def _sizes_of_json(train: Path, test: Path) -> Sizes:
@@ -207,7 +212,8 @@ def _file_bytes(config: Config) -> int:
     download = download_of(data)
     if download is not None:
         return sum(folder.bytes for folder in DATA_SETS[download])
-    images = (path for path in Path(data.root).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    roots = picture_roots(data)
+    images = (path for root in roots for path in root.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     return sum(path.stat().st_size for path in images)
 
 

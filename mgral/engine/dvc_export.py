@@ -1,20 +1,25 @@
 """The jobs of the Snakemake workflow as the stages of a dvc.yaml, so that both engines do the same."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mgral.config import Config, load_config
+from mgral.config import Config, ProjectData, load_config
 from mgral.engine.ownership import MARK
 from mgral.engine.plan import Job, plan_all
 from mgral.engine.workflow import keys_in_file
+from mgral.errors import InputError
 from mgral.evaluation.coco import CURVE_SCORES
 
 HEADER = """\
 # Made from the Snakefile; do not edit, but run: make dvc
 # which is: mgral dvc --configfile {configfile} --output dvc.yaml
+"""
+PROJECT_HEADER = """\
+# Made of the rounds of this project; do not edit, but run: mgral dvc {rounds} --output dvc.yaml
 """
 CONFIG = "config.yaml"
 METRICS = "metrics.json"
@@ -33,26 +38,49 @@ def dvc_yaml(configfile: Path) -> bytes:
     return (HEADER.format(configfile=configfile) + text).encode()
 
 
+def project_yaml(configfiles: Sequence[Path]) -> bytes:
+    """Return the dvc.yaml of rounds of a project: a stage for each job of each, and what they share once.
+
+    Versions of steps are no dependencies: a project's folder does not hold them, and its rounds are done.
+
+    Raises
+    ------
+    InputError
+        Where one of the configurations is of no round, or is refused.
+    """
+    stages: dict[str, Any] = {}
+    for configfile in configfiles:
+        config = load_config(configfile)
+        if not isinstance(config.data, ProjectData):
+            raise InputError(f"{configfile}: is no round of a project (data.format); leave out --round for others")
+        for job in sorted(plan_all(configfile), key=_place):
+            shared = "experiment" not in job.wildcards
+            name = stage_name(job) if shared else f"{config.experiment}-{stage_name(job)}"
+            stages.setdefault(name, _stage(job, config, configfile, versions=False))
+    header = PROJECT_HEADER.format(rounds=" ".join(f"--round {path}" for path in configfiles))
+    return (header + yaml.safe_dump({"stages": stages}, sort_keys=False, width=10_000)).encode()
+
+
 def stage_name(job: Job) -> str:
     """Return the rule and its wildcards, of letters, digits, `_` and `-`, as DVC wants the name of a stage.
 
-    The experiment is left out, as a dvc.yaml is of one. No two jobs share a name: their wildcards come in one order.
+    The experiment is left out. No two jobs of one share a name: their wildcards come in one order.
     """
     parts = [f"{name}-{value}" for name, value in job.wildcards.items() if name != "experiment"]
     return "-".join([job.rule, *parts]).replace("/", "-")
 
 
-def _stage(job: Job, config: Config, configfile: Path) -> dict[str, Any]:
+def _stage(job: Job, config: Config, configfile: Path, versions: bool = True) -> dict[str, Any]:
     resolved = f"results/{config.experiment}/{CONFIG}"
     keys = keys_in_file(config, job.rule, job.wildcards)
-    params: list[dict[str, Any]] = [{VERSIONS: [job.rule]}]
+    params: list[dict[str, Any]] = [{VERSIONS: [job.rule]}] if versions else []
     if job.rule == "config":
         params.append({str(configfile): None})
     elif keys:
         # Read from the resolved file, which stage `config` makes: an edge between the two, as narrow as the keys.
         params.append({resolved: keys})
     # DVC makes no folder for a log.
-    stage: dict[str, Any] = {"cmd": job.command_without_log, "params": params}
+    stage: dict[str, Any] = {"cmd": job.command_without_log, **({"params": params} if params else {})}
     dependencies = sorted(set(job.inputs) - {resolved})
     if dependencies:
         stage["deps"] = dependencies

@@ -11,7 +11,10 @@ from pathlib import Path
 import psutil
 
 from mgral.artefacts.integrity import CONFIG
-from mgral.config import Config, SyntheticData
+from mgral.config import Config, ProjectData, SyntheticData
+from mgral.data.chunks import ChunkFiles, PixelSettings
+from mgral.data.formats.project import chunk_path, snapshot_of
+from mgral.data.formats.snapshot import PICTURES, load_chunk
 from mgral.errors import InputError, StepError
 
 MOST_JOBS = 100_000
@@ -123,10 +126,21 @@ def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
 def _disk(config: Config, results: Path) -> int:
     """Return the bytes of the image cache and of synthetic images, as far as they are known and not there yet."""
     data, canvas = config.data, config.detector.largest_canvas
+    if isinstance(data, ProjectData):
+        return SMALL_FILES_BYTES + _chunks_bytes(config, data, results)
     if not isinstance(data, SyntheticData) or (results / "dataset" / "train.npy").exists():
         return SMALL_FILES_BYTES
     pixels = 0 if config.detector.caches_files else 3 * canvas.width * canvas.height
     return SMALL_FILES_BYTES + (data.train_images + data.test_images) * (SCENE_BYTES + pixels)
+
+
+def _chunks_bytes(config: Config, data: ProjectData, results: Path) -> int:
+    """Return the bytes of the pixels of chunks that are not there yet; not of files, whose sizes are not known."""
+    settings = PixelSettings.of(config)
+    folder = results.parent / PICTURES / settings.folder
+    missing = [one for one in snapshot_of(data).chunks if not ChunkFiles.of(folder, one).pixels.exists()]
+    images = sum(len(load_chunk(chunk_path(data, digest))) for digest in missing)
+    return 0 if settings.encoded else images * 3 * settings.width * settings.height
 
 
 def _gigabytes(size: float) -> str:

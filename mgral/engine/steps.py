@@ -31,6 +31,8 @@ STEPS: dict[str, Step] = {
     ),
     "input_size": Step("Derive the input size from the images, where none is set.", ("detector",)),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
+    "pictures": Step("Decode a chunk of a project's pictures once, for all its rounds."),
+    "index": Step("Find the images of a round among the pictures of its project."),
     "groups": Step("Find near-copies among the images, within and across the splits.", ("near_copies",)),
     "weights": Step("Bring the weights that trainings start from.", ("detector",), ("data",)),
     "initial": Step("Draw the initial labelled set.", ("initial",)),
@@ -64,6 +66,7 @@ STEPS: dict[str, Step] = {
     ),
     "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "embedding", "reward")),
     "select": Step("Choose the images to label next.", ("budget", "detector", "embedding", "evaluation")),
+    "prelabels": Step("Detect on the chosen images, for people to correct.", ("detector", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(
         "Draw batches whose looked-up reward is compared with their true gain.",

@@ -45,9 +45,10 @@ def verify(folder: Path) -> tuple[int, list[Fault]]:
     InputError
         Where the folder is no experiment's, or has no records.
     """
-    if not (folder / integrity.CONFIG).is_file():
+    if not any((folder / name).is_file() for name in (integrity.CONFIG, integrity.CANVAS)):
         raise InputError(f"{folder} is no experiment, as there is no {integrity.CONFIG}; name a folder of results/")
-    config, digest = load_config(folder / integrity.CONFIG), functools.cache(integrity.content_hash)
+    digest = functools.cache(integrity.content_hash)
+    config = load_config(folder / integrity.CONFIG) if (folder / integrity.CONFIG).is_file() else None
     records = folder / integrity.RECORDS
     places = sorted(records.rglob("*.json"))
     if not places:
@@ -57,7 +58,7 @@ def verify(folder: Path) -> tuple[int, list[Fault]]:
     return len(places), sorted(faults, key=lambda fault: fault.problems[0].startswith("was made"))
 
 
-def _verify(folder: Path, artefact: Path, config: Config, digest: Callable[[Path], str]) -> Fault:
+def _verify(folder: Path, artefact: Path, config: Config | None, digest: Callable[[Path], str]) -> Fault:
     record = integrity.parse_record(folder / integrity.RECORDS / f"{artefact}.json")
     if record is None:
         return Fault(artefact.as_posix(), ("its record is damaged, or of an earlier version of mgral",), {})
@@ -66,7 +67,7 @@ def _verify(folder: Path, artefact: Path, config: Config, digest: Callable[[Path
 
 
 def _problems(
-    folder: Path, artefact: Path, record: Mapping[str, Any], config: Config, digest: Callable[[Path], str]
+    folder: Path, artefact: Path, record: Mapping[str, Any], config: Config | None, digest: Callable[[Path], str]
 ) -> Iterator[str]:
     path = folder / artefact
     if not path.exists():
@@ -100,7 +101,7 @@ def up_to_date(path: Path, config: Config) -> bool:
     return holds(path)
 
 
-def _settings_now(record: Mapping[str, Any], config: Config) -> Any:
+def _settings_now(record: Mapping[str, Any], config: Config | None) -> Any:
     """Return what a step reads of the configuration; None where it, or its names there, are no more."""
     if record["step"] not in STEPS:
         return None

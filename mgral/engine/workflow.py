@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import yaml
 
@@ -17,6 +17,7 @@ from mgral.config import (
     Config,
     Kind,
     LutConfig,
+    ProjectData,
     SyntheticData,
     VocData,
     YoloData,
@@ -27,9 +28,12 @@ from mgral.config import (
     registry,
     resolve_config,
 )
+from mgral.config.data import FolderData
 from mgral.config.detectors import package_of
 from mgral.data.download.archives import DATA_SETS
+from mgral.data.formats.project import chunk_path, complete, project_folder, snapshot_of
 from mgral.data.formats.voc import layout_folder, list_file
+from mgral.data.pictures import SETTINGS, picture_folders
 from mgral.engine.configfiles import check_configfiles
 from mgral.engine.steps import STEPS, VERSIONS
 from mgral.errors import InputError
@@ -150,7 +154,7 @@ def keys_read(config: Config, step: str, names: Names | None = None) -> list[str
     if step == "report":
         return list(config.model_dump())
     left_out = {
-        "" if isinstance(config.data, SyntheticData) else "data.mirror",  # the same bytes from elsewhere
+        "data.mirror" if isinstance(config.data, FolderData) else "",  # the same bytes from elsewhere
         "lut.refresh",  # where a table is built, not how
         "lut.splits",  # how many tables
         "lut.variants_per_job",  # changes what a job is, and with it the files' names
@@ -203,7 +207,10 @@ def _setting(config: Config, key: str) -> Any:
 
 
 def annotation_files(config: Config) -> list[str]:
-    """Return the files of a data set on disk that name its images: two COCO JSON, VOC's lists, or a data.yaml."""
+    """Return the files of a data set on disk that name its images.
+
+    They are two COCO JSON, VOC's lists, a data.yaml, or a round's snapshot with the lists of its pictures.
+    """
     data = config.data
     if isinstance(data, CocoData):
         return [f"{data.root}/{name}" for name in (data.train_annotations, data.test_annotations)]
@@ -211,7 +218,28 @@ def annotation_files(config: Config) -> list[str]:
         return [str(list_file(Path(data.root), split)) for split in (*data.train_split, *data.test_split)]
     if isinstance(data, YoloData):
         return [f"{data.root}/{data.data_yaml}"]
+    if isinstance(data, ProjectData):
+        return [data.snapshot, *(str(chunk_path(data, digest)) for digest in snapshot_of(data).chunks)]
     return []
+
+
+class RoundData(NamedTuple):
+    """What the rules need to know of a round of a project before there are jobs."""
+
+    chunks: tuple[str, ...]
+    """Digests of the chunks of its pictures."""
+    labelled: bool
+    """Whether an image is labelled; else there is no detector."""
+    audit: bool
+    """Whether an image of the audit set is, so that there are scores."""
+
+
+def round_data(config: Config) -> RoundData | None:
+    """Return what the snapshot of a round holds; None for a benchmark."""
+    if not isinstance(config.data, ProjectData):
+        return None
+    snapshot = snapshot_of(config.data)
+    return RoundData(snapshot.chunks, bool(complete(snapshot.labelled)), bool(complete(snapshot.audit)))
 
 
 def label_folders(config: Config) -> list[str]:
@@ -278,6 +306,9 @@ def check_data(config: Config) -> None:
     data = config.data
     if isinstance(data, SyntheticData):
         return
+    if isinstance(data, ProjectData):
+        _check_round(config, data)
+        return
     if isinstance(data, CocoData):
         folders = [data.root, f"{data.root}/{data.train_images}", f"{data.root}/{data.test_images}"]
     elif isinstance(data, YoloData):
@@ -309,6 +340,29 @@ def check_data(config: Config) -> None:
     for file in annotation_files(config):
         if not Path(file).is_file():
             raise InputError(f"data: there is no file {file}; correct the annotations or the split under data")
+
+
+def _check_round(config: Config, data: ProjectData) -> None:
+    """Raise InputError where a file of a round is missing, or its strategy needs labels and there are none."""
+    missing = [file for file in annotation_files(config) if not Path(file).is_file()]
+    if missing:
+        raise InputError(f"data: there is no file {', '.join(missing)}; bring it back from a copy or from Git")
+    folders = picture_folders(project_folder(data))
+    if absent := [f"{name} ({folder})" for name, folder in folders.items() if not folder.is_dir()]:
+        raise InputError(
+            f"{SETTINGS}: there is no folder {', '.join(absent)}; correct it there, or bring the folder back"
+        )
+    found = round_data(config)
+    needing = [
+        name
+        for name, own in config.strategies.items()
+        if not {*registry.strategy(own.type).requires} <= {"embeddings"}
+    ]
+    if found and not found.labelled and needing:
+        raise InputError(
+            f"strategies: {', '.join(needing)} needs labelled images, and the round has none yet; use typiclust or "
+            "random"
+        )
 
 
 def has_braces(path: str | Path) -> bool:

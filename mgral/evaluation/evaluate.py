@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mgral.config import EvaluationConfig
+from mgral.data.dataset import Dataset
 from mgral.data.image_set import ImageSet
 from mgral.data.results import FoundBoxes
 from mgral.evaluation.coco import score_detections
@@ -33,11 +35,19 @@ def evaluate_found(
     found: FoundBoxes, data: ImageSet, config: EvaluationConfig
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score what a command has found, as `evaluate_detector` does; it has dropped overlaps itself."""
-    kept, results = found.above(config.score_threshold, config.max_detections), []
-    for row in np.unique(kept.rows).tolist():
-        one = kept.of_row(row)
-        results += coco_results(data.dataset, row, one.boxes, one.scores.tolist(), one.labels.tolist())
+    results = found_results(found, data.dataset, np.unique(found.rows), config)
     return _score(results, data), results
+
+
+def found_results(
+    found: FoundBoxes, dataset: Dataset, rows: npt.NDArray[np.int64], config: EvaluationConfig
+) -> list[dict[str, Any]]:
+    """Return what a command has found in rows of a data set as COCO results, in the order of the rows."""
+    kept, results = found.above(config.score_threshold, config.max_detections), []
+    for row in rows.tolist():
+        one = kept.of_row(row)
+        results += coco_results(dataset, row, one.boxes, one.scores.tolist(), one.labels.tolist())
+    return results
 
 
 def _score(found: list[dict[str, Any]], data: ImageSet) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from mgral.config import CocoData, Config, RewardConfig, SyntheticData
+from mgral.config import CocoData, Config, ProjectData, RewardConfig, SyntheticData
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.agent import agent_figures, agent_lines
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
@@ -198,5 +198,7 @@ def _data_name(results: Results) -> str:
     data = results.config.data
     if isinstance(data, SyntheticData):
         return f"synthetic scenes, seed {data.seed}"
+    if isinstance(data, ProjectData):
+        return PurePath(data.snapshot).parent.name
     # The folder's own name only: its place on this machine says nothing about the experiment.
     return f"{PurePath(data.root).name} ({data.format.upper()} format)"

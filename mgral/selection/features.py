@@ -49,10 +49,13 @@ def embed_images(
 def embed_features(
     config: Config, dataset: Dataset, labelled: npt.NDArray[np.int64], given: "Features", seed: int
 ) -> Embeddings:
-    """Embed images as `embed_images` does, given the features of all of them."""
+    """Embed images as `embed_images` does, given all of their features; without a labelled image counts are 0."""
     dataset = dataset.without_labels(unlabelled(dataset.image_ids, labelled))
     features, class_scores = given
     components = project(features, config.embedding.dimensions)
+    if not len(labelled):
+        nothing = np.zeros((len(components), len(dataset.categories)), np.float32)
+        return Embeddings(dataset.image_ids, components, nothing)
     described = np.concatenate([components, standardise(class_scores)], axis=1)
     known, chance = dataset.rows(labelled), derive_seed(seed, "object counts")
     counts = predict_object_counts(described, known, dataset.object_counts(labelled), chance)

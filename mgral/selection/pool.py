@@ -1,5 +1,6 @@
 """Which images are labelled and which are not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,26 @@ def add_selection(
         if len(unknown := np.setdiff1d(ids, image_ids)):
             raise InputError(f"{name}: images {unknown[:5].tolist()} are not in the data set; make it again")
     return np.union1d(before, chosen)
+
+
+def one_of_each(pool: npt.NDArray[np.int64], groups: Sequence[Sequence[int]], seed: int) -> npt.NDArray[np.int64]:
+    """Return the pool with one image of each group, drawn by seed, int64 [n], ascending.
+
+    Parameters
+    ----------
+    pool
+        Ids, int64 [N]; those of no group stay.
+    groups
+        Ids of images that are near-copies of each other, each in one group at most.
+    """
+    group_of = {image: number for number, group in enumerate(groups) for image in group}
+    drawn = np.random.default_rng(seed).permutation(np.sort(pool)).tolist()
+    first: dict[int, int] = {}
+    for image in drawn:
+        if image in group_of:
+            first.setdefault(group_of[image], image)
+    alone = [image for image in drawn if image not in group_of]
+    return np.array(sorted([*alone, *first.values()]), dtype=np.int64)
 
 
 def check_pool(pool: npt.NDArray[np.int64], budget: int) -> None:

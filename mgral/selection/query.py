@@ -1,6 +1,6 @@
 """What a strategy is given and what it gives back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from mgral.data.images import Images
 from mgral.data.results import FoundBoxes
 from mgral.errors import InputError, StepError
 from mgral.selection.embeddings import Embeddings
-from mgral.selection.pool import check_pool, unlabelled
+from mgral.selection.pool import check_pool, one_of_each, unlabelled
 
 if TYPE_CHECKING:  # random selection does without torch
     from mgral.models.interface import DetectorModel
@@ -118,6 +118,7 @@ def select(
     found: FoundBoxes | None = None,
     embeddings: Embeddings | None = None,
     agent: object = None,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> Selection:
     """Choose the images to label next.
 
@@ -133,6 +134,9 @@ def select(
         What the strategy requires of these.
     found
         In the detector's place, what a command of the user's own has found in all training images.
+    groups
+        Of a project, ids of near-copies: at most one image of a group is chosen. Where that leaves fewer images than
+        the budget, all of them are.
 
     Raises
     ------
@@ -152,8 +156,13 @@ def select(
         raise InputError(f"strategy {kind} needs anchors, and {config.detector.name} has none; choose another")
     labelled = np.sort(labelled)
     pool = unlabelled(dataset.image_ids, labelled)
-    check_pool(pool, config.budget)
     hidden = dataset.without_labels(pool)
+    if groups is not None:
+        pool = one_of_each(pool, groups, derive_seed(seed, "one of each group", cycle))
+        if not len(pool):
+            raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
+        config = config.model_copy(update={"budget": min(config.budget, len(pool))})
+    check_pool(pool, config.budget)
     query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, found, embeddings, agent)
     choice = choose(kind, query)
     return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason)

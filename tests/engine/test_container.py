@@ -208,13 +208,13 @@ def test_a_command_runs_in_its_own_image(tmp_path, image, monkeypatch):
     """Wherever the pictures are, they are there inside; the GPUs where the job has one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", installed(tmp_path, PASSES_ON))
-    shell = shell_inside(str(image), Path("../elsewhere"), gpus=1)
+    shell = shell_inside(str(image), [Path("../elsewhere")], gpus=1)
     output = run_command("echo inside > {output}/where", {}, tmp_path / "work", seed=0, shell=shell)
     assert (output / "where").read_text() == "inside\n"
     pictures = tmp_path.parent / "elsewhere"
     call = f"--silent exec --home {tmp_path} --nv --bind {pictures}:{pictures}:ro {image} sh -e -c echo inside > "
     assert (tmp_path / "calls").read_text().startswith(call)
-    assert shell_inside(str(image), Path("data"), gpus=0)[1:] == [
+    assert shell_inside(str(image), [Path("data")], gpus=0)[1:] == [
         "--silent",
         "exec",
         "--home",

@@ -104,7 +104,13 @@ rule data:
         root=SYNTHETIC,
         downloaded=DOWNLOADED,
         annotations=(
-            [] if DOWNLOADED else annotation_files(CONFIG) + label_folders(CONFIG)
+            []
+            if DOWNLOADED
+            else (
+                list(map(ancient, annotation_files(CONFIG)))
+                if SNAPSHOT
+                else annotation_files(CONFIG) + label_folders(CONFIG)
+            )
         ),
     output:
         train=EXPERIMENT + "/dataset/train.json",

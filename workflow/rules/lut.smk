@@ -32,7 +32,7 @@ rule pseudo_labels:
         config=ancient(EXPERIMENT + "/config.yaml"),
         derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
-        images=EXPERIMENT + "/dataset/train.npy",
+        images=TRAIN_IMAGES,
         labelled=ROUND + "/labelled.json",
         detector=ROUND + "/detector.safetensors",
     output:
@@ -81,7 +81,7 @@ rule base:
         config=ancient(EXPERIMENT + "/config.yaml"),
         derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
-        images=EXPERIMENT + "/dataset/train.npy",
+        images=TRAIN_IMAGES,
         subsets=TABLE + "/subsets.json",
         weights=WEIGHTS,
     output:
@@ -109,7 +109,7 @@ rule variant:
         config=ancient(EXPERIMENT + "/config.yaml"),
         derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
-        images=EXPERIMENT + "/dataset/train.npy",
+        images=TRAIN_IMAGES,
         subsets=TABLE + "/subsets.json",
         base=TABLE + "/base.safetensors",
         pseudo_labels=in_pseudo_labels,

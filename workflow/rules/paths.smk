@@ -14,6 +14,17 @@ STRATEGY = EXPERIMENT + "/seed{seed}/strategies/{strategy}/cycle{cycle}"
 TABLE = ROUND + "/tables/{table}/split{split}"
 # One a job: the wildcards that follow are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
+# A round of a project: what its snapshot holds; None of a benchmark. Its pixels are shared by all rounds.
+SNAPSHOT = round_data(CONFIG)
+PIXELS = "results/pictures/{canvas}/{digest}"
+CANVAS = PixelSettings.of(CONFIG) if SNAPSHOT else None
+# What steps take as --images.
+TRAIN_IMAGES, TEST_IMAGES = (
+    EXPERIMENT + f"/dataset/{split}" + (".images.json" if SNAPSHOT else ".npy")
+    for split in ("train", "test")
+)
+# Without a label there is no detector: images are compared by what its training would start from.
+COLD_START = SNAPSHOT is not None and not SNAPSHOT.labelled
 # What trainings of the detector start from, for rules that build one.
 WEIGHTS = (
     [EXPERIMENT + "/weights.safetensors"] if CONFIG.detector.trained.weights else []
@@ -25,7 +36,11 @@ INPUT_SIZE = (
     if "width" in CONFIG.detector.open_keys
     else []
 )
-DERIVED = [EXPERIMENT + "/seed{seed}/derived.json"] if CONFIG.open_keys else []
+DERIVED = (
+    [EXPERIMENT + "/seed{seed}/derived.json"]
+    if CONFIG.open_keys and not COLD_START
+    else []
+)
 # By what images are scored and queried, and by what they are embedded: the weights of the cycle's detector, or what the
 # user's own, a command, has written.
 GIVES = CONFIG.detector.command_gives
@@ -52,11 +67,13 @@ wildcard_constraints:
     split=r"\d+",
     first=r"\d+",
     last=r"\d+",
+    canvas=CANVAS.folder if CANVAS else "",
+    digest="[0-9a-f]+",
 
 
 def weights_option(wildcards, input):
     """The option of the rules that build a detector."""
-    return f" --weights {input.weights}" if WEIGHTS else ""
+    return f" --weights {input.weights}" if input.weights else ""
 
 
 def derived_option(wildcards, input):

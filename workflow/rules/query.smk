@@ -54,13 +54,14 @@ def in_select(wildcards):
     by_agent = "agent" in info.requires
     embedded = table_round(strategy, wildcards.cycle) if by_agent else folder
     paths = {
-        "images": EXPERIMENT + "/dataset/train.npy",
+        "images": TRAIN_IMAGES,
         "detector": f"{folder}/{FINDS}",
         "embeddings": in_embeddings(embedded, strategy),
         "agent": STRATEGY + "/agent.safetensors",
     }
     derived = {"derived": DERIVED} if DERIVED and info.runs_detector else {}
-    return {option: paths[option] for option in info.files} | derived
+    groups = {"groups": EXPERIMENT + "/dataset/groups.json"} if SNAPSHOT else {}
+    return {option: paths[option] for option in info.files} | derived | groups
 
 
 rule select:

@@ -1,7 +1,7 @@
 # A point of a curve: the labelled set of a cycle, the detector trained on it and its scores. The same rules serve
 # every strategy, the shared cycle 0 (round initial) and the detector of all training images (round full).
 #
-# initial   train.json -> labelled.json of cycle 0
+# initial   train.json -> labelled.json of cycle 0; in a round of a project from its snapshot
 # label     labelled.json and selection.json of a cycle -> labelled.json of the next one
 # derive    labelled.json of cycle 0 -> derived.json: the settings that are null, such as anchors and iterations
 # detector  labelled.json, train.npy -> detector.safetensors, training.csv
@@ -9,13 +9,15 @@
 #           rule `detector` then trains its proxy, where a lookup table or an embedding needs one. Outside of the
 #           container of --use-singularity: the step runs the command here or in detector.container.
 # evaluate  detector.safetensors, test.npy -> metrics.json, detections.json
-# embed     detector.safetensors, train.npy -> embeddings/ of all training images
+# embed     detector.safetensors, train.npy -> embeddings/ of all training images; weights.safetensors where no image
+#           is labelled
 
 
 rule initial:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
         dataset=EXPERIMENT + "/dataset/train.json",
+        snapshot=ancient(CONFIG.data.snapshot) if SNAPSHOT else [],
     output:
         EXPERIMENT + "/seed{seed}/{round}/cycle0/labelled.json",
     log:
@@ -28,7 +30,11 @@ rule initial:
         gpu=0,
     params:
         depends_on=settings_of("initial"),
-        all=lambda wildcards: "--all" if wildcards.round == "full" else "",
+        all=lambda wildcards, input: (
+            f"--snapshot {input.snapshot}"
+            if input.snapshot
+            else ("--all" if wildcards.round == "full" else "")
+        ),
     shell:
         "mgral initial --config {input.config} --dataset {input.dataset} --seed {wildcards.seed} {params.all}"
         " --output {output} > {log} 2>&1"
@@ -96,7 +102,7 @@ rule detector:
         config=ancient(EXPERIMENT + "/config.yaml"),
         derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
-        images=EXPERIMENT + "/dataset/train.npy",
+        images=TRAIN_IMAGES,
         labelled=ROUND + "/labelled.json",
         weights=WEIGHTS,
     output:
@@ -153,7 +159,7 @@ rule evaluate:
         config=ancient(EXPERIMENT + "/config.yaml"),
         derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/test.json",
-        images=EXPERIMENT + "/dataset/test.npy",
+        images=TEST_IMAGES,
         detector=f"{ROUND}/{FINDS}",
     output:
         metrics=ROUND + "/metrics.json",
@@ -179,9 +185,10 @@ rule embed:
         config=ancient(EXPERIMENT + "/config.yaml"),
         derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
-        images=EXPERIMENT + "/dataset/train.npy",
+        images=TRAIN_IMAGES,
         labelled=ROUND + "/labelled.json",
-        detector=f"{ROUND}/{EMBEDS}",
+        detector=[] if COLD_START else f"{ROUND}/{EMBEDS}",
+        weights=WEIGHTS if COLD_START else [],
     output:
         ROUND + "/embeddings/{embedding}.safetensors",
     log:
@@ -195,7 +202,12 @@ rule embed:
     params:
         derived=derived_option,
         depends_on=settings_of("embed"),
+        detector=lambda wildcards, input: (
+            f"--detector {input.detector}"
+            if input.detector
+            else weights_option(wildcards, input)
+        ),
     shell:
         "mgral embed --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
-        " --labelled {input.labelled} --detector {input.detector} --seed {wildcards.seed} --gpus {resources.gpu}"
+        " --labelled {input.labelled} {params.detector} --seed {wildcards.seed} --gpus {resources.gpu}"
         " --embedding {wildcards.embedding} --output {output} > {log} 2>&1"

@@ -4,16 +4,17 @@ import json
 from pathlib import Path
 
 import click
+import numpy as np
 
 from mgral.artefacts.files import write_all_json
 from mgral.cli import options
 from mgral.cli.found import faults_shown, show_repairs
 from mgral.config import Config, check_budget, load_config
+from mgral.data.check import Checked
 from mgral.data.dataset import as_dataset
 from mgral.data.derive import derive_settings, settings_lines
 from mgral.data.findings import Kind
 from mgral.data.read import data_folder, listing_files, read_splits
-from mgral.data.records import Coco
 from mgral.data.summary import class_counts, counts_table, split_summary
 from mgral.selection.pool import draw_initial
 
@@ -57,16 +58,23 @@ def command(
     write_all_json({path: content for path, content in files if path})
     for name, coco in splits.items():
         click.echo(split_summary(name, coco), err=True)
+    if checked.labelled is not None:
+        pool = len(checked.train["images"]) - len(checked.labelled)
+        click.echo(f"{len(checked.labelled)} training images are labelled, {pool} can be chosen", err=True)
     show_repairs(checked.findings)
-    click.echo("\n".join(_settings_lines(config, checked.train, checked.test)), err=True)
+    if checked.labelled is None or checked.labelled:
+        click.echo("\n".join(_settings_lines(config, checked)), err=True)
     counts = {name: class_counts(coco) for name, coco in splits.items()}
     click.echo(json.dumps({**counts, **found}, indent=1) if as_json else counts_table(counts))
 
 
-def _settings_lines(config: Config, train: Coco, test: Coco) -> list[str]:
-    data, seed = as_dataset(train), config.seeds[0]
-    labelled = draw_initial(data.image_ids, config.initial, seed)
-    full = derive_settings(config, data, as_dataset(test), labelled)
-    name, count = config.detector.trained.name, config.initial
-    title = f"{name}, by the {count} images that are labelled at the start with seed {seed}:"
+def _settings_lines(config: Config, checked: Checked) -> list[str]:
+    data, seed = as_dataset(checked.train), config.seeds[0]
+    if checked.labelled is None:
+        labelled = draw_initial(data.image_ids, config.initial, seed)
+        drawn = f"{config.initial} images that are labelled at the start with seed {seed}"
+    else:
+        labelled, drawn = np.array(checked.labelled), f"{len(checked.labelled)} labelled images"
+    full = derive_settings(config, data, as_dataset(checked.test), labelled)
+    title = f"{config.detector.trained.name}, by the {drawn}:"
     return [title, *(f"  {line}" for line in settings_lines(config, full, data, labelled))]

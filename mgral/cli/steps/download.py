@@ -6,7 +6,8 @@ import click
 
 from mgral.artefacts.files import write_json
 from mgral.cli import options
-from mgral.config import SyntheticData, download_of, load_config
+from mgral.config import download_of, load_config
+from mgral.config.data import FolderData
 from mgral.data.download.archives import DATA_SETS, published_content
 from mgral.data.download.folder import download
 from mgral.errors import InputError
@@ -23,7 +24,7 @@ def command(config_path: Path, output: Path) -> None:
     """
     config = load_config(config_path)
     data, name = config.data, download_of(config.data)
-    if isinstance(data, SyntheticData) or name is None:
+    if not isinstance(data, FolderData) or name is None:
         raise InputError("data.download names no data set; add it, or leave this step out")
     download(DATA_SETS[name], Path(data.root), data.mirror)
     write_json(output, published_content(name))

@@ -5,16 +5,22 @@ from pathlib import Path
 import click
 
 from mgral.artefacts.files import write_arrays
+from mgral.artefacts.seeds import derive_seed
 from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import load_config
-from mgral.data.derive import load_derived
+from mgral.data.derive import assume_settings, load_derived
 from mgral.data.image_set import load_image_set
 from mgral.data.results import load_features, load_found
-from mgral.models.build import load_detector
+from mgral.models.build import build_detector, load_detector
 from mgral.selection.features import embed_features, extract_features, given_features
 from mgral.selection.pool import load_labelled
+
+RANDOM_FEATURES = (
+    "without a label and with detector.weights null, images are compared by a network of random weights; set "
+    "detector.weights for features that mean something"
+)
 
 
 @click.command("embed", epilog=HELP)
@@ -23,7 +29,8 @@ from mgral.selection.pool import load_labelled
 @options.dataset
 @options.images
 @options.labelled
-@options.detector
+@click.option("--detector", type=options.FILE, help="Weights written by the step `detector`; none without a label.")
+@options.weights
 @options.seed
 @options.embedding
 @options.gpus
@@ -34,7 +41,8 @@ def command(
     dataset: Path,
     images: Path,
     labelled: Path,
-    detector: Path,
+    detector: Path | None,
+    weights: Path | None,
     seed: int,
     embedding: str,
     gpus: int,
@@ -44,12 +52,23 @@ def command(
 
     Beside them stand, unless `embedding.object_counts` is false, the predicted counts of objects of each class,
     standardised: they are learnt from the labelled images. Either part has a mean squared norm of 1.
+
+    Without a labelled image there is no detector: the features are those with which a training would begin, of
+    --weights, and all counts are 0.
     """
     device = choose_device(gpus)
     config = load_derived(load_config(config_path), derived).with_settings("embedding", embedding)
     data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
     gives, classes = config.detector.command_gives or (), len(data.dataset.categories)
-    if "features" in gives:
+    if detector is None:
+        if len(known):
+            raise click.UsageError("there are labelled images, and so a detector; give --detector")
+        if weights is None:
+            click.echo(f"warning: {RANDOM_FEATURES}", err=True)
+        start = assume_settings(config).detector
+        network = build_detector(start, classes, derive_seed(seed, "weights"), weights).eval().to(device)
+        features = extract_features(network, data.images, classes)
+    elif "features" in gives:
         found = load_found(detector, "train") if "probabilities" in gives else None
         features = given_features(load_features(detector), found, classes)
     else:

@@ -9,9 +9,10 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.cli import options
 from mgral.cli.found import show_repairs
 from mgral.compute.gpus import HELP, only_cpu
-from mgral.config import load_config
+from mgral.config import ProjectData, load_config
+from mgral.data.pictures import with_places
 from mgral.data.read import data_folder
-from mgral.engine.container import shell_inside
+from mgral.engine.container import picture_roots, shell_inside
 from mgral.engine.workflow import depends_on
 from mgral.errors import InputError
 from mgral.models.detectors.external import ExternalConfig
@@ -52,6 +53,10 @@ def command(
         raise InputError(f"detector.name: {detector.name} is no command; leave this step out")
     train, test, known = read_json(dataset), read_json(test_dataset), load_labelled(labelled)
     place = data_folder(config.data, root)
+    roots = [place]
+    if isinstance(config.data, ProjectData):
+        train, test = (with_places(coco, place) for coco in (train, test))
+        roots = picture_roots(config.data)
     gpus = 0 if only_cpu() else gpus
     command_output = run_command(
         detector.command,
@@ -60,7 +65,7 @@ def command(
         seed=derive_seed(seed, "external", cycle) % 2**31,
         gpus=gpus,
         scratch=scratch_name(depends_on(config, "external"), [dataset, test_dataset, labelled], seed, cycle),
-        shell=shell_inside(detector.container, place, gpus) if detector.container else ["sh"],
+        shell=shell_inside(detector.container, roots, gpus) if detector.container else ["sh"],
     )
     found, findings = read_output(command_output, train, test, known, detector.gives)
     show_repairs(findings)

@@ -1,5 +1,6 @@
 """Step `groups`: near-copies among the images, within the training images and across the splits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
-from mgral.data.groups import Groups, find_groups
+from mgral.data.groups import Groups, find_groups, groups_by_name
 from mgral.data.thumbnails import SIDE, load_thumbnails
 
 
@@ -25,12 +26,16 @@ def command(
 ) -> None:
     """Find pictures that are near-copies of each other, such as neighbouring frames of a video.
 
-    Their 24 x 24 grey thumbnails differ by little: see `near_copies` in the configuration. Says on standard error how
+    Their 24 x 24 grey thumbnails differ by little, or their names have the same part: see `near_copies` in the
+    configuration. Says on standard error how
     many test images have a near-copy among the training images, which makes scores better than they are.
     """
-    train, test = load_dataset(dataset).image_ids, load_dataset(test_dataset).image_ids
+    data, settings = load_dataset(dataset), load_config(config_path).near_copies
+    train, test = data.image_ids, load_dataset(test_dataset).image_ids
     of_train, of_test = load_thumbnails(thumbnails, len(train)), load_thumbnails(test_thumbnails, len(test))
-    groups = find_groups(train, of_train, test, of_test, load_config(config_path).near_copies)
+    groups = find_groups(train, of_train, test, of_test, settings)
+    if settings.pattern is not None:
+        groups = replace(groups, groups=groups_by_name(train, data.file_names, settings.pattern))
     write_json(output, groups.as_json())
     click.echo(_summary(groups, len(train)), err=True)
     alike = len(of_test) - len(np.unique(of_test.reshape(len(of_test), SIDE**2), axis=0))

@@ -9,6 +9,7 @@ from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
+from mgral.data.formats.snapshot import load_snapshot
 from mgral.selection.pool import draw_initial
 
 
@@ -17,9 +18,18 @@ from mgral.selection.pool import draw_initial
 @options.dataset
 @options.seed
 @click.option("--all", "label_all", is_flag=True, help="Label every image: the full-data reference.")
+@click.option("--snapshot", type=options.FILE, help="Of a project: the round's labels, in place of a draw.")
 @options.written("JSON to write: the ids labelled at the start.")
-def command(config_path: Path, dataset: Path, seed: int, label_all: bool, output: Path) -> None:
-    """Draw `initial` training images uniformly, without replacement; ids ascending."""
+def command(
+    config_path: Path, dataset: Path, seed: int, label_all: bool, snapshot: Path | None, output: Path
+) -> None:
+    """Draw `initial` training images uniformly, without replacement; ids ascending.
+
+    In a project the labelled images are those of the snapshot that are in the data set.
+    """
     config, known = load_config(config_path), load_dataset(dataset).image_ids
-    ids = np.sort(known) if label_all else draw_initial(known, config.initial, seed)
+    if snapshot:
+        ids = np.intersect1d(known, [image.id for image in load_snapshot(snapshot).labelled]).astype(np.int64)
+    else:
+        ids = np.sort(known) if label_all else draw_initial(known, config.initial, seed)
     write_json(output, {"images": ids.tolist()})

@@ -11,6 +11,7 @@ from mgral.compute.gpus import HELP
 from mgral.config import Config, load_config, registry
 from mgral.data.dataset import load_dataset
 from mgral.data.derive import load_derived
+from mgral.data.groups import load_groups
 from mgral.data.images import load_images
 from mgral.data.results import load_found
 from mgral.errors import SparseError
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 @options.cycle
 @click.option("--images", type=options.FILE, help="Cache of the training images (strategies that run the detector).")
 @click.option("--detector", type=options.FILE, help="Detector of the cycle (strategies that run it).")
-@click.option("--embeddings", type=options.FILE, help="Embeddings of the images (mgral, core_set).")
+@click.option("--embeddings", type=options.FILE, help="Embeddings of the images (mgral, core_set, typiclust).")
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
+@click.option("--groups", type=options.FILE, help="Near-copies of a project, of which one at most is chosen.")
 @options.gpus
 @options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
 def command(
@@ -49,6 +51,7 @@ def command(
     detector: Path | None,
     embeddings: Path | None,
     agent: Path | None,
+    groups: Path | None,
     gpus: int,
     output: Path,
 ) -> None:
@@ -73,11 +76,18 @@ def command(
         found=load_found(detector, "train") if detector and not trained else None,
         embeddings=load_embeddings(embeddings) if embeddings else None,
         agent=_open_agent(agent) if agent else None,
+        groups=load_groups(groups).groups if groups else None,
     )
     content = selection.to_json()
     if data.source_ids is not None:
         content["source_ids"] = [data.source_ids[row] for row in data.rows(content["images"])]
     write_json(output, content)
+    if len(selection.images) < config.budget:
+        click.echo(
+            f"warning: {len(selection.images)} images are chosen, not {config.budget}: there are no more that are "
+            "neither labelled, left out nor near-copies of a chosen one (see near_copies)",
+            err=True,
+        )
     if selection.reason:
         click.echo(f"warning: the images are drawn at random: {selection.reason}", err=True)
 

@@ -9,7 +9,8 @@ from torch import contiguous_format
 
 from mgral.artefacts.files import write_bytes
 from mgral.cli import options
-from mgral.config import SyntheticData, load_config
+from mgral.config import load_config
+from mgral.config.data import FolderData
 from mgral.data.dataset import load_dataset
 from mgral.data.derive import assume_settings
 from mgral.errors import InputError
@@ -34,7 +35,7 @@ def command(config_path: Path, dataset: Path, output: Path) -> None:
         raise InputError(f"detector.name: {section.name} starts from random weights; leave this step out")
     # Of the settings that are derived none changes the shape of a weight.
     detector = random_detector(assume_settings(config).detector, len(load_dataset(dataset).categories), seed=0)
-    mirror = None if isinstance(config.data, SyntheticData) else config.data.mirror
+    mirror = config.data.mirror if isinstance(config.data, FolderData) else None
     start, line = start_of(detector, obtain_weights(section, mirror, output.parent), name)
     if isinstance(section, TimmConfig) and not section.weights_file:
         check_backbone(detector, start, name)

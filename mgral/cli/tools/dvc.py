@@ -6,18 +6,25 @@ import click
 
 from mgral.artefacts.files import write_bytes
 from mgral.cli import options
-from mgral.engine.dvc_export import dvc_yaml
+from mgral.engine.dvc_export import dvc_yaml, project_yaml
 
 
 @click.command("dvc")
 @click.option("--configfile", type=options.FILE, default=Path("params.yaml"), help="Configuration of the experiment.")
+@click.option(
+    "--round",
+    "rounds",
+    type=options.FILE,
+    multiple=True,
+    help="In place of --configfile: configuration of a round of a project; repeat it for all rounds, in their order.",
+)
 @click.option("--output", type=options.FILE, help="File to write  [default: standard output]")
-def command(configfile: Path, output: Path | None) -> None:
+def command(configfile: Path, rounds: tuple[Path, ...], output: Path | None) -> None:
     """Write the jobs that Snakemake plans for a configuration as DVC stages: `dvc repro` then does the same.
 
     Run it in the project's folder, and again when the number of seeds, strategies, cycles or variants changes.
     """
-    content = dvc_yaml(configfile)
+    content = project_yaml(rounds) if rounds else dvc_yaml(configfile)
     if output:
         write_bytes(output, content)
     else:

@@ -1,0 +1,34 @@
+"""Step `index`: where the images of a round are among the pixels that all rounds share."""
+
+from pathlib import Path
+
+import click
+
+from mgral.cli import options
+from mgral.data.chunks import SplitIndex, index_splits
+from mgral.data.dataset import load_dataset
+from mgral.data.formats.snapshot import PICTURES, load_snapshot
+
+
+@click.command("index")
+@click.option("--snapshot", type=options.FILE, required=True, help="The round's snapshot.json.")
+@click.option("--pixels", type=options.FOLDER, required=True, help="Folder of what the step `pictures` wrote.")
+@click.option("--dataset", "datasets", type=options.FILE, multiple=True, required=True, help="Of the step `data`.")
+@click.option("--output", "outputs", type=options.FILE, multiple=True, required=True, help="Index to write (JSON).")
+@click.option("--thumbnails", type=options.FILE, multiple=True, required=True, help="Thumbnails to write (.npy).")
+def command(
+    snapshot: Path,
+    pixels: Path,
+    datasets: tuple[Path, ...],
+    outputs: tuple[Path, ...],
+    thumbnails: tuple[Path, ...],
+) -> None:
+    """Write, for each --dataset, the file and the row of the pixels of each image, and gather their thumbnails.
+
+    What is written stands in the place of an image cache: steps take it as --images.
+    """
+    if not len(datasets) == len(outputs) == len(thumbnails):
+        raise click.UsageError("give --output and --thumbnails for each --dataset, in one order")
+    given = zip(datasets, outputs, thumbnails, strict=True)
+    splits = [SplitIndex(load_dataset(path), index, small) for path, index, small in given]
+    index_splits(load_snapshot(snapshot), snapshot.parent.parent / PICTURES, pixels, splits)

@@ -1,0 +1,52 @@
+"""Step `pictures`: the pixels of a chunk of a project's pictures, for all its rounds."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import click
+
+from mgral.cli import options
+from mgral.cli.found import faults_shown, show_repairs
+from mgral.config import DeepGrey, Exif, PictureSettings
+from mgral.data.chunks import ChunkFiles, PixelSettings, cache_chunk
+
+
+@click.command("pictures")
+@click.option("--chunk", type=options.FILE, required=True, help="List of the pictures, in the project's `pictures/`.")
+@click.option("--width", type=click.IntRange(min=1), required=True, help="Of the canvas, in pixels.")
+@click.option("--height", type=click.IntRange(min=1), required=True, help="Of the canvas, in pixels.")
+@click.option(
+    "--placement", type=click.Choice(["stretch", "shrink", "fit"]), required=True, help="How pictures fill it."
+)
+@click.option("--exif", type=click.Choice(get_args(Exif)), required=True, help="data.exif")
+@click.option("--deep-grey", type=click.Choice(get_args(DeepGrey)), required=True, help="data.deep_grey")
+@click.option("--max-pixels", type=click.IntRange(min=2), required=True, help="data.max_pixels")
+@click.option("--encoded", is_flag=True, help="Keep the files, not pixels.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, envvar="OMP_NUM_THREADS", help="Decoding threads.")
+@click.option("--output", type=options.FILE, required=True, help="Array to write (.npy).")
+@click.option("--thumbnails", type=options.FILE, required=True, help="Thumbnails to write (.npy).")
+@click.option("--gone", type=options.FILE, required=True, help="JSON to write: pictures that are gone for good.")
+def command(
+    chunk: Path,
+    width: int,
+    height: int,
+    placement: Literal["stretch", "shrink", "fit"],
+    exif: Exif,
+    deep_grey: DeepGrey,
+    max_pixels: int,
+    encoded: bool,
+    threads: int,
+    output: Path,
+    thumbnails: Path,
+    gone: Path,
+) -> None:
+    """Write the pictures of a chunk as the step `cache` writes a split's, in the order of its list.
+
+    Where they are, say `project.yaml` and `pictures/moved.json` in the project's folder. All that are missing, other
+    than they were when they were found, or damaged are named at once, and then nothing is written.
+    """
+    pictures = PictureSettings(exif=exif, deep_grey=deep_grey, max_pixels=max_pixels)
+    settings = PixelSettings(width, height, placement, encoded, pictures)
+    with faults_shown(as_json=False):
+        findings = cache_chunk(chunk, settings, ChunkFiles(output, thumbnails, gone), threads)
+    show_repairs(findings)

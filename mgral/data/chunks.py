@@ -1,0 +1,163 @@
+"""The pixels of a project's pictures: a chunk's are made once for all rounds, and a round has an index of its own."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from mgral.artefacts.files import atomic_path, read_json, write_json
+from mgral.artefacts.integrity import CANVAS
+from mgral.config import Config, PictureSettings
+from mgral.config.canvas import Canvas
+from mgral.data.cache import SplitFiles, cache_splits
+from mgral.data.dataset import Dataset
+from mgral.data.findings import Findings, Kind
+from mgral.data.formats.snapshot import Picture, Snapshot, load_chunk
+from mgral.data.images import write_index
+from mgral.data.pictures import load_places
+from mgral.data.thumbnails import load_thumbnails
+
+GONE = Kind(
+    "pictures are gone, and the round needs them",
+    "put them back, run `mgral project scan`, and delete the files of their chunk, which is named with each",
+)
+
+
+class ChunkFiles(NamedTuple):
+    """The files of a chunk in a folder of pixels."""
+
+    pixels: Path
+    """uint8 [n, height, width, 3]; or packed files, uint8 [bytes], see `mgral.data.images.packed_head`."""
+    thumbnails: Path
+    """Grey, uint8 [n, 24, 24]."""
+    gone: Path
+    """JSON: ids of pictures that were gone for good, whose rows are 0."""
+
+    @classmethod
+    def of(cls, folder: Path, digest: str) -> "ChunkFiles":
+        """Return those of a chunk."""
+        return cls(*(folder / f"{digest}{ending}" for ending in (".npy", ".thumbnails.npy", ".json")))
+
+
+class PixelSettings(NamedTuple):
+    """All that decides about the pixels of a picture, and what is refused."""
+
+    width: int
+    height: int
+    placement: Literal["stretch", "shrink", "fit"]
+    encoded: bool
+    """Whether files are kept, not pixels."""
+    pictures: PictureSettings
+
+    @classmethod
+    def of(cls, config: Config) -> "PixelSettings":
+        """Return those of a round of a project."""
+        canvas, data = config.detector.image_canvas, config.data
+        pictures = PictureSettings(**data.model_dump(include=set(PictureSettings.model_fields)))
+        return cls(canvas.width, canvas.height, canvas.placement, config.detector.caches_files, pictures)
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of pixels, which all rounds with these settings share."""
+        size = ["encoded"] if self.encoded else [f"{self.width}x{self.height}", self.placement]
+        return "-".join([*size, f"exif_{self.pictures.exif}", f"deep_{self.pictures.deep_grey}"])
+
+    @property
+    def options(self) -> str:
+        """The options of `mgral pictures` that stand for them."""
+        own = self.pictures
+        words = f"--width {self.width} --height {self.height} --placement {self.placement}"
+        read = f"--exif {own.exif} --deep-grey {own.deep_grey} --max-pixels {own.max_pixels}"
+        return f"{words} {read}{' --encoded' if self.encoded else ''}"
+
+
+def cache_chunk(chunk: Path, settings: PixelSettings, output: ChunkFiles, threads: int = 1) -> Findings:
+    """Write the pixels and thumbnails of a chunk of a project, and return what was repaired.
+
+    Parameters
+    ----------
+    chunk
+        `pictures/<digest>.json` in the project's folder, where `mgral.data.pictures` looks for the pictures.
+
+    Raises
+    ------
+    FaultyDataError
+        With all pictures that are missing, or other than they were, or cannot be read; then nothing is written.
+    """
+    pictures, places = load_chunk(chunk), load_places(chunk.parent.parent)
+    found = [places.path(one.id, one.file) for one in pictures]
+    split = SplitFiles(
+        "pictures",
+        _as_dataset(pictures),
+        output.pixels,
+        output.thumbnails,
+        [(path, one.sha256) if path else None for path, one in zip(found, pictures, strict=True)],
+    )
+    folder = output.pixels.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / CANVAS).exists():  # so that what follows leaves records
+        write_json(folder / CANVAS, settings._asdict() | {"pictures": settings.pictures.model_dump()})
+    canvas = Canvas(settings.width, settings.height, settings.placement)
+    findings = cache_splits([split], Path(), canvas, settings.pictures, settings.encoded, threads)
+    write_json(output.gone, {"gone": [one.id for path, one in zip(found, pictures, strict=True) if path is None]})
+    return findings
+
+
+def _as_dataset(pictures: Sequence[Picture]) -> Dataset:
+    """Return the pictures as a data set without labels."""
+    nothing = tuple(np.empty((0, 4), np.float32) for _ in pictures), tuple(np.empty(0, np.int64) for _ in pictures)
+    sizes = np.array([(one.width, one.height) for one in pictures], dtype=np.int64).reshape(-1, 2)
+    names = tuple(one.file for one in pictures)
+    return Dataset(np.array([one.id for one in pictures], dtype=np.int64), names, sizes, (), *nothing)
+
+
+class SplitIndex(NamedTuple):
+    """A split of a round, and what is written of it."""
+
+    dataset: Dataset
+    output: Path
+    """JSON that says where its images are."""
+    thumbnails: Path
+    """Their thumbnails, uint8 [N, 24, 24], in the order of the data set."""
+
+
+def index_splits(snapshot: Snapshot, chunks: Path, folder: Path, splits: Sequence[SplitIndex]) -> None:
+    """Write where the images of each split are among the pixels of the chunks, and gather their thumbnails.
+
+    Parameters
+    ----------
+    snapshot
+        Of the round.
+    chunks, folder
+        Folders of the chunks' lists, and of their pixels.
+
+    Raises
+    ------
+    FaultyDataError
+        With all images that were gone when their chunk was made.
+    """
+    files = [ChunkFiles.of(folder, digest) for digest in snapshot.chunks]
+    lists = [load_chunk(chunks / f"{digest}.json") for digest in snapshot.chunks]
+    places = {one.id: (number, row) for number, chunk in enumerate(lists) for row, one in enumerate(chunk)}
+    gone = {image: one.gone.stem for one in files for image in read_json(one.gone)["gone"]}
+    findings = Findings()
+    for split in splits:
+        for image, name in zip(split.dataset.image_ids.tolist(), split.dataset.file_names, strict=True):
+            if image in gone:
+                findings.fault(GONE, f"{name} (image {image}, {folder / gone[image]}*)")
+    findings.raise_faults("the round")
+    small = [load_thumbnails(one.thumbnails, len(chunk)) for one, chunk in zip(files, lists, strict=True)]
+    for split in splits:
+        where = np.array([places[image] for image in split.dataset.image_ids.tolist()], np.int64).reshape(-1, 2)
+        used = np.unique(where[:, 0])
+        numbers = np.searchsorted(used, where[:, 0])
+        write_index(split.output, [files[one].pixels for one in used.tolist()], numbers, where[:, 1])
+        gathered = np.zeros((len(where), *(small[0].shape[1:] if small else (0, 0))), np.uint8)
+        for number in used.tolist():
+            mine = where[:, 0] == number
+            gathered[mine] = small[number][where[mine, 1]]
+        with atomic_path(split.thumbnails) as partial, partial.open("wb") as file:
+            np.save(file, gathered)
+            os.fsync(file.fileno())

@@ -1,0 +1,107 @@
+"""A round of a project as a data set: its labelled images and pool to train on, its audit set to test on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgral.config import ProjectData
+from mgral.data.findings import Findings, Kind
+from mgral.data.formats.snapshot import PICTURES, Labelled, Picture, Snapshot, load_chunk, load_snapshot
+from mgral.data.records import Annotation, CategoryRecord, Coco, Image
+
+INCOMPLETE = Kind(
+    "labelled images were not looked through for a class that came later",
+    "left out of training and evaluation until somebody has looked again",
+)
+UNKNOWN = Kind("images of the snapshot are in none of its chunks", "bring the file back from a copy or from Git")
+NO_CLASS = Kind("boxes are of no class of the snapshot", "bring the file back from a copy or from Git")
+NOTHING = Kind("rounds have no image to learn from and none to choose", "add pictures to the project")
+
+
+@dataclass(frozen=True)
+class Round:
+    """The images of a round."""
+
+    train: Coco
+    """Those with labels, with their boxes, and the pool."""
+    test: Coco
+    """Those of the audit set."""
+    labelled: tuple[int, ...]
+    """Ids of those with labels, ascending."""
+
+
+def project_folder(data: ProjectData) -> Path:
+    """Return the folder of the project, to which all paths in it are relative."""
+    return Path(data.snapshot).parent.parent
+
+
+def chunk_path(data: ProjectData, digest: str) -> Path:
+    """Return the file that lists the pictures of a chunk."""
+    return project_folder(data) / PICTURES / f"{digest}.json"
+
+
+def snapshot_of(data: ProjectData) -> Snapshot:
+    """Read the snapshot of a round; raises InputError as `load_snapshot`."""
+    return load_snapshot(Path(data.snapshot))
+
+
+def complete(images: Iterable[Labelled]) -> tuple[Labelled, ...]:
+    """Return the images that are looked through for every class, and so can be learnt from and scored on."""
+    return tuple(image for image in images if not image.incomplete)
+
+
+def read_round(data: ProjectData, findings: Findings) -> Round:
+    """Read the snapshot and the chunks of a round, noting what is wrong with them and what is left out.
+
+    Images that were not looked through for a class are neither learnt from nor scored on: they would be background
+    for it. Nor are they in the pool.
+    """
+    snapshot = snapshot_of(data)
+    pictures = {picture.id: picture for name in snapshot.chunks for picture in load_chunk(chunk_path(data, name))}
+    labelled, audit = complete(snapshot.labelled), complete(snapshot.audit)
+    spoken_for = {image.id for image in (*snapshot.labelled, *snapshot.audit)} | set(snapshot.left_out)
+    for image in sorted(spoken_for - pictures.keys()):
+        findings.fault(UNKNOWN, f"{data.snapshot}: image {image}")
+    for one in (*snapshot.labelled, *snapshot.audit):
+        if one.incomplete and one.id in pictures:
+            findings.repair(INCOMPLETE, pictures[one.id].file)
+    learnt = {image.id for image in labelled}
+    shown = [pictures[image] for image in sorted(pictures) if image in learnt or image not in spoken_for]
+    tested = [pictures[image.id] for image in audit if image.id in pictures]
+    if not shown:
+        findings.fault(NOTHING, data.snapshot)
+    return Round(
+        _coco(shown, labelled, snapshot, data, findings),
+        _coco(tested, audit, snapshot, data, findings),
+        tuple(image.id for image in labelled),
+    )
+
+
+def _coco(
+    pictures: Iterable[Picture],
+    labelled: Iterable[Labelled],
+    snapshot: Snapshot,
+    data: ProjectData,
+    findings: Findings,
+) -> Coco:
+    classes = dict(snapshot.classes)
+    annotations: list[Annotation] = []
+    for image in labelled:
+        for *box, label in image.boxes:
+            if label not in classes:
+                findings.fault(NO_CLASS, f"{data.snapshot}: image {image.id}, class {label}")
+            annotations.append(
+                Annotation(
+                    id=len(annotations) + 1,
+                    image_id=image.id,
+                    category_id=int(label),
+                    bbox=box,
+                    area=box[2] * box[3],
+                    iscrowd=0,
+                )
+            )
+    return Coco(
+        images=[Image(id=one.id, file_name=one.file, width=one.width, height=one.height) for one in pictures],
+        annotations=annotations,
+        categories=[CategoryRecord(id=number, name=name) for number, name in snapshot.classes],
+    )

@@ -1,0 +1,98 @@
+"""Strategy `typiclust`: the most typical image of each of the largest clusters that have no label.
+
+Hacohen, Dekel, Weinshall, *Active learning on a budget: opposite strategies suit high and low budgets*, ICML 2022,
+algorithm 1 and appendix F.1. It needs no label at all, and so chooses a project's first batch. The paper clusters
+self-supervised features; here it is the embeddings' principal components, without a label those of the backbone's
+published weights.
+
+As in the published code, clusters are as many as images that are labelled or to be chosen, at most 500, by k-means,
+in small batches where they are more than 50; those with the fewest labels come first, of these the largest; the
+neighbours of an image are the 20 nearest of the unlabelled in its cluster, or half of these where they are fewer.
+Clusters of five images or fewer come last; the published code leaves them out, which would choose too few of a small
+pool.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
+
+from mgral.artefacts.seeds import derive_seed
+from mgral.config.registry import register
+from mgral.selection.query import Choice, Query
+
+MOST_CLUSTERS = 500
+WHOLE_PASSES = 50
+"""Clusters up to which k-means looks at all images in each step."""
+NEIGHBOURS = 20
+"""Whose mean distance says how typical an image is."""
+SMALL = 5
+"""Images of a cluster that is too small to be one."""
+NEAREST = 1e-5
+"""Added to distances, as in the published code: copies have none."""
+
+Vectors = npt.NDArray[np.float32]
+
+
+@register("typiclust", "the most typical image of each large cluster without a label", requires=("embeddings",))
+def choose(query: Query) -> Choice:
+    """Choose one image of a cluster after the other; scores are their typicalities."""
+    assert query.embeddings is not None
+    pool, labelled = (query.embeddings.components_of(ids) for ids in (query.pool, query.labelled))
+    if (pool == pool[0]).all():
+        return Choice(np.arange(query.budget), np.zeros(query.budget), undecided=True)
+    seed = derive_seed(query.seed, "typiclust", query.cycle) % 2**32
+    count = min(len(labelled) + query.budget, MOST_CLUSTERS)
+    clusters = cluster(np.concatenate([pool, labelled]), count, seed)
+    return typical_of_clusters(pool, clusters[: len(pool)], clusters[len(pool) :], query.budget)
+
+
+def cluster(vectors: Vectors, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the cluster of each vector, int64 [N], of at most `count`."""
+    count = min(count, len(np.unique(vectors, axis=0)))
+    whole = KMeans(count, n_init=1, random_state=seed)
+    batches = MiniBatchKMeans(count, batch_size=5000, n_init=1, random_state=seed)
+    with threadpool_limits(limits=1):  # threads add up in the order in which they finish
+        found = (whole if count <= WHOLE_PASSES else batches).fit_predict(vectors)
+    return np.asarray(found, dtype=np.int64)
+
+
+def typical_of_clusters(
+    pool: Vectors, of_pool: npt.NDArray[np.int64], of_labelled: npt.NDArray[np.int64], budget: int
+) -> Choice:
+    """Choose the most typical image of one cluster after the other, as often around as it takes.
+
+    Parameters
+    ----------
+    pool
+        Vectors [n, D].
+    of_pool, of_labelled
+        Clusters of the pool, [n], and of the labelled images, [m].
+    """
+    count = int(max(of_pool.max(), of_labelled.max(initial=0))) + 1
+    known = np.bincount(of_labelled, minlength=count)
+    sizes = np.bincount(of_pool, minlength=count) + known
+    left = [np.flatnonzero(of_pool == one) for one in range(count)]
+    rows: list[int] = []
+    scores: list[float] = []
+    while len(rows) < budget:
+        for one in np.lexsort((-sizes, known, sizes <= SMALL)).tolist():
+            if len(left[one]) and len(rows) < budget:
+                typicalities = typicality(pool[left[one]])
+                best = int(typicalities.argmax())
+                rows.append(int(left[one][best]))
+                scores.append(float(typicalities[best]))
+                left[one] = np.delete(left[one], best)
+    return Choice(np.array(rows, dtype=np.int64), np.array(scores))
+
+
+def typicality(vectors: Vectors) -> npt.NDArray[np.float64]:
+    """Return the inverse of the mean distance of each vector [n, D] to its nearest others, float64 [n]."""
+    count = min(NEIGHBOURS, len(vectors) // 2)
+    if count == 0:
+        return np.ones(len(vectors))
+    with threadpool_limits(limits=1):
+        distances, _ = NearestNeighbors(n_neighbors=count + 1).fit(vectors).kneighbors(vectors)
+    found: npt.NDArray[np.float64] = 1 / (distances[:, 1:].mean(axis=1) + NEAREST)
+    return found
