@@ -41,8 +41,8 @@ class ContainerConfig(Section):
     """Where the jobs run, not what they do: it is left out of config.yaml, and changes no result."""
 
     image: PathText = "docker://mgral/mgral:0.1.0"
-    """What `snakemake --use-singularity` runs the jobs in: a registry's image, or the path of a SIF, which `make image`
-    builds in a clone."""
+    """What `snakemake --use-singularity` runs the jobs in: a registry's image, or the path of a SIF, which
+    `make image` builds in a clone."""
 
 
 RENAMED = {

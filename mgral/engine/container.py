@@ -38,8 +38,8 @@ def check_image(image: str | Path) -> None:
         raise InputError("--use-singularity needs Apptainer, which is not on the PATH; install it, or run without")
     if not Path(image).exists():
         raise InputError(
-            f"container.image: there is no file {image}; build it (make image, in a clone), or correct the path, which "
-            "starts at the working directory"
+            f"container.image: there is no file {image}; build it (make image, in a clone), or correct the path, "
+            "which starts at the working directory"
         )
     command = [program, "--silent", "exec", "--cleanenv", str(image), "mgral", "--version"]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
