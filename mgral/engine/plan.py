@@ -73,8 +73,7 @@ def plan_jobs(*options: str, environment: dict[str, str] | None = None, folder: 
     StepError
         Where Snakemake fails.
     """
-    # With -P no file of the folder is taken for a module, such as a random.py.
-    command = [sys.executable, "-P", "-m", "mgral.engine.plan", *options]
+    command = [sys.executable, "-m", "mgral.engine.plan", *options]
     done = subprocess.run(command, text=True, capture_output=True, check=False, env=environment, cwd=folder)
     if done.returncode == 2:
         raise InputError(done.stderr.rpartition("mgral: ")[2].strip())
