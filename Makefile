@@ -1,7 +1,7 @@
 # Everything that is done to the project itself; the experiments are Snakemake's (see README.md).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run repro test lint tracks image container slurm schema dvc lock clean
+.PHONY: help setup run repro test lint tracks wheel image container slurm schema dvc lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -37,6 +37,11 @@ lint: setup ## Check style and types.
 
 tracks: setup ## Run the paper's two tracks on miniature archives, with the real detectors.
 	OMP_NUM_THREADS=1 MGRAL_TRACKS=1 $(BIN)/pytest tests/workflow/test_tracks.py
+
+wheel: setup ## Build dist/mgral-VERSION-py3-none-any.whl, and dist/constraints.txt with the versions of the lock.
+	rm -f dist/mgral-*.whl
+	$(BIN)/hatchling build --target wheel --directory dist
+	$(BIN)/mgral constraints > dist/constraints.txt
 
 image: ## Build the image of docker/Dockerfile, and mgral.sif where Apptainer is; OPTIONS are the builder's.
 	docker/build $(OPTIONS)

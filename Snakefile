@@ -1,4 +1,5 @@
-# MGRAL, from data to report. `snakemake -n` shows the plan; README.md says how to run it on your own data.
+# MGRAL, from data to report. `snakemake -n` shows the plan; README.md says how to run it on your own data. It lies in the
+# package too (mgral/pipeline): `mgral snakemake` runs it in any folder.
 #
 # Configuration: params.yaml, or the files given by --configfile in its place; --config overrides single keys of
 # either. It is checked here, before there are jobs: a faulty one ends with exit code 2 and leaves nothing behind.
@@ -24,12 +25,14 @@ from mgral.engine.container import (
     container_environment,
     python_inside,
 )
+from mgral.engine.installed import in_clone
 from mgral.engine.job_server import job_server
 from mgral.compute.gpus import check_gpus, only_cpu, present_gpus
 from mgral.errors import InputError, StepError
 from mgral.engine.limits import check_disk, check_folder, check_jobs, check_memory
 from mgral.engine.console.handler import LogHandler
 from mgral.engine.memory import card_memory_mb
+from mgral.engine.pins import other_versions
 from mgral.engine.ownership import PLAN_ONLY, SNAKEMAKE, check_engine, claim
 from mgral.artefacts.commit import VARIABLE, commit
 from mgral.report.kept import bring_back_report, keep_report
@@ -90,7 +93,7 @@ CONSOLES = [
 for console in CONSOLES:
     console.results = Path(f"results/{CONFIG.experiment}")
 
-# `.venv/bin/snakemake` works without the environment being activated: its jobs find the `mgral` beside it.
+# Snakemake works without the environment being activated: its jobs find the `mgral` beside it.
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
 )
@@ -151,9 +154,20 @@ def name_unused_gpus():
         command = snakemake_command(
             CONFIG_FILES, OVERRIDES, workflow.dag_settings.targets
         )
+        place = "workflow/profiles/gpu" if in_clone() else '"$(mgral profile gpu)"'
         logger.warning(
             f"No job uses the {gpus} GPU{'s'[: gpus > 1]} of this machine; with: "
-            f"{command} --profile workflow/profiles/gpu"
+            f"{command} --profile {place}"
+        )
+
+
+def name_other_versions():
+    """Say which packages are not those that exact reruns need."""
+    if others := other_versions():
+        remedy = "make setup" if in_clone() else "see: mgral constraints --help"
+        logger.warning(
+            "Results may differ in the last bits from those of other machines, as these packages are not of the "
+            f"pinned versions ({remedy}): {'; '.join(others)}"
         )
 
 
@@ -181,6 +195,8 @@ onstart:
                 name_unused_gpus()
         if CONTAINED and "://" in CONFIG.container.image:  # pulled by now
             check_image(workflow.dag.container_imgs[CONFIG.container.image].path)
+        if not CONTAINED:
+            name_other_versions()
         claim(REPORTS[0], SNAKEMAKE)
     except (InputError, StepError) as error:
         refuse(error)

@@ -3,6 +3,7 @@
 import functools
 import os
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import mgral
@@ -13,12 +14,16 @@ VARIABLE = "MGRAL_COMMIT"
 
 @functools.cache
 def commit() -> str:
-    """Return MGRAL_COMMIT, else the commit of the code with `-dirty` where it was changed since, or "unknown"."""
+    """Return MGRAL_COMMIT, else the commit of the code with `-dirty` where it was changed since.
+
+    Of an installed wheel it is the version, whatever repository lies around it or the working directory; "unknown" in
+    a clone of which Git says nothing.
+    """
     if given := os.environ.get(VARIABLE):
         return given
     root = Path(mgral.__file__).parent.parent
     if not (root / ".git").exists():
-        return "unknown"
+        return f"none (version {metadata.version('mgral')})"
     # Without locks, of which one would stay in the repository where this process is killed.
     options = ["--no-optional-locks", "-C", str(root)]
     command = ["git", *options, "status", "--porcelain=v2", "--branch", "--untracked-files=no"]

@@ -41,7 +41,8 @@ class ContainerConfig(Section):
     """Where the jobs run, not what they do: it is left out of config.yaml, and changes no result."""
 
     image: PathText = "docker://mgral/mgral:0.1.0"
-    """What `snakemake --use-singularity` runs the jobs in: a registry's image, or the path of a SIF (make image)."""
+    """What `snakemake --use-singularity` runs the jobs in: a registry's image, or the path of a SIF, which
+    `make image` builds in a clone."""
 
 
 RENAMED = {
@@ -347,7 +348,7 @@ def _explain(error: dict[str, Any]) -> str:
     if key == "version":
         return f"version: this mgral reads version 2, found {error['input']!r}; rename what it names, and set it"
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; remove it or correct it (see workflow/schemas/config.schema.json)"
+        return f"{key}: unknown key; remove it or correct it (`mgral config --schema` lists all)"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":

@@ -5,6 +5,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from mgral.config import read_values
+from mgral.engine.installed import SNAKEMAKE
 from mgral.errors import InputError
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -17,10 +18,10 @@ def check_configfiles(files: Sequence[Path]) -> None:
     taken = [str(name) for name in names if _is_target(name)]
     if taken:
         right = [str(name) for name in names if str(name) not in taken]
-        words = ["snakemake", *taken, "--cores", "all", *(["--configfile", *right] if right else [])]
+        words = [*taken, "--cores", "all", *(["--configfile", *right] if right else [])]
         raise InputError(
             f"--configfile takes every word behind it, and so {taken[0]} for a configuration; name targets first: "
-            f"{' '.join(words)}"
+            f"{SNAKEMAKE} {' '.join(words)}"
         )
 
 

@@ -18,7 +18,7 @@ from mgral.data.derive import DERIVED, derive_settings, load_settings
 from mgral.data.download.archives import DATA_SETS
 from mgral.data.read import data_folder, read_splits
 from mgral.engine.container import picture_roots
-from mgral.engine.plan import Job, plan_jobs
+from mgral.engine.plan import EVERY_JOB, Job, plan_jobs
 from mgral.engine.steps import STEPS
 from mgral.engine.workflow import annotation_files, check_data, with_names
 from mgral.errors import InputError
@@ -121,7 +121,7 @@ def plan_experiment(files: Sequence[Path], config: Config, sizes: Sizes | None) 
 
     Where its data are not there, but their sizes are given, synthetic data of these sizes stand in for them.
     """
-    options = ["--forceall", "--configfile", *map(str, files)]
+    options = [*EVERY_JOB, "--configfile", *map(str, files)]
     try:
         check_data(config)
     except InputError:

@@ -29,7 +29,8 @@ def job_server(socket: Path, python: Sequence[str] = (sys.executable,)) -> Itera
     python
         Command that runs Python: this one, or the one of a container.
     """
-    command = [*python, "-m", "mgral.cli.server", str(socket)]
+    # With -P no file of the working directory is taken for a module, such as a random.py.
+    command = [*python, "-P", "-m", "mgral.cli.server", str(socket)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None

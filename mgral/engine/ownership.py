@@ -41,8 +41,8 @@ def check_engine(results: Path, engine: str) -> None:
             raise InputError(f"{mark} does not say which engine made the results; delete it, or {mark.parent}")
         if found != engine:
             raise InputError(
-                f"{mark.parent} was made by {found}, of which {engine} knows nothing; run {engine} in a clone of its "
-                f"own, or delete {mark.parent}. Nothing was changed"
+                f"{mark.parent} was made by {found}, of which {engine} knows nothing; run {engine} in a folder "
+                f"of its own, or delete {mark.parent}. Nothing was changed"
             )
 
 

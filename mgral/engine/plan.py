@@ -16,8 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mgral.engine.installed import snakefile
 from mgral.engine.ownership import PLAN_ONLY
 from mgral.errors import InputError, StepError
+
+EVERY_JOB = ("--snakefile", str(snakefile()), "--forceall")
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,14 @@ class Job:
 
 
 def plan_all(configfile: Path, *options: str) -> list[Job]:
-    """Return every job of a configuration from nothing, in no particular order.
+    """Return every job of a configuration by this package's Snakefile from nothing, in no particular order.
 
     Raises
     ------
     InputError
         Where the configuration is refused, with the reason.
     """
-    return plan_jobs("--forceall", "--configfile", str(configfile), *options)
+    return plan_jobs(*EVERY_JOB, "--configfile", str(configfile), *options)
 
 
 def plan_jobs(*options: str, environment: dict[str, str] | None = None, folder: Path | None = None) -> list[Job]:

@@ -35,6 +35,7 @@ from mgral.data.formats.project import chunk_path, complete, project_folder, sna
 from mgral.data.formats.voc import layout_folder, list_file
 from mgral.data.pictures import SETTINGS, picture_folders
 from mgral.engine.configfiles import check_configfiles
+from mgral.engine.installed import SNAKEMAKE
 from mgral.engine.steps import STEPS, VERSIONS
 from mgral.errors import InputError
 from mgral.models.detectors.timm import PACKAGED, TimmConfig, backbone_fault
@@ -80,8 +81,8 @@ def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
 
 
 def snakemake_command(files: Sequence[Path], overrides: Mapping[str, Any], targets: Iterable[str]) -> str:
-    """Return the command by which a person runs the same experiment, in the project's folder."""
-    words = [".venv/bin/snakemake", "--cores", "all", *sorted(targets)]
+    """Return the command by which a person runs the same experiment, in the same folder."""
+    words = [*SNAKEMAKE.split(), "--cores", "all", *sorted(targets)]
     names = [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name) for path in files]
     if names != ["params.yaml"]:
         words += ["--configfile", *names]
@@ -379,7 +380,7 @@ def check_detector(config: Config) -> None:
     if detector.package is not None and find_spec(detector.package) is None:
         faults.append(
             f"detector.name: {detector.name} needs the package {detector.package}, which is not installed; "
-            f"run: pip install 'mgral[{detector.package}]'"
+            f"install it beside mgral (docs/install.md)"
         )
     if detector.weights_file is not None and has_braces(detector.weights_file):
         faults.append(

@@ -81,7 +81,7 @@ def test_an_image_of_another_version_of_a_step_is_refused(tmp_path, image, monke
     [
         ("echo 'mgral 0.0.1'", "lacks what is here: mgral .*It has: mgral 0.0.1. Build it anew"),
         ("echo 'FATAL: \"mgral\": executable file not found in $PATH' >&2; exit 255", "runs no mgral .*not found"),
-        ("exit 1", "runs no mgral .no message.; build it anew: make image"),
+        ("exit 1", "runs no mgral .no message.; build it anew: make image, in a clone"),
     ],
 )
 def test_an_image_without_it_is_refused(tmp_path, image, monkeypatch, answer, message):
@@ -101,7 +101,7 @@ def test_a_missing_image_ends_with_2_and_writes_nothing(tmp_path):
     run = ("--cores", "1", "--use-singularity", "--configfile", TINY, "--config", "container={image: none.sif}")
     done = snakemake(tmp_path, *run, PATH=path)
     assert done.returncode == 2
-    assert "container.image: there is no file none.sif; build it (make image)" in done.stdout
+    assert "container.image: there is no file none.sif; build it (make image, in a clone)" in done.stdout
     assert "Traceback" not in done.stdout
     assert not (tmp_path / "results").exists()
 

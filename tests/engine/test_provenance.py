@@ -74,7 +74,7 @@ def test_a_record_says_what_made_an_artefact(experiment):
 def test_the_commit_is_that_of_the_code_unless_it_is_given(monkeypatch, given):
     monkeypatch.setenv("MGRAL_COMMIT", given)
     head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], text=True, capture_output=True, check=False)
-    expected = given or head.stdout.strip() or "unknown"
+    expected = given or head.stdout.strip() or f"none (version {metadata.version('mgral')})"
     assert commit.__wrapped__().removesuffix("-dirty") == expected
 
 

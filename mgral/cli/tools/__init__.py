@@ -1,11 +1,14 @@
 """Commands that are no step of the pipeline."""
 
 TOOLS = {
+    "snakemake": "Run Snakemake on the workflow of this package, in any folder.",
     "compare": "Compare the artefacts of two results folders byte by byte.",
     "verify": "Find artefacts that were altered, or made of other inputs than lie there now.",
     "results": "Write pages of finished experiments: command, commit, machine, seeds, tables, figures.",
     "convert": "Write a data set in another format: COCO, VOC or YOLO.",
     "dvc": "Write the workflow as DVC stages.",
     "estimate": "Estimate what an experiment costs: jobs, images, hours, disk.",
+    "profile": "Print where a profile of Snakemake is: gpu or slurm.",
+    "constraints": "Print the versions of packages with which reruns are exact.",
 }
 """What each does, in the order of the help."""

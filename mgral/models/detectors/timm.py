@@ -66,7 +66,7 @@ class TimmConfig(DetectorConfig):
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = PACKAGED
     """Name of a network of timm's that gives feature maps (`features_only`)."""
     weights: Annotated[PathText | None, known_weights("imagenet")] = "imagenet"
-    """What trainings start from: ImageNet's weights, which for tf_efficientnet_lite0 come with `make setup` and for
+    """What trainings start from: ImageNet's weights, which for tf_efficientnet_lite0 are installed with mgral and for
     others from timm's own places, or a file as for every detector; null starts from random weights."""
     frozen_stages: Annotated[int, Field(ge=0)] = 0
     """First stages of the backbone that keep the weights they start from, batch normalisation included."""

@@ -1,0 +1,17 @@
+"""Command `constraints`: the versions with which reruns are exact."""
+
+import click
+
+from mgral.engine.pins import constraints
+
+
+@click.command("constraints")
+def command() -> None:
+    """Print the versions of packages that MGRAL is tested with; reruns on other machines are exact with these only.
+
+    \b
+    To install them, with the wheel that MGRAL was installed from:
+      mgral constraints > constraints.txt
+      uv tool install --force WHEEL --constraints constraints.txt
+    """
+    click.echo(constraints(), nl=False)

@@ -1,0 +1,17 @@
+"""Command `snakemake`: Snakemake on the workflow of this package."""
+
+import sys
+
+import click
+
+from mgral.engine.run import call_snakemake
+
+
+@click.command("snakemake", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def command(words: tuple[str, ...]) -> None:
+    """Run Snakemake in the working directory, on the workflow and the default profile of this package.
+
+    All words go to Snakemake, --help too.
+    """
+    sys.exit(call_snakemake(words))

@@ -1,0 +1,39 @@
+"""The versions of packages with which reruns are exact: those of requirements.lock, which a wheel has inside."""
+
+from importlib import metadata
+
+from packaging.requirements import Requirement
+
+from mgral.engine.installed import FOLDER
+
+PINS = FOLDER / "requirements.lock"
+
+
+def constraints() -> str:
+    """Return the pinned versions of all packages, a line each, as an installer's --constraints takes them."""
+    return "".join(f"{line}\n" for line in _pinned())
+
+
+def other_versions() -> list[str]:
+    """Return the packages that mgral names as its own and that are installed in another version than pinned."""
+    pins = {one.name: str(one.specifier).removeprefix("==") for one in map(Requirement, _pinned()) if _applies(one)}
+    own = [one.name for one in map(Requirement, metadata.requires("mgral") or []) if _applies(one)]
+    installed = {name: found for name in own if (found := _version(name))}
+    return [f"{name} {found}, not {pins[name]}" for name, found in installed.items() if found != pins[name]]
+
+
+def _pinned() -> list[str]:
+    lines = PINS.read_text(encoding="utf-8").splitlines()
+    return [line.removesuffix("\\").strip() for line in lines if line and not line[0].isspace() and line[0] != "#"]
+
+
+def _applies(requirement: Requirement) -> bool:
+    """Return whether a requirement is one of this Python and system, and not of development."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": "transformers"})
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,134 @@
+"""Runs Snakemake on the workflow of this package, in any folder."""
+
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from mgral.engine.installed import profile as own_profile
+from mgral.engine.installed import program, snakefile
+from mgral.errors import InputError, StepError
+
+LOCK = Path(".snakemake", "mgral.lock")
+
+
+def run_snakemake(
+    folder: Path,
+    configfile: Path,
+    *,
+    cores: str | None = "all",
+    profile: Path | None = None,
+    options: Sequence[str] = (),
+) -> None:
+    """Run an experiment to its end; the command that does the same is printed to standard error.
+
+    Parameters
+    ----------
+    folder
+        Working directory of Snakemake, in which `results/` is.
+    configfile
+        The experiment; a relative path starts at `folder`.
+    cores
+        Of this machine, for Snakemake's `--cores`; None where a profile says how many jobs run, as that of a cluster.
+    profile
+        Of the machine, beside the default one.
+    options
+        More words for Snakemake, targets too.
+
+    Raises
+    ------
+    InputError
+        Where Snakemake refuses what it is given (exit code 2); it has said why.
+    StepError
+        Where a job failed, or the run was stopped; the console has said how it goes on.
+    """
+    words = ["--cores", cores] if cores else []
+    words += ["--profile", str(profile)] if profile else []
+    words += [*options, "--configfile", str(configfile)]
+    print(snakemake_line(words, folder), file=sys.stderr, flush=True)
+    code = call_snakemake(words, folder)
+    if code == 2:
+        raise InputError("Snakemake did not start; the reason is above: correct it, and give the same command again")
+    if code < 0:
+        raise StepError(f"Snakemake was killed ({signal.Signals(-code).name}); the same command goes on")
+    if code:
+        raise StepError("Snakemake has not done all; the reason is above, and the same command goes on")
+
+
+def snakemake_line(words: Sequence[str], folder: Path) -> str:
+    """Return what a person types in a shell to call Snakemake with these words in a folder."""
+    command = f"{program()} snakemake {shlex.join(words)}"
+    return command if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && {command}"
+
+
+def call_snakemake(words: Sequence[str], folder: Path = Path()) -> int:
+    """Call Snakemake with the workflow and the default profile of this package, and return its exit code.
+
+    It shares this process's terminal, and so gets Ctrl-C by itself, while this process waits; SIGTERM is passed on.
+
+    Raises
+    ------
+    InputError
+        Where the folder cannot be written.
+    StepError
+        Where Snakemake runs in the folder already.
+    """
+    files = ["--snakefile", str(snakefile()), "--workflow-profile", str(own_profile("default"))]
+    with _only_one(folder) as lock:
+        held = [] if lock is None else [lock]
+        # With -P no file of the folder is taken for a module of Python's, such as a random.py.
+        command = [sys.executable, "-P", "-m", "snakemake", *files, *(["--nolock"] if held else []), *words]
+        with _waiting() as processes, subprocess.Popen(command, cwd=folder, pass_fds=held) as process:
+            processes.append(process)
+            return process.wait()
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[int | None]:
+    """Hold a lock on a folder, which a Snakemake with the same file open holds on after the end of this process.
+
+    It takes the place of Snakemake's own lock, which stays where Snakemake is killed, and then refuses the next run.
+    Yields the open file, or None on a file system without locks.
+    """
+    path = folder / LOCK
+    try:
+        path.parent.mkdir(exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); work in a folder that you can write to"
+        ) from None
+    try:
+        held: int | None = lock
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StepError(f"Snakemake runs in {folder.resolve()} already; wait for its end, or stop it") from None
+        except OSError:
+            held = None
+        yield held
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _waiting() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Pass SIGTERM on to the processes that are put into the list, and leave SIGINT to them."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        for process in processes if number == signal.SIGTERM else []:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield processes
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
