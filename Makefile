@@ -61,7 +61,7 @@ dvc: setup ## Write dvc.yaml from the Snakefile and params.yaml.
 	$(BIN)/mgral dvc --output dvc.yaml
 
 lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml.
-	$(UV) pip compile pyproject.toml --extra dev --extra transformers --universal --python-version 3.11 --upgrade \
+	$(UV) pip compile pyproject.toml --extra dev --extra onnx --extra transformers --universal --python-version 3.11 --upgrade \
 	    --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: ## Remove what `make` installed and the tools' caches; results are kept.

@@ -68,4 +68,16 @@ embedding = click.option(
 gpus = click.option(
     "--gpus", type=click.IntRange(0, 1), default=0, help="0 for the CPU, 1 for the first GPU that the job can see."
 )
+results = click.option(
+    "--results", type=FOLDER, required=True, help="Folder of an experiment's results, or of a project's round."
+)
+repetition = click.option(
+    "--seed", type=int, show_default="the first", help="The repetition that the detector is of."
+)
+trained_round = click.option(
+    "--round",
+    "place",
+    metavar="FOLDER",
+    help="Which of several detectors: its folder below that of the repetition, such as full/cycle0.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

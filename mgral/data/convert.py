@@ -1,8 +1,6 @@
 """A data set in another format: the same pictures and boxes, and what the format cannot carry."""
 
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from mgral.data.formats import voc, yolo_yaml
 from mgral.data.formats.write_coco import write_coco
 from mgral.data.formats.write_voc import write_voc
 from mgral.data.formats.write_yolo import write_yolo
+from mgral.data.paths import link_or_copy
 from mgral.data.read import read_splits
 from mgral.data.records import Coco
 from mgral.errors import InputError
@@ -188,18 +187,8 @@ def _place_pictures(
         folder = output / FORMATS[to].pictures.format(split=split)
         folder.mkdir(parents=True, exist_ok=True)
         for image in tracked(coco["images"], f"pictures {split}", len(coco["images"]), "image"):
-            linked += place_picture(root / image["file_name"], folder / names[split][image["id"]])
+            linked += link_or_copy(root / image["file_name"], folder / names[split][image["id"]])
     return linked
-
-
-def place_picture(source: Path, target: Path) -> bool:
-    """Link a file to a second place, or copy it where the file system cannot; return whether it is a link."""
-    try:
-        os.link(source.resolve(), target)  # not the link, where the source is one
-    except OSError:
-        shutil.copyfile(source, target)
-        return False
-    return True
 
 
 def _configuration(data: DataConfig, splits: Splits, to: FormatName, output: Path) -> str:

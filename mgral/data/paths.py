@@ -1,5 +1,7 @@
-"""Files by the names that annotations give them."""
+"""Files by the names that annotations give them, and in other places."""
 
+import os
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -29,3 +31,13 @@ def spelling_on_disk(folder: Path, name: str) -> str:
         return name
     forms = (unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
     return next((form for form in forms if is_file(folder / form)), name)
+
+
+def link_or_copy(source: Path, target: Path) -> bool:
+    """Put a file in a second place, a hard link where there can be one, else a copy; return whether it is a link."""
+    try:
+        os.link(source.resolve(), target)  # not the link, where the source is one
+    except OSError:
+        shutil.copyfile(source, target)
+        return False
+    return True

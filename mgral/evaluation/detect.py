@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mgral.compute.progress import tracked
 from mgral.config import EvaluationConfig
+from mgral.config.canvas import Canvas
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
 from mgral.models.interface import DetectorModel
@@ -31,7 +32,6 @@ def image_chunks(
         yield part, show(pixels.to(device), covered[part].to(device), images.canvas)
 
 
-@torch.no_grad()
 def detect_images(
     detector: DetectorModel,
     dataset: Dataset,
@@ -45,14 +45,29 @@ def detect_images(
     -------
     COCO results: image_id, category_id, bbox [x, y, width, height] in pixels of the original image, score.
     """
-    shown = images.canvas.shown(dataset.sizes)
-    limits = Limits(config.score_threshold, config.nms_iou, config.max_detections)
     results: list[dict[str, Any]] = []
     for part, inputs in image_chunks(images, rows, "detect", detector.device):
-        for row, one in zip(part, detector.detect(inputs, limits), strict=True):
-            scale = np.tile(dataset.sizes[row] / shown[row], 2)
-            boxes = np.minimum(one.boxes.cpu().numpy() * scale, np.tile(dataset.sizes[row], 2))
-            results += coco_results(dataset, row, boxes, one.scores.tolist(), one.labels.tolist())
+        results += detect_shown(detector, dataset, part, inputs, images.canvas, config)
+    return results
+
+
+@torch.no_grad()
+def detect_shown(
+    detector: DetectorModel,
+    dataset: Dataset,
+    rows: npt.NDArray[np.int64],
+    inputs: Tensor,
+    canvas: Canvas,
+    config: EvaluationConfig,
+) -> list[dict[str, Any]]:
+    """Run a detector over what it is shown, [B, 3, H, W], of B rows of a data set; see `detect_images`."""
+    shown = canvas.shown(dataset.sizes[rows])
+    limits = Limits(config.score_threshold, config.nms_iou, config.max_detections)
+    results: list[dict[str, Any]] = []
+    for row, covered, one in zip(rows, shown, detector.detect(inputs, limits), strict=True):
+        scale = np.tile(dataset.sizes[row] / covered, 2)
+        boxes = np.minimum(one.boxes.cpu().numpy() * scale, np.tile(dataset.sizes[row], 2))
+        results += coco_results(dataset, row, boxes, one.scores.tolist(), one.labels.tolist())
     return results
 
 

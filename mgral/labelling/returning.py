@@ -9,7 +9,7 @@ from mgral.labelling.exchange.read import FormatName, read_labels
 from mgral.labelling.importing import Changes, changes_by
 from mgral.labelling.ledger import Line, new_line, read_ledger, writing
 from mgral.labelling.settings import Shapes, load_project_settings
-from mgral.labelling.starting import digest_of, merge_findings, size_finder
+from mgral.labelling.starting import digest_of, merge_findings, sent_finder, size_finder
 from mgral.labelling.state import replay
 
 
@@ -44,7 +44,12 @@ def import_files(
                 told.append(f"{path.name}: was imported at {project.imported[digest]}; nothing changes")
                 continue
             found = read_labels(
-                path, size_finder(project), format=label_format, shapes=shapes or settings.shapes, empty=empty
+                path,
+                size_finder(project),
+                format=label_format,
+                shapes=shapes or settings.shapes,
+                empty=empty,
+                sent=sent_finder(project),
             )
             merge_findings(findings, found.findings)
             changes = changes_by(project, found, findings, renamed, leave_out_unknown, settings.conflicts)

@@ -13,7 +13,7 @@ from mgral.evaluation.precision import trusted_score
 from mgral.labelling.batch_files import SHEET, TASKS, write_batch
 from mgral.labelling.batches import AUDIT, again_batch, results_folder, round_batch
 from mgral.labelling.exchange.read import FormatName
-from mgral.labelling.exchange.write import write_tasks
+from mgral.labelling.exchange.tasks import write_tasks
 from mgral.labelling.ledger import writing
 from mgral.labelling.opening import CONFIG, round_folder
 from mgral.labelling.prelabels import proposed_boxes

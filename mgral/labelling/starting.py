@@ -16,7 +16,7 @@ from mgral.labelling.exchange.read import FormatName, read_labels
 from mgral.labelling.importing import Names, changes_by, classes_of
 from mgral.labelling.ledger import FILE as LEDGER
 from mgral.labelling.ledger import Line, line_text, new_line
-from mgral.labelling.records import CONFIRMED, ReturnedFile
+from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
 from mgral.labelling.scanning import picture_events, remember_files, scan_pictures
 from mgral.labelling.settings import FILE, ProjectSettings, audit_size, write_project_settings
 from mgral.labelling.state import Project, replay
@@ -156,6 +156,20 @@ def size_finder(project: Project) -> Callable[[str], tuple[int, int] | None]:
         return picture.width, picture.height
 
     return size_of
+
+
+def sent_finder(project: Project) -> Callable[[str], list[Box]]:
+    """Return a function that gives the boxes that a picture was sent with, by its name in a file."""
+    names = Names(project)
+
+    def sent_with(name: str) -> list[Box]:
+        images = names.find(name)
+        if len(images) != 1:
+            return []
+        boxes = project.images[next(iter(images))].sent_boxes
+        return [Box(x, y, w, h, project.classes[one]) for x, y, w, h, one in boxes if one in project.classes]
+
+    return sent_with
 
 
 def merge_findings(findings: Findings, more: Findings) -> None:

@@ -100,6 +100,6 @@ class PyramidSSD(CentredAnchors, TorchvisionSSD):
             weight = torch.cat([to_logits.weight, to_offsets.weight])
             both = F.conv2d(m, weight, torch.cat([to_logits.bias, to_offsets.bias]), padding=1)
             parts = both.permute(0, 2, 3, 1).tensor_split([len(to_logits.bias)], dim=3)
-            logits.append(parts[0].reshape(len(m), -1, head.classification_head.num_columns))
-            offsets.append(parts[1].reshape(len(m), -1, head.regression_head.num_columns))
+            logits.append(parts[0].reshape(m.shape[0], -1, head.classification_head.num_columns))
+            offsets.append(parts[1].reshape(m.shape[0], -1, head.regression_head.num_columns))
         return Predictions(torch.cat(logits, 1), torch.cat(offsets, 1))

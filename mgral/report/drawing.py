@@ -1,6 +1,5 @@
 """How every figure looks, and how it becomes SVG that is the same, byte for byte, on each run."""
 
-import colorsys
 import io
 import math
 import re
@@ -15,8 +14,6 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.typing import RcKeyType
 
 SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-# Okabe and Ito's palette, as in `mgral.report.styles`.
-_CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 FEW_LINES = 6
 """Lines of a figure that can have their bands and single points with them."""
 INK = "#22272e"
@@ -120,17 +117,6 @@ def legend_height(names: Sequence[str]) -> float:
 
 def _legend_columns(names: Sequence[str]) -> int:
     return 4 if max(map(len, names)) <= 12 + 4 * (len(names) <= 4) else 3
-
-
-def class_colours(count: int) -> tuple[str, ...]:
-    """Return a colour a class: Okabe and Ito's while they last, else evenly spread hues of two lightnesses."""
-    if count <= len(_CLASS_COLOURS):
-        return _CLASS_COLOURS[:count]
-    spread = []
-    for label in range(count):
-        red, green, blue = colorsys.hls_to_rgb(label / count, 0.42 if label % 2 else 0.66, 0.85)
-        spread.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
-    return tuple(spread)
 
 
 def seed_colour(position: int) -> str:

@@ -1,8 +1,9 @@
-"""The colour and the marker of each strategy, by its place in the configuration.
+"""The colour and the marker of each strategy, by its place in the configuration, and the colours of classes.
 
 Without matplotlib, which takes a second to import: the Snakefile renders the page of timings itself.
 """
 
+import colorsys
 from itertools import cycle, islice
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from mgral.config import Config
 
 # Okabe and Ito's palette, whose colours stay different under the common colour deficiencies.
 _COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#7B3FA0", "#3B3B3B", "#B2182B")
+_CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 _MARKERS = "^DvP*X<>dhp"
 
 
@@ -44,3 +46,14 @@ def baseline_of(config: Config) -> str | None:
 def first_of_type(config: Config, kind: str) -> str | None:
     """Return the first instance of a registered strategy; None without one."""
     return next((name for name, own in config.strategies.items() if own.type == kind), None)
+
+
+def class_colours(count: int) -> tuple[str, ...]:
+    """Return a colour a class: Okabe and Ito's while they last, else evenly spread hues of two lightnesses."""
+    if count <= len(_CLASS_COLOURS):
+        return _CLASS_COLOURS[:count]
+    spread = []
+    for label in range(count):
+        red, green, blue = colorsys.hls_to_rgb(label / count, 0.42 if label % 2 else 0.66, 0.85)
+        spread.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
+    return tuple(spread)

@@ -65,7 +65,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
-            with pytest.raises(StepError, match="No space left.*nothing is changed"):
+            with pytest.raises(StepError, match=r"No space left.*nothing is changed"):
                 writer.add("recalled", [{"image": 2}])
         assert (tmp_path / FILE).read_bytes() == before
         writer.add("recalled", [{"image": 3}])

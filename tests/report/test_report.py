@@ -18,10 +18,11 @@ from mgral.cli.steps.report import command
 from mgral.config import RewardConfig, load_config, registry
 from mgral.errors import InputError, StepError
 from mgral.method.lut.agreement import predict_each_other
-from mgral.report.drawing import class_colours, draw
+from mgral.report.drawing import draw
 from mgral.report.lut import rank_correlation
 from mgral.report.page import reward_named
 from mgral.report.spread import Spread, points
+from mgral.report.styles import class_colours
 
 
 def run(folder: Path, output: Path | None = None, *options: str | Path) -> Path:

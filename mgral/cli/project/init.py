@@ -9,6 +9,7 @@ import click
 from mgral.cli import options as shared
 from mgral.cli.found import show_repairs
 from mgral.cli.project import options
+from mgral.labelling.exchange.read import FormatName
 
 
 @click.command("init")
@@ -33,7 +34,7 @@ def command(
     pictures: tuple[Path, ...],
     classes: str | None,
     labels: tuple[Path, ...],
-    label_format: str | None,
+    label_format: FormatName | None,
     empty: str,
     rename: tuple[str, ...],
     test_pictures: Path | None,

@@ -41,7 +41,9 @@ def renames(given: tuple[str, ...]) -> Mapping[str, str]:
 
 def images_of(project: Project, names: tuple[str, ...]) -> list[int]:
     """Return the numbers of pictures given by number or by name; raises InputError that names all unknown ones."""
-    known, found, wrong = Names(project), [], []
+    known = Names(project)
+    found: list[int] = []
+    wrong: list[str] = []
     for name in names:
         by_name = known.find(name)
         if len(by_name) == 1:

@@ -5,6 +5,8 @@ TOOLS = {
     "compare": "Compare the artefacts of two results folders byte by byte.",
     "verify": "Find artefacts that were altered, or made of other inputs than lie there now.",
     "results": "Write pages of finished experiments: command, commit, machine, seeds, tables, figures.",
+    "predict": "Find objects in pictures by a trained detector.",
+    "onnx": "Write a trained detector as an ONNX file.",
     "convert": "Write a data set in another format: COCO, VOC or YOLO.",
     "dvc": "Write the workflow as DVC stages.",
     "estimate": "Estimate what an experiment costs: jobs, images, hours, disk.",

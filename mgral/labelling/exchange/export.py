@@ -11,11 +11,12 @@ from typing import Literal
 from mgral.artefacts.files import atomic_path
 from mgral.compute.progress import tracked
 from mgral.data.check import ROUNDING
-from mgral.data.convert import FORMATS, FormatName, place_picture
+from mgral.data.convert import FORMATS, FormatName
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.write_coco import write_coco
 from mgral.data.formats.write_voc import write_voc
 from mgral.data.formats.write_yolo import write_yolo
+from mgral.data.paths import link_or_copy
 from mgral.data.records import Annotation, CategoryRecord, Coco, Image
 from mgral.errors import InputError
 from mgral.labelling.records import Box
@@ -98,7 +99,7 @@ def export_labels(
             place = partial / FORMATS[format].pictures.format(split=split)
             place.mkdir(parents=True, exist_ok=True)
             for one in tracked(found, f"pictures {split}", len(found), "image"):
-                (place_picture if pictures == "link" else shutil.copyfile)(one.path, place / one.name)
+                (link_or_copy if pictures == "link" else shutil.copyfile)(one.path, place / one.name)
         if format == "yolo":
             return +write_yolo(partial, cocos, listed=True)
         return +(write_coco if format == "coco" else write_voc)(partial, cocos)

@@ -1,0 +1,94 @@
+"""Command `predict`: objects in pictures, found by a trained detector."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from mgral.artefacts.files import read_json, write_json
+from mgral.cli import options
+from mgral.compute.device import choose_device
+from mgral.compute.gpus import HELP
+from mgral.config import PictureSettings
+from mgral.data.findings import Findings, Kind, described
+from mgral.errors import StepError
+from mgral.evaluation.precision import WITHOUT_LABELS, trusted_score
+from mgral.evaluation.predict import found_json, predict
+from mgral.evaluation.trained import Trained, find_trained
+from mgral.labelling.scanning import SUFFIXES
+
+NOT_THERE = Kind("files or folders are not there", "correct their paths")
+NO_PICTURES = Kind("folders hold no pictures", f"name files, or folders with files that end in {' '.join(SUFFIXES)}")
+
+
+@click.command("predict", epilog=HELP)
+@click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True)
+@options.results
+@options.repetition
+@options.trained_round
+@options.written("JSON to write: COCO, with a score for each annotation.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    show_default="at which half of what it finds in the test images is right",
+    help="Lowest score of an object.",
+)
+@options.gpus
+def command(
+    pictures: tuple[Path, ...],
+    results: Path,
+    seed: int | None,
+    place: str | None,
+    output: Path,
+    threshold: float | None,
+    gpus: int,
+) -> None:
+    """Find objects in pictures (files or folders) by a detector of an experiment, or of a round of a project.
+
+    Boxes are in pixels of the upright original picture. Pictures that cannot be read are left out, and listed at the
+    end with exit code 1. OMP_NUM_THREADS=4 uses four cores.
+    """
+    device, trained = choose_device(gpus), find_trained(results, seed, place)
+    paths = _pictures(pictures)
+    config = trained.config
+    data = config.data
+    settings = data if isinstance(data, PictureSettings) else PictureSettings()
+    network = trained.load(device)
+    predicted = predict(network, paths, trained.categories, config.detector.image_canvas, settings, config.evaluation)
+    least = _usual_threshold(trained) if threshold is None else threshold
+    found = found_json(predicted, trained.categories, least)
+    write_json(output, found)
+    objects, images = len(found["annotations"]), len(found["images"])
+    click.echo(f"{output}: {objects} objects in {images} pictures, by {trained.folder}, of score {least:g} and more")
+    if faults := predicted.findings.faults:
+        left_out = sum(map(len, faults.values()))
+        raise StepError("\n".join([f"{left_out} pictures are left out of {output}", *described(faults, "")]))
+
+
+def _pictures(given: tuple[Path, ...]) -> list[Path]:
+    """Return the files, and those in the folders; raises FaultyDataError where there are none."""
+    findings = Findings()
+    paths: dict[Path, None] = {}
+    for path in given:
+        found = sorted(_below(path)) if path.is_dir() else [path]
+        if not path.exists():
+            findings.fault(NOT_THERE, str(path))
+        elif not found:
+            findings.fault(NO_PICTURES, str(path))
+        paths |= dict.fromkeys(found)
+    findings.raise_faults("what is named", "")
+    return list(paths)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def _usual_threshold(trained: Trained) -> float:
+    """Return the score at which half of what was found in the test images is right; 0.5 where there is none."""
+    path = trained.folder / "detections.json"
+    score = trusted_score(trained.truth, read_json(path)) if path.is_file() else WITHOUT_LABELS
+    return WITHOUT_LABELS if score is None else score

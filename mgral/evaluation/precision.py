@@ -1,0 +1,74 @@
+"""The score from which detections are more often right than wrong."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+OVERLAP = 0.5
+"""IoU from which a detection is that of a labelled box of its class."""
+PRECISION = 0.5
+"""Part of the detections that are right."""
+WITHOUT_LABELS = 0.5
+"""The score where there is nothing to measure by."""
+
+
+def trusted_score(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the lowest score at which at least half of the detections are right.
+
+    Rule: all detections of all classes together, best first; each takes the labelled box of its class and image that
+    it overlaps most, of those that no better one took, and is right where their IoU is 0.5 or more. The precision at
+    a score is the part of the detections of that score and above that are right.
+
+    Parameters
+    ----------
+    truth
+        COCO JSON of images whose objects are all labelled, such as the audit set; crowds do not count.
+    found
+        COCO results of the same images.
+
+    Returns
+    -------
+    The score; 0.5 where there is no labelled box, and None where half are right at no score.
+    """
+    boxes: dict[tuple[int, int], list[Sequence[float]]] = defaultdict(list)
+    for one in truth["annotations"]:
+        if not one.get("iscrowd", 0):
+            boxes[one["image_id"], one["category_id"]].append(one["bbox"])
+    if not boxes:
+        return WITHOUT_LABELS
+    known = {image["id"] for image in truth["images"]}
+    free = {key: np.array(those, dtype=np.float64) for key, those in boxes.items()}
+    scores, right = [], []
+    for one in sorted((one for one in found if one["image_id"] in known), key=lambda one: -one["score"]):
+        scores.append(one["score"])
+        right.append(_take(free, (one["image_id"], one["category_id"]), one["bbox"]))
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    # Detections of the same score count together: those before the last of them say nothing.
+    last = np.append(np.diff(scores) != 0, True) if scores else np.empty(0, bool)
+    trusted = np.flatnonzero((precision >= PRECISION) & last)
+    return float(scores[trusted[-1]]) if len(trusted) else None
+
+
+def _take(free: dict[tuple[int, int], npt.NDArray[np.float64]], key: tuple[int, int], box: Sequence[float]) -> bool:
+    """Take the box that a detection is of from those that are free, and return whether there was one."""
+    if key not in free or not len(free[key]):
+        return False
+    overlaps = _iou(np.array(box, dtype=np.float64), free[key])
+    best = int(overlaps.argmax())
+    if overlaps[best] < OVERLAP:
+        return False
+    free[key] = np.delete(free[key], best, axis=0)
+    return True
+
+
+def _iou(box: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the overlap of a box [4] with others [n, 4], x, y, width, height each: IoU [n]."""
+    starts = np.maximum(box[:2], others[:, :2])
+    ends = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
+    common = np.maximum(ends - starts, 0).prod(axis=1)
+    union = box[2:].prod() + others[:, 2:].prod(axis=1) - common
+    overlaps: npt.NDArray[np.float64] = np.divide(common, union, out=np.zeros(len(others)), where=union > 0)
+    return overlaps

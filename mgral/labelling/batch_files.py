@@ -1,0 +1,175 @@
+"""The files of a batch: list, contact sheet, pictures and tasks, for one person or several."""
+
+import csv
+import io
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Protocol
+
+from mgral.artefacts.files import atomic_path
+from mgral.compute.progress import tracked
+from mgral.config import PictureSettings
+from mgral.data.findings import Findings, Kind
+from mgral.data.paths import is_file, link_or_copy
+from mgral.errors import InputError
+from mgral.labelling.exchange.read import FormatName
+from mgral.labelling.records import Batch
+from mgral.labelling.results import ClassResult
+from mgral.labelling.sharing import deal
+from mgral.labelling.sheet import contact_sheet
+
+SELECTION, SHEET, PICTURES, TASKS = "selection.csv", "sheet.html", "pictures", "tasks"
+COLUMNS = ("rank", "file", "image", "score", "reason", "person")
+MISSING = Kind("pictures are not on disk", "bring them back, or withdraw them from the project")
+Owners = Mapping[int, tuple[str, ...]]
+"""Who gets an image, by its number: no name where the batch is not split."""
+
+
+class WriteTasks(Protocol):
+    """Writes the tasks of a batch for a labelling tool into a folder, which it makes."""
+
+    def __call__(self, batch: Batch, folder: Path, format: FormatName, *, prefix: str) -> object:
+        """Write them; labels and boxes that the tool would not show are refused."""
+
+
+def write_batch(
+    batch: Batch,
+    folder: Path,
+    formats: Sequence[FormatName],
+    write_tasks: WriteTasks,
+    notes: Sequence[str],
+    *,
+    people: int = 1,
+    shared: float = 0.0,
+    prefix: str = "",
+    settings: PictureSettings | None = None,
+    results: Sequence[ClassResult] = (),
+) -> Owners:
+    """Write the files of a batch into a new folder, which appears whole or not at all.
+
+    There are selection.csv, sheet.html, pictures/ (hard links where there can be some, else copies) and
+    tasks/FORMAT/. Split over several people, the folder has the first two of all, and person1/, person2/, ... have
+    each all four of their share.
+
+    Parameters
+    ----------
+    formats
+        Of the tasks.
+    notes
+        Why these pictures were chosen, for the sheet, a paragraph each.
+    people, shared
+        Whom it is dealt out to; see `mgral.labelling.sharing.deal`.
+    prefix
+        What labelling tools find the pictures by.
+    settings, results
+        See `contact_sheet`.
+
+    Raises
+    ------
+    InputError
+        Where the folder is there already, or pictures are missing.
+    StepError
+        Where it cannot be written.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise InputError(f"{folder} is there already; delete it or name another folder")
+    _check_pictures(batch)
+    owners = _owners(batch, people, shared)
+    with atomic_path(folder) as partial:
+        partial.mkdir()
+        for person in ["", *(_name(number) for number in range(people) if people > 1)]:
+            share = _share(batch, owners, person)
+            if person and not share.tasks:  # more people than pictures
+                continue
+            place = partial / person
+            place.mkdir(exist_ok=True)
+            (place / SELECTION).write_bytes(selection_csv(share, owners))
+            sheet = contact_sheet(share, notes, settings, results, person)
+            (place / SHEET).write_text(sheet, encoding="utf-8", newline="\n")
+            if person or people == 1:
+                _place_pictures(share, place / PICTURES)
+                for name in formats:
+                    write_tasks(share, place / TASKS / name, name, prefix=prefix)
+    return owners
+
+
+def selection_csv(batch: Batch, owners: Owners) -> bytes:
+    """Return a table of a batch, best first, which spreadsheets open: UTF-8 with a mark at its start."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for task in sorted(batch.tasks, key=lambda task: task.rank):
+        score = "" if task.score is None else f"{task.score:.6g}"
+        writer.writerow([task.rank, task.name, task.image, score, task.reason, "; ".join(owners[task.image])])
+    return text.getvalue().encode("utf-8-sig")
+
+
+def unique_names(paths: Sequence[PurePath]) -> list[str]:
+    """Return a name without folders for each of some pictures, no two of which differ by their suffix or case alone.
+
+    A picture keeps its name unless others share it; these get the names of as few folders above them as tell them
+    apart, and then numbers.
+    """
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    open_places = list(range(len(paths)))
+    for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        tried = {place: "_".join(_folders(paths[place])[-depth:]) for place in open_places}
+        times = Counter(map(_key, tried.values()))
+        found = {place: name for place, name in tried.items() if times[_key(name)] == 1 and _key(name) not in taken}
+        names |= found
+        taken |= set(map(_key, found.values()))
+        open_places = [place for place in open_places if place not in found]
+    for place in open_places:
+        whole = PurePath("_".join(_folders(paths[place])))
+        number, name = 1, whole.name
+        while _key(name) in taken:
+            number += 1
+            name = f"{whole.stem}_{number}{whole.suffix}"
+        names[place] = name
+        taken.add(_key(name))
+    return [names[place] for place in range(len(paths))]
+
+
+def _folders(path: PurePath) -> tuple[str, ...]:
+    """Return the names in a path, without the root of an absolute one."""
+    return tuple(part for part in path.parts if part != path.anchor)
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", PurePath(name).stem).casefold()
+
+
+def _check_pictures(batch: Batch) -> None:
+    findings = Findings()
+    for task in batch.tasks:
+        if not is_file(task.path):
+            findings.fault(MISSING, str(task.path))
+    findings.raise_faults("the batch", "")
+
+
+def _owners(batch: Batch, people: int, shared: float) -> Owners:
+    ordered = sorted(batch.tasks, key=lambda task: task.rank)
+    if people == 1:
+        return {task.image: () for task in ordered}
+    dealt = deal(len(ordered), people, shared)
+    return {task.image: tuple(map(_name, who)) for task, who in zip(ordered, dealt, strict=True)}
+
+
+def _name(person: int) -> str:
+    return f"person{person + 1}"
+
+
+def _share(batch: Batch, owners: Owners, person: str) -> Batch:
+    if not person:
+        return batch
+    return replace(batch, tasks=tuple(task for task in batch.tasks if person in owners[task.image]))
+
+
+def _place_pictures(batch: Batch, folder: Path) -> None:
+    folder.mkdir()
+    for task in tracked(batch.tasks, "pictures", len(batch.tasks), "picture"):
+        link_or_copy(task.path, folder / task.name)

@@ -1,0 +1,67 @@
+"""The labelled set of a project, for others to train on."""
+
+from pathlib import Path
+from typing import Any
+
+from mgral.data.convert import FormatName
+from mgral.errors import InputError
+from mgral.labelling.batch_files import unique_names
+from mgral.labelling.batches import picture_path
+from mgral.labelling.exchange.export import LabelledPicture, export_labels
+from mgral.labelling.opening import usable_label
+from mgral.labelling.records import CONFIRMED, Box
+from mgral.labelling.settings import load_project_settings
+from mgral.labelling.state import load_project
+
+
+def export_project(folder: Path, output: Path, label_format: FormatName, pictures: Any) -> list[str]:
+    """Write the labelled pictures of the project in a folder, and return lines that say what was written.
+
+    Raises
+    ------
+    InputError
+        Where nothing is labelled, or `output` is there.
+    StepError
+        Where it cannot be written.
+    """
+    settings, project = load_project_settings(folder), load_project(folder)
+    found: dict[str, list[int]] = {"train": [], "audit": []}
+    boxes: dict[int, tuple[Box, ...]] = {}
+    left_out = 0
+    for image, state in sorted(project.images.items()):
+        label = usable_label(project, state, settings.conflicts)
+        if label is None or project.incomplete(label):
+            left_out += state.state in CONFIRMED
+            continue
+        rows = project.final_boxes(label)
+        boxes[image] = tuple(Box(x, y, w, h, project.classes[one]) for x, y, w, h, one in rows)
+        found["audit" if state.role else "train"].append(image)
+    if not boxes:
+        raise InputError("no picture is labelled yet; import labels first: mgral project import FILE")
+    order = sorted(boxes)
+    paths = [picture_path(folder, settings, project.files[image]) for image in order]
+    names = dict(zip(order, unique_names(paths), strict=True))
+    places = dict(zip(order, paths, strict=True))
+    written = {
+        part: [
+            LabelledPicture(
+                id=image,
+                path=places[image],
+                name=names[image],
+                width=project.pictures[image].width,
+                height=project.pictures[image].height,
+                boxes=boxes[image],
+            )
+            for image in images
+        ]
+        for part, images in found.items()
+    }
+    classes = [name for _, name in sorted(project.classes.items())]
+    lost = export_labels(label_format, output, written["train"], classes, audit=written["audit"], pictures=pictures)
+    lines = [
+        f"{output}: {len(written['train'])} pictures to train on, {len(written['audit'])} of the audit or test set"
+    ]
+    lines += [f"  {count} {statement}" for statement, count in lost.items()]
+    if left_out:
+        lines.append(f"  {left_out} labelled pictures are left out: people disagree, or they lack a class")
+    return lines

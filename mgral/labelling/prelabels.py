@@ -1,0 +1,55 @@
+"""What a round's detector found, as boxes for people to correct."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from mgral.labelling.records import Box, FoundBox
+
+MOST_BOXES = 100
+"""Boxes of a picture that are proposed at most."""
+LEAST_SIDE = 1.0
+"""Pixels of a proposed box's sides at least, once it is cut to the picture."""
+
+
+def proposed_boxes(
+    prelabels: Mapping[str, Any],
+    classes: Mapping[int, str],
+    sizes: Mapping[int, tuple[int, int]],
+    threshold: float | None,
+    most: int = MOST_BOXES,
+) -> dict[int, tuple[FoundBox, ...]]:
+    """Return the boxes to propose for each image of a round, by its number, best first.
+
+    Parameters
+    ----------
+    prelabels
+        What the step `prelabels` wrote: `images`, and `objects` as COCO results.
+    classes
+        Names by id; detections of others are left out.
+    sizes
+        Width and height of the upright pictures, to which boxes are cut.
+    threshold
+        Score from which a detection is proposed, as `mgral.evaluation.precision.trusted_score` gives it: correcting
+        bad boxes takes longer than drawing good ones. None proposes nothing.
+    most
+        Boxes of an image at most.
+    """
+    found: dict[int, list[FoundBox]] = defaultdict(list)
+    for one in prelabels["objects"]:
+        image, label = one["image_id"], classes.get(one["category_id"])
+        if threshold is None or label is None or one["score"] < threshold:
+            continue
+        box = _cut(one["bbox"], sizes[image], label)
+        if min(box.width, box.height) >= LEAST_SIDE:
+            found[image].append(FoundBox(box, one["score"]))
+    return {
+        image: tuple(sorted(found[image], key=lambda one: (-one.score, one.box))[:most])
+        for image in prelabels["images"]
+    }
+
+
+def _cut(bbox: list[float], size: tuple[int, int], label: str) -> Box:
+    x, y, width, height = bbox
+    left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + width, size[0]), min(y + height, size[1])
+    return Box(left, top, right - left, bottom - top, label)

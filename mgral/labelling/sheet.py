@@ -1,0 +1,133 @@
+"""The contact sheet of a batch: one page that a person can look at, print and pass on."""
+
+import base64
+import io
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from PIL import Image
+
+from mgral.compute.progress import tracked
+from mgral.config import PictureSettings
+from mgral.data.decoding import PictureError, decode, pillow_limits
+from mgral.labelling.records import Batch, FoundBox, Task
+from mgral.labelling.results import ClassResult
+from mgral.report.rendering import environment
+from mgral.report.styles import class_colours
+
+LONGEST_SIDE = 416
+"""Of a thumbnail, in pixels: sharp at the width of a card on a screen of high resolution."""
+MOST_BYTES = 25_000
+"""Of a thumbnail: 500 of them make a page of some 15 MB."""
+QUALITIES = (80, 65, 50, 35, 20, 10)
+"""Of JPEG; the first that gives few enough bytes is used."""
+MOST_TAGGED = 12
+"""Boxes of a picture up to which the score is written at each; more would hide the picture."""
+MARKS = {
+    "audit": "audit set: drawn at random, to measure the detector by, never trained on",
+    "again": "labelled before, to be looked at again",
+}
+"""What the labels of tasks mean that a person may not know."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture of the sheet."""
+
+    task: Task
+    source: str | None
+    """JPEG as a data URI; None where the picture cannot be opened."""
+    counts: tuple[tuple[str, int], ...]
+    """Proposed boxes by class, most first."""
+
+    @property
+    def tagged(self) -> tuple[FoundBox, ...]:
+        """The boxes whose scores are written at them."""
+        return self.task.boxes if len(self.task.boxes) <= MOST_TAGGED else ()
+
+    @property
+    def words(self) -> str:
+        """What the picture shows, for those who do not see it."""
+        found = ", ".join(f"{name} {count}" for name, count in self.counts)
+        return f"{self.task.name}: {found or 'no boxes proposed'}"
+
+
+def contact_sheet(
+    batch: Batch,
+    notes: Sequence[str],
+    settings: PictureSettings | None = None,
+    results: Sequence[ClassResult] = (),
+    person: str = "",
+) -> str:
+    """Return a page (HTML) of all pictures of a batch with their proposed boxes, in the order of their ranks.
+
+    It needs no other file and no network. A picture that cannot be opened leaves an empty card.
+
+    Parameters
+    ----------
+    notes
+        Why these pictures were chosen, a paragraph each.
+    settings
+        How files become pixels; the defaults unless given.
+    results
+        What the detector can do, for a table; none for no table.
+    person
+        Whose share of a batch it is; empty for all of it.
+    """
+    cards = _cards(batch.tasks, settings or PictureSettings())
+    colours = dict(zip(batch.classes, class_colours(len(batch.classes)), strict=True))
+    marks = Counter(mark for task in batch.tasks for mark in task.groups)
+    own = environment("mgral.labelling")
+    own.filters["ink"] = _ink
+    return own.get_template("sheet.html.jinja").render(
+        batch=batch,
+        notes=notes,
+        cards=cards,
+        class_colours=colours,
+        counts=Counter(found.box.label for task in batch.tasks for found in task.boxes),
+        marks=[(mark, count, MARKS.get(mark, "")) for mark, count in marks.items()],
+        unopened=sum(card.source is None for card in cards),
+        results=results,
+        person=person,
+    )
+
+
+def _cards(tasks: Sequence[Task], settings: PictureSettings) -> list[Card]:
+    ordered = sorted(tasks, key=lambda task: task.rank)
+    with pillow_limits(settings.max_pixels), ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = pool.map(lambda task: _source(task, settings), ordered)
+        sources = list(tracked(made, "contact sheet", len(ordered), "picture"))
+    return [
+        Card(task, source, tuple(Counter(found.box.label for found in task.boxes).most_common()))
+        for task, source in zip(ordered, sources, strict=True)
+    ]
+
+
+def _source(task: Task, settings: PictureSettings) -> str | None:
+    """Return a small upright JPEG as a data URI; None where the file cannot be read, or has another size."""
+    try:
+        pixels = decode(task.path.read_bytes(), task.name, (task.width, task.height), settings).pixels
+    except (OSError, PictureError):
+        return None
+    pixels.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return "data:image/jpeg;base64," + base64.b64encode(_jpeg(pixels)).decode()
+
+
+def _jpeg(pixels: Image.Image) -> bytes:
+    content = b""
+    for quality in QUALITIES:
+        file = io.BytesIO()
+        pixels.save(file, "JPEG", quality=quality, optimize=True)
+        content = file.getvalue()
+        if len(content) <= MOST_BYTES:
+            break
+    return content
+
+
+def _ink(colour: str) -> str:
+    """Return black or white, whichever is easier to read on a colour, #rrggbb."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
