@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,7 +27,7 @@ def answer(
     truth: Mapping[str, Sequence[TrueBox]],
     sizes: Mapping[str, tuple[int, int]],
     *,
-    minute: int = 0,
+    later: int = 0,
     by: int = 1,
     state: Callable[[int], str] = lambda _: "done",
 ) -> None:
@@ -34,18 +35,18 @@ def answer(
 
     Parameters
     ----------
-    minute
-        Of the day at which they are labelled: later answers replace earlier ones.
+    later
+        Seconds from now at which they are labelled: later answers replace earlier ones.
     by
         Number of the person.
     state
         By the place of the task: done, skipped, draft or untouched.
     """
     content = json.loads(tasks.read_text())
+    moment = (datetime.now(UTC) + timedelta(seconds=later)).isoformat()
     for place, task in enumerate(content):
         stem = PurePosixPath(task["data"]["image"]).stem
-        regions = [_region(box, sizes[stem], place) for place, box in enumerate(truth[stem])]
-        moment = f"2099-01-01T{minute // 60:02}:{minute % 60:02}:{place % 60:02}Z"
+        regions = [_region(box, sizes[stem], number) for number, box in enumerate(truth[stem])]
         annotation = {"completed_by": by, "updated_at": moment, "lead_time": 7.5, "result": regions}
         task |= {"id": place + 1, "annotations": [], "drafts": [], "predictions": task.get("predictions", [])}
         match state(place):
