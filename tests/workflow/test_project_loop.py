@@ -5,15 +5,13 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
+from installed_command import MGRAL, SETTINGS, SIZE, environment, run, truth, write_photos
 from people import answer
-from PIL import Image
 from slow import SLOW, slow
 from stopping import kill_group, start_group
 
@@ -22,52 +20,7 @@ from mgral.cli.tools.compare import compare
 from mgral.labelling.ledger import read_ledger
 from mgral.labelling.state import load_project
 
-MGRAL = Path(sys.executable).with_name("mgral")
 KILLS = int(os.environ.get("MGRAL_KILLS", "4" if SLOW else "2"))
-SIZE, SQUARE = 48, 16
-SETTINGS = {
-    "detector": {"name": "small_ssd", "width": 32, "height": 32, "channels": 4},
-    "training": {"batch_size": 4},
-    "iterations": {"detector": 6},
-    "near_copies": {"difference": 1.0},
-    "embedding": {"dimensions": 4},
-}
-
-
-def corner(number: int) -> tuple[int, int]:
-    """Return where the square of a picture is."""
-    x, y = np.random.default_rng(number).integers(0, SIZE - SQUARE, 2).tolist()
-    return x, y
-
-
-def truth(names: set[str]) -> dict[str, list[tuple[float, float, float, float, str]]]:
-    """Return the square of each picture by the stem of its file."""
-    return {name: [(*map(float, corner(int(name[1:]))), SQUARE, SQUARE, "square")] for name in names}
-
-
-def run(folder: Path, *words: str | Path, fails: int = 0) -> str:
-    """Run a command of `mgral` in a folder, and return what it says."""
-    done = subprocess.run(
-        [MGRAL, *words],
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        env=environment(folder),
-    )
-    assert done.returncode == fails, done.stdout
-    return done.stdout
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Return variables for a command of a project."""
-    return {
-        **os.environ,
-        "XDG_CACHE_HOME": str(folder / ".cache"),
-        "OMP_NUM_THREADS": "1",
-        "MGRAL_CHECKPOINT_SECONDS": "0",
-    }
 
 
 def give_back(project: Path, number: int) -> None:
@@ -83,12 +36,7 @@ def give_back(project: Path, number: int) -> None:
 def begun(tmp_path_factory):
     """A project whose first round has come back."""
     folder = tmp_path_factory.mktemp("loop")
-    (folder / "photos").mkdir()
-    for number in range(1, 41):
-        pixels = np.random.default_rng(number).integers(0, 60, (SIZE, SIZE, 3)).astype(np.uint8)
-        x, y = corner(number)
-        pixels[y : y + SQUARE, x : x + SQUARE] = 255
-        Image.fromarray(pixels).save(folder / "photos" / f"p{number}.png")
+    write_photos(folder / "photos")
     options = ["--pictures", "photos", "--classes", "square", "--budget", "25", "--batch", "5"]
     run(folder, "project", "init", "mine", *options)
     project = folder / "mine"
