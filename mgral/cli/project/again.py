@@ -1,7 +1,6 @@
 """Command `project again`."""
 
 from pathlib import Path
-from typing import get_args
 
 import click
 
@@ -13,15 +12,7 @@ from mgral.labelling.exchange.read import FormatName
 @click.command("again")
 @click.argument("output", type=shared_options.FOLDER)
 @options.folder
-@click.option(
-    "--format",
-    "formats",
-    type=click.Choice(get_args(FormatName)),
-    multiple=True,
-    default=get_args(FormatName),
-    show_default="all",
-    help="Labelling tools to write tasks for; may be repeated.",
-)
+@options.task_formats
 def command(output: Path, folder: Path, formats: tuple[FormatName, ...]) -> None:
     """Write the pictures that were labelled before a class was there, with their boxes, into a new folder."""
     from mgral.labelling.running import Wanted, write_again

@@ -1,7 +1,6 @@
 """Command `project next`."""
 
 from pathlib import Path
-from typing import get_args
 
 import click
 
@@ -13,15 +12,7 @@ from mgral.labelling.exchange.read import FormatName
 
 @click.command("next")
 @options.folder
-@click.option(
-    "--format",
-    "formats",
-    type=click.Choice(get_args(FormatName)),
-    multiple=True,
-    default=get_args(FormatName),
-    show_default="all",
-    help="Labelling tools to write tasks for; may be repeated.",
-)
+@options.task_formats
 @click.option("--people", type=click.IntRange(1, 1000), default=1, show_default=True, help="Split the batch.")
 @click.option(
     "--shared",

@@ -21,6 +21,15 @@ label_format = click.option(
     type=click.Choice(get_args(FormatName)),
     help="Format of the labels; found out from the file unless given.",
 )
+task_formats = click.option(
+    "--format",
+    "formats",
+    type=click.Choice(get_args(FormatName)),
+    multiple=True,
+    default=get_args(FormatName),
+    show_default="all",
+    help="Labelling tools to write tasks for; may be repeated.",
+)
 empty = click.option(
     "--empty",
     type=click.Choice(["unknown", "checked"]),
