@@ -1,7 +1,7 @@
 """What a round's detector found, as boxes for people to correct."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mgral.labelling.records import Box, FoundBox
@@ -13,18 +13,18 @@ LEAST_SIDE = 1.0
 
 
 def proposed_boxes(
-    prelabels: Mapping[str, Any],
+    found: Sequence[Mapping[str, Any]],
     classes: Mapping[int, str],
     sizes: Mapping[int, tuple[int, int]],
     threshold: float | None,
     most: int = MOST_BOXES,
 ) -> dict[int, tuple[FoundBox, ...]]:
-    """Return the boxes to propose for each image of a round, by its number, best first.
+    """Return the boxes to propose for images of a round, by their numbers, best first.
 
     Parameters
     ----------
-    prelabels
-        What the step `prelabels` wrote: `images`, and `objects` as COCO results.
+    found
+        What the step `prelabels` wrote: COCO results.
     classes
         Names by id; detections of others are left out.
     sizes
@@ -35,17 +35,16 @@ def proposed_boxes(
     most
         Boxes of an image at most.
     """
-    found: dict[int, list[FoundBox]] = defaultdict(list)
-    for one in prelabels["objects"]:
+    boxes: dict[int, list[FoundBox]] = defaultdict(list)
+    for one in found:
         image, label = one["image_id"], classes.get(one["category_id"])
         if threshold is None or label is None or one["score"] < threshold:
             continue
         box = _cut(one["bbox"], sizes[image], label)
         if min(box.width, box.height) >= LEAST_SIDE:
-            found[image].append(FoundBox(box, one["score"]))
+            boxes[image].append(FoundBox(box, one["score"]))
     return {
-        image: tuple(sorted(found[image], key=lambda one: (-one.score, one.box))[:most])
-        for image in prelabels["images"]
+        image: tuple(sorted(those, key=lambda one: (-one.score, one.box))[:most]) for image, those in boxes.items()
     }
 
 
