@@ -1,10 +1,11 @@
 """A detector as one ONNX file, which runs without torch: from pictures to boxes, suppression of overlaps included."""
 
-import io
 import json
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -116,7 +117,7 @@ def export_onnx(detector: DetectorModel, classes: Sequence[str], limits: Limits)
     Raises
     ------
     StepError
-        Where a backbone has operations that ONNX lacks.
+        Where a backbone has operations that ONNX lacks, or there is no space for a temporary file.
     """
     import onnx
 
@@ -124,25 +125,27 @@ def export_onnx(detector: DetectorModel, classes: Sequence[str], limits: Limits)
 
     height, width = detector.size
     register_custom_op_symbolic("aten::_upsample_nearest_exact2d", _nearest_exact, OPSET)
-    file = io.BytesIO()
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
             # Of what is constant in a detector of one size; and that torch would rather have the exporter which
             # needs two more packages and twenty times as long.
             warnings.simplefilter("ignore")
+            path = Path(folder) / "detector.onnx"
             torch.onnx.export(
                 ExportedDetector(detector, limits).eval(),
                 (torch.zeros(2, 3, height, width, dtype=torch.uint8),),
-                file,
+                path,
                 input_names=[INPUT],
                 output_names=[*OUTPUTS],
                 dynamic_axes={INPUT: {0: "batch"}, **{output: {0: "batch", 1: "found"} for output in OUTPUTS}},
                 opset_version=OPSET,
                 dynamo=False,
             )
+            model = onnx.load(path)
     except torch.onnx.errors.OnnxExporterError as error:
         raise StepError(f"the detector cannot be exported to ONNX: {str(error).splitlines()[0]}") from None
-    model = onnx.load_model_from_string(file.getvalue())
+    except OSError as error:
+        raise StepError(f"no temporary file can be written ({error.strerror}); free space, or set TMPDIR") from None
     about = {"classes": json.dumps([*classes], ensure_ascii=False), "width": str(width), "height": str(height)}
     onnx.helper.set_model_props(model, about)
     onnx.checker.check_model(model)

@@ -106,8 +106,8 @@ def test_label_studio_finds_pictures_below_the_project(tmp_path):
     assert _prefix(Wanted([]), tmp_path, tmp_path / "round3")("pictures") == "/data/local-files/?d=round3/pictures/"
     place = _prefix(Wanted([]), tmp_path, tmp_path / "look again")("person1/pictures")
     assert place == "/data/local-files/?d=look%20again/person1/pictures/"
-    for given, expected in {"https://a/b": "https://a/b/", "s3://a/": "s3://a/", "/x/?d=": "/x/?d="}.items():
-        assert _prefix(Wanted([], prefix=given), tmp_path, tmp_path / "round3")("person1/pictures") == expected
+    for own, expected in {"https://a/b": "https://a/b/", "s3://a/": "s3://a/", "/x/?d=": "/x/?d="}.items():
+        assert _prefix(Wanted([], prefix=own), tmp_path, tmp_path / "round3")("person1/pictures") == expected
 
 
 def nothing_is_left(folder):

@@ -5,7 +5,6 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from labelling_files import batch, drawn, found_box, task

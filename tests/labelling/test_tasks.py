@@ -324,10 +324,10 @@ def inner(box: Box, own: Task) -> tuple[float, float]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_boxes_at_the_borders_and_thin_ones(tmp_path: Path, name: FormatName) -> None:
-    """A third of a picture of 3 pixels, whose percentages do not add up to 100; and a hair, which is left out."""
-    edge = [found_box(1, 0, 2, 7), found_box(0, 7 / 3, 3, 7 - 7 / 3), found_box(0.1, 0.1, 0.004, 5)]
-    sent = batch(task(1, edge, width=3, height=7))
+    """Percentages of 4.9 and 2.1 pixels of 7 that are rounded each add up to more than 100. A hair is left out."""
+    edge = [found_box(4.9, 0, 7 - 4.9, 3), found_box(0, 1, 7, 2), found_box(0.1, 0.1, 0.004, 2)]
+    sent = batch(task(1, edge, width=7, height=3))
     write_tasks(sent, tmp_path / "tasks", name, prefix="")
     found = raw_boxes(tmp_path / "tasks", name, sent)
     assert len(found) == 2
-    assert all(right <= 3 and bottom <= 7 for _, _, (_, _, right, bottom) in found)
+    assert all(right <= 7 and bottom <= 3 for _, _, (_, _, right, bottom) in found)
