@@ -1,15 +1,20 @@
 """What a detector finds in pictures of any folder: what it finds in cached ones, of odd files too."""
 
 import json
+import re
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from run_workflow import ROOT
 from trained_results import write_results
 
 from mgral.artefacts.files import write_json
 from mgral.cli.main import mgral
+from mgral.cli.tools.onnx import command as ONNX
+from mgral.cli.tools.predict import command as PREDICT
 from mgral.config import EvaluationConfig, PictureSettings
 from mgral.data.dataset import Category, Dataset
 from mgral.data.images import Images, to_canvas
@@ -118,6 +123,20 @@ def test_coco_of_what_is_found_from_a_threshold_on(detector, pixels, tmp_path):
         assert one["area"] == pytest.approx(width * height, abs=0.01)
         assert 0 <= x < x + width <= 180.01
         assert 0 <= y < y + height <= 120.01
+
+
+def test_the_commands_of_the_page_have_these_options():
+    page = (ROOT / "docs" / "use-the-detector.md").read_text()
+    lines = re.findall(r"^mgral (predict|onnx) (.+)$", page, re.MULTILINE)
+    assert [name for name, _ in lines] == ["predict", "predict", "predict", "onnx"]
+    for name, words in lines:
+        with mgral.get_command(click.Context(mgral), name).make_context(name, words.split()) as given:
+            assert given.params["results"].parts[0] == "results"
+    # What the text says of options that no line of it has.
+    known = {option for one in PREDICT.params for option in one.opts} | {
+        option for one in ONNX.params for option in one.opts
+    }
+    assert set(re.findall(r"--[a-z]+", page)) <= known
 
 
 SETTINGS = {"name": "small_ssd", "width": 64, "height": 48, "channels": 4}
