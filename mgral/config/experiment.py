@@ -164,8 +164,6 @@ class Config(Section):
         for key, found in (("seeds", len(self.seeds)), ("cycles", self.cycles), ("strategies", len(self.strategies))):
             if found != 1:
                 faults.append(f"{key}: a round of a project has one, found {found}; give one")
-        if "width" in self.detector.open_keys:
-            faults.append("detector.width: is null, and all rounds of a project need one input size; set it")
         if faults:
             raise ValueError("\n  ".join(faults))
         return self

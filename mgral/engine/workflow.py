@@ -344,7 +344,9 @@ def check_data(config: Config) -> None:
 
 
 def _check_round(config: Config, data: ProjectData) -> None:
-    """Raise InputError where a file of a round is missing, or its strategy needs labels and there are none."""
+    """Raise InputError where a round has no input size, a file is missing, or its strategy lacks labels."""
+    if "width" in config.detector.open_keys:
+        raise InputError("detector.width: is null, and all rounds of a project need one input size; set it")
     missing = [file for file in annotation_files(config) if not Path(file).is_file()]
     if missing:
         raise InputError(f"data: there is no file {', '.join(missing)}; bring it back from a copy or from Git")

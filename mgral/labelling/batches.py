@@ -20,6 +20,11 @@ def results_folder(folder: Path, number: int) -> Path:
     return folder / "results" / f"round{number}"
 
 
+def detector_folder(folder: Path, number: int) -> Path:
+    """Return the folder of a round's detector, which is there once there are labels."""
+    return results_folder(folder, number) / f"seed{number}" / "initial" / "cycle0"
+
+
 def round_batch(
     folder: Path,
     settings: ProjectSettings,
@@ -39,7 +44,7 @@ def round_batch(
     config = load_config(round_folder(folder, number) / CONFIG)
     name = next(iter(config.strategies))
     selection = read_json(
-        results_folder(folder, number) / "seed0" / "strategies" / name / "cycle0" / "selection.json"
+        results_folder(folder, number) / f"seed{number}" / "strategies" / name / "cycle0" / "selection.json"
     )
     free = {image for image, state in project.images.items() if state.state == "untouched"}
     audit = sorted(image for image in free if project.images[image].role == "audit")

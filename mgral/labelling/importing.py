@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -36,7 +36,7 @@ TWICE = Kind("pictures are in the file twice, labelled differently and without a
 STALE = Kind("labels are older than what the same person said later", "left out")
 DRAFTS = Kind("drafts are of pictures that the same person has finished", "left out")
 WITHDRAWN = Kind("pictures are withdrawn", "kept, and not used until `mgral project recall`")
-UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
+UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
 """What Label Studio puts before the name of an uploaded picture."""
 SAME_IOU = 0.5
 """Overlap from which two people's boxes of a class are of one object."""
@@ -106,6 +106,7 @@ def changes_by(
     renamed: Mapping[str, str],
     leave_out_unknown: bool = False,
     conflicts: str = "latest",
+    before: Collection[int] = (),
 ) -> Changes:
     """Return what importing a file would change, and note what is wrong or odd with it.
 
@@ -121,6 +122,8 @@ def changes_by(
         Leave out pictures that are not of the project; else they are faults.
     conflicts
         Setting of the project, for what is said about contradictions.
+    before
+        Images whose labels came of this very file before: it says nothing new about them, whatever came since.
     """
     if found.project is not None and found.project != project.id:
         findings.fault(OTHER_PROJECT, f"{found.source} (project {found.project})")
@@ -138,6 +141,9 @@ def changes_by(
             continue
         if returned.state == "untouched":
             changes.untouched += 1
+            continue
+        if image in before:
+            changes.unchanged += 1
             continue
         boxes = [
             (
@@ -208,8 +214,9 @@ def _apply(project: Project, image: int, label: Label, changes: Changes, finding
     state, file = project.images[image], project.files[image]
     before = state.labels.get(label.by)
     if before is not None:
-        if label.same_as(before):
+        if label.same_as(before) and (label.at or state.sent_at < before.imported[1]):
             changes.unchanged += 1
+            changes.events.append({"image": image, "by": label.by, "known": True})
             return False
         if label.state == "draft" and before.state in CONFIRMED:
             findings.repair(DRAFTS, file)

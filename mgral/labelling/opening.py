@@ -85,14 +85,14 @@ def make_snapshot(
         for image, state in sorted(project.images.items())
         if (label := usable_label(project, state, settings.conflicts)) is not None
     }
-    learnt = [label for image, label in labels.items() if not project.images[image].role]
+    gone = set(missing)
+    learnt = [label for image, label in labels.items() if not project.images[image].role and image not in gone]
     waiting = waiting_classes(project, learnt)
     labelled: list[Labelled] = []
     audit: list[Labelled] = []
     left_out: list[int] = []
-    gone = set(missing)
     for image, state in sorted(project.images.items()):
-        if image not in labels:
+        if image not in labels or image in gone:
             if state.role or state.state != "untouched" or image in gone:
                 left_out.append(image)
             continue
@@ -159,11 +159,21 @@ def _write_chunk(folder: Path, pictures: list[Picture]) -> str:
 
 def round_config(folder: Path, settings: ProjectSettings, project: Project, snapshot: Snapshot) -> Config:
     """Return the configuration of a round's experiment, with everything that must not change later filled in."""
-    number, images = snapshot.round, sum(not one.incomplete for one in snapshot.labelled)
+    config = planned_config(settings, snapshot.round, sum(not one.incomplete for one in snapshot.labelled))
+    if "width" in config.detector.open_keys:
+        config = config.with_derived(_frozen_size(folder, config, project))
+    return config
+
+
+def planned_config(settings: ProjectSettings, number: int, images: int) -> Config:
+    """Return the configuration of a round, given how many labelled images there are to learn from.
+
+    Its input size may be open. Raises InputError as `resolve_config` does.
+    """
     values: dict[str, Any] = {
         **settings.settings,
         "experiment": f"round{number}",
-        "seeds": [0],
+        "seeds": [number],
         "cycles": 1,
         "initial": max(1, images),
         "budget": settings.batch,
@@ -177,10 +187,7 @@ def round_config(folder: Path, settings: ProjectSettings, project: Project, snap
     }
     if settings.video_names is not None:
         values["near_copies"] = {**values.get("near_copies", {}), "pattern": settings.video_names}
-    config = resolve_config(values)
-    if "width" in config.detector.open_keys:
-        config = config.with_derived(_frozen_size(folder, config, project))
-    return config
+    return resolve_config(values)
 
 
 def _frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dict[str, Any]]:

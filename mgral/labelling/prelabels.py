@@ -1,7 +1,7 @@
 """What a round's detector found, as boxes for people to correct."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgral.labelling.records import Box, FoundBox
@@ -13,7 +13,7 @@ LEAST_SIDE = 1.0
 
 
 def proposed_boxes(
-    found: Sequence[Mapping[str, Any]],
+    found: Iterable[Mapping[str, Any]],
     classes: Mapping[int, str],
     sizes: Mapping[int, tuple[int, int]],
     threshold: float | None,
@@ -24,7 +24,7 @@ def proposed_boxes(
     Parameters
     ----------
     found
-        What the step `prelabels` wrote: COCO results.
+        COCO results, as the step `prelabels` writes them.
     classes
         Names by id; detections of others are left out.
     sizes
@@ -43,9 +43,7 @@ def proposed_boxes(
         box = _cut(one["bbox"], sizes[image], label)
         if min(box.width, box.height) >= LEAST_SIDE:
             boxes[image].append(FoundBox(box, one["score"]))
-    return {
-        image: tuple(sorted(those, key=lambda one: (-one.score, one.box))[:most]) for image, those in boxes.items()
-    }
+    return {image: tuple(sorted(own, key=lambda one: (-one.score, one.box))[:most]) for image, own in boxes.items()}
 
 
 def _cut(bbox: list[float], size: tuple[int, int], label: str) -> Box:

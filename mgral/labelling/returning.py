@@ -40,9 +40,6 @@ def import_files(
         added: list[Line] = []
         for path in files:
             project, digest = replay([*ledger, *added]), digest_of(path)
-            if digest in project.imported:
-                told.append(f"{path.name}: was imported at {project.imported[digest]}; nothing changes")
-                continue
             found = read_labels(
                 path,
                 size_finder(project),
@@ -52,8 +49,10 @@ def import_files(
                 sent=sent_finder(project),
             )
             merge_findings(findings, found.findings)
-            changes = changes_by(project, found, findings, renamed, leave_out_unknown, settings.conflicts)
-            told.append(f"{path.name} ({found.format}): {_told(changes)}")
+            before = project.imported.get(digest, set())
+            changes = changes_by(project, found, findings, renamed, leave_out_unknown, settings.conflicts, before)
+            again = "was imported before; " if before else ""
+            told.append(f"{path.name} ({found.format}): {again}{_told(changes)}")
             if changes.events:
                 added.append(new_line("labels", changes.events, path.resolve().name, digest))
         findings.raise_faults("the labels", "")

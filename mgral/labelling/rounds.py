@@ -61,9 +61,9 @@ def record_pictures(
     writer.add("moved", [{"id": number, "file": file} for number, file in scan.moved.items()])
     project = load_project(folder)
     path = folder / PICTURES / "moved.json"
-    if scan.moved or path.exists():
+    if scan.moved or scan.missing or path.exists():
         path.parent.mkdir(exist_ok=True)
-        write_bytes(path, moved_json(project))
+        write_bytes(path, moved_json(project, scan.missing))
     return project, scan.findings, scan.missing
 
 

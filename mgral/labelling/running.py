@@ -13,7 +13,7 @@ from mgral.data.findings import Findings
 from mgral.engine.run import run_snakemake
 from mgral.evaluation.precision import trusted_score
 from mgral.labelling.batch_files import SHEET, TASKS, write_batch
-from mgral.labelling.batches import AUDIT, again_batch, results_folder, round_batch
+from mgral.labelling.batches import AUDIT, again_batch, detector_folder, results_folder, round_batch
 from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.ledger import writing
 from mgral.labelling.opening import CONFIG, round_folder
@@ -134,7 +134,7 @@ def _found_boxes(folder: Path, project: Project, number: int) -> dict[int, tuple
     results = results_folder(folder, number)
     if not (results / "prelabels.json").exists():
         return {}
-    truth, found = results / "dataset" / "test.json", results / "seed0" / "initial" / "cycle0" / "detections.json"
+    truth, found = results / "dataset" / "test.json", detector_folder(folder, number) / "detections.json"
     threshold = trusted_score(read_json(truth), read_json(found) if found.exists() else [])
     sizes = {image: (one.width, one.height) for image, one in project.pictures.items()}
     return proposed_boxes(read_json(results / "prelabels.json"), project.classes, sizes, threshold)
@@ -143,7 +143,7 @@ def _found_boxes(folder: Path, project: Project, number: int) -> dict[int, tuple
 def round_results(folder: Path, number: int) -> list[ClassResult]:
     """Return the scores of a round's detector on the audit set by class, none where it has no labels yet."""
     results = results_folder(folder, number)
-    metrics = results / "seed0" / "initial" / "cycle0" / "metrics.json"
+    metrics = detector_folder(folder, number) / "metrics.json"
     if not metrics.exists():
         return []
     test: dict[str, Any] = read_json(results / "dataset" / "test.json")
@@ -158,7 +158,7 @@ def score_lines(folder: Path, project: Project) -> list[str]:
     """Return the scores of the latest detector that was evaluated, as lines."""
     for number in sorted(project.rounds, reverse=True):
         if rows := round_results(folder, number):
-            metrics = read_json(results_folder(folder, number) / "seed0" / "initial" / "cycle0" / "metrics.json")
+            metrics = read_json(detector_folder(folder, number) / "metrics.json")
             head = f"detector of round {number}, on the audit set: AP50 {100 * metrics['ap50']:.1f} %, "
             return [head + f"mAP {100 * metrics['map']:.1f} %", *(f"  {line}" for line in result_lines(rows))]
     return []

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -98,7 +98,7 @@ def scan_pictures(folder: Path, settings: ProjectSettings, project: Project, tak
 def _places(folder: Path, settings: ProjectSettings, findings: Findings) -> Iterator[tuple[str, Path]]:
     """Yield the name in the project, and the path, of each file that may be a picture, sorted by name."""
     for name, given in sorted({**settings.pictures, **settings.test_pictures}.items()):
-        top = folder / given
+        top = Path(os.path.normpath(folder.resolve() / given))  # a new project's folder is not there yet
         if not top.is_dir():
             findings.fault(NO_FOLDER, f"{name}: {top}")
             continue
@@ -247,7 +247,14 @@ def picture_events(scan: Scan) -> list[dict[str, object]]:
     return [asdict(picture) for picture in scan.new]
 
 
-def moved_json(project: Project) -> bytes:
-    """Return the content of pictures/moved.json: where pictures are that are not where they were found."""
-    moved = {str(image): file for image, file in project.files.items() if file != project.pictures[image].file}
+def moved_json(project: Project, missing: Collection[int]) -> bytes:
+    """Return the content of pictures/moved.json: where pictures are that are not where they were found.
+
+    It has null for those that are missing.
+    """
+    moved = {
+        str(image): None if image in missing else file
+        for image, file in project.files.items()
+        if image in missing or file != project.pictures[image].file
+    }
     return (json.dumps(moved, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()

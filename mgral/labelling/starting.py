@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgral.artefacts.files import write_bytes
-from mgral.config import registry, resolve_config
+from mgral.config import registry
 from mgral.data.findings import Findings
 from mgral.errors import InputError
 from mgral.labelling.classes import add_classes
@@ -16,6 +16,7 @@ from mgral.labelling.exchange.read import FormatName, read_labels
 from mgral.labelling.importing import Names, changes_by, classes_of
 from mgral.labelling.ledger import FILE as LEDGER
 from mgral.labelling.ledger import Line, line_text, new_line
+from mgral.labelling.opening import planned_config
 from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
 from mgral.labelling.scanning import picture_events, remember_files, scan_pictures
 from mgral.labelling.settings import FILE, ProjectSettings, audit_size, write_project_settings
@@ -104,9 +105,7 @@ def _settings(folder: Path, start: Start) -> ProjectSettings:
             re.compile(start.video_names)
         except re.error as error:
             raise InputError(f"--video-names: {start.video_names!r} is no regular expression ({error})") from None
-    resolve_config(
-        {"data": {"format": "project", "snapshot": "none"}, "strategies": [registry.strategy(start.strategy).name]}
-    )
+    planned_config(settings, 1, 1)
     return settings
 
 
@@ -194,9 +193,7 @@ def digest_of(path: Path) -> str:
 def _told(settings: ProjectSettings, lines: list[Line]) -> list[str]:
     project = replay(lines)
     info = registry.strategy(settings.strategy)
-    config = resolve_config(
-        {**settings.settings, "data": {"format": "project", "snapshot": "none"}, "strategies": [info.name]}
-    )
+    config = planned_config(settings, 1, 1)
     told = status_lines(settings, project)
     if any(image.role == "test" for image in project.images.values()):
         told.append("the test set is what rounds are evaluated on; no audit set is drawn")

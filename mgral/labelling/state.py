@@ -105,8 +105,8 @@ class Project:
     """Digest of the snapshot of each round that was opened."""
     sent: dict[int, list[int]] = field(default_factory=dict)
     """Images of each round whose batch was made."""
-    imported: dict[str, str] = field(default_factory=dict)
-    """When each file was imported, by its digest."""
+    imported: dict[str, set[int]] = field(default_factory=dict)
+    """Images whose labels came of a file, by its digest."""
     class_lines: dict[int, tuple[int, str]] = field(default_factory=dict)
     """Line of the ledger, and time, at which each class was added; no time for those that were there from the start,
     before any image was labelled or sent."""
@@ -167,7 +167,7 @@ def replay(lines: Iterable[Line]) -> Project:
         for event in line.events:
             _APPLY[line.what](project, event, number, line)
         if line.sha256:
-            project.imported[line.sha256] = line.at
+            project.imported.setdefault(line.sha256, set()).update(event["image"] for event in line.events)
     return project
 
 
@@ -203,6 +203,8 @@ def _role(project: Project, event: Event, number: int, line: Line) -> None:
 
 
 def _label(project: Project, event: Event, number: int, line: Line) -> None:
+    if event.get("known"):  # what the file says was there already
+        return
     image = project.images[event["image"]]
     boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
     knew = frozenset(

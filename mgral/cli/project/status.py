@@ -14,4 +14,7 @@ from mgral.labelling.status import status_lines
 @options.folder
 def command(folder: Path) -> None:
     """Show what is labelled, what is out, how good the last detector is, and what comes next."""
-    click.echo("\n".join(status_lines(load_project_settings(folder), load_project(folder))))
+    from mgral.labelling.running import score_lines
+
+    settings, project = load_project_settings(folder), load_project(folder)
+    click.echo("\n".join([*status_lines(settings, project), *score_lines(folder, project)]))

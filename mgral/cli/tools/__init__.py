@@ -1,6 +1,7 @@
 """Commands that are no step of the pipeline."""
 
 TOOLS = {
+    "project": "Label a folder of pictures round by round.",
     "snakemake": "Run Snakemake on the workflow of this package, in any folder.",
     "compare": "Compare the artefacts of two results folders byte by byte.",
     "verify": "Find artefacts that were altered, or made of other inputs than lie there now.",

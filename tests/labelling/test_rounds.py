@@ -1,0 +1,320 @@
+"""Rounds of a project by its commands: what is sent, what comes back, and what is left after any fault."""
+
+import csv
+import json
+import shutil
+from itertools import count
+from pathlib import Path
+
+import photo_project
+import pytest
+from photo_project import answered, coco_labels, photos, run, start
+
+from mgral.artefacts import files
+from mgral.artefacts.files import read_json
+from mgral.labelling import ledger, running
+from mgral.labelling.ledger import read_ledger
+from mgral.labelling.state import load_project
+from mgral.labelling.status import spent
+
+CAR = (2.0, 3.0, 20.0, 10.0, "car")
+
+
+@pytest.fixture(autouse=True)
+def _computed_at_once(monkeypatch):
+    monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
+
+
+def next_round(project, *options, fails=0):
+    return run("next", "--folder", project, "--format", "label_studio", *options, fails=fails)
+
+
+def chosen(project, number):
+    with (project / f"round{number}" / "selection.csv").open(encoding="utf-8-sig", newline="") as file:
+        return [int(row["image"]) for row in csv.DictReader(file)]
+
+
+def image_of(project, name):
+    found = load_project(project)
+    return next(found.images[image] for image, file in found.files.items() if Path(file).name == name)
+
+
+def states(project):
+    return dict(load_project(project).counts())
+
+
+def test_the_first_batch_has_the_audit_set_without_boxes_and_the_budget_counts_it(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    found = load_project(project)
+    audit = [image for image, one in found.images.items() if one.role == "audit"]
+    assert len(audit) == 4  # a fifth of the budget of 20
+    assert chosen(project, 1)[:4] == sorted(audit)
+    assert len(chosen(project, 1)) == 8
+    assert spent(found) == 8
+    snapshot = read_json(project / "round1" / "snapshot.json")
+    assert set(audit) <= set(snapshot["left_out"])
+    assert not snapshot["labelled"]
+
+
+def test_only_what_a_person_confirmed_is_learnt_and_what_is_out_is_not_sent_again(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    first = chosen(project, 1)
+    kinds = {4: "done", 5: "skipped", 6: "draft", 7: "untouched"}
+    said = run("import", answered(project, 1, state=lambda p: kinds.get(p, "done")), "--folder", project)
+    assert "7 new, 1 not looked at" in said
+    assert states(project) == {"untouched": 22, "sent": 1, "draft": 1, "skipped": 1, "labelled": 5}
+    next_round(project)
+    snapshot = read_json(project / "round2" / "snapshot.json")
+    assert [one["id"] for one in snapshot["labelled"]] == [first[4]]
+    assert [one["id"] for one in snapshot["audit"]] == first[:4]
+    assert set(first[5:]) <= set(snapshot["left_out"])
+    assert not set(chosen(project, 2)) & set(first)
+    tasks = read_json(project / "round2" / "tasks" / "label_studio" / "label_studio.json")
+    assert all(task["predictions"] for task in tasks)
+
+
+def test_boxes_that_nobody_confirmed_never_come_back_as_labels(tmp_path):
+    """Not from Label Studio's tasks themselves, nor from the files of formats without states."""
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+    run("next", "--folder", project)
+    before = states(project)
+    tasks = project / "round2" / "tasks"
+    for file in ("label_studio/label_studio.json", "cvat/annotations.xml", "coco/instances.json", "yolo", "voc"):
+        run("import", tasks / file, "--folder", project)
+        assert states(project) == before, file
+
+
+def test_the_budget_ends_the_rounds_and_the_last_batch_is_cut_to_it(tmp_path):
+    project = start(tmp_path, budget=11, batch=5)  # 2 for the audit set
+    for number, size in ((1, 7), (2, 4)):
+        next_round(project)
+        assert len(chosen(project, number)) == size
+        run("import", answered(project, number), "--folder", project)
+    assert "the budget of 11 pictures is used; raise `budget`" in next_round(project, fails=2)
+    assert not (project / "round3").exists()
+
+
+def test_a_round_is_not_opened_while_nothing_has_come_back_unless_asked_to(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    assert "nothing of round 1 has come back" in next_round(project, fails=2)
+    assert not (project / "round2").exists()
+    next_round(project, "--anyway")
+    assert not set(chosen(project, 1)) & set(chosen(project, 2))
+
+
+def test_recalled_pictures_can_be_chosen_again_and_cost_nothing(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    first = chosen(project, 1)
+    assert "8 pictures can be chosen again" in run("recall", "--round", "1", "--folder", project)
+    assert spent(load_project(project)) == 0
+    next_round(project, "--anyway")
+    assert chosen(project, 2) == first
+
+
+def test_a_correction_counts_from_the_next_round_and_changes_none_before(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+    next_round(project)
+    before = {path: path.read_bytes() for path in (project / "round2").rglob("*") if path.is_file()}
+    image = chosen(project, 1)[5]
+    name = Path(load_project(project).files[image]).name
+    corrected = coco_labels(tmp_path / "corrected.json", {name: [(5, 5, 9, 9, "dog")]})
+    assert "1 corrected" in run("import", corrected, "--folder", project)
+    assert {path: path.read_bytes() for path in before} == before
+    next_round(project, "--anyway")
+    labels = {one["id"]: one["boxes"] for one in read_json(project / "round3" / "snapshot.json")["labelled"]}
+    assert labels[image] == [[5.0, 5.0, 9.0, 9.0, 2]]
+
+
+def test_an_old_file_imported_again_does_not_bring_back_what_was_corrected(tmp_path):
+    project = start(tmp_path)
+    first = coco_labels(tmp_path / "first.json", {"p1.png": [CAR], "p2.png": []})
+    same = coco_labels(tmp_path / "same.json", {"p2.png": [], "p1.png": [CAR]})
+    second = coco_labels(tmp_path / "second.json", {"p1.png": [(5, 5, 9, 9, "dog")]})
+    for file in (first, same, second):
+        run("import", file, "--folder", project)
+    before = image_of(project, "p1.png")
+    for file in (first, same):
+        assert "was imported before; 1 as they were" in run("import", file, "--folder", project)
+    assert image_of(project, "p1.png") == before
+    said = run("import", first, "--folder", project, "--empty", "checked")
+    assert "was imported before; 1 new, 1 as they were" in said
+    assert image_of(project, "p2.png").state == "empty"
+
+
+def test_pictures_left_out_at_first_are_imported_once_they_are_there(tmp_path):
+    project = start(tmp_path, count=2)
+    labels = coco_labels(tmp_path / "all.json", {f"p{number}.png": [CAR] for number in (1, 2, 3)})
+    assert "pictures are not of this project" in run("import", labels, "--folder", project, fails=2).lower()
+    assert states(project) == {"untouched": 2}
+    run("import", labels, "--unknown", "leave_out", "--folder", project)
+    photos(tmp_path / "photos", 1, first=3)
+    run("scan", "--folder", project)
+    assert "1 new, 2 as they were" in run("import", labels, "--folder", project)
+
+
+def test_a_new_class_waits_for_another_look(tmp_path):
+    """A second look that finds nothing new completes an image, in formats with and without states."""
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+    assert "8 pictures have to be looked at again" in run("classes", "add", "cow", "--folder", project)
+    next_round(project)
+    assert [name for _, name in read_json(project / "round2" / "snapshot.json")["classes"]] == ["car", "dog"]
+    run("again", project / "relook", "--folder", project)
+    assert "relook is there already" in run("again", project / "relook", "--folder", project, fails=2)
+    looked = project / "relook" / "tasks" / "cvat" / "annotations.xml"
+    assert "8 not looked at" in run("import", looked, "--folder", project)
+    run("import", looked, "--empty", "checked", "--folder", project)
+    assert "no picture has to be looked at again" in run("again", project / "other", "--folder", project)
+    next_round(project, "--anyway")
+    snapshot = read_json(project / "round3" / "snapshot.json")
+    assert [name for _, name in snapshot["classes"]] == ["car", "dog", "cow"]
+    assert not any(one["incomplete"] for one in [*snapshot["labelled"], *snapshot["audit"]])
+
+
+def test_missing_pictures_stay_out_and_renamed_ones_keep_their_labels(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+    labelled = chosen(project, 1)
+    files = load_project(project).files
+    gone, renamed = labelled[4], labelled[5]
+    (tmp_path / files[gone]).unlink()
+    (tmp_path / files[renamed]).rename(tmp_path / "photos" / "other name.png")
+    said = next_round(project)
+    assert "missing" in said
+    snapshot = read_json(project / "round2" / "snapshot.json")
+    assert gone in snapshot["left_out"]
+    assert renamed in {one["id"] for one in snapshot["labelled"]}
+    moved = read_json(project / "pictures" / "moved.json")
+    assert moved == {str(gone): None, str(renamed): "photos/other name.png"}
+
+
+def test_pictures_of_other_bytes_are_refused_by_name(tmp_path):
+    project = start(tmp_path)
+    shutil.copyfile(tmp_path / "photos" / "p1.png", tmp_path / "x.png")
+    photos(tmp_path / "other", 1, first=99)
+    (tmp_path / "other" / "p99.png").replace(tmp_path / "photos" / "p1.png")
+    before = (project / "ledger.jsonl").read_bytes()
+    assert "photos/p1.png" in next_round(project, fails=2)
+    assert (project / "ledger.jsonl").read_bytes() == before
+    assert not (project / "round1").exists()
+
+
+def test_an_altered_snapshot_is_named(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+    path = project / "round1" / "snapshot.json"
+    path.write_text(path.read_text() + " ")
+    assert "round 1 was altered" in next_round(project, fails=2)
+    assert "round 1 was altered" in run("dvc", "--folder", project, fails=2)
+
+
+def test_a_test_set_takes_the_place_of_the_audit_set(tmp_path):
+    pictures = photos(tmp_path / "held", 3, first=50)
+    labels = coco_labels(tmp_path / "held.json", {f"p{number}.png": [CAR] for number in (50, 51, 52)})
+    project = start(tmp_path, "--test-pictures", pictures, "--test-labels", labels)
+    next_round(project)
+    snapshot = read_json(project / "round1" / "snapshot.json")
+    assert len(snapshot["audit"]) == 3
+    assert len(chosen(project, 1)) == 4
+    assert not {one["id"] for one in snapshot["audit"]} & set(chosen(project, 1))
+
+
+def test_a_split_batch_gives_every_picture_to_one_person_and_shared_ones_to_two(tmp_path):
+    project = start(tmp_path)
+    next_round(project, "--people", "3", "--shared", "0.25")
+    shares = []
+    for person in (1, 2, 3):
+        tasks = read_json(project / "round1" / f"person{person}" / "tasks" / "label_studio" / "label_studio.json")
+        shares.append([task["data"]["mgral_id"] for task in tasks])
+    given = [image for share in shares for image in share]
+    assert sorted(set(given)) == sorted(chosen(project, 1))
+    assert len(given) == 8 + 2
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+class Cut(BaseException):
+    """In the place of a kill."""
+
+
+PLACED = ((files.os, "replace"), (ledger.os, "fsync"), (Path, "replace"))
+"""By which files are put in their place, and the ledger is written."""
+
+
+def cut_at(last, before, steps):
+    """Return a function that does the same, but for the step of this number, at which it ends the command."""
+
+    def step(*given, **named):
+        if next(steps) == last:
+            raise Cut
+        return before(*given, **named)
+
+    return step
+
+
+def everything(project):
+    """What a person has at the end: who was sent what, and the files of the round."""
+    lines = [(line.what, line.events) for line in read_ledger(project)[1:]]
+    made = {
+        str(path.relative_to(project)): path.read_bytes()
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and path.name not in ("ledger.jsonl", ".ledger.lock", ".files.json")
+    }
+    return lines, made
+
+
+def test_a_round_cut_at_any_step_goes_on_to_the_same_end(tmp_path, monkeypatch):
+    """Each time that something is put in its place, or the ledger is written, the command ends there once."""
+    (tmp_path / "whole").mkdir()
+    whole = start(tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "before")
+    next_round(whole)
+    expected = everything(whole)
+    for last in range(1, 100):
+        place = tmp_path / f"cut{last}"
+        shutil.copytree(tmp_path / "before", place)
+        with monkeypatch.context() as patch:
+            steps = count(1)
+            for owner, name in PLACED:
+                patch.setattr(owner, name, cut_at(last, getattr(owner, name), steps))
+            try:
+                next_round(place / "mine")
+            except Cut:
+                ended = False
+            else:
+                ended = True
+        if ended:
+            break
+        if not load_project(place / "mine").sent:  # else the batch was made just before
+            next_round(place / "mine")
+        assert everything(place / "mine") == expected, last
+    assert last > 10
+
+
+def test_two_commands_do_not_change_a_project_at_once(tmp_path):
+    project = start(tmp_path)
+    labels = coco_labels(tmp_path / "one.json", {"p1.png": [CAR]})
+    with ledger.writing(project):
+        said = run("import", labels, "--folder", project, fails=2)
+    assert "another command is changing the project" in said
+    assert states(project) == {"untouched": 30}
+
+
+def test_files_of_another_project_are_refused(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first, second = start(tmp_path / "one"), start(tmp_path / "two")
+    next_round(first)
+    said = run("import", answered(first, 1), "--folder", second, fails=2)
+    assert "files are of another project" in said.lower()
+    assert json.dumps(states(second)) == '{"untouched": 30}'
