@@ -116,7 +116,8 @@ def thumbnails(tasks: Sequence[Task], settings: PictureSettings) -> dict[int, st
 
 def _source(task: Task, settings: PictureSettings) -> str | None:
     try:
-        pixels = decode(task.path.read_bytes(), task.name, (task.width, task.height), settings).pixels
+        size = task.width, task.height
+        pixels = decode(task.path.read_bytes(), task.name, size, settings, least_side=LONGEST_SIDE).pixels
     except (OSError, PictureError):
         return None
     pixels.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -6,9 +6,11 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from labelling_files import batch, drawn, found_box, task
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from mgral.config import PictureSettings
 from mgral.labelling.records import Batch
@@ -156,6 +158,24 @@ def test_pictures_are_upright_and_small(tmp_path):
     content = base64.b64decode(source.split(",")[1])
     assert len(content) <= MOST_BYTES
     assert Image.open(io.BytesIO(content)).size == (round(LONGEST_SIDE * 2 / 3), LONGEST_SIDE)
+
+
+def test_large_jpeg_is_decoded_in_part_and_looks_the_same(tmp_path, monkeypatch):
+    """To a quarter of 3400 x 1700 pixels, whose shorter side then has 425; upright."""
+    across, down = np.meshgrid(np.linspace(0, 255, 3400), np.linspace(0, 255, 1700))
+    picture = Image.fromarray(np.stack([across, down, 255 - across], 2).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    decoded = []
+    load = JpegImageFile.load
+    monkeypatch.setattr(JpegImageFile, "load", lambda own: (decoded.append(own.size), load(own))[1])
+    source = thumbnails([task(1, path=tmp_path / "a.jpg", width=1700, height=3400)], PictureSettings())[1]
+    assert set(decoded) == {(850, 425)}
+    found = Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).convert("RGB")
+    expected = picture.transpose(Image.Transpose.ROTATE_270).resize(found.size)
+    assert found.size == (208, 416)
+    assert np.abs(np.asarray(found, np.float32) - np.asarray(expected, np.float32)).mean() < 2
 
 
 def test_what_the_detector_can_do(tmp_path):
