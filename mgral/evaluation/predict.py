@@ -35,7 +35,7 @@ class Predicted:
     objects: list[dict[str, Any]] = field(default_factory=list)
     """COCO results: bbox in pixels of the upright original picture."""
     findings: Findings = field(default_factory=Findings)
-    """Pictures that could not be read, and what was done to odd ones."""
+    """Pictures that could not be read, as faults."""
 
 
 def predict(

@@ -70,7 +70,10 @@ def find_trained(results: Path, seed: int | None = None, place: str | None = Non
 def _round(repetition: Path, place: str | None) -> Path:
     found = [one.parent.relative_to(repetition).as_posix() for one in repetition.rglob(WEIGHTS)]
     if not found:
-        raise InputError(f"{repetition} holds no trained detector ({WEIGHTS}); run the experiment, or correct --seed")
+        raise InputError(
+            f"{repetition} holds no trained detector ({WEIGHTS}); run the experiment, correct --seed, or name the "
+            "folder of results, of a project's round such as results/round3"
+        )
     names = sorted(found)
     if place is None and len(names) == 1:
         return repetition / names[0]

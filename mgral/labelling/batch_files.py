@@ -4,10 +4,9 @@ import csv
 import io
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Protocol
 
 from mgral.artefacts.files import atomic_path
 from mgral.compute.progress import tracked
@@ -16,35 +15,28 @@ from mgral.data.findings import Findings, Kind
 from mgral.data.paths import is_file, link_or_copy
 from mgral.errors import InputError
 from mgral.labelling.exchange.read import FormatName
+from mgral.labelling.exchange.tasks import check_tasks, write_tasks
 from mgral.labelling.records import Batch
 from mgral.labelling.results import ClassResult
 from mgral.labelling.sharing import deal
-from mgral.labelling.sheet import contact_sheet
+from mgral.labelling.sheet import contact_sheet, thumbnails
 
 SELECTION, SHEET, PICTURES, TASKS = "selection.csv", "sheet.html", "pictures", "tasks"
-COLUMNS = ("rank", "file", "image", "score", "reason", "person")
+COLUMNS = ("file", "rank", "score", "reason", "image", "person")
 MISSING = Kind("pictures are not on disk", "bring them back, or withdraw them from the project")
 Owners = Mapping[int, tuple[str, ...]]
 """Who gets an image, by its number: no name where the batch is not split."""
-
-
-class WriteTasks(Protocol):
-    """Writes the tasks of a batch for a labelling tool into a folder, which it makes."""
-
-    def __call__(self, batch: Batch, folder: Path, format: FormatName, *, prefix: str) -> object:
-        """Write them; labels and boxes that the tool would not show are refused."""
 
 
 def write_batch(
     batch: Batch,
     folder: Path,
     formats: Sequence[FormatName],
-    write_tasks: WriteTasks,
     notes: Sequence[str],
     *,
     people: int = 1,
     shared: float = 0.0,
-    prefix: str = "",
+    prefix: Callable[[str], str] = "{}/".format,
     settings: PictureSettings | None = None,
     results: Sequence[ClassResult] = (),
 ) -> Owners:
@@ -63,21 +55,26 @@ def write_batch(
     people, shared
         Whom it is dealt out to; see `mgral.labelling.sharing.deal`.
     prefix
-        What labelling tools find the pictures by.
-    settings, results
-        See `contact_sheet`.
+        What Label Studio finds pictures by, before their names, given their folder in the batch: `pictures`, or
+        `person1/pictures`.
+    settings
+        How files become pixels; the defaults unless given.
+    results
+        What the detector can do, for the sheet.
 
     Raises
     ------
     InputError
-        Where the folder is there already, or pictures are missing.
+        Where the folder is there already, pictures are missing, or the tasks cannot be written, naming all faults.
     StepError
         Where it cannot be written.
     """
     if folder.exists() or folder.is_symlink():
         raise InputError(f"{folder} is there already; delete it or name another folder")
     _check_pictures(batch)
-    owners = _owners(batch, people, shared)
+    for name in formats:
+        check_tasks(batch, name)
+    owners, sources = _owners(batch, people, shared), thumbnails(batch.tasks, settings or PictureSettings())
     with atomic_path(folder) as partial:
         partial.mkdir()
         for person in ["", *(_name(number) for number in range(people) if people > 1)]:
@@ -87,12 +84,13 @@ def write_batch(
             place = partial / person
             place.mkdir(exist_ok=True)
             (place / SELECTION).write_bytes(selection_csv(share, owners))
-            sheet = contact_sheet(share, notes, settings, results, person)
+            sheet = contact_sheet(share, notes, sources, results, person)
             (place / SHEET).write_text(sheet, encoding="utf-8", newline="\n")
             if person or people == 1:
                 _place_pictures(share, place / PICTURES)
+                address = prefix(f"{person}/{PICTURES}" if person else PICTURES)
                 for name in formats:
-                    write_tasks(share, place / TASKS / name, name, prefix=prefix)
+                    write_tasks(share, place / TASKS / name, name, prefix=address)
     return owners
 
 
@@ -103,7 +101,7 @@ def selection_csv(batch: Batch, owners: Owners) -> bytes:
     writer.writerow(COLUMNS)
     for task in sorted(batch.tasks, key=lambda task: task.rank):
         score = "" if task.score is None else f"{task.score:.6g}"
-        writer.writerow([task.rank, task.name, task.image, score, task.reason, "; ".join(owners[task.image])])
+        writer.writerow([task.name, task.rank, score, task.reason, task.image, "; ".join(owners[task.image])])
     return text.getvalue().encode("utf-8-sig")
 
 
@@ -111,7 +109,7 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
     """Return a name without folders for each of some pictures, no two of which differ by their suffix or case alone.
 
     A picture keeps its name unless others share it; these get the names of as few folders above them as tell them
-    apart, and then numbers.
+    apart, and then numbers. What cannot be shown, and a backslash, becomes `_`: labelling tools would refuse it.
     """
     names: dict[int, str] = {}
     taken: set[str] = set()
@@ -135,8 +133,9 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
 
 
 def _folders(path: PurePath) -> tuple[str, ...]:
-    """Return the names in a path, without the root of an absolute one."""
-    return tuple(part for part in path.parts if part != path.anchor)
+    """Return the names in a path as they can be shown, without the root of an absolute one."""
+    names = (part for part in path.parts if part != path.anchor)
+    return tuple("".join(c if c.isprintable() and c != "\\" else "_" for c in name).strip() for name in names)
 
 
 def _key(name: str) -> str:

@@ -1,9 +1,11 @@
 """A round from opening to batch, with Snakemake in between."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mgral.artefacts.files import read_json
 from mgral.config import PictureSettings
@@ -13,7 +15,6 @@ from mgral.evaluation.precision import trusted_score
 from mgral.labelling.batch_files import SHEET, TASKS, write_batch
 from mgral.labelling.batches import AUDIT, again_batch, detector_folder, results_folder, round_batch
 from mgral.labelling.exchange.read import FormatName
-from mgral.labelling.exchange.tasks import write_tasks
 from mgral.labelling.ledger import writing
 from mgral.labelling.opening import CONFIG, round_folder
 from mgral.labelling.prelabels import proposed_boxes
@@ -77,7 +78,7 @@ def run_round(
         results = round_results(folder, number)
         batch, why = round_batch(folder, settings, project, number, _found_boxes(folder, project, number))
         notes.extend(why)
-        prefix = f"{LOCAL_FILES}round{number}/pictures/" if wanted.prefix is None else wanted.prefix
+        prefix = _prefix(wanted, folder, round_folder(folder, number))
         return _written(settings, project, batch, made, wanted, prefix, why, results)
 
     publish_round(folder, number, publish)
@@ -90,11 +91,20 @@ def write_again(folder: Path, output: Path, wanted: Wanted) -> int:
         settings, project = load_project_settings(folder), load_project(folder)
         waiting = again(project)
         if waiting:
-            prefix = f"{LOCAL_FILES}{output.name}/pictures/" if wanted.prefix is None else wanted.prefix
+            prefix = _prefix(wanted, folder, output)
             batch = again_batch(folder, settings, project, waiting)
             why = ["Labelled before a class was there: look for it, and leave what is right."]
             writer.add("sent", _written(settings, project, batch, output, wanted, prefix, why, ()))
     return len(waiting)
+
+
+def _prefix(wanted: Wanted, folder: Path, output: Path) -> Callable[[str], str]:
+    """Return what gives the prefix of pictures, by their folder in the batch that is written to `output`."""
+    if wanted.prefix is not None:
+        given = wanted.prefix if wanted.prefix.endswith(("/", "=")) else f"{wanted.prefix}/"
+        return lambda _: given
+    place = Path(os.path.relpath(output, folder)).as_posix()
+    return lambda below: f"{LOCAL_FILES}{quote(f'{place}/{below}')}/"
 
 
 def _written(
@@ -103,7 +113,7 @@ def _written(
     batch: Batch,
     output: Path,
     wanted: Wanted,
-    prefix: str,
+    prefix: Callable[[str], str],
     notes: Sequence[str],
     results: Sequence[ClassResult],
 ) -> list[dict[str, object]]:
@@ -113,7 +123,6 @@ def _written(
         batch,
         output,
         wanted.formats,
-        write_tasks,
         notes,
         people=wanted.people,
         shared=wanted.shared,

@@ -4,7 +4,7 @@ import base64
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -58,7 +58,7 @@ class Card:
 def contact_sheet(
     batch: Batch,
     notes: Sequence[str],
-    settings: PictureSettings | None = None,
+    sources: Mapping[int, str | None],
     results: Sequence[ClassResult] = (),
     person: str = "",
 ) -> str:
@@ -70,14 +70,17 @@ def contact_sheet(
     ----------
     notes
         Why these pictures were chosen, a paragraph each.
-    settings
-        How files become pixels; the defaults unless given.
+    sources
+        Their thumbnails, as `thumbnails` gives them.
     results
         What the detector can do, for a table; none for no table.
     person
         Whose share of a batch it is; empty for all of it.
     """
-    cards = _cards(batch.tasks, settings or PictureSettings())
+    cards = [
+        Card(task, sources[task.image], tuple(Counter(found.box.label for found in task.boxes).most_common()))
+        for task in sorted(batch.tasks, key=lambda task: task.rank)
+    ]
     colours = dict(zip(batch.classes, class_colours(len(batch.classes)), strict=True))
     marks = Counter(mark for task in batch.tasks for mark in task.groups)
     own = environment("mgral.labelling")
@@ -95,21 +98,26 @@ def contact_sheet(
     )
 
 
-def _cards(tasks: Sequence[Task], settings: PictureSettings) -> list[Card]:
-    ordered = sorted(tasks, key=lambda task: task.rank)
+def thumbnails(tasks: Sequence[Task], settings: PictureSettings) -> dict[int, str | None]:
+    """Return a small upright JPEG of each picture as a data URI, by the number of the image.
+
+    None where the file cannot be read, or is of another size than the task says: its boxes would be in wrong places.
+
+    Parameters
+    ----------
+    settings
+        How files become pixels.
+    """
     with pillow_limits(settings.max_pixels), ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(lambda task: _source(task, settings), ordered)
-        sources = list(tracked(made, "contact sheet", len(ordered), "picture"))
-    return [
-        Card(task, source, tuple(Counter(found.box.label for found in task.boxes).most_common()))
-        for task, source in zip(ordered, sources, strict=True)
-    ]
+        made = pool.map(lambda task: _source(task, settings), tasks)
+        sources = list(tracked(made, "contact sheet", len(tasks), "picture"))
+    return {task.image: source for task, source in zip(tasks, sources, strict=True)}
 
 
 def _source(task: Task, settings: PictureSettings) -> str | None:
-    """Return a small upright JPEG as a data URI; None where the file cannot be read, or has another size."""
     try:
-        pixels = decode(task.path.read_bytes(), task.name, (task.width, task.height), settings).pixels
+        size = task.width, task.height
+        pixels = decode(task.path.read_bytes(), task.name, size, settings, least_side=LONGEST_SIDE).pixels
     except (OSError, PictureError):
         return None
     pixels.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -117,7 +117,7 @@ def export_onnx(detector: DetectorModel, classes: Sequence[str], limits: Limits)
     Raises
     ------
     StepError
-        Where a backbone has operations that ONNX lacks.
+        Where a backbone has operations that ONNX lacks, or there is no space for a temporary file.
     """
     import onnx
 
@@ -144,6 +144,8 @@ def export_onnx(detector: DetectorModel, classes: Sequence[str], limits: Limits)
             model = onnx.load(path)
     except torch.onnx.errors.OnnxExporterError as error:
         raise StepError(f"the detector cannot be exported to ONNX: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise StepError(f"no temporary file can be written ({error.strerror}); free space, or set TMPDIR") from None
     about = {"classes": json.dumps([*classes], ensure_ascii=False), "width": str(width), "height": str(height)}
     onnx.helper.set_model_props(model, about)
     onnx.checker.check_model(model)

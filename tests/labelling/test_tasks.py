@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
+from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
 import pytest
@@ -15,9 +16,10 @@ from labelling_files import batch, boxes, found_box, read, repairs, states, task
 
 from mgral.errors import InputError
 from mgral.labelling.exchange import reading
+from mgral.labelling.exchange.label_studio_tasks import label_studio_tasks
 from mgral.labelling.exchange.read import FormatName, read_labels
-from mgral.labelling.exchange.tasks import write_tasks
-from mgral.labelling.records import Batch, Box
+from mgral.labelling.exchange.tasks import LEAST_SIDE, write_tasks
+from mgral.labelling.records import Batch, Box, Task
 
 FORMATS = get_args(FormatName)
 PREFIX = "/data/local-files/?d=round2/"
@@ -102,15 +104,34 @@ def test_the_other_formats(tmp_path: Path) -> None:
     assert (tmp_path / "voc" / "ImageSets" / "Main" / "trainval.txt").read_text() == "a #1%\np8\n"
 
 
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).map(
+    lambda text: "".join(c for c in text if c.isprintable() and c not in "/\\\\") + "%#?+&;.jpg"
+)
+
+
+@given(name=NAMES, prefix=st.sampled_from([PREFIX, "https://host/a/"]))
+def test_a_browser_asks_label_studio_for_the_very_file(name: str, prefix: str) -> None:
+    [found] = label_studio_tasks(batch(), [task(1, name=name)], prefix)
+    address = urlsplit(found["data"]["image"])
+    assert not address.fragment
+    if prefix == PREFIX:
+        assert parse_qs(address.query) == {"d": [f"round2/{name}"]}
+    else:
+        assert unquote(address.path) == f"/a/{name}"
+        assert not address.query
+
+
 FAULTY = {
     "is none of the project": batch(task(1, [found_box(1, 1, 2, 2, "bus")])),
     "not finite numbers": batch(task(1, [found_box(1, math.nan, 2, 2)])),
     "negative sides": batch(task(1, [found_box(1, 1, -2, 2)])),
     "beyond their picture": batch(task(1, [found_box(600, 1, 41, 2)])),
     "not between 0 and 1": batch(task(1, [found_box(1, 1, 2, 2, score=1.5)])),
+    "car, nan": batch(task(1, [found_box(1, 1, 2, 2, score=math.nan)])),
     "have the same name": batch(task(1), task(2, name="P1.jpg")),
     "cannot be shown": batch(task(1, name="a/b.jpg")),
     "class 'car": Batch("id", "t", 1, ("car\x07",), ()),
+    "project 'a": Batch("id", "a\x07", 1, ("car",), ()),
 }
 
 
@@ -204,3 +225,109 @@ def test_boxes_come_back_where_they_were(tmp_path_factory: pytest.TempPathFactor
 def close(one: Box, other: Box, tolerance: float) -> bool:
     corners = [(box.x, box.y, box.x + box.width, box.y + box.height) for box in (one, other)]
     return one.label == other.label and max(abs(a - b) for a, b in zip(*corners, strict=True)) <= tolerance
+
+
+RAW = st.floats(-2, 70) | st.floats(allow_nan=True, width=32) | st.integers(0, 64).map(float)
+
+
+@st.composite
+def raw_batches(draw: st.DrawFn) -> Batch:
+    """Draw tasks with whatever somebody may take for boxes, on pictures of 64 x 50 pixels or of one pixel."""
+    tasks = []
+    for number in range(1, draw(st.integers(1, 2)) + 1):
+        width, height = draw(st.sampled_from([(64, 50), (1, 1), (7, 3)]))
+        label = st.sampled_from(["car", "big truck", "bus"])
+        found = [
+            found_box(*(draw(RAW) for _ in range(4)), draw(label), draw(st.floats(0, 1)))
+            for _ in range(draw(st.integers(0, 2)))
+        ]
+        tasks.append(task(number, found, width=width, height=height, score=draw(st.floats())))
+    return batch(*tasks)
+
+
+def raw_boxes(folder: Path, format: FormatName, sent: Batch) -> list[tuple[Task, str, tuple[float, ...]]]:
+    """Return task, label and x1, y1, x2, y2 in pixels of all boxes, as the files themselves have them."""
+    tasks = {Path(one.name).stem: one for one in sent.tasks}
+    found: list[tuple[Task, str, tuple[float, ...]]] = []
+    if format == "label_studio":
+        for listed in json.loads((folder / "label_studio.json").read_text()):
+            own = tasks[Path(listed["data"]["image"]).stem]
+            for prediction in listed.get("predictions", []):
+                assert math.isfinite(prediction.get("score", 0))
+                for result in prediction["result"]:
+                    x, y, w, h = (result["value"][key] for key in ("x", "y", "width", "height"))
+                    assert x + w <= 100
+                    assert y + h <= 100
+                    sides = (x * own.width, y * own.height, (x + w) * own.width, (y + h) * own.height)
+                    [label] = result["value"]["rectanglelabels"]
+                    found.append((own, label, tuple(side / 100 for side in sides)))
+    elif format == "cvat":
+        for image in ElementTree.parse(folder / "annotations.xml").getroot().iter("image"):
+            for box in image.iter("box"):
+                sides = tuple(float(box.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr"))
+                found.append((tasks[Path(image.get("name", "")).stem], box.get("label", ""), sides))
+    elif format == "coco":
+        coco = json.loads((folder / "instances.json").read_text())
+        names = {one["id"]: one["name"] for one in coco["categories"]}
+        images = {one["id"]: tasks[Path(one["file_name"]).stem] for one in coco["images"]}
+        for one in coco["annotations"]:
+            x, y, w, h = one["bbox"]
+            found.append((images[one["image_id"]], names[one["category_id"]], (x, y, x + w, y + h)))
+    elif format == "yolo":
+        listing = yaml.safe_load((folder / "data.yaml").read_text())["names"]
+        for path in (folder / "labels" / "train").iterdir():
+            for line in path.read_text().splitlines():
+                number, x, y, w, h = map(float, line.split())
+                own = tasks[path.stem]
+                sides = ((x - w / 2) * own.width, (y - h / 2) * own.height)
+                # Nine decimals: a thousandth of a pixel in a picture of a million.
+                ends = ((x + w / 2) * own.width - 1e-6, (y + h / 2) * own.height - 1e-6)
+                found.append((own, listing[int(number)], (sides[0] + 1e-6, sides[1] + 1e-6, *ends)))
+    else:
+        for path in (folder / "Annotations").iterdir():
+            for one in ElementTree.parse(path).getroot().iter("object"):
+                sides = tuple(
+                    float(one.findtext(f"bndbox/{key}") or "") - 1 for key in ("xmin", "ymin", "xmax", "ymax")
+                )
+                found.append((tasks[path.stem], one.findtext("name") or "", sides))
+    return found
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=60, deadline=None)
+@given(sent=raw_batches())
+def test_whatever_is_sent_no_box_is_unknown_beyond_its_picture_or_without_area(
+    tmp_path_factory: pytest.TempPathFactory, name: FormatName, sent: Batch
+) -> None:
+    folder = tmp_path_factory.mktemp("tasks")
+    try:
+        write_tasks(sent, folder / "tasks", name, prefix="")
+    except InputError:
+        assert list(folder.iterdir()) == []
+        return
+    written = raw_boxes(folder / "tasks", name, sent)
+    for own, label, (left, top, right, bottom) in written:
+        assert label in sent.classes
+        assert 0 <= left < right <= own.width
+        assert 0 <= top < bottom <= own.height
+    wide = [box for one in sent.tasks for box, _ in one.boxes if min(inner(box, one)) >= LEAST_SIDE]
+    assert len(written) == (len(set(wide)) if name == "yolo" else len(wide))
+
+
+def inner(box: Box, own: Task) -> tuple[float, float]:
+    """Return the width and height of what is in the picture."""
+    return (
+        min(box.x + box.width, own.width) - max(box.x, 0),
+        min(box.y + box.height, own.height) - max(box.y, 0),
+    )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_boxes_at_the_borders_and_thin_ones(tmp_path: Path, name: FormatName) -> None:
+    """Percentages of 4.9 and 2.1 pixels of 7 that are rounded each add up to more than 100. A hair is left out."""
+    edge = [found_box(4.9, 0, 7 - 4.9, 3), found_box(0, 1, 7, 2), found_box(0.1, 0.1, 0.004, 2)]
+    sent = batch(task(1, edge, width=7, height=3))
+    write_tasks(sent, tmp_path / "tasks", name, prefix="")
+    found = raw_boxes(tmp_path / "tasks", name, sent)
+    assert len(found) == 2
+    assert all(right <= 7 and bottom <= 3 for _, _, (_, _, right, bottom) in found)

@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from mgral.labelling.exchange.read import read_labels
 from mgral.labelling.records import Batch, Box, FoundBox, ReturnedFile, Task
@@ -74,3 +77,13 @@ def batch(*tasks: Task) -> Batch:
 def found_box(x: float, y: float, width: float, height: float, label: str = "car", score: float = 0.8) -> FoundBox:
     """Return what a detector found."""
     return FoundBox(Box(x, y, width, height, label), score)
+
+
+def drawn(folder: Path, *tasks: Task) -> Batch:
+    """Return a batch of pictures that are there, each of one colour: red of ten times its number."""
+    found = []
+    for one in tasks:
+        path = folder / one.name
+        Image.new("RGB", (one.width, one.height), (10 * one.image % 256, 0, 0)).save(path)
+        found.append(replace(one, path=path))
+    return batch(*found)

@@ -53,9 +53,11 @@ def command(
     config = trained.config
     data = config.data
     settings = data if isinstance(data, PictureSettings) else PictureSettings()
-    network = trained.load(device)
-    predicted = predict(network, paths, trained.categories, config.detector.image_canvas, settings, config.evaluation)
     least = _usual_threshold(trained) if threshold is None else threshold
+    lowest = {"score_threshold": min(least, config.evaluation.score_threshold)}
+    limits = config.evaluation.model_copy(update=lowest)
+    network = trained.load(device)
+    predicted = predict(network, paths, trained.categories, config.detector.image_canvas, settings, limits)
     found = found_json(predicted, trained.categories, least)
     write_json(output, found)
     objects, images = len(found["annotations"]), len(found["images"])

@@ -7,13 +7,15 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from mgral.labelling.exchange.export import cut_to
 from mgral.labelling.exchange.label_studio import SERVED
 from mgral.labelling.records import Batch, Task
 
 
 def label_studio_tasks(batch: Batch, tasks: Sequence[Task], prefix: str) -> list[dict[str, Any]]:
-    """Return the tasks in their order, with what a detector found as predictions, which are no labels."""
+    """Return the tasks in their order, with what a detector found as predictions, which are no labels.
+
+    Their boxes lie within the pictures.
+    """
     return [_task(batch, task, prefix) for task in tasks]
 
 
@@ -31,15 +33,15 @@ def _task(batch: Batch, task: Task, prefix: str) -> dict[str, Any]:
     if task.groups:
         data["mgral_groups"] = ", ".join(task.groups)
     result = []
-    for number, found in enumerate(task.boxes):
-        box = cut_to(found.box, task.width, task.height)
-        if box is None:
-            continue
+    for number, (box, score) in enumerate(task.boxes):
+        left, right = (100 * side / task.width for side in (box.x, box.x + box.width))
+        top, bottom = (100 * side / task.height for side in (box.y, box.y + box.height))
         value = {
-            "x": 100 * box.x / task.width,
-            "y": 100 * box.y / task.height,
-            "width": 100 * box.width / task.width,
-            "height": 100 * box.height / task.height,
+            # Differences, as x and width that are rounded by themselves may add up to more than 100.
+            "x": left,
+            "y": top,
+            "width": right - left,
+            "height": bottom - top,
             "rotation": 0,
             "rectanglelabels": [box.label],
         }
@@ -52,7 +54,7 @@ def _task(batch: Batch, task: Task, prefix: str) -> dict[str, Any]:
                 "original_width": task.width,
                 "original_height": task.height,
                 "image_rotation": 0,
-                "score": found.score,
+                "score": score,
                 "value": value,
             }
         )

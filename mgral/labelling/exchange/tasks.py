@@ -1,6 +1,7 @@
 """Tasks with pre-labels, as files that labelling tools load; nothing that they would not show gets out."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,12 +12,14 @@ from mgral.data.findings import Kind
 from mgral.data.formats.write_voc import write_voc
 from mgral.data.formats.write_yolo import write_yolo
 from mgral.labelling.exchange.cvat import AUTOMATIC
-from mgral.labelling.exchange.export import LabelledPicture, as_coco, checked, inside, refuse_filled
+from mgral.labelling.exchange.export import BAD_NAME, LabelledPicture, as_coco, checked, cut_to, refuse_filled
 from mgral.labelling.exchange.label_studio_tasks import label_config, label_studio_tasks
 from mgral.labelling.exchange.read import FormatName
-from mgral.labelling.records import Batch, Task
+from mgral.labelling.records import Batch, FoundBox, Task
 
 BAD_SCORE = Kind("scores of boxes are not between 0 and 1", "do not use the detector that found them")
+LEAST_SIDE = 0.05
+"""Pixels of a box's sides at least: thinner ones would have no area in CVAT's two decimals."""
 
 
 def write_tasks(batch: Batch, folder: Path, format: FormatName, *, prefix: str) -> None:
@@ -41,21 +44,36 @@ def write_tasks(batch: Batch, folder: Path, format: FormatName, *, prefix: str) 
         Where the folder cannot be written.
     """
     refuse_filled(folder)
-    tasks = sorted(batch.tasks, key=lambda task: task.rank)
-    pictures = [_picture(task) for task in tasks]
-    findings = checked(pictures, batch.classes, None if format == "label_studio" or format == "cvat" else format)
-    for task in tasks:
-        for found in task.boxes:
-            if not 0 <= found.score <= 1:
-                findings.fault(BAD_SCORE, f"{task.name}: {found.box.label}, {found.score}")
-    findings.raise_faults("the batch", "")
+    check_tasks(batch, format)
+    tasks = [_cut(task) for task in sorted(batch.tasks, key=lambda task: task.rank)]
     with atomic_path(folder) as partial:
         partial.mkdir()
         if format == "label_studio":
             write_json(partial / "label_studio.json", label_studio_tasks(batch, tasks, prefix))
             (partial / "label_config.xml").write_text(label_config(batch.classes), encoding="utf-8")
         else:
-            _WRITERS[format](partial, batch, pictures)
+            _WRITERS[format](partial, batch, [_picture(task) for task in tasks])
+
+
+def check_tasks(batch: Batch, format: FormatName) -> None:
+    """Raise InputError where tasks of a batch cannot be written in a format, naming all faults."""
+    coco_like = None if format == "label_studio" or format == "cvat" else format
+    findings = checked([_picture(task) for task in batch.tasks], batch.classes, coco_like)
+    for text in (batch.project, batch.title):
+        if not text.isprintable():
+            findings.fault(BAD_NAME, f"project {text!r}")
+    for task in batch.tasks:
+        for found in task.boxes:
+            if not 0 <= found.score <= 1:
+                findings.fault(BAD_SCORE, f"{task.name}: {found.box.label}, {found.score}")
+    findings.raise_faults("the batch", "")
+
+
+def _cut(task: Task) -> Task:
+    """Return a checked task with its boxes cut to the picture, without those that are too thin to be seen."""
+    boxes = ((cut_to(box, task.width, task.height), score) for box, score in task.boxes)
+    shown = (FoundBox(box, score) for box, score in boxes if box and min(box.width, box.height) >= LEAST_SIDE)
+    return replace(task, boxes=tuple(shown))
 
 
 def _picture(task: Task) -> LabelledPicture:
@@ -75,7 +93,7 @@ def _write_cvat(folder: Path, batch: Batch, pictures: Sequence[LabelledPicture])
     labels = ElementTree.SubElement(task, "labels")
     for name in batch.classes:
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
-    for number, picture in enumerate(map(inside, pictures)):
+    for number, picture in enumerate(pictures):
         size = {"width": str(picture.width), "height": str(picture.height)}
         image = ElementTree.SubElement(
             root, "image", {"id": str(number), "name": picture.name, **size, "mgral_id": str(picture.id)}
