@@ -29,7 +29,7 @@ class _Steps(click.Group):
     """Imports a step's module only when it is asked for, as torch alone takes seconds."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*STEPS, *TOOLS]
+        return [*TOOLS, *STEPS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in STEPS and cmd_name not in TOOLS:
@@ -58,10 +58,10 @@ class _Steps(click.Group):
             raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Steps"):
-            formatter.write_dl([(name, step.summary) for name, step in STEPS.items()])
-        with formatter.section("Tools"):
+        with formatter.section("Commands for people"):
             formatter.write_dl(list(TOOLS.items()))
+        with formatter.section("Steps, which Snakemake runs"):
+            formatter.write_dl([(name, step.summary) for name, step in STEPS.items()])
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:

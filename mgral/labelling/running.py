@@ -42,9 +42,22 @@ class Wanted:
 
 
 def run_round(
-    folder: Path, wanted: Wanted, *, cores: str = "all", profile: Path | None = None, anyway: bool = False
+    folder: Path,
+    wanted: Wanted,
+    *,
+    cores: str = "all",
+    profile: Path | None = None,
+    anyway: bool = False,
+    words: Sequence[str] = (),
 ) -> tuple[list[str], Findings]:
     """Open the next round, or go on with the one that is open, compute it, and write its batch.
+
+    Parameters
+    ----------
+    cores, profile, words
+        See `run_snakemake`; words are its `options`.
+    anyway
+        See `open_round`.
 
     Returns
     -------
@@ -58,7 +71,7 @@ def run_round(
     opened = open_round(folder, anyway)
     number = opened.number
     config = round_folder(folder, number).relative_to(folder) / CONFIG
-    run_snakemake(folder, config, cores=None if profile else cores, profile=profile)
+    run_snakemake(folder, config, cores=None if profile else cores, profile=profile, options=words)
     notes: list[str] = []
 
     def publish(project: Project, settings: ProjectSettings, number: int, made: Path) -> list[dict[str, object]]:

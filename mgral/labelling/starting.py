@@ -3,12 +3,13 @@
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mgral.artefacts.files import write_bytes
-from mgral.config import registry
+from mgral.config import Config, registry
 from mgral.data.findings import Findings
 from mgral.errors import InputError
 from mgral.labelling.classes import add_classes
@@ -84,7 +85,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
     write_bytes(folder / LEDGER, b"".join(line_text(line) for line in lines if line.events))
     remember_files(folder, scan)
     write_project_settings(folder, settings)
-    return _told(settings, lines), findings
+    return _told(folder, settings, lines), findings
 
 
 def _settings(folder: Path, start: Start) -> ProjectSettings:
@@ -190,7 +191,15 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _told(settings: ProjectSettings, lines: list[Line]) -> list[str]:
+def _detector(config: Config) -> str:
+    """Return what detector it is and what it starts from, for a person."""
+    own = config.detector.trained
+    backbone = getattr(own, "backbone", None)
+    start = f"fine-tuned from weights ({own.weights})" if own.weights else "trained from random weights"
+    return f"{own.name}{f' on {backbone}' if backbone else ''}, {start}"
+
+
+def _told(folder: Path, settings: ProjectSettings, lines: list[Line]) -> list[str]:
     project = replay(lines)
     info = registry.strategy(settings.strategy)
     config = planned_config(settings, 1, 1)
@@ -200,14 +209,15 @@ def _told(settings: ProjectSettings, lines: list[Line]) -> list[str]:
     else:
         size = audit_size(settings, len(project.images))
         told.append(
-            f"the first batch begins with an audit set: {size} pictures drawn at random, never trained on, so that "
+            f"the first batch begins with an audit set of {size}, drawn at random and never trained on, so that "
             "the scores of all rounds mean something (`audit` in project.yaml)"
         )
     told += [
-        f"detector: {config.detector.name}, fine-tuned from published weights where it has some "
+        f"detector: {_detector(config)}; it starts anew in each round, and its length follows from the labels "
         "(`settings: {detector: ...}` in project.yaml)",
         f"strategy: {info.name}, {info.summary} (`strategy` in project.yaml)",
     ]
     if not any(image.state in CONFIRMED and not image.role for image in project.images.values()):
         told.append("first batch: without labels it covers the pictures by what a pre-trained network sees in them")
-    return [*told, "next: mgral project next"]
+    here = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
+    return [*told, f"next: {here}mgral project {'next' if project.classes else 'classes add NAME'}"]

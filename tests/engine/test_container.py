@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from installing import install_project
 from run_workflow import TINY, snakemake
+from squares_project import SquaresProject
 
 from mgral.artefacts.commit import commit
 from mgral.cli.tools.compare import compare
@@ -198,6 +200,23 @@ def test_a_plug_in_of_the_image_chooses(tmp_path):
     record = json.loads((folder / "provenance/seed0/strategies/bright/cycle0/selection.json.json").read_text())
     assert record["machine"]["container"] == Path(str(IMAGE)).name
     assert record["packages"]["mgral-brightness"] == "1.0"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(IMAGE is None, reason=WHERE)
+def test_a_round_of_a_project_inside(tmp_path):
+    """Its pictures lie in a folder beside the project, which is shown inside."""
+    project = SquaresProject.make(tmp_path / "first")
+    config = project.open(1, [project.add(12)], strategies=["typiclust"])
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    folders = [tmp_path / name / "project" for name in ("first", "second")]
+    inside = ("--use-singularity", "--config", f"container={{image: {IMAGE}}}")
+    for folder, options in zip(folders, (inside, ()), strict=True):
+        done = snakemake(folder, "--cores", "2", *options, "--configfile", config)
+        assert done.returncode == 0, done.stdout
+    for name in ("round1", "pictures"):
+        found = compare(folders[0] / "results" / name, folders[1] / "results" / name)
+        assert found.different == found.missing == []
 
 
 PASSES_ON = 'while [ "$1" != sh ]; do shift; done; exec "$@"'

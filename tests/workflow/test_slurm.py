@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 from run_workflow import ROOT, TINY, snakemake
-from slow import slow
+from slow import full, slow
 from slurm_cluster import EXECUTOR, PATH, PROGRAMS, Cluster, Job, slurm_cluster
+from squares_project import SquaresProject
 from stopping import kill_group, start_group
 
 from mgral.cli.tools.compare import compare
@@ -92,6 +93,28 @@ def run(tmp_path_factory):
             if process.poll() is None:
                 kill_group(process)
         return Run(results, cluster.jobs(), killed.number)
+
+
+@full
+def test_a_round_of_a_project_makes_the_same_bytes(tmp_path):
+    project = SquaresProject.make(tmp_path / "first")
+    chunk = project.add(12)
+    labelled = [project.labelled(number) for number in range(1, 7)]
+    config = project.open(1, [chunk], labelled, [project.labelled(7)], strategies=["entropy_sum"])
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    folders = [tmp_path / name / "project" for name in ("first", "second")]
+    with slurm_cluster(tmp_path) as cluster:
+        variables = {**cluster.environment, "XDG_CACHE_HOME": str(tmp_path), "MGRAL_DEVICE": "cpu"}
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", *EXECUTOR]
+        log = tmp_path / "log"
+        process = start_group([*command, "--configfile", config], log, variables, folders[0])
+        assert process.wait() == 0, log.read_text()
+        assert {job.state for job in cluster.jobs()} == {"COMPLETED"}
+    done = snakemake(folders[1], "--cores", "2", "--configfile", config)
+    assert done.returncode == 0, done.stdout
+    for name in ("round1", "pictures"):
+        found = compare(folders[0] / "results" / name, folders[1] / "results" / name)
+        assert found.different == found.missing == []
 
 
 def test_jobs_share_two_gpus(run):

@@ -38,6 +38,7 @@ from mgral.labelling.exchange.read import FormatName
 @click.option("--cores", default="all", show_default=True, help="Cores of this machine to use.")
 @click.option("--profile", type=shared_options.FOLDER, help="Snakemake profile, such as of a GPU or a cluster.")
 @click.option("--anyway", is_flag=True, help="Open a round even if nothing has come back of the last one.")
+@click.argument("words", metavar="[-- SNAKEMAKE OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 def command(
     folder: Path,
     formats: tuple[FormatName, ...],
@@ -47,14 +48,16 @@ def command(
     cores: str,
     profile: Path | None,
     anyway: bool,
+    words: tuple[str, ...],
 ) -> None:
     """Choose the next pictures to label: train on what is labelled, select, and write the batch to roundN/.
 
-    What was interrupted goes on with the same command.
+    What was interrupted goes on with the same command. Snakemake gets what stands behind `--`, such as
+    `-- --use-singularity --config "container={image: mgral.sif}"`.
     """
     from mgral.labelling.running import Wanted, run_round
 
     wanted = Wanted(formats, people, shared, prefix)
-    lines, findings = run_round(folder, wanted, cores=cores, profile=profile, anyway=anyway)
+    lines, findings = run_round(folder, wanted, cores=cores, profile=profile, anyway=anyway, words=words)
     show_repairs(findings, "pictures:")
     click.echo("\n".join(lines))
