@@ -121,11 +121,15 @@ def _tasks(
 def _own_names(project: Project, images: Sequence[int], names: Sequence[str]) -> list[str]:
     """Return names that no other image was sent under: labels that come back by name alone are of one image."""
     sent = {Path(name).stem.casefold(): image for image, state in project.images.items() for name in state.names}
+    used = {Path(name).stem.casefold() for name in names}
     found = []
     for image, name in zip(images, names, strict=True):
         own = Path(name)
-        taken = sent.get(own.stem.casefold(), image) != image
-        found.append(f"{own.stem}_{image}{own.suffix}" if taken else name)
+        stem = own.stem
+        while sent.get(stem.casefold(), image) != image or (stem != own.stem and stem.casefold() in used):
+            stem += f"_{image}"
+        used.add(stem.casefold())
+        found.append(stem + own.suffix)
     return found
 
 

@@ -17,11 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelling_files import drawn, found_box, read, task
+from made_project import MadeProject
 
 from mgral.data.findings import FaultyDataError
 from mgral.errors import InputError, StepError
 from mgral.labelling import batch_files
 from mgral.labelling.batch_files import unique_names, write_batch
+from mgral.labelling.batches import _own_names
 from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.running import Wanted, _prefix
 
@@ -205,6 +207,14 @@ def test_no_two_names_differ_by_suffix_or_case_alone(paths):
         assert not {"/", "\\"} & set(name)
     for one, other in combinations(found, 2):
         assert PurePosixPath(one).stem.casefold() != PurePosixPath(other).stem.casefold()
+
+
+def test_a_name_that_another_picture_was_sent_under_is_not_used_again():
+    project = MadeProject(pictures=3).send(1, 1).project
+    assert _own_names(project, [1, 2], ["p1.jpg", "p2.jpg"]) == ["p1.jpg", "p2.jpg"]
+    assert _own_names(project, [2], ["P1.png"]) == ["P1_2.png"]
+    # And none that is in the batch.
+    assert _own_names(project, [2, 3], ["p1.jpg", "p1_2.jpg"]) == ["p1_2_2.jpg", "p1_2.jpg"]
 
 
 def test_tasks_of_cvat_have_the_shape_that_it_reads(six, tmp_path):
