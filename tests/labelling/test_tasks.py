@@ -1,6 +1,7 @@
 """Tasks for labelling tools: validated, and read back as what nobody touched."""
 
 import json
+import re
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -174,8 +175,15 @@ def test_boxes_that_leave_their_picture_by_rounding_are_cut_and_those_without_ar
     for name in ("cvat", "coco", "yolo", "voc"):
         write_tasks(one, tmp_path / name, name, prefix="")
         found = read(tmp_path / name, empty="checked")
-        assert boxes(found, 2) == [(600, 0, 40, 100 if name == "voc" else 99.99, "car")]
+        assert boxes(found, 2) == [(600, 0, 39, 100, "car") if name == "voc" else (600, 0, 40, 99.99, "car")]
         assert repairs(found) == {}
+
+
+def test_the_last_pixel_of_a_picture_is_the_last_that_voc_names(tmp_path: Path) -> None:
+    write_tasks(batch(task(1, [found_box(0, 0, 640, 480)])), tmp_path / "voc", "voc", prefix="")
+    (labels,) = (tmp_path / "voc" / "Annotations").iterdir()
+    sides = re.findall(r"<([xy]m\w+)>(\d+)<", labels.read_text())
+    assert sides == [("xmin", "1"), ("ymin", "1"), ("xmax", "640"), ("ymax", "480")]
 
 
 SIDES = st.floats(0, 1, width=32)
@@ -196,8 +204,8 @@ def batches(draw: st.DrawFn) -> Batch:
     return batch(*tasks)
 
 
-TOLERANCE = {"label_studio": 1e-6, "coco": 1e-6, "cvat": 0.0101, "yolo": 1e-4, "voc": 0.5001}
-"""Pixels; CVAT's files have two decimals, VOC's none."""
+TOLERANCE = {"label_studio": 1e-6, "coco": 1e-6, "cvat": 0.0101, "yolo": 1e-4, "voc": 1.0001}
+"""Pixels; CVAT's files have two decimals, VOC's none, and their last pixel is that of the border."""
 
 
 @pytest.mark.parametrize("name", FORMATS)

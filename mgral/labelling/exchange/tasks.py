@@ -131,7 +131,12 @@ def _write_yolo(folder: Path, batch: Batch, pictures: Sequence[LabelledPicture])
 
 
 def _write_voc(folder: Path, batch: Batch, pictures: Sequence[LabelledPicture]) -> None:
-    write_voc(folder, {"train": as_coco(pictures, batch.classes)})
+    # The last pixel of a picture is number `width`: of a right border at `width` itself strict tools say it is beyond.
+    within = [
+        replace(one, boxes=tuple(filter(None, (cut_to(box, one.width - 1, one.height - 1) for box in one.boxes))))
+        for one in pictures
+    ]
+    write_voc(folder, {"train": as_coco(within, batch.classes)})
 
 
 _WRITERS: dict[FormatName, Callable[[Path, Batch, Sequence[LabelledPicture]], None]] = {
