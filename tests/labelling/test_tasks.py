@@ -1,8 +1,8 @@
 """Tasks for labelling tools: validated, and read back as what nobody touched."""
 
 import json
-import re
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args

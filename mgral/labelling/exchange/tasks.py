@@ -131,7 +131,7 @@ def _write_yolo(folder: Path, batch: Batch, pictures: Sequence[LabelledPicture])
 
 
 def _write_voc(folder: Path, batch: Batch, pictures: Sequence[LabelledPicture]) -> None:
-    # The last pixel of a picture is number `width`: of a right border at `width` itself strict tools say it is beyond.
+    # The last pixel of a picture is number `width`: strict tools call what lies behind it beyond the picture.
     within = [
         replace(one, boxes=tuple(filter(None, (cut_to(box, one.width - 1, one.height - 1) for box in one.boxes))))
         for one in pictures
