@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from mgral.engine.installed import profile as own_profile
 from mgral.engine.installed import own_profiles, program, snakefile
+from mgral.engine.installed import profile as own_profile
 from mgral.errors import InputError, StepError
 
 LOCK = Path(".snakemake", "mgral.lock")
@@ -108,7 +108,9 @@ def _is_known(name: str, folder: Path) -> bool:
     from snakemake.common import get_appdirs  # takes a third of a second
 
     known = get_appdirs()
-    return any((place / name).exists() for place in (folder, Path(known.user_config_dir), Path(known.site_config_dir)))
+    return any(
+        (place / name).exists() for place in (folder, Path(known.user_config_dir), Path(known.site_config_dir))
+    )
 
 
 @contextmanager
