@@ -24,11 +24,9 @@ def commit() -> str:
     root = Path(mgral.__file__).parent.parent
     if not (root / ".git").exists():
         built_of = Path(__file__).with_name("commit.txt")  # see hatch_build.py
-        return (
-            built_of.read_text("utf-8").strip()
-            if built_of.exists()
-            else f"none (version {metadata.version('mgral')})"
-        )
+        if built_of.exists():
+            return built_of.read_text("utf-8").strip()
+        return f"none (version {metadata.version('mgral')})"
     # Without locks, of which one would stay in the repository where this process is killed.
     options = ["--no-optional-locks", "-C", str(root)]
     command = ["git", *options, "status", "--porcelain=v2", "--branch", "--untracked-files=no"]

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from run_workflow import ROOT, TINY
 from slow import slow
 
+from mgral.artefacts.commit import commit
 from mgral.engine import pins
 from mgral.engine.installed import profile, snakefile
 from mgral.errors import InputError
@@ -50,6 +51,7 @@ def test_the_wheel_holds_the_package_and_the_files_of_the_workflow(wheel):
     expected = {}
     for name in ("mgral", "snakemake_logger_plugin_mgral"):
         expected |= {f"{name}/{path}": (ROOT / name / path).read_bytes() for path in files_below(ROOT / name)}
+    expected["mgral/artefacts/commit.txt"] = f"{commit()}\n".encode()
     with zipfile.ZipFile(wheel) as archive:
         entries = [entry for entry in archive.infolist() if ".dist-info/" not in entry.filename]
         assert {entry.filename: archive.read(entry) for entry in entries} == expected
@@ -151,7 +153,7 @@ def test_an_experiment_by_the_wheel_alone(tool, undisturbed, tmp_path):
     command = "mgral snakemake --cores all --configfile tiny.yaml --config 'strategies=[\"random\"]'"
     assert json.loads((results / "timings" / "run.json").read_text()) == {"all": command}
     record = json.loads((results / "provenance" / "report.html.json").read_text())
-    assert record["commit"].startswith("none (version ")
+    assert record["commit"] == commit()
     assert "are as their steps wrote them" in call(tool, folder, "verify", "results/tiny")
     assert call(tool, folder, "profile", "gpu") == f"{package / 'pipeline' / 'profiles' / 'gpu'}\n"
     assert call(tool, folder, "constraints") == pins.constraints()
