@@ -40,31 +40,31 @@ TRAININGS = ("detector",)
 """Steps that train: how long they take, says the number of labels and not that of pictures."""
 WAIT = 0.1
 """Seconds between looks at the memory of a command."""
-COLUMNS = ("command", "seconds", "memory in MB")
-JOB_COLUMNS = ("round", "step", "jobs", "seconds, all jobs together", "memory in MB, of the largest job")
+COLUMNS = ("command", "seconds", "processor seconds", "memory in MB")
+JOB_COLUMNS = ("round", "step", "jobs", *COLUMNS[1:])
 INTRODUCTION = """# A project of {images:,} pictures
 
-Two rounds of a project whose {images:,} pictures are made up ({width} x {height} pixels, JPEG, one in {copied} a near-copy of another),
-all commands in turn, each once. The first round has no label; in the second a detector learns from {labelled} pictures. It is
-small (`small_ssd`, 64 x 64) and trains for {iterations} iterations only: what grows with the pictures is measured, and trainings do not.
-The default detector and real pictures take longer in the steps `pictures`, `embed`, `select` and `prelabels`, which read pixels
-or run the detector; `mgral estimate` says how much on a machine.
+Two rounds of a project, all commands in turn, each once. Its {images:,} pictures are made up: JPEG of {width} x {height}
+pixels, one in {copied} a near-copy of another. The first round has no label; in the second a detector learns from
+{labelled} pictures. It is small (`small_ssd`, 64 x 64 pixels, {iterations} iterations), as what grows with the number of
+pictures is measured here, and its training does not. With larger pictures the steps that read them take longer, and
+with the default detector those that run it: `embed` and `select`.
 
     {command}
 
 |  |  |
 | --- | --- |
 | Commit | `{commit}` |
-| Machine | {processors} processors, threads {threads}, numpy {numpy}, torch {torch} |
+| Machine | {processors} processors, OMP_NUM_THREADS {threads}, numpy {numpy}, torch {torch} |
 
 ## Commands
 
-Wall seconds, and the most memory of all processes of the command together, in which what they share counts once.
+Memory is the most that all processes of a command had together; what they share counts once.
 """
 JOBS = """
 ## Jobs of `next`
 
-Of the rounds above, as the jobs recorded it; several run at the same time. Trainings are left out.
+As they recorded it; seconds of all jobs of a step added up, memory of the largest. Trainings are left out.
 """
 
 
@@ -73,6 +73,7 @@ class Cost(NamedTuple):
 
     seconds: float
     """On the clock."""
+    processor_seconds: float
     memory_mb: float
     """Most memory of all its processes together."""
 
@@ -188,7 +189,8 @@ def measure(words: Sequence[str], folder: Path) -> Cost:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
     # Of the largest process the system knows the peak, which may lie between two looks.
-    return Cost(seconds, max(memory, ended[2].ru_maxrss * 1024) / 1e6)
+    used = ended[2]
+    return Cost(seconds, used.ru_utime + used.ru_stime, max(memory, used.ru_maxrss * 1024) / 1e6)
 
 
 def _memory(pid: int) -> float:
@@ -208,7 +210,7 @@ def _memory(pid: int) -> float:
 
 
 def _page(project: Path, costs: Iterable[tuple[str, Cost]], images: int, command: str) -> str:
-    rows = [(title, f"{one.seconds:.1f}", f"{one.memory_mb:.0f}") for title, one in costs]
+    rows = [(title, *_numbers(*one)) for title, one in costs]
     labelled = len(read_json(project / "round2" / "snapshot.json")["labelled"])
     head = INTRODUCTION.format(
         images=images,
@@ -232,12 +234,16 @@ def _job_rows(project: Path) -> Iterable[tuple[str, ...]]:
         jobs = [_job(row) for row in rows if row["output"] not in done and row["step"] not in TRAININGS]
         done |= {row["output"] for row in rows}
         for cost in step_costs(jobs, STEPS):
-            yield str(number), f"`{cost.step}`", str(cost.jobs), f"{cost.wall:.1f}", f"{cost.memory:.0f}"
+            yield str(number), f"`{cost.step}`", str(cost.jobs), *_numbers(cost.wall, cost.core, cost.memory)
 
 
 def _job(row: Mapping[str, str]) -> Job:
     cost = (float(row[name]) for name in ("wall_s", "core_s", "peak_memory_mb"))
     return Job(row["step"], json.loads(row["wildcards"]), *cost)
+
+
+def _numbers(wall: float, core: float, memory: float) -> tuple[str, str, str]:
+    return f"{wall:.1f}", f"{core:.1f}", f"{memory:.0f}"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

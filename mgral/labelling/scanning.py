@@ -167,6 +167,7 @@ def _recognise(project: Project, digests: Mapping[str, str], scan: Scan, take_ch
     by_digest: dict[str, list[str]] = defaultdict(list)
     for name, sha in digests.items():
         by_digest[sha].append(name)
+    known = {one.sha256 for one in project.pictures.values()}
     for image, file in project.files.items():
         sha = project.pictures[image].sha256
         if digests.get(file) == sha:
@@ -181,7 +182,7 @@ def _recognise(project: Project, digests: Mapping[str, str], scan: Scan, take_ch
             scan.findings.repair(MISSING, file)
         elif take_changed:
             scan.findings.repair(TAKEN_AS_NEW, file)
-        elif digests[file] not in {one.sha256 for one in project.pictures.values()}:
+        elif digests[file] not in known:
             scan.findings.fault(CHANGED, file)
 
 
@@ -235,7 +236,7 @@ def _usable(
 def _sized(
     places: Mapping[str, Path], own: PictureSettings, findings: Findings
 ) -> Iterator[tuple[str, Path, tuple[int, int]]]:
-    for name, path in places.items():
+    for name, path in tracked(places.items(), "sizes", len(places), "picture"):
         try:
             yield name, path, picture_size(path, own.exif)
         except InputError as error:
