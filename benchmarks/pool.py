@@ -44,11 +44,11 @@ COLUMNS = ("command", "seconds", "processor seconds", "memory in MB")
 JOB_COLUMNS = ("round", "step", "jobs", *COLUMNS[1:])
 INTRODUCTION = """# A project of {images:,} pictures
 
-Two rounds of a project, all commands in turn, each once. Its {images:,} pictures are made up: JPEG of {width} x {height}
-pixels, one in {copied} a near-copy of another. The first round has no label; in the second a detector learns from
-{labelled} pictures. It is small (`small_ssd`, 64 x 64 pixels, {iterations} iterations), as what grows with the number of
-pictures is measured here, and its training does not. With larger pictures the steps that read them take longer, and
-with the default detector those that run it: `embed` and `select`.
+Two rounds of a project, all commands in turn, each once. Its {images:,} pictures are made up: JPEG of {width} x
+{height} pixels, one in {copied} a near-copy of another. The first round has no label; in the second a detector learns
+from {labelled} pictures. It is small (`small_ssd`, 64 x 64 pixels, {iterations} iterations), as what grows with the
+number of pictures is measured here, and its training does not. With larger pictures the steps that read them take
+longer, and with the default detector those that run it: `embed` and `select`.
 
     {command}
 
