@@ -188,9 +188,7 @@ def measure(words: Sequence[str], folder: Path) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(ended[1])
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
-    # Of the largest process the system knows the peak, which may lie between two looks.
-    used = ended[2]
-    return Cost(seconds, used.ru_utime + used.ru_stime, max(memory, used.ru_maxrss * 1024) / 1e6)
+    return Cost(seconds, ended[2].ru_utime + ended[2].ru_stime, memory / 1e6)
 
 
 def _memory(pid: int) -> float:
