@@ -100,10 +100,11 @@ def command(folder: Path, images: int, batch: int, output: Path) -> None:
 def make_pictures(folder: Path, count: int) -> None:
     """Write the pictures that are not there yet, p000001.jpg and so on."""
     folder.mkdir(parents=True, exist_ok=True)
-    there = {path.name for path in folder.iterdir()}
+    there, partial = {path.name for path in folder.iterdir()}, folder / ".partial.jpg"
     for number in tracked(range(1, count + 1), "pictures", count, "picture"):
         if _name(number) not in there:
-            Image.fromarray(_pixels(number)).save(folder / _name(number), quality=90)
+            Image.fromarray(_pixels(number)).save(partial, quality=90)
+            partial.replace(folder / _name(number))
 
 
 def _name(number: int) -> str:
