@@ -124,14 +124,16 @@ def _files(top: Path) -> Iterator[str]:
             continue
         seen.add(real)
         folders[:] = [one for one in folders if not one.startswith(".")]
+        below = "" if place == str(top) else os.path.relpath(place, top) + "/"
         for name in files:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield os.path.relpath(f"{place}/{name}", top)
+                yield below + name
 
 
 def _read(known: Mapping[str, Seen], places: Mapping[str, Path]) -> dict[str, Seen]:
     """Return size, time and SHA-256 of each file, reading only those that differ from what was read last."""
-    status = {name: path.stat() for name, path in places.items() if path.is_file()}
+    looked_at = tracked(places.items(), "files", len(places), "picture")
+    status = {name: path.stat() for name, path in looked_at if path.is_file()}
     found = {
         name: known[name]
         for name, one in status.items()

@@ -156,3 +156,15 @@ def test_what_was_read_may_be_forgotten_or_damaged(place):
     assert scanned(place, project, lines)[0].new == []
     (place / SEEN).unlink()
     assert scanned(place, project, lines)[0].new == []
+
+
+def test_files_are_named_by_their_place_below_the_folder_links_and_dots_included(place):
+    draw(place / "photos" / "top.png", 10)
+    draw(place / "photos" / "a" / "b.c" / "deep.png", 11)
+    draw(place / "elsewhere" / "linked.png", 12)
+    (place / "photos" / "link").symlink_to(place / "elsewhere")
+    files = {one.file for one in scanned(place)[0].new}
+    assert files == {
+        *(f"photos/a/{number}.png" for number in range(3)),
+        *("photos/top.png", "photos/a/b.c/deep.png", "photos/link/linked.png"),
+    }
