@@ -59,7 +59,8 @@ longer, and with the default detector those that run it: `embed` and `select`.
 
 ## Commands
 
-Memory is the most that all processes of a command had together; what they share counts once.
+Memory is the most that all processes of a command had together; what they share counts once, and pixels that are
+mapped from the disk count too. Where others use the machine as well, processor seconds say more than seconds.
 """
 JOBS = """
 ## Jobs of `next`
