@@ -90,11 +90,13 @@ def command(folder: Path, images: int, batch: int, output: Path) -> None:
     Pictures are made in FOLDER, and kept there for the next time; the project is made beside them, and deleted.
     """
     pictures = folder / f"pictures{images}"
+    again = f"python -m benchmarks pool FOLDER --images {images} --batch {batch}"
+    said = {"images": images, "command": again, "commit": commit()[:12]}  # before a commit meanwhile changes it
     make_pictures(pictures, images)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         project = Path(place) / "project"
         costs = _run(project, pictures, images, batch)
-        page = _page(project, costs, images, f"python -m benchmarks pool FOLDER --images {images} --batch {batch}")
+        page = _page(project, costs, said)
     output.write_text(page, encoding="utf-8")
 
 
@@ -209,18 +211,16 @@ def _memory(pid: int) -> float:
     return total
 
 
-def _page(project: Path, costs: Iterable[tuple[str, Cost]], images: int, command: str) -> str:
+def _page(project: Path, costs: Iterable[tuple[str, Cost]], said: Mapping[str, object]) -> str:
     rows = [(title, *_numbers(*one)) for title, one in costs]
     labelled = len(read_json(project / "round2" / "snapshot.json")["labelled"])
     head = INTRODUCTION.format(
-        images=images,
         width=WIDTH,
         height=HEIGHT,
         copied=COPIED,
         labelled=labelled,
         iterations=SETTINGS["iterations"]["detector"],
-        command=command,
-        commit=commit()[:12],
+        **said,
         **machine(),
     )
     return "\n".join([head, _table(COLUMNS, rows), JOBS, _table(JOB_COLUMNS, list(_job_rows(project))), ""])
