@@ -59,7 +59,8 @@ def record_pictures(
     writer.add("pictures", picture_events(scan))
     writer.add("test", [{"image": number} for number in scan.new_test])
     writer.add("moved", [{"id": number, "file": file} for number, file in scan.moved.items()])
-    project = load_project(folder)
+    if scan.new or scan.moved:
+        project = load_project(folder)
     path = folder / PICTURES / "moved.json"
     if scan.moved or scan.missing or path.exists():
         path.parent.mkdir(exist_ok=True)
@@ -90,8 +91,9 @@ def open_round(folder: Path, anyway: bool = False) -> Opened:
         _check_progress(project, anyway)
         if not project.classes:
             raise InputError("there is no class to label; add some first: mgral project classes add NAME ...")
-        writer.add("audit", [{"image": number} for number in draw_audit(settings, project)])
-        project = load_project(folder)
+        if audit := draw_audit(settings, project):
+            writer.add("audit", [{"image": number} for number in audit])
+            project = load_project(folder)
         number = max(project.rounds, default=0) + 1
         snapshot = make_snapshot(settings, project, number, write_chunks(folder, project), missing)
         config = round_config(folder, settings, project, snapshot)

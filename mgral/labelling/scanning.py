@@ -124,14 +124,16 @@ def _files(top: Path) -> Iterator[str]:
             continue
         seen.add(real)
         folders[:] = [one for one in folders if not one.startswith(".")]
+        below = "" if place == str(top) else os.path.relpath(place, top) + "/"
         for name in files:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield os.path.relpath(f"{place}/{name}", top)
+                yield below + name
 
 
 def _read(known: Mapping[str, Seen], places: Mapping[str, Path]) -> dict[str, Seen]:
     """Return size, time and SHA-256 of each file, reading only those that differ from what was read last."""
-    status = {name: path.stat() for name, path in places.items() if path.is_file()}
+    looked_at = tracked(places.items(), "files", len(places), "picture")
+    status = {name: path.stat() for name, path in looked_at if path.is_file()}
     found = {
         name: known[name]
         for name, one in status.items()
@@ -167,6 +169,7 @@ def _recognise(project: Project, digests: Mapping[str, str], scan: Scan, take_ch
     by_digest: dict[str, list[str]] = defaultdict(list)
     for name, sha in digests.items():
         by_digest[sha].append(name)
+    known = {one.sha256 for one in project.pictures.values()}
     for image, file in project.files.items():
         sha = project.pictures[image].sha256
         if digests.get(file) == sha:
@@ -181,7 +184,7 @@ def _recognise(project: Project, digests: Mapping[str, str], scan: Scan, take_ch
             scan.findings.repair(MISSING, file)
         elif take_changed:
             scan.findings.repair(TAKEN_AS_NEW, file)
-        elif digests[file] not in {one.sha256 for one in project.pictures.values()}:
+        elif digests[file] not in known:
             scan.findings.fault(CHANGED, file)
 
 
@@ -235,7 +238,7 @@ def _usable(
 def _sized(
     places: Mapping[str, Path], own: PictureSettings, findings: Findings
 ) -> Iterator[tuple[str, Path, tuple[int, int]]]:
-    for name, path in places.items():
+    for name, path in tracked(places.items(), "sizes", len(places), "picture"):
         try:
             yield name, path, picture_size(path, own.exif)
         except InputError as error:
