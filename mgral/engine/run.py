@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -87,8 +87,8 @@ def call_snakemake(words: Sequence[str], folder: Path = Path()) -> int:
         # With -P no file of the folder is taken for a module of Python's, such as a random.py.
         command = [sys.executable, "-P", "-m", "snakemake", *files, *(["--nolock"] if held else [])]
         command += _with_own_profiles(words, folder)
-        with _waiting() as processes, subprocess.Popen(command, cwd=folder, pass_fds=held) as process:
-            processes.append(process)
+        with _waiting() as pass_on, subprocess.Popen(command, cwd=folder, pass_fds=held) as process:
+            pass_on(process)
             return process.wait()
 
 
@@ -142,17 +142,25 @@ def _only_one(folder: Path) -> Iterator[int | None]:
 
 
 @contextmanager
-def _waiting() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Pass SIGTERM on to the processes that are put into the list, and leave SIGINT to them."""
+def _waiting() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Leave SIGINT to another process, and pass SIGTERM on to the one that is given to what this yields."""
     processes: list[subprocess.Popen[bytes]] = []
+    asked = False
 
     def on_signal(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        asked = asked or number == signal.SIGTERM
         for process in processes if number == signal.SIGTERM else []:
             process.send_signal(number)
 
+    def pass_on(process: subprocess.Popen[bytes]) -> None:
+        processes.append(process)
+        if asked:  # while the process was made
+            process.send_signal(signal.SIGTERM)
+
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield processes
+        yield pass_on
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
