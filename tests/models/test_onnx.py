@@ -95,7 +95,7 @@ def test_others_are_refused(monkeypatch):
     ):
         check_exportable("ssd300_vgg16")
     monkeypatch.setattr("mgral.models.onnx_export.find_spec", lambda _: None)
-    with pytest.raises(InputError, match="the package onnx is missing"):
+    with pytest.raises(InputError, match="the package onnx is not installed"):
         check_exportable("ssd")
 
 
