@@ -36,7 +36,7 @@ class Line:
     file: str = ""
     """Name of the file that it comes from, if any."""
     sha256: str = ""
-    """Digest of that file."""
+    """Digest of that file, and of what its classes were taken for, where that was said."""
 
 
 def read_ledger(folder: Path) -> list[Line]:

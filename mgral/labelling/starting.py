@@ -12,7 +12,7 @@ from mgral.artefacts.files import write_bytes
 from mgral.config import Config, registry
 from mgral.data.findings import Findings
 from mgral.errors import InputError
-from mgral.labelling.classes import add_classes
+from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, read_labels
 from mgral.labelling.importing import Names, changes_by, classes_of
 from mgral.labelling.ledger import FILE as LEDGER
@@ -159,7 +159,7 @@ def size_finder(project: Project) -> Callable[[str], tuple[int, int] | None]:
 
 
 def sent_finder(project: Project) -> Callable[[str], list[Box]]:
-    """Return a function that gives the boxes that a picture was sent with, by its name in a file."""
+    """Return a function that gives the boxes, of today's classes, that a picture was sent with, by its name."""
     names = Names(project)
 
     def sent_with(name: str) -> list[Box]:
@@ -167,7 +167,7 @@ def sent_finder(project: Project) -> Callable[[str], list[Box]]:
         if len(images) != 1:
             return []
         boxes = project.images[next(iter(images))].sent_boxes
-        return [Box(x, y, w, h, project.classes[one]) for x, y, w, h, one in boxes if one in project.classes]
+        return [Box(x, y, w, h, today(project, one)) for x, y, w, h, one in boxes]
 
     return sent_with
 

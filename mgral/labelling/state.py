@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mgral.data.formats.snapshot import Picture
@@ -45,6 +45,17 @@ class Label:
     def age(self) -> tuple[str, int]:
         """Sorts labels, the oldest first: by the time that the tool gave, or else of the import."""
         return self.at or self.imported[0], self.imported[1]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A name that a class has or had."""
+
+    id: int
+    start: int
+    """Line of the ledger from which it had the name."""
+    end: int | None = None
+    """Line from which it had it no more, if it has not."""
 
 
 @dataclass
@@ -107,6 +118,8 @@ class Project:
     """Images of each round whose batch was made."""
     imported: dict[str, set[int]] = field(default_factory=dict)
     """Images whose labels came of a file, by its digest."""
+    named: dict[str, list[Named]] = field(default_factory=dict)
+    """Classes that have or had a name, the earliest first."""
     class_lines: dict[int, tuple[int, str]] = field(default_factory=dict)
     """Line of the ledger, and time, at which each class was added; no time for those that were there from the start,
     before any image was labelled or sent."""
@@ -188,6 +201,11 @@ def _moved(project: Project, event: Event, number: int, line: Line) -> None:
 
 def _classes(project: Project, event: Event, number: int, line: Line) -> None:
     begun = bool(project.sent) or any(image.labels for image in project.images.values())
+    leaving = [one["id"] for one in event["rename"]] + [old for old, _ in event["become"]]
+    for own in project.named.values():
+        own[:] = [replace(one, end=number) if one.id in leaving and one.end is None else one for one in own]
+    for one in [*event["add"], *event["rename"]]:
+        project.named.setdefault(one["name"], []).append(Named(one["id"], number))
     for one in event["add"]:
         project.classes[one["id"]] = one["name"]
         project.class_lines[one["id"]] = number, line.at if begun else ""
