@@ -17,7 +17,7 @@ def add_classes(project: Project, names: Sequence[str]) -> dict[str, Any]:
 def rename_class(project: Project, old: str, new: str) -> dict[str, Any]:
     """Return the change that gives a class another name."""
     number = _id_of(project, old)
-    _check_new(project, [new])
+    _check_new(project, [new], leaving=[old] if new != old else [])
     return _change(rename=[{"id": number, "name": new}])
 
 
@@ -101,6 +101,16 @@ def _id_of(project: Project, name: str) -> int:
 def _check_new(project: Project, names: Sequence[str], leaving: Sequence[str] = ()) -> None:
     if blank := [name for name in names if name != name.strip() or not name]:
         raise InputError(f"classes: a name is not empty, and has no space at its ends; correct {blank[0]!r}")
+    if odd := [name for name in names if not name.isprintable()]:
+        raise InputError(f"classes: {odd[0]!r} has characters that cannot be shown; choose another name")
+    known = {name.casefold(): name for name in {*project.classes.values()} - {*leaving}}
+    for name in names:
+        other = known.setdefault(name.casefold(), name)
+        if other != name:
+            raise InputError(
+                f"classes: {name} and {other} differ by capital letters only; choose another name, or take one for "
+                f"the other where labels have both (--rename {name}={other})"
+            )
     taken = sorted({name for name in names if name in {*project.classes.values()} - {*leaving}})
     if taken or len(set(names)) < len(names):
         raise InputError(f"classes: {', '.join(taken) or 'a name'} is there already; choose another name")

@@ -53,7 +53,7 @@ def read_ledger(folder: Path) -> list[Line]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{folder} holds no project ({FILE}); bring the file back, or: mgral project init") from None
+        raise InputError(_no_project(folder)) from None
     lines = []
     for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
@@ -64,6 +64,10 @@ def read_ledger(folder: Path) -> list[Line]:
                 f"{path}: line {number} is damaged ({error}); bring the file back from a copy or from Git"
             ) from None
     return lines
+
+
+def _no_project(folder: Path) -> str:
+    return f"{folder} holds no project ({FILE}); go to its folder, bring the file back, or: mgral project init"
 
 
 def new_line(what: What, events: Sequence[Event], file: str = "", sha256: str = "") -> Line:
@@ -121,6 +125,8 @@ def writing(folder: Path) -> Iterator[Writer]:
     InputError
         Where another command writes at this moment.
     """
+    if not (folder / FILE).exists():
+        raise InputError(_no_project(folder))
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mgral.data.formats.snapshot import Picture
-from mgral.labelling.ledger import Event, Line, read_ledger
+from mgral.errors import InputError
+from mgral.labelling.ledger import FILE, Event, Line, read_ledger
 from mgral.labelling.records import CONFIRMED, State
 
 BoxRow = tuple[float, float, float, float, int]
@@ -174,22 +175,40 @@ def load_project(folder: Path) -> Project:
 
 
 def replay(lines: Iterable[Line]) -> Project:
-    """Compute what a project is from its changes, the oldest first."""
+    """Compute what a project is from its changes, the oldest first.
+
+    Raises
+    ------
+    InputError
+        Where the first line is not the project's, or one does not fit those before it.
+    """
     project = Project()
     for number, line in enumerate(lines):
-        for event in line.events:
-            _APPLY[line.what](project, event, number, line)
-        if line.sha256:
-            project.imported.setdefault(line.sha256, set()).update(event["image"] for event in line.events)
+        try:
+            if (line.what == "project") != (number == 0):
+                raise ValueError("the first line, and no other, is the project's")
+            for event in line.events:
+                _APPLY[line.what](project, event, number, line)
+            if line.sha256:
+                project.imported.setdefault(line.sha256, set()).update(event["image"] for event in line.events)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{FILE}: line {number + 1} does not fit those before it ({type(error).__name__}: {error}); bring "
+                "the file back from a copy or from Git"
+            ) from None
+    if not project.id:
+        raise InputError(f"{FILE} is empty; bring the file back from a copy or from Git")
     return project
 
 
 def _project(project: Project, event: Event, number: int, line: Line) -> None:
-    project.id = event["id"]
+    project.id = str(event["id"])
 
 
 def _picture(project: Project, event: Event, number: int, line: Line) -> None:
     picture = Picture(**event)
+    if picture.id in project.pictures:
+        raise ValueError(f"picture {picture.id} is there already")
     project.pictures[picture.id] = picture
     project.files[picture.id] = picture.file
     project.images[picture.id] = ImageState()
@@ -274,11 +293,14 @@ def _round(project: Project, event: Event, number: int, line: Line) -> None:
 
 
 def _sent(project: Project, event: Event, number: int, line: Line) -> None:
+    sent = project.sent.setdefault(event["round"], [])
+    if "image" not in event:  # all that was chosen had been labelled or withdrawn meanwhile
+        return
     image = project.images[event["image"]]
     image.sent_in, image.sent_at = event["round"], number
     image.names.add(event["name"])
     image.sent_boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
-    project.sent.setdefault(event["round"], []).append(event["image"])
+    sent.append(event["image"])
 
 
 _APPLY = {
