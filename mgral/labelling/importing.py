@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from mgral.data.findings import Findings, Kind
 from mgral.labelling.classes import classes_called, today
 from mgral.labelling.records import CONFIRMED, Box, Returned, ReturnedFile
-from mgral.labelling.state import BoxRow, Label, Project
+from mgral.labelling.state import BoxRow, ImageState, Label, Project
 
 OTHER_PROJECT = Kind("files are of another project", "import them there, or take out what names the project")
 UNKNOWN_PICTURES = Kind(
@@ -306,6 +306,13 @@ def _note_contradictions(
         if conflicts == "leave_out":
             used = Kind(CONTRADICTIONS.title, "kept, and not used until one of them is corrected (`conflicts`)")
         findings.repair(used, f"{project.files[image]}: {people}")
+
+
+def disagreeing(image: ImageState, project: Project) -> bool:
+    """Return whether people have labelled an image differently, see `contradicting`."""
+    return image.state in CONFIRMED and contradicting(
+        project, [one for one in image.labels.values() if one.by and one.state in CONFIRMED]
+    )
 
 
 def contradicting(project: Project, labels: Sequence[Label]) -> bool:

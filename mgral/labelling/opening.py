@@ -27,7 +27,7 @@ from mgral.data.formats.snapshot import (
     load_snapshot,
 )
 from mgral.errors import InputError
-from mgral.labelling.importing import contradicting
+from mgral.labelling.importing import disagreeing
 from mgral.labelling.records import CONFIRMED
 from mgral.labelling.settings import FILE, ProjectSettings, audit_size
 from mgral.labelling.state import ImageState, Label, Project
@@ -60,10 +60,8 @@ def usable_label(project: Project, image: ImageState, conflicts: str) -> Label |
     """Return the label of an image that a round may use, if there is one."""
     if image.state not in CONFIRMED:
         return None
-    if conflicts == "leave_out":
-        named = [one for one in image.labels.values() if one.by and one.state in CONFIRMED]
-        if contradicting(project, named):
-            return None
+    if conflicts == "leave_out" and disagreeing(image, project):
+        return None
     return image.confirmed
 
 
