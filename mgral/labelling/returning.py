@@ -10,10 +10,10 @@ from mgral.data.findings import Findings
 from mgral.labelling.classes import name_today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
 from mgral.labelling.importing import Changes, changes_by
-from mgral.labelling.ledger import Line, new_line, read_ledger, writing
+from mgral.labelling.ledger import Line, new_line, writing
 from mgral.labelling.settings import Shapes, load_project_settings
 from mgral.labelling.starting import digest_of, merge_findings, sent_finder, size_finder
-from mgral.labelling.state import Project, replay
+from mgral.labelling.state import Project, project_lines, replay
 
 
 def import_files(
@@ -39,7 +39,7 @@ def import_files(
     """
     findings, told = Findings(), []
     with writing(folder) as writer:
-        settings, ledger = load_project_settings(folder), read_ledger(folder)
+        settings, ledger = load_project_settings(folder), project_lines(folder)
         added: list[Line] = []
         for path in files:
             project, digest = replay([*ledger, *added]), _digest(path, renamed)

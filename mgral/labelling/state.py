@@ -170,8 +170,24 @@ class Project:
 
 
 def load_project(folder: Path) -> Project:
-    """Read the ledger of the project in a folder; raises InputError as `read_ledger` does."""
-    return replay(read_ledger(folder))
+    """Read the ledger of the project in a folder; raises InputError as `project_lines` and `replay` do."""
+    return replay(project_lines(folder))
+
+
+def project_lines(folder: Path) -> list[Line]:
+    """Return all changes of the project in a folder.
+
+    Raises
+    ------
+    InputError
+        As `read_ledger` does, and where the first line, or another one too, is not a project's.
+    """
+    lines = read_ledger(folder)
+    if not lines or lines[0].what != "project" or any(line.what == "project" for line in lines[1:]):
+        raise InputError(
+            f"{folder / FILE} does not begin with a project, or has several; bring it back from a copy or from Git"
+        )
+    return lines
 
 
 def replay(lines: Iterable[Line]) -> Project:
@@ -180,13 +196,11 @@ def replay(lines: Iterable[Line]) -> Project:
     Raises
     ------
     InputError
-        Where the first line is not the project's, or one does not fit those before it.
+        Where a line does not fit those before it.
     """
     project = Project()
     for number, line in enumerate(lines):
         try:
-            if (line.what == "project") != (number == 0):
-                raise ValueError("the first line, and no other, is the project's")
             for event in line.events:
                 _APPLY[line.what](project, event, number, line)
             if line.sha256:
@@ -196,8 +210,6 @@ def replay(lines: Iterable[Line]) -> Project:
                 f"{FILE}: line {number + 1} does not fit those before it ({type(error).__name__}: {error}); bring "
                 "the file back from a copy or from Git"
             ) from None
-    if not project.id:
-        raise InputError(f"{FILE} is empty; bring the file back from a copy or from Git")
     return project
 
 
