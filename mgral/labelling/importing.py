@@ -357,5 +357,5 @@ def classes_of(files: Iterable[ReturnedFile]) -> list[str]:
 
 
 def source_name(path: Path) -> str:
-    """Return how the ledger calls a file that was imported."""
-    return path.resolve().name
+    """Return how the ledger calls a file that was imported; its name may be of another encoding."""
+    return path.resolve().name.encode(errors="replace").decode()

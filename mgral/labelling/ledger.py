@@ -76,8 +76,8 @@ def new_line(what: What, events: Sequence[Event], file: str = "", sha256: str = 
 
 
 def line_text(line: Line) -> bytes:
-    """Return a change as the ledger has it."""
-    return json.dumps(asdict(line), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """Return a change as the ledger has it; `?` stands for what is no text, as in a file name of another encoding."""
+    return json.dumps(asdict(line), ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
 
 
 class Writer:

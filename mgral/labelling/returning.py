@@ -9,7 +9,7 @@ from typing import Literal
 from mgral.data.findings import Findings
 from mgral.labelling.classes import name_today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
-from mgral.labelling.importing import Changes, changes_by
+from mgral.labelling.importing import Changes, changes_by, source_name
 from mgral.labelling.ledger import Line, new_line, writing
 from mgral.labelling.settings import Shapes, load_project_settings
 from mgral.labelling.starting import digest_of, merge_findings, sent_finder, size_finder
@@ -57,9 +57,9 @@ def import_files(
             before = project.imported.get(digest, set())
             changes = changes_by(project, found, findings, renamed, leave_out_unknown, settings.conflicts, before)
             again = "was imported before; " if before else ""
-            told.append(f"{path.name} ({found.format}): {again}{_told(changes)}")
+            told.append(f"{source_name(path)} ({found.format}): {again}{_told(changes)}")
             if changes.events:
-                added.append(new_line("labels", changes.events, path.resolve().name, digest))
+                added.append(new_line("labels", changes.events, source_name(path), digest))
         findings.raise_faults("the labels", "")
         for line in added:
             writer.add(line.what, line.events, line.file, line.sha256)

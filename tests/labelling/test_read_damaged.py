@@ -125,6 +125,13 @@ def test_a_voc_file_that_names_another_picture_is_refused_or_is_of_its_own(tmp_p
     assert (states(own), faults(own)) == ({"b": "labelled"}, {})
 
 
+@pytest.mark.parametrize(("line", "name"), [("a: b", "a: b"), ("car:1,2,3::", "car"), ("a:b:1,2,3::", "a:b")])
+def test_colons_in_lists_of_classes(tmp_path, line, name):
+    (tmp_path / "a.xml").write_text("<annotation><filename>a.jpg</filename></annotation>")
+    (tmp_path / "labels.txt").write_text(f"# label:color_rgb:parts:actions\n{line}\n")
+    assert read(tmp_path).classes == (name,)
+
+
 def coco(*annotations):
     """Return COCO JSON of a picture of 640 x 480 pixels."""
     whole = [{"id": n, "image_id": 1, "category_id": 1, **one} for n, one in enumerate(annotations)]

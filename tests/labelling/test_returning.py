@@ -65,3 +65,11 @@ def test_an_import_goes_on_after_a_file_that_cannot_be_written(tmp_path):
     assert "is not JSON, or only a part" in run("import", export, cut, "--folder", project, fails=2)
     assert (project / "ledger.jsonl").read_bytes() == before
     assert "8 new" in run("import", export, "--folder", project)
+
+
+def test_names_and_reasons_that_are_no_text_are_kept_as_far_as_they_are(tmp_path):
+    project = start(tmp_path)
+    file = coco_labels(tmp_path / "a.json", {"p1.png": [(2, 3, 20, 10, "car")]}).rename(tmp_path / "\udcff.json")
+    assert "?.json (coco): 1 new" in run("import", file, "--folder", project)
+    run("withdraw", "p1.png", "--reason", "dark\udcff", "--folder", project)
+    assert load_project(project).images[1].withdrawn == "dark?"

@@ -60,4 +60,6 @@ def _classes(reading: Reading) -> list[str]:
         reading.findings.fault(UNREADABLE, f"{reading.source.place(lists[0])}: {error}")
         return []
     # CVAT's list is `name:colour:parts:actions`, below a comment.
-    return [line.split(":")[0] for line in lines if line and not line.startswith("#")]
+    return [
+        line.rsplit(":", 3)[0] if line.count(":") > 2 else line for line in lines if line and not line.startswith("#")
+    ]
