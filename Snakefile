@@ -154,7 +154,7 @@ def name_unused_gpus():
         command = snakemake_command(
             CONFIG_FILES, OVERRIDES, workflow.dag_settings.targets
         )
-        place = "workflow/profiles/gpu" if in_clone() else '"$(mgral profile gpu)"'
+        place = "workflow/profiles/gpu" if in_clone() else "gpu"
         logger.warning(
             f"No job uses the {gpus} GPU{'s'[: gpus > 1]} of this machine; with: "
             f"{command} --profile {place}"

@@ -28,6 +28,7 @@ COLUMNS = (
     "MB",
     "commit",
 )
+SCORES = ("AP50", "mAP", "minutes", "MB")
 INTRODUCTION = """# Detectors on real data
 
 AP50 and mAP@[.5:.95] in %, on the test images of each data set, with the initial labels of an experiment and with
@@ -40,6 +41,8 @@ its commits differ ([048](../decisions/048-settings-of-fine-tuning.md)). The num
 and this page of
 
     python -m benchmarks accuracy FOLDERS --output docs/results/detectors.md
+
+which keeps the rows of experiments that are not among the folders.
 """
 
 
@@ -59,10 +62,34 @@ class Trained(NamedTuple):
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Page to write.")
 def command(folders: Sequence[Path], output: Path) -> None:
-    """Write a page of what detectors reach on test images, from folders `results/NAME` of experiments."""
-    lines = [line for folder in folders for line in _lines(folder)]
+    """Write a page of what detectors reach on test images, from folders `results/NAME` of experiments.
+
+    The rows of a page that is there stay, but for those of the same training.
+    """
+    rows = {_training(line): line for line in _rows(output)}
+    rows |= {_training(line): line for folder in folders for line in _lines(folder)}
+    lines = [rows[key] for key in sorted(rows, key=_place)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [COLUMNS, ("---",) * len(COLUMNS), *lines])
     output.write_text(f"{INTRODUCTION}\n{table}\n", encoding="utf-8")
+
+
+def _rows(page: Path) -> list[tuple[str, ...]]:
+    """Return the rows of a page that is there already."""
+    if not page.exists():
+        return []
+    table = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| ")][2:]
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table]
+
+
+def _training(line: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what tells a training from others: all but its scores and costs."""
+    return tuple(value for name, value in zip(COLUMNS, line, strict=True) if name not in SCORES)
+
+
+def _place(training: tuple[str, ...]) -> tuple[str | int, ...]:
+    """Sort key: each experiment, the small detector first, few labels first."""
+    experiment, detector, _, labelled, *_ = training
+    return experiment, detector != "small_ssd", detector, int(labelled), *training
 
 
 def _lines(folder: Path) -> Iterator[tuple[str, ...]]:

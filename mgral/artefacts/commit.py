@@ -16,13 +16,16 @@ VARIABLE = "MGRAL_COMMIT"
 def commit() -> str:
     """Return MGRAL_COMMIT, else the commit of the code with `-dirty` where it was changed since.
 
-    Of an installed wheel it is the version, whatever repository lies around it or the working directory; "unknown" in
-    a clone of which Git says nothing.
+    Of an installed wheel it is the one that it was built of, or the version where that is not known, whatever
+    repository lies around it or the working directory; "unknown" in a clone of which Git says nothing.
     """
     if given := os.environ.get(VARIABLE):
         return given
     root = Path(mgral.__file__).parent.parent
     if not (root / ".git").exists():
+        built_of = Path(__file__).with_name("commit.txt")  # see hatch_build.py
+        if built_of.exists():
+            return built_of.read_text("utf-8").strip()
         return f"none (version {metadata.version('mgral')})"
     # Without locks, of which one would stay in the repository where this process is killed.
     options = ["--no-optional-locks", "-C", str(root)]

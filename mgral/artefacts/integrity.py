@@ -55,12 +55,15 @@ def read_verified(path: Path) -> bytes:
     return content
 
 
-def verify_file(path: Path, large: int = LARGE) -> None:
-    """Check a file that is to be mapped into memory, as `read_verified` does; from `large` bytes by its size."""
+def verify_file(path: Path, large: int | None = None) -> None:
+    """Check a file that is to be mapped into memory, as `read_verified` does.
+
+    From `large` bytes (LARGE unless given) it is compared by its size alone.
+    """
     record = load_record(path)
     size = path.stat().st_size
     # Its time of change is no help: Snakemake sets that of all outputs anew when a job is done.
-    if record is not None and size == record["bytes"] and size >= large:
+    if record is not None and size == record["bytes"] and size >= (LARGE if large is None else large):
         READ[path] = record["sha256"]
     else:
         _note(path, file_hash(path), record)

@@ -1,13 +1,14 @@
 """The pixels of a project's pictures: a chunk's are made once for all rounds, and a round has an index of its own."""
 
 import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mgral.artefacts.files import atomic_path, read_json, write_json
+from mgral.artefacts.files import atomic_path, dump_json, read_json, write_json
 from mgral.artefacts.integrity import CANVAS
 from mgral.config import Config, PictureSettings
 from mgral.config.canvas import Canvas
@@ -97,12 +98,22 @@ def cache_chunk(chunk: Path, settings: PixelSettings, output: ChunkFiles, thread
     )
     folder = output.pixels.parent
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / CANVAS).exists():  # so that what follows leaves records
-        write_json(folder / CANVAS, settings._asdict() | {"pictures": settings.pictures.model_dump()})
+    mark_folder(folder, settings)
     canvas = Canvas(settings.width, settings.height, settings.placement)
     findings = cache_splits([split], Path(), canvas, settings.pictures, settings.encoded, threads)
     write_json(output.gone, {"gone": [one.id for path, one in zip(found, pictures, strict=True) if path is None]})
     return findings
+
+
+def mark_folder(folder: Path, settings: PixelSettings) -> None:
+    """Write what decides about the pixels in a folder, so that what is written there leaves records.
+
+    Jobs of several chunks may do so at the same moment, each by a file of its own: they write the same.
+    """
+    if not (folder / CANVAS).exists():
+        partial = folder / f".{CANVAS}.{uuid.uuid4().hex}"
+        dump_json(partial, settings._asdict() | {"pictures": settings.pictures.model_dump()})
+        partial.replace(folder / CANVAS)
 
 
 def _as_dataset(pictures: Sequence[Picture]) -> Dataset:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mgral.artefacts.files import read_json, write_json
-from mgral.artefacts.integrity import LARGE, verify_file
+from mgral.artefacts.integrity import verify_file
 from mgral.config import DeepGrey, Exif, PictureSettings
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Dataset
@@ -228,7 +228,7 @@ def _load_index(path: Path, images: int, canvas: Canvas) -> Chunks:
     return Chunks(paths, arrays, files, rows)
 
 
-def _map_cache(path: Path, step: str, large: int = LARGE) -> npt.NDArray[np.uint8]:
+def _map_cache(path: Path, step: str, large: int | None = None) -> npt.NDArray[np.uint8]:
     try:
         verify_file(path, large)
         stored: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")

@@ -17,6 +17,11 @@ def snakefile() -> Path:
     return (FOLDER / "Snakefile").resolve()
 
 
+def own_profiles() -> list[str]:
+    """Return the names of the profiles of Snakemake that this package has."""
+    return sorted(path.name for path in (FOLDER / "profiles").iterdir())
+
+
 def profile(name: str) -> Path:
     """Return the folder of a profile of Snakemake: default, gpu or slurm.
 
@@ -25,10 +30,9 @@ def profile(name: str) -> Path:
     InputError
         For another name.
     """
-    folder = (FOLDER / "profiles").resolve()
-    if name not in (known := sorted(path.name for path in folder.iterdir())):
+    if name not in (known := own_profiles()):
         raise InputError(f"there is no profile {name}; choose one of {', '.join(known)}")
-    return folder / name
+    return (FOLDER / "profiles" / name).resolve()
 
 
 def in_clone() -> bool:

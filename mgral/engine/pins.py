@@ -7,6 +7,8 @@ from packaging.requirements import Requirement
 from mgral.engine.installed import FOLDER
 
 PINS = FOLDER / "requirements.lock"
+EXTRAS = ("onnx", "transformers")
+"""Of pyproject.toml, but for that of development."""
 
 
 def constraints() -> str:
@@ -29,7 +31,7 @@ def _pinned() -> list[str]:
 
 def _applies(requirement: Requirement) -> bool:
     """Return whether a requirement is one of this Python and system, and not of development."""
-    return requirement.marker is None or requirement.marker.evaluate({"extra": "transformers"})
+    return requirement.marker is None or any(requirement.marker.evaluate({"extra": name}) for name in EXTRAS)
 
 
 def _version(name: str) -> str | None:

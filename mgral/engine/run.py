@@ -6,13 +6,13 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from mgral.engine.installed import own_profiles, program, snakefile
 from mgral.engine.installed import profile as own_profile
-from mgral.engine.installed import program, snakefile
 from mgral.errors import InputError, StepError
 
 LOCK = Path(".snakemake", "mgral.lock")
@@ -35,9 +35,9 @@ def run_snakemake(
     configfile
         The experiment; a relative path starts at `folder`.
     cores
-        Of this machine, for Snakemake's `--cores`; None where a profile says how many jobs run, as that of a cluster.
+        Of this machine, for Snakemake's `--cores`; None where a profile says how many jobs run.
     profile
-        Of the machine, beside the default one.
+        Of the machine, beside the default one: a path, or the name of one of this package or of the user's own.
     options
         More words for Snakemake, targets too.
 
@@ -49,7 +49,8 @@ def run_snakemake(
         Where a job failed, or the run was stopped; the console has said how it goes on.
     """
     words = ["--cores", cores] if cores else []
-    words += ["--profile", str(profile)] if profile else []
+    # A relative path starts where the person is, not at the folder.
+    words += ["--profile", str(profile.resolve() if profile.exists() else profile)] if profile else []
     words += [*options, "--configfile", str(configfile)]
     print(snakemake_line(words, folder), file=sys.stderr, flush=True)
     code = call_snakemake(words, folder)
@@ -70,6 +71,7 @@ def snakemake_line(words: Sequence[str], folder: Path) -> str:
 def call_snakemake(words: Sequence[str], folder: Path = Path()) -> int:
     """Call Snakemake with the workflow and the default profile of this package, and return its exit code.
 
+    `--profile gpu` is that of this package, unless there is a folder `gpu` where Snakemake looks for profiles.
     It shares this process's terminal, and so gets Ctrl-C by itself, while this process waits; SIGTERM is passed on.
 
     Raises
@@ -83,10 +85,32 @@ def call_snakemake(words: Sequence[str], folder: Path = Path()) -> int:
     with _only_one(folder) as lock:
         held = [] if lock is None else [lock]
         # With -P no file of the folder is taken for a module of Python's, such as a random.py.
-        command = [sys.executable, "-P", "-m", "snakemake", *files, *(["--nolock"] if held else []), *words]
-        with _waiting() as processes, subprocess.Popen(command, cwd=folder, pass_fds=held) as process:
-            processes.append(process)
+        command = [sys.executable, "-P", "-m", "snakemake", *files, *(["--nolock"] if held else [])]
+        command += _with_own_profiles(words, folder)
+        with _waiting() as pass_on, subprocess.Popen(command, cwd=folder, pass_fds=held) as process:
+            pass_on(process)
             return process.wait()
+
+
+def _with_own_profiles(words: Sequence[str], folder: Path) -> list[str]:
+    """Return the words with the folder of a profile of this package in the place of its name."""
+    changed = list(words)
+    for place, word in enumerate(words):
+        before = words[place - 1] if place else ""
+        option, name = ("--profile=", word[10:]) if word.startswith("--profile=") else ("", word)
+        if (option or before == "--profile") and name in own_profiles() and not _is_known(name, folder):
+            changed[place] = f"{option}{own_profile(name)}"
+    return changed
+
+
+def _is_known(name: str, folder: Path) -> bool:
+    """Return whether Snakemake itself finds a profile of this name."""
+    from snakemake.common import get_appdirs  # takes a third of a second
+
+    known = get_appdirs()
+    return any(
+        (place / name).exists() for place in (folder, Path(known.user_config_dir), Path(known.site_config_dir))
+    )
 
 
 @contextmanager
@@ -118,17 +142,25 @@ def _only_one(folder: Path) -> Iterator[int | None]:
 
 
 @contextmanager
-def _waiting() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Pass SIGTERM on to the processes that are put into the list, and leave SIGINT to them."""
+def _waiting() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Leave SIGINT to another process, and pass SIGTERM on to the one that is given to what this yields."""
     processes: list[subprocess.Popen[bytes]] = []
+    asked = False
 
     def on_signal(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        asked = asked or number == signal.SIGTERM
         for process in processes if number == signal.SIGTERM else []:
             process.send_signal(number)
 
+    def pass_on(process: subprocess.Popen[bytes]) -> None:
+        processes.append(process)
+        if asked:  # while the process was made
+            process.send_signal(signal.SIGTERM)
+
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield processes
+        yield pass_on
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

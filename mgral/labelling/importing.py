@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from posixpath import splitext
 from typing import Any
 from urllib.parse import unquote
 
@@ -59,7 +60,8 @@ SAME_IOU = 0.5
 class Changes:
     """What an import changes."""
 
-    events: list[dict[str, Any]] = field(default_factory=list)
+    by_label: dict[tuple[int, str], dict[str, Any]] = field(default_factory=dict)
+    """What the ledger is to have of a label, by its image and its person."""
     new: int = 0
     """Images that have a label for the first time."""
     corrected: int = 0
@@ -71,6 +73,11 @@ class Changes:
     untouched: int = 0
     """Pictures that nobody has looked at."""
 
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What the ledger is to have, in the order of the file."""
+        return list(self.by_label.values())
+
 
 class Names:
     """Finds the image that a file of a labelling tool means by a name."""
@@ -78,9 +85,8 @@ class Names:
     def __init__(self, project: Project) -> None:
         self._found: dict[str, set[int]] = defaultdict(set)
         for image, file in project.files.items():
-            path = PurePosixPath(file)
-            below = PurePosixPath(*path.parts[1:])
-            for name in (str(path), str(below), path.name, str(below.with_suffix("")), path.stem):
+            below, last = file.partition("/")[2], file.rpartition("/")[2]
+            for name in (file, below, last, splitext(below)[0], splitext(last)[0]):
                 self._found[name].add(image)
         self._sent: dict[str, set[int]] = defaultdict(set)
         for image, state in project.images.items():
@@ -270,7 +276,7 @@ def _apply(
     if before is not None:
         if label.same_as(before) and (label.at or state.sent_at < before.imported[1]):
             changes.unchanged += 1
-            changes.events.append({"image": image, "by": label.by, "known": True})
+            changes.by_label[image, label.by] = {"image": image, "by": label.by, "known": True}
             return False
         if label.state == "draft" and before.state in CONFIRMED:
             findings.repair(DRAFTS, file)
@@ -291,7 +297,8 @@ def _apply(
         findings.repair(TEST_PICTURES, file)
     event: dict[str, Any] = {"image": image, "by": label.by, "state": label.state, "boxes": [*map(list, label.boxes)]}
     optional = {"at": label.at, "seconds": label.seconds, "reason": label.reason}
-    changes.events.append(event | {key: value for key, value in optional.items() if value not in ("", None)})
+    event |= {key: value for key, value in optional.items() if value not in ("", None)}
+    changes.by_label[image, label.by] = event
     return True
 
 

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +77,7 @@ def new_line(what: What, events: Sequence[Event], file: str = "", sha256: str = 
 
 def line_text(line: Line) -> bytes:
     """Return a change as the ledger has it; `?` stands for what is no text, as in a file name of another encoding."""
-    return json.dumps(asdict(line), ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
+    return json.dumps(vars(line), ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
 
 
 class Writer:

@@ -60,7 +60,8 @@ def record_pictures(
     writer.add("pictures", picture_events(scan))
     writer.add("test", [{"image": number} for number in scan.new_test])
     writer.add("moved", [{"id": number, "file": file} for number, file in scan.moved.items()])
-    project = load_project(folder)
+    if scan.new or scan.moved:
+        project = load_project(folder)
     path = folder / PICTURES / "moved.json"
     if scan.moved or scan.missing or path.exists():
         path.parent.mkdir(exist_ok=True)

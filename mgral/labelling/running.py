@@ -46,7 +46,7 @@ def run_round(
     folder: Path,
     wanted: Wanted,
     *,
-    cores: str = "all",
+    cores: str | None = None,
     profile: Path | None = None,
     anyway: bool = False,
     words: Sequence[str] = (),
@@ -72,7 +72,7 @@ def run_round(
     opened = open_round(folder, anyway)
     number = opened.number
     config = round_folder(folder, number).relative_to(folder) / CONFIG
-    run_snakemake(folder, config, cores=None if profile else cores, profile=profile, options=words)
+    run_snakemake(folder, config, cores=cores or (None if profile else "all"), profile=profile, options=words)
     notes: list[str] = []
 
     def publish(project: Project, settings: ProjectSettings, number: int, made: Path) -> list[dict[str, object]]:

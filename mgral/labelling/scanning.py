@@ -136,15 +136,16 @@ def _files(top: Path, project: Path, findings: Findings) -> Iterator[str]:
         seen.add(real)
         own = Path(real) == project
         folders[:] = [one for one in folders if not one.startswith(".") and not (own and OWN.fullmatch(one))]
+        below = "" if place == str(top) else os.path.relpath(place, top) + "/"
         for name in files:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield os.path.relpath(f"{place}/{name}", top)
+                yield below + name
 
 
 def _read(known: Mapping[str, Seen], places: Mapping[str, Path], findings: Findings) -> dict[str, Seen]:
     """Return size, time and SHA-256 of each file, reading only those that differ from what was read last."""
     status = {}
-    for name, path in places.items():
+    for name, path in tracked(places.items(), "files", len(places), "picture"):
         try:
             status[name] = path.stat()
         except OSError as error:
@@ -195,6 +196,7 @@ def _recognise(project: Project, digests: Mapping[str, str], scan: Scan, take_ch
     by_digest: dict[str, list[str]] = defaultdict(list)
     for name, sha in digests.items():
         by_digest[sha].append(name)
+    known = {one.sha256 for one in project.pictures.values()}
     for image, file in project.files.items():
         sha = project.pictures[image].sha256
         if digests.get(file) == sha:
@@ -209,7 +211,7 @@ def _recognise(project: Project, digests: Mapping[str, str], scan: Scan, take_ch
             scan.findings.repair(MISSING, file)
         elif take_changed:
             scan.findings.repair(TAKEN_AS_NEW, file)
-        elif digests[file] not in {one.sha256 for one in project.pictures.values()}:
+        elif digests[file] not in known:
             scan.findings.fault(CHANGED, file)
 
 
@@ -266,7 +268,7 @@ def _usable(
 def _sized(
     places: Mapping[str, Path], own: PictureSettings, findings: Findings
 ) -> Iterator[tuple[str, Path, tuple[int, int]]]:
-    for name, path in places.items():
+    for name, path in tracked(places.items(), "sizes", len(places), "picture"):
         try:
             yield name, path, picture_size(path, own.exif)
         except InputError as error:

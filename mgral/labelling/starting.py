@@ -81,10 +81,11 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
         raise InputError("\n".join(["there is no picture that can be used; correct --pictures", *why]))
     lines.append(new_line("pictures", picture_events(scan)))
     lines.append(new_line("test", [{"image": number} for number in scan.new_test]))
-    files = _label_files(settings, start, replay(lines), findings)
+    project = replay(lines)
+    files = _label_files(settings, start, project, findings)
     names = start.classes or tuple(dict.fromkeys(start.renames.get(one, one) for one in classes_of(files.values())))
     if names:
-        lines.append(new_line("classes", [add_classes(replay(lines), names)]))
+        lines.append(new_line("classes", [add_classes(project, names)]))
     for path, found in files.items():
         changes = changes_by(replay(lines), found, findings, start.renames)
         lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(path)))

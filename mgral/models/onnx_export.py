@@ -94,7 +94,7 @@ def check_exportable(name: str) -> None:
     if name not in EXPORTED:
         raise InputError(f"detector {name} cannot be exported to ONNX; {', '.join(EXPORTED)} can")
     if find_spec("onnx") is None:
-        raise InputError("the package onnx is missing; install it: pip install 'mgral[onnx]'")
+        raise InputError("the package onnx is not installed; install it beside mgral (docs/install.md)")
 
 
 def export_onnx(detector: DetectorModel, classes: Sequence[str], limits: Limits) -> bytes:

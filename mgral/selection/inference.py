@@ -56,34 +56,33 @@ def _limits(config: EvaluationConfig) -> Limits:
     return Limits(OBJECT_SCORE, config.nms_iou, config.max_detections)
 
 
-def objects_of_pool(query: Query, what: str) -> list[Found]:
-    """Return the objects that the cycle's detector finds in each image of the pool, on the CPU."""
+def objects_of_pool(query: Query, what: str) -> Iterator[Found]:
+    """Yield the objects that the cycle's detector finds in each image of the pool, on the CPU.
+
+    Those of all images together can take gigabytes: keep of each image only what is needed.
+    """
     return objects_of(query, query.pool, what)
 
 
-def objects_of(query: Query, image_ids: npt.NDArray[np.int64], what: str) -> list[Found]:
-    """Return the objects that the cycle's detector finds in some images, on the CPU."""
+def objects_of(query: Query, image_ids: npt.NDArray[np.int64], what: str) -> Iterator[Found]:
+    """Yield the objects that the cycle's detector finds in some images, on the CPU."""
     if query.found is not None:
-        return _objects_in(query.found, query.dataset.rows(image_ids), query.config.evaluation)
+        yield from _objects_in(query.found, query.dataset.rows(image_ids), query.config.evaluation)
+        return
     detector, images = detector_and_images(query)
-    return [
-        found.to("cpu")
-        for _, shown in image_chunks(images, query.dataset.rows(image_ids), what, detector.device)
-        for found in detect_objects(detector, shown, query.config.evaluation)
-    ]
+    for _, shown in image_chunks(images, query.dataset.rows(image_ids), what, detector.device):
+        for found in detect_objects(detector, shown, query.config.evaluation):
+            yield found.to("cpu")
 
 
-def _objects_in(given: FoundBoxes, rows: npt.NDArray[np.int64], config: EvaluationConfig) -> list[Found]:
-    """Return the objects in rows of the data set that a command has found, in pixels of the original images."""
+def _objects_in(given: FoundBoxes, rows: npt.NDArray[np.int64], config: EvaluationConfig) -> Iterator[Found]:
+    """Yield the objects in rows of the data set that a command has found, in pixels of the original images."""
     kept = given.above(OBJECT_SCORE, config.max_detections)
-    each = (kept.of_row(row) for row in rows.tolist())
-    return [
-        Found(
+    for one in map(kept.of_row, rows.tolist()):
+        yield Found(
             torch.from_numpy(one.boxes),
             torch.from_numpy(one.scores),
             torch.from_numpy(one.labels),
             torch.from_numpy(one.distributions),
             torch.arange(len(one.rows)),
         ).objects()
-        for one in each
-    ]

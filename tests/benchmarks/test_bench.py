@@ -205,6 +205,10 @@ def test_the_accuracy_of_detectors_is_a_page_of_what_is_there(tmp_path):
     assert lines == [
         "| one | small_ssd | 128 x 128 | 7 | 9 | 30.0 ± 7.1 | 10.0 ± 0.0 | 3, 5 | 1.5 | 1000 | `0123456789ab` |"
     ]
+    other = lines[0].replace("`0123456789ab`", "`fedcba987654`")
+    page.write_text(page.read_text().replace("30.0 ± 7.1", "1.0 ± 7.1") + other + "\n")
+    assert CliRunner().invoke(benchmarks, run, catch_exceptions=False).exit_code == 0
+    assert [line for line in page.read_text().splitlines() if line.startswith("| one")] == [*lines, other]
 
 
 def test_an_experiment_without_a_scored_detector_has_no_accuracy(tmp_path):

@@ -58,8 +58,8 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
     [
         ("budget: 1e2", "budget: a whole number has no point and no exponent; write 100"),
         ("experiment: 2e3", "experiment: YAML reads this name as 2000.0, which is no text; put it in quotes"),
-        ("data: {format: yolov8}", "data.format: 'yolov8' is none; choose from synthetic, voc, coco, yolo"),
-        ("data: {root: /data}", "data.format: is required; add one of synthetic, voc, coco, yolo"),
+        ("data: {format: yolov8}", "data.format: 'yolov8' is none; choose from synthetic, voc, coco, yolo, project"),
+        ("data: {root: /data}", "data.format: is required; add one of synthetic, voc, coco, yolo, project"),
         (
             "detector: {name: torchvision, weights: null}",
             "detector.model: is required; add it (torchvision's name of the detector): "

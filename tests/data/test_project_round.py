@@ -1,7 +1,9 @@
 """A round of a project as a data set, and the pixels that its rounds share."""
 
+import json
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from mgral.artefacts.files import read_json, write_json
 from mgral.config import PictureSettings, ProjectData
 from mgral.config.canvas import Canvas
 from mgral.data.cache import SplitFiles, cache_splits
-from mgral.data.chunks import ChunkFiles, PixelSettings, SplitIndex, cache_chunk, index_splits
+from mgral.data.chunks import ChunkFiles, PixelSettings, SplitIndex, cache_chunk, index_splits, mark_folder
 from mgral.data.dataset import as_dataset
 from mgral.data.findings import FaultyDataError, Findings
 from mgral.data.formats.project import INCOMPLETE, read_round
@@ -162,3 +164,13 @@ def test_folders_differ_by_all_that_decides_about_pixels():
     folders = {DECODED.folder, *(DECODED._replace(**one).folder for one in changes)}
     assert len(folders) == 1 + len(changes)
     assert DECODED._replace(pictures=PictureSettings(max_pixels=5)).folder == DECODED.folder
+
+
+def test_jobs_of_several_chunks_mark_their_folder_at_the_same_moment(tmp_path):
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _, folder=folder: mark_folder(folder, DECODED), range(8)))
+        assert [path.name for path in folder.iterdir()] == ["canvas.json"]
+        assert json.loads((folder / "canvas.json").read_text())["width"] == SIZE

@@ -1,10 +1,15 @@
 """Labels that come back change what they should, once, and nothing where anything is wrong."""
 
+from pathlib import PurePosixPath
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_project import MadeProject, change, label_file, moment, returned
 
 from mgral.data.findings import Findings
 from mgral.labelling.importing import Names, changes_by
+from mgral.labelling.state import Project
 
 CAR = (1.0, 2.0, 30.0, 40.0, "car")
 DOG = (50.0, 10.0, 20.0, 20.0, "dog")
@@ -147,6 +152,33 @@ def test_pictures_are_found_by_any_usual_name():
     ):
         assert names.find(name) == {2}, name
     assert names.find("p4.jpg") == set()
+
+
+PART = st.from_regex(r"\A[ab][ab.]{0,3}\Z")
+FILE = st.builds("{}/{}.{}".format, st.lists(PART, min_size=1, max_size=3).map("/".join), PART, st.sampled_from("xy"))
+
+
+@settings(max_examples=30)
+@given(st.lists(FILE, unique=True, max_size=8))
+def test_a_picture_is_found_by_each_end_of_its_path_with_and_without_its_suffix(files):
+    def names_of(file):
+        below = PurePosixPath(*PurePosixPath(file).parts[1:])
+        return {file, str(below), below.name, str(below.with_suffix("")), below.stem}
+
+    names = Names(Project(files=dict(enumerate(files))))
+    for name in {name for file in files for name in names_of(file)}:
+        assert names.find(name) == {image for image, file in enumerate(files) if name in names_of(file)}
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2)), max_size=12))
+def test_of_a_picture_that_is_in_a_file_again_and_again_the_last_label_with_boxes_counts(given_labels):
+    made = MadeProject()
+    labels = [returned(f"p{image}.jpg", *[CAR, DOG][:boxes]) for image, boxes in given_labels]
+    changes, *_ = imported(made, *labels)
+    assert len(changes.events) == len(dict(given_labels))
+    last = dict(given_labels) | dict(label for label in given_labels if label[1])
+    assert {image: len(one.confirmed.boxes) for image, one in made.project.images.items() if one.labels} == last
 
 
 def test_a_name_that_two_pictures_have_is_ambiguous_unless_one_was_sent():

@@ -91,6 +91,27 @@ def test_other_bytes_under_a_known_name_are_refused_unless_taken_for_a_new_pictu
     assert found.missing == {1}
 
 
+def test_known_bytes_are_gathered_once_however_many_pictures_changed(place):
+    class Counted(dict):
+        times = 0
+
+        def values(self):
+            self.times += 1
+            return super().values()
+
+    _, _, project = scanned(place)
+
+    def times_with(changed):
+        for number in range(changed):
+            draw(place / "photos" / "a" / f"{number}.png", 90 + number)
+        project.pictures = Counted(project.pictures)
+        with pytest.raises(FaultyDataError, match=rf"other bytes than before.*\({changed}\)"):
+            scan_pictures(place, settings(), project)
+        return project.pictures.times
+
+    assert times_with(1) == times_with(3)
+
+
 def test_copies_and_files_that_are_no_pictures_are_left_out_with_a_line(place):
     (place / "photos" / "copy.png").write_bytes((place / "photos" / "a" / "0.png").read_bytes())
     (place / "photos" / "cut.png").write_bytes((place / "photos" / "a" / "1.png").read_bytes()[:200])
@@ -135,3 +156,15 @@ def test_what_was_read_may_be_forgotten_or_damaged(place):
     assert scanned(place, project, lines)[0].new == []
     (place / SEEN).unlink()
     assert scanned(place, project, lines)[0].new == []
+
+
+def test_files_are_named_by_their_place_below_the_folder_links_and_dots_included(place):
+    draw(place / "photos" / "top.png", 10)
+    draw(place / "photos" / "a" / "b.c" / "deep.png", 11)
+    draw(place / "elsewhere" / "linked.png", 12)
+    (place / "photos" / "link").symlink_to(place / "elsewhere")
+    files = {one.file for one in scanned(place)[0].new}
+    assert files == {
+        *(f"photos/a/{number}.png" for number in range(3)),
+        *("photos/top.png", "photos/a/b.c/deep.png", "photos/link/linked.png"),
+    }

@@ -12,6 +12,7 @@ from mgral.errors import InputError
 from mgral.evaluation.evaluate import evaluate_found
 from mgral.selection.features import given_features
 from mgral.selection.query import select
+from mgral.selection.strategies import entropy
 
 CONFIG = resolve_config(
     {"initial": 2, "budget": 2, "cycles": 1, "evaluation": {"max_detections": 2}, "strategies": ("entropy_sum",)}
@@ -63,3 +64,15 @@ def test_what_was_found_is_scored_in_pixels_of_the_original_images():
     shifted = sure._replace(boxes=exact + 60)
     assert evaluate_found(shifted, data, EvaluationConfig())[0]["map"] == 0
     assert evaluate_found(sure.only(rows > 5), data, EvaluationConfig())[0]["map"] == 0
+
+
+def test_the_objects_of_an_image_are_used_before_those_of_the_next_are_sought(monkeypatch):
+    """Those of a large pool together take gigabytes."""
+    happened = []
+    of_row, own_entropy = FoundBoxes.of_row, entropy.entropy
+    monkeypatch.setattr(FoundBoxes, "of_row", lambda self, row: happened.append("sought") or of_row(self, row))
+    monkeypatch.setattr(entropy, "entropy", lambda given: happened.append("used") or own_entropy(given))
+    data = square_set(9)
+    given = found(*((row, 0.5, 0.5) for row in range(9)))
+    select("entropy_sum", CONFIG, data.dataset, np.array([10, 11]), 0, images=data.images, found=given)
+    assert happened == ["sought", "used"] * 7

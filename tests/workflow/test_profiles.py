@@ -11,6 +11,7 @@ from test_workflow import FIDELITY, PIPELINE
 PROFILES = ROOT / "workflow" / "profiles"
 USE_GPU = {"detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "agent"}
 OF_FIDELITY = {"gain"}
+OF_PROJECTS = {"pictures", "index", "prelabels"}
 
 
 def read(name):
@@ -20,7 +21,7 @@ def read(name):
 @pytest.mark.parametrize("name", ["gpu", "slurm"])
 def test_gpus_go_to_the_rules_that_compute_on_one(name):
     of_select = "1 if input.get('detector') else 0"
-    rules = USE_GPU | OF_FIDELITY | {"external"}
+    rules = USE_GPU | OF_FIDELITY | {"external", "prelabels"}
     assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in rules} | {"select": {"gpu": of_select}}
 
 
@@ -40,7 +41,7 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
     queries = [("strategy=entropy_anchors" in wildcards, gpus) for rule, wildcards, gpus in asked if rule == "select"]
     assert set(queries) == {(True, "1"), (False, "0")}
     # Synthetic images and a detector that starts from random weights: nothing is downloaded, or derived.
-    assert {rule for rule, _, gpus in asked if gpus == "0"} == set(PIPELINE) - USE_GPU - FIDELITY - {
+    assert {rule for rule, _, gpus in asked if gpus == "0"} == set(PIPELINE) - USE_GPU - FIDELITY - OF_PROJECTS - {
         "derive",
         "download",
         "input_size",

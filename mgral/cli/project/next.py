@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from mgral.cli import options as shared_options
 from mgral.cli.found import show_repairs
 from mgral.cli.project import options
 from mgral.labelling.exchange.read import FormatName
@@ -26,8 +25,8 @@ from mgral.labelling.exchange.read import FormatName
     help="What Label Studio finds pictures by, such as a URL.  [default: its local files, with the project's folder "
     "as document root]",
 )
-@click.option("--cores", default="all", show_default=True, help="Cores of this machine to use.")
-@click.option("--profile", type=shared_options.FOLDER, help="Snakemake profile, such as of a GPU or a cluster.")
+@click.option("--cores", help="Cores of this machine to use.  [default: all, or what the profile says]")
+@click.option("--profile", type=click.Path(path_type=Path), help="Profile of Snakemake: gpu, slurm, or a folder.")
 @click.option("--anyway", is_flag=True, help="Open a round even if nothing has come back of the last one.")
 @click.argument("words", metavar="[-- SNAKEMAKE OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -36,7 +35,7 @@ def command(
     people: int,
     shared: float,
     prefix: str | None,
-    cores: str,
+    cores: str | None,
     profile: Path | None,
     anyway: bool,
     words: tuple[str, ...],

@@ -20,7 +20,7 @@ def command(results: Path, seed: int | None, place: str | None, output: Path) ->
     """Write a detector of an experiment, or of a round of a project, as an ONNX file, which runs without mgral.
 
     Input are pictures, outputs the boxes that are left after overlaps are dropped; docs/use-the-detector.md has a
-    program that uses it. The package onnx is needed (pip install 'mgral[onnx]').
+    program that uses it. The package onnx is needed (docs/install.md).
     """
     trained = find_trained(results, seed, place)
     config = trained.config

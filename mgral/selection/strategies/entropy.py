@@ -62,6 +62,6 @@ def entropy(distributions: Tensor) -> Tensor:
 
 
 def _choose_by_boxes(query: Query, aggregate: Callable[[Tensor], Tensor]) -> Choice:
-    entropies = [entropy(one.distributions.double()) for one in objects_of_pool(query, "entropy")]
+    entropies = (entropy(one.distributions.double()) for one in objects_of_pool(query, "entropy"))
     scores = torch.stack([aggregate(values) if len(values) else values.new_zeros(()) for values in entropies])
     return Choice.best(scores.numpy(), query.budget, len(query.pool))
