@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from mgral.data.findings import FaultyDataError, Findings, Kind, described
+from mgral.data.findings import ALL_LISTED, FaultyDataError, Findings, Kind, described
 from mgral.errors import InputError
 
 OTHER = Kind("other faults", "each says what to do")
@@ -29,7 +29,9 @@ def faults_shown(as_json: bool) -> Iterator[None]:
         raise
 
 
-def show_repairs(findings: Findings, title: str = "warning: used after repairs:") -> None:
+def show_repairs(
+    findings: Findings, title: str = "warning: used after repairs:", all_listed: str = ALL_LISTED
+) -> None:
     """Print the repairs, if there are any, to standard error."""
     if findings.repairs:
-        click.echo("\n".join([title, *described(findings.repairs)]), err=True)
+        click.echo("\n".join([title, *described(findings.repairs, all_listed)]), err=True)

@@ -1,10 +1,11 @@
 """The files of a batch: list, contact sheet, pictures and tasks, for one person or several."""
 
 import csv
+import hashlib
 import io
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -23,7 +24,12 @@ from mgral.labelling.sheet import contact_sheet, thumbnails
 
 SELECTION, SHEET, PICTURES, TASKS = "selection.csv", "sheet.html", "pictures", "tasks"
 COLUMNS = ("file", "rank", "score", "reason", "image", "person")
-MISSING = Kind("pictures are not on disk", "bring them back, or withdraw them from the project")
+MISSING = Kind(
+    "pictures are not on disk",
+    "bring them back, find those that were renamed (`mgral project scan`), or withdraw them from the project",
+)
+LONGEST = 200
+"""Bytes of a name at most: file systems take 255, and labelling tools add to names."""
 Owners = Mapping[int, tuple[str, ...]]
 """Who gets an image, by its number: no name where the batch is not split."""
 
@@ -71,7 +77,7 @@ def write_batch(
     """
     if folder.exists() or folder.is_symlink():
         raise InputError(f"{folder} is there already; delete it or name another folder")
-    _check_pictures(batch)
+    check_pictures([task.path for task in batch.tasks], "the batch")
     for name in formats:
         check_tasks(batch, name)
     owners, sources = _owners(batch, people, shared), thumbnails(batch.tasks, settings or PictureSettings())
@@ -115,14 +121,14 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
     taken: set[str] = set()
     open_places = list(range(len(paths)))
     for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
-        tried = {place: "_".join(_folders(paths[place])[-depth:]) for place in open_places}
+        tried = {place: _shortened("_".join(_folders(paths[place])[-depth:])) for place in open_places}
         times = Counter(map(_key, tried.values()))
         found = {place: name for place, name in tried.items() if times[_key(name)] == 1 and _key(name) not in taken}
         names |= found
         taken |= set(map(_key, found.values()))
         open_places = [place for place in open_places if place not in found]
     for place in open_places:
-        whole = PurePath("_".join(_folders(paths[place])))
+        whole = PurePath(_shortened("_".join(_folders(paths[place]))))
         number, name = 1, whole.name
         while _key(name) in taken:
             number += 1
@@ -130,6 +136,15 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
         names[place] = name
         taken.add(_key(name))
     return [names[place] for place in range(len(paths))]
+
+
+def _shortened(name: str) -> str:
+    """Return a name that a file system takes, with a digest in the place of what is too long."""
+    own = PurePath(name)
+    if len(name.encode()) <= LONGEST:
+        return name
+    start = own.stem.encode()[: LONGEST // 2].decode(errors="ignore")
+    return f"{start}_{hashlib.sha256(name.encode()).hexdigest()[:8]}{own.suffix}"
 
 
 def _folders(path: PurePath) -> tuple[str, ...]:
@@ -142,12 +157,13 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", PurePath(name).stem).casefold()
 
 
-def _check_pictures(batch: Batch) -> None:
+def check_pictures(paths: Iterable[Path], what: str) -> None:
+    """Raise InputError that names the pictures of something that are not on disk."""
     findings = Findings()
-    for task in batch.tasks:
-        if not is_file(task.path):
-            findings.fault(MISSING, str(task.path))
-    findings.raise_faults("the batch", "")
+    for path in paths:
+        if not is_file(path):
+            findings.fault(MISSING, str(path))
+    findings.raise_faults(what, "")
 
 
 def _owners(batch: Batch, people: int, shared: float) -> Owners:

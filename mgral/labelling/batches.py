@@ -6,6 +6,7 @@ from typing import Any
 
 from mgral.artefacts.files import read_json
 from mgral.config import Config, load_config, registry
+from mgral.errors import InputError
 from mgral.labelling.batch_files import unique_names
 from mgral.labelling.opening import COLD, CONFIG, round_folder
 from mgral.labelling.records import Batch, Box, FoundBox, Task
@@ -134,9 +135,18 @@ def _own_names(project: Project, images: Sequence[int], names: Sequence[str]) ->
 
 
 def picture_path(folder: Path, settings: ProjectSettings, file: str) -> Path:
-    """Return where a picture is on this machine, given its name in the project."""
+    """Return where a picture is on this machine, given its name in the project.
+
+    Raises InputError where its folder is none of the project any more.
+    """
     name, _, below = file.partition("/")
-    return folder / {**settings.pictures, **settings.test_pictures}[name] / below
+    folders = {**settings.pictures, **settings.test_pictures}
+    if name not in folders:
+        raise InputError(
+            f"project.yaml names no folder of pictures {name!r}, where {file} was; name it so again, or look for "
+            "the pictures elsewhere: mgral project scan"
+        )
+    return folder / folders[name] / below
 
 
 def _reason(config: Config, name: str, selection: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ def add_classes(project: Project, names: Sequence[str]) -> dict[str, Any]:
 def rename_class(project: Project, old: str, new: str) -> dict[str, Any]:
     """Return the change that gives a class another name."""
     number = _id_of(project, old)
-    _check_new(project, [new])
+    _check_new(project, [new], leaving=[old] if new != old else [])
     return _change(rename=[{"id": number, "name": new}])
 
 
@@ -50,6 +50,37 @@ def split_class(project: Project, name: str, into: Sequence[str]) -> dict[str, A
     return _change(add=new, become=[[number, [one["id"] for one in new]]])
 
 
+def classes_called(project: Project, name: str, sent_at: int = -1) -> set[int]:
+    """Return the classes that a file can mean by a name, as they are today; several where nobody can tell.
+
+    That is the class that has the name, or the one that had it when the picture was sent, as labelling tools still
+    have the names that they were sent. Of a name that no class has, it is the one that had it last. A class that was
+    split is itself.
+
+    Parameters
+    ----------
+    sent_at
+        Line of the ledger in which the picture was sent, -1 where it was not.
+    """
+    known = project.named.get(name, [])
+    now = [one for one in known if one.end is None]
+    then = [one for one in known if one.start <= sent_at and (one.end is None or sent_at < one.end)]
+    return {project.class_today(one.id) for one in [*now, *then] or known[-1:]}
+
+
+def name_today(project: Project, name: str) -> str:
+    """Return what a class of a name is called today; the name itself where it is none's, or several's."""
+    found = classes_called(project, name)
+    return today(project, found.pop()) if len(found) == 1 else name
+
+
+def today(project: Project, number: int) -> str:
+    """Return the name of a class as it is today; of one that was split, its last one."""
+    number = project.class_today(number)
+    last = max((one.start, name) for name, own in project.named.items() for one in own if one.id == number)
+    return last[1]
+
+
 def _change(**parts: Any) -> dict[str, Any]:
     return {"add": [], "rename": [], "become": []} | parts
 
@@ -70,6 +101,16 @@ def _id_of(project: Project, name: str) -> int:
 def _check_new(project: Project, names: Sequence[str], leaving: Sequence[str] = ()) -> None:
     if blank := [name for name in names if name != name.strip() or not name]:
         raise InputError(f"classes: a name is not empty, and has no space at its ends; correct {blank[0]!r}")
+    if odd := [name for name in names if not name.isprintable()]:
+        raise InputError(f"classes: {odd[0]!r} has characters that cannot be shown; choose another name")
+    known = {name.casefold(): name for name in {*project.classes.values()} - {*leaving}}
+    for name in names:
+        other = known.setdefault(name.casefold(), name)
+        if other != name:
+            raise InputError(
+                f"classes: {name} and {other} differ by capital letters only; choose another name, or take one for "
+                f"the other where labels have both (--rename {name}={other})"
+            )
     taken = sorted({name for name in names if name in {*project.classes.values()} - {*leaving}})
     if taken or len(set(names)) < len(names):
         raise InputError(f"classes: {', '.join(taken) or 'a name'} is there already; choose another name")

@@ -5,9 +5,9 @@ from typing import Any
 
 from mgral.data.convert import FormatName
 from mgral.errors import InputError
-from mgral.labelling.batch_files import unique_names
+from mgral.labelling.batch_files import check_pictures, unique_names
 from mgral.labelling.batches import picture_path
-from mgral.labelling.exchange.export import LabelledPicture, export_labels
+from mgral.labelling.exchange.export import LabelledPicture, export_labels, refuse_filled
 from mgral.labelling.opening import usable_label
 from mgral.labelling.records import CONFIRMED, Box
 from mgral.labelling.settings import load_project_settings
@@ -20,7 +20,7 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
     Raises
     ------
     InputError
-        Where nothing is labelled, or `output` is there.
+        Where nothing is labelled, `output` is there, or pictures are missing.
     StepError
         Where it cannot be written.
     """
@@ -36,12 +36,20 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
         rows = project.final_boxes(label)
         boxes[image] = tuple(Box(x, y, w, h, project.classes[one]) for x, y, w, h, one in rows)
         found["audit" if state.role else "train"].append(image)
+    if not boxes and left_out:
+        raise InputError(
+            f"no labelled picture can be exported: people disagree on {left_out}, or they have to be looked at "
+            "again; see mgral project status"
+        )
     if not boxes:
         raise InputError("no picture is labelled yet; import labels first: mgral project import FILE")
     order = sorted(boxes)
     paths = [picture_path(folder, settings, project.files[image]) for image in order]
     names = dict(zip(order, unique_names(paths), strict=True))
     places = dict(zip(order, paths, strict=True))
+    refuse_filled(output)
+    if pictures != "none":
+        check_pictures(paths, "the labelled set")
     written = {
         part: [
             LabelledPicture(

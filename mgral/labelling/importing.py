@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from posixpath import splitext
 from typing import Any
+from urllib.parse import unquote
 
 from mgral.data.findings import Findings, Kind
-from mgral.labelling.records import CONFIRMED, Returned, ReturnedFile
-from mgral.labelling.state import BoxRow, Label, Project
+from mgral.labelling.classes import classes_called, today
+from mgral.labelling.records import CONFIRMED, Box, Returned, ReturnedFile
+from mgral.labelling.state import BoxRow, ImageState, Label, Project
 
 OTHER_PROJECT = Kind("files are of another project", "import them there, or take out what names the project")
 UNKNOWN_PICTURES = Kind(
@@ -33,7 +35,18 @@ CONTRADICTIONS = Kind(
     "pictures were labelled differently by two people",
     "all labels are kept, and the latest used (`conflicts` in project.yaml)",
 )
-TWICE = Kind("pictures are in the file twice, labelled differently and without a person's name", "the last is used")
+TWICE = Kind(
+    "pictures are in the file twice, labelled differently and without a person's name", "the last with boxes is used"
+)
+OTHER_PICTURE = Kind(
+    "entries have the number of one picture and the name of another",
+    "bring the file back as the labelling tool wrote it, or take out `mgral_id` where the name is right",
+)
+FORMER_NAMES = Kind("classes have a former name", "taken for what they are now")
+SEVERAL_MEANINGS = Kind(
+    "classes have a name that was another class's when the pictures were sent",
+    "say which are meant (`--rename NAME=NAME` for the class that has the name now)",
+)
 STALE = Kind("labels are older than what the same person said later", "left out")
 DRAFTS = Kind("drafts are of pictures that the same person has finished", "left out")
 WITHDRAWN = Kind("pictures are withdrawn", "kept, and not used until `mgral project recall`")
@@ -95,14 +108,19 @@ class Names:
             PurePosixPath(last).stem,
             UPLOADED.sub("", PurePosixPath(last).stem),
         ]
-        for known in (self._found.get(plain), *(self._sent.get(way) for way in ways[1:])):
+        # A name without folders is first of all what a picture was sent under, whatever is called so now.
+        whole = [] if last == plain else [self._found.get(plain)]
+        for known in (*whole, *(self._sent.get(way) for way in ways[1:]), self._found.get(plain)):
             if known:
                 return known
         parts = PurePosixPath(plain).parts
         for start in range(1, len(parts) - 1):
             if known := self._found.get("/".join(parts[start:])):
                 return known
-        return next((known for way in ways[1:] if (known := self._found.get(way))), set())
+        if known := next((known for way in ways[1:] if (known := self._found.get(way))), None):
+            return known
+        plainer = unquote(name)
+        return self.find(plainer) if plainer != name else set()
 
 
 def changes_by(
@@ -134,16 +152,13 @@ def changes_by(
     if found.project is not None and found.project != project.id:
         findings.fault(OTHER_PROJECT, f"{found.source} (project {found.project})")
         return Changes()
-    ids = {name: number for number, name in project.classes.items()}
-    used = {box.label for label in found.labels for box in label.boxes}
-    for name in sorted(used):
-        if renamed.get(name, name) not in ids:
-            findings.fault(UNKNOWN_CLASSES, f"{found.source}: {name}")
-    changes, names = Changes(), Names(project)
-    seen: dict[int, list[Label]] = defaultdict(list)
+    changes, names, classes = Changes(), Names(project), _Classes(project, renamed, findings, str(found.source))
+    latest: dict[tuple[int, str], Label] = {}
     for returned in found.labels:
         image = _image_of(project, returned, names, found, findings, leave_out_unknown)
         if image is None or not _size_fits(project, image, returned, findings):
+            for box in returned.boxes if image is not None or not leave_out_unknown else ():
+                classes.find(box.label, -1)  # all faults are named at once
             continue
         if returned.state == "untouched":
             changes.untouched += 1
@@ -151,35 +166,62 @@ def changes_by(
         if image in before:
             changes.unchanged += 1
             continue
-        boxes = [
-            (
-                round(b.x, 2),
-                round(b.y, 2),
-                round(b.width, 2),
-                round(b.height, 2),
-                ids.get(renamed.get(b.label, b.label), 0),
-            )
-            for b in returned.boxes
-        ]
+        sent_at = project.images[image].sent_at
         label = Label(
             by=returned.by,
             state=returned.state,
-            boxes=tuple(boxes),
+            boxes=tuple((*_rounded(box), classes.find(box.label, sent_at)) for box in returned.boxes),
             at=_utc(returned.at),
             imported=("", 0),
             seconds=returned.seconds,
             reason=returned.reason,
         )
-        if twin := next((one for one in seen[image] if one.by == label.by), None):
-            if not label.same_as(twin):
-                findings.repair(TWICE, returned.file)
-            seen[image].remove(twin)
-            del changes.by_label[image, label.by]
-        if _apply(project, image, label, changes, findings):
+        twin = latest.get((image, label.by), label)
+        if not label.same_as(twin):
+            findings.repair(TWICE, returned.file)
+        if (label.at, bool(label.boxes)) >= (twin.at, bool(twin.boxes)):
+            latest[image, label.by] = label
+    classes.note()
+    seen: dict[int, list[Label]] = defaultdict(list)
+    for (image, _), label in latest.items():
+        if _apply(project, image, label, changes, findings, seen[image]):
             seen[image].append(label)
     for image, labels in seen.items():
         _note_contradictions(project, image, labels, findings, conflicts)
     return changes
+
+
+class _Classes:
+    """Finds the classes that a file means by their names, and notes those that are not clear, once each."""
+
+    def __init__(self, project: Project, renamed: Mapping[str, str], findings: Findings, source: str) -> None:
+        self._project, self._renamed, self._findings, self._source = project, renamed, findings, source
+        self._notes: dict[tuple[str, Kind], str] = {}
+        self._now = {name: number for number, name in project.classes.items()}
+
+    def find(self, name: str, sent_at: int) -> int:
+        """Return the class of a box, 0 where there is none or several; see `classes_called`."""
+        if name in self._renamed:
+            found = {self._now[ours] for ours in [self._renamed[name]] if ours in self._now}
+        else:
+            found = classes_called(self._project, name, sent_at)
+        if len(found) != 1:
+            self._notes[name, SEVERAL_MEANINGS if found else UNKNOWN_CLASSES] = name
+            return 0
+        (number,) = found
+        if name not in self._renamed and self._now.get(name) != number:
+            self._notes[name, FORMER_NAMES] = f"{name}, now {today(self._project, number)}"
+        return number
+
+    def note(self) -> None:
+        """Note what was not clear."""
+        for (_, kind), place in sorted(self._notes.items(), key=lambda one: one[0][0]):
+            note = self._findings.repair if kind is FORMER_NAMES else self._findings.fault
+            note(kind, f"{self._source}: {place}")
+
+
+def _rounded(box: Box) -> tuple[float, float, float, float]:
+    return round(box.x, 2), round(box.y, 2), round(box.width, 2), round(box.height, 2)
 
 
 def _image_of(
@@ -190,9 +232,13 @@ def _image_of(
     findings: Findings,
     leave_out_unknown: bool,
 ) -> int | None:
-    if found.project is not None and returned.image in project.images:
-        return returned.image
     images = names.find(returned.file)
+    if found.project is not None and returned.image in project.images:
+        if returned.image in images or not images:
+            return returned.image
+        other = ", ".join(sorted(project.files[one] for one in images)[:3])
+        findings.fault(OTHER_PICTURE, f"{returned.file}: {project.files[returned.image]}, and {other}")
+        return None
     if len(images) == 1:
         return next(iter(images))
     if images:
@@ -215,8 +261,16 @@ def _size_fits(project: Project, image: int, returned: Returned, findings: Findi
     return False
 
 
-def _apply(project: Project, image: int, label: Label, changes: Changes, findings: Findings) -> bool:
-    """Note what a label changes; return whether it is new."""
+def _apply(
+    project: Project, image: int, label: Label, changes: Changes, findings: Findings, others: Sequence[Label]
+) -> bool:
+    """Note what a label changes; return whether it is new.
+
+    Parameters
+    ----------
+    others
+        New labels of the image in the same file.
+    """
     state, file = project.images[image], project.files[image]
     before = state.labels.get(label.by)
     if before is not None:
@@ -231,7 +285,7 @@ def _apply(project: Project, image: int, label: Label, changes: Changes, finding
             findings.repair(STALE, f"{file}: {label.at}, and {before.at} is known")
             return False
         changes.corrected += 1
-    elif not any(one.state in CONFIRMED for one in state.labels.values()):
+    elif not any(one.state in CONFIRMED for one in (*state.labels.values(), *others)):
         changes.new += 1
     elif "" in state.labels or not label.by:
         changes.corrected += 1
@@ -259,6 +313,13 @@ def _note_contradictions(
         if conflicts == "leave_out":
             used = Kind(CONTRADICTIONS.title, "kept, and not used until one of them is corrected (`conflicts`)")
         findings.repair(used, f"{project.files[image]}: {people}")
+
+
+def disagreeing(image: ImageState, project: Project) -> bool:
+    """Return whether people have labelled an image differently, see `contradicting`."""
+    return image.state in CONFIRMED and contradicting(
+        project, [one for one in image.labels.values() if one.by and one.state in CONFIRMED]
+    )
 
 
 def contradicting(project: Project, labels: Sequence[Label]) -> bool:
@@ -291,9 +352,9 @@ def _utc(at: str) -> str:
     """Return a time in UTC to the second, so that times compare as texts; nothing where it is none."""
     try:
         moment = datetime.fromisoformat(at)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
         return ""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
 
 
 def classes_of(files: Iterable[ReturnedFile]) -> list[str]:
@@ -303,5 +364,5 @@ def classes_of(files: Iterable[ReturnedFile]) -> list[str]:
 
 
 def source_name(path: Path) -> str:
-    """Return how the ledger calls a file that was imported."""
-    return path.resolve().name
+    """Return how the ledger calls a file that was imported; its name may be of another encoding."""
+    return path.resolve().name.encode(errors="replace").decode()

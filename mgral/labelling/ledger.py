@@ -36,7 +36,7 @@ class Line:
     file: str = ""
     """Name of the file that it comes from, if any."""
     sha256: str = ""
-    """Digest of that file."""
+    """Digest of that file, and of what its classes were taken for, where that was said."""
 
 
 def read_ledger(folder: Path) -> list[Line]:
@@ -53,7 +53,7 @@ def read_ledger(folder: Path) -> list[Line]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{folder} holds no project ({FILE}); bring the file back, or: mgral project init") from None
+        raise InputError(_no_project(folder)) from None
     lines = []
     for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
@@ -66,14 +66,18 @@ def read_ledger(folder: Path) -> list[Line]:
     return lines
 
 
+def _no_project(folder: Path) -> str:
+    return f"{folder} holds no project ({FILE}); go to its folder, bring the file back, or: mgral project init"
+
+
 def new_line(what: What, events: Sequence[Event], file: str = "", sha256: str = "") -> Line:
     """Return a change that is made now, by the account that runs this."""
     return Line(datetime.now(UTC).isoformat(timespec="seconds"), _account(), what, tuple(events), file, sha256)
 
 
 def line_text(line: Line) -> bytes:
-    """Return a change as the ledger has it."""
-    return json.dumps(vars(line), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """Return a change as the ledger has it; `?` stands for what is no text, as in a file name of another encoding."""
+    return json.dumps(vars(line), ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
 
 
 class Writer:
@@ -121,6 +125,8 @@ def writing(folder: Path) -> Iterator[Writer]:
     InputError
         Where another command writes at this moment.
     """
+    if not (folder / FILE).exists():
+        raise InputError(_no_project(folder))
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)

@@ -13,6 +13,7 @@ import yaml
 from mgral.artefacts.files import atomic_path, dump_json, write_bytes
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, config_yaml, resolve_config
+from mgral.config.reading import read_values
 from mgral.data.derive import derive_from_images
 from mgral.data.formats.snapshot import (
     CHUNK,
@@ -26,9 +27,9 @@ from mgral.data.formats.snapshot import (
     load_snapshot,
 )
 from mgral.errors import InputError
-from mgral.labelling.importing import contradicting
+from mgral.labelling.importing import disagreeing
 from mgral.labelling.records import CONFIRMED
-from mgral.labelling.settings import ProjectSettings, audit_size
+from mgral.labelling.settings import FILE, ProjectSettings, audit_size
 from mgral.labelling.state import ImageState, Label, Project
 
 SNAPSHOT, CONFIG = "snapshot.json", "config.yaml"
@@ -59,10 +60,8 @@ def usable_label(project: Project, image: ImageState, conflicts: str) -> Label |
     """Return the label of an image that a round may use, if there is one."""
     if image.state not in CONFIRMED:
         return None
-    if conflicts == "leave_out":
-        named = [one for one in image.labels.values() if one.by and one.state in CONFIRMED]
-        if contradicting(project, named):
-            return None
+    if conflicts == "leave_out" and disagreeing(image, project):
+        return None
     return image.confirmed
 
 
@@ -185,9 +184,25 @@ def planned_config(settings: ProjectSettings, number: int, images: int) -> Confi
             "deep_grey": settings.deep_grey,
         },
     }
-    if settings.video_names is not None:
-        values["near_copies"] = {**values.get("near_copies", {}), "pattern": settings.video_names}
+    if settings.video_names is not None and isinstance(copies := values.get("near_copies", {}), dict):
+        values["near_copies"] = {**copies, "pattern": settings.video_names}
     return resolve_config(values)
+
+
+def check_config(folder: Path, settings: ProjectSettings, project: Project) -> None:
+    """Raise InputError where project.yaml asks for a configuration that there is not, or for pictures turned anew."""
+    number = max(project.rounds, default=0) + 1
+    try:
+        planned_config(settings, number, 1)
+    except InputError as error:
+        raise InputError(f"{folder / FILE} (`strategy`, `video_names` and `settings`): {error}") from None
+    if project.rounds:
+        before = read_values(round_folder(folder, min(project.rounds)) / CONFIG)["data"]["exif"]
+        if before != settings.exif:
+            raise InputError(
+                f"{folder / FILE}: `exif` was {before} in the first round, and all boxes are of pictures turned "
+                "so; set it back"
+            )
 
 
 def _frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dict[str, Any]]:

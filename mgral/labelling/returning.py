@@ -1,16 +1,19 @@
 """Labels come back: files are read, checked together, and written to the ledger or not at all."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from mgral.data.findings import Findings
-from mgral.labelling.exchange.read import FormatName, read_labels
-from mgral.labelling.importing import Changes, changes_by
-from mgral.labelling.ledger import Line, new_line, read_ledger, writing
+from mgral.labelling.classes import name_today
+from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
+from mgral.labelling.importing import Changes, changes_by, source_name
+from mgral.labelling.ledger import Line, new_line, writing
 from mgral.labelling.settings import Shapes, load_project_settings
 from mgral.labelling.starting import digest_of, merge_findings, sent_finder, size_finder
-from mgral.labelling.state import replay
+from mgral.labelling.state import Project, project_lines, replay
 
 
 def import_files(
@@ -36,10 +39,10 @@ def import_files(
     """
     findings, told = Findings(), []
     with writing(folder) as writer:
-        settings, ledger = load_project_settings(folder), read_ledger(folder)
+        settings, ledger = load_project_settings(folder), project_lines(folder)
         added: list[Line] = []
         for path in files:
-            project, digest = replay([*ledger, *added]), digest_of(path)
+            project, digest = replay([*ledger, *added]), _digest(path, renamed)
             found = read_labels(
                 path,
                 size_finder(project),
@@ -47,18 +50,30 @@ def import_files(
                 shapes=shapes or settings.shapes,
                 empty=empty,
                 sent=sent_finder(project),
+                today=partial(_today, project, renamed),
+                leave_out_unknown=leave_out_unknown,
             )
             merge_findings(findings, found.findings)
             before = project.imported.get(digest, set())
             changes = changes_by(project, found, findings, renamed, leave_out_unknown, settings.conflicts, before)
             again = "was imported before; " if before else ""
-            told.append(f"{path.name} ({found.format}): {again}{_told(changes)}")
+            told.append(f"{source_name(path)} ({found.format}): {again}{_told(changes)}")
             if changes.events:
-                added.append(new_line("labels", changes.events, path.resolve().name, digest))
+                added.append(new_line("labels", changes.events, source_name(path), digest))
         findings.raise_faults("the labels", "")
         for line in added:
             writer.add(line.what, line.events, line.file, line.sha256)
     return told, findings
+
+
+def _digest(path: Path, renamed: Mapping[str, str]) -> str:
+    """Return the digest of what is read, and of what its classes are taken for: with others it says something new."""
+    digest = digest_of(labels_at(path))
+    return hashlib.sha256(f"{digest} {sorted(renamed.items())}".encode()).hexdigest() if renamed else digest
+
+
+def _today(project: Project, renamed: Mapping[str, str], name: str) -> str:
+    return name_today(project, renamed.get(name, name))
 
 
 def _told(changes: Changes) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from mgral.artefacts.files import write_bytes
 from mgral.config import Config
 from mgral.data.findings import Findings
-from mgral.data.formats.snapshot import PICTURES
+from mgral.data.formats.snapshot import PICTURES, load_snapshot
 from mgral.errors import InputError
 from mgral.labelling.ledger import Writer, writing
 from mgral.labelling.opening import (
     CONFIG,
     SNAPSHOT,
+    check_config,
     check_rounds,
     draw_audit,
     make_snapshot,
@@ -87,17 +88,19 @@ def open_round(folder: Path, anyway: bool = False) -> Opened:
         check_rounds(folder, project)
         if waiting := sorted(set(project.rounds) - set(project.sent)):
             return Opened(waiting[0], resumed=True)
-        project, findings, missing = record_pictures(folder, writer, settings, project)
-        _check_progress(project, anyway)
+        check_config(folder, settings, project)
         if not project.classes:
             raise InputError("there is no class to label; add some first: mgral project classes add NAME ...")
-        if audit := draw_audit(settings, project):
-            writer.add("audit", [{"image": number} for number in audit])
-            project = load_project(folder)
+        project, findings, missing = record_pictures(folder, writer, settings, project)
+        _check_progress(project, anyway)
+        audit = draw_audit(settings, project)
+        for image in audit:
+            project.images[image].role = "audit"
         number = max(project.rounds, default=0) + 1
         snapshot = make_snapshot(settings, project, number, write_chunks(folder, project), missing)
         config = round_config(folder, settings, project, snapshot)
-        config = _with_budget(settings, project, config, missing)
+        config = _with_budget(settings, project, config, missing, bool(audit))
+        writer.add("audit", [{"image": image} for image in audit])
         digest = write_round(folder, snapshot, config)
         writer.add("round", [{"round": number, "snapshot": digest}])
         return Opened(number, resumed=False, findings=findings)
@@ -106,8 +109,13 @@ def open_round(folder: Path, anyway: bool = False) -> Opened:
 def _found_round(folder: Path, writer: Writer, project: Project) -> Project:
     """Add a round whose folder was written when the command was killed, before the ledger knew of it."""
     number = max(project.rounds, default=0) + 1
-    if not round_folder(folder, number).exists():
+    target = round_folder(folder, number)
+    if not target.exists():
         return project
+    if not (target / SNAPSHOT).is_file() or load_snapshot(target / SNAPSHOT).project != project.id:
+        raise InputError(
+            f"{target} is none that this project made, and stands where its next round will be; move it away"
+        )
     writer.add("round", [{"round": number, "snapshot": snapshot_digest(folder, number)}])
     return load_project(folder)
 
@@ -116,21 +124,38 @@ def _check_progress(project: Project, anyway: bool) -> None:
     if not project.sent or anyway:
         return
     last = max(number for number in project.sent)
-    if last and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last]):
+    if (
+        last
+        and project.sent[last]
+        and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last])
+    ):
         raise InputError(
             f"nothing of round {last} has come back, so a new round knows no more than the last one; import labels "
             "first (mgral project import FILE), or open it anyway (--anyway)"
         )
 
 
-def _with_budget(settings: ProjectSettings, project: Project, config: Config, missing: set[int]) -> Config:
-    """Return the configuration with a batch no larger than what is left of the budget, and of the pictures."""
+def _with_budget(
+    settings: ProjectSettings, project: Project, config: Config, missing: set[int], drawn: bool
+) -> Config:
+    """Return the configuration with a batch no larger than what is left of the budget, and of the pictures.
+
+    Parameters
+    ----------
+    drawn
+        Whether the audit set is drawn in this round.
+    """
     audit = sum(image.role == "audit" and image.state == "untouched" for image in project.images.values())
     left = settings.budget - spent(project) - audit
     pool = sum(
         not image.role and image.state == "untouched" and number not in missing
         for number, image in project.images.items()
     )
+    if drawn and (left <= 0 or not pool):
+        raise InputError(
+            f"the audit set of {audit} pictures leaves nothing to choose of {len(project.images)} pictures and a "
+            f"budget of {settings.budget}; lower `audit` in project.yaml, or raise `budget`"
+        )
     if left <= 0:
         raise InputError(
             f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to go on, or take "
@@ -162,7 +187,7 @@ def publish_round(folder: Path, number: int, publish: Publish) -> None:
         for path in sorted(made.iterdir()):
             path.replace(target / path.name)
         made.rmdir()
-        writer.add("sent", events)
+        writer.add("sent", events or [{"round": number}])
 
 
 def _remove(path: Path) -> None:

@@ -11,6 +11,7 @@ from mgral.artefacts.files import read_json
 from mgral.config import PictureSettings
 from mgral.data.findings import Findings
 from mgral.engine.run import run_snakemake
+from mgral.errors import InputError
 from mgral.evaluation.precision import trusted_score
 from mgral.labelling.batch_files import SHEET, TASKS, write_batch
 from mgral.labelling.batches import AUDIT, again_batch, detector_folder, results_folder, round_batch
@@ -160,11 +161,16 @@ def round_results(folder: Path, number: int) -> list[ClassResult]:
     if not metrics.exists():
         return []
     test: dict[str, Any] = read_json(results / "dataset" / "test.json")
-    names = {one["id"]: one["name"] for one in test["categories"]}
-    boxes = dict.fromkeys(names.values(), 0)
-    for one in test["annotations"]:
-        boxes[names[one["category_id"]]] += 1
-    return class_results(read_json(metrics), boxes)
+    try:
+        names = {one["id"]: one["name"] for one in test["categories"]}
+        boxes = dict.fromkeys(names.values(), 0)
+        for one in test["annotations"]:
+            boxes[names[one["category_id"]]] += 1
+        return class_results(read_json(metrics), boxes)
+    except (KeyError, TypeError):
+        raise InputError(
+            f"{metrics} or dataset/test.json of its round is damaged; bring it back, or delete it"
+        ) from None
 
 
 def score_lines(folder: Path, project: Project) -> list[str]:
@@ -186,6 +192,8 @@ def _told(folder: Path, number: int, notes: Sequence[str], wanted: Wanted) -> li
     ]
     lines += [f"  {note}" for note in notes]
     lines += [f"  look at them: {target / SHEET}", f"  load into your tool: {target / TASKS}"]
+    if not project.sent[number]:
+        return [*lines[:-2], "  nothing of it is left; choose others: mgral project next"]
     if wanted.people > 1:
         lines[-1] = f"  load into your tool: {target}/person1/{TASKS}, and so on"
     return [*lines, "  when labels come back: mgral project import FILE"]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +25,15 @@ from mgral.labelling.state import Project
 SUFFIXES = (
     ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif", ".ppm", ".pgm",
 )  # fmt: skip
+OWN = re.compile(r"round[0-9]+|results")
+"""Folders that rounds make, with copies of pictures, where a project's folder is one of pictures too."""
 SEEN = ".files.json"
 """Size, time of change and digest of each file when it was read last: only what differs is read again. It may be
 deleted at any time."""
 NO_FOLDER = Kind("folders of pictures are not there", "correct `pictures` in project.yaml")
 NO_PICTURES = Kind("folders hold no pictures", "correct `pictures` in project.yaml, or put pictures there")
 UNREADABLE = Kind("files are no pictures that can be used", "left out of the project; replace or remove them")
+NOT_READ = Kind("pictures or their folders cannot be read", "mend their rights, or the disk, and run again")
 COPIES = Kind("pictures are copies of another one, byte for byte", "one of them is used")
 BAD_NAMES = Kind("pictures have names that are not UTF-8", "left out; rename them")
 RENAMED = Kind("pictures were renamed or moved", "recognised by their bytes; their labels stay")
@@ -40,6 +44,9 @@ CHANGED = Kind(
     "pictures, and the old ones for missing",
 )
 TAKEN_AS_NEW = Kind("pictures have other bytes than before", "they are new pictures, the old ones are missing")
+KNOWN_BOTH = Kind(
+    "pictures lie in a folder of the test set and in one to label, byte for byte", "they stay what they were so far"
+)
 BOTH = Kind("pictures of the test set lie among those to label, byte for byte", "they are of the test set only")
 
 
@@ -87,7 +94,7 @@ def scan_pictures(folder: Path, settings: ProjectSettings, project: Project, tak
     scan = Scan()
     places = dict(_places(folder, settings, scan.findings))
     scan.findings.raise_faults("the folders of pictures", "")
-    scan.seen = _read(_seen(folder), places)
+    scan.seen = _read(_seen(folder), places, scan.findings)
     digests = {name: one.sha256 for name, one in scan.seen.items()}
     _recognise(project, digests, scan, take_changed)
     _add_new(settings, project, places, digests, scan)
@@ -102,7 +109,7 @@ def _places(folder: Path, settings: ProjectSettings, findings: Findings) -> Iter
         if not top.is_dir():
             findings.fault(NO_FOLDER, f"{name}: {top}")
             continue
-        found = sorted(_files(top))
+        found = sorted(_files(top, folder.resolve(), findings))
         if not found:
             findings.fault(NO_PICTURES, f"{name}: {top}")
         for below in found:
@@ -114,26 +121,39 @@ def _places(folder: Path, settings: ProjectSettings, findings: Findings) -> Iter
             yield f"{name}/{below}", top / below
 
 
-def _files(top: Path) -> Iterator[str]:
-    """Yield the paths below a folder of files named as pictures; hidden files and folders are passed over."""
+def _files(top: Path, project: Path, findings: Findings) -> Iterator[str]:
+    """Yield the paths below a folder of files named as pictures; hidden ones and a project's own are passed over."""
+
+    def not_read(error: OSError) -> None:
+        findings.fault(NOT_READ, f"{error.filename}: {error.strerror}")
+
     seen: set[str] = set()
-    for place, folders, files in os.walk(top, followlinks=True):
+    for place, folders, files in os.walk(top, onerror=not_read, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [one for one in folders if not one.startswith(".")]
+        own = Path(real) == project
+        folders[:] = [one for one in folders if not one.startswith(".") and not (own and OWN.fullmatch(one))]
         below = "" if place == str(top) else os.path.relpath(place, top) + "/"
         for name in files:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 yield below + name
 
 
-def _read(known: Mapping[str, Seen], places: Mapping[str, Path]) -> dict[str, Seen]:
+def _read(known: Mapping[str, Seen], places: Mapping[str, Path], findings: Findings) -> dict[str, Seen]:
     """Return size, time and SHA-256 of each file, reading only those that differ from what was read last."""
-    looked_at = tracked(places.items(), "files", len(places), "picture")
-    status = {name: path.stat() for name, path in looked_at if path.is_file()}
+    status = {}
+    for name, path in tracked(places.items(), "files", len(places), "picture"):
+        try:
+            status[name] = path.stat()
+        except OSError as error:
+            findings.repair(UNREADABLE, f"{name}: {error.strerror}")
+            continue
+        if not path.is_file():
+            del status[name]
+            findings.repair(UNREADABLE, f"{name}: it is no file")
     found = {
         name: known[name]
         for name, one in status.items()
@@ -141,13 +161,20 @@ def _read(known: Mapping[str, Seen], places: Mapping[str, Path]) -> dict[str, Se
     }
     fresh = sorted(status.keys() - found.keys())
 
-    def read(name: str) -> tuple[str, Seen]:
-        with places[name].open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    def read(name: str) -> tuple[str, Seen | OSError]:
+        try:
+            with places[name].open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            return name, error
         return name, Seen(status[name].st_size, status[name].st_mtime_ns, digest)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found |= dict(tracked(pool.map(read, fresh), "read", len(fresh), "picture"))
+        for name, one in tracked(pool.map(read, fresh), "read", len(fresh), "picture"):
+            if isinstance(one, OSError):
+                findings.fault(NOT_READ, f"{name}: {one.strerror or one}")
+            else:
+                found[name] = one
     return dict(sorted(found.items()))
 
 
@@ -201,7 +228,8 @@ def _add_new(
             fresh[sha] = name
         elif first != name and first in digests and digests[first] == sha:
             both = (first.split("/")[0] in settings.test_pictures) != (name.split("/")[0] in settings.test_pictures)
-            scan.findings.repair(BOTH if both else COPIES, f"{name} is {first}")
+            kind = COPIES if not both else KNOWN_BOTH if sha in known else BOTH
+            scan.findings.repair(kind, f"{name} is {first}")
     number = max(project.pictures, default=0)
     usable = _usable(settings, {name: places[name] for name in sorted(fresh.values())}, scan.findings)
     shas = {name: sha for sha, name in fresh.items()}
@@ -224,6 +252,8 @@ def _usable(
             decode(path.read_bytes(), name, size, own)
         except PictureError as error:
             return name, error
+        except OSError as error:
+            return name, PictureError(NOT_READ, f"{name} ({error.strerror or error})")
         return name, size
 
     with pillow_limits(own.max_pixels), ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,10 +1,11 @@
 """The settings of a project: `project.yaml`, which a person may edit."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mgral.artefacts.files import write_bytes
 from mgral.config.reading import read_values
@@ -57,6 +58,16 @@ class ProjectSettings(Section):
     settings: Annotated[dict[str, Any], AfterValidator(_not_reserved)] = Field(default_factory=dict)
     """Further sections of a configuration, such as `detector` or `training`."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if both := {*self.pictures} & {*self.test_pictures}:
+            raise ValueError(f"pictures, test_pictures: {', '.join(sorted(both))} is in both; choose another name")
+        try:
+            re.compile(self.video_names or "")
+        except re.error as error:
+            raise ValueError(f"video_names: it is no regular expression ({error}); correct it") from None
+        return self
+
 
 def load_project_settings(folder: Path) -> ProjectSettings:
     """Read the settings of the project in a folder.
@@ -72,12 +83,20 @@ def load_project_settings(folder: Path) -> ProjectSettings:
     try:
         return ProjectSettings.model_validate(read_values(path))
     except ValidationError as error:
-        lines = []
-        for found in error.errors():
-            key = ".".join(map(str, found["loc"]))
-            said = str(found["ctx"]["error"]) if found["type"] == "value_error" else f"{key}: {found['msg']}"
-            lines.append(f"{said}, found {found['input']!r}" if found["type"] != "missing" else f"{key}: is required")
-        raise InputError(f"{path} is not valid:\n  " + "\n  ".join(lines)) from None
+        raise invalid(error, str(path)) from None
+
+
+def invalid(error: ValidationError, what: str) -> InputError:
+    """Return the error of settings that are not valid, with all that is wrong."""
+    lines = []
+    for found in error.errors():
+        key = ".".join(map(str, found["loc"]))
+        said = str(found["ctx"]["error"]) if found["type"] == "value_error" else f"{key}: {found['msg']}"
+        if found["type"] == "missing":
+            said = f"{key}: is required"
+        whole = found["type"] == "missing" or not found["loc"]  # what was found is all of the file
+        lines.append(f"{said}, found {found['input']!r}" if not whole else said)
+    return InputError(f"{what} is not valid:\n  " + "\n  ".join(lines))
 
 
 HEADER = """\

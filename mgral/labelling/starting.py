@@ -5,22 +5,25 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from mgral.artefacts.files import write_bytes
 from mgral.config import Config, registry
-from mgral.data.findings import Findings
+from mgral.data.findings import Findings, described
 from mgral.errors import InputError
-from mgral.labelling.classes import add_classes
+from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, read_labels
 from mgral.labelling.importing import Names, changes_by, classes_of
 from mgral.labelling.ledger import FILE as LEDGER
 from mgral.labelling.ledger import Line, line_text, new_line
 from mgral.labelling.opening import planned_config
 from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
-from mgral.labelling.scanning import picture_events, remember_files, scan_pictures
-from mgral.labelling.settings import FILE, ProjectSettings, audit_size, write_project_settings
+from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
+from mgral.labelling.settings import FILE, ProjectSettings, audit_size, invalid, write_project_settings
 from mgral.labelling.state import Project, replay
 from mgral.labelling.status import status_lines
 
@@ -65,12 +68,17 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
     """
     if (folder / FILE).exists():
         raise InputError(f"{folder} holds a project already; go on with it, or choose another folder")
+    if (folder / LEDGER).exists():
+        raise InputError(
+            f"{folder} holds the {LEDGER} of a project without its {FILE}; bring that back, or choose another folder"
+        )
     settings = _settings(folder, start)
     lines = [new_line("project", [{"id": identity, "name": start.name}])]
     scan = scan_pictures(folder, settings, replay(lines))
     findings = scan.findings
     if not scan.new:
-        raise InputError("there is no picture that can be used; see above, and correct --pictures")
+        why = described(findings.repairs, "")
+        raise InputError("\n".join(["there is no picture that can be used; correct --pictures", *why]))
     lines.append(new_line("pictures", picture_events(scan)))
     lines.append(new_line("test", [{"image": number} for number in scan.new_test]))
     project = replay(lines)
@@ -82,31 +90,34 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
         changes = changes_by(replay(lines), found, findings, start.renames)
         lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(path)))
     findings.raise_faults("the project", "")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / LEDGER, b"".join(line_text(line) for line in lines if line.events))
-    remember_files(folder, scan)
-    write_project_settings(folder, settings)
+    try:
+        write_bytes(folder / LEDGER, b"".join(line_text(line) for line in lines if line.events))
+        remember_files(folder, scan)
+        write_project_settings(folder, settings)
+    except BaseException:  # all of a project, or none of it
+        for name in (LEDGER, SEEN):
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
+        raise
     return _told(folder, settings, lines), findings
 
 
 def _settings(folder: Path, start: Start) -> ProjectSettings:
     names = _folder_names(start.pictures)
-    settings = ProjectSettings(
-        project=start.name,
-        pictures={name: _from_project(folder, path) for name, path in names.items()},
-        test_pictures={"test_set": _from_project(folder, start.test_pictures)} if start.test_pictures else {},
-        budget=start.budget,
-        batch=start.batch,
-        strategy=start.strategy,
-        video_names=start.video_names,
-    )
+    try:
+        settings = ProjectSettings(
+            project=start.name,
+            pictures={name: _from_project(folder, path) for name, path in names.items()},
+            test_pictures={"test_set": _from_project(folder, start.test_pictures)} if start.test_pictures else {},
+            budget=start.budget,
+            batch=start.batch,
+            strategy=start.strategy,
+            video_names=start.video_names,
+        )
+    except ValidationError as error:
+        raise invalid(error, "what is asked for") from None
     if start.test_labels and not start.test_pictures:
         raise InputError("--test-labels needs --test-pictures, the folder of their pictures")
-    if start.video_names is not None:
-        try:
-            re.compile(start.video_names)
-        except re.error as error:
-            raise InputError(f"--video-names: {start.video_names!r} is no regular expression ({error})") from None
     planned_config(settings, 1, 1)
     return settings
 
@@ -160,7 +171,7 @@ def size_finder(project: Project) -> Callable[[str], tuple[int, int] | None]:
 
 
 def sent_finder(project: Project) -> Callable[[str], list[Box]]:
-    """Return a function that gives the boxes that a picture was sent with, by its name in a file."""
+    """Return a function that gives the boxes, of today's classes, that a picture was sent with, by its name."""
     names = Names(project)
 
     def sent_with(name: str) -> list[Box]:
@@ -168,7 +179,7 @@ def sent_finder(project: Project) -> Callable[[str], list[Box]]:
         if len(images) != 1:
             return []
         boxes = project.images[next(iter(images))].sent_boxes
-        return [Box(x, y, w, h, project.classes[one]) for x, y, w, h, one in boxes if one in project.classes]
+        return [Box(x, y, w, h, today(project, one)) for x, y, w, h, one in boxes]
 
     return sent_with
 

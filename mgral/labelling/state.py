@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mgral.data.formats.snapshot import Picture
-from mgral.labelling.ledger import Event, Line, read_ledger
+from mgral.errors import InputError
+from mgral.labelling.ledger import FILE, Event, Line, read_ledger
 from mgral.labelling.records import CONFIRMED, State
 
 BoxRow = tuple[float, float, float, float, int]
@@ -45,6 +46,17 @@ class Label:
     def age(self) -> tuple[str, int]:
         """Sorts labels, the oldest first: by the time that the tool gave, or else of the import."""
         return self.at or self.imported[0], self.imported[1]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A name that a class has or had."""
+
+    id: int
+    start: int
+    """Line of the ledger from which it had the name."""
+    end: int | None = None
+    """Line from which it had it no more, if it has not."""
 
 
 @dataclass
@@ -107,6 +119,8 @@ class Project:
     """Images of each round whose batch was made."""
     imported: dict[str, set[int]] = field(default_factory=dict)
     """Images whose labels came of a file, by its digest."""
+    named: dict[str, list[Named]] = field(default_factory=dict)
+    """Classes that have or had a name, the earliest first."""
     class_lines: dict[int, tuple[int, str]] = field(default_factory=dict)
     """Line of the ledger, and time, at which each class was added; no time for those that were there from the start,
     before any image was labelled or sent."""
@@ -156,27 +170,57 @@ class Project:
 
 
 def load_project(folder: Path) -> Project:
-    """Read the ledger of the project in a folder; raises InputError as `read_ledger` does."""
-    return replay(read_ledger(folder))
+    """Read the ledger of the project in a folder; raises InputError as `project_lines` and `replay` do."""
+    return replay(project_lines(folder))
+
+
+def project_lines(folder: Path) -> list[Line]:
+    """Return all changes of the project in a folder.
+
+    Raises
+    ------
+    InputError
+        As `read_ledger` does, and where the first line, or another one too, is not a project's.
+    """
+    lines = read_ledger(folder)
+    if not lines or lines[0].what != "project" or any(line.what == "project" for line in lines[1:]):
+        raise InputError(
+            f"{folder / FILE} does not begin with a project, or has several; bring it back from a copy or from Git"
+        )
+    return lines
 
 
 def replay(lines: Iterable[Line]) -> Project:
-    """Compute what a project is from its changes, the oldest first."""
+    """Compute what a project is from its changes, the oldest first.
+
+    Raises
+    ------
+    InputError
+        Where a line does not fit those before it.
+    """
     project = Project()
     for number, line in enumerate(lines):
-        for event in line.events:
-            _APPLY[line.what](project, event, number, line)
-        if line.sha256:
-            project.imported.setdefault(line.sha256, set()).update(event["image"] for event in line.events)
+        try:
+            for event in line.events:
+                _APPLY[line.what](project, event, number, line)
+            if line.sha256:
+                project.imported.setdefault(line.sha256, set()).update(event["image"] for event in line.events)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{FILE}: line {number + 1} does not fit those before it ({type(error).__name__}: {error}); bring "
+                "the file back from a copy or from Git"
+            ) from None
     return project
 
 
 def _project(project: Project, event: Event, number: int, line: Line) -> None:
-    project.id = event["id"]
+    project.id = str(event["id"])
 
 
 def _picture(project: Project, event: Event, number: int, line: Line) -> None:
     picture = Picture(**event)
+    if picture.id in project.pictures:
+        raise ValueError(f"picture {picture.id} is there already")
     project.pictures[picture.id] = picture
     project.files[picture.id] = picture.file
     project.images[picture.id] = ImageState()
@@ -188,6 +232,11 @@ def _moved(project: Project, event: Event, number: int, line: Line) -> None:
 
 def _classes(project: Project, event: Event, number: int, line: Line) -> None:
     begun = bool(project.sent) or any(image.labels for image in project.images.values())
+    leaving = [one["id"] for one in event["rename"]] + [old for old, _ in event["become"]]
+    for own in project.named.values():
+        own[:] = [replace(one, end=number) if one.id in leaving and one.end is None else one for one in own]
+    for one in [*event["add"], *event["rename"]]:
+        project.named.setdefault(one["name"], []).append(Named(one["id"], number))
     for one in event["add"]:
         project.classes[one["id"]] = one["name"]
         project.class_lines[one["id"]] = number, line.at if begun else ""
@@ -256,11 +305,14 @@ def _round(project: Project, event: Event, number: int, line: Line) -> None:
 
 
 def _sent(project: Project, event: Event, number: int, line: Line) -> None:
+    sent = project.sent.setdefault(event["round"], [])
+    if "image" not in event:  # all that was chosen had been labelled or withdrawn meanwhile
+        return
     image = project.images[event["image"]]
     image.sent_in, image.sent_at = event["round"], number
     image.names.add(event["name"])
     image.sent_boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
-    project.sent.setdefault(event["round"], []).append(event["image"])
+    sent.append(event["image"])
 
 
 _APPLY = {

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import get_args
 
+from mgral.data.findings import NAMED
+from mgral.labelling.importing import disagreeing
 from mgral.labelling.records import CONFIRMED, State
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
@@ -61,6 +63,18 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
     lines += _class_lines(project)
     for number in sorted(project.rounds):
         lines.append(_round_line(project, number))
+    if disagreed := [
+        project.files[one] for one in sorted(project.images) if disagreeing(project.images[one], project)
+    ]:
+        used = (
+            "nobody's labels are used until one is corrected"
+            if settings.conflicts == "leave_out"
+            else "the latest is used"
+        )
+        more = f" and {len(disagreed) - NAMED} more" if len(disagreed) > NAMED else ""
+        lines.append(
+            f"people disagree on {len(disagreed)} pictures, and {used}: {', '.join(disagreed[:NAMED])}{more}"
+        )
     if waiting := again(project):
         names = {project.classes[one] for missing in waiting.values() for one in missing}
         lines.append(

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_project import MadeProject, label_file, moment, returned
+from made_project import MadeProject, change, label_file, moment, returned
 
 from mgral.data.findings import Findings
 from mgral.labelling.importing import Names, changes_by
@@ -172,14 +172,13 @@ def test_a_picture_is_found_by_each_end_of_its_path_with_and_without_its_suffix(
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2)), max_size=12))
-def test_of_a_picture_that_is_in_a_file_again_and_again_the_last_label_counts(given_labels):
+def test_of_a_picture_that_is_in_a_file_again_and_again_the_last_label_with_boxes_counts(given_labels):
     made = MadeProject()
     labels = [returned(f"p{image}.jpg", *[CAR, DOG][:boxes]) for image, boxes in given_labels]
     changes, *_ = imported(made, *labels)
     assert len(changes.events) == len(dict(given_labels))
-    assert {image: len(one.confirmed.boxes) for image, one in made.project.images.items() if one.labels} == dict(
-        given_labels
-    )
+    last = dict(given_labels) | dict(label for label in given_labels if label[1])
+    assert {image: len(one.confirmed.boxes) for image, one in made.project.images.items() if one.labels} == last
 
 
 def test_a_name_that_two_pictures_have_is_ambiguous_unless_one_was_sent():
@@ -198,3 +197,54 @@ def test_the_same_picture_twice_in_a_file_without_names():
     assert list(repairs.values()) == [1]
     assert len(changes.events) == 1
     assert made.project.images[1].confirmed.boxes[0][4] == 2
+
+
+def test_two_people_in_a_file_are_one_new_picture_and_a_second_label():
+    changes, *_ = imported(MadeProject(), returned("p1.jpg", CAR, by="ann"), returned("p1.jpg", CAR, by="bob"))
+    assert (changes.new, changes.added, len(changes.events)) == (1, 1, 2)
+
+
+def test_an_empty_twin_of_a_picture_does_not_take_its_boxes():
+    made = MadeProject()
+    changes, _, repairs = imported(made, returned("p1.jpg", CAR), returned("p1.jpg"))
+    assert (changes.new, made.project.images[1].state, sum(repairs.values())) == (1, "labelled", 1)
+
+
+def test_a_number_and_a_name_of_different_pictures_are_a_fault():
+    project = MadeProject().project.id
+    _, faults, _ = imported(MadeProject(), returned("p1.jpg", CAR, image=2), project=project)
+    assert faults == {"entries have the number of one picture and the name of another": 1}
+
+
+def test_a_name_without_folders_is_what_a_picture_was_sent_under():
+    made = MadeProject()
+    made.add("sent", {"image": 2, "round": 1, "name": "p1.jpg", "boxes": []})  # p2.jpg was called so then
+    imported(made, returned("p1.jpg", CAR))
+    assert [made.project.images[one].state for one in (1, 2)] == ["untouched", "labelled"]
+    imported(made, returned("photos/p1.jpg", CAR))
+    assert made.project.images[1].state == "labelled"
+
+
+def test_former_names_of_classes_are_what_they_became():
+    made = MadeProject(classes=("car", "dog", "bus")).send(1, 1, 2, 3)
+    made.add("classes", change(rename=[{"id": 1, "name": "auto"}]))
+    made.add("classes", change(add=[{"id": 4, "name": "vehicle"}], become=[[1, [4]], [3, [4]]]))
+    _, faults, repairs = imported(made, returned("p1.jpg", CAR, (0, 0, 5, 5, "bus"), (9, 0, 5, 5, "auto"), DOG))
+    assert (faults, repairs) == ({}, {"classes have a former name": 3})
+    assert sorted(box[4] for box in made.project.images[1].confirmed.boxes) == [2, 4, 4, 4]
+    made.add("classes", change(add=[{"id": 5, "name": "cat"}, {"id": 6, "name": "hound"}], become=[[2, [5, 6]]]))
+    imported(made, returned("p2.jpg", DOG))
+    label = made.project.images[2].confirmed
+    assert made.project.incomplete(label) == {5, 6}  # as it was labelled before the split
+
+
+def test_a_name_that_another_class_has_now_is_asked_for():
+    made = MadeProject().send(1, 1)
+    made.add("classes", change(rename=[{"id": 1, "name": "van"}]))
+    made.add("classes", change(rename=[{"id": 2, "name": "car"}]))
+    _, faults, _ = imported(made, returned("p1.jpg", CAR))
+    assert faults == {"classes have a name that was another class's when the pictures were sent": 1}
+    _, faults, _ = imported(made, returned("p1.jpg", CAR), renamed={"car": "car"})
+    assert (faults, made.project.images[1].confirmed.boxes[0][4]) == ({}, 2)
+    _, faults, _ = imported(made, returned("p2.jpg", CAR))  # which was not sent before
+    assert (faults, made.project.images[2].confirmed.boxes[0][4]) == ({}, 2)

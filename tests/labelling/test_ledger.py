@@ -8,6 +8,13 @@ import pytest
 from mgral.errors import InputError, StepError
 from mgral.labelling.ledger import FILE, read_ledger, writing
 
+
+@pytest.fixture(autouse=True)
+def _begun(request, tmp_path):
+    if request.function is not test_no_project:
+        (tmp_path / FILE).touch()
+
+
 EVENT = {"image": 1, "reason": "blurred, ähnlich 🦆"}
 
 
@@ -75,3 +82,6 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):
 def test_no_project(tmp_path):
     with pytest.raises(InputError, match="mgral project init"):
         read_ledger(tmp_path)
+    with pytest.raises(InputError, match="mgral project init"), writing(tmp_path / "elsewhere"):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -282,7 +282,7 @@ def test_faults_of_voc_in_one_pass(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(voc_file(voc_object(9, 1, 5, 5), voc_object(700, 1, 800, 9)))
     (tmp_path / "b.xml").write_text(voc_file(voc_object(1, 1, 5, 5, more="")))
     (tmp_path / "c.xml").write_text("<annotation>")
-    assert sum(faults(read(tmp_path)).values()) == 4
+    assert sum(faults(read(tmp_path)).values()) == 5
 
 
 FORMATS = {

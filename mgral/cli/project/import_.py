@@ -47,5 +47,5 @@ def command(
         leave_out_unknown=unknown == "leave_out",
         shapes=shapes,
     )
-    show_repairs(findings, "warning: used after repairs, or left out:")
+    show_repairs(findings, "warning: used after repairs, or left out:", "")
     click.echo("\n".join(lines))

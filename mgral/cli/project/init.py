@@ -67,5 +67,5 @@ def command(
         video_names=video_names,
     )
     lines, findings = start_project(folder, start, str(uuid.uuid4()))
-    show_repairs(findings)
+    show_repairs(findings, all_listed="")
     click.echo("\n".join(lines))

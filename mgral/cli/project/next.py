@@ -49,5 +49,5 @@ def command(
 
     wanted = Wanted(formats, people, shared, prefix)
     lines, findings = run_round(folder, wanted, cores=cores, profile=profile, anyway=anyway, words=words)
-    show_repairs(findings, "pictures:")
+    show_repairs(findings, "pictures:", "")
     click.echo("\n".join(lines))

@@ -19,6 +19,8 @@ def command(pictures: tuple[str, ...], number: int | None, folder: Path) -> None
 
     Labels that come back for them later are used all the same.
     """
+    if not pictures and number is None:
+        raise click.UsageError("name pictures, or a round (--round)")
     with writing(folder) as writer:
         project = load_project(folder)
         if number is not None and number not in project.sent:

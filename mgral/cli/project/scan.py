@@ -25,6 +25,6 @@ def command(folder: Path, changed: str) -> None:
     with writing(folder) as writer:
         settings, before = load_project_settings(folder), load_project(folder)
         project, findings, missing = record_pictures(folder, writer, settings, before, changed == "new")
-    show_repairs(findings, "pictures:")
+    show_repairs(findings, "pictures:", "")
     new = len(project.pictures) - len(before.pictures)
     click.echo(f"{len(project.pictures)} pictures, {new} of them new; {len(missing)} are missing")

@@ -143,5 +143,8 @@ def _around_runs(mask: _Json) -> Corners | None:
         mask = masks.frPyObjects({"size": size, "counts": counts}, *size)
     elif not isinstance(counts, str) or not counts.isascii():
         return None
-    x, y, width, height = map(float, masks.toBbox({**mask, "size": size}))
+    try:
+        x, y, width, height = map(float, masks.toBbox({**mask, "size": size}))
+    except (RuntimeError, ValueError, OverflowError):  # counts that no mask has
+        return None
     return Corners(x, y, x + width, y + height)

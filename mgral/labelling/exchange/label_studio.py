@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from mgral.data.findings import Kind
+from mgral.data.formats.coco import PREDICTIONS
 from mgral.data.formats.yolo_yaml import SUFFIXES
 from mgral.data.paths import is_text
 from mgral.data.values import number, whole
@@ -17,7 +18,6 @@ from mgral.labelling.exchange.reading import (
     NO_CLASS,
     NO_NUMBERS,
     NO_PICTURE,
-    NO_SIZE,
     NOT_ALL,
     OTHER_ANSWERS,
     SEVERAL_CLASSES,
@@ -32,6 +32,13 @@ JSON_MIN = Kind(
 TURNED_PICTURE = Kind("pictures were turned in Label Studio", "turn them back there, submit them, and export again")
 SEVERAL_PROJECTS = Kind("tasks are of several projects", "export each project of the labelling tool by itself")
 BEGUN_AGAIN = Kind("drafts change labels that were submitted", "the submitted ones are used")
+NO_ANNOTATIONS = Kind(
+    "tasks have no list of `annotations`, so what people did is lost", "export JSON from Label Studio 1.0 or newer"
+)
+NO_RESULT = Kind("annotations have no list of regions as `result`", "export JSON again; other formats lose them")
+SEVERAL_SIZES = Kind(
+    "pictures had several sizes while they were labelled", "draw the boxes anew on one, and export again"
+)
 SERVED = ("http://", "https://", "/")
 """How addresses begin that a browser asks for, in which characters are escaped."""
 _Json = Mapping[str, Any]
@@ -55,6 +62,9 @@ def read_label_studio(reading: Reading) -> Content:
         if tasks and not any("data" in task for task in tasks) and any("annotation_id" in task for task in tasks):
             reading.findings.fault(JSON_MIN, place)
             continue
+        if tasks and all({"image_id", "bbox"} <= task.keys() for task in tasks):
+            reading.findings.fault(PREDICTIONS, f"{place}: COCO results of a detector")
+            continue
         for position, task in enumerate(tasks):
             data = task.get("data")
             if isinstance(data, dict) and is_text(data.get("mgral_project")):
@@ -74,6 +84,9 @@ def _read_task(task: _Json, place: str, reading: Reading) -> list[Returned]:
         reading.findings.fault(NO_PICTURE, place)
         return []
     image, place = whole(data.get("mgral_id")), f"{place} ({file})"
+    if "completions" in task or not isinstance(task.get("annotations") or [], list):
+        reading.findings.fault(NO_ANNOTATIONS, place)
+        return []
     done = [_read_annotation(one, file, image, place, reading) for one in _objects(task, "annotations")]
     drafts = task.get("drafts")
     begun = [one if isinstance(one, dict) else {} for one in drafts] if isinstance(drafts, list) else []
@@ -96,7 +109,11 @@ def _read_annotation(annotation: _Json, file: str, image: int | None, place: str
         seconds = None
     if annotation.get("was_cancelled"):
         return Returned(file, "skipped", (), image, by, at, seconds, _reason(annotation))
-    boxes, size = _read_boxes(_objects(annotation, "result"), file, f"{place}, by {by or 'nobody named'}", reading)
+    result = annotation.get("result")
+    if not isinstance(result, list) or not all(isinstance(one, dict) for one in result):
+        reading.findings.fault(NO_RESULT, f"{place}, by {by or 'nobody named'}")
+        result = []
+    boxes, size = _read_boxes(result, file, f"{place}, by {by or 'nobody named'}", reading)
     return Returned(file, "labelled" if boxes else "empty", tuple(boxes), image, by, at, seconds, size=size)
 
 
@@ -104,12 +121,12 @@ def _read_boxes(
     results: Iterable[_Json], file: str, place: str, reading: Reading
 ) -> tuple[list[Box], tuple[int, int] | None]:
     """Return the boxes of an annotation, and the size of the picture where it has that."""
-    regions: dict[object, list[_Json]] = {}
+    regions: dict[str, list[_Json]] = {}
     for position, result in enumerate(results):
         if isinstance(result.get("value"), dict) and result["value"].keys() & {
             *("x", "points", "rle", "vertices", "sequence", "imageDataURL")
         }:
-            regions.setdefault(result.get("id", position), []).append(result)
+            regions.setdefault(str(result.get("id", position)), []).append(result)
         else:
             reading.findings.repair(OTHER_ANSWERS, f"{place}: {result.get('type')}")
     boxes: list[Box] = []
@@ -119,8 +136,10 @@ def _read_boxes(
         width, height = (whole(parts[0].get(f"original_{side}")) for side in ("width", "height"))
         own = (width, height) if width and height and width > 0 and height > 0 else None
         size = size or own
-        if (pixels := own or reading.size_of(file)) is None:
-            reading.findings.fault(NO_SIZE, here)
+        if size is not None and own is not None and own != size:
+            reading.findings.fault(SEVERAL_SIZES, f"{here}: {own[0]} x {own[1]}, and {size[0]} x {size[1]}")
+        elif (pixels := own or reading.size_of(file)) is None:
+            reading.lacks_size(here)
         elif number(parts[0].get("image_rotation") or 0) != 0:
             reading.findings.fault(TURNED_PICTURE, here)
         else:
@@ -130,7 +149,12 @@ def _read_boxes(
 
 def _add_region(boxes: list[Box], parts: list[_Json], size: tuple[int, int], place: str, reading: Reading) -> None:
     given = [part["value"][key] for part in parts for key in part["value"] if key.endswith("labels")]
-    labels = {str(label) for one in given for label in (one if isinstance(one, list) else [one])}
+    labels = {
+        str(label)
+        for one in given
+        for label in (one if isinstance(one, list) else [one])
+        if isinstance(label, str | int)
+    }
     outline, place = _outline(parts[0]["value"], size), f"{place}, {parts[0].get('type')}"
     if len(labels) != 1:
         reading.findings.fault(SEVERAL_CLASSES if labels else NO_CLASS, place)
@@ -161,10 +185,11 @@ def _outline(value: _Json, size: tuple[int, int]) -> _Outline | Kind:
             if x is not None and y is not None
         ]
         return NO_NUMBERS if not points or len(points) < len(pairs) else _Outline(around(points), False)
-    keys = ("x", "y", *(("radiusX", "radiusY") if "radiusX" in value else ("width", "height")), "rotation")
-    if not set(keys[:4]) <= value.keys():
+    keys = ("x", "y", *(("radiusX", "radiusY") if "radiusX" in value else ("width", "height")))
+    if not set(keys) <= value.keys():
         return NO_BOX
-    x, y, width, height, turn = (number(value.get(key) or 0) for key in keys)
+    x, y, width, height = (number(value[key]) for key in keys)
+    turn = number(value.get("rotation") or 0)
     if x is None or y is None or width is None or height is None or turn is None or width < 0 or height < 0:
         return NO_NUMBERS
     x, y, width, height = x * across, y * down, width * across, height * down
@@ -204,7 +229,8 @@ def _person(value: object) -> str:
     """Return who labelled: an email address, a name or a number, as the export has it; empty where it has none."""
     if isinstance(value, dict):
         value = next((value[key] for key in ("email", "username", "id") if value.get(key) not in (None, "")), "")
-    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    found = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    return found if is_text(found) else ""
 
 
 def _moment(values: _Json) -> str:
@@ -212,9 +238,9 @@ def _moment(values: _Json) -> str:
     for key in ("updated_at", "created_at"):
         try:
             moment = datetime.fromisoformat(values.get(key) or "")
-        except (ValueError, TypeError):
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+        except (ValueError, TypeError, OverflowError):
             continue
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
     return ""
 
 
@@ -224,7 +250,7 @@ def _reason(annotation: _Json) -> str:
     texts = [one.get("text") for one in _objects(annotation, "comments")] or [comments]
     for value in (result.get("value") for result in _objects(annotation, "result")):
         texts += [part for key in ("text", "choices") for part in _texts(value, key)]
-    return "; ".join(text.strip() for text in texts if isinstance(text, str) and text.strip())
+    return "; ".join(text.strip() for text in texts if isinstance(text, str) and is_text(text))
 
 
 def _texts(value: object, key: str) -> list[object]:

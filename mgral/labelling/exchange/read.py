@@ -1,7 +1,8 @@
 """Labels that come back from a labelling tool, whatever its format."""
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -9,11 +10,20 @@ from mgral.errors import InputError
 from mgral.labelling.exchange.coco import read_coco_labels
 from mgral.labelling.exchange.cvat import read_cvat
 from mgral.labelling.exchange.label_studio import read_label_studio
-from mgral.labelling.exchange.reading import Content, Empty, Reading, SentBoxes, Shapes, SizeOf
+from mgral.labelling.exchange.reading import (
+    FRACTIONS,
+    NO_LABELS,
+    Content,
+    Empty,
+    Reading,
+    SentBoxes,
+    Shapes,
+    SizeOf,
+)
 from mgral.labelling.exchange.sources import Source, open_source
 from mgral.labelling.exchange.voc import read_voc_labels
 from mgral.labelling.exchange.yolo import CLASS_LISTS, read_yolo_labels
-from mgral.labelling.records import ReturnedFile
+from mgral.labelling.records import Returned, ReturnedFile
 
 FormatName = Literal["label_studio", "cvat", "coco", "yolo", "voc"]
 READERS: dict[FormatName, Callable[[Reading], Content]] = {
@@ -23,8 +33,17 @@ READERS: dict[FormatName, Callable[[Reading], Content]] = {
     "yolo": read_yolo_labels,
     "voc": read_voc_labels,
 }
-_ROOT = re.compile(rb"(?>(?:<\?.*?\?>|<!--.*?-->|<![^>]*>)\s*)*+<([A-Za-z_][\w:.-]*)", re.DOTALL)
+_ROOT = re.compile(rb"(?>(?:<\?.*?\?>|<!--.*?-->|<![^>\[]*(?:\[.*?\]\s*)?>)\s*)*+<([A-Za-z_][\w:.-]*)", re.DOTALL)
 """The first element, behind a declaration, comments and a document type."""
+_SUFFIXES: dict[FormatName, tuple[str, ...]] = {
+    "label_studio": (".json",),
+    "cvat": (".xml",),
+    "coco": (".json",),
+    "yolo": (".txt", ".yaml", ".yml", *CLASS_LISTS),
+    "voc": (".xml",),
+}
+SMALL = 16
+"""Pixels of a side of pictures that may well have boxes of a pixel only."""
 _ROOTS: dict[bytes, FormatName] = {b"annotations": "cvat", b"annotation": "voc"}
 _YAML_NAMES = re.compile(rb"^names\s*:", re.MULTILINE)
 
@@ -37,6 +56,8 @@ def read_labels(
     shapes: Shapes = "envelope",
     empty: Empty = "unknown",
     sent: SentBoxes | None = None,
+    leave_out_unknown: bool = False,
+    today: Callable[[str], str] = str,
 ) -> ReturnedFile:
     """Read what a labelling tool wrote: a file, a folder, or a zip archive. Classes and pictures are not checked.
 
@@ -56,6 +77,10 @@ def read_labels(
         they were sent with, are untouched; "checked", somebody looked at every picture, and these are its objects.
     sent
         Gives the boxes that a picture was sent with, by the name that the file has.
+    leave_out_unknown
+        Whether pictures of unknown size will be left out, so that their labels need not be understood.
+    today
+        Gives the name by which `sent` calls a class of the file.
 
     Returns
     -------
@@ -66,14 +91,35 @@ def read_labels(
     InputError
         Where nothing can be read, or the format cannot be found out.
     """
-    if path.suffix.lower() in (".yaml", ".yml"):
-        path = path.parent
-    with open_source(path) as source:
+    place = labels_at(path)
+    with open_source(place) as source:
         found = format or _format_of(source)
-        reading = Reading(source, size_of, sent, shapes, empty)
+        if not source.ending(*_SUFFIXES[found]):
+            raise InputError(f"{path} holds no file as {found} has them; name the right format, or another file")
+        if source.single and found == "yolo":
+            raise InputError(f"{path}: YOLO labels are several files; name the folder or the archive that holds them")
+        reading = Reading(source, size_of, sent, shapes, empty, leave_out_unknown, today)
         content = READERS[found](reading)
+    if not content.labels and not reading.findings.faults:
+        reading.findings.repair(NO_LABELS, str(path))
+    if found in ("coco", "cvat") and _are_fractions(content.labels):
+        reading.findings.fault(FRACTIONS, str(path))
     classes = dict.fromkeys([*content.classes, *(box.label for one in content.labels for box in one.boxes)])
-    return ReturnedFile(path, found, tuple(content.labels), tuple(classes), content.project, reading.findings)
+    return ReturnedFile(place, found, tuple(content.labels), tuple(classes), content.project, reading.findings)
+
+
+def _are_fractions(labels: Sequence[Returned]) -> bool:
+    """Return whether all boxes lie in the first pixel of pictures that have more than a few."""
+    boxes = [box for one in labels if one.size is None or min(one.size) > SMALL for box in one.boxes]
+    return (
+        any(side % 1 for box in boxes for side in box[:4])
+        and max(max(box.x + box.width, box.y + box.height) for box in boxes) <= 1
+    )
+
+
+def labels_at(path: Path) -> Path:
+    """Return what is read where a file of labels is named: the folder of a data.yaml, else the file itself."""
+    return path.parent if path.suffix.lower() in (".yaml", ".yml") and path.is_file() else path
 
 
 def _format_of(source: Source) -> FormatName:
@@ -93,6 +139,12 @@ def _format_of(source: Source) -> FormatName:
     return next(iter(found))
 
 
+def _as_utf8(content: bytes) -> bytes:
+    """Return the content of a JSON or XML file in UTF-8, by which places of its first bytes are zero."""
+    encoding = json.detect_encoding(content[:4])
+    return content if encoding.startswith("utf-8") else content.decode(encoding, "replace").lstrip("\ufeff").encode()
+
+
 def _kind_of(name: str, source: Source) -> FormatName | None:
     """Return the format that a file is a part of, if of any."""
     suffix = PurePosixPath(name).suffix.lower()
@@ -101,7 +153,7 @@ def _kind_of(name: str, source: Source) -> FormatName | None:
     if suffix not in (".json", ".xml", ".yaml", ".yml") and not source.single:
         return None
     try:
-        content = source.content(name).lstrip(b"\xef\xbb\xbf \t\r\n")
+        content = _as_utf8(source.content(name)).lstrip(b"\xef\xbb\xbf \t\r\n")
     except OSError as error:
         raise InputError(f"{source.place(name)}: {error.strerror}; check the file") from None
     if suffix in (".yaml", ".yml"):
@@ -109,6 +161,8 @@ def _kind_of(name: str, source: Source) -> FormatName | None:
     if content.startswith(b"["):
         return "label_studio"
     if content.startswith(b"{"):
+        if b'"images"' not in content and b'"data"' in content:  # a task by itself
+            return "label_studio"
         return "coco" if source.single or (b'"images"' in content and b'"annotations"' in content) else None
     root = _ROOT.match(content)
     return _ROOTS.get(root[1]) if root else None

@@ -29,6 +29,10 @@ OUTSIDE = Kind("boxes lie outside of their picture", "correct or remove them; ar
 CUT = Kind("boxes leave their picture", "cut at its border")
 NO_AREA = Kind("boxes have no area", "left out")
 NO_BOX = Kind("shapes are none that a box can be drawn around", "draw boxes in their place, or remove them")
+FRACTIONS = Kind(
+    "files have all boxes within the first pixel of their pictures", "give pixels; these are fractions of the picture"
+)
+NO_LABELS = Kind("files hold no picture and no task", "nothing is imported; was the right thing exported?")
 NO_SIZE = Kind(
     "pictures of unknown size have labels in fractions", "add the pictures to the project, or remove their labels"
 )
@@ -69,6 +73,10 @@ class Reading:
     sent: SentBoxes | None
     shapes: Shapes
     empty: Empty
+    leave_out_unknown: bool = False
+    """Whether pictures that are not of the project are to be left out, whose size nobody knows."""
+    today: Callable[[str], str] = str
+    """Gives the name by which `sent` calls a class of the file."""
     findings: Findings = field(default_factory=Findings)
 
     def content(self, name: str) -> bytes | None:
@@ -89,6 +97,11 @@ class Reading:
         except (ValueError, RecursionError) as error:
             self.findings.fault(UNREADABLE, f"{self.source.place(name)} is not JSON, or only a part: {error}")
             return None
+
+    def lacks_size(self, place: str) -> None:
+        """Note labels in fractions of a picture of unknown size, unless such pictures are left out."""
+        if not self.leave_out_unknown:
+            self.findings.fault(NO_SIZE, place)
 
     def takes_shape(self, place: str) -> bool:
         """Note a shape that is no upright box; return whether the box around it is to be used."""
@@ -140,11 +153,15 @@ class Reading:
             return replace(returned, state="labelled" if returned.boxes else "empty")
         if not returned.boxes:
             self.findings.repair(NOT_TOLD, place)
-        elif automatic or (self.sent is not None and same_boxes(returned.boxes, self.sent(returned.file))):
+        elif automatic or self._is_as_sent(returned):
             self.findings.repair(UNCHANGED, place)
         else:
             return replace(returned, state="labelled")
         return replace(returned, state="untouched", boxes=())
+
+    def _is_as_sent(self, returned: Returned) -> bool:
+        boxes = [box._replace(label=self.today(box.label)) for box in returned.boxes]
+        return self.sent is not None and same_boxes(boxes, self.sent(returned.file))
 
 
 def same_boxes(first: Sequence[Box], second: Sequence[Box]) -> bool:

@@ -1,6 +1,7 @@
 """What a labelling tool wrote: a file, the files of a folder, or those of a zip archive, which is never unpacked."""
 
 import errno
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ TEXTS = (".json", ".xml", ".txt", ".yaml", ".yml", ".names", ".data")
 """Suffixes of files that are read; pictures are only listed."""
 LARGEST = 2**31
 """Bytes of all texts of an archive, at most; a small archive can pretend to hold any number."""
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Source:
         return str(self.path) if self.single else f"{self.path}/{name}"
 
     def ending(self, *suffixes: str) -> list[str]:
-        """Return the names that end in one of the suffixes, in whatever case."""
-        return [name for name in self.names if name.lower().endswith(suffixes)]
+        """Return the names that end in one of the suffixes, in whatever case; a file by itself may have any."""
+        return list(self.names) if self.single else [name for name in self.names if name.lower().endswith(suffixes)]
 
 
 @contextmanager

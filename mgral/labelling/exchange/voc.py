@@ -2,6 +2,7 @@
 
 from pathlib import PurePosixPath
 
+from mgral.data.findings import Kind
 from mgral.data.formats.text import lines_of
 from mgral.data.formats.voc import CLASS_LISTS
 from mgral.data.formats.voc_xml import parse_annotation
@@ -9,11 +10,16 @@ from mgral.labelling.exchange.outlines import Corners
 from mgral.labelling.exchange.reading import UNREADABLE, Content, Reading
 from mgral.labelling.records import Box, Returned
 
+OTHER_PICTURE = Kind(
+    "XML files name another picture in <filename> than their own name does, and both are known",
+    "correct <filename>, or rename the file",
+)
+
 
 def read_voc_labels(reading: Reading) -> Content:
     """Read the boxes of each XML file, whose corners count from 1; objects marked difficult are objects.
 
-    A picture is named by <filename>, or else by its XML file without suffix.
+    A picture is named by <filename>, or by its XML file without suffix, where only that is known.
     """
     labels: list[Returned] = []
     for name in reading.source.ending(".xml"):
@@ -21,7 +27,7 @@ def read_voc_labels(reading: Reading) -> Content:
         found = None if content is None else parse_annotation(content, place, reading.findings)
         if found is None:
             continue
-        picture = found.file_name or str(PurePosixPath(name).with_suffix(""))
+        picture = _picture(found.file_name, name, reading)
         own = found.size if min(found.size) > 0 else None
         boxes: list[Box] = []
         for position, one in enumerate(found.objects, start=1):
@@ -30,6 +36,18 @@ def read_voc_labels(reading: Reading) -> Content:
             reading.add_box(boxes, one.name, corners, size, f"{place}: object {position}, {one.name}")
         labels.append(reading.without_state(Returned(picture, "labelled", tuple(boxes), size=own)))
     return Content(labels, _classes(reading))
+
+
+def _picture(given: str, name: str, reading: Reading) -> str:
+    """Return the picture of an XML file: the one that it names, or else the one that is called as itself."""
+    own = str(PurePosixPath(name).with_suffix(""))
+    if not given or PurePosixPath(given.replace("\\", "/")).stem == PurePosixPath(own).name:
+        return given or own
+    if reading.size_of(own) is None:
+        return given
+    if reading.size_of(given) is not None:
+        reading.findings.fault(OTHER_PICTURE, f"{reading.source.place(name)}: {given}")
+    return own
 
 
 def _classes(reading: Reading) -> list[str]:
@@ -42,4 +60,6 @@ def _classes(reading: Reading) -> list[str]:
         reading.findings.fault(UNREADABLE, f"{reading.source.place(lists[0])}: {error}")
         return []
     # CVAT's list is `name:colour:parts:actions`, below a comment.
-    return [line.split(":")[0] for line in lines if line and not line.startswith("#")]
+    return [
+        line.rsplit(":", 3)[0] if line.count(":") > 2 else line for line in lines if line and not line.startswith("#")
+    ]

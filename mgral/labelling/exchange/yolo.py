@@ -10,12 +10,13 @@ from mgral.data.formats.yolo import CLASS_LIST, POLYGONS, POSE, SHARED, label_fi
 from mgral.data.formats.yolo_yaml import SUFFIXES, class_names, keypoint_numbers, parse_yaml
 from mgral.data.values import number
 from mgral.labelling.exchange.outlines import Corners
-from mgral.labelling.exchange.reading import NO_SIZE, UNREADABLE, Content, Reading
+from mgral.labelling.exchange.reading import UNREADABLE, Content, Reading
 from mgral.labelling.records import Box, Returned
 
 NO_CLASSES = Kind(
     "YOLO labels have no list of classes", "add data.yaml with `names`, or classes.txt, one name a line"
 )
+NO_NAME = Kind("lists of classes have empty lines", "remove them, or fill them in: a class is a line, from 0")
 SEVERAL_LISTS = Kind("YOLO labels have several data.yaml", "import each folder by itself")
 NO_FILE = Kind("pictures have no label file", "taken for untouched; an empty file says that there is no object")
 LISTS = ("train.txt", "val.txt", "valid.txt", "test.txt")
@@ -73,7 +74,12 @@ def _read_classes(reading: Reading) -> _Classes:
         findings.fault(NO_CLASSES, str(source.path))
         return _Classes({}, None)
     lines = [line.strip() for line in _lines(lists[0], reading) or []]
-    return _Classes(dict(enumerate(line for line in lines if line)), None)
+    while lines and not lines[-1]:
+        lines.pop()
+    for count, line in enumerate(lines, start=1):
+        if not line:
+            findings.fault(NO_NAME, f"{source.place(lists[0])}:{count}")
+    return _Classes(dict(enumerate(lines)), None)
 
 
 def _pictures(reading: Reading) -> tuple[dict[str, str], list[str]]:
@@ -130,7 +136,9 @@ def _lines(name: str, reading: Reading) -> list[str] | None:
     try:
         return None if content is None else lines_of(content)
     except UnicodeError as error:
-        reading.findings.fault(UNREADABLE, f"{reading.source.place(name)}: {error}")
+        place = f"{reading.source.place(name)}: {error}"
+        if place not in reading.findings.faults.get(UNREADABLE, ()):  # files are read more than once
+            reading.findings.fault(UNREADABLE, place)
         return None
 
 
@@ -143,7 +151,7 @@ def _read_boxes(
         return None
     boxes: list[Box] = []
     if size is None and any(line.strip() for line in lines):
-        reading.findings.fault(NO_SIZE, f"{reading.source.place(file)}: {picture}")
+        reading.lacks_size(f"{reading.source.place(file)}: {picture}")
     for count, line in enumerate(lines, start=1):
         words, place = tuple(line.replace("\0", "?").split()), f"{reading.source.place(file)}:{count}"
         if not words:

@@ -1,0 +1,250 @@
+"""Projects whose files, settings or names are at fault: it is named, nothing is lost, and the way on is open."""
+
+import json
+import os
+import shutil
+
+import photo_project
+import pytest
+import yaml
+from photo_project import answered, coco_labels, photos, run, start
+
+from mgral.artefacts import files
+from mgral.errors import StepError
+from mgral.labelling import running
+from mgral.labelling.state import load_project
+
+LEDGER, SETTINGS = "ledger.jsonl", "project.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _computed_at_once(monkeypatch):
+    monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
+
+
+def set_key(project, /, **values):
+    path = project / SETTINGS
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+
+
+def refused(project, *words):
+    """Run a command that is to be refused, and check that the ledger stays."""
+    before = (project / LEDGER).read_bytes()
+    said = run(*words, "--folder", project, fails=2)
+    assert (project / LEDGER).read_bytes() == before
+    return said
+
+
+def test_init_never_takes_the_place_of_a_ledger(tmp_path):
+    project = start(tmp_path)
+    (project / SETTINGS).unlink()
+    before = (project / LEDGER).read_bytes()
+    said = run("init", project, "--pictures", tmp_path / "photos", "--classes", "car", "--budget", 20, fails=2)
+    assert "bring that back" in said
+    assert (project / LEDGER).read_bytes() == before
+
+
+def test_init_on_a_full_disk_leaves_nothing_in_the_way_of_the_next(tmp_path, monkeypatch):
+    def full(path, *_):
+        raise StepError(f"{path} cannot be written")
+
+    monkeypatch.setattr("mgral.labelling.starting.write_project_settings", full)
+    words = "init", tmp_path / "mine", "--pictures", photos(tmp_path / "photos", 8), "--classes", "a", "--budget", 8
+    run(*words, fails=1)
+    assert not list((tmp_path / "mine").iterdir())
+    monkeypatch.undo()
+    run(*words)
+
+
+def test_init_says_why_no_picture_can_be_used_and_what_is_not_valid(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_text("text")
+    words = "init", tmp_path / "mine", "--pictures", tmp_path / "photos", "--budget", 8
+    assert "a.jpg: it is no picture" in run(*words, fails=2)
+    assert "project: String should match" in run(*words, "--name", "../x", fails=2)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("names", ["car\nx", "CAR", "\udcff", "x,x"])
+def test_names_of_classes_that_tools_would_stumble_over_are_refused(tmp_path, names):
+    project = start(tmp_path)
+    refused(project, "classes", "add", *names.split(","))
+    run("classes", "rename", "car", "Car", "--folder", project)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"strategy": "none"}, "project.yaml.*none"),
+        ({"settings": {"detektor": {}}, "video_names": "a"}, "detektor"),
+        ({"settings": {"near_copies": 3}, "video_names": "a"}, "near_copies"),
+        ({"video_names": "("}, "video_names"),
+        ({"test_pictures": {"photos": "../photos"}}, "photos is in both"),
+        ({"audit": 25}, "lower `audit`"),
+        ({"audit": 20}, "lower `audit`"),
+    ],
+)
+def test_settings_that_are_wrong_change_nothing_and_can_be_mended(tmp_path, values, words):
+    project = start(tmp_path)
+    before = yaml.safe_load((project / SETTINGS).read_text())
+    set_key(project, **values)
+    said = refused(project, "next")
+    assert words.split(".*")[-1] in said
+    assert SETTINGS in said
+    set_key(project, **(before | {"audit": 2}))
+    run("next", "--folder", project)
+    assert sum(one.role == "audit" for one in load_project(project).images.values()) == 2
+
+
+def test_pictures_are_not_turned_anew_between_rounds(tmp_path):
+    project = start(tmp_path)
+    run("next", "--folder", project)
+    set_key(project, exif="ignore")
+    assert "`exif` was apply" in refused(project, "next", "--anyway")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda lines: [],
+        lambda lines: lines[1:],
+        lambda lines: [lines[0], *lines[2:]],
+        lambda lines: [*lines, lines[0]],
+        lambda lines: [*lines, lines[1]],
+        lambda lines: [*lines, json.dumps({**json.loads(lines[1]), "what": "other"}) + "\n"],
+        lambda lines: [*lines, json.dumps({**json.loads(lines[1]), "events": {"a": 1}}) + "\n"],
+    ],
+)
+def test_lines_of_a_ledger_that_do_not_fit_are_named(tmp_path, spoil):
+    project = start(tmp_path)
+    run("next", "--folder", project)
+    path = project / LEDGER
+    path.write_text("".join(spoil(path.read_text().splitlines(keepends=True))))
+    assert LEDGER in refused(project, "status")
+    assert LEDGER in refused(project, "next")
+
+
+def test_a_round_of_which_nothing_is_left_is_done_and_the_next_can_follow(tmp_path, monkeypatch):
+    project = start(tmp_path)
+    file = coco_labels(tmp_path / "all.json", {f"p{one}.png": [(2, 3, 20, 10, "car")] for one in range(1, 28)})
+
+    def labelled_meanwhile(*given, **more):
+        photo_project.compute(*given, **more)
+        run("import", file, "--folder", project)
+
+    set_key(project, audit=0, budget=40)
+    monkeypatch.setattr(running, "run_snakemake", labelled_meanwhile)
+    said = run("next", "--folder", project, "--format", "coco")
+    assert "round 1: 0 pictures" in said
+    assert "nothing of it is left" in said
+    monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
+    run("next", "--folder", project)
+    assert max(load_project(project).sent) == 2
+
+
+@pytest.mark.parametrize("content", ["nothing", "other"])
+def test_a_folder_in_the_place_of_the_next_round_is_left_alone(tmp_path, content):
+    project = start(tmp_path)
+    place = project / "round1"
+    if content == "nothing":
+        place.mkdir()
+    else:
+        run("next", "--folder", start(tmp_path / "other"))
+        shutil.copytree(tmp_path / "other" / "mine" / "round1", place)
+    assert "move it away" in refused(project, "next")
+    place.rename(tmp_path / "away")
+    run("next", "--folder", project)
+
+
+def test_commands_leave_nothing_where_there_is_no_project(tmp_path):
+    for words in (["next"], ["scan"], ["recall", "a"], ["classes", "add", "x"], ["again", tmp_path / "x"]):
+        run(*words, "--folder", tmp_path, fails=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_exports_name_missing_pictures_and_what_keeps_labels_back(tmp_path):
+    project = start(tmp_path)
+    run("next", "--folder", project)
+    run("import", answered(project, 1), "--folder", project)
+    gone = tmp_path / "photos" / "p1.png"
+    gone.rename(tmp_path / "photos" / "q.png")
+    words = "export", tmp_path / "set", "--folder", project, "--format", "coco"
+    said = run(*words, fails=2)
+    assert "p1.png" in said
+    assert "mgral project scan" in said
+    run("scan", "--folder", project)
+    run(*words)
+    shutil.rmtree(tmp_path / "set")
+    set_key(project, pictures={"elsewhere": str(tmp_path / "photos")})
+    assert "no folder of pictures 'photos'" in run(*words, fails=2)
+    run("classes", "add", "bus", "--folder", project)
+    assert "have to be looked at again" in run(*words, fails=2)
+
+
+def test_names_too_long_for_a_disk_are_shortened(tmp_path):
+    pictures = photos(tmp_path / "photos", 2, first=50)
+    for number, name in enumerate(("a", "b"), 50):
+        (pictures / name).mkdir()
+        (pictures / f"p{number}.png").rename(pictures / name / ("x" * 246 + ".png"))
+    project = start(tmp_path, count=2, batch=4)
+    set_key(project, audit=0)
+    run("next", "--folder", project)
+    sent = {one.name for one in (project / "round1" / "pictures").iterdir()}
+    assert len(sent) == 4
+    assert max(map(len, sent)) < 220
+
+
+def test_pictures_in_the_folder_of_the_project_are_not_those_of_its_rounds(tmp_path):
+    pictures = photos(tmp_path / "mine", 8)
+    run("init", pictures, "--pictures", pictures, "--classes", "car", "--budget", 6, "--batch", 2)
+    run("next", "--folder", pictures)
+    next(pictures.glob("p*.png")).unlink()
+    said = run("scan", "--folder", pictures)
+    assert "8 pictures, 0 of them new; 1 are missing" in said
+    assert "copies" not in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_links_to_nothing_and_files_that_cannot_be_read_are_named(tmp_path, monkeypatch):
+    pictures = photos(tmp_path / "photos", 6)
+    (pictures / "broken.png").symlink_to("nowhere")
+    (pictures / "self").symlink_to(".")
+    project = start(tmp_path, count=6)
+    assert "broken.png: No such file" in run("scan", "--folder", project)
+    photos(pictures, 1, first=50)
+
+    def failing(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("hashlib.file_digest", failing)
+    said = refused(project, "scan")
+    assert "p50.png: Input/output error" in said
+
+
+def test_a_round_that_cannot_be_recalled_asks_what_is_meant(tmp_path):
+    project = start(tmp_path)
+    assert "--round" in refused(project, "recall")
+
+
+def test_damaged_scores_are_named_by_status(tmp_path):
+    project = start(tmp_path)
+    run("next", "--folder", project)
+    run("import", answered(project, 1), "--folder", project)
+    run("next", "--folder", project)
+    metrics = project / "results" / "round2" / "seed2" / "initial" / "cycle0" / "metrics.json"
+    metrics.write_text("{}")
+    files.WRITTEN.clear()
+    assert str(metrics) in refused(project, "status")
+
+
+def test_status_names_pictures_on_which_people_disagree(tmp_path):
+    project = start(tmp_path)
+    run("next", "--folder", project)
+    run("import", answered(project, 1, by=1), "--folder", project)
+    assert "disagree" not in run("status", "--folder", project)
+    run("import", answered(project, 1, by=2, boxes=[(30.0, 20.0, 9.0, 9.0, "dog")]), "--folder", project)
+    assert "people disagree on 8 pictures, and the latest is used: photos/p1.png" in run(
+        "status", "--folder", project
+    )
+    set_key(project, conflicts="leave_out")
+    assert "nobody's labels are used" in run("status", "--folder", project)

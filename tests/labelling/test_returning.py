@@ -1,0 +1,75 @@
+"""Files imported into a project on disk: what counts as the same file, and as boxes that nobody touched."""
+
+import shutil
+
+import photo_project
+import pytest
+from photo_project import answered, coco_labels, run, start
+
+from mgral.labelling import running
+from mgral.labelling.state import load_project
+
+
+@pytest.fixture(autouse=True)
+def _computed_at_once(monkeypatch):
+    monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
+
+
+def label_of(project, name):
+    found = load_project(project)
+    image = next(image for image, file in found.files.items() if file.endswith(f"/{name}"))
+    confirmed = found.images[image].confirmed
+    return None if confirmed is None else confirmed.boxes
+
+
+def test_the_same_file_with_other_names_of_classes_is_a_correction(tmp_path):
+    project = start(tmp_path)
+    file = coco_labels(tmp_path / "a.json", {"p1.png": [(2, 3, 20, 10, "auto")]})
+    run("import", file, "--folder", project, "--rename", "auto=car")
+    run("import", file, "--folder", project, "--rename", "auto=dog")
+    assert label_of(project, "p1.png")[0][4] == 2
+    assert "1 as they were" in run("import", file, "--folder", project, "--rename", "auto=dog")
+
+
+def test_a_data_yaml_stands_for_the_labels_beside_it(tmp_path):
+    project = start(tmp_path)
+    labels = tmp_path / "yolo" / "labels"
+    labels.mkdir(parents=True)
+    (labels.parent / "data.yaml").write_text("names: [car, dog]\n")
+    for number in (0, 1):
+        (labels / "p1.txt").write_text(f"{number} 0.5 0.5 0.2 0.2\n")
+        run("import", labels.parent / "data.yaml", "--folder", project)
+        assert label_of(project, "p1.png")[0][4] == 1 + number
+
+
+@pytest.mark.parametrize("change", [("rename", "car", "auto"), ("merge", "car", "dog", "--into", "animal")])
+def test_proposed_boxes_that_nobody_touched_stay_so_when_their_class_changes(tmp_path, change):
+    project = start(tmp_path)
+    run("next", "--folder", project)
+    run("import", answered(project, 1), "--folder", project)
+    run("next", "--folder", project)
+    run("classes", *change, "--folder", project)
+    before = dict(load_project(project).counts())
+    said = run("import", project / "round2" / "tasks" / "coco", "--folder", project)
+    assert "4 not looked at" in said
+    assert dict(load_project(project).counts()) == before
+
+
+def test_an_import_goes_on_after_a_file_that_cannot_be_written(tmp_path):
+    project = start(tmp_path)
+    run("next", "--folder", project)
+    export = answered(project, 1)
+    shutil.copy(export, cut := tmp_path / "cut.json")
+    cut.write_bytes(cut.read_bytes()[:-40])
+    before = (project / "ledger.jsonl").read_bytes()
+    assert "is not JSON, or only a part" in run("import", export, cut, "--folder", project, fails=2)
+    assert (project / "ledger.jsonl").read_bytes() == before
+    assert "8 new" in run("import", export, "--folder", project)
+
+
+def test_names_and_reasons_that_are_no_text_are_kept_as_far_as_they_are(tmp_path):
+    project = start(tmp_path)
+    file = coco_labels(tmp_path / "a.json", {"p1.png": [(2, 3, 20, 10, "car")]}).rename(tmp_path / "\udcff.json")
+    assert "?.json (coco): 1 new" in run("import", file, "--folder", project)
+    run("withdraw", "p1.png", "--reason", "dark\udcff", "--folder", project)
+    assert load_project(project).images[1].withdrawn == "dark?"
