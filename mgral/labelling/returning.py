@@ -37,7 +37,7 @@ def import_files(
     FaultyDataError
         Where anything is wrong with any of the files, with all that is; then nothing is imported.
     """
-    findings, told = Findings(), []
+    findings, lines = Findings(), []
     with writing(folder) as writer:
         settings, ledger = load_project_settings(folder), project_lines(folder)
         added: list[Line] = []
@@ -57,13 +57,13 @@ def import_files(
             before = project.imported.get(digest, set())
             changes = changes_by(project, found, findings, renamed, leave_out_unknown, settings.conflicts, before)
             again = "was imported before; " if before else ""
-            told.append(f"{source_name(path)} ({found.format}): {again}{_told(changes)}")
+            lines.append(f"{source_name(path)} ({found.format}): {again}{_summary(changes)}")
             if changes.events:
                 added.append(new_line("labels", changes.events, source_name(path), digest))
         findings.raise_faults("the labels", "")
         for line in added:
             writer.add(line.what, line.events, line.file, line.sha256)
-    return told, findings
+    return lines, findings
 
 
 def _digest(path: Path, renamed: Mapping[str, str]) -> str:
@@ -76,7 +76,7 @@ def _today(project: Project, renamed: Mapping[str, str], name: str) -> str:
     return name_today(project, renamed.get(name, name))
 
 
-def _told(changes: Changes) -> str:
+def _summary(changes: Changes) -> str:
     parts = {
         "new": changes.new,
         "corrected": changes.corrected,

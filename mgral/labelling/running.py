@@ -31,7 +31,7 @@ LOCAL_FILES = "/data/local-files/?d="
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BatchOptions:
     """How a batch is written."""
 
     formats: Sequence[FormatName]
@@ -44,7 +44,7 @@ class Wanted:
 
 def run_round(
     folder: Path,
-    wanted: Wanted,
+    options: BatchOptions,
     *,
     cores: str | None = None,
     profile: Path | None = None,
@@ -79,30 +79,30 @@ def run_round(
         results = round_results(folder, number)
         batch, why = round_batch(folder, settings, project, number, _found_boxes(folder, project, number))
         notes.extend(why)
-        prefix = _prefix(wanted, folder, round_folder(folder, number))
-        return _written(settings, project, batch, made, wanted, prefix, why, results)
+        prefix = _prefix(options, folder, round_folder(folder, number))
+        return _written(settings, project, batch, made, options, prefix, why, results)
 
     publish_round(folder, number, publish)
-    return _told(folder, number, notes, wanted), opened.findings
+    return _summary(folder, number, notes, options), opened.findings
 
 
-def write_again(folder: Path, output: Path, wanted: Wanted) -> int:
+def write_again(folder: Path, output: Path, options: BatchOptions) -> int:
     """Write tasks for all images that have to be looked at again into a new folder, and return how many there are."""
     with writing(folder) as writer:
         settings, project = load_project_settings(folder), load_project(folder)
         waiting = again(project)
         if waiting:
-            prefix = _prefix(wanted, folder, output)
+            prefix = _prefix(options, folder, output)
             batch = again_batch(folder, settings, project, waiting)
             why = ["Labelled before a class was there: look for it, and leave what is right."]
-            writer.add("sent", _written(settings, project, batch, output, wanted, prefix, why, ()))
+            writer.add("sent", _written(settings, project, batch, output, options, prefix, why, ()))
     return len(waiting)
 
 
-def _prefix(wanted: Wanted, folder: Path, output: Path) -> Callable[[str], str]:
+def _prefix(options: BatchOptions, folder: Path, output: Path) -> Callable[[str], str]:
     """Return what gives the prefix of pictures, by their folder in the batch that is written to `output`."""
-    if wanted.prefix is not None:
-        given = wanted.prefix if wanted.prefix.endswith(("/", "=")) else f"{wanted.prefix}/"
+    if options.prefix is not None:
+        given = options.prefix if options.prefix.endswith(("/", "=")) else f"{options.prefix}/"
         return lambda _: given
     place = Path(os.path.relpath(output, folder)).as_posix()
     return lambda below: f"{LOCAL_FILES}{quote(f'{place}/{below}')}/"
@@ -113,7 +113,7 @@ def _written(
     project: Project,
     batch: Batch,
     output: Path,
-    wanted: Wanted,
+    options: BatchOptions,
     prefix: Callable[[str], str],
     notes: Sequence[str],
     results: Sequence[ClassResult],
@@ -123,10 +123,10 @@ def _written(
     write_batch(
         batch,
         output,
-        wanted.formats,
+        options.formats,
         notes,
-        people=wanted.people,
-        shared=wanted.shared,
+        people=options.people,
+        shared=options.shared,
         prefix=prefix,
         settings=own,
         results=results,
@@ -183,7 +183,7 @@ def score_lines(folder: Path, project: Project) -> list[str]:
     return []
 
 
-def _told(folder: Path, number: int, notes: Sequence[str], wanted: Wanted) -> list[str]:
+def _summary(folder: Path, number: int, notes: Sequence[str], options: BatchOptions) -> list[str]:
     project, target = load_project(folder), round_folder(folder, number)
     audit = sum(project.images[image].role == AUDIT for image in project.sent[number])
     lines = [
@@ -194,6 +194,6 @@ def _told(folder: Path, number: int, notes: Sequence[str], wanted: Wanted) -> li
     lines += [f"  look at them: {target / SHEET}", f"  load into your tool: {target / TASKS}"]
     if not project.sent[number]:
         return [*lines[:-2], "  nothing of it is left; choose others: mgral project next"]
-    if wanted.people > 1:
+    if options.people > 1:
         lines[-1] = f"  load into your tool: {target}/person1/{TASKS}, and so on"
     return [*lines, "  when labels come back: mgral project import FILE"]

@@ -99,7 +99,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
         raise
-    return _told(folder, settings, lines), findings
+    return _summary(folder, settings, lines), findings
 
 
 def _settings(folder: Path, start: Start) -> ProjectSettings:
@@ -211,25 +211,27 @@ def _detector(config: Config) -> str:
     return f"{own.name}{f' on {backbone}' if backbone else ''}, {start}"
 
 
-def _told(folder: Path, settings: ProjectSettings, lines: list[Line]) -> list[str]:
+def _summary(folder: Path, settings: ProjectSettings, lines: list[Line]) -> list[str]:
     project = replay(lines)
     info = registry.strategy(settings.strategy)
     config = planned_config(settings, 1, 1)
-    told = status_lines(settings, project)
+    summary = status_lines(settings, project)
     if any(image.role == "test" for image in project.images.values()):
-        told.append("the test set is what rounds are evaluated on; no audit set is drawn")
+        summary.append("the test set is what rounds are evaluated on; no audit set is drawn")
     else:
         size = audit_size(settings, len(project.images))
-        told.append(
+        summary.append(
             f"the first batch begins with an audit set of {size}, drawn at random and never trained on, so that "
             "the scores of all rounds mean something (`audit` in project.yaml)"
         )
-    told += [
+    summary += [
         f"detector: {_detector(config)}; it starts anew in each round, and its length follows from the labels "
         "(`settings: {detector: ...}` in project.yaml)",
         f"strategy: {info.name}, {info.summary} (`strategy` in project.yaml)",
     ]
     if not any(image.state in CONFIRMED and not image.role for image in project.images.values()):
-        told.append("first batch: without labels it covers the pictures by what a pre-trained network sees in them")
+        summary.append(
+            "first batch: without labels it covers the pictures by what a pre-trained network sees in them"
+        )
     here = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
-    return [*told, f"next: {here}mgral project {'next' if project.classes else 'classes add NAME'}"]
+    return [*summary, f"next: {here}mgral project {'next' if project.classes else 'classes add NAME'}"]

@@ -15,7 +15,7 @@ from mgral.labelling.exchange.read import FormatName
 @options.task_formats
 def command(output: Path, folder: Path, formats: tuple[FormatName, ...]) -> None:
     """Write the pictures that were labelled before a class was there, with their boxes, into a new folder."""
-    from mgral.labelling.running import Wanted, write_again
+    from mgral.labelling.running import BatchOptions, write_again
 
-    count = write_again(folder, output, Wanted(formats))
+    count = write_again(folder, output, BatchOptions(formats))
     click.echo(f"{count} pictures to look at again: {output}" if count else "no picture has to be looked at again")

@@ -45,9 +45,9 @@ def command(
     What was interrupted goes on with the same command. Snakemake gets what stands behind `--`, such as
     `-- --use-singularity --config "container={image: mgral.sif}"`.
     """
-    from mgral.labelling.running import Wanted, run_round
+    from mgral.labelling.running import BatchOptions, run_round
 
-    wanted = Wanted(formats, people, shared, prefix)
-    lines, findings = run_round(folder, wanted, cores=cores, profile=profile, anyway=anyway, words=words)
+    batch = BatchOptions(formats, people, shared, prefix)
+    lines, findings = run_round(folder, batch, cores=cores, profile=profile, anyway=anyway, words=words)
     show_repairs(findings, "pictures:", "")
     click.echo("\n".join(lines))
