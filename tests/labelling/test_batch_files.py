@@ -25,7 +25,7 @@ from mgral.labelling import batch_files
 from mgral.labelling.batch_files import unique_names, write_batch
 from mgral.labelling.batches import _own_names
 from mgral.labelling.exchange.read import FormatName
-from mgral.labelling.running import Wanted, _prefix
+from mgral.labelling.running import BatchOptions, _prefix
 
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 ODD = ['50% "a".jpg', "#1 & 2.jpg", "naïve 図.jpg", "it's +1?.jpg", "a;b,c.jpg", "<x>.jpg"]
@@ -105,11 +105,14 @@ def test_more_people_than_pictures(tmp_path):
 
 
 def test_label_studio_finds_pictures_below_the_project(tmp_path):
-    assert _prefix(Wanted([]), tmp_path, tmp_path / "round3")("pictures") == "/data/local-files/?d=round3/pictures/"
-    place = _prefix(Wanted([]), tmp_path, tmp_path / "look again")("person1/pictures")
+    assert (
+        _prefix(BatchOptions([]), tmp_path, tmp_path / "round3")("pictures")
+        == "/data/local-files/?d=round3/pictures/"
+    )
+    place = _prefix(BatchOptions([]), tmp_path, tmp_path / "look again")("person1/pictures")
     assert place == "/data/local-files/?d=look%20again/person1/pictures/"
     for own, expected in {"https://a/b": "https://a/b/", "s3://a/": "s3://a/", "/x/?d=": "/x/?d="}.items():
-        assert _prefix(Wanted([], prefix=own), tmp_path, tmp_path / "round3")("person1/pictures") == expected
+        assert _prefix(BatchOptions([], prefix=own), tmp_path, tmp_path / "round3")("person1/pictures") == expected
 
 
 def nothing_is_left(folder):
