@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from people import answer, coco_truth
 from run_workflow import ROOT, TINY
-from slow import slow
+from slow import full, slow
 
 from mgral.artefacts.commit import commit
+from mgral.artefacts.files import read_json
 from mgral.engine import pins
 from mgral.engine.installed import profile, snakefile
 from mgral.errors import InputError
 
 PIPELINE = Path("mgral", "pipeline")
+OKRA = ROOT.parent / "shared" / "datasets" / "okra-320"
 IN_REPOSITORY = {
     PIPELINE / "Snakefile": "Snakefile",
     PIPELINE / "params.yaml": "params.yaml",
@@ -157,3 +160,38 @@ def test_an_experiment_by_the_wheel_alone(tool, undisturbed, tmp_path):
     assert "are as their steps wrote them" in call(tool, folder, "verify", "results/tiny")
     assert call(tool, folder, "profile", "gpu") == f"{package / 'pipeline' / 'profiles' / 'gpu'}\n"
     assert call(tool, folder, "constraints") == pins.constraints()
+
+
+@full
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not OKRA.exists(), reason="the data set okra-320 is not here, see docs/datasets.md")
+def test_three_rounds_of_real_pictures_by_the_wheel_alone(tool, tmp_path):
+    """From no label at all, with a script in the place of people. Smaller and shorter than the default."""
+    truth, sizes = coco_truth(OKRA / "annotations" / "train.json")
+    classes = sorted({box[4] for boxes in truth.values() for box in boxes})
+    options = ["--pictures", OKRA / "train", "--classes", ",".join(classes), "--budget", "300", "--batch", "40"]
+    call(tool, tmp_path, "project", "init", "okra", *options)
+    project = tmp_path / "okra"
+    settings = (project / "project.yaml").read_text()
+    own = "settings: {detector: {width: 128, height: 128}, iterations: {detector: 150}}"
+    (project / "project.yaml").write_text(settings.replace("settings: {}", own))
+    sent: list[int] = []
+    for number, labelled in ((1, 0), (2, 40), (3, 80)):
+        call(tool, project, "project", "next", "--cores", "2")
+        snapshot = read_json(project / f"round{number}" / "snapshot.json")
+        assert len(snapshot["labelled"]) == labelled
+        tasks = project / f"round{number}" / "tasks" / "label_studio" / "label_studio.json"
+        batch = [task["data"]["mgral_id"] for task in read_json(tasks)]
+        assert not set(batch) & set(sent)
+        assert len(batch) == 40 + 50 * (number == 1)  # with the audit set
+        if number > 1:
+            groups = read_json(project / "results" / f"round{number}" / "dataset" / "groups.json")["groups"]
+            assert max(len(set(batch) & set(group)) for group in groups) <= 1
+            assert {one["id"] for one in snapshot["audit"]} == set(sent[:50])
+        sent += batch
+        answer(tasks, project / "export.json", truth, sizes)
+        call(tool, project, "project", "import", "export.json")
+        assert (project / f"round{number}" / "sheet.html").read_text().count("<svg") >= len(batch)
+    assert "detector of round 3, on the audit set" in call(tool, project, "project", "status")
+    call(tool, project, "project", "export", "labelled", "--format", "yolo")
+    assert len((project / "labelled" / "train.txt").read_text().splitlines()) == 120
