@@ -10,6 +10,7 @@ from urllib.parse import quote
 from mgral.artefacts.files import read_json
 from mgral.config import PictureSettings
 from mgral.data.findings import Findings
+from mgral.data.groups import load_groups
 from mgral.engine.run import run_snakemake
 from mgral.errors import InputError
 from mgral.evaluation.precision import trusted_score
@@ -20,7 +21,7 @@ from mgral.labelling.ledger import writing
 from mgral.labelling.opening import CONFIG, round_folder
 from mgral.labelling.prelabels import proposed_boxes
 from mgral.labelling.records import Batch, FoundBox
-from mgral.labelling.results import ClassResult, class_results, result_lines
+from mgral.labelling.results import LEAST_BOXES, ClassResult, class_results, result_lines
 from mgral.labelling.rounds import open_round, publish_round
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
@@ -174,12 +175,22 @@ def round_results(folder: Path, number: int) -> list[ClassResult]:
 
 
 def score_lines(folder: Path, project: Project) -> list[str]:
-    """Return the scores of the latest detector that was evaluated, as lines."""
+    """Return the scores of the latest detector that was evaluated, as lines, with what makes them less sure."""
     for number in sorted(project.rounds, reverse=True):
         if rows := round_results(folder, number):
             metrics = read_json(detector_folder(folder, number) / "metrics.json")
-            head = f"detector of round {number}, on the audit set: AP50 {100 * metrics['ap50']:.1f} %, "
-            return [head + f"mAP {100 * metrics['map']:.1f} %", *(f"  {line}" for line in result_lines(rows))]
+            where = "test set" if any(image.role == "test" for image in project.images.values()) else "audit set"
+            head = f"detector of round {number}, on the {where}: AP50 {100 * metrics['ap50']:.1f} %, "
+            lines = [head + f"mAP {100 * metrics['map']:.1f} %"]
+            if few := sum(row.boxes < LEAST_BOXES for row in rows):
+                lines.append(f"  rough means: {few} of {len(rows)} classes have fewer than {LEAST_BOXES} boxes there")
+            copies = load_groups(results_folder(folder, number) / "dataset" / "groups.json")
+            if copies.pairs:
+                lines.append(
+                    f"  {len(copies.pairs)} of its {copies.test_images} pictures are near-copies of others of the "
+                    "project: on new scenes the detector may find less"
+                )
+            return lines + [f"  {line}" for line in result_lines(rows)]
     return []
 
 

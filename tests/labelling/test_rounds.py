@@ -230,6 +230,22 @@ def test_a_test_set_takes_the_place_of_the_audit_set(tmp_path):
     assert not {one["id"] for one in snapshot["audit"]} & set(chosen(project, 1))
 
 
+def test_the_status_says_how_good_the_detector_is_and_how_sure_that_is(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+    next_round(project)
+    lines = run("status", "--folder", project).splitlines()
+    place = lines.index("detector of round 2, on the audit set: AP50 50.0 %, mAP 25.0 %")
+    assert lines[place + 1 : place + 6] == [
+        "  rough means: 2 of 2 classes have fewer than 10 boxes there",
+        "  1 of its 4 pictures are near-copies of others of the project: on new scenes the detector may find less",
+        "  class  boxes  AP in %",
+        "  car        4  too few boxes (4 of 10)",
+        "  dog        0  too few boxes (0 of 10)",
+    ]
+
+
 def test_a_split_batch_gives_every_picture_to_one_person_and_shared_ones_to_two(tmp_path):
     project = start(tmp_path)
     next_round(project, "--people", "3", "--shared", "0.25")

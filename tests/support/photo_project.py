@@ -83,6 +83,9 @@ def compute(folder: Path, configfile: Path, **_: Any) -> None:
         "categories": [{"id": number, "name": name} for number, name in snapshot.classes],
     }
     write_json(results / "dataset" / "test.json", test)
+    pairs = [{"test": one.id, "train": chosen[0], "difference": 1.0} for one in snapshot.audit[:1]]
+    groups = {"groups": [], "pairs": pairs, "test_images": len(snapshot.audit), "flat_test_images": 0}
+    write_json(results / "dataset" / "groups.json", groups)
     if snapshot.audit:
         detector = results / f"seed{seed}" / "initial" / "cycle0"
         detector.mkdir(parents=True, exist_ok=True)
