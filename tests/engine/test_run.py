@@ -2,7 +2,6 @@
 
 import fcntl
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -137,7 +136,6 @@ def test_a_request_to_end_reaches_snakemake_which_is_waited_for(tmp_path, script
     caller.terminate()
     assert caller.wait(timeout=60) == 7
     assert (tmp_path / "ended").exists()
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, script):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from run_workflow import ROOT, TINY, count_rules, jobs_planned, planned, snakemake
+from squares_project import SquaresProject
 
 from mgral.config import Config, load_config, resolve_config
 from mgral.engine.steps import STEPS, VERSIONS
@@ -22,6 +23,8 @@ ON_A_NETWORK = {"download", "weights"}
 """Steps that an experiment has only where its data set, or its detector, asks for them."""
 OF_A_COMMAND = {"external"}
 """Steps that an experiment has only where its detector is a command."""
+OF_A_PROJECT = {"pictures", "index", "prelabels"}
+"""Steps that an experiment has only where it is a round of a project."""
 EXAMPLE = ROOT / "examples" / "external_detector" / "config.yaml"
 
 DERIVE = {"input_size", "derive"}
@@ -39,18 +42,23 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    """Every kind of job: of the tiny experiment with its fidelity, of others that download, derive, run a command."""
+    """Every kind of job: of the tiny experiment with its fidelity, and of others that have what it has not."""
     folder = tmp_path_factory.mktemp("planned")
     ours = jobs_planned(folder, "all", "fidelity", "--configfile", TINY)
     more = ("--configfile", ROOT / "config" / "voc_ssd300.yaml", "--until", "weights")
     (folder / "real.yaml").write_text("{initial: 9, cycles: 1, detector: {name: ssd}}")
     real = jobs_planned(folder, "--configfile", folder / "real.yaml", "--until", "derive")
     by_command = jobs_planned(folder, "--configfile", EXAMPLE, "--until", "external")
+    project = SquaresProject.make(folder)
+    labelled = [project.labelled(number) for number in range(1, 5)]
+    opened = project.open(1, [project.add(8)], labelled, [project.labelled(5)], strategies=["entropy_sum"])
+    of_round = jobs_planned(project.folder, "--configfile", opened)
     return [
         *ours,
         *(job for job in jobs_planned(folder, *more) if job.rule in ON_A_NETWORK),
         *(job for job in real if job.rule in DERIVE),
         *(job for job in by_command if job.rule in OF_A_COMMAND),
+        *(job for job in of_round if job.rule in OF_A_PROJECT),
     ]
 
 
@@ -167,7 +175,7 @@ def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
     counts = count_rules(planned(tmp_path, "--configfile", TINY))
     config = load_config(TINY)
     cycles, strategies = config.cycles, len(config.strategies)
-    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - DERIVE - OF_A_COMMAND
+    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - DERIVE - OF_A_COMMAND - OF_A_PROJECT
     assert counts["detector"] == counts["evaluate"] == 2 + cycles * strategies
     assert counts["select"] == counts["label"] == cycles * strategies
     assert counts["variant"] == 2  # variants 0 and 1, and variant 2
