@@ -87,6 +87,7 @@ def test_only_the_evaluation_of_a_cycle_sees_test_images(jobs):
     assert readers("/test.json") | readers("/test.npy") == {
         "input_size",
         "cache",
+        "index",
         "groups",
         "evaluate",
         "gain",
