@@ -175,7 +175,7 @@ def test_snakemake_does_not_start_where_dvc_made_the_results(by_dvc):
         refused = snakemake(by_dvc, "--cores", "1", "--configfile", "params.yaml", *options, stub=True)
         assert refused.returncode == 2
         sentence = (
-            "mgral: results/tiny was made by DVC, of which Snakemake knows nothing; run Snakemake in a clone of"
+            "mgral: results/tiny was made by DVC, of which Snakemake knows nothing; run Snakemake in a folder of"
         )
         assert sentence in refused.stdout
         assert "Traceback" not in refused.stdout
