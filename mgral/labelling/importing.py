@@ -323,9 +323,18 @@ def disagreeing(image: ImageState, project: Project) -> bool:
 
 
 def contradicting(project: Project, labels: Sequence[Label]) -> bool:
-    """Return whether two people's confirmed labels of an image have an object that the other's have not."""
-    sets = [project.final_boxes(label) for label in labels]
-    return any(not _same_objects(sets[0], other) for other in sets[1:])
+    """Return whether two people's confirmed labels of an image have an object that the other's have not.
+
+    A class that one of them was not asked for, as it came later, says nothing about the other's boxes of it.
+    """
+    return any(not _same_objects(*_of_shared_classes(project, labels[0], other)) for other in labels[1:])
+
+
+def _of_shared_classes(project: Project, *labels: Label) -> list[list[BoxRow]]:
+    """Return the boxes of each label, without classes that another says nothing about."""
+    # Of a label that is being imported it is not known yet what its person knew: all, then.
+    unasked = frozenset[int]().union(*(project.incomplete(label) for label in labels if label.knew))
+    return [[box for box in project.final_boxes(label) if box[4] not in unasked] for label in labels]
 
 
 def _same_objects(first: Sequence[BoxRow], second: Sequence[BoxRow]) -> bool:

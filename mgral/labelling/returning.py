@@ -1,6 +1,7 @@
 """Labels come back: files are read, checked together, and written to the ledger or not at all."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -84,4 +85,7 @@ def _summary(changes: Changes) -> str:
         "as they were": changes.unchanged,
         "not looked at": changes.untouched,
     }
-    return ", ".join(f"{count} {words}" for words, count in parts.items() if count) or "no label"
+    said = ", ".join(f"{count} {words}" for words, count in parts.items() if count) or "no label"
+    states = Counter(event.get("state") for event in changes.events)  # none where a label was there already
+    rest = ", ".join(f"{states[state]} {state}" for state in ("draft", "skipped") if states[state])
+    return f"{said}; of them {rest}" if rest else said

@@ -158,8 +158,8 @@ def _with_budget(
         )
     if left <= 0:
         raise InputError(
-            f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to go on, or take "
-            "the labels: mgral project export"
+            f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to go on (by 1 where "
+            "only a detector of the last labels is wanted), or take the labels: mgral project export"
         )
     if not pool:
         raise InputError("there is no picture left to choose: all were sent, labelled, skipped or withdrawn")

@@ -79,9 +79,25 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
         names = {project.classes[one] for missing in waiting.values() for one in missing}
         lines.append(
             f"to look at again: {len(waiting)} pictures were labelled before there was {', '.join(sorted(names))}; "
-            "make tasks of them: mgral project again"
+            "make tasks of them: mgral project again FOLDER"
         )
     return lines
+
+
+def next_step(settings: ProjectSettings, project: Project) -> str:
+    """Return what a person does next with a project, as a line."""
+    if not project.classes:
+        return "next: mgral project classes add NAME"
+    if project.rounds.keys() - project.sent.keys():
+        return "next: mgral project next, which goes on with the round that was begun"
+    used = spent(project) >= settings.budget
+    after = (
+        "raise `budget` in project.yaml, or take the labels: mgral project export" if used else "mgral project next"
+    )
+    out = project.counts()["sent"]
+    if out:
+        return f"next: mgral project import FILE, for the {out} pictures that are out; then {after}"
+    return f"next: {after}"
 
 
 def _class_lines(project: Project) -> Sequence[str]:

@@ -248,3 +248,15 @@ def test_status_names_pictures_on_which_people_disagree(tmp_path):
     )
     set_key(project, conflicts="leave_out")
     assert "nobody's labels are used" in run("status", "--folder", project)
+
+
+def test_a_class_that_came_between_two_looks_is_no_disagreement(tmp_path):
+    project, old, new = start(tmp_path), (30.0, 20.0, 9.0, 9.0, "dog"), (5.0, 5.0, 9.0, 9.0, "cow")
+    run("next", "--folder", project)
+    run("import", answered(project, 1, by=1, boxes=[old], later=-100), "--folder", project)
+    run("classes", "add", "cow", "--folder", project)
+    said = run("import", answered(project, 1, by=2, boxes=[old, new], later=100), "--folder", project)
+    assert "differently" not in said
+    assert "disagree" not in run("status", "--folder", project)
+    run("import", answered(project, 1, by=2, boxes=[new], later=200), "--folder", project)
+    assert "people disagree on 8 pictures" in run("status", "--folder", project)

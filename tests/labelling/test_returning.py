@@ -73,3 +73,10 @@ def test_names_and_reasons_that_are_no_text_are_kept_as_far_as_they_are(tmp_path
     assert "?.json (coco): 1 new" in run("import", file, "--folder", project)
     run("withdraw", "p1.png", "--reason", "dark\udcff", "--folder", project)
     assert load_project(project).images[1].withdrawn == "dark?"
+
+
+def test_what_is_not_finished_is_told_apart(tmp_path):
+    project = start(tmp_path)
+    run("next", "--folder", project)
+    export = answered(project, 1, state=lambda place: {0: "draft", 1: "skipped"}.get(place, "done"))
+    assert "8 new; of them 1 draft, 1 skipped\n" in run("import", export, "--folder", project)

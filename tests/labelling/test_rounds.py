@@ -91,9 +91,12 @@ def test_boxes_that_nobody_confirmed_never_come_back_as_labels(tmp_path):
 def test_the_budget_ends_the_rounds_and_the_last_batch_is_cut_to_it(tmp_path):
     project = start(tmp_path, budget=11, batch=5)  # 2 for the audit set
     for number, size in ((1, 7), (2, 4)):
+        assert run("status", "--folder", project).endswith("next: mgral project next\n")
         next_round(project)
         assert len(chosen(project, number)) == size
+        assert f"next: mgral project import FILE, for the {size} pictures" in run("status", "--folder", project)
         run("import", answered(project, number), "--folder", project)
+    assert "next: raise `budget` in project.yaml" in run("status", "--folder", project)
     assert "the budget of 11 pictures is used; raise `budget`" in next_round(project, fails=2)
     assert not (project / "round3").exists()
 

@@ -12,6 +12,7 @@ from run_workflow import ROOT
 from slow import slow
 
 from mgral.artefacts.files import read_json
+from mgral.labelling.settings import ProjectSettings
 
 PAGE = (ROOT / "docs" / "label-loop.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
@@ -47,6 +48,11 @@ def test_all_commands_in_the_text_are_known():
     """Those over two lines too."""
     found = {" ".join(one.split()) for one in re.findall(r"`(mgral project [^`]+)`", PAGE)}
     assert found == set(INLINE)
+
+
+def test_all_keys_of_project_yaml_are_told():
+    table = PAGE[PAGE.index("## The keys of `project.yaml`") :]
+    assert re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE) == [*ProjectSettings.model_fields]
 
 
 @slow

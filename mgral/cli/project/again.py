@@ -15,7 +15,12 @@ from mgral.labelling.exchange.read import FormatName
 @options.task_formats
 def command(output: Path, folder: Path, formats: tuple[FormatName, ...]) -> None:
     """Write the pictures that were labelled before a class was there, with their boxes, into a new folder."""
+    from mgral.labelling.batch_files import TASKS
     from mgral.labelling.running import BatchOptions, write_again
 
     count = write_again(folder, output, BatchOptions(formats))
-    click.echo(f"{count} pictures to look at again: {output}" if count else "no picture has to be looked at again")
+    if not count:
+        click.echo("no picture has to be looked at again")
+        return
+    click.echo(f"{count} pictures to look at again: load {output / TASKS} into your tool")
+    click.echo("  when labels come back: mgral project import FILE")

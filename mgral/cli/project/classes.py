@@ -17,7 +17,7 @@ def command() -> None:
     """Add, rename, merge and split classes.
 
     Images that were labelled before a class was added, or that show a class that was split, have to be looked at
-    again: `mgral project again` makes tasks of them.
+    again: `mgral project again FOLDER` makes tasks of them.
     """
 
 
@@ -27,7 +27,9 @@ def _record(folder: Path, change: Any, *given: Any) -> None:
     project = load_project(folder)
     click.echo(f"classes: {', '.join(project.classes.values())}")
     if waiting := again(project):
-        click.echo(f"{len(waiting)} pictures have to be looked at again: mgral project again")
+        click.echo(
+            f"{len(waiting)} pictures have to be looked at again; make tasks of them: mgral project again FOLDER"
+        )
 
 
 @command.command("add")

@@ -31,3 +31,4 @@ def command(folder: Path) -> None:
     with chdir(folder):  # as the paths of stages start there
         write_bytes(Path(FILE), project_yaml(rounds))
     click.echo(f"{folder / FILE}: {len(rounds)} rounds; compute them again: dvc repro")
+    click.echo("  in a copy of the folder without results and .snakemake; there first: git init && dvc init")

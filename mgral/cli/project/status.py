@@ -7,7 +7,7 @@ import click
 from mgral.cli.project import options
 from mgral.labelling.settings import load_project_settings
 from mgral.labelling.state import load_project
-from mgral.labelling.status import status_lines
+from mgral.labelling.status import next_step, status_lines
 
 
 @click.command("status")
@@ -17,4 +17,5 @@ def command(folder: Path) -> None:
     from mgral.labelling.running import score_lines
 
     settings, project = load_project_settings(folder), load_project(folder)
-    click.echo("\n".join([*status_lines(settings, project), *score_lines(folder, project)]))
+    lines = [*status_lines(settings, project), *score_lines(folder, project), next_step(settings, project)]
+    click.echo("\n".join(lines))
