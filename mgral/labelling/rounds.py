@@ -8,6 +8,7 @@ from pathlib import Path
 from mgral.artefacts.files import write_bytes
 from mgral.config import Config
 from mgral.data.findings import Findings
+from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import PICTURES, load_snapshot
 from mgral.errors import InputError
 from mgral.labelling.ledger import Writer, writing
@@ -69,13 +70,15 @@ def record_pictures(
     return project, scan.findings, scan.missing
 
 
-def open_round(folder: Path, anyway: bool = False) -> Opened:
+def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Opened:
     """Open the next round, or return the one whose batch is not made yet.
 
     Parameters
     ----------
     anyway
         Open it even if nothing has come back of the last one.
+    training
+        Open one that trains a detector and chooses nothing, and so uses no budget.
 
     Raises
     ------
@@ -87,23 +90,38 @@ def open_round(folder: Path, anyway: bool = False) -> Opened:
         project = _found_round(folder, writer, project)
         check_rounds(folder, project)
         if waiting := sorted(set(project.rounds) - set(project.sent)):
+            if (waiting[0] in project.trainings) != training:
+                command = "next" if training else "train"
+                raise InputError(f"round {waiting[0]} is not finished; go on with it first: mgral project {command}")
             return Opened(waiting[0], resumed=True)
         check_config(folder, settings, project)
         if not project.classes:
             raise InputError("there is no class to label; add some first: mgral project classes add NAME ...")
         project, findings, missing = record_pictures(folder, writer, settings, project)
-        _check_progress(project, anyway)
-        audit = draw_audit(settings, project)
+        _check_progress(project, anyway or training)
+        audit = [] if training else draw_audit(settings, project)
         for image in audit:
             project.images[image].role = "audit"
         number = max(project.rounds, default=0) + 1
         snapshot = make_snapshot(settings, project, number, write_chunks(folder, project), missing)
         config = round_config(folder, settings, project, snapshot)
-        config = _with_budget(settings, project, config, missing, bool(audit))
+        if not training:
+            config = _with_budget(settings, project, config, missing, bool(audit))
+        elif not complete(snapshot.labelled):
+            raise InputError(
+                "no picture to learn from is labelled yet; import labels first: mgral project import FILE"
+            )
         writer.add("audit", [{"image": image} for image in audit])
         digest = write_round(folder, snapshot, config)
-        writer.add("round", [{"round": number, "snapshot": digest}])
+        writer.add("round", [{"round": number, "snapshot": digest, **({"training": True} if training else {})}])
         return Opened(number, resumed=False, findings=findings)
+
+
+def end_training(folder: Path, number: int) -> None:
+    """Note in the ledger that a round that chooses nothing is done."""
+    with writing(folder) as writer:
+        if number not in load_project(folder).sent:
+            writer.add("sent", [{"round": number}])
 
 
 def _found_round(folder: Path, writer: Writer, project: Project) -> Project:
@@ -123,12 +141,8 @@ def _found_round(folder: Path, writer: Writer, project: Project) -> Project:
 def _check_progress(project: Project, anyway: bool) -> None:
     if not project.sent or anyway:
         return
-    last = max(number for number in project.sent)
-    if (
-        last
-        and project.sent[last]
-        and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last])
-    ):
+    last = max((number for number, images in project.sent.items() if images), default=0)
+    if last and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last]):
         raise InputError(
             f"nothing of round {last} has come back, so a new round knows no more than the last one; import labels "
             "first (mgral project import FILE), or open it anyway (--anyway)"
@@ -158,8 +172,8 @@ def _with_budget(
         )
     if left <= 0:
         raise InputError(
-            f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to go on (by 1 where "
-            "only a detector of the last labels is wanted), or take the labels: mgral project export"
+            f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to go on, or train "
+            "on all labels (mgral project train) and take them (mgral project export)"
         )
     if not pool:
         raise InputError("there is no picture left to choose: all were sent, labelled, skipped or withdrawn")

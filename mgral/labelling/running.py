@@ -8,8 +8,10 @@ from typing import Any
 from urllib.parse import quote
 
 from mgral.artefacts.files import read_json
-from mgral.config import PictureSettings
+from mgral.config import PictureSettings, load_config
 from mgral.data.findings import Findings
+from mgral.data.formats.project import complete
+from mgral.data.formats.snapshot import load_snapshot
 from mgral.data.groups import load_groups
 from mgral.engine.run import run_snakemake
 from mgral.errors import InputError
@@ -18,11 +20,11 @@ from mgral.labelling.batch_files import SHEET, TASKS, write_batch
 from mgral.labelling.batches import AUDIT, again_batch, detector_folder, results_folder, round_batch
 from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.ledger import writing
-from mgral.labelling.opening import CONFIG, round_folder
+from mgral.labelling.opening import CONFIG, SNAPSHOT, round_folder
 from mgral.labelling.prelabels import proposed_boxes
 from mgral.labelling.records import Batch, FoundBox
 from mgral.labelling.results import LEAST_BOXES, ClassResult, class_results, result_lines
-from mgral.labelling.rounds import open_round, publish_round
+from mgral.labelling.rounds import end_training, open_round, publish_round
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 from mgral.labelling.status import again
@@ -85,6 +87,27 @@ def run_round(
 
     publish_round(folder, number, publish)
     return _summary(folder, number, notes, options), opened.findings
+
+
+def run_training(
+    folder: Path, *, cores: str | None = None, profile: Path | None = None, words: Sequence[str] = ()
+) -> tuple[list[str], Findings]:
+    """Train a detector on all that is labelled, as a round that chooses nothing; see `run_round`.
+
+    Returns
+    -------
+    Lines that say where it is and how good, and what was odd about the pictures.
+    """
+    opened = open_round(folder, training=True)
+    own = round_folder(folder, opened.number).relative_to(folder)
+    config, snapshot = load_config(folder / own / CONFIG), load_snapshot(folder / own / SNAPSHOT)
+    made = "detector.safetensors" if config.detector.command_gives is None else "external.safetensors"
+    target = detector_folder(Path(), opened.number) / ("metrics.json" if complete(snapshot.audit) else made)
+    options = [str(target), *words]
+    run_snakemake(folder, own / CONFIG, cores=cores or (None if profile else "all"), profile=profile, options=options)
+    end_training(folder, opened.number)
+    place = detector_folder(folder, opened.number) / made
+    return [f"round {opened.number}: {place}", *score_lines(folder, load_project(folder))], opened.findings
 
 
 def write_again(folder: Path, output: Path, options: BatchOptions) -> int:
@@ -184,8 +207,9 @@ def score_lines(folder: Path, project: Project) -> list[str]:
             lines = [head + f"mAP {100 * metrics['map']:.1f} %"]
             if few := sum(row.boxes < LEAST_BOXES for row in rows):
                 lines.append(f"  rough means: {few} of {len(rows)} classes have fewer than {LEAST_BOXES} boxes there")
-            copies = load_groups(results_folder(folder, number) / "dataset" / "groups.json")
-            if copies.pairs:
+            groups = results_folder(folder, number) / "dataset" / "groups.json"  # a training has none
+            copies = load_groups(groups) if groups.exists() else None
+            if copies and copies.pairs:
                 lines.append(
                     f"  {len(copies.pairs)} of its {copies.test_images} pictures are near-copies of others of the "
                     "project: on new scenes the detector may find less"

@@ -115,6 +115,8 @@ class Project:
     """Classes that there are no more, and what they became: one where they were merged, several where split."""
     rounds: dict[int, str] = field(default_factory=dict)
     """Digest of the snapshot of each round that was opened."""
+    trainings: set[int] = field(default_factory=set)
+    """Rounds that train a detector and choose nothing."""
     sent: dict[int, list[int]] = field(default_factory=dict)
     """Images of each round whose batch was made."""
     imported: dict[str, set[int]] = field(default_factory=dict)
@@ -302,6 +304,8 @@ def _recalled(project: Project, event: Event, number: int, line: Line) -> None:
 
 def _round(project: Project, event: Event, number: int, line: Line) -> None:
     project.rounds[event["round"]] = event["snapshot"]
+    if event.get("training"):
+        project.trainings.add(event["round"])
 
 
 def _sent(project: Project, event: Event, number: int, line: Line) -> None:

@@ -88,11 +88,14 @@ def next_step(settings: ProjectSettings, project: Project) -> str:
     """Return what a person does next with a project, as a line."""
     if not project.classes:
         return "next: mgral project classes add NAME"
-    if project.rounds.keys() - project.sent.keys():
-        return "next: mgral project next, which goes on with the round that was begun"
+    if begun := project.rounds.keys() - project.sent.keys():
+        command = "train" if begun <= project.trainings else "next"
+        return f"next: mgral project {command}, which goes on with the round that was begun"
     used = spent(project) >= settings.budget
     after = (
-        "raise `budget` in project.yaml, or take the labels: mgral project export" if used else "mgral project next"
+        "mgral project train and mgral project export, or raise `budget` in project.yaml"
+        if used
+        else "mgral project next"
     )
     out = project.counts()["sent"]
     if out:
@@ -115,6 +118,10 @@ def _class_lines(project: Project) -> Sequence[str]:
 
 
 def _round_line(project: Project, number: int) -> str:
+    if number in project.trainings:
+        return f"round {number}: trains on all labels, chooses nothing" + (
+            "" if number in project.sent else "; begun"
+        )
     if number not in project.sent:
         return f"round {number}: opened, its batch is not made; go on: mgral project next"
     images = [project.images[image] for image in project.sent[number]]

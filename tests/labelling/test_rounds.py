@@ -12,6 +12,7 @@ from photo_project import answered, coco_labels, photos, run, start
 
 from mgral.artefacts import files
 from mgral.artefacts.files import read_json
+from mgral.errors import StepError
 from mgral.labelling import ledger, running
 from mgral.labelling.ledger import read_ledger
 from mgral.labelling.state import load_project
@@ -96,7 +97,7 @@ def test_the_budget_ends_the_rounds_and_the_last_batch_is_cut_to_it(tmp_path):
         assert len(chosen(project, number)) == size
         assert f"next: mgral project import FILE, for the {size} pictures" in run("status", "--folder", project)
         run("import", answered(project, number), "--folder", project)
-    assert "next: raise `budget` in project.yaml" in run("status", "--folder", project)
+    assert "next: mgral project train and mgral project export, or raise" in run("status", "--folder", project)
     assert "the budget of 11 pictures is used; raise `budget`" in next_round(project, fails=2)
     assert not (project / "round3").exists()
 
@@ -231,6 +232,45 @@ def test_a_test_set_takes_the_place_of_the_audit_set(tmp_path):
     assert len(snapshot["audit"]) == 3
     assert len(chosen(project, 1)) == 4
     assert not {one["id"] for one in snapshot["audit"]} & set(chosen(project, 1))
+
+
+def test_a_training_learns_from_all_labels_and_sends_nothing(tmp_path):
+    project = start(tmp_path)
+    assert "no picture to learn from is labelled yet" in run("train", "--folder", project, fails=2)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+    before = spent(load_project(project))
+    said = run("train", "--folder", project)
+    assert "detector of round 2, on the audit set: AP50 50.0 %" in said
+    assert len(read_json(project / "round2" / "snapshot.json")["labelled"]) == 4
+    assert sorted(path.name for path in (project / "round2").iterdir()) == ["config.yaml", "snapshot.json"]
+    assert spent(load_project(project)) == before
+    assert "round 2: trains on all labels, chooses nothing" in run("status", "--folder", project)
+    next_round(project)
+    assert len(chosen(project, 3)) == 4
+    assert "nothing of round 3 has come back" in next_round(project, fails=2)
+
+
+def test_a_training_that_was_stopped_is_finished_before_the_next_batch(tmp_path, monkeypatch):
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "run_snakemake", stopped)
+        run("train", "--folder", project, fails=1)
+        assert "round 2 is not finished; go on with it first: mgral project train" in next_round(project, fails=2)
+    assert "next: mgral project train, which goes on" in run("status", "--folder", project)
+    run("train", "--folder", project)
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "run_snakemake", stopped)
+        next_round(project, fails=1)
+    assert "go on with it first: mgral project next" in run("train", "--folder", project, fails=2)
+    next_round(project)
+    assert len(chosen(project, 3)) == 4
+
+
+def stopped(*_, **__):
+    raise StepError("stopped")
 
 
 def test_the_status_says_how_good_the_detector_is_and_how_sure_that_is(tmp_path):

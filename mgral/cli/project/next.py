@@ -25,10 +25,10 @@ from mgral.labelling.exchange.read import FormatName
     help="What Label Studio finds pictures by, such as a URL.  [default: its local files, with the project's folder "
     "as document root]",
 )
-@click.option("--cores", help="Cores of this machine to use.  [default: all, or what the profile says]")
-@click.option("--profile", type=click.Path(path_type=Path), help="Profile of Snakemake: gpu, slurm, or a folder.")
+@options.cores
+@options.profile
 @click.option("--anyway", is_flag=True, help="Open a round even if nothing has come back of the last one.")
-@click.argument("words", metavar="[-- SNAKEMAKE OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+@options.snakemake_words
 def command(
     folder: Path,
     formats: tuple[FormatName, ...],

@@ -30,6 +30,11 @@ task_formats = click.option(
     show_default="all",
     help="Labelling tools to write tasks for; may be repeated.",
 )
+cores = click.option("--cores", help="Cores of this machine to use.  [default: all, or what the profile says]")
+profile = click.option(
+    "--profile", type=click.Path(path_type=Path), help="Profile of Snakemake: gpu, slurm, or a folder."
+)
+snakemake_words = click.argument("words", metavar="[-- SNAKEMAKE OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 empty = click.option(
     "--empty",
     type=click.Choice(["unknown", "checked"]),

@@ -8,6 +8,7 @@ COMMANDS = {
     "init": "Make a project of folders of pictures, and of the labels that there are.",
     "status": "Show what is labelled, what is out, and what comes next.",
     "next": "Choose the next pictures to label, and write them for labelling tools.",
+    "train": "Train a detector on all labels, without choosing pictures: the last step.",
     "import": "Read labels that came back.",
     "scan": "Look for new, renamed and missing pictures.",
     "classes": "Add, rename, merge and split classes.",

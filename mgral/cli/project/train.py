@@ -1,0 +1,25 @@
+"""Command `project train`."""
+
+from pathlib import Path
+
+import click
+
+from mgral.cli.found import show_repairs
+from mgral.cli.project import options
+
+
+@click.command("train")
+@options.folder
+@options.cores
+@options.profile
+@options.snakemake_words
+def command(folder: Path, cores: str | None, profile: Path | None, words: tuple[str, ...]) -> None:
+    """Train a detector on all that is labelled, without choosing pictures: the last step, once the budget is used.
+
+    It counts as a round, and uses no budget. What was interrupted goes on with the same command.
+    """
+    from mgral.labelling.running import run_training
+
+    lines, findings = run_training(folder, cores=cores, profile=profile, words=words)
+    show_repairs(findings, "pictures:", "")
+    click.echo("\n".join(lines))
