@@ -19,13 +19,17 @@ from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, read_labels
 from mgral.labelling.importing import Names, changes_by, classes_of
 from mgral.labelling.ledger import FILE as LEDGER
-from mgral.labelling.ledger import Line, line_text, new_line
+from mgral.labelling.ledger import LOCK, Line, line_text, new_line
 from mgral.labelling.opening import planned_config
 from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
 from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
 from mgral.labelling.settings import FILE, ProjectSettings, audit_size, invalid, write_project_settings
 from mgral.labelling.state import Project, replay
 from mgral.labelling.status import status_lines
+
+NOT_IN_GIT = ".gitignore"
+REMADE = ("results/", ".snakemake/", SEEN, LOCK, "round*/pictures/", "round*/person*/pictures/")
+"""What a project can make again, and Git need not keep."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,17 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
         changes = changes_by(replay(lines), found, findings, start.renames)
         lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(path)))
     findings.raise_faults("the project", "")
+    own = [LEDGER, SEEN]
+    if not (folder / NOT_IN_GIT).exists():
+        own.append(NOT_IN_GIT)
     try:
+        if NOT_IN_GIT in own:
+            write_bytes(folder / NOT_IN_GIT, "".join(f"/{name}\n" for name in REMADE).encode())
         write_bytes(folder / LEDGER, b"".join(line_text(line) for line in lines if line.events))
         remember_files(folder, scan)
         write_project_settings(folder, settings)
     except BaseException:  # all of a project, or none of it
-        for name in (LEDGER, SEEN):
+        for name in own:
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
         raise

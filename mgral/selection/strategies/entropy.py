@@ -16,7 +16,9 @@ from mgral.selection.inference import dense_and_images, objects_of_pool, pool_ch
 from mgral.selection.query import Choice, Query
 
 
-@register("entropy_anchors", "mean class entropy of the objects, without a threshold", requires=("dense",))
+@register(
+    "entropy_anchors", "unsure of the classes: mean entropy of the objects, without a threshold", requires=("dense",)
+)
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the mean entropy of each image's anchors, in nats."""
@@ -28,19 +30,19 @@ def choose(query: Query) -> Choice:
     return Choice.best(torch.cat(means).cpu().numpy(), query.budget, len(query.pool))
 
 
-@register("entropy_sum", "class entropy, summed over the boxes found", requires=("detections",))
+@register("entropy_sum", "unsure of the classes: entropy, summed over the boxes found", requires=("detections",))
 def choose_sum(query: Query) -> Choice:
     """Choose by the sum of the boxes' entropies, in nats."""
     return _choose_by_boxes(query, torch.sum)
 
 
-@register("entropy_mean", "class entropy, mean of the boxes found", requires=("detections",))
+@register("entropy_mean", "unsure of the classes: entropy, mean of the boxes found", requires=("detections",))
 def choose_mean(query: Query) -> Choice:
     """Choose by the mean of the boxes' entropies, in nats; 0 without a box."""
     return _choose_by_boxes(query, torch.mean)
 
 
-@register("entropy_max", "class entropy, of the box in most doubt", requires=("detections",))
+@register("entropy_max", "unsure of the classes: entropy of the box in most doubt", requires=("detections",))
 def choose_max(query: Query) -> Choice:
     """Choose by the largest of the boxes' entropies, in nats; 0 without a box."""
     return _choose_by_boxes(query, torch.max)
