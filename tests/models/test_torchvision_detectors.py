@@ -266,7 +266,7 @@ def test_retinanet_learns():
     dataset, images = cached(4, 128, Canvas(128, 128, "fit"))
     labelled = training_images(dataset, images, dataset.image_ids)
     network = build_detector(CONFIGS["retinanet"], 1, seed=0)
-    config = TrainingConfig(batch_size=4, learning_rate=0.02, **RECIPE)
+    config = TrainingConfig(batch_size=4, learning_rate=0.01, **RECIPE)
     losses = [row["loss"] for row in train_detector(network, labelled, config, 12, 0, "detector")]
     assert losses[-1] < 0.8 * losses[0]
 
