@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from run_workflow import ROOT, TINY, snakemake
+from squares_project import SquaresProject
 from test_workflow import FIDELITY, PIPELINE
 
 PROFILES = ROOT / "workflow" / "profiles"
@@ -27,6 +28,14 @@ def test_gpus_go_to_the_rules_that_compute_on_one(name):
 
 def test_groups_are_of_rules():
     assert set(read("slurm")["groups"]) <= set(PIPELINE)
+
+
+def test_slurm_profile_plans_a_round_of_a_project(tmp_path):
+    project = SquaresProject.make(tmp_path)
+    labelled = [project.labelled(number) for number in range(1, 5)]
+    config = project.open(1, [project.add(8)], labelled, [project.labelled(5)], strategies=["entropy_sum"])
+    done = snakemake(project.folder, "--dry-run", "--profile", PROFILES / "slurm", "--configfile", config)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("change", ["lut={refresh: once}", "lut={refresh: every_cycle}"])
