@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from slow import slow
+from slow import full
 
 from benchmarks.__main__ import benchmarks
 from benchmarks.pool import CLASSES, COPIED, make_pictures, measure, objects, write_answers
@@ -53,7 +53,7 @@ def test_memory_of_a_command_is_that_of_all_its_processes(tmp_path):
         measure([sys.executable, "-c", "exit(3)"], tmp_path)
 
 
-@slow
+@full
 def test_two_rounds_become_a_page(tmp_path):
     page = tmp_path / "page.md"
     run = ["pool", str(tmp_path), "--images=60", "--batch=5", f"--output={page}"]
