@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from slow import slow
 from squares import detector_command, write_config, write_experiment, written
 from stopping import StoppedError, stop_after
 
@@ -207,6 +208,7 @@ def test_a_short_training_writes_no_checkpoint(experiment, monkeypatch):
     assert not list(experiment.glob("*checkpoint*"))
 
 
+@slow
 def test_a_training_killed_by_the_system_goes_on_to_the_same_bytes(experiment):
     write_config(experiment, iterations=120)
     environment = os.environ | {SECONDS_VARIABLE: "0", "OMP_NUM_THREADS": "1"}

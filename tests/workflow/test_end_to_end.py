@@ -126,6 +126,7 @@ def test_other_learning_rate_of_the_agent_trains_no_detector_of_cycle_0(finished
     assert planned(folder, *change) == []
 
 
+@slow
 @pytest.mark.timeout(900)
 def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finished):
     """Variants that start anew, on real steps; the page is drawn from made-up numbers in test_fidelity.py."""
