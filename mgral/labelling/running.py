@@ -31,6 +31,8 @@ from mgral.labelling.status import again
 
 LOCAL_FILES = "/data/local-files/?d="
 """How Label Studio names pictures below its document root."""
+MEANS = {"ap50": "AP50", "map": "mAP"}
+"""Scores of all classes, and how people know them."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +205,9 @@ def score_lines(folder: Path, project: Project) -> list[str]:
         if rows := round_results(folder, number):
             metrics = read_json(detector_folder(folder, number) / "metrics.json")
             where = "test set" if any(image.role == "test" for image in project.images.values()) else "audit set"
-            head = f"detector of round {number}, on the {where}: AP50 {100 * metrics['ap50']:.1f} %, "
-            lines = [head + f"mAP {100 * metrics['map']:.1f} %"]
+            scores = [f"{name} {100 * metrics[key]:.1f} %" for key, name in MEANS.items() if metrics[key] is not None]
+            found = ", ".join(scores) or "nothing to measure by, as no object is labelled there"
+            lines = [f"detector of round {number}, on the {where}: {found}"]
             if few := sum(row.boxes < LEAST_BOXES for row in rows):
                 lines.append(f"  rough means: {few} of {len(rows)} classes have fewer than {LEAST_BOXES} boxes there")
             groups = results_folder(folder, number) / "dataset" / "groups.json"  # a training has none

@@ -234,6 +234,15 @@ def test_a_test_set_takes_the_place_of_the_audit_set(tmp_path):
     assert not {one["id"] for one in snapshot["audit"]} & set(chosen(project, 1))
 
 
+def test_an_audit_set_without_an_object_has_no_score(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1, boxes=[]), "--folder", project)
+    next_round(project)
+    said = run("status", "--folder", project)
+    assert "detector of round 2, on the audit set: nothing to measure by, as no object is labelled there" in said
+
+
 def test_a_training_learns_from_all_labels_and_sends_nothing(tmp_path):
     project = start(tmp_path)
     assert "no picture to learn from is labelled yet" in run("train", "--folder", project, fails=2)

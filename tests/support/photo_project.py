@@ -90,7 +90,10 @@ def compute(folder: Path, configfile: Path, **_: Any) -> None:
         detector = results / f"seed{seed}" / "initial" / "cycle0"
         detector.mkdir(parents=True, exist_ok=True)
         write_json(detector / "detections.json", [{**one, "score": 0.9} for one in test["annotations"]])
-        write_json(detector / "metrics.json", {"ap50": 0.5, "map": 0.25, "per_class": [{"name": "car", "map": 0.25}]})
+        ap50, mean = (0.5, 0.25) if test["annotations"] else (None, None)
+        write_json(
+            detector / "metrics.json", {"ap50": ap50, "map": mean, "per_class": [{"name": "car", "map": mean}]}
+        )
 
 
 def coco_labels(path: Path, labels: dict[str, Sequence[tuple[float, float, float, float, str]]]) -> Path:
