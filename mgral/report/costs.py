@@ -92,7 +92,7 @@ def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> Ta
     rounds = table_rounds(config, strategies)
     tables, seen = sum(rounds.values()), 0
     for (_, cycle), splits in rounds.items():
-        labelled = config.initial + cycle * config.budget
+        labelled = images_labelled(results, strategies, cycle)
         pseudo_labelled = train - labelled if lut.labels == "pseudo_labels" else 0
         seen += train + pseudo_labelled + splits * len(variants) * reward_images(lut, labelled, train)
     return TableCost(table, strategies, tables, round(tables * trained), seen)

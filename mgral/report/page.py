@@ -149,7 +149,7 @@ def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
 def _facts(results: Results) -> list[tuple[str, str]]:
     config = results.config
     train, test = results.train, results.full.iloc[0]
-    labelled = config.initial + config.cycles * config.budget
+    labelled = images_labelled(results, tuple(config.strategies), config.cycles)
     plural = "s" * (len(config.seeds) > 1)
     width, height = results.settings[config.seeds[0]].detector.image_canvas.input_size
     lengths = sorted({str(one.iterations.detector) for one in results.settings.values()}, key=int)
@@ -159,8 +159,12 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
         ("Test images", f"{test['test_images']:,} with {test['test_boxes']:,} boxes"),
         ("Classes", str(len(train.categories))),
-        ("Labels", f"{config.initial} at the start, {config.budget} a cycle, {config.cycles} cycles"),
-        ("At the end", f"{labelled} images, {100 * labelled / len(train.image_ids):.0f} % of the training set"),
+        ("Labels", f"{config.initial} images at the start, {in_words(config.budget)} a cycle, {config.cycles} cycles"),
+        (
+            "At the end",
+            f"{labelled} images{', mean of all strategies' * isinstance(config.budget, BudgetConfig)}, "
+            f"{100 * labelled / len(train.image_ids):.0f} % of the training set",
+        ),
         (f"Seed{plural}", ", ".join(map(str, config.seeds))),
         *([("Detector", "external, by detector.command")] if by_command else []),
         ("Proxy" if by_command else "Detector", f"{config.detector.trained.name}, {width} × {height} px"),

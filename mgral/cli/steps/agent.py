@@ -17,6 +17,7 @@ from mgral.method.agent.training import Episode
 from mgral.method.lut.reward import load_tables
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.pool import load_labelled, unlabelled
+from mgral.selection.spending import in_images, load_unspent
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 
 
@@ -62,7 +63,8 @@ def command(
     """
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)
-    pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
+    data, known = load_dataset(dataset), load_labelled(labelled)
+    config, pool = in_images(config, data, known, load_unspent(labelled)), unlabelled(data.image_ids, known)
     try:
         table = load_tables(tables, load_embeddings(embeddings), config)
     except SparseError as reason:

@@ -8,7 +8,7 @@ import click
 from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.compute.gpus import HELP
-from mgral.config import Config, load_config, registry
+from mgral.config import Config, images_in, load_config, registry
 from mgral.data.dataset import load_dataset
 from mgral.data.derive import load_derived
 from mgral.data.groups import load_groups
@@ -18,6 +18,7 @@ from mgral.errors import SparseError
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.pool import load_labelled
 from mgral.selection.query import NoAgent, select
+from mgral.selection.spending import load_unspent
 
 if TYPE_CHECKING:
     from mgral.method.agent.network import Agent
@@ -55,8 +56,9 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Choose the images to label next.
+    """Choose the images to label next, in the order in which they are to be labelled.
 
+    Of a budget in boxes these are more images than it is likely to pay, and the file says how many boxes may be spent.
     Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
@@ -77,12 +79,13 @@ def command(
         embeddings=load_embeddings(embeddings) if embeddings else None,
         agent=_open_agent(agent) if agent else None,
         groups=load_groups(groups).groups if groups else None,
+        unspent=load_unspent(labelled),
     )
     content = selection.to_json()
     if data.source_ids is not None:
         content["source_ids"] = [data.source_ids[row] for row in data.rows(content["images"])]
     write_json(output, content)
-    if len(selection.images) < config.budget:
+    if selection.boxes is None and len(selection.images) < images_in(config.budget):
         click.echo(
             f"warning: {len(selection.images)} images are chosen, not {config.budget}: there are no more that are "
             "neither labelled, left out nor near-copies of a chosen one (see near_copies)",

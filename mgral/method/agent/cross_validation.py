@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
-from mgral.config import AgentConfig, Config
+from mgral.config import AgentConfig, Config, images_in
 from mgral.method.agent.network import Agent
 from mgral.method.agent.training import Episode, train_agent, uniform_batches
 from mgral.method.lut.reward import LookupTable, MeanReward, Reward
@@ -74,13 +74,14 @@ def train_validated_agent(
     Raises
     ------
     InputError
-        Where the pool is smaller than the budget.
+        Where the pool is smaller than the budget, and where that is in boxes (`in_images` turns it into images).
     """
-    check_pool(pool, config.budget)
+    budget = images_in(config.budget)
+    check_pool(pool, budget)
     device = choose_device(gpus).type
     features = table.features_of(pool)
     vectors, reward = features.vectors, table.over(features, device)
-    shared = config.agent, config.budget, seed, cycle
+    shared = config.agent, budget, seed, cycle
     agent, log = train_agent(vectors, reward, *shared, checkpoint_of(None), device)
     gain = None
     if len(table.tables) > 1:
@@ -88,7 +89,7 @@ def train_validated_agent(
         gain = held_out_gain(vectors, reward.rewards, *shared, checkpoints, device)
         agent.validated.fill_(gain > 0)
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
-    compared = compare_with_random(agent, vectors, reward, config.budget, rng)
+    compared = compare_with_random(agent, vectors, reward, budget, rng)
     return TrainedAgent(agent, log, _summarise(compared, log, reward.baseline_map, gain))
 
 
