@@ -1,6 +1,6 @@
 """The configuration: one typed, strict model, the only place where a default is written."""
 
-from mgral.config.budget import Budget, BudgetConfig, images_in, in_words
+from mgral.config.budget import Budget, BudgetConfig, images_in, in_words, unit_of
 from mgral.config.data import (
     CocoData,
     DataConfig,
@@ -94,4 +94,5 @@ __all__ = [
     "load_config",
     "read_values",
     "resolve_config",
+    "unit_of",
 ]

@@ -38,10 +38,14 @@ Budget = Annotated[
 """A number of images, or the `BudgetConfig` of a number of boxes."""
 
 
+def unit_of(budget: int | BudgetConfig) -> str:
+    """Return what a budget counts."""
+    return budget.unit if isinstance(budget, BudgetConfig) else "images"
+
+
 def in_words(budget: int | BudgetConfig) -> str:
     """Return a budget with its unit: `40 images`."""
-    amount, unit = (budget.amount, budget.unit) if isinstance(budget, BudgetConfig) else (budget, "images")
-    return f"{amount} {unit}"
+    return f"{budget.amount if isinstance(budget, BudgetConfig) else budget} {unit_of(budget)}"
 
 
 def images_in(budget: int | BudgetConfig) -> int:
@@ -50,7 +54,7 @@ def images_in(budget: int | BudgetConfig) -> int:
     Raises
     ------
     InputError
-        Where it is in boxes, which the labels that are paid turn into images first: `mgral.selection.spending.in_images`.
+        Where it is in boxes: `mgral.selection.spending.in_images` turns it into images, by labels that are paid.
     """
     if isinstance(budget, BudgetConfig):
         raise InputError(

@@ -279,16 +279,16 @@ class Config(Section):
 def check_budget(config: Config, images: int) -> None:
     """Raise ValueError where the experiment asks for more labels than there are training `images`.
 
-    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`). A round of a project asks
-    people, and takes what there is.
+    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`). A round of a project
+    asks people, and takes what there is.
     """
     if isinstance(config.data, ProjectData):
         return
     if isinstance(config.budget, BudgetConfig):
         if config.initial >= images:
             raise ValueError(
-                f"initial: {config.initial} images are labelled at the start, and there are {images} training images, "
-                "so none is left to choose; lower initial"
+                f"initial: {config.initial} images are labelled at the start, and there are {images} training "
+                "images, so none is left to choose; lower initial"
             )
         return
     asked = config.initial + config.cycles * config.budget

@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mgral.config import BudgetConfig, CocoData, Config, LutConfig, SyntheticData, download_of, images_in, known, registry
+from mgral.config import (
+    BudgetConfig,
+    CocoData,
+    Config,
+    LutConfig,
+    SyntheticData,
+    download_of,
+    images_in,
+    known,
+    registry,
+)
 from mgral.data.dataset import as_dataset
 from mgral.data.derive import DERIVED, derive_settings, load_settings
 from mgral.data.download.archives import DATA_SETS

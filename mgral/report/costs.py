@@ -13,7 +13,7 @@ from mgral.config import known, registry
 from mgral.engine.cost import reward_images, variant_images
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
-from mgral.report.results import Results, table_rounds
+from mgral.report.results import Results, images_labelled, table_rounds
 from mgral.report.spread import Difference, Spread, difference_cells
 
 
@@ -47,7 +47,7 @@ class TableCost:
 
 
 def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
-    """Return cost and gain of each strategy, in the order of the ranking by mAP."""
+    """Return cost and gain of each strategy, in the order of a ranking by mAP."""
     config = results.config
     return [
         CostRow(

@@ -209,8 +209,10 @@ def table_rounds(config: Config, strategies: tuple[str, ...]) -> dict[tuple[str,
 
 
 def images_labelled(results: Results, strategies: tuple[str, ...], cycle: int) -> int:
-    """Return how many images are labelled in a cycle: the mean over strategies and seeds, which a budget of images
-    leaves no choice."""
+    """Return how many images are labelled in a cycle, in the mean of strategies and seeds.
+
+    They are the same for all where the budget is in images.
+    """
     rounds = results.rounds
     return round(rounds.loc[rounds["strategy"].isin(strategies) & (rounds["cycle"] == cycle), "images"].mean())
 
@@ -241,7 +243,7 @@ def _load_batch(
 ) -> dict[str, Any]:
     """Return the columns `BATCH` and, as lists of all classes, `CLASS_BOXES`.
 
-    Of the images that were chosen it has those that are labelled afterwards: a budget in boxes need not reach for all.
+    Of the images that were chosen it has those that are labelled after it: a budget in boxes need not pay all.
     """
     selection = _entries(path, ("images", "scores", "forward_passes"))
     paid = np.isin(selection["images"], after)

@@ -64,10 +64,24 @@ def test_scores_on_a_page_are_those_of_the_tables(finished: Path, tmp_path: Path
     with (finished / "tables" / "map_by_images.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["seed"] == "mean" and row["strategy"] == "bright-1"]
     expected = [float(row["map"]) for row in sorted(rows, key=lambda row: float(row["images"]))]
-    (line,) = re.findall(r"^\| bright-1 \| (.*) \|$", page, flags=re.MULTILINE)
+    line, place, labels = re.findall(r"^\| bright-1 \| (.*) \|$", page, flags=re.MULTILINE)
     shown = [float(cell.split(" ± ")[0]) / 100 for cell in line.split(" | ")]
     assert shown == pytest.approx(expected, abs=0.0006)
     assert len(shown) == 3
+    with (finished / "tables" / "ranking.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["score"], row["strategy"]) == ("map", "bright-1")]
+    places = place.split(" | ")
+    assert [(row["labels"], row["rank"]) for row in rows] == [("images", places[0]), ("boxes", places[5])]
+    assert [float(places[n]) / 100 for n in (1, 6)] == pytest.approx([float(r["mean"]) for r in rows], abs=0.0006)
+    with (finished / "tables" / "labels_needed.csv").open() as file:
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if (row["target"], row["score"], row["strategy"], row["seed"]) == ("random", "map", "bright-1", "mean")
+        ]
+    found = labels.split(" | ")
+    assert [f"{float(row['needed']):,.0f}" for row in rows] == [found[0], found[4]]
+    assert [f"{float(row['saved']):+,.0f}".replace("-", "−") for row in rows] == [found[1], found[5]]
 
 
 def test_every_figure_of_a_page_is_beside_it_and_the_list_names_all_pages(finished: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def command(
 ) -> None:
     """Choose the images to label next, in the order in which they are to be labelled.
 
-    Of a budget in boxes these are more images than it is likely to pay, and the file says how many boxes may be spent.
+    Of a budget in boxes these are more images than it is likely to pay, and the file says what may be spent.
     Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
