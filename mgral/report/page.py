@@ -177,7 +177,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("Classes", str(len(train.categories))),
         (
             "Labels",
-            f"{config.initial} images first, {in_words(config.budget)} a cycle, {config.cycles} cycles",
+            f"{config.initial} images at the start, {in_words(config.budget)} a cycle, {config.cycles} cycles",
         ),
         ("At the end", _at_the_end(results)),
         (f"Seed{plural}", ", ".join(map(str, config.seeds))),

@@ -3,41 +3,15 @@
 import csv
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from fabricated_results import fabricate, fabricate_costs
+from fabricated_results import COMMAND, fabricate, finish
 
 from mgral.artefacts.files import write_json
-from mgral.cli.steps import report
 from mgral.cli.tools import results
-from mgral.config import load_config
 from mgral.errors import InputError
-from mgral.report.timings import record_command, write_timings
-
-COMMAND = ".venv/bin/snakemake --cores all --configfile mine.yaml"
-
-
-def finish(folder: Path) -> Path:
-    """Make what a run of Snakemake leaves in the folder of an experiment."""
-    config = fabricate(folder, seeds=(0, 1, 2), strategies={"random": {}, "bright-1": {"type": "margin"}}, episodes=4)
-    paths = ["--config", config, "--results", folder, "--output", folder / "report.html"]
-    CliRunner().invoke(report.command, [str(path) for path in paths], catch_exceptions=False)
-    write_timings(load_config(config), folder, fabricate_costs(folder))
-    shutil.rmtree(folder / "provenance")
-    machine = {"system": "Linux x86_64", "vector_instructions": "AVX2", "gpu": "not used", "python": "3.11.7"}
-    record = {
-        "step": "detector",
-        "commit": "0123456789abcdef-dirty",
-        "machine": machine,
-        "packages": {"torch": "2.0"},
-    }
-    write_json(folder / "provenance" / "report.html.json", record)
-    shutil.copy(folder / "dataset" / "train.json", folder / "dataset" / "test.json")
-    record_command(folder, "all", COMMAND)
-    return folder
 
 
 def run(output: Path, *folders: Path) -> Result:
