@@ -15,12 +15,12 @@ from mgral.selection.pool import draw_initial
 
 LEAST_PRICE = 1
 """Boxes that an image counts at least: somebody has to look at it to know that it shows nothing."""
-ASKED_FOR_PAID = 2
+ASKED_FOR_PAID = 3
 """Images that a strategy is asked for, for each one that the budget would pay at the mean price of labelled images.
 
-Batches of a strategy that prefers images with half as many boxes are paid in full too. What is left over is carried
-over, so no number makes a comparison unfair; a larger one makes strategies that plan a batch as a whole plan another
-one than is labelled."""
+So the budget is spent by images with a third of the mean price too. A smaller number leaves a strategy that prefers
+cheap images with a rest for the next cycle, which the last one has not got; a larger one makes strategies that plan a
+batch as a whole plan still more than is labelled."""
 
 
 def prices(boxes: npt.ArrayLike) -> npt.NDArray[np.int64]:

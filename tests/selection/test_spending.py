@@ -86,21 +86,21 @@ def test_after_each_cycle_its_share_is_paid_and_less_than_an_image_more(
             assert cycle * amount <= before < cycle * amount + 9
 
 
-def test_twice_the_images_of_the_mean_price_are_asked_for() -> None:
+def test_three_times_the_images_of_the_mean_price_are_asked_for() -> None:
     config = resolve_config({"budget": TEN})
     # 4, 0 and 3 boxes: a mean price of 8 / 3, so 10 boxes pay 3.75 images.
     data, labelled = dataset([4, 0, 3, *[1] * 40]), np.array([1, 2, 3])
-    assert in_images(config, data, labelled).budget == 8
-    assert in_images(config, data, labelled, unspent=5).budget == 12
+    assert in_images(config, data, labelled).budget == 12
+    assert in_images(config, data, labelled, unspent=5).budget == 17
     assert in_images(config, data, labelled, unspent=-10).budget == 1
-    assert in_images(config, data, np.array([], dtype=np.int64)).budget == 20
+    assert in_images(config, data, np.array([], dtype=np.int64)).budget == 30
     assert in_images(config, dataset([4, 0, 3, 1, 1]), labelled).budget == 2
     assert in_images(Config(), data, labelled).budget == 40
     with pytest.raises(InputError, match="budget: 10 boxes are no number of images"):
         images_in(config.budget)
 
 
-BOXES = [4, 0, 3, 1, 1, 5, 0, 2, 6, 1, 3, 0, 2, 8, 1, 1]
+BOXES = [4, 0, 3, 1, 1, 5, 0, 2, 6, 1, 3, 0, 2, 8, 1, 1, 2, 1, 4, 1]
 LABELLED = [2, 5, 8, 11]
 
 
@@ -134,8 +134,8 @@ def selected(folder: Path, strategy: str) -> Any:
 @pytest.mark.parametrize("strategy", ["random", "core_set"])
 def test_a_cycle_of_the_steps_by_hand(folder: Path, strategy: str) -> None:
     selection = selected(folder, strategy)
-    # 10 - 3 boxes to spend; images 2, 5, 8 and 11 have 1 (none), 1, 2 and 3: 2 x 7 / 1.75.
-    assert (selection["boxes"], len(selection["images"])) == (7, 8)
+    # 10 - 3 boxes to spend; images 2, 5, 8 and 11 have 1 (none), 1, 2 and 3: 3 x 7 / 1.75.
+    assert (selection["boxes"], len(selection["images"])) == (7, 12)
     after = run(folder, "label", selection="selection.json", output=str(folder / "next.json"))
     bought = [image for image in selection["images"] if image in after["images"]]
     assert bought == selection["images"][: len(bought)]
@@ -159,7 +159,7 @@ def test_choosing_reads_no_label_of_the_pool_and_paying_reads_those_that_are_bou
     assert len(dearer) < len(paid_for)
     # But what is labelled decides how many are asked for.
     write_json(folder / "train.json", coco([9 if image in LABELLED else 1 for image in range(1, len(BOXES) + 1)]))
-    assert len(selected(folder, strategy)["images"]) == 2
+    assert len(selected(folder, strategy)["images"]) == 3
 
 
 def test_a_budget_in_images_leaves_no_trace(folder: Path) -> None:
@@ -211,4 +211,4 @@ def test_it_is_the_same_from_python() -> None:
     config = resolve_config({"budget": TEN, "strategies": ["random"]})
     data = dataset(BOXES)
     chosen = api.select("random", config, data, np.array(LABELLED), seed=0, cycle=1, unspent=-3)
-    assert (chosen.boxes, len(chosen.images)) == (7, 8)
+    assert (chosen.boxes, len(chosen.images)) == (7, 12)

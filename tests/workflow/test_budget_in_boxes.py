@@ -34,6 +34,6 @@ def test_every_strategy_pays_the_same_boxes_in_a_tiny_experiment(tmp_path):
             labelled = after["images"]
     assert {row["labels"] for row in read_csv(folder / "tables" / "ranking.csv")} == {"images", "boxes"}
     sizes = read_json(folder / "seed0/initial/cycle0/tables/default/split0/subsets.json")["subsets"]
-    # Twice as many as 12 boxes pay at the 11 boxes of the 6 labelled images, but no more than half of what is not
-    # rewarded on, of the 18 others.
+    # Three times as many as 12 boxes pay at the 11 boxes of the 6 labelled images, but no more than half of the 12
+    # unlabelled images that measure no reward.
     assert {len(one["images"]) for one in sizes[1:]} == {6}
