@@ -51,9 +51,7 @@ def in_select(wildcards):
     strategy = wildcards.strategy
     info = registry.strategy(CONFIG.strategies[strategy].type)
     folder = round_of(strategy, wildcards.cycle)
-    embedded = (
-        table_round(strategy, wildcards.cycle) if info.needs_tables else folder
-    )
+    embedded = table_round(strategy, wildcards.cycle) if info.needs_tables else folder
     paths = {
         "images": TRAIN_IMAGES,
         "detector": f"{folder}/{FINDS}",
@@ -86,7 +84,9 @@ rule select:
         requires=lambda wildcards, input: " ".join(
             f"--{name} {path}"
             for name in in_select(wildcards)
-            for path in ([input[name]] if isinstance(input[name], str) else input[name])
+            for path in (
+                [input[name]] if isinstance(input[name], str) else input[name]
+            )
         ),
     shell:
         "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"
