@@ -155,6 +155,7 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
         "random_batches": 200,
         "standard_deviations_above": float((reward[-1] + 0.005 - 0.3) / 0.004),
         "held_out_gain": float(reward[-1] - 0.3) / 2,
+        "p_value": 0.03 if reward[-1] > 0.3 else 0.4,
         "baseline_map": 0.29,
         "random_best_as_often": 0.312,
     }
@@ -183,6 +184,7 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
         "baseline_map": np.array([0.29]),
         "kernel_widths": np.ones(1),
         "classes": np.array([1]),
+        "images": np.arange(variants * 4).reshape(variants, 4),
         "counts": generator.random((variants, 4, 3)).astype(np.float32),
         "count_zero": np.full(3, -4.0),
         "count_unit": np.ones(3),
@@ -232,10 +234,12 @@ def fabricate_costs(folder: Path) -> list[Made]:
             ]
             if strategy in config.agents:
                 made += [record_cost(now / "agent.safetensors", "agent", 10.0, 9.5, 700, query)]
-            elif cycle and "embeddings" in registry.strategy(own.type).requires:
+            elif (
+                cycle and strategy not in config.with_tables and "embeddings" in registry.strategy(own.type).requires
+            ):
                 embedded = {**trained, "cycle": str(cycle), "embedding": "default"}
                 made += [record_cost(now / "embeddings" / "default.safetensors", "embed", 5.0, names=embedded)]
-        for split in range(config.lut.splits) if config.agents else ():
+        for split in range(config.lut.splits) if config.with_tables else ():
             place, table = start / "tables" / f"split{split}", {**initial, "table": "default", "split": str(split)}
             for first, last in variant_jobs(config.lut):
                 made += [record_cost(place / f"variants{first}-{last}.json", "variant", 8.0, 7, 800, table)]
