@@ -7,8 +7,9 @@ entropy of that probability. GUIDE, for each image: entropy weighted by class, d
 penalty for being like images that rank before it. The most uncertain images are candidates, of which GUIDE takes the
 batch.
 
-No code is published. The abstract and two summaries could be read, not the paper: they name these parts and no
-formula. Nothing was compared with the authors' numbers. Readings, each the simplest that seemed sound:
+No code is published, and the paper itself could not be read: the abstract and parts of three summaries name these
+signals, and give no formula and no setting. So this is no copy of PAL, and was not compared with its numbers.
+Readings, each the simplest that seemed sound:
 
 - A box's support is the number of boxes of its class that overlap it by more than `evaluation.nms_iou`, itself one of
   them, of those above 0.05 and before suppression. Detectors without suppression are treated alike: what overlaps a
@@ -113,10 +114,8 @@ def look_at(query: Query, image_ids: npt.NDArray[np.int64]) -> Boxes:
 
 def suppress_counting(candidates: Found, config: EvaluationConfig) -> tuple[Found, Tensor]:
     """Return the boxes of an image that suppression leaves, best first, and the support of each, int64 [n]."""
-    kept = batched_nms(candidates.boxes, candidates.scores, candidates.labels, config.nms_iou)[
-        : config.max_detections
-    ]
-    found = candidates.only(kept)
+    kept = batched_nms(candidates.boxes, candidates.scores, candidates.labels, config.nms_iou)
+    found = candidates.only(kept[: config.max_detections])
     # Not a number where two boxes without an area meet.
     overlaps = box_iou(found.boxes, candidates.boxes).nan_to_num() > config.nms_iou
     support = (overlaps & (found.labels[:, None] == candidates.labels)).sum(1)
@@ -202,7 +201,7 @@ def _regression(features: Floats, right: npt.NDArray[np.bool_]) -> Pipeline | No
 
 
 def _truth(query: Query, row: int) -> tuple[Tensor, Tensor]:
-    """Return the labelled boxes of an image, in pixels of what was searched, and their labels."""
+    """Return the labelled boxes of an image, in the pixels of those found in it, and their labels."""
     boxes, labels = query.dataset.boxes[row], query.dataset.labels[row]
     if query.found is None:
         _, images = detector_and_images(query)
