@@ -27,8 +27,8 @@ Readings, each the simplest that seemed sound:
 - The penalty is the highest cosine similarity, 0 at least, to a candidate that ranks before it, so that a copy is
   worth nothing. It is of embeddings: what the paper measures similarity by could not be learnt.
 
-The detector was trained on the images that the regressions learn from. It finds more there that is right than it does
-in the pool, so probabilities are too high. The summaries do not say whether the paper corrects that; this does not.
+The detector was trained on the images that the regressions learn from. More of what it finds there is right than in
+the pool, so probabilities can be too high. The summaries do not say whether the paper corrects that; this does not.
 """
 
 from dataclasses import replace
