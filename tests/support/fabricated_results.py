@@ -9,7 +9,7 @@ import numpy as np
 
 from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
 from mgral.artefacts.integrity import content_hash, record_path
-from mgral.config import Config, config_yaml, load_config, registry, resolve_config
+from mgral.config import Config, RewardConfig, config_yaml, load_config, registry, resolve_config
 from mgral.engine.workflow import variant_jobs
 from mgral.report.timings import COST, Made
 
@@ -111,7 +111,7 @@ def _seed(
                     table, reward = (config.name_of(kind, strategy) for kind in ("table", "reward"))
                     tables = (place if cycle else folder / "initial" / "cycle0") / "tables" / table
                     for split in range(own.lut.splits):
-                        _table(tables / f"split{split}" / reward, generator, own.lut.variants)
+                        _table(tables / f"split{split}" / reward, generator, own.lut.variants, own.reward)
 
 
 def _round(
@@ -162,7 +162,7 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
     write_json(folder / "agent.json", summary)
 
 
-def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
+def _table(folder: Path, generator: np.random.Generator, variants: int, reward: RewardConfig) -> None:
     if (folder / "table.safetensors").exists():  # of another instance with the same settings
         return
     measured = 0.3 + 0.02 * generator.standard_normal(variants)
@@ -178,11 +178,18 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
         for index, value in enumerate(measured)
     ]
     write_csv(folder / "leave_one_out.csv", rows, tuple(rows[0]))
-    table = {
+    common = {
         "map": measured,
         "values": measured[:, None],
         "baseline_map": np.array([0.29]),
         "kernel_widths": np.ones(1),
+    }
+    by_vector = {
+        "embeddings": np.ones((variants, 4, 3), np.float32),
+        "projections": np.ones((3, reward.projections), np.float32),
+        "sorted": np.ones((variants, 4, reward.projections), np.float32),
+    }
+    by_class = {
         "classes": np.array([1]),
         "images": np.arange(variants * 4).reshape(variants, 4),
         "counts": generator.random((variants, 4, 3)).astype(np.float32),
@@ -191,7 +198,7 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
         "count_mean": np.zeros(3),
         "amounts": np.arange(1.0, variants + 1)[:, None],
     }
-    write_arrays(folder / "table.safetensors", table)
+    write_arrays(folder / "table.safetensors", common | (by_class if reward.distance == "by_class" else by_vector))
 
 
 def record_cost(
