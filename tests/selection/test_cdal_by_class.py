@@ -1,4 +1,4 @@
-"""The strategy `cdal`: contextual diversity."""
+"""The strategy `cdal_by_class`: contextual diversity, class by class."""
 
 import math
 
@@ -13,7 +13,7 @@ from told_detector import told_query
 
 from mgral.models.suppression import Found
 from mgral.selection.query import choose
-from mgral.selection.strategies.cdal import SMALLEST, choose_diverse, class_mixtures, distances_from
+from mgral.selection.strategies.cdal_by_class import SMALLEST, choose_diverse, class_mixtures, distances_from
 
 NOTHING = [1.0, 0.0, 0.0]
 
@@ -88,7 +88,7 @@ def test_labelled_images_are_looked_at_and_not_chosen():
     cat, mixed_up, dog = [0.1, 0.8, 0.1], [0.1, 0.5, 0.4], [0.1, 0.2, 0.7]
     told = [[cat, NOTHING], [mixed_up, NOTHING], [cat, cat], [mixed_up, dog], [NOTHING, NOTHING]]
     query = told_query(told, budget=4, labelled=(0,))
-    choice = choose("cdal", query)
+    choice = choose("cdal_by_class", query)
     # Images 1 and 3 are as far from the labelled one; then nothing is.
     assert query.pool[choice.rows].tolist()[0] == 1
     assert choice.scores == pytest.approx([symmetric_kl(cat, mixed_up), 0, 0, 0], rel=1e-5, abs=1e-6)
@@ -97,7 +97,7 @@ def test_labelled_images_are_looked_at_and_not_chosen():
 
 def test_a_run_on_a_real_detector_repeats_itself():
     query = squares_query(budget=3)
-    first, again = choose("cdal", query), choose("cdal", query)
+    first, again = choose("cdal_by_class", query), choose("cdal_by_class", query)
     assert len(set(first.rows.tolist())) == 3
     assert first.rows.tolist() == again.rows.tolist()
     assert first.scores.tolist() == again.scores.tolist()
