@@ -19,7 +19,7 @@ from mgral.selection.strategies.llal import LossPrediction, image_losses, rankin
 def test_ranking_loss_of_pairs_from_both_ends():
     predicted = torch.tensor([2.0, 1.0, 4.0, 0.5, 0.0])
     losses = torch.tensor([5.0, 1.0, 9.0, 2.0, 3.0])
-    # Pairs: (2, 0) in the right order and 2 apart, so 0; (1, 0.5) in the wrong order, so 1 + 0.5. The middle is alone.
+    # Pairs: (2, 0) in the right order and 2 apart, so 0; (1, 0.5) in the wrong order, so 1 + 0.5. The third is alone.
     assert ranking_loss(predicted, losses).item() == pytest.approx((0 + 1.5) / 2)
 
 

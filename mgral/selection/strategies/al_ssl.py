@@ -2,7 +2,7 @@
 
 Elezi, Yu, Anandkumar, Leal-Taixé, Alvarez, *Not All Labels Are Equal: Rationalizing the Labeling Costs for Training
 Object Detection*, CVPR 2022: their acquisition. Each detection that survives suppression has the symmetric KL between
-its class distribution and the one at its anchor in the mirrored image, as in CSD (Jeong et al., NeurIPS 2019), and the
+its class distribution and that of its anchor in the mirrored image, as in CSD (Jeong et al., NeurIPS 2019), and the
 entropy of its distribution; of both the largest counts for the image. Of the 3 B images of the highest entropy the B
 with the highest KL are chosen.
 
@@ -12,6 +12,7 @@ have to fill a batch, they come in random order, and not by their place in the p
 """
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -41,9 +42,16 @@ def choose(query: Query) -> Choice:
         found.append(inconsistency_and_entropy(detector, plain, mirrored, query.config.evaluation))
     scores, entropies = torch.cat(found, dim=1).cpu().numpy()
     order = np.random.default_rng(derive_seed(query.seed, "al_ssl order", query.cycle)).permutation(len(scores))
-    candidates = order[highest(entropies[order], CANDIDATES_PER_CHOSEN * query.budget)]
-    rows = candidates[highest(scores[candidates], query.budget)]
+    rows = order[most_inconsistent(scores[order], entropies[order], query.budget)]
     return Choice(rows, scores[rows], 2 * len(query.pool), undecided=all_equal(scores) and all_equal(entropies))
+
+
+def most_inconsistent(
+    scores: npt.NDArray[np.float64], entropies: npt.NDArray[np.float64], budget: int
+) -> npt.NDArray[np.int64]:
+    """Return the rows of the highest scores among those of the highest entropies, best first."""
+    candidates = highest(entropies, CANDIDATES_PER_CHOSEN * budget)
+    return candidates[highest(scores[candidates], budget)]
 
 
 def inconsistency_and_entropy(

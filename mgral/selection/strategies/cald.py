@@ -14,8 +14,8 @@ those are taken whose classes differ most from what is labelled.
 Readings, where the paper leaves it open, and what the published code does otherwise:
 
 - As published, JS has natural logarithms, so that 1 - JS is from 0.31 to 1, and |m - 1.3| is cut off at 1.
-- As published, |m - 1.3| is 0 of an image in which nothing is found, and where nothing is found in the changed one. So
-  images without an object are candidates before all others, and the second stage too takes them first.
+- As published, |m - 1.3| is 0 where nothing is found in an image, or in the changed one. So images without an object
+  are candidates before all others, and the second stage too takes them first.
 - Background is one of the classes in JS; p is the score of the likeliest other one.
 - All boxes count, and the whole pool is looked at; there 50 boxes of an image, and 5,000 random images of COCO.
 - What is chosen counts as labelled for the next choice, with its class scores for counts; there the line is

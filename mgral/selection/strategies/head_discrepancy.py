@@ -2,10 +2,10 @@
 
 It is the instance uncertainty (section 3.2) of MI-AOD: Yuan et al., *Multiple instance active object detection*, CVPR
 2021. That method itself is not here: its rounds on unlabelled images, in which heads and backbone play against each
-other, and the loss that re-weights the instances by multiple instance learning. Without them the heads may rank images
-much as the number of their objects does. The heads learn on the frozen detector (see `heads`), each by the detector's
-own loss of classes; they begin at its mean logits, or a short training would be spent on learning that nearly all is
-background.
+other, and the loss that re-weights the instances by multiple instance learning. Without them the heads may rank
+images much as the number of their objects does. They learn on the frozen detector (see `heads`), each by the
+detector's own loss of classes; they begin at its mean logits, or a short training would be spent on learning that
+nearly all is background.
 
 The published code compares sigmoids of the outputs, here it is class probabilities (`class_probabilities`). It takes
 the mean over all outputs: RetinaNet has none for the background there, SSD has one. Here the background never counts.

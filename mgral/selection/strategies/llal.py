@@ -70,9 +70,9 @@ def image_losses(detector: DenseModel, predictions: Predictions, targets: Target
 def ranking_loss(predicted: Tensor, losses: Tensor) -> Tensor:
     """Return the paper's loss of predictions [B] (equation 2), given the true losses [B].
 
-    Pairs are the first image and the last, the second and the last but one, and so on, as in a published implementation
-    (Mephisto405); of an odd number the middle one is left out. Of each pair that with the higher loss is to be predicted
-    higher, by a margin.
+    Pairs are the first image and the last, the second and the last but one, and so on, as in the implementation of
+    others that is published (Mephisto405); of an odd number the middle one is left out. Of each pair that with the
+    higher loss is to be predicted higher, by a margin.
     """
     pairs = len(predicted) // 2
     difference = (predicted - predicted.flip(0))[:pairs]

@@ -5,11 +5,11 @@ uncertainty sampling) keeps the 4 B images with the highest sum over boxes of th
 a weight of the class. Stage 2 chooses the B medoids of these by the distance between images in `similarity`.
 
 The class qualities behind the weights are what every detector keeps of its training, so that the detector is the same
-for all strategies. As published, a box counts for each class whose score is above 0.05 (see `find_boxes`). What differs
+for all strategies. As published, a box counts for each class whose score is above 0.05 (`find_boxes`). What differs
 from the published code:
 
 - the limits of boxes are the experiment's in both stages; there overlaps are up to 0.6 of 200 boxes in stage 1 and up
-  to 0.5 of 100 boxes in stage 2 on COCO, 0.5 of 200 and 0.4 of 100 on VOC;
+  to 0.5 of 100 boxes in stage 2 on COCO, 0.5 of 200 and 0.4 of 100 on VOC, where scores count from 0.01 in stage 1;
 - qualities leave out batches without the class (`ClassQuality`), where theirs take a rare class for a difficult one;
 - features are those at the centres of boxes; there height and width are swapped, so that of an image that is not
   square some lie outside of it and are zero;
