@@ -61,3 +61,5 @@ def test_a_run_on_a_real_detector_repeats_itself():
     assert len(set(first.rows.tolist())) == 3
     assert first.rows.tolist() == again.rows.tolist()
     assert first.scores.tolist() == again.scores.tolist()
+    assert first.reason is None
+    assert first.scores.max() > 0

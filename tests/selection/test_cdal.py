@@ -1,6 +1,7 @@
 """The strategy `cdal`: contextual diversity, by one mixture an image."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from squares_query import squares_query
+from squares_query import CONFIG, eager_detector, squares_query
 from told_detector import told_query
 
+from mgral.data.dataset import Category
 from mgral.selection.query import SAME_SCORES, choose
 from mgral.selection.strategies.cdal import choose_diverse, mixture
 
@@ -78,8 +80,12 @@ def test_of_one_class_nothing_is_mixed_up():
 
 def test_a_run_on_a_real_detector_repeats_itself():
     query = squares_query(budget=3)
+    classes = tuple(Category(i, f"class {i}") for i in range(3))
+    dataset = replace(query.dataset, categories=classes)
+    query = replace(query, dataset=dataset, detector=eager_detector(CONFIG, len(classes)))
     first, again = choose("cdal", query), choose("cdal", query)
     assert len(set(first.rows.tolist())) == 3
     assert first.rows.tolist() == again.rows.tolist()
     assert first.scores.tolist() == again.scores.tolist()
+    assert first.reason is None
     assert first.scores.min() > 0
