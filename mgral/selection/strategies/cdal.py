@@ -59,7 +59,8 @@ def choose_diverse(mixtures: npt.NDArray[np.float64], pool: int, budget: int) ->
     logarithms = np.log(mixtures)
 
     def distances(centre: int) -> npt.NDArray[np.float64]:
-        apart = mixtures[:pool] - mixtures[centre]
-        return 0.5 * np.einsum("ij,ij->i", apart, logarithms[:pool] - logarithms[centre])
+        apart, ratios = mixtures[:pool] - mixtures[centre], logarithms[:pool] - logarithms[centre]
+        divergences: npt.NDArray[np.float64] = 0.5 * np.einsum("ij,ij->i", apart, ratios)
+        return divergences
 
     return farthest_first(np.full(pool, np.inf), distances, len(mixtures) - pool, budget)
