@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from mgral.data.image_set import load_image_set
     from mgral.data.read import read_data
     from mgral.evaluation.evaluate import evaluate_detector as evaluate
-    from mgral.method.agent.cross_validation import train_validated_agent as train_agent
     from mgral.method.agent.network import load_agent
+    from mgral.method.agent.validated import train_validated_agent as train_agent
     from mgral.method.lut.build import build_table
     from mgral.models.build import load_detector, save_detector
     from mgral.selection.embeddings import load_embeddings
     from mgral.selection.features import embed_images
+    from mgral.selection.object_counts import count_again
     from mgral.selection.pool import add_selection, draw_initial, load_labelled, unlabelled
     from mgral.selection.query import select
     from mgral.selection.spending import in_images, pay
@@ -28,6 +29,7 @@ __all__ = [
     "Config",
     "add_selection",
     "build_table",
+    "count_again",
     "derive_settings",
     "draw_initial",
     "embed_images",
@@ -52,6 +54,7 @@ _PLACES = {
     "Config": "mgral.config",
     "add_selection": "mgral.selection.pool",
     "build_table": "mgral.method.lut.build",
+    "count_again": "mgral.selection.object_counts",
     "derive_settings": "mgral.data.derive",
     "draw_initial": "mgral.selection.pool",
     "embed_images": "mgral.selection.features",
@@ -67,7 +70,7 @@ _PLACES = {
     "read_data": "mgral.data.read",
     "save_detector": "mgral.models.build",
     "select": "mgral.selection.query",
-    "train_agent": "mgral.method.agent.cross_validation:train_validated_agent",
+    "train_agent": "mgral.method.agent.validated:train_validated_agent",
     "train_detector": "mgral.training.detector:train_cycle_detector",
     "unlabelled": "mgral.selection.pool",
 }

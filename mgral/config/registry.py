@@ -7,7 +7,7 @@ read from the source without running it; where they are no literals the module i
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,14 +17,15 @@ from typing import Any, Literal, TypeVar, get_args
 from mgral.config import detectors
 from mgral.errors import InputError
 
-Requirement = Literal["detections", "dense", "embeddings", "counts", "agent"]
+Requirement = Literal["detections", "dense", "embeddings", "counts", "tables", "agent"]
 """What a strategy needs beside the labelled images and the pool:
 
 - detections: the cycle's detector, and the images that it finds objects in
 - dense: the same, of a detector that predicts every cell of its feature maps (anchors, class maps, flips)
 - embeddings: a vector for each image
 - counts: the predicted number of objects of each class in each image
-- agent: the agent that policy gradient has trained, and with it lookup tables
+- tables: the lookup tables
+- agent: the agent that policy gradient has trained on lookup tables
 """
 
 BUILT_IN = ("mgral.selection.strategies", "mgral.method")
@@ -32,7 +33,7 @@ BUILT_IN = ("mgral.selection.strategies", "mgral.method")
 GROUP = "mgral.strategies"
 """Entry points of plug-ins: the name of the strategy, and the module that registers it."""
 
-RENAMED = {"entropy": "entropy_anchors", "csd": "flip_consistency"}
+RENAMED = {"entropy": "entropy_anchors", "csd": "flip_consistency", "mi_aod": "head_discrepancy"}
 """Names of earlier versions."""
 
 
@@ -47,6 +48,13 @@ class StrategyInfo:
     requires: tuple[Requirement, ...] = ()
     views: int = 1
     """How often the detector sees each image of the pool, if at all."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the strategy sets in sections of the configuration, unless an instance sets it otherwise."""
+
+    @property
+    def needs_tables(self) -> bool:
+        """Whether lookup tables are made for it."""
+        return "tables" in self.requires or "agent" in self.requires
 
     @property
     def runs_detector(self) -> bool:
@@ -58,7 +66,8 @@ class StrategyInfo:
         """The options of the step `select` that name the files which the strategy reads."""
         embeds = "embeddings" in self.requires or "counts" in self.requires
         read = {"images": self.runs_detector, "detector": self.runs_detector, "embeddings": embeds}
-        return tuple(name for name, needed in {**read, "agent": "agent" in self.requires}.items() if needed)
+        read |= {"table": "tables" in self.requires, "agent": "agent" in self.requires}
+        return tuple(name for name, needed in read.items() if needed)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -68,7 +77,12 @@ _infos: dict[str, StrategyInfo] = {}
 
 
 def register(
-    name: str, summary: str, *, requires: tuple[Requirement, ...] = (), views: int = 1
+    name: str,
+    summary: str,
+    *,
+    requires: tuple[Requirement, ...] = (),
+    views: int = 1,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Function], Function]:
     """Make a function `(query: Query) -> Choice` a strategy.
 
@@ -82,13 +96,16 @@ def register(
         See `Requirement`.
     views
         How often the detector sees each image of the pool.
+    settings
+        Of the sections embedding, lut, reward, agent and semi_supervised: what the strategy sets, unless an instance
+        of it sets that otherwise.
     """
     if unknown := set(requires) - set(get_args(Requirement)):
         raise ValueError(f"strategy {name} requires {sorted(unknown)}; there are {', '.join(get_args(Requirement))}")
 
     def remember(function: Function) -> Function:
         _functions[name] = function
-        _infos[name] = StrategyInfo(name, summary, function.__module__, requires, views)
+        _infos[name] = StrategyInfo(name, summary, function.__module__, requires, views, settings or {})
         return function
 
     return remember

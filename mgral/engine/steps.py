@@ -65,7 +65,7 @@ STEPS: dict[str, Step] = {
         "Gather the variants into the lookup table.", ("embedding", "reward.distance", "reward.projections")
     ),
     "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "embedding", "reward")),
-    "select": Step("Choose the images to label next.", ("budget", "detector", "embedding", "evaluation")),
+    "select": Step("Choose the images to label next.", ("budget", "detector", "embedding", "evaluation", "reward")),
     "prelabels": Step("Detect on the chosen images, for people to correct.", ("detector", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(

@@ -27,8 +27,8 @@ SAME_SCORES = "all images of the pool have the same score"
 
 
 @dataclass(frozen=True)
-class NoAgent:
-    """What strategies have in the place of an agent that could not be trained."""
+class NotMade:
+    """What strategies have in the place of tables or an agent that could not be made."""
 
     reason: str
 
@@ -54,8 +54,10 @@ class Query:
     found: FoundBoxes | None = None
     """In the detector's place, what a command of the user's own has found in all training images."""
     embeddings: Embeddings | None = None
+    tables: object = None
+    """The `mgral.method.lut.reward.LookupTable`, of a package above this one, or the `NotMade` in its place."""
     agent: object = None
-    """The trained `mgral.method.agent.network.Agent`, of a package above this one, or the `NoAgent` in its place."""
+    """The trained `mgral.method.agent.network.Agent`, likewise."""
 
     @property
     def budget(self) -> int:
@@ -122,6 +124,7 @@ def select(
     detector: "DetectorModel | None" = None,
     found: FoundBoxes | None = None,
     embeddings: Embeddings | None = None,
+    tables: object = None,
     agent: object = None,
     groups: Sequence[Sequence[int]] | None = None,
     unspent: int = 0,
@@ -136,7 +139,7 @@ def select(
         All training images; labels of the pool are hidden from the strategy.
     labelled
         Ids of the labelled images, int64 [n].
-    images, detector, embeddings, agent
+    images, detector, embeddings, tables, agent
         What the strategy requires of these.
     found
         In the detector's place, what a command of the user's own has found in all training images.
@@ -157,7 +160,8 @@ def select(
     kind = strategy
     if strategy in config.strategies:
         kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
-    given = {"images": images, "detector": found or detector, "embeddings": embeddings, "agent": agent}
+    given: dict[str, object] = {"images": images, "detector": found or detector, "embeddings": embeddings}
+    given |= {"table": tables, "agent": agent}
     if missing := [name for name in registry.strategy(kind).files if given[name] is None]:
         raise InputError(f"strategy {kind} needs {' and '.join(missing)}; pass what is missing")
     if "dense" in registry.strategy(kind).requires and not config.detector.dense:
@@ -173,7 +177,7 @@ def select(
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
         config = config.model_copy(update={"budget": min(images_in(config.budget), len(pool))})
     check_pool(pool, images_in(config.budget))
-    query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, found, embeddings, agent)
+    query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, found, embeddings, tables, agent)
     choice = choose(kind, query, ordered=boxes is not None)
     return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason, boxes)
 

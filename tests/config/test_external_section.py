@@ -14,8 +14,16 @@ from mgral.errors import InputError
 from mgral.models.build import build_detector
 
 COMMAND = "detect {train} {pool} {test} {output}"
-BY_FILES = ("random", "core_set", "mgral", "typiclust")
-BY_PROBABILITIES = ("cdal", "entropy_max", "entropy_mean", "entropy_sum", "least_confidence", "margin")
+BY_FILES = ("random", "core_set", "mgral", "mgral_greedy", "paper", "typiclust")
+BY_PROBABILITIES = (
+    "cdal_by_class",
+    "entropy_max",
+    "entropy_mean",
+    "entropy_sum",
+    "least_confidence",
+    "margin",
+    "pal",
+)
 
 
 def config(strategies=("random",), command=COMMAND, gives=("probabilities",), **own):

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
@@ -19,23 +20,15 @@ def experiment(tmp_path):
     jitter = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     objects = np.array([0, 100, 25])[place]
     for name, moved in (("cycle", place), ("initial", (place + 1) % 3)):
-        arrays = {"image_ids": IDS, "components": PLACES[moved] + jitter}
-        arrays["object_counts"] = np.column_stack([objects, objects]).astype(np.float32)
-        write_arrays(tmp_path / f"{name}.safetensors", arrays)
+        embeddings = made_embeddings(IDS, PLACES[moved] + jitter, np.column_stack([objects, objects]))
+        write_arrays(tmp_path / f"{name}.safetensors", embeddings.arrays())
     subsets = [[], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     plan = {"labels": "labels", "start": "cold", "reward": [30], "base": [31]}
     listed = [{"variant": k, "images": images} for k, images in enumerate(subsets)]
     write_json(tmp_path / "subsets.json", {**plan, "subsets": listed})
     maps = [0.05, 0.1, 0.3, 0.2]
     variants = [
-        {
-            "variant": k,
-            "images": len(subsets[k]),
-            "map": maps[k],
-            "ap50": 0.5,
-            "class_map": [maps[k]] * 2,
-            "objects": None,
-        }
+        {"variant": k, "images": len(subsets[k]), "map": maps[k], "ap50": 0.5, "class_map": [maps[k]] * 2}
         for k in range(4)
     ]
     write_json(tmp_path / "variants0-3.json", {"variants": variants})

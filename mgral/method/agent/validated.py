@@ -1,6 +1,5 @@
-"""Training an agent, and whether what it learns from some tables is true in another, of other reward images."""
+"""Training an agent on looked-up rewards, if the lookup tables are better than shuffled ones."""
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +7,11 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
-from mgral.config import AgentConfig, Config, images_in
+from mgral.config import Config, images_in
 from mgral.method.agent.network import Agent
 from mgral.method.agent.training import Episode, train_agent, uniform_batches
-from mgral.method.lut.reward import LookupTable, MeanReward, Reward
+from mgral.method.lut.reward import LookupTable, Reward
+from mgral.method.lut.validation import Validation, validate_tables
 from mgral.selection.pool import check_pool
 from mgral.selection.query import highest
 from mgral.training.checkpoint import Checkpoint
@@ -54,13 +54,11 @@ def train_validated_agent(
     cycle: int = 0,
     *,
     gpus: int = 0,
-    checkpoint_of: Callable[[int | None], Checkpoint | None] = lambda left_out: None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedAgent:
-    """Train the agent on looked-up rewards, and check whether the tables agree.
+    """Train the agent on looked-up rewards, and test whether the tables of several reward splits are valid.
 
-    Of several tables, each is also compared with an agent that was trained on the others. Where such agents are no
-    better than random batches, the tables contradict each other, the agent is not validated, and strategy `mgral`
-    chooses at random.
+    Where they agree no better than shuffled ones, the agent is not validated, and strategy `mgral` chooses at random.
 
     Parameters
     ----------
@@ -68,8 +66,6 @@ def train_validated_agent(
         Ids of the unlabelled images, int64 [N], ascending.
     gpus
         0 for the CPU, 1 for a GPU.
-    checkpoint_of
-        Gives the checkpoint of the agent, for None, and of the agent that is not trained on a table, by its number.
 
     Raises
     ------
@@ -81,20 +77,17 @@ def train_validated_agent(
     device = choose_device(gpus).type
     features = table.features_of(pool)
     vectors, reward = features.vectors, table.over(features, device)
-    shared = config.agent, budget, seed, cycle
-    agent, log = train_agent(vectors, reward, *shared, checkpoint_of(None), device)
-    gain = None
-    if len(table.tables) > 1:
-        checkpoints = [checkpoint_of(left_out) for left_out in range(len(table.tables))]
-        gain = held_out_gain(vectors, reward.rewards, *shared, checkpoints, device)
-        agent.validated.fill_(gain > 0)
+    agent, log = train_agent(vectors, reward, config.agent, budget, seed, cycle, checkpoint, device)
+    validation = validate_tables(reward.rewards, len(pool), budget, seed, cycle)
+    if validation:
+        agent.validated.fill_(validation.valid)
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
     compared = compare_with_random(agent, vectors, reward, budget, rng)
-    return TrainedAgent(agent, log, _summarise(compared, log, reward.baseline_map, gain))
+    return TrainedAgent(agent, log, _summarise(compared, log, reward.baseline_map, validation))
 
 
 def _summarise(
-    compared: Comparison, log: list[Episode], baseline_map: float, held_out: float | None
+    compared: Comparison, log: list[Episode], baseline_map: float, validation: Validation | None
 ) -> dict[str, float | int | None]:
     selected, mean, deviation = compared
     return {
@@ -103,41 +96,8 @@ def _summarise(
         "random_std": deviation,
         "random_batches": RANDOM_BATCHES,
         "standard_deviations_above": (selected - mean) / deviation if deviation > 0 else None,
-        "held_out_gain": held_out,
+        "held_out_gain": validation.held_out_gain if validation else None,
+        "p_value": validation.p_value if validation else None,
         "baseline_map": baseline_map,
         "random_best_as_often": log[-1].random_best,
     }
-
-
-def held_out_gain(
-    vectors: npt.NDArray[np.float32],
-    tables: Sequence[Reward],
-    config: AgentConfig,
-    budget: int,
-    seed: int,
-    cycle: int,
-    checkpoints: Sequence[Checkpoint | None],
-    device: str = "cpu",
-) -> float:
-    """Return by how much agents are above uniform batches in tables that they have not been trained on, in mAP.
-
-    For each table an agent is trained on the others, and its batch looked up in that one: the mean over the tables.
-    At most 0, what an agent learns from these tables is their error.
-
-    Parameters
-    ----------
-    vectors
-        Of the pool, float32 [N, D].
-    tables
-        At least two.
-    checkpoints
-        Of the agents, as many as tables.
-    """
-    gains = []
-    for left_out, checkpoint in enumerate(checkpoints):
-        others = MeanReward([table for index, table in enumerate(tables) if index != left_out])
-        agent, _ = train_agent(vectors, others, config, budget, seed, cycle, checkpoint, device)
-        rng = np.random.default_rng(derive_seed(seed, "held-out comparison", cycle, left_out))
-        found = compare_with_random(agent, vectors, tables[left_out], budget, rng)
-        gains.append(found.selected - found.random_mean)
-    return float(np.mean(gains))
