@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_embeddings import made_embeddings
 
 import mgral as api
 from mgral.artefacts.files import write_arrays, write_json
@@ -111,8 +112,7 @@ def folder(tmp_path: Path) -> Path:
     write_json(tmp_path / "train.json", coco(BOXES))
     write_json(tmp_path / "labelled.json", {"images": LABELLED, "unspent": -3})
     components = np.random.default_rng(0).normal(size=(len(BOXES), 3)).astype(np.float32)
-    of_images = {"image_ids": np.arange(1, len(BOXES) + 1), "components": components}
-    write_arrays(tmp_path / "embeddings", {**of_images, "object_counts": np.ones((len(BOXES), 1), np.float32)})
+    write_arrays(tmp_path / "embeddings", made_embeddings(range(1, len(BOXES) + 1), components).arrays())
     return tmp_path
 
 
