@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, get_args
 from mgral.config import detectors
 from mgral.errors import InputError
 
-Requirement = Literal["detections", "dense", "embeddings", "counts", "agent"]
+Requirement = Literal["detections", "dense", "embeddings", "counts", "agent", "groups"]
 """What a strategy needs beside the labelled images and the pool:
 
 - detections: the cycle's detector, and the images that it finds objects in
@@ -25,6 +25,7 @@ Requirement = Literal["detections", "dense", "embeddings", "counts", "agent"]
 - embeddings: a vector for each image
 - counts: the predicted number of objects of each class in each image
 - agent: the agent that policy gradient has trained, and with it lookup tables
+- groups: which training images are near-copies of each other
 """
 
 BUILT_IN = ("mgral.selection.strategies", "mgral.method")
@@ -58,7 +59,8 @@ class StrategyInfo:
         """The options of the step `select` that name the files which the strategy reads."""
         embeds = "embeddings" in self.requires or "counts" in self.requires
         read = {"images": self.runs_detector, "detector": self.runs_detector, "embeddings": embeds}
-        return tuple(name for name, needed in {**read, "agent": "agent" in self.requires}.items() if needed)
+        read |= {name: name in self.requires for name in ("agent", "groups")}
+        return tuple(name for name, needed in read.items() if needed)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -53,6 +53,11 @@ class Embeddings:
         components: Float32 = self.components[self._rows(image_ids)]
         return components
 
+    def counts_of(self, image_ids: npt.ArrayLike) -> Float32:
+        """Return the predicted objects of ids, of any shape, float32 [..., C]; InputError on an unknown id."""
+        counts: Float32 = self.counts[self._rows(image_ids)]
+        return counts
+
     def features_of(self, image_ids: npt.ArrayLike, config: EmbeddingConfig) -> ImageFeatures:
         """Return the features of ids, of any shape; InputError on an unknown id."""
         vectors, rows = self.components, self._rows(image_ids)

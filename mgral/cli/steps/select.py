@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 @options.cycle
 @click.option("--images", type=options.FILE, help="Cache of the training images (strategies that run the detector).")
 @click.option("--detector", type=options.FILE, help="Detector of the cycle (strategies that run it).")
-@click.option("--embeddings", type=options.FILE, help="Embeddings of the images (mgral, core_set, typiclust).")
+@click.option("--embeddings", type=options.FILE, help="Embeddings and object counts (strategies that require them).")
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
-@click.option("--groups", type=options.FILE, help="Near-copies of a project, of which one at most is chosen.")
+@click.option(
+    "--groups", type=options.FILE, help="Near-copies, of which one at most is chosen (projects, random_no_copies)."
+)
 @options.gpus
 @options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
 def command(
@@ -59,7 +61,7 @@ def command(
 
     Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
     """
-    given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
+    given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent, "groups": groups}
     config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
     kind, trained = config.strategies[strategy].type, config.detector.command_gives is None
     if missing := [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]:
