@@ -82,8 +82,9 @@ def read():
     given = {"images": data.images, "detector": detector, "embeddings": embeddings, "agent": agent}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "ITERATIONS", 2)
-        for name in registry.strategies():
-            select(name, of["select"], data.dataset, labelled, 0, **given)
+        for name, info in registry.strategies().items():
+            groups = [ids[5:7].tolist()] if "groups" in info.requires else None
+            select(name, of["select"], data.dataset, labelled, 0, **given, groups=groups)
     return {step: keys for step, keys in found.items() if keys}
 
 

@@ -57,8 +57,8 @@ def herd(pool: Vectors, labelled: Vectors, references: Vectors, budget: int) -> 
             found[part] = np.maximum(closer, 0, out=closer).mean(axis=1, dtype=np.float64)
         return found
 
-    for part in gen_batches(len(labelled), PART):
-        cover(labelled[part])
+    for start in range(0, len(labelled), PART):
+        cover(labelled[start : start + PART])
     return greedy(gains, lambda row: cover(pool[row : row + 1]), len(pool), budget)
 
 
