@@ -66,8 +66,9 @@ def whole_chain(train, labelled):
     agent, log, summary = mgral.train_agent(CONFIG, table, pool, SEED, CYCLE)
     found["agent"] = arrays_of(agent.arrays()), log, summary
     given = {"images": train.images, "detector": detector, "embeddings": embeddings, "agent": agent}
-    for name in registry.strategies():
-        found[name] = mgral.select(name, CONFIG, dataset, labelled, SEED, CYCLE, **given).to_json()
+    for name, info in registry.strategies().items():
+        groups = [pool[:2].tolist()] if "groups" in info.requires else None
+        found[name] = mgral.select(name, CONFIG, dataset, labelled, SEED, CYCLE, **given, groups=groups).to_json()
     return found
 
 
@@ -120,4 +121,4 @@ def test_labels_of_labelled_images_do_matter(chains):
     as_it_is, _, of_labelled = chains
     same = {name for name in as_it_is if of_labelled[name] == as_it_is[name]}
     # Under pseudo-labels the plan is drawn from image ids and clusters alone.
-    assert same <= {"random", "subsets, pseudo_labels"}
+    assert same <= {"random", "random_no_copies", "subsets, pseudo_labels"}
