@@ -1,4 +1,4 @@
-"""Strategies `random*`: every batch of the pool is equally likely, or every one without near-copies.
+"""Strategies `random*`: every batch of the pool is equally likely, or every one of its groups of near-copies.
 
 `random_no_copies` chooses one image of a group of near-copies at most, and none whose group has a labelled image: a
 group counts as much as an image without copies, however large it is. What a strategy gains by not choosing a scene
