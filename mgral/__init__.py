@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mgral.data.image_set import load_image_set
     from mgral.data.read import read_data
     from mgral.evaluation.evaluate import evaluate_detector as evaluate
-    from mgral.method.agent.cross_validation import train_validated_agent as train_agent
     from mgral.method.agent.network import load_agent
+    from mgral.method.agent.validated import train_validated_agent as train_agent
     from mgral.method.lut.build import build_table
     from mgral.models.build import load_detector, save_detector
     from mgral.selection.embeddings import load_embeddings
@@ -62,7 +62,7 @@ _PLACES = {
     "read_data": "mgral.data.read",
     "save_detector": "mgral.models.build",
     "select": "mgral.selection.query",
-    "train_agent": "mgral.method.agent.cross_validation:train_validated_agent",
+    "train_agent": "mgral.method.agent.validated:train_validated_agent",
     "train_detector": "mgral.training.detector:train_cycle_detector",
     "unlabelled": "mgral.selection.pool",
 }

@@ -21,7 +21,7 @@ CONFIG = resolve_config(
         "cycles": 1,
         "detector": {"width": 64, "height": 64, "channels": 8},
         "training": {"batch_size": 4, "learning_rate": 0.01},
-        "iterations": {"detector": 60, "base": 4, "variant": 2},
+        "iterations": {"detector": 60, "base": 30, "variant": 4},
         "semi_supervised": {"batch_size": 2},
         "embedding": {"dimensions": 8},
         "lut": {"splits": 1, "variants": 2, "clusters": 2},
@@ -62,13 +62,16 @@ def whole_chain(train, labelled):
         found[f"variants, {labels}"] = [one._asdict() for one in variants]
         found[f"table, {labels}"] = arrays_of(table), rows
     pool = mgral.unlabelled(dataset.image_ids, labelled)
-    table = mgral.build_table(CONFIG, train, labelled, detector, embeddings, SEED, CYCLE)
-    agent, log, summary = mgral.train_agent(CONFIG, table, pool, SEED, CYCLE)
-    found["agent"] = arrays_of(agent.arrays()), log, summary
-    given = {"images": train.images, "detector": detector, "embeddings": embeddings, "agent": agent}
     for name, info in registry.strategies().items():
-        groups = [pool[:2].tolist()] if "groups" in info.requires else None
-        found[name] = mgral.select(name, CONFIG, dataset, labelled, SEED, CYCLE, **given, groups=groups).to_json()
+        given = {"images": train.images, "detector": detector, "embeddings": embeddings}
+        if name in CONFIG.with_tables:
+            own = CONFIG.for_strategy(name)
+            given["tables"] = mgral.build_table(own, train, labelled, detector, embeddings, SEED, CYCLE)
+            given["agent"], log, summary = mgral.train_agent(own, given["tables"], pool, SEED, CYCLE)
+            found[f"agent, {name}"] = arrays_of(given["agent"].arrays()), log, summary
+        if "groups" in info.requires:
+            given["groups"] = [pool[:2].tolist()]
+        found[name] = mgral.select(name, CONFIG, dataset, labelled, SEED, CYCLE, **given).to_json()
     return found
 
 
@@ -106,7 +109,7 @@ NAMES = [
     "detector",
     "embeddings",
     "pseudo_labels",
-    "agent",
+    *(f"agent, {name}" for name in CONFIG.with_tables),
     *(f"{one}, {kind}" for one in ARTEFACTS for kind in LABELS),
 ]
 

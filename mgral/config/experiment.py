@@ -27,8 +27,8 @@ from mgral.config.instances import (
     InstanceName,
     StrategyConfig,
     complete_instances,
-    differing,
     settings_name,
+    written_settings,
 )
 from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, Labels, LutConfig, RewardConfig, Start
 from mgral.config.reading import read_values
@@ -131,7 +131,7 @@ class Config(Section):
             "another detector"
             for what, names in lacking.items()
         ]
-        consistent = [name for name in self.agents if self.strategies[name].lut.labels == "consistency"]
+        consistent = [name for name in self.with_tables if self.strategies[name].lut.labels == "consistency"]
         if consistent and not self.detector.trained.dense:
             faults.append(
                 f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature "
@@ -172,8 +172,7 @@ class Config(Section):
     def _without_common_settings(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
         values["strategies"] = {
-            name: {"type": own["type"], **differing({key: own[key] for key in OWN_SECTIONS}, values)}
-            for name, own in values["strategies"].items()
+            name: {"type": own["type"], **written_settings(own, values)} for name, own in values["strategies"].items()
         }
         return {key: values[key] for key in (*ORDER, *values) if key in values}
 
@@ -224,8 +223,13 @@ class Config(Section):
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """The instances that choose by an agent, and so need lookup tables."""
+        """The instances that choose by an agent."""
         return tuple(name for name, own in self.strategies.items() if "agent" in registry.strategy(own.type).requires)
+
+    @property
+    def with_tables(self) -> tuple[str, ...]:
+        """The instances that choose by lookup tables, with an agent or without."""
+        return tuple(name for name, own in self.strategies.items() if registry.strategy(own.type).needs_tables)
 
     def name_of(self, kind: Kind, strategy: str) -> str:
         """Return the name of the settings that decide about an artefact of an instance."""

@@ -87,7 +87,7 @@ def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
         enough = [
             name
             for name, info in registry.strategies().items()
-            if not isinstance(detector, DetectorConfig) or detector.lacks(info.requires, info.views) is None
+            if not isinstance(detector, DetectorConfig) or suits(detector, info)
         ]
         third = next(name for name in ("entropy_anchors", "entropy_sum", "core_set") if name in enough)
         given = enough if given == "all" else ("mgral", "random", third)
@@ -104,14 +104,23 @@ def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
     return {name: _complete(name, settings, common) for name, settings in given.items()}
 
 
+def suits(detector: DetectorConfig, info: registry.StrategyInfo) -> bool:
+    """Return whether a detector has what a strategy and the tables made for it need."""
+    consistent = info.settings.get("lut", {}).get("labels") == "consistency"
+    return detector.lacks(info.requires, info.views) is None and (detector.trained.dense or not consistent)
+
+
 def _complete(name: Any, settings: Any, common: Mapping[str, Section]) -> Any:
     if settings is None:
         settings = {}
     if not isinstance(settings, dict):
         return settings  # a StrategyConfig, or a fault that is reported by its place
     completed = {"type": name, **settings}
+    of_type = registry.strategies().get(str(completed["type"]))
     for section, model in OWN_SECTIONS.items():
         own = settings.get(section)
+        if of_type and section in of_type.settings and (own is None or isinstance(own, dict)):
+            own = {**of_type.settings[section], **(own or {})}
         base = common[section] if section in common else model()
         if own is None:
             completed[section] = base
@@ -129,6 +138,21 @@ def differing(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, An
                 found[key] = inner
         elif value != common[key]:
             found[key] = value
+    return found
+
+
+def written_settings(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file must name of an instance's sections, so that it is read as the same instance again.
+
+    That is what differs from the experiment's settings, or from those that the strategy sets itself.
+    """
+    of_type = registry.strategy(own["type"]).settings
+    sections = {name: own[name] for name in OWN_SECTIONS}
+    found = differing(sections, common)
+    for name, settings in of_type.items():
+        chosen = {key: sections[name][key] for key, value in settings.items() if sections[name][key] != value}
+        if chosen:
+            found[name] = chosen | found.get(name, {})
     return found
 
 

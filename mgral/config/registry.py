@@ -7,7 +7,7 @@ read from the source without running it; where they are no literals the module i
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,14 +17,15 @@ from typing import Any, Literal, TypeVar, get_args
 from mgral.config import detectors
 from mgral.errors import InputError
 
-Requirement = Literal["detections", "dense", "embeddings", "counts", "agent", "groups"]
+Requirement = Literal["detections", "dense", "embeddings", "counts", "tables", "agent", "groups"]
 """What a strategy needs beside the labelled images and the pool:
 
 - detections: the cycle's detector, and the images that it finds objects in
 - dense: the same, of a detector that predicts every cell of its feature maps (anchors, class maps, flips)
 - embeddings: a vector for each image
 - counts: the predicted number of objects of each class in each image
-- agent: the agent that policy gradient has trained, and with it lookup tables
+- tables: the lookup tables
+- agent: the agent that policy gradient has trained on lookup tables
 - groups: which training images are near-copies of each other
 """
 
@@ -48,6 +49,13 @@ class StrategyInfo:
     requires: tuple[Requirement, ...] = ()
     views: int = 1
     """How often the detector sees each image of the pool, if at all."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the strategy sets in sections of the configuration, unless an instance sets it otherwise."""
+
+    @property
+    def needs_tables(self) -> bool:
+        """Whether lookup tables are made for it."""
+        return "tables" in self.requires or "agent" in self.requires
 
     @property
     def runs_detector(self) -> bool:
@@ -59,7 +67,8 @@ class StrategyInfo:
         """The options of the step `select` that name the files which the strategy reads."""
         embeds = "embeddings" in self.requires or "counts" in self.requires
         read = {"images": self.runs_detector, "detector": self.runs_detector, "embeddings": embeds}
-        read |= {name: name in self.requires for name in ("agent", "groups")}
+        read |= {"table": "tables" in self.requires, "agent": "agent" in self.requires}
+        read |= {"groups": "groups" in self.requires}
         return tuple(name for name, needed in read.items() if needed)
 
 
@@ -70,7 +79,12 @@ _infos: dict[str, StrategyInfo] = {}
 
 
 def register(
-    name: str, summary: str, *, requires: tuple[Requirement, ...] = (), views: int = 1
+    name: str,
+    summary: str,
+    *,
+    requires: tuple[Requirement, ...] = (),
+    views: int = 1,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Function], Function]:
     """Make a function `(query: Query) -> Choice` a strategy.
 
@@ -84,13 +98,16 @@ def register(
         See `Requirement`.
     views
         How often the detector sees each image of the pool.
+    settings
+        Of the sections embedding, lut, reward, agent and semi_supervised: what the strategy sets, unless an instance
+        of it sets that otherwise.
     """
     if unknown := set(requires) - set(get_args(Requirement)):
         raise ValueError(f"strategy {name} requires {sorted(unknown)}; there are {', '.join(get_args(Requirement))}")
 
     def remember(function: Function) -> Function:
         _functions[name] = function
-        _infos[name] = StrategyInfo(name, summary, function.__module__, requires, views)
+        _infos[name] = StrategyInfo(name, summary, function.__module__, requires, views, settings or {})
         return function
 
     return remember

@@ -157,8 +157,7 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
             trained = sum(variant_images(config, variant) for variant in range(first, last + 1))
             return Work(1, trained=trained, seen=(last + 1 - first) * reward_images(lut, labelled, sizes.train))
         case "agent":
-            # Of several tables, an agent for all of them and one without each.
-            return Work(1, episodes=config.agent.episodes * (1 + lut.splits if lut.splits > 1 else 1))
+            return Work(1, episodes=config.agent.episodes)
         case "select":
             info = registry.strategy(config.strategies[job.wildcards["strategy"]].type)
             return Work(1, seen=info.views * pool if info.runs_detector and gives is None else 0)

@@ -65,7 +65,7 @@ def check_jobs(config: Config) -> None:
     tables = sum(
         own.lut.splits * (4 + own.lut.variants // own.lut.variants_per_job)
         for name, own in config.strategies.items()
-        if name in config.agents
+        if name in config.with_tables
     )
     jobs = len(config.seeds) * (3 + config.cycles * 4 * len(config.strategies) + tables)
     if jobs > MOST_JOBS:
@@ -114,10 +114,12 @@ def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
         yield images * width * height * detector.training_bytes, "a training step", settings
     yield 3 * width * height * training.batch_size, "a batch of images", "training.batch_size, or the detector's size"
     for name in config.agents:
-        agent, reward, lut = (getattr(config.strategies[name], part) for part in ("agent", "reward", "lut"))
+        agent = config.strategies[name].agent
         # An LSTM and a layer of `hidden` squared, with what Adam keeps of each weight.
         yield 4 * 4 * 5 * agent.hidden**2, f"the agent of {name}", "agent.hidden"
         yield 8 * agent.samples * config.budget, f"an episode of {name}", "agent.samples"
+    for name in config.with_tables:
+        reward, lut = config.strategies[name].reward, config.strategies[name].lut
         if reward.distance == "sliced":
             projected = 4 * lut.variants * (lut.subset_size or config.budget) * reward.projections
             yield projected, f"the lookup table of {name}", "reward.projections, lut.variants or lut.subset_size"

@@ -66,7 +66,9 @@ STEPS: dict[str, Step] = {
     ),
     "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "embedding", "reward")),
     "select": Step(
-        "Choose the images to label next.", ("budget", "detector", "embedding", "evaluation"), checks=("data",)
+        "Choose the images to label next.",
+        ("budget", "detector", "embedding", "evaluation", "reward"),
+        checks=("data",),
     ),
     "prelabels": Step("Detect on the chosen images, for people to correct.", ("detector", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),

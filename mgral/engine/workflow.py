@@ -164,7 +164,8 @@ def keys_read(config: Config, step: str, names: Names | None = None) -> list[str
     if step == "select":
         info = registry.strategy(config.strategies[names["strategy"]].type)
         left_out |= set() if info.runs_detector else {"detector", "evaluation"}
-        left_out |= set() if "agent" in info.requires else {"embedding"}
+        left_out |= set() if info.needs_tables else {"embedding"}
+        left_out |= set() if "tables" in info.requires else {"reward"}
     keys = []
     of_detector = ["detector"]
     if config.detector.command_gives is not None:  # what the other steps train, or show images to, is its proxy

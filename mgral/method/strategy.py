@@ -1,26 +1,39 @@
-"""Strategy `mgral`: the scores of the trained agent, in one pass over the pool in ascending order of the ids.
+"""Strategies `mgral` and `paper`: the scores of the trained agent, in one pass over the pool in order of the ids.
 
-Where an agent trained on one table does no better than random on the others (`mgral.method.agent.cross_validation`),
-its scores are noise, and every batch is equally likely. The paper has no such check. So it is where the data are too
-sparse for tables.
+`paper` is the same with the choices of the paper (Liang et al., arXiv 2601.15688): variants learn without labels, by
+a consistency loss; one table is looked up at the nearest variant, by the sliced Wasserstein distance of embeddings;
+and a reward is compared with that of the episode before. What the paper leaves open is as `mgral` has it.
+
+Where the lookup tables of several reward splits agree no better than tables of shuffled values
+(`mgral.method.lut.validation`), the agent's scores are noise, and every batch is equally likely. The paper has one
+table, and so no such test.
 """
 
 from mgral.config.registry import register
 from mgral.errors import InputError
 from mgral.method.agent.network import Agent
-from mgral.selection.query import Choice, NoAgent, Query, choose_uniformly
+from mgral.method.lut.validation import NOT_VALID
+from mgral.selection.query import Choice, NotMade, Query, choose_uniformly
 
 DRAW = "mgral random selection"
-CONTRADICTION = (
-    "the lookup tables contradict each other: what an agent learns from one is no better than random in another"
-)
 
 
 @register("mgral", "the trained agent's scores", requires=("embeddings", "counts", "agent"))
+@register(
+    "paper",
+    "the same, with the paper's choices",
+    requires=("embeddings", "counts", "agent"),
+    settings={
+        "embedding": {"object_counts": False},
+        "lut": {"labels": "consistency", "splits": 1},
+        "reward": {"distance": "sliced", "estimator": "nearest"},
+        "agent": {"baseline": "previous"},
+    },
+)
 def choose(query: Query) -> Choice:
     """Choose the agent's highest scores, or at random where there is no agent or it is not validated."""
     agent = query.agent
-    if isinstance(agent, NoAgent):
+    if isinstance(agent, NotMade):
         return choose_uniformly(query, DRAW, agent.reason)
     assert isinstance(agent, Agent)
     assert query.embeddings is not None
@@ -31,5 +44,5 @@ def choose(query: Query) -> Choice:
             f"{vectors.shape[1]}; run the step `agent` again"
         )
     if not agent.validated:
-        return choose_uniformly(query, DRAW, CONTRADICTION)
+        return choose_uniformly(query, DRAW, NOT_VALID)
     return Choice.best(agent.score_pool(vectors), query.budget)

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from mgral.method.lut.validation import ERROR_RATE
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw
 from mgral.report.results import EPISODE, ROUND, Results
 from mgral.report.spread import Spread, points_with_spread
@@ -95,6 +96,7 @@ def _line(strategy: str, cycle: int, agents: pd.DataFrame, seeds: int) -> dict[s
         "best": points_with_spread(Spread.of(agents["random_best_as_often"])),
         "better": f"{(agents['selected_reward'] > agents['random_best_as_often']).sum()} of {seeds}",
         "held_out": points_with_spread(Spread.of(agents["held_out_gain"]), sign=True),
-        # Not a number where there is a single table, and so none to validate the agent on.
-        "validated": f"{(~(agents['held_out_gain'] <= 0)).sum()} of {seeds}",
+        "p_value": f"{agents['p_value'].median():.3f}" if agents["p_value"].notna().any() else "–",
+        # Not a number where there is a single table, and so none to compare it with.
+        "validated": f"{(~(agents['p_value'] > ERROR_RATE)).sum()} of {seeds}",
     }

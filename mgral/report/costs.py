@@ -25,7 +25,7 @@ class CostRow:
     forward_passes: float
     """Images shown to the detector for the choice of one cycle, embeddings included; mean over seeds and cycles."""
     table: str
-    """Name of the lookup tables that its agent learns from; empty without an agent."""
+    """Name of the lookup tables that it chooses by; empty without."""
     boxes: Spread
     """Labelled boxes at the end."""
     gain: Difference | None
@@ -53,7 +53,7 @@ def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
         CostRow(
             row.strategy,
             _forward_passes(results, row.strategy),
-            config.name_of("table", row.strategy) if row.strategy in config.agents else "",
+            config.name_of("table", row.strategy) if row.strategy in config.with_tables else "",
             Spread.of(results.curve(row.strategy, "boxes")[:, -1]),
             row.to_random,
         )
@@ -62,11 +62,11 @@ def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
 
 
 def _forward_passes(results: Results, strategy: str) -> float:
-    """The embeddings of a cycle are of all training images; those that an agent needs belong to its table."""
+    """The embeddings of a cycle are of all training images; those that tables are made from belong to these."""
     config, batches = results.config, results.batches
     chosen = batches.loc[batches["strategy"] == strategy, "forward_passes"].mean()
     info = registry.strategy(config.strategies[strategy].type)
-    embeds = strategy not in config.agents and "embeddings" in info.files
+    embeds = strategy not in config.with_tables and "embeddings" in info.files
     return float(chosen) + len(results.train.image_ids) * embeds
 
 
@@ -74,7 +74,7 @@ def table_costs(results: Results) -> list[TableCost]:
     """Return the cost of the lookup tables of each kind of settings; distances of the same table cost nothing."""
     config = results.config
     users: dict[str, list[str]] = defaultdict(list)
-    for strategy in config.agents:
+    for strategy in config.with_tables:
         users[config.name_of("table", strategy)].append(strategy)
     return [_table_cost(results, table, tuple(strategies)) for table, strategies in users.items()]
 

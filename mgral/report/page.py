@@ -173,9 +173,9 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     facts += [(f"Seed {seed}, derived or set", "; ".join(lines)) for seed, lines in results.derived.items()]
     if _knows_boxes(config):
         facts.append(("Pool", "only images with a box: knowledge of an oracle"))
-    if config.agents:
+    if config.with_tables:
         # Of several, those that the experiment gives; what an instance has of its own is in the list of strategies.
-        own = config.for_strategy(config.agents[0]) if len(config.agents) == 1 else config
+        own = config.for_strategy(config.with_tables[0]) if len(config.with_tables) == 1 else config
         lut, agent, reward = own.lut, own.agent, own.reward
         labels, refresh = lut.labels.replace("_", " "), lut.refresh.replace("_", " ")
         facts += [

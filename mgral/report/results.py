@@ -44,6 +44,7 @@ AGENT = (
     "random_batches",
     "standard_deviations_above",
     "held_out_gain",
+    "p_value",
     "baseline_map",
     "random_best_as_often",
 )
@@ -54,7 +55,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class LookupTables:
-    """All lookup tables of the same settings and the same distance, and the agents that learn from them."""
+    """All lookup tables of the same settings and the same distance, and the strategies that choose by them."""
 
     table: str
     """Name of the settings, `default` for the experiment's own."""
@@ -62,7 +63,7 @@ class LookupTables:
     """Name of the distance's settings, `default` for the experiment's own."""
     distance: Distance
     strategies: tuple[str, ...]
-    """Instances whose agents learn from these tables."""
+    """Instances that choose by these tables."""
     planned: int
     """Tables there would be of data that are not too sparse for some."""
     variants: pd.DataFrame
@@ -271,7 +272,7 @@ def _load_agents(folder: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFra
 
 def _load_tables(folder: Path, config: Config) -> tuple[LookupTables, ...]:
     users: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for strategy in config.agents:
+    for strategy in config.with_tables:
         users[config.name_of("table", strategy), config.name_of("reward", strategy)].append(strategy)
     return tuple(_load_lookup(folder, config, *names, tuple(strategies)) for names, strategies in users.items())
 

@@ -82,7 +82,7 @@ def cycle_costs(jobs: list[Job], config: Config) -> list[CycleCost]:
     return [
         CycleCost(
             strategy,
-            lut=_lut_cost(jobs, config, strategy) if strategy in config.agents else None,
+            lut=_lut_cost(jobs, config, strategy) if strategy in config.with_tables else None,
             training=_mean_of_sums(_training_jobs(jobs, strategy, strategy in config.agents)),
             selection=_mean_of_sums(_selection_jobs(jobs, config, strategy)),
         )
@@ -112,9 +112,12 @@ def _training_jobs(jobs: list[Job], strategy: str, with_agent: bool) -> list[Job
 
 
 def _selection_jobs(jobs: list[Job], config: Config, strategy: str) -> list[Job]:
-    """Embeddings count with the choices that wait for them; those of an agent belong to its table."""
+    """Embeddings count with the choices that wait for them; those of tables belong to these."""
     steps = [*STAGES["selection"]]
-    if strategy not in config.agents and "embeddings" in registry.strategy(config.strategies[strategy].type).files:
+    if (
+        strategy not in config.with_tables
+        and "embeddings" in registry.strategy(config.strategies[strategy].type).files
+    ):
         steps.append("embed")
     own = [job for job in jobs if job.step in steps and job.serves(strategy)]
     choices = {job.place for job in own if job.step in STAGES["selection"]}

@@ -38,6 +38,10 @@ class Embeddings:
     """Shape [N, D], finite: principal components of the backbone's features, of a mean squared norm of 1."""
     counts: Float32
     """Shape [N, C], finite, 0 or more: predicted objects of each class in an image."""
+    class_scores: Float32
+    """Shape [N, C], or [N, 0] where nothing is found: sum of the scores of the objects found of each class."""
+    counted: npt.NDArray[np.int64]
+    """Ids of the labelled images that the counts were learnt from, ascending, [n]."""
     path: Path | None = None
     """The file they came from, if any, for messages."""
 
@@ -46,7 +50,13 @@ class Embeddings:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the content of an embeddings file."""
-        return {"image_ids": self.image_ids, "components": self.components, "object_counts": self.counts}
+        return {
+            "image_ids": self.image_ids,
+            "components": self.components,
+            "object_counts": self.counts,
+            "class_scores": self.class_scores,
+            "counted": self.counted,
+        }
 
     def components_of(self, image_ids: npt.ArrayLike) -> Float32:
         """Return the components of the given ids, float32 [n, D], in their order; InputError on an unknown id."""
@@ -54,7 +64,7 @@ class Embeddings:
         return components
 
     def counts_of(self, image_ids: npt.ArrayLike) -> Float32:
-        """Return the predicted objects of ids, of any shape, float32 [..., C]; InputError on an unknown id."""
+        """Return the counts of ids of any shape, float32 [..., C]; InputError on an unknown id."""
         counts: Float32 = self.counts[self._rows(image_ids)]
         return counts
 
@@ -76,15 +86,18 @@ def load_embeddings(path: Path) -> Embeddings:
     """Map an embeddings file; raises InputError where it is damaged or holds a value that is not finite."""
     arrays = map_arrays(path)
     try:
-        image_ids, components, counts = (arrays[name] for name in ("image_ids", "components", "object_counts"))
+        image_ids, counted = (arrays[name].astype(np.int64, copy=False) for name in ("image_ids", "counted"))
+        components, counts, class_scores = (
+            arrays[name].astype(np.float32, copy=False) for name in ("components", "object_counts", "class_scores")
+        )
     except KeyError as error:
         raise InputError(f"{path} holds no array {error}; run the step `embed` again") from None
-    if any(one.ndim != 2 or one.shape[:1] != image_ids.shape for one in (components, counts)) or len(image_ids) == 0:
+    parts = components, counts, class_scores
+    if any(one.ndim != 2 or one.shape[:1] != image_ids.shape for one in parts) or len(image_ids) == 0:
         raise InputError(f"{path} does not hold one embedding an image; run the step `embed` again")
-    if not np.isfinite(components).all() or not np.isfinite(counts).all():
+    if not all(np.isfinite(one).all() for one in parts):
         raise InputError(f"{path} holds an embedding that is not finite; run the steps `detector` and `embed` again")
-    ids = image_ids.astype(np.int64, copy=False)
-    return Embeddings(ids, components.astype(np.float32, copy=False), counts.astype(np.float32, copy=False), path)
+    return Embeddings(image_ids, *parts, counted, path)
 
 
 class Scale(NamedTuple):

@@ -10,7 +10,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config
 from mgral.data.dataset import Dataset
 from mgral.data.image_set import ImageSet
@@ -19,9 +18,8 @@ from mgral.data.results import FoundBoxes
 from mgral.evaluation.detect import image_chunks
 from mgral.models.interface import DetectorModel
 from mgral.models.suppression import Found, Limits
-from mgral.selection.embeddings import Embeddings, standardise
-from mgral.selection.object_counts import predict_object_counts
-from mgral.selection.pool import unlabelled
+from mgral.selection.embeddings import Embeddings
+from mgral.selection.object_counts import count_again
 
 PART = 4096
 """Images whose means and deviations are computed at a time, in double precision."""
@@ -50,16 +48,11 @@ def embed_features(
     config: Config, dataset: Dataset, labelled: npt.NDArray[np.int64], given: "Features", seed: int
 ) -> Embeddings:
     """Embed images as `embed_images` does, given all of their features; without a labelled image counts are 0."""
-    dataset = dataset.without_labels(unlabelled(dataset.image_ids, labelled))
     features, class_scores = given
     components = project(features, config.embedding.dimensions)
-    if not len(labelled):
-        nothing = np.zeros((len(components), len(dataset.categories)), np.float32)
-        return Embeddings(dataset.image_ids, components, nothing)
-    described = np.concatenate([components, standardise(class_scores)], axis=1)
-    known, chance = dataset.rows(labelled), derive_seed(seed, "object counts")
-    counts = predict_object_counts(described, known, dataset.object_counts(labelled), chance)
-    return Embeddings(dataset.image_ids, components, counts)
+    nothing = np.zeros((len(components), len(dataset.categories)), np.float32)
+    embeddings = Embeddings(dataset.image_ids, components, nothing, class_scores, np.array([], np.int64))
+    return count_again(embeddings, dataset, labelled, seed)
 
 
 class Features(NamedTuple):

@@ -4,12 +4,18 @@ A weak detector often finds the wrong class, while images of one class look alik
 image, its features and what it finds, is taken for a description, of which the labelled images say what it means.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import pairwise_distances
 from sklearn.model_selection import GridSearchCV, KFold
 from threadpoolctl import threadpool_limits
+
+from mgral.artefacts.seeds import derive_seed
+from mgral.data.dataset import Dataset
+from mgral.selection.embeddings import Embeddings, standardise
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -23,6 +29,25 @@ FOLDS = 5
 MOST = 2000
 """Labelled images that are learnt from, drawn at random where there are more: the cost is cubic."""
 IMAGES_AT_A_TIME = 4096
+
+
+def count_again(embeddings: Embeddings, dataset: Dataset, labelled: Rows, seed: int) -> Embeddings:
+    """Return embeddings with the object counts that these labelled images predict; labels of others are not read.
+
+    Embeddings of cycle 0 that serve later cycles know more of them with each batch.
+
+    Parameters
+    ----------
+    labelled
+        Ids, int64 [n]; where there are none, or the counts are theirs already, the embeddings are returned as given.
+    """
+    counted = np.sort(labelled)
+    if np.array_equal(counted, embeddings.counted):
+        return embeddings
+    described = np.concatenate([embeddings.components, standardise(embeddings.class_scores)], axis=1)
+    rows, chance = dataset.rows(counted), derive_seed(seed, "object counts")
+    counts = predict_object_counts(described, rows, dataset.object_counts(counted), chance)
+    return replace(embeddings, counts=counts, counted=counted)
 
 
 def predict_object_counts(vectors: Float32, labelled: Rows, counts: Rows, seed: int) -> Float32:

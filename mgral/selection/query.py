@@ -26,8 +26,8 @@ SAME_SCORES = "all images of the pool have the same score"
 
 
 @dataclass(frozen=True)
-class NoAgent:
-    """What strategies have in the place of an agent that could not be trained."""
+class NotMade:
+    """What strategies have in the place of tables or an agent that could not be made."""
 
     reason: str
 
@@ -53,8 +53,10 @@ class Query:
     found: FoundBoxes | None = None
     """In the detector's place, what a command of the user's own has found in all training images."""
     embeddings: Embeddings | None = None
+    tables: object = None
+    """The `mgral.method.lut.reward.LookupTable`, of a package above this one, or the `NotMade` in its place."""
     agent: object = None
-    """The trained `mgral.method.agent.network.Agent`, of a package above this one, or the `NoAgent` in its place."""
+    """The trained `mgral.method.agent.network.Agent`, likewise."""
     groups: Sequence[Sequence[int]] | None = None
     """Ids of training images that are near-copies of each other, each in one group at most."""
 
@@ -119,6 +121,7 @@ def select(
     detector: "DetectorModel | None" = None,
     found: FoundBoxes | None = None,
     embeddings: Embeddings | None = None,
+    tables: object = None,
     agent: object = None,
     groups: Sequence[Sequence[int]] | None = None,
 ) -> Selection:
@@ -132,7 +135,7 @@ def select(
         All training images; labels of the pool are hidden from the strategy.
     labelled
         Ids of the labelled images, int64 [n].
-    images, detector, embeddings, agent
+    images, detector, embeddings, tables, agent
         What the strategy requires of these.
     found
         In the detector's place, what a command of the user's own has found in all training images.
@@ -151,8 +154,8 @@ def select(
     kind = strategy
     if strategy in config.strategies:
         kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
-    given = {"images": images, "detector": found or detector, "embeddings": embeddings, "agent": agent}
-    given |= {"groups": groups}
+    given: dict[str, object] = {"images": images, "detector": found or detector, "embeddings": embeddings}
+    given |= {"table": tables, "agent": agent, "groups": groups}
     info = registry.strategy(kind)
     if missing := [name for name in info.files if given[name] is None]:
         raise InputError(f"strategy {kind} needs {' and '.join(missing)}; pass what is missing")
@@ -167,7 +170,8 @@ def select(
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
         config = config.model_copy(update={"budget": min(config.budget, len(pool))})
     check_pool(pool, config.budget)
-    query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, found, embeddings, agent, groups)
+    known = (images, detector, found, embeddings, tables, agent, groups)
+    query = Query(hidden, labelled, pool, config, seed, cycle, *known)
     choice = choose(kind, query)
     return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason)
 

@@ -8,6 +8,7 @@ import click
 import numpy as np
 import pytest
 import torch
+from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import read_arrays, write_arrays, write_json
 from mgral.cli.main import mgral
@@ -27,10 +28,9 @@ def experiment(tmp_path):
     write_json(tmp_path / "labelled.json", {"images": IDS[:4].tolist()})
     write_json(tmp_path / "config.yaml", {"budget": 6})
     rng = np.random.default_rng(0)
-    components = rng.normal(size=(40, 3)).astype(np.float32)
-    counts = rng.poisson(2, size=(40, 2)).astype(np.float32)
+    embeddings = made_embeddings(IDS, rng.normal(size=(40, 3)), rng.poisson(2, size=(40, 2)), counted=IDS[:4])
     path = tmp_path / "embeddings.safetensors"
-    write_arrays(path, {"image_ids": IDS, "components": components, "object_counts": counts})
+    write_arrays(path, embeddings.arrays())
     vectors = load_embeddings(path).features_of(IDS, EmbeddingConfig()).vectors
     agent = build_agent(vectors, 4, 8, torch.Generator().manual_seed(0))
     write_arrays(tmp_path / "agent.safetensors", agent.arrays())

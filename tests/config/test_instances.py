@@ -109,3 +109,28 @@ def test_renamed_keys_and_another_version_are_refused_with_the_new_names_in_one_
     assert "version: this mgral reads version 2, found 1" in str(error.value)
     assert "agent.reference: is now agent.baseline; rename it" in str(error.value)
     assert "lut.labels: labelled_subsets is now labels; rename it" in str(error.value)
+
+
+def test_a_strategy_may_set_sections_that_an_instance_sets_again():
+    regression = {"distance": "by_class", "estimator": "regression"}
+    config = resolve_config(
+        {"strategies": {"paper": {}, "other": {"type": "paper", "reward": regression}, "mgral": {}}}
+    )
+    paper, other = (config.for_strategy(name) for name in ("paper", "other"))
+    assert (paper.lut.labels, paper.lut.splits, paper.reward.estimator) == ("consistency", 1, "nearest")
+    assert (other.lut.labels, other.reward, other.embedding.object_counts) == ("consistency", config.reward, False)
+    assert config.for_strategy("mgral").lut == config.lut
+    written = yaml.safe_load(config_yaml(config))
+    # What a strategy sets is written out, and so is what an instance takes back of it.
+    assert written["strategies"]["paper"]["lut"] == {"labels": "consistency", "splits": 1}
+    assert written["strategies"]["other"]["reward"] == regression
+    assert resolve_config(written) == config
+
+
+def test_the_papers_tables_need_a_detector_with_anchors_as_all_knows():
+    frcnn = {"name": "torchvision", "model": "fasterrcnn_mobilenet_v3_large_320_fpn", "weights": None}
+    config = resolve_config({"detector": frcnn | {"width": 64, "height": 64}, "strategies": "all"})
+    assert "mgral_greedy" in config.strategies
+    assert "paper" not in config.strategies
+    with pytest.raises(InputError, match=r"consistency \(of paper\) needs a detector with anchors"):
+        resolve_config({"detector": frcnn, "strategies": ["paper"]})

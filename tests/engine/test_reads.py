@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from made_embeddings import made_embeddings
 from run_workflow import TINY
 from squares import square_set
 
@@ -11,7 +12,7 @@ from mgral.cli.main import mgral
 from mgral.config import Config, load_config, registry
 from mgral.engine.steps import STEPS
 from mgral.evaluation.evaluate import evaluate_detector
-from mgral.method.agent.cross_validation import train_validated_agent
+from mgral.method.agent.validated import train_validated_agent
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.fidelity.gains import measure_gains
 from mgral.method.lut.pseudo_labels import label_pool
@@ -79,7 +80,7 @@ def read():
     agent, *_ = train_validated_agent(of["agent"], table, ids[5:], 0)
     batches = [Candidate(0, None, ()), Candidate(1, 1.0, (20, 21))]
     measure_gains(of["gain"], data, data, labelled, batches, 0, 0)
-    given = {"images": data.images, "detector": detector, "embeddings": embeddings, "agent": agent}
+    given = {"images": data.images, "detector": detector, "embeddings": embeddings, "tables": table, "agent": agent}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "ITERATIONS", 2)
         for name, info in registry.strategies().items():
@@ -108,11 +109,9 @@ def test_steps_that_read_settings_themselves_read_only_those_declared(tmp_path, 
     monkeypatch.chdir(tmp_path)
     config = load_config(TINY)
     ids = np.arange(1, config.data.train_images + 1)
-    components = np.random.default_rng(0).normal(size=(len(ids), 2)).astype(np.float32)
-    counts = np.ones((len(ids), 6), np.float32)
-    write_arrays(
-        tmp_path / "embeddings.safetensors", {"image_ids": ids, "components": components, "object_counts": counts}
-    )
+    components = np.random.default_rng(0).normal(size=(len(ids), 2))
+    embeddings = made_embeddings(ids, components, np.ones((len(ids), 6)))
+    write_arrays(tmp_path / "embeddings.safetensors", embeddings.arrays())
     for step, options in READERS.items():
         read = set()
         monkeypatch.setattr(f"mgral.cli.steps.{step}.load_config", lambda path, read=read: Recorder(config, read))

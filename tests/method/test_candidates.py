@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
@@ -24,9 +25,7 @@ def experiment(tmp_path):
     write_json(tmp_path / "config.yaml", config)
     places = 100 * np.eye(KINDS, dtype=np.float32)[(ids - 7) % KINDS]
     vectors = places + np.random.default_rng(0).normal(size=places.shape).astype(np.float32)
-    counts = np.ones((len(ids), 1), np.float32)
-    arrays = {"image_ids": ids, "components": vectors, "object_counts": counts}
-    write_arrays(tmp_path / "embeddings.safetensors", arrays)
+    write_arrays(tmp_path / "embeddings.safetensors", made_embeddings(ids, vectors).arrays())
     return tmp_path
 
 

@@ -4,12 +4,12 @@ import csv
 
 import numpy as np
 import pytest
+from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.fidelity.lookups import expect_without_table
-from mgral.selection.embeddings import Embeddings
 from mgral.selection.strategies.roots import greedy_by_roots
 
 IDS = np.arange(20)
@@ -23,23 +23,15 @@ def experiment(tmp_path):
     jitter = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     objects = np.array([0, 100, 25])[place]
     for name, moved in (("cycle", place), ("initial", (place + 1) % 3)):
-        arrays = {"image_ids": IDS, "components": PLACES[moved] + jitter}
-        arrays["object_counts"] = np.column_stack([objects, objects]).astype(np.float32)
-        write_arrays(tmp_path / f"{name}.safetensors", arrays)
+        embeddings = made_embeddings(IDS, PLACES[moved] + jitter, np.column_stack([objects, objects]))
+        write_arrays(tmp_path / f"{name}.safetensors", embeddings.arrays())
     subsets = [[], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     plan = {"labels": "labels", "start": "cold", "reward": [30], "base": [31]}
     listed = [{"variant": k, "images": images} for k, images in enumerate(subsets)]
     write_json(tmp_path / "subsets.json", {**plan, "subsets": listed})
     maps = [0.05, 0.1, 0.3, 0.2]
     variants = [
-        {
-            "variant": k,
-            "images": len(subsets[k]),
-            "map": maps[k],
-            "ap50": 0.5,
-            "class_map": [maps[k]] * 2,
-            "objects": None,
-        }
+        {"variant": k, "images": len(subsets[k]), "map": maps[k], "ap50": 0.5, "class_map": [maps[k]] * 2}
         for k in range(4)
     ]
     write_json(tmp_path / "variants0-3.json", {"variants": variants})
@@ -112,7 +104,7 @@ def test_rewards_without_a_table_are_what_the_strategies_choose_by():
     """A batch that is chosen by roots has more of them than others, and that of the most objects more objects."""
     rng = np.random.default_rng(0)
     counts = rng.gamma(0.5, [[8, 1, 1]], size=(40, 3)).astype(np.float32)
-    embeddings = Embeddings(np.arange(40), np.zeros((40, 1), np.float32), counts)
+    embeddings = made_embeddings(np.arange(40), np.zeros((40, 1)), counts)
     labelled = np.array([30, 2, 0])
     by_roots = greedy_by_roots(labelled, counts.astype(float), np.ones(40), 5).rows
     most = np.argsort(-counts.sum(axis=1))[:5]

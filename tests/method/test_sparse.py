@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import map_arrays, read_arrays, read_csv, write_arrays, write_json, write_reason
 from mgral.cli.main import mgral
@@ -23,9 +24,8 @@ def experiment(tmp_path):
     write_json(tmp_path / "labelled.json", {"images": IDS[:4].tolist()})
     write_json(tmp_path / "config.yaml", {"budget": 3, "strategies": ["mgral", "random"]})
     rng = np.random.default_rng(0)
-    vectors = {"components": rng.normal(size=(12, 3)).astype(np.float32)}
-    vectors["object_counts"] = rng.poisson(2, size=(12, 1)).astype(np.float32)
-    write_arrays(tmp_path / "embeddings.safetensors", {"image_ids": IDS, **vectors})
+    embeddings = made_embeddings(IDS, rng.normal(size=(12, 3)), rng.poisson(2, size=(12, 1)), counted=IDS[:4])
+    write_arrays(tmp_path / "embeddings.safetensors", embeddings.arrays())
     return tmp_path
 
 
@@ -80,4 +80,4 @@ def test_the_reason_is_also_that_agents_are_not_validated(experiment):
     assert "reason" not in select(experiment)
     agent.validated.fill_(False)
     write_arrays(experiment / "agent.safetensors", agent.arrays())
-    assert "contradict" in select(experiment)["reason"]
+    assert "permutation test" in select(experiment)["reason"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
@@ -15,7 +16,6 @@ from mgral.data.dataset import Category, Dataset
 from mgral.errors import InputError, SparseError
 from mgral.method.lut.plan import SubsetPlan, load_plan
 from mgral.method.lut.subsets import cluster, draw_subsets, plan_subsets, reward_order, split_reward
-from mgral.selection.embeddings import Embeddings
 
 LABELS = st.lists(st.sets(st.integers(0, 5), max_size=4), min_size=2, max_size=30)
 
@@ -32,7 +32,7 @@ def _embeddings(count=120, seed=0):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(6, 4)) * 6
     vectors = (centres[rng.integers(0, 6, count)] + rng.normal(size=(count, 4))).astype(np.float32)
-    return Embeddings(np.arange(count) * 3 + 7, vectors, np.ones((count, 1), np.float32))
+    return made_embeddings(np.arange(count) * 3 + 7, vectors)
 
 
 def _plan(lut=LutConfig(), budget=20, seed=1, cycle=0, split=0, labelled_count=30):  # noqa: B008 - frozen
@@ -115,7 +115,7 @@ def test_clusters_are_of_object_counts_too_unless_configured_otherwise(object_co
     ids = np.arange(80)
     counts = np.where(ids % 2, 5, 0)[:, None].astype(np.float32)
     components = np.random.default_rng(0).normal(size=(80, 1)).astype(np.float32) / 100
-    embeddings = Embeddings(ids, components, counts)
+    embeddings = made_embeddings(ids, components, counts)
     lut = LutConfig(labels="consistency", variants=8, clusters=2, concentration=(0.001, 0.001))
     labels, boxes = (np.array([0]),) * 80, (np.zeros((1, 4), np.float32),) * 80
     dataset = Dataset(ids, tuple(map(str, ids)), np.full((80, 2), 8), (Category(0, "a"),), boxes, labels)
@@ -238,8 +238,7 @@ def test_the_step_writes_the_same_plan_again(tmp_path):
     write_json(tmp_path / "train.json", {"images": images, "annotations": boxes, "categories": categories})
     write_json(tmp_path / "labelled.json", {"images": ids[:10].tolist()})
     write_json(tmp_path / "config.yaml", {"budget": 7, "lut": {"variants": 4, "labels": "consistency"}})
-    arrays = {"image_ids": ids, "components": embeddings.components, "object_counts": embeddings.counts}
-    write_arrays(tmp_path / "embeddings.safetensors", arrays)
+    write_arrays(tmp_path / "embeddings.safetensors", embeddings.arrays())
     options = [
         f"--config={tmp_path}/config.yaml",
         f"--dataset={tmp_path}/train.json",

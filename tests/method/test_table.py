@@ -8,10 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as arrays_of
+from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli.main import mgral
-from mgral.config import EmbeddingConfig, RewardConfig, resolve_config
+from mgral.config import Config, EmbeddingConfig, RewardConfig, resolve_config
 from mgral.errors import InputError
 from mgral.method.lut.by_amount import mean_objects
 from mgral.method.lut.estimators import (
@@ -24,16 +25,15 @@ from mgral.method.lut.estimators import (
     regression,
 )
 from mgral.method.lut.plan import SubsetPlan
-from mgral.method.lut.reward import RewardTable
+from mgral.method.lut.reward import RewardTable, load_tables
 from mgral.method.lut.table import VariantScores, count_scale, load_variants, table_arrays
 from mgral.method.lut.wasserstein import SlicedDistance
-from mgral.selection.embeddings import Embeddings, ImageFeatures, Scale, load_embeddings
+from mgral.selection.embeddings import ImageFeatures, Scale, load_embeddings
 
 MAPS = np.array([0.10, 0.20, 0.30, 0.40])
 CLASS_MAPS = np.array([[0.1, 0.1, np.nan], [0.3, 0.1, np.nan], [0.1, 0.5, np.nan], [0.6, 0.2, np.nan]])
 """Of three classes, whose last is in no reward image."""
-OBJECTS = np.array([[0.0, 0.0, 0.0], [8.0, 0.0, 5.0], [0.0, 6.0, 4.0], [8.0, 6.0, 4.0]])
-SCORES = VariantScores(MAPS, CLASS_MAPS, OBJECTS)
+SCORES = VariantScores(MAPS, CLASS_MAPS)
 SLICED = RewardConfig(distance="sliced", estimator="kernel", projections=16)
 ALONE = EmbeddingConfig(object_counts=False)
 """Vectors of components alone."""
@@ -43,14 +43,14 @@ PLAN = SubsetPlan("consistency", "warm", (0,), (1,), ((), (10, 11), (20, 21), (3
 def _embeddings():
     ids = np.array([10, 11, 20, 21, 30, 31])
     vectors = np.array([[0, 0], [0, 1], [5, 0], [5, 1], [0, 9], [1, 9]], dtype=np.float32)
-    return Embeddings(ids, vectors, np.ones((6, 1), np.float32), Path("embeddings"))
+    return made_embeddings(ids, vectors, path=Path("embeddings"))
 
 
 def _with_object_counts():
     """Objects of three classes: subsets of many of the first, of the second, of both."""
     ids = np.array([10, 11, 20, 21, 30, 31])
     counts = np.array([[4, 0, 9], [4, 0, 1], [0, 3, 7], [0, 3, 2], [4, 3, 5], [4, 3, 3]], np.float32)
-    return Embeddings(ids, np.arange(6, dtype=np.float32)[:, None], counts, Path("embeddings"))
+    return made_embeddings(ids, np.arange(6)[:, None], counts, path=Path("embeddings"))
 
 
 def _batches(*counts):
@@ -83,13 +83,7 @@ def _variant_files(folder, values=(0.1, 0.2, 0.3, 0.4)):
         paths.append(folder / f"variants{k}-{k}.json")
         write_variants(
             paths[-1],
-            {
-                "variant": k,
-                "images": len(PLAN.subsets[k]),
-                "map": value,
-                "class_map": [value, None],
-                "objects": [k, None],
-            },
+            {"variant": k, "images": len(PLAN.subsets[k]), "map": value, "class_map": [value, None]},
         )
     return paths
 
@@ -141,10 +135,9 @@ def test_the_width_is_the_median_distance_between_subsets_that_differ():
 
 def test_variants_are_gathered_in_any_order(tmp_path):
     paths = _variant_files(tmp_path)
-    maps, class_maps, objects = load_variants(paths[::-1], PLAN)
+    maps, class_maps = load_variants(paths[::-1], PLAN)
     np.testing.assert_array_equal(maps, MAPS)
     np.testing.assert_array_equal(class_maps, np.column_stack([MAPS, np.full(4, np.nan)]))
-    np.testing.assert_array_equal(objects, [[k, np.nan] for k in range(4)])
 
 
 def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
@@ -153,10 +146,10 @@ def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
         load_variants([paths[0], paths[1], paths[3]], PLAN)
     with pytest.raises(InputError, match=r"both hold variant 1"):
         load_variants([*paths, paths[1]], PLAN)
-    write_variants(paths[3], {"variant": 9, "images": 2, "map": 0.1, "class_map": [], "objects": []})
+    write_variants(paths[3], {"variant": 9, "images": 2, "map": 0.1, "class_map": []})
     with pytest.raises(InputError, match=r"variants3-3\.json: variant 9 is not among 0\.\.3"):
         load_variants(paths, PLAN)
-    write_variants(paths[3], {"variant": 3, "images": 7, "map": 0.1, "class_map": [], "objects": []})
+    write_variants(paths[3], {"variant": 3, "images": 7, "map": 0.1, "class_map": []})
     with pytest.raises(InputError, match=r"subset of 7 images"):
         load_variants(paths, PLAN)
 
@@ -240,8 +233,8 @@ def test_by_regression_a_batch_is_worth_more_the_more_it_holds_of_a_class_and_ev
     amounts, values = np.array([[0.0], [1.0], [4.0]]), np.array([[0.1], [0.2], [0.3]])
     found = regression(np.array([[0.0], [1.0], [2.25], [4.0]]), amounts, values)
     np.testing.assert_allclose(found, [[0.1], [0.2], [0.25], [0.3]])
-    # Nothing is foretold beyond what was tried.
-    np.testing.assert_allclose(regression(np.array([[9.0]]), amounts, values), [[0.3]])
+    # Beyond what was tried the line goes on: the best of a pool's batches lie there.
+    np.testing.assert_allclose(regression(np.array([[9.0], [16.0]]), amounts, values), [[0.4], [0.5]])
 
 
 def test_the_slope_of_a_class_is_halfway_to_that_of_all():
@@ -270,8 +263,8 @@ def test_regression_goes_through_the_mean_and_does_not_depend_on_the_unit_of_the
 
 def test_leave_one_out_by_regression_by_hand():
     amounts, values = np.array([[0.0], [1.0], [4.0]]), np.array([[0.1], [0.2], [0.6]])
-    # Each from a line through the other two, no further than they go.
-    np.testing.assert_allclose(leave_one_out_regression(amounts, values), [0.2, (0.1 + 0.6) / 2, 0.2])
+    # Each from a line through the other two.
+    np.testing.assert_allclose(leave_one_out_regression(amounts, values), [-0.2, (0.1 + 0.6) / 2, 0.3])
 
 
 def test_how_much_there_is_of_a_class_is_the_distance_from_images_without_any():
@@ -283,10 +276,8 @@ def test_how_much_there_is_of_a_class_is_the_distance_from_images_without_any():
 
 def test_by_amount_a_batch_of_the_pool_is_worth_what_its_predicted_objects_are():
     reward = RewardConfig()
-    # Objects an image that variants learnt from, which need not be those that are predicted of their subsets.
-    scores = SCORES._replace(objects=OBJECTS + np.array([0, 2, 0]))
-    arrays, rows = table_arrays(scores, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
-    np.testing.assert_array_equal(arrays["amounts"], [[4, 1], [0, 4], [4, 4]])
+    arrays, rows = table_arrays(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
+    np.testing.assert_allclose(arrays["amounts"], [[4, 0], [0, 3], [4, 3]], atol=1e-6)
     assert set(rows[0]) == {"variant", "baseline", "measured", "nearest", "kernel", "regression"}
     table = RewardTable.of(arrays, reward)
     batches = _batches([[0, 1, 80], [0, 5, 80]], [[7, 3, 70], [1, 3, 0]])
@@ -298,15 +289,15 @@ def test_by_amount_a_batch_of_the_pool_is_worth_what_its_predicted_objects_are()
     np.testing.assert_array_equal(table.over(pool).lookup(rows_of), found)
 
 
-def test_without_labels_the_amounts_of_a_file_of_counts_and_the_reward_are_those_by_hand(tmp_path):
+def test_the_amounts_of_a_file_of_counts_and_the_reward_are_those_by_hand(tmp_path):
     """Cars, and trees, of which every image has two."""
     cars = {10: 0, 11: 2, 20: 3, 21: 5, 30: 9, 31: 9, 40: 4, 41: 0.5, 42: 1, 43: 6}
     ids = np.array(sorted(cars, reverse=True))
     counts = np.array([[cars[image], 2] for image in ids.tolist()], np.float32)
     path = tmp_path / "embeddings.safetensors"
-    write_arrays(path, {"image_ids": ids, "components": np.zeros((10, 1), np.float32), "object_counts": counts})
+    write_arrays(path, made_embeddings(ids, np.zeros((10, 1)), counts).arrays())
     class_maps = np.array([[0.0, 0.5], [0.1, 0.4], [0.2, 0.5], [0.3, 0.6]])
-    scores = VariantScores(MAPS, class_maps, np.full((4, 2), np.nan))
+    scores = VariantScores(MAPS, class_maps)
     embeddings, embedding, reward = load_embeddings(path), EmbeddingConfig(), RewardConfig()
     arrays, _ = table_arrays(scores, PLAN, embeddings, embedding, reward, seed=0)
     np.testing.assert_array_equal(arrays["counts"], [[[0, 2], [2, 2]], [[3, 2], [5, 2]], [[9, 2], [9, 2]]])
@@ -319,11 +310,12 @@ def test_without_labels_the_amounts_of_a_file_of_counts_and_the_reward_are_those
     np.testing.assert_array_equal(embeddings.features_of(ids, embedding).vectors[:, 2], 0)
     np.testing.assert_allclose((embeddings.features_of(ids, embedding).vectors ** 2).sum(axis=1).mean(), 1, rtol=1e-6)
     # AP of cars rises by 0.1 a root of their amount, that of trees by nothing: halfway to their mean is 0.075.
-    # Batches have 2.25, 1 and 5 cars an image; a fourth, of 10, is worth what 9 are.
+    # Batches have 2.25, 1 and 5 cars an image; a fourth, of 10, is worth more than any variant.
     batches = embeddings.features_of([[40, 41], [42, 42], [40, 43]], embedding)
     roots, table = np.array([1.5, 1, np.sqrt(5)]), RewardTable.of(arrays, reward)
     np.testing.assert_allclose(table.lookup(batches), (0.2 + 0.075 * (roots - 2) + 0.5) / 2, rtol=1e-6)
-    np.testing.assert_allclose(table.lookup(_batches([[12, 2], [8, 2]])), (0.275 + 0.5) / 2, rtol=1e-6)
+    beyond = 0.2 + 0.075 * (np.sqrt(10) - 2)
+    np.testing.assert_allclose(table.lookup(_batches([[12, 2], [8, 2]])), (beyond + 0.5) / 2, rtol=1e-6)
     write_arrays(tmp_path / "table.safetensors", arrays)
     read = RewardTable.load(tmp_path / "table.safetensors", reward)
     np.testing.assert_array_equal(read.lookup(batches), table.lookup(batches))
@@ -337,12 +329,14 @@ def test_counts_of_too_few_classes_are_an_error_naming_the_file():
         table_arrays(SCORES, PLAN, _embeddings(), EmbeddingConfig(), RewardConfig(), seed=0)
 
 
-def test_a_table_by_class_of_other_classes_than_the_pool_is_an_error_naming_the_file():
+def test_a_table_by_class_of_other_classes_than_the_pool_is_an_error_naming_the_file(tmp_path):
     arrays, _ = table_arrays(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), RewardConfig(), seed=0)
-    table = RewardTable.of(arrays, RewardConfig())
-    table.check_features(_batches([[1, 2, 3]]), Path("table"))  # vectors of any width serve
-    with pytest.raises(InputError, match=r"table is of embeddings with 3 classes, not 2; run the step `table` again"):
-        table.check_features(_batches([[1, 2]]), Path("table"))
+    write_arrays(tmp_path / "table.safetensors", arrays)
+    ids, config = _with_object_counts().image_ids, Config()
+    load_tables([tmp_path / "table.safetensors"], made_embeddings(ids, np.ones((6, 9)), np.ones((6, 3))), config)
+    fewer = made_embeddings(ids, np.ones((6, 9)), np.ones((6, 2)))
+    with pytest.raises(InputError, match=r"table\.safetensors is of embeddings with 3 classes, not 2; run the step"):
+        load_tables([tmp_path / "table.safetensors"], fewer, config)
 
 
 def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
@@ -350,8 +344,7 @@ def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
     write_json(tmp_path / "config.yaml", {"reward": reward, "embedding": {"object_counts": False}})
     write_json(tmp_path / "subsets.json", PLAN.to_json())
     embeddings = _embeddings()
-    arrays = {"image_ids": embeddings.image_ids, "components": embeddings.components}
-    write_arrays(tmp_path / "embeddings.safetensors", arrays | {"object_counts": embeddings.counts})
+    write_arrays(tmp_path / "embeddings.safetensors", embeddings.arrays())
     variants = [str(path) for path in _variant_files(tmp_path)]
     options = [f"--config={tmp_path}/config.yaml", f"--subsets={tmp_path}/subsets.json", "--seed=0"]
     options += [f"--embeddings={tmp_path}/embeddings.safetensors", f"--output={tmp_path}/table.safetensors"]
@@ -396,16 +389,12 @@ def test_a_table_of_whole_embeddings_does_not_serve_regression(tmp_path):
 
 def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_where(tmp_path):
     paths = _variant_files(tmp_path)
-    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": ["0.3", None], "objects": None})
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": ["0.3", None]})
     with pytest.raises(InputError, match=r"variants1-1\.json: class_map holds"):
         load_variants(paths, PLAN)
-    for number in (0, 3):
-        write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3, None], "objects": number})
-        with pytest.raises(InputError, match=r"variants1-1\.json does not hold variants"):
-            load_variants(paths, PLAN)
-    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3, None], "objects": ["3", 1]})
-    with pytest.raises(InputError, match=r"variants1-1\.json: objects holds"):
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": 3})
+    with pytest.raises(InputError, match=r"variants1-1\.json does not hold variants"):
         load_variants(paths, PLAN)
-    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3], "objects": None})
+    write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3]})
     with pytest.raises(InputError, match=r"AP of different classes; run the step `variant`"):
         load_variants(paths, PLAN)

@@ -1,7 +1,6 @@
 """The steps `base` and `variant`: what they train on and measure on, and that variants differ by subset alone."""
 
 import json
-from collections import Counter
 
 import click
 import numpy as np
@@ -117,10 +116,6 @@ def test_variants_differ_by_their_subset_and_repeat_themselves(experiment, label
     assert [one["images"] for one in first] == [0, 4, 4]
     assert len({one["map"] for one in first}) == 3
     assert all(0 <= one["map"] <= one["ap50"] <= 1 for one in first)
-    truth = Counter(box["image_id"] for box in json.loads((experiment / "train.json").read_text())["annotations"])
-    counts = [sum(truth[image] for image in images) for images in ((), range(12, 16), range(16, 20))]
-    learnt = [one["objects"] and sum(one["objects"]) for one in first]
-    assert learnt == ([None] * 3 if labels == "consistency" else counts)
 
 
 def test_a_variant_is_the_same_in_a_job_of_its_own(experiment):

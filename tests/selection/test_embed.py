@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_embeddings import made_embeddings
 from sklearn.decomposition import PCA
 from squares import square_set, write_experiment
 from squares_query import CONFIG, squares_query
@@ -134,7 +135,7 @@ def test_object_counts_stand_beside_the_components() -> None:
 )
 def test_a_damaged_file_is_an_error_naming_it(changes: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
     one = np.ones((2, 1), np.float32)
-    arrays = {"image_ids": np.arange(2), "components": one, "object_counts": one} | changes
+    arrays = made_embeddings([0, 1], one, one).arrays() | changes
     path = tmp_path / "embeddings.safetensors"
     write_arrays(path, {name: array for name, array in arrays.items() if array is not None})
     with pytest.raises(InputError, match=rf"embeddings\.safetensors {message}"):
@@ -144,7 +145,7 @@ def test_a_damaged_file_is_an_error_naming_it(changes: dict[str, np.ndarray], me
 def test_an_image_without_an_embedding_is_an_error_naming_it(tmp_path: Path) -> None:
     one = np.ones((2, 1), np.float32)
     path = tmp_path / "embeddings.safetensors"
-    write_arrays(path, {"image_ids": np.arange(2), "components": one, "object_counts": one})
+    write_arrays(path, made_embeddings([0, 1], one, one).arrays())
     with pytest.raises(InputError, match=r"embeddings\.safetensors has no embedding of images \[7\]"):
         load_embeddings(path).features_of([[0, 1], [1, 7]], EmbeddingConfig())
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from made_embeddings import made_embeddings
 from told_detector import told_query
 
-from mgral.selection.embeddings import Embeddings
 from mgral.selection.query import SAME_SCORES, choose
 from mgral.selection.strategies import max_herding
 from mgral.selection.strategies.k_means import middles
@@ -13,7 +13,7 @@ from mgral.selection.strategies.max_herding import herd
 
 def query(components, labelled=(), budget=1, seed=0):
     count = len(components)
-    embeddings = Embeddings(np.arange(count), np.float32(components), np.zeros((count, 1), np.float32))
+    embeddings = made_embeddings(np.arange(count), components)
     return told_query([[[1.0, 0.0]]] * count, labelled=labelled, budget=budget, embeddings=embeddings, seed=seed)
 
 

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_embeddings import made_embeddings
 from squares import squares
 
-from mgral.data.dataset import Category
+from mgral.data.dataset import Category, Dataset
 from mgral.errors import InputError
-from mgral.selection.object_counts import predict_object_counts
+from mgral.selection.object_counts import count_again, predict_object_counts
 
 
 def _images(count, seed=0):
@@ -66,3 +67,27 @@ def test_objects_are_counted_by_class_in_the_order_asked_for():
     assert dataset.object_counts([]).shape == (0, 2)
     with pytest.raises(InputError, match="image ids"):
         dataset.object_counts([99])
+
+
+def test_embeddings_of_cycle_0_count_by_all_labels_of_a_later_cycle() -> None:
+    vectors = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32)
+    boxes = [np.zeros((int(count), 4), np.float32) for count in 2 + 2 * (vectors[:, 0] > 0)]
+    labels = [np.zeros(len(one), np.int64) for one in boxes]
+    ids = np.arange(60) + 3
+    sizes = np.full((60, 2), 8)
+    dataset = Dataset(ids, tuple(map(str, ids)), sizes, (Category(1, "a"),), tuple(boxes), tuple(labels))
+    start = count_again(made_embeddings(ids, vectors), dataset, ids[:6], seed=0)
+    assert start.counted.tolist() == ids[:6].tolist()
+    assert count_again(start, dataset, ids[:6][::-1], seed=0) is start
+    later = count_again(start, dataset, ids[:30], seed=0)
+    np.testing.assert_array_equal(later.components, start.components)
+    truth = dataset.object_counts(ids[30:])
+    errors = [np.square(one.counts[30:] - truth).mean() for one in (start, later)]
+    assert errors[1] < errors[0]
+    # In one step or in two: what was counted before does not matter.
+    np.testing.assert_array_equal(
+        later.counts, count_again(made_embeddings(ids, vectors), dataset, ids[:30], 0).counts
+    )
+    # Labels of the pool are not read.
+    hidden = dataset.without_labels(ids[30:])
+    np.testing.assert_array_equal(count_again(start, hidden, ids[:30], 0).counts, later.counts)

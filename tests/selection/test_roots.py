@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_embeddings import made_embeddings
 from told_detector import told_query
 
-from mgral.selection.embeddings import Embeddings
 from mgral.selection.query import SAME_SCORES, choose
 
 NOTHING = [1.0, 0.0, 0.0]
@@ -19,8 +19,8 @@ def counted(counts, labels=(), **given):
     query = told_query([[NOTHING]] * count, labelled=(0,), **given)
     boxes = (np.tile(np.float32([0, 0, 2, 2]), (len(labels), 1)), *query.dataset.boxes[1:])
     dataset = replace(query.dataset, boxes=boxes, labels=(np.array(labels, np.int64), *query.dataset.labels[1:]))
-    predicted = np.array([(50, 50), *counts], np.float32)
-    embeddings = Embeddings(np.arange(count), np.zeros((count, 1), np.float32), predicted)
+    predicted = [(50, 50), *counts]
+    embeddings = made_embeddings(np.arange(count), np.zeros((count, 1)), predicted)
     return replace(query, dataset=dataset, embeddings=embeddings)
 
 

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from made_embeddings import made_embeddings
 from told_detector import told_query
 
 from mgral.config import EvaluationConfig, registry
 from mgral.errors import StepError
 from mgral.models.build import build_detector
-from mgral.selection.embeddings import Embeddings
 from mgral.selection.inference import OBJECT_SCORE, find_objects
 from mgral.selection.query import SAME_SCORES, Choice, choose
 from mgral.selection.strategies.core_set import k_centre_greedy
@@ -92,7 +92,7 @@ def test_of_images_that_all_score_the_same_a_random_batch_is_chosen():
 
 
 def test_core_set_of_images_that_are_all_alike_is_a_random_batch():
-    same = Embeddings(np.arange(40), np.ones((40, 2), np.float32), np.zeros((40, 1), np.float32))
+    same = made_embeddings(np.arange(40), np.ones((40, 2)))
     choice = choose("core_set", told_query([[SURE]] * 40, budget=4, labelled=(1,), embeddings=same))
     assert choice.reason == SAME_SCORES
     assert sorted(choice.rows) != [0, 1, 2, 3]
@@ -107,7 +107,7 @@ def test_a_pool_that_is_taken_whole_needs_no_reason():
 def test_core_set_takes_the_components_by_id():
     components = np.array([[1.0], [-4.0], [0.0], [3.0]], np.float32)
     counts = np.array([[90.0], [0.0], [0.0], [0.0]], np.float32)
-    embeddings = Embeddings(np.array([3, 2, 1, 0]), components, counts)
+    embeddings = made_embeddings([3, 2, 1, 0], components, counts)
     assert order("core_set", told_query([[SURE]] * 4, labelled=(1,), embeddings=embeddings)) == [2]
 
 

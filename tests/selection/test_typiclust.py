@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from made_embeddings import made_embeddings
 
 from mgral.config import Config
 from mgral.data.dataset import Category, Dataset
-from mgral.selection.embeddings import Embeddings
 from mgral.selection.query import Query, choose
 from mgral.selection.strategies.typiclust import cluster, typical_of_clusters, typicality
 
@@ -39,7 +39,7 @@ def query(components, labelled, budget, seed=0):
     sizes = np.full((len(ids), 2), 8)
     dataset = Dataset(ids, tuple(map(str, ids)), sizes, (Category(1, "thing"),), *nothing)
     known = np.array(labelled, dtype=np.int64)
-    embeddings = Embeddings(ids, components.astype(np.float32), np.zeros((len(ids), 1), np.float32))
+    embeddings = made_embeddings(ids, components)
     config = Config(budget=budget)
     return Query(dataset, known, np.setdiff1d(ids, known), config, seed, 0, embeddings=embeddings)
 

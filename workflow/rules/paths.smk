@@ -143,11 +143,11 @@ def queries(strategies):
 
 
 def lookup_tables():
-    """The folders of all lookup tables that agents learn from, each once."""
+    """The folders of all lookup tables, each once."""
     tables = [
         str(Path(filled(path, seed=seed)).parent)
         for seed in CONFIG.seeds
-        for strategy in CONFIG.agents
+        for strategy in CONFIG.with_tables
         for cycle in range(CONFIG.cycles)
         for path in tables_of(strategy, cycle)
     ]

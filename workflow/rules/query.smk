@@ -51,12 +51,12 @@ def in_select(wildcards):
     strategy = wildcards.strategy
     info = registry.strategy(CONFIG.strategies[strategy].type)
     folder = round_of(strategy, wildcards.cycle)
-    by_agent = "agent" in info.requires
-    embedded = table_round(strategy, wildcards.cycle) if by_agent else folder
+    embedded = table_round(strategy, wildcards.cycle) if info.needs_tables else folder
     paths = {
         "images": TRAIN_IMAGES,
         "detector": f"{folder}/{FINDS}",
         "embeddings": in_embeddings(embedded, strategy),
+        "table": tables_of(strategy, wildcards.cycle),
         "agent": STRATEGY + "/agent.safetensors",
         "groups": EXPERIMENT + "/dataset/groups.json",
     }
@@ -83,7 +83,11 @@ rule select:
     params:
         depends_on=settings_of("select"),
         requires=lambda wildcards, input: " ".join(
-            f"--{name} {input[name]}" for name in in_select(wildcards)
+            f"--{name} {path}"
+            for name in in_select(wildcards)
+            for path in (
+                [input[name]] if isinstance(input[name], str) else input[name]
+            )
         ),
     shell:
         "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"

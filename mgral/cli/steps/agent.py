@@ -12,10 +12,11 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.engine.workflow import depends_on
 from mgral.errors import SparseError
-from mgral.method.agent.cross_validation import train_validated_agent
 from mgral.method.agent.training import Episode
+from mgral.method.agent.validated import train_validated_agent
 from mgral.method.lut.reward import load_tables
 from mgral.selection.embeddings import load_embeddings
+from mgral.selection.object_counts import count_again
 from mgral.selection.pool import load_labelled, unlabelled
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 
@@ -54,37 +55,27 @@ def command(
     log_csv: Path,
     summary: Path,
 ) -> None:
-    """Train the agent on looked-up rewards, and check whether the tables agree.
+    """Train the agent on looked-up rewards, and test whether the tables of the reward splits are valid.
 
-    Of several tables, each is also compared with an agent that was trained on the others. Where such agents are no
-    better than random batches, the tables contradict each other, and `select` chooses at random. Where a table could
-    not be made, there is no agent but the reason, and `select` does the same.
+    Where they agree no better than tables of shuffled values, `select` chooses at random. Where a table could not be
+    made, there is no agent but the reason, and `select` does the same.
     """
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)
-    pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
+    data, known = load_dataset(dataset), load_labelled(labelled)
     try:
-        table = load_tables(tables, load_embeddings(embeddings), config)
+        table = load_tables(tables, count_again(load_embeddings(embeddings), data, known, seed), config)
     except SparseError as reason:
         write_csv(log_csv, (), Episode._fields)
         write_json(summary, {REASON: str(reason)})
         write_reason(output, str(reason))
         return
     inputs = [dataset, labelled, embeddings, *tables]
-    checkpoints = []
-
-    def checkpoint_of(left_out: int | None) -> Checkpoint:
-        name = "agent" if left_out is None else f"{output.name}.without{left_out}"
-        path = output if left_out is None else output.with_name(name)
-        job = job_identity(depends_on(config, "agent"), inputs, name, seed, cycle, device)
-        checkpoints.append(Checkpoint.beside(path, job))
-        return checkpoints[-1]
-
-    agent, log, content = train_validated_agent(
-        config, table, pool, seed, cycle, gpus=gpus, checkpoint_of=checkpoint_of
-    )
+    job = job_identity(depends_on(config, "agent"), inputs, "agent", seed, cycle, device)
+    checkpoint = Checkpoint.beside(output, job)
+    pool = unlabelled(data.image_ids, known)
+    agent, log, content = train_validated_agent(config, table, pool, seed, cycle, gpus=gpus, checkpoint=checkpoint)
     write_csv(log_csv, [episode._asdict() for episode in log], Episode._fields)
     write_json(summary, content)
     write_arrays(output, agent.arrays())
-    for checkpoint in checkpoints:
-        checkpoint.remove()
+    checkpoint.remove()

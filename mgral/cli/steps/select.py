@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
+import numpy.typing as npt
 
 from mgral.artefacts.files import write_json
 from mgral.cli import options
@@ -15,12 +17,16 @@ from mgral.data.groups import load_groups
 from mgral.data.images import load_images
 from mgral.data.results import load_found
 from mgral.errors import SparseError
-from mgral.selection.embeddings import load_embeddings
+from mgral.selection.embeddings import Embeddings, load_embeddings
 from mgral.selection.pool import load_labelled
-from mgral.selection.query import NoAgent, select
+from mgral.selection.query import NotMade, select
+
+Rows = npt.NDArray[np.int64]
 
 if TYPE_CHECKING:
+    from mgral.data.dataset import Dataset
     from mgral.method.agent.network import Agent
+    from mgral.method.lut.reward import LookupTable
     from mgral.models.interface import DetectorModel
 
 
@@ -35,6 +41,12 @@ if TYPE_CHECKING:
 @click.option("--images", type=options.FILE, help="Cache of the training images (strategies that run the detector).")
 @click.option("--detector", type=options.FILE, help="Detector of the cycle (strategies that run it).")
 @click.option("--embeddings", type=options.FILE, help="Embeddings and object counts (strategies that require them).")
+@click.option(
+    "--table",
+    type=options.FILE,
+    multiple=True,
+    help="Lookup table of a reward split; repeat it for each (mgral_greedy).",
+)
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
 @click.option(
     "--groups", type=options.FILE, help="Near-copies, of which one at most is chosen (projects, random_no_copies)."
@@ -52,6 +64,7 @@ def command(
     images: Path | None,
     detector: Path | None,
     embeddings: Path | None,
+    table: tuple[Path, ...],
     agent: Path | None,
     groups: Path | None,
     gpus: int,
@@ -61,22 +74,28 @@ def command(
 
     Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
     """
-    given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent, "groups": groups}
+    given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
+    given |= {"agent": agent, "groups": groups}
     config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
     kind, trained = config.strategies[strategy].type, config.detector.command_gives is None
     if missing := [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]:
         raise click.UsageError(f"strategy {kind} needs {' and '.join(missing)}")
+    known = load_labelled(labelled)
+    features = load_embeddings(embeddings) if embeddings else None
+    if features and registry.strategy(kind).needs_tables:
+        features = _count_again(features, data, known, seed)
     selection = select(
         strategy,
         config,
         data,
-        load_labelled(labelled),
+        known,
         seed,
         cycle,
         images=load_images(images, data, config.detector.image_canvas) if images else None,
         detector=_open_detector(detector, config, len(data.categories), gpus) if detector and trained else None,
         found=load_found(detector, "train") if detector and not trained else None,
-        embeddings=load_embeddings(embeddings) if embeddings else None,
+        embeddings=features,
+        tables=_open_tables(table, features, config.for_strategy(strategy)) if table and features else None,
         agent=_open_agent(agent) if agent else None,
         groups=load_groups(groups).groups if groups else None,
     )
@@ -102,10 +121,26 @@ def _open_detector(path: Path, config: Config, classes: int, gpus: int) -> "Dete
     return load_detector(path, config.detector, classes).to(choose_device(gpus))
 
 
-def _open_agent(path: Path) -> "Agent | NoAgent":
+def _count_again(embeddings: Embeddings, dataset: "Dataset", labelled: Rows, seed: int) -> Embeddings:
+    """Count by the labels of this cycle, as the step `agent` does; scikit-learn is slow to import too."""
+    from mgral.selection.object_counts import count_again
+
+    return count_again(embeddings, dataset, labelled, seed)
+
+
+def _open_tables(paths: tuple[Path, ...], embeddings: Embeddings, config: Config) -> "LookupTable | NotMade":
+    from mgral.method.lut.reward import load_tables
+
+    try:
+        return load_tables(paths, embeddings, config)
+    except SparseError as error:
+        return NotMade(str(error))
+
+
+def _open_agent(path: Path) -> "Agent | NotMade":
     from mgral.method.agent.network import load_agent
 
     try:
         return load_agent(path)
     except SparseError as error:
-        return NoAgent(str(error))
+        return NotMade(str(error))

@@ -18,8 +18,7 @@ class ByAmount:
     """The estimator `regression`.
 
     The amount of a class in a set of images is the mean number of its objects in an image: the distance W_1 from a
-    set without any. Of the variants' subsets it is counted in the labels that they learnt from, of a batch it is
-    predicted.
+    set without any. Of the variants' subsets and of a batch alike it is predicted.
     """
 
     zero: Float64
@@ -33,13 +32,20 @@ class ByAmount:
 
     def __call__(self, scaled: Float32) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches by their images' scaled counts, float32 [S, B, G]."""
-        amounts = mean_objects(scaled, self.zero, self.unit)
-        mean: Float64 = regression(amounts, self.amounts, self.values).mean(axis=1)
+        return self.worth(self.describe(scaled), self.values)
+
+    def describe(self, scaled: Float32) -> Float64:
+        """Return the amounts of batches, float64 [S, G], by their images' scaled counts, float32 [S, B, G]."""
+        return mean_objects(scaled, self.zero, self.unit)
+
+    def worth(self, amounts: Float64, values: Float64) -> Float64:
+        """Return the looked-up mAP, float64 [S], of amounts [S, G], were the variants' AP `values`, [K, G]."""
+        mean: Float64 = regression(amounts, self.amounts, values).mean(axis=1)
         return mean
 
     def over(self, pool: Float32) -> Callable[[Rows], Float64]:
-        """Return the lookup of batches of a pool, by its scaled counts, float32 [N, G]."""
-        return lambda rows: self(pool[rows])
+        """Return a function of rows, int64 [S, B], of a pool's scaled counts, [N, G]: the batches' amounts."""
+        return lambda rows: self.describe(pool[rows])
 
 
 def mean_objects(scaled: Float32, zero: Float64, unit: Float64) -> Float64:

@@ -47,20 +47,28 @@ class ByDistance:
 
     def __call__(self, batches: Float32) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches of embeddings or counts, float32 [S, B, D]."""
-        return self._estimate(self.distance(batches))
+        return self.worth(self.describe(batches), self.values)
+
+    def describe(self, batches: Float32) -> Float64:
+        """Return the distances to the subsets, float64 [S, K, G], of batches of embeddings or counts, [S, B, D]."""
+        return self.distance(batches)
+
+    def worth(self, distances: Float64, values: Float64) -> Float64:
+        """Return the looked-up mAP, float64 [S], of distances [S, K, G], were the variants' AP `values`, [K, G]."""
+        return estimate(distances, values, self.estimator, self.widths)
 
     def over(self, pool: Float32, device: str) -> Callable[[Rows], Float64]:
-        """Return the lookup of batches of a pool, float32 [N, D], by the device but for exact distances."""
+        """Return a function of rows, int64 [S, B], of a pool, float32 [N, D]: the distances of these batches.
+
+        They are computed by the device, but for exact ones.
+        """
         kind = self.distance.kind
         if kind == "exact" or device == "cpu":
-            return lambda rows: self(pool[rows])
+            return lambda rows: self.describe(pool[rows])
         # The import of torch takes seconds, and `table` does without.
         from mgral.method.lut.torch_distance import PoolSlicedDistance
 
         on_device = PoolSlicedDistance(pool, self.distance.sliced, device)
         if kind == "by_class":
-            return lambda rows: self._estimate(on_device.along_directions(rows))
-        return lambda rows: self._estimate(on_device(rows)[..., None])
-
-    def _estimate(self, distances: Float64) -> Float64:
-        return estimate(distances, self.values, self.estimator, self.widths)
+            return on_device.along_directions
+        return lambda rows: on_device(rows)[..., None]

@@ -50,8 +50,8 @@ def regression(amounts: Float64, of_variants: Float64, values: Float64) -> Float
     """Return values on a line through the variants, which rises with the square root of the amount.
 
     The more there is of a class, the less more of it adds, so that a batch of few classes is worth little. The slope
-    is halfway from the class's own, which few variants tell badly, to the mean over the classes. Less and more of a
-    class than any variant had is worth what the least and the most was.
+    is halfway from the class's own, which few variants tell badly, to the mean over the classes. The line goes on
+    beyond what the variants had: the best batches lie there, and have to differ.
 
     Parameters
     ----------
@@ -73,8 +73,7 @@ def regression(amounts: Float64, of_variants: Float64, values: Float64) -> Float
     standardised = (roots - roots.mean(axis=0)) / spread
     slopes = (standardised * (values - values.mean(axis=0))).mean(axis=0)
     slopes = (slopes + slopes.mean()) / 2
-    tried = np.sqrt(np.clip(amounts, of_variants.min(axis=0), of_variants.max(axis=0)))
-    line: Float64 = values.mean(axis=0) + slopes * (tried - roots.mean(axis=0)) / spread
+    line: Float64 = values.mean(axis=0) + slopes * (np.sqrt(amounts) - roots.mean(axis=0)) / spread
     return line
 
 

@@ -13,7 +13,7 @@ from mgral.config import Config, EmbeddingConfig, RewardConfig
 from mgral.errors import InputError
 from mgral.method.lut.by_amount import ByAmount
 from mgral.method.lut.by_distance import ByDistance
-from mgral.method.lut.table import count_scale, subset_distance
+from mgral.method.lut.table import count_arrays, count_scale, subset_distance
 from mgral.selection.embeddings import Embeddings, ImageFeatures, Scale
 
 Float32 = npt.NDArray[np.float32]
@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 COMMON = ("map", "baseline_map", "values", "kernel_widths")
-BY_CLASS = (*COMMON, "classes", "counts", "count_zero", "count_unit", "count_mean", "amounts")
+BY_CLASS = (*COMMON, "classes", "images", "counts", "count_zero", "count_unit", "count_mean", "amounts")
 BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
 """Arrays of a table, by what its distance compares."""
 LOOKED_UP_IMAGES = 1 << 18
@@ -57,19 +57,7 @@ class RewardTable:
     @classmethod
     def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
         """Read `table.safetensors`; raises InputError naming the file where it cannot serve."""
-        arrays = map_arrays(path)
-        names = BY_CLASS if reward.distance == "by_class" else BY_VECTOR
-        missing = [name for name in names if name not in arrays]
-        if missing:
-            raise InputError(f"{path} holds no array {missing[0]}; run the step `table` again")
-        for name in names:
-            if not np.isfinite(arrays[name]).all():
-                raise InputError(
-                    f"{path}: {name} holds a value that is not finite; run the steps `variant` and `table` again"
-                )
-        if reward.distance != "by_class" and arrays["projections"].shape[1] != reward.projections:
-            raise InputError(f"{path} was made with other reward.projections; run the step `table` again")
-        return cls.of(arrays, reward)
+        return cls.of(_read(path, reward), reward)
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]], reward: RewardConfig) -> "RewardTable":
@@ -80,22 +68,12 @@ class RewardTable:
             zero, unit = (arrays[name][arrays["classes"]] for name in ("count_zero", "count_unit"))
             estimate = ByAmount(zero, unit, arrays["amounts"], values)
         else:
-            distance = subset_distance(arrays, reward)
+            distance = subset_distance(arrays, reward.distance)
             estimate = ByDistance(distance, values, reward.estimator, arrays["kernel_widths"])
         baseline = float(arrays["baseline_map"][0])
         if not by_class:
             return cls(arrays["embeddings"], None, None, baseline, estimate)
         return cls(arrays["counts"], arrays["classes"], count_scale(arrays), baseline, estimate)
-
-    def check_features(self, features: ImageFeatures, path: Path) -> None:
-        """Raise InputError naming the table's file where it is of other embeddings or classes."""
-        found, given = (
-            self.subsets.shape[-1],
-            (features.vectors if self.classes is None else features.counts).shape[-1],
-        )
-        if found != given:
-            what = "dimensions" if self.classes is None else "classes"
-            raise InputError(f"{path} is of embeddings with {found} {what}, not {given}; run the step `table` again")
 
     def lookup(self, batches: ImageFeatures) -> Float64:
         """Return the looked-up mAP, 0 to 1, float64 [S], of S batches."""
@@ -107,11 +85,10 @@ class RewardTable:
 
     def over(self, pool: ImageFeatures, device: str = "cpu") -> "PoolReward":
         """Return the lookup of batches of a pool of N images; by the device where that takes long."""
-        used = self._used(pool)
-        of_rows = (
-            self.estimate.over(used) if isinstance(self.estimate, ByAmount) else self.estimate.over(used, device)
-        )
-        return PoolReward(self.baseline_map, of_rows)
+        used, estimate = self._used(pool), self.estimate
+        by_amount = isinstance(estimate, ByAmount)
+        describe = estimate.over(used) if isinstance(estimate, ByAmount) else estimate.over(used, device)
+        return PoolReward(self.baseline_map, describe, estimate.worth, estimate.values, by_amount)
 
     def _used(self, features: ImageFeatures) -> Float32:
         return self._scaled(features.vectors if self.classes is None else features.counts)
@@ -127,13 +104,23 @@ class PoolReward:
     baseline_map: float
     """mAP of variant 0."""
     of_rows: Callable[[Rows], Float64]
-    """Estimates mAP, float64 [S], of batches given as rows, int64 [S, B]."""
+    """Returns what the reward of batches, rows int64 [S, B], depends on: amounts [S, G], or distances [S, K, G]."""
+    worth: Callable[[Float64, Float64], Float64]
+    """Estimates mAP, float64 [S], from these and from the variants' values, float64 [K, G]."""
+    values: Float64
+    """AP of each class, or mAP, of the variants, float64 [K, G]."""
+    by_amount: bool
+    """Whether a batch is described by the mean of what describes its images."""
 
-    def lookup(self, batches: Rows) -> Float64:
-        """Return the looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
+    def describe(self, batches: Rows) -> Float64:
+        """Return what the reward of batches, rows int64 [S, B], depends on, float64 [S, ...]."""
         count, size = batches.shape
         step = max(1, LOOKED_UP_IMAGES // size)
         return np.concatenate([self.of_rows(batches[start : start + step]) for start in range(0, count, step)])
+
+    def lookup(self, batches: Rows) -> Float64:
+        """Return the looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
+        return self.worth(self.describe(batches), self.values)
 
 
 @dataclass(frozen=True)
@@ -143,7 +130,7 @@ class MeanReward:
     A few reward images may rank batches wrongly, even upside down; the splits err each in its own way.
     """
 
-    rewards: Sequence[Reward]
+    rewards: Sequence[PoolReward]
 
     @property
     def baseline_map(self) -> float:
@@ -184,13 +171,41 @@ class LookupTable:
 def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -> LookupTable:
     """Read the tables of all reward splits.
 
+    Where the embeddings' counts are of more labelled images than those that the tables were made with, the subsets'
+    images are counted by them too, so that subsets and batches are on one scale.
+
     Raises
     ------
     InputError
         Naming the table that cannot serve.
     """
-    tables = [RewardTable.load(path, config.reward) for path in paths]
+    return LookupTable(tuple(_load_with(path, embeddings, config) for path in paths), embeddings, config.embedding)
+
+
+def _load_with(path: Path, embeddings: Embeddings, config: Config) -> RewardTable:
+    arrays, by_class = _read(path, config.reward), config.reward.distance == "by_class"
     features = embeddings.features_of(embeddings.image_ids[:1], config.embedding)
-    for table, path in zip(tables, paths, strict=True):
-        table.check_features(features, path)
-    return LookupTable(tuple(tables), embeddings, config.embedding)
+    found = arrays["counts" if by_class else "embeddings"].shape[-1]
+    given = (features.counts if by_class else features.vectors).shape[-1]
+    if found != given:
+        what = "classes" if by_class else "dimensions"
+        raise InputError(f"{path} is of embeddings with {found} {what}, not {given}; run the step `table` again")
+    if by_class:
+        arrays = arrays | count_arrays(arrays["images"], arrays["classes"], embeddings)
+    return RewardTable.of(arrays, config.reward)
+
+
+def _read(path: Path, reward: RewardConfig) -> dict[str, npt.NDArray[Any]]:
+    arrays = map_arrays(path)
+    names = BY_CLASS if reward.distance == "by_class" else BY_VECTOR
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise InputError(f"{path} holds no array {missing[0]}; run the step `table` again")
+    for name in names:
+        if not np.isfinite(arrays[name]).all():
+            raise InputError(
+                f"{path}: {name} holds a value that is not finite; run the steps `variant` and `table` again"
+            )
+    if reward.distance != "by_class" and arrays["projections"].shape[1] != reward.projections:
+        raise InputError(f"{path} was made with other reward.projections; run the step `table` again")
+    return arrays

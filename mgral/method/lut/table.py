@@ -32,8 +32,6 @@ class Variant(NamedTuple):
     """Number of its subset, 0..K; subset 0 is empty."""
     images: int
     """Images of its subset."""
-    objects: list[int] | None
-    """Objects of each class that it learnt from in its subset, [C]; None where it learnt without labels."""
     map: float
     ap50: float
     class_map: list[float | None]
@@ -47,16 +45,12 @@ class VariantScores(NamedTuple):
     """Shape [K + 1], finite."""
     class_maps: npt.NDArray[np.float64]
     """AP of each class, [K + 1, C]; not a number where no reward image has one."""
-    objects: npt.NDArray[np.float64]
-    """Objects of each class that they learnt from in their subsets, [K + 1, C]; not a number where without labels."""
 
     @classmethod
     def of(cls, variants: Sequence[Variant]) -> "VariantScores":
         """Take the variants 0..K, in this order."""
-        nothing = [None] * len(variants[0].class_map)
-        objects = [nothing if one.objects is None else one.objects for one in variants]
-        maps = np.array([one.map for one in variants], dtype=np.float64)
-        return cls(maps, *(np.array(rows, dtype=np.float64) for rows in ([v.class_map for v in variants], objects)))
+        maps, class_maps = [one.map for one in variants], [one.class_map for one in variants]
+        return cls(np.array(maps, dtype=np.float64), np.array(class_maps, dtype=np.float64))
 
 
 def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
@@ -81,8 +75,7 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
     if missing:
         raise InputError(f"variants {missing} are missing; run the step `variant` for each and give its file")
     variants = [found[k][1] for k in range(len(plan.subsets))]
-    lengths = {len(values) for one in variants for values in (one.class_map, one.objects) if values is not None}
-    if len(lengths) > 1:
+    if len({len(one.class_map) for one in variants}) > 1:
         raise InputError(f"{paths[0].parent}: variants have AP of different classes; run the step `variant` for all")
     return VariantScores.of(variants)
 
@@ -93,14 +86,7 @@ def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[Variant]:
         raise SparseError(content[REASON])
     try:
         variants = [
-            Variant(
-                one["variant"],
-                one["images"],
-                None if one["objects"] is None else list(one["objects"]),
-                one["map"],
-                one["ap50"],
-                list(one["class_map"]),
-            )
+            Variant(one["variant"], one["images"], one["map"], one["ap50"], list(one["class_map"]))
             for one in content["variants"]
         ]
     except (KeyError, TypeError) as error:
@@ -122,9 +108,8 @@ def _check_variant(path: Path, plan: SubsetPlan, one: Variant) -> None:
         )
     if not isinstance(one.map, int | float) or not isfinite(one.map):
         raise InputError(f"{path}: map is {one.map}, not a number; run the step `variant` again")
-    for name, values in (("class_map", one.class_map), ("objects", one.objects or [])):
-        if not all(value is None or isinstance(value, int | float) for value in values):
-            raise InputError(f"{path}: {name} holds {values}, not numbers; run the step `variant` again")
+    if not all(value is None or isinstance(value, int | float) for value in one.class_map):
+        raise InputError(f"{path}: class_map holds {one.class_map}, not numbers; run the step `variant` again")
 
 
 def table_arrays(
@@ -142,33 +127,56 @@ def table_arrays(
     InputError
         Where the embeddings are of fewer classes than the variants' scores.
     """
-    vectors, counts = embeddings.features_of(plan.subsets[1:], embedding)
     table: dict[str, npt.NDArray[Any]] = {"map": scores.maps[1:], "baseline_map": scores.maps[:1]}
     if reward.distance == "by_class":
         classes = _measured_classes(scores, embeddings)
-        scale = Scale.of(embeddings.counts)
-        table |= {"classes": classes, "counts": counts, "values": scores.class_maps[1:, classes]}
-        table |= {"count_zero": scale.zero, "count_unit": scale.unit, "count_mean": scale.mean}
+        table |= {"classes": classes, "values": scores.class_maps[1:, classes]}
+        table |= count_arrays(np.array(plan.subsets[1:], dtype=np.int64), classes, embeddings)
     else:
+        vectors = embeddings.features_of(plan.subsets[1:], embedding).vectors
         rng = np.random.default_rng(derive_seed(seed, "projections"))
         projections = draw_projections(vectors.shape[2], reward.projections, rng)
         table |= {"embeddings": vectors, "projections": projections, "values": scores.maps[1:, None]}
         table["sorted"] = project_and_sort(vectors, projections)
-    values = table["values"]
-    distance = subset_distance(table, reward)
+        table["kernel_widths"] = _widths(subset_distance(table, reward.distance))
+    values, widths, distance = table["values"], table["kernel_widths"], subset_distance(table, reward.distance)
     pairwise = distance(distance.subsets)
-    table["kernel_widths"] = widths = median_distances(pairwise)
     predicted = {
         "nearest": leave_one_out(pairwise, values, "nearest", widths),
         "kernel": leave_one_out(pairwise, values, "kernel", widths),
     }
     if reward.distance == "by_class":
-        learnt = scores.objects[1:, classes] / counts.shape[1]
-        # Without labels to learn from, what the subset's images are predicted to hold.
-        of_images = mean_objects(np.sort(distance.subsets, axis=1), scale.zero[classes], scale.unit[classes])
-        table["amounts"] = np.where(np.isnan(learnt), of_images, learnt)
         predicted["regression"] = leave_one_out_regression(table["amounts"], values)
     return table, _leave_one_out_rows(scores, predicted)
+
+
+def count_arrays(
+    images: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], embeddings: Embeddings
+) -> dict[str, npt.NDArray[Any]]:
+    """Return those arrays of a table by class that follow from predicted object counts.
+
+    The counts of the subsets are predicted, as those of a batch are, and not those of the labels that the variants
+    learnt from: both are on one scale.
+
+    Parameters
+    ----------
+    images
+        Ids of the subsets' images, int64 [K, M].
+    classes
+        Those that are measured, int64 [G].
+    """
+    scale, counts = Scale.of(embeddings.counts), embeddings.counts_of(images)
+    arrays: dict[str, npt.NDArray[Any]] = {"images": images, "classes": classes, "counts": counts}
+    arrays |= {"count_zero": scale.zero, "count_unit": scale.unit, "count_mean": scale.mean}
+    distance = subset_distance(arrays, "by_class")
+    arrays["kernel_widths"] = _widths(distance)
+    ascending = np.sort(distance.subsets, axis=1)
+    arrays["amounts"] = mean_objects(ascending, scale.zero[classes], scale.unit[classes])
+    return arrays
+
+
+def _widths(distance: SubsetDistance) -> npt.NDArray[np.float64]:
+    return median_distances(distance(distance.subsets))
 
 
 def leave_one_out_columns(distance: Distance) -> tuple[str, ...]:
@@ -181,12 +189,12 @@ def count_scale(table: Mapping[str, npt.NDArray[Any]]) -> Scale:
     return Scale(table["count_zero"], table["count_unit"], table["count_mean"])
 
 
-def subset_distance(table: Mapping[str, npt.NDArray[Any]], reward: RewardConfig) -> SubsetDistance:
+def subset_distance(table: Mapping[str, npt.NDArray[Any]], kind: Distance) -> SubsetDistance:
     """Return the distances to the subsets of a table, given its arrays; by class they are of scaled counts."""
-    if reward.distance == "by_class":
+    if kind == "by_class":
         scaled = count_scale(table).apply(table["counts"])[..., table["classes"]]
-        return SubsetDistance(scaled, SlicedDistance(None, np.sort(scaled, axis=1)), reward.distance)
-    return SubsetDistance(table["embeddings"], SlicedDistance(table["projections"], table["sorted"]), reward.distance)
+        return SubsetDistance(scaled, SlicedDistance(None, np.sort(scaled, axis=1)), kind)
+    return SubsetDistance(table["embeddings"], SlicedDistance(table["projections"], table["sorted"]), kind)
 
 
 def _measured_classes(scores: VariantScores, embeddings: Embeddings) -> npt.NDArray[np.int64]:

@@ -120,9 +120,8 @@ def train_variants(
         train_detector(detector, labelled, config.training, iterations, draws, name, unlabelled, checkpoint)
         detections = detect_images(detector, dataset, data.images, dataset.rows(plan.reward), config.evaluation)
         scores = score_detections(truth, detections, plan.reward)
-        objects = dataset.object_counts(subset).sum(axis=0).tolist() if with_labels else None
         class_map = [one["map"] for one in scores["per_class"]]
-        found.append(Variant(number, len(subset), objects, scores["map"], scores["ap50"], class_map))
+        found.append(Variant(number, len(subset), scores["map"], scores["ap50"], class_map))
         if checkpoint:
             checkpoint.remove()
     return found

@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
-from mgral.selection.greedy import greedy
 from mgral.selection.query import Choice, Query
+from mgral.selection.submodular import greedy
 
 WIDTH = 1.0
 """Of the kernel, in units of the root of the mean squared length of an embedding."""

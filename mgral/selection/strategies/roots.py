@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.config.registry import register
-from mgral.selection.greedy import greedy
 from mgral.selection.inference import objects_of_pool
 from mgral.selection.query import Choice, Query
+from mgral.selection.submodular import greedy
 
 Float64 = npt.NDArray[np.float64]
 

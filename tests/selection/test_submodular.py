@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mgral.selection.greedy import greedy
 from mgral.selection.strategies.max_herding import herd
 from mgral.selection.strategies.roots import greedy_by_roots
+from mgral.selection.submodular import greedy
 
 SHARE = 1 - 1 / np.e
 """Of the best batch's value, which a greedy one reaches (Nemhauser, Wolsey, Fisher 1978)."""
