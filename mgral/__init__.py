@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mgral.models.build import load_detector, save_detector
     from mgral.selection.embeddings import load_embeddings
     from mgral.selection.features import embed_images
+    from mgral.selection.object_counts import count_again
     from mgral.selection.pool import add_selection, draw_initial, load_labelled, unlabelled
     from mgral.selection.query import select
     from mgral.training.detector import train_cycle_detector as train_detector
@@ -27,6 +28,7 @@ __all__ = [
     "Config",
     "add_selection",
     "build_table",
+    "count_again",
     "derive_settings",
     "draw_initial",
     "embed_images",
@@ -49,6 +51,7 @@ _PLACES = {
     "Config": "mgral.config",
     "add_selection": "mgral.selection.pool",
     "build_table": "mgral.method.lut.build",
+    "count_again": "mgral.selection.object_counts",
     "derive_settings": "mgral.data.derive",
     "draw_initial": "mgral.selection.pool",
     "embed_images": "mgral.selection.features",
