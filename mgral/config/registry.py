@@ -34,7 +34,7 @@ BUILT_IN = ("mgral.selection.strategies", "mgral.method")
 GROUP = "mgral.strategies"
 """Entry points of plug-ins: the name of the strategy, and the module that registers it."""
 
-RENAMED = {"entropy": "entropy_anchors", "csd": "flip_consistency"}
+RENAMED = {"entropy": "entropy_anchors", "csd": "flip_consistency", "mi_aod": "head_discrepancy"}
 """Names of earlier versions."""
 
 

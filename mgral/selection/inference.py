@@ -41,9 +41,15 @@ def pool_chunks(
 
 
 @torch.no_grad()
+def find_boxes(detector: DenseModel, predictions: Predictions, config: EvaluationConfig) -> list[Found]:
+    """Return the boxes found in each image, given a dense detector's predictions: of an anchor one for each class."""
+    return detector.find(predictions, _limits(config))
+
+
+@torch.no_grad()
 def find_objects(detector: DenseModel, predictions: Predictions, config: EvaluationConfig) -> list[Found]:
     """Return the objects of each image, given a dense detector's predictions; see `detect_objects`."""
-    return [found.objects() for found in detector.find(predictions, _limits(config))]
+    return [found.objects() for found in find_boxes(detector, predictions, config)]
 
 
 @torch.no_grad()

@@ -272,8 +272,8 @@ def test_costs_by_hand(folder: Path) -> None:
     ]  # fmt: skip
     # In each of two tables 200 steps for the base and 60 for each of six variants, of 16 images. The pool gets
     # pseudo-labels, and a third of it measures rewards.
-    (table,) = rows_of(folder / "tables" / "cost_of_tables.csv")
-    assert (table["table"], int(table["tables"])) == ("default", 2)
+    table, of_paper = rows_of(folder / "tables" / "cost_of_tables.csv")
+    assert (table["table"], int(table["tables"]), int(of_paper["tables"])) == ("default", 2, 1)
     assert int(table["images_trained"]) == 2 * 16 * (200 + 6 * 60)
     assert int(table["images_seen"]) == 40 + 34 + 2 * 6 * 11
     assert (costs["mgral"]["table"], costs["margin"]["table"]) == ("default", "")

@@ -1,6 +1,7 @@
-"""The strategy `cdal`: contextual diversity."""
+"""The strategy `cdal`: contextual diversity, by one mixture an image."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,97 +9,83 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from squares_query import squares_query
+from squares_query import CONFIG, eager_detector, squares_query
 from told_detector import told_query
 
-from mgral.models.suppression import Found
-from mgral.selection.query import choose
-from mgral.selection.strategies.cdal import SMALLEST, choose_diverse, class_mixtures, distances_from
-
-NOTHING = [1.0, 0.0, 0.0]
+from mgral.data.dataset import Category
+from mgral.selection.query import SAME_SCORES, choose
+from mgral.selection.strategies.cdal import choose_diverse, mixture
 
 
 def entropy(p):
-    return -sum(a * math.log(a) for a in p if a)
+    return -sum(a * math.log(a) for a in p)
 
 
 def symmetric_kl(p, q):
     return 0.5 * sum((a - b) * math.log(a / b) for a, b in zip(p, q, strict=True))
 
 
-def objects(distributions):
-    """Boxes with these distributions; where they lie plays no part."""
-    told = torch.tensor(distributions).reshape(-1, 3)
-    scores, labels = told[:, 1:].max(1)
-    count = torch.arange(len(told))
-    return Found(count[:, None].expand(-1, 4).float(), scores, labels, told, count)
+def test_a_mixture_weighs_all_anchors_by_the_entropies_of_their_classes():
+    sure, torn = [0.9, 0.1], [0.5, 0.5]
+    logits = torch.tensor([[sure, torn, sure]]).log() + 3  # softmax does not see what is added
+    weights = 2 * entropy(sure), entropy(torn)
+    first = (weights[0] * 0.9 + weights[1] * 0.5) / sum(weights)
+    assert mixture(logits)[0].tolist() == pytest.approx([first, 1 - first], rel=1e-6)
 
 
-def test_a_mixture_weighs_boxes_by_their_entropies_class_by_class():
-    sure, unsure, dog = [0.02, 0.96, 0.02], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]
-    mixtures = class_mixtures(objects([sure, dog, unsure]))
-    weights = entropy(sure), entropy(unsure)
-    cat = [(weights[0] * a + weights[1] * b) / sum(weights) for a, b in zip(sure, unsure, strict=True)]
-    assert list(mixtures) == [0, 1]
-    assert mixtures[0] == pytest.approx(cat, rel=1e-5)
-    assert mixtures[1] == pytest.approx(dog, rel=1e-5)
+def test_anchors_without_any_doubt_have_a_mixture_too():
+    assert mixture(torch.tensor([[[2000.0, 0.0]] * 3])).tolist()[0] == pytest.approx([1, 1e-7])
 
 
-def test_boxes_without_any_doubt_have_a_mixture_too():
-    assert class_mixtures(objects([[0.0, 1.0, 0.0]] * 2))[0] == pytest.approx([SMALLEST, 1, SMALLEST], abs=1e-6)
-    assert class_mixtures(objects([])) == {}
+mixtures = arrays(np.float64, (6, 3), elements=st.floats(1e-3, 1)).map(lambda p: p / p.sum(1, keepdims=True))
 
 
-def test_distances_add_up_over_common_classes_only():
-    p, q, r = ([0.1, 0.6, 0.3], [0.3, 0.5, 0.2], [0.2, 0.1, 0.7])
-    one, two, three = ({0: np.float32(p), 1: np.float32(r)}, {0: np.float32(q), 1: np.float32(q)}, {0: np.float32(r)})
-    found = distances_from([one, two, three, {}])(one)
-    assert found == pytest.approx(
-        [0, symmetric_kl(p, q) + symmetric_kl(r, q), symmetric_kl(p, r), math.inf], rel=1e-5, abs=1e-6
-    )
-    assert distances_from([two])({5: np.float32(p)}).tolist() == [math.inf]
+@given(mixtures)
+def test_each_is_the_farthest_from_the_nearest_that_is_labelled_or_chosen(images):
+    """Whatever the order of the labelled ones."""
+    choice = choose_diverse(images, 4, 4)
+    table = np.array([[symmetric_kl(p, q) for q in images] for p in images])
+    taken = [4, 5]
+    for row, score in zip(choice.rows, choice.scores, strict=True):
+        nearest = table[:4, taken].min(1)
+        assert score == pytest.approx(nearest[row], abs=1e-9)
+        assert nearest[row] == pytest.approx(nearest[[r for r in range(4) if r not in taken]].max(), abs=1e-9)
+        taken.append(row)
 
 
-distributions = arrays(np.float32, 4, elements=st.floats(2**-20, 1, width=32)).map(lambda p: p / p.sum())
-
-
-@given(st.lists(st.dictionaries(st.integers(0, 2), distributions, min_size=1), min_size=2, max_size=4))
-def test_a_distance_is_symmetric_and_nothing_to_itself(images):
-    distances = distances_from(images)
-    table = np.stack([distances(image) for image in images])
-    np.testing.assert_allclose(table, table.T, atol=1e-5)
-    assert (np.diag(table) < 1e-5).all()
-    assert (table >= 0).all()
-
-
-def test_a_class_that_is_not_labelled_comes_first_and_an_empty_image_last():
-    cat, mixed_up, dog = (
-        {0: np.float32([0.1, 0.8, 0.1])},
-        {0: np.float32([0.1, 0.5, 0.4])},
-        {1: np.float32([0.1, 0.2, 0.7])},
-    )
-    choice = choose_diverse([{}, cat, mixed_up, dog, dog], [cat, {}], 5, classes=2)
-    # After a dog is chosen the other one is at distance 0, as is the cat, and as empty images are throughout.
-    assert choice.rows.tolist()[:2] == [3, 2]
-    expected = [-2 * math.log(SMALLEST), symmetric_kl([0.1, 0.8, 0.1], [0.1, 0.5, 0.4]), 0, 0, 0]
-    assert choice.scores == pytest.approx(expected, rel=1e-5, abs=1e-6)
-
-
-def test_labelled_images_are_looked_at_and_not_chosen():
-    cat, mixed_up, dog = [0.1, 0.8, 0.1], [0.1, 0.5, 0.4], [0.1, 0.2, 0.7]
-    told = [[cat, NOTHING], [mixed_up, NOTHING], [cat, cat], [mixed_up, dog], [NOTHING, NOTHING]]
-    query = told_query(told, budget=4, labelled=(0,))
+def test_the_background_plays_no_part_and_labelled_images_are_not_chosen():
+    told = [
+        [[0.98, 0.01, 0.01], [0.2, 0.4, 0.4]],
+        [[0.2, 0.4, 0.4], [0.5, 0.25, 0.25]],
+        [[0.0, 0.9, 0.1], [0.9, 0.09, 0.01]],
+        [[0.4, 0.3, 0.3], [0.0, 0.8, 0.2]],
+        [[0.1, 0.45, 0.45], [0.1, 0.45, 0.45]],
+    ]
+    query = told_query(told, budget=3, labelled=(0,))
     choice = choose("cdal", query)
-    # Images 1 and 3 are as far from the labelled one; then nothing is.
-    assert query.pool[choice.rows].tolist()[0] == 1
-    assert choice.scores == pytest.approx([symmetric_kl(cat, mixed_up), 0, 0, 0], rel=1e-5, abs=1e-6)
+    weights = entropy([0.5, 0.5]), entropy([0.8, 0.2])
+    third = (0.5 * weights[0] + 0.8 * weights[1]) / sum(weights)
+    assert query.pool[choice.rows].tolist()[:2] == [2, 3]
+    # The third is nearer to the labelled image than to the second; then nothing is apart.
+    to_labelled, to_second = (symmetric_kl([third, 1 - third], [p, 1 - p]) for p in (0.5, 0.9))
+    assert choice.scores == pytest.approx(
+        [symmetric_kl([0.9, 0.1], [0.5, 0.5]), min(to_labelled, to_second), 0], abs=1e-6
+    )
     assert choice.forward_passes == 5
+
+
+def test_of_one_class_nothing_is_mixed_up():
+    assert choose("cdal", told_query([[[0.5, 0.5]], [[0.1, 0.9]], [[0.3, 0.7]]], labelled=(0,))).reason == SAME_SCORES
 
 
 def test_a_run_on_a_real_detector_repeats_itself():
     query = squares_query(budget=3)
+    classes = tuple(Category(i, f"class {i}") for i in range(3))
+    dataset = replace(query.dataset, categories=classes)
+    query = replace(query, dataset=dataset, detector=eager_detector(CONFIG, len(classes)))
     first, again = choose("cdal", query), choose("cdal", query)
     assert len(set(first.rows.tolist())) == 3
     assert first.rows.tolist() == again.rows.tolist()
     assert first.scores.tolist() == again.scores.tolist()
+    assert first.reason is None
     assert first.scores.min() > 0

@@ -14,7 +14,7 @@ from mgral.selection import heads
 from mgral.selection.heads import AnchorHead, frozen_detector_and_images, train_head
 from mgral.selection.query import choose
 
-STRATEGIES = ("meh_hua", "mi_aod", "al_mdn", "llal")
+STRATEGIES = ("meh_hua", "head_discrepancy", "al_mdn", "llal")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

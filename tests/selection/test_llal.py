@@ -16,10 +16,10 @@ from mgral.selection.query import choose
 from mgral.selection.strategies.llal import LossPrediction, image_losses, ranking_loss
 
 
-def test_ranking_loss_of_pairs_across_the_halves():
-    predicted = torch.tensor([2.0, 1.0, 0.0, 0.5, 4.0])
-    losses = torch.tensor([5.0, 1.0, 3.0, 2.0, 9.0])
-    # Pairs: (2, 0) in the right order and 2 apart, so 0; (1, 0.5) in the wrong order, so 1 + 0.5. The fifth is alone.
+def test_ranking_loss_of_pairs_from_both_ends():
+    predicted = torch.tensor([2.0, 1.0, 4.0, 0.5, 0.0])
+    losses = torch.tensor([5.0, 1.0, 9.0, 2.0, 3.0])
+    # Pairs: (2, 0) in the right order and 2 apart, so 0; (1, 0.5) in the wrong order, so 1 + 0.5. The third is alone.
     assert ranking_loss(predicted, losses).item() == pytest.approx((0 + 1.5) / 2)
 
 
@@ -30,7 +30,7 @@ def test_ranking_loss_of_a_right_pair_that_is_too_close_is_what_lacks_to_the_mar
 def test_ranking_loss_raises_what_has_the_higher_loss():
     predicted = torch.zeros(4, requires_grad=True)
     ranking_loss(predicted, torch.tensor([3.0, 1.0, 2.0, 8.0])).backward()
-    assert predicted.grad.tolist() == [-0.5, 0.5, 0.5, -0.5]
+    assert predicted.grad.tolist() == [0.5, 0.5, -0.5, -0.5]
 
 
 def test_one_image_has_nothing_to_be_ranked_with():

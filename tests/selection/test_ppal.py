@@ -69,6 +69,20 @@ def test_scores_are_of_boxes_as_large_as_in_the_original_image():
     )
 
 
+def test_an_anchor_counts_for_each_class_that_is_likely_enough():
+    told = [[[0.2, 0.4, 0.4]], [[0.2, 0.76, 0.04]]]
+    choice = choose("ppal", query_over(told, [of_features([0, 1])], 2))
+    assert choice.rows.tolist() == [0, 1]
+    assert choice.scores == pytest.approx([2 * binary_entropy(0.4), binary_entropy(0.76)], rel=1e-5)
+
+
+def test_images_are_compared_by_each_class_that_is_likely_enough():
+    """Of the two that are unlike the first in the likeliest class, one shares the other class with it."""
+    told = [[[0.0, 0.55, 0.45]], [[0.02, 0.04, 0.94]], [[0.04, 0.96, 0.0]]]
+    query = query_over(told, [of_features([0, 0, 1])], 2)
+    assert choose("ppal", query).rows.tolist() == [0, 2]
+
+
 def test_what_a_box_has_beyond_the_edge_of_its_image_is_no_part_of_it():
     """An image of 80 x 40 pixels is shown at 1.6 times its size on a canvas of 128 x 128."""
     config = RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128)

@@ -82,7 +82,8 @@ def test_core_set_takes_as_many_as_asked_where_images_are_equal():
 
 
 def test_of_images_that_all_score_the_same_a_random_batch_is_chosen():
-    for name in ("entropy_sum", "entropy_mean", "entropy_max", "margin", "cald", "cdal", "ppal"):
+    of_any_detector = ("entropy_sum", "entropy_mean", "entropy_max", "margin", "cald", "cdal_by_class")
+    for name in (*of_any_detector, "cdal", "al_ssl", "ppal"):
         query = told_query([[NOTHING]] * 40, budget=4, labelled=(1,))
         choice = choose(name, query)
         assert choice.reason == SAME_SCORES, name

@@ -9,7 +9,7 @@ import numpy as np
 
 from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
 from mgral.artefacts.integrity import content_hash, record_path
-from mgral.config import Config, config_yaml, load_config, registry, resolve_config
+from mgral.config import Config, RewardConfig, config_yaml, load_config, registry, resolve_config
 from mgral.engine.workflow import variant_jobs
 from mgral.report.timings import COST, Made
 
@@ -111,7 +111,7 @@ def _seed(
                     table, reward = (config.name_of(kind, strategy) for kind in ("table", "reward"))
                     tables = (place if cycle else folder / "initial" / "cycle0") / "tables" / table
                     for split in range(own.lut.splits):
-                        _table(tables / f"split{split}" / reward, generator, own.lut.variants)
+                        _table(tables / f"split{split}" / reward, generator, own.lut.variants, own.reward)
 
 
 def _round(
@@ -155,13 +155,14 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
         "random_batches": 200,
         "standard_deviations_above": float((reward[-1] + 0.005 - 0.3) / 0.004),
         "held_out_gain": float(reward[-1] - 0.3) / 2,
+        "p_value": 0.03 if reward[-1] > 0.3 else 0.4,
         "baseline_map": 0.29,
         "random_best_as_often": 0.312,
     }
     write_json(folder / "agent.json", summary)
 
 
-def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
+def _table(folder: Path, generator: np.random.Generator, variants: int, reward: RewardConfig) -> None:
     if (folder / "table.safetensors").exists():  # of another instance with the same settings
         return
     measured = 0.3 + 0.02 * generator.standard_normal(variants)
@@ -177,19 +178,27 @@ def _table(folder: Path, generator: np.random.Generator, variants: int) -> None:
         for index, value in enumerate(measured)
     ]
     write_csv(folder / "leave_one_out.csv", rows, tuple(rows[0]))
-    table = {
+    common = {
         "map": measured,
         "values": measured[:, None],
         "baseline_map": np.array([0.29]),
         "kernel_widths": np.ones(1),
+    }
+    by_vector = {
+        "embeddings": np.ones((variants, 4, 3), np.float32),
+        "projections": np.ones((3, reward.projections), np.float32),
+        "sorted": np.ones((variants, 4, reward.projections), np.float32),
+    }
+    by_class = {
         "classes": np.array([1]),
+        "images": np.arange(variants * 4).reshape(variants, 4),
         "counts": generator.random((variants, 4, 3)).astype(np.float32),
         "count_zero": np.full(3, -4.0),
         "count_unit": np.ones(3),
         "count_mean": np.zeros(3),
         "amounts": np.arange(1.0, variants + 1)[:, None],
     }
-    write_arrays(folder / "table.safetensors", table)
+    write_arrays(folder / "table.safetensors", common | (by_class if reward.distance == "by_class" else by_vector))
 
 
 def record_cost(
@@ -232,10 +241,12 @@ def fabricate_costs(folder: Path) -> list[Made]:
             ]
             if strategy in config.agents:
                 made += [record_cost(now / "agent.safetensors", "agent", 10.0, 9.5, 700, query)]
-            elif cycle and "embeddings" in registry.strategy(own.type).requires:
+            elif (
+                cycle and strategy not in config.with_tables and "embeddings" in registry.strategy(own.type).requires
+            ):
                 embedded = {**trained, "cycle": str(cycle), "embedding": "default"}
                 made += [record_cost(now / "embeddings" / "default.safetensors", "embed", 5.0, names=embedded)]
-        for split in range(config.lut.splits) if config.agents else ():
+        for split in range(config.lut.splits) if config.with_tables else ():
             place, table = start / "tables" / f"split{split}", {**initial, "table": "default", "split": str(split)}
             for first, last in variant_jobs(config.lut):
                 made += [record_cost(place / f"variants{first}-{last}.json", "variant", 8.0, 7, 800, table)]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @options.cycle
 @click.option("--images", type=options.FILE, help="Cache of the training images (strategies that run the detector).")
 @click.option("--detector", type=options.FILE, help="Detector of the cycle (strategies that run it).")
-@click.option("--embeddings", type=options.FILE, help="Embeddings and object counts (strategies that require them).")
+@click.option("--embeddings", type=options.FILE, help="Embeddings (strategies that compare images or count objects).")
 @click.option(
     "--table",
     type=options.FILE,

@@ -8,7 +8,8 @@ It differs from their published code in that:
 
 - the head learns on the frozen detector, from the maps that classes are predicted from (see `heads`), and is asked
   about the objects that the detector finds; there it is the detector, with a curve of its own;
-- a Gaussian's variance is used as such. Their code divides by it as by a standard deviation, and adds 0.3;
+- a Gaussian's variance is used as such, by the paper's density. Their code divides by it as by a standard deviation,
+  and adds 0.3: data of variance 0.09 are learnt as 0.395, here as 0.088;
 - the loss of classes is the detector's own, of the mixture of class probabilities (their supplement's type 2), so
   that a detector with sigmoids has its focal loss. Theirs is the mixture of cross-entropies, of as many hard anchors;
 - images without an object are last, as there, but in random order and not in that of the pool.

@@ -13,11 +13,10 @@ those are taken whose classes differ most from what is labelled.
 
 Readings, where the paper leaves it open, and what the published code does otherwise:
 
-- JS has base-2 logarithms, so that 1 - JS is in 0..1; the published code has natural ones, and 1 - JS from 0.31.
+- As published, JS has natural logarithms, so that 1 - JS is from 0.31 to 1, and |m - 1.3| is cut off at 1.
+- As published, |m - 1.3| is 0 where nothing is found in an image, or in the changed one. So images without an object
+  are candidates before all others, and the second stage too takes them first.
 - Background is one of the classes in JS; p is the score of the likeliest other one.
-- An image in which nothing is found has nothing to be inconsistent, and comes last; the published code takes these
-  first, past the second stage. Where objects are found but none in the changed image, |m - 1.3| is 0, as there.
-- |m - 1.3| is not cut off at 1, as it is there.
 - All boxes count, and the whole pool is looked at; there 50 boxes of an image, and 5,000 random images of COCO.
 - What is chosen counts as labelled for the next choice, with its class scores for counts; there the line is
   commented out.
@@ -41,6 +40,10 @@ from mgral.selection.strategies.entropy import entropy
 
 BASE = 1.3
 """The paper's beta: the m of what is most worth a label."""
+FARTHEST = 1.0
+"""The largest |m - 1.3|, as in the published code."""
+LARGEST = math.log(2)
+"""The largest Jensen-Shannon divergence, in nats."""
 CANDIDATES = 1.2
 """Images that the second stage chooses from, in budgets."""
 
@@ -49,7 +52,7 @@ CANDIDATES = 1.2
 def choose(query: Query) -> Choice:
     """Choose in two stages; scores are the divergences of the second."""
     distances, scores = look_at_pool(query)
-    candidates = np.argsort(distances, kind="stable")[: round(CANDIDATES * query.budget)]
+    candidates = np.argsort(distances, kind="stable")[: int(CANDIDATES * query.budget)]
     counts = query.dataset.object_counts(query.labelled).astype(np.float64)
     choice = choose_balanced(scores[candidates], torch.from_numpy(counts), query.budget)
     passes = (1 + VIEWS) * len(query.pool)
@@ -96,22 +99,20 @@ def distance_to_base(original: Found, boxes: Tensor, found: Found) -> float:
     found
         What is found in the changed image.
     """
-    if len(original.scores) == 0:
-        return BASE
-    if len(found.scores) == 0:
+    if len(original.scores) == 0 or len(found.scores) == 0:
         return 0.0
     # Not a number where two boxes without an area meet.
     overlaps, matches = box_iou(boxes, found.boxes).nan_to_num().max(dim=1)
     divergence = jensen_shannon(original.distributions, found.distributions[matches])
     certainty = (1 - divergence) * (original.scores + found.scores[matches]) / 2
-    return float((overlaps + certainty - BASE).abs().min())
+    return float((overlaps + certainty - BASE).abs().min().clamp(max=FARTHEST))
 
 
 def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
-    """Return the Jensen-Shannon divergence of distributions [..., C] in bits, float64 [...] in 0..1."""
+    """Return the Jensen-Shannon divergence of distributions [..., C] in nats, float64 [...] in 0..ln 2."""
     first, second = first.double(), second.double()
     between = entropy((first + second) / 2) - (entropy(first) + entropy(second)) / 2
-    return (between / math.log(2)).clamp(0, 1)
+    return between.clamp(0, LARGEST)
 
 
 def class_scores(found: Found, classes: int) -> Tensor:
@@ -123,7 +124,7 @@ def choose_balanced(scores: Tensor, counts: Tensor, budget: int) -> Choice:
     """Choose one image after the other: each time the one whose classes differ most from the labelled ones'.
 
     Both are softmaxes, as in the paper, of the class scores of an image and of the classes' mean counts, as in the
-    published code. Of equal ones the earlier comes first.
+    published code. Those without any score come before all others, and of equal ones the earlier.
 
     Parameters
     ----------
@@ -132,12 +133,12 @@ def choose_balanced(scores: Tensor, counts: Tensor, budget: int) -> Choice:
     counts
         Of each class in each labelled image, float64 [m, C].
     """
-    candidates = scores.softmax(1)
+    candidates, empty = scores.softmax(1), (scores == 0).all(1)
     total, images = counts.sum(0), len(counts)
     rows: list[int] = []
     divergences: list[float] = []
     for _ in range(budget):
-        divergence = jensen_shannon(candidates, (total / images).softmax(0))
+        divergence = jensen_shannon(candidates, (total / images).softmax(0)).masked_fill(empty, LARGEST)
         divergence[rows] = -1
         row = int(divergence.argmax())
         rows.append(row)

@@ -1,24 +1,16 @@
-"""Strategy `cdal`: images whose classes the detector mixes up with others than it does in the labelled ones.
+"""Strategy `cdal`: images whose default boxes are mixed up otherwise than those of the labelled images.
 
-Agarwal, Arora, Anand, Arora, *Contextual Diversity for Active Learning*, ECCV 2020, the core-set variant (CDAL-CS):
-what a box is mistaken for tells of what surrounds it. Each class of an image has the mixture of the distributions
-of the boxes predicted as that class, weighted by their entropies, and two images are as far apart as these mixtures
-are, by symmetric KL, over the classes that both have.
+Agarwal, Arora, Anand, Arora, *Contextual Diversity for Active Learning*, ECCV 2020, the core-set variant (CDAL-CS) by
+the measure that they publish for detection. An image has one mixture: the mean of the class distributions of all its
+anchors, without the background, weighted by their entropies. Two images are as far apart as their mixtures are, by
+symmetric KL. The paper has a mixture for each class, which its code does for segmentation alone (`cdal_by_class`).
 
-The regions of an image are here the boxes that are found (`objects_of_pool`), with background as one of the classes.
-Taken to the letter, images without a common class are at distance 0. The paper's street scenes have their classes
-in common; of photographs with an object or two, nearly each has a labelled image it shares nothing with, so that
-all would be at distance 0 from their nearest. Here a pair without a common class says nothing: the nearest is
-sought among the images that share a class, and one that shares none with any labelled or chosen image is farther
-than all that do. Images in which nothing is found come last.
-The published code differs from the paper in that it begins each batch with a random image, and takes the mean over
-the common classes in place of the sum.
+Most anchors show background, and say of the classes what is likeliest if it were none: that is as published. The
+published code begins each batch with a random image; here that is the farthest too. Of a single class nothing can be
+mixed up, and the choice is random.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,93 +18,49 @@ import torch
 from torch import Tensor
 
 from mgral.config.registry import register
-from mgral.models.suppression import Found
-from mgral.selection.inference import objects_of
+from mgral.evaluation.detect import image_chunks
+from mgral.selection.inference import dense_and_images
 from mgral.selection.query import Choice, Query
 from mgral.selection.strategies.core_set import farthest_first
 from mgral.selection.strategies.entropy import entropy
 
 SMALLEST = 1e-7
-"""Probability below which nothing counts, so that divergences are finite."""
-
-Mixtures = dict[int, npt.NDArray[np.float32]]
-"""Class probabilities of an image's boxes, weighted by entropy, float32 [C + 1], by predicted class."""
+"""Weight and probability below which none counts, so that means and divergences are finite."""
 
 
-class _OfClass(NamedTuple):
-    """The images of the pool that have a class."""
-
-    rows: npt.NDArray[np.int64]
-    factors: npt.NDArray[np.float32]
-    """The logarithms of their mixtures and the mixtures, [k, 2 (C + 1)]."""
-    certainties: npt.NDArray[np.float32]
-    """Sum of p log p of their mixtures, [k]."""
-
-    @classmethod
-    def of(cls, pool: list[Mixtures], label: int, rows: list[int]) -> "_OfClass":
-        mixtures = np.stack([pool[row][label] for row in rows])
-        logarithms = np.log(mixtures)
-        certainties = np.einsum("ij,ij->i", mixtures, logarithms)
-        return cls(np.array(rows), np.concatenate([logarithms, mixtures], axis=1), certainties)
-
-
-@register("cdal", "k-centre greedy on what the classes are mixed up with", requires=("detections",))
+@register("cdal", "k-centre greedy on what all anchors together are mixed up with", requires=("dense",))
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose farthest first; the labelled images are shown to the detector as well."""
+    detector, images = dense_and_images(query)
     ids = np.concatenate([query.pool, query.labelled])
-    found = [class_mixtures(one) for one in objects_of(query, ids, "contextual diversity")]
-    pool, labelled = found[: len(query.pool)], found[len(query.pool) :]
-    chosen = choose_diverse(pool, labelled, query.budget, len(query.dataset.categories))
+    classes = len(query.dataset.categories)
+    found = [
+        mixture(detector.predictions(shown).logits[..., -classes:]).cpu()
+        for _, shown in image_chunks(images, query.dataset.rows(ids), "contextual diversity", detector.device)
+    ]
+    chosen = choose_diverse(torch.cat(found).numpy(), len(query.pool), query.budget)
     return replace(chosen, forward_passes=len(ids))
 
 
-def choose_diverse(pool: list[Mixtures], labelled: list[Mixtures], budget: int, classes: int) -> Choice:
-    """Choose farthest first; scores are the distances in nats, or their bound where no class was shared."""
-    distances = distances_from(pool)
-    images = pool + labelled
-    bound = -classes * math.log(SMALLEST)
-    start = np.array([bound if mixtures else 0.0 for mixtures in pool])
-    return farthest_first(start, lambda centre: distances(images[centre]), len(labelled), budget)
+def mixture(logits: Tensor) -> Tensor:
+    """Return the mean distribution of images' anchors, weighted by entropies, float64 [B, C].
 
-
-def class_mixtures(objects: Found) -> Mixtures:
-    """Return the mixtures of the classes of an image, the paper's class-specific confusion (section 3.1)."""
-    distributions = objects.distributions.double()
-    weights = entropy(distributions).clamp_min(SMALLEST)
-    return {
-        label: _mixture(distributions, weights * (objects.labels == label))
-        for label in sorted(set(objects.labels.tolist()))
-    }
-
-
-def _mixture(distributions: Tensor, weights: Tensor) -> npt.NDArray[np.float32]:
-    mixture = (weights / weights.sum()) @ distributions
-    return mixture.clamp_min(SMALLEST).float().numpy()
-
-
-def distances_from(pool: list[Mixtures]) -> Callable[[Mixtures], npt.NDArray[np.float64]]:
-    """Return a function that measures the contextual diversity of each image [n] of a pool and another image.
-
-    That is the sum over common classes of the symmetric KL, in nats; infinite where there is none. The pool is kept
-    class by class, and the divergence taken apart into p log p + q log q - (p log q + q log p), of which the last is
-    a product with a matrix: at COCO's size that takes a gigabyte, and a call some hundredths of a second. It leaves
-    millionths of rounding, where the same mixtures should be at distance 0.
+    It is given the logits of the classes [B, A, C], whose softmax is the distribution if there is no background.
     """
-    having: dict[int, list[int]] = {}
-    for row, mixtures in enumerate(pool):
-        for label in mixtures:
-            having.setdefault(label, []).append(row)
-    by_class = {label: _OfClass.of(pool, label, rows) for label, rows in having.items()}
+    distributions = logits.double().softmax(-1)
+    weights = entropy(distributions).clamp_min(SMALLEST)
+    sums = (weights[:, None] @ distributions)[:, 0]
+    return (sums / weights.sum(1, keepdim=True)).clamp_min(SMALLEST)
 
-    def distances(image: Mixtures) -> npt.NDArray[np.float64]:
-        total, shared = np.zeros(len(pool)), np.zeros(len(pool), dtype=bool)
-        for label in [label for label in image if label in by_class]:
-            rows, factors, certainties = by_class[label]
-            mixture, logarithms = image[label], np.log(image[label])
-            crossed = factors @ np.concatenate([mixture, logarithms])
-            total[rows] += 0.5 * (certainties + mixture @ logarithms - crossed).clip(min=0)
-            shared[rows] = True
-        return np.where(shared, total, np.inf)
 
-    return distances
+def choose_diverse(mixtures: npt.NDArray[np.float64], pool: int, budget: int) -> Choice:
+    """Choose farthest first from the mixtures of a pool and, behind them, the labelled images; scores are in nats."""
+    logarithms = np.log(mixtures)
+
+    def distances(centre: int) -> npt.NDArray[np.float64]:
+        apart, ratios = mixtures[:pool] - mixtures[centre], logarithms[:pool] - logarithms[centre]
+        divergences: npt.NDArray[np.float64] = 0.5 * np.einsum("ij,ij->i", apart, ratios)
+        return divergences
+
+    return farthest_first(np.full(pool, np.inf), distances, len(mixtures) - pool, budget)

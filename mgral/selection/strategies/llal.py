@@ -70,10 +70,11 @@ def image_losses(detector: DenseModel, predictions: Predictions, targets: Target
 def ranking_loss(predicted: Tensor, losses: Tensor) -> Tensor:
     """Return the paper's loss of predictions [B] (equation 2), given the true losses [B].
 
-    Pairs are an image of the first half and one of the second; of an odd number the last is left out. Of each pair
-    that with the higher loss is to be predicted higher, by a margin.
+    Pairs are the first image and the last, the second and the last but one, and so on, as in the implementation of
+    others that is published (Mephisto405); of an odd number the middle one is left out. Of each pair that with the
+    higher loss is to be predicted higher, by a margin.
     """
     pairs = len(predicted) // 2
-    difference = predicted[:pairs] - predicted[pairs : 2 * pairs]
-    sign = torch.where(losses[:pairs] > losses[pairs : 2 * pairs], 1.0, -1.0)
+    difference = (predicted - predicted.flip(0))[:pairs]
+    sign = torch.where(losses > losses.flip(0), 1.0, -1.0)[:pairs]
     return (MARGIN - sign * difference).relu().sum() / max(1, pairs)

@@ -5,11 +5,17 @@ uncertainty sampling) keeps the 4 B images with the highest sum over boxes of th
 a weight of the class. Stage 2 chooses the B medoids of these by the distance between images in `similarity`.
 
 The class qualities behind the weights are what every detector keeps of its training, so that the detector is the same
-for all strategies. What differs from the published code: boxes are those of `detect_objects` in both stages, with one
-class an anchor and the experiment's limits (published: every class above the threshold; overlaps up to 0.6 and 200
-boxes in stage 1, up to 0.5 and 100 boxes in stage 2). RetinaNet's scores are of the distribution that
-`class_probabilities` makes of its sigmoids. The search for medoids starts from the most uncertain image, not from a
-random one; as published, it is k-centre greedy followed by k-medoids, where the paper says k-means++.
+for all strategies. As published, a box counts for each class whose score is above 0.05 (`find_boxes`). What differs
+from the published code:
+
+- the limits of boxes are the experiment's in both stages; there overlaps are up to 0.6 of 200 boxes in stage 1 and up
+  to 0.5 of 100 boxes in stage 2 on COCO, 0.5 of 200 and 0.4 of 100 on VOC, where scores count from 0.01 in stage 1;
+- qualities leave out batches without the class (`ClassQuality`), where theirs take a rare class for a difficult one;
+- features are those at the centres of boxes; there height and width are swapped, so that of an image that is not
+  square some lie outside of it and are zero;
+- an image without a box is as far from any other as can be, and not at distance 0 (see `similarity`);
+- the search for medoids starts from the most uncertain image, not from a random one. As published, it is k-centre
+  greedy followed by k-medoids, where the paper says k-means++.
 
 Each candidate is shown to the detector twice, as features of the whole pool would not fit into memory.
 """
@@ -28,7 +34,7 @@ from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
 from mgral.models.interface import DenseModel
 from mgral.models.suppression import Found
-from mgral.selection.inference import dense_and_images, detect_objects, find_objects, pool_chunks
+from mgral.selection.inference import dense_and_images, find_boxes, pool_chunks
 from mgral.selection.medoids import k_medoids
 from mgral.selection.query import Choice, Query, all_equal, highest
 from mgral.selection.similarity import Boxes, image_distances
@@ -87,7 +93,8 @@ def _uncertainties(query: Query, detector: DenseModel, images: Images) -> npt.ND
     shown = images.canvas.shown(query.dataset.sizes)
     scores = []
     for rows, inputs in pool_chunks(query, detector, images, "uncertainty"):
-        for row, found in zip(rows, detect_objects(detector, inputs, query.config.evaluation), strict=True):
+        boxes = find_boxes(detector, detector.predictions(inputs), query.config.evaluation)
+        for row, found in zip(rows, boxes, strict=True):
             extent, original = (found.boxes.new_tensor(size[row]) for size in (shown, query.dataset.sizes))
             # What a box has beyond the image's edge, on the rest of its canvas, is no part of it.
             corners = torch.minimum(found.boxes.view(-1, 2, 2), extent)
@@ -107,7 +114,7 @@ def _distances(
         # Levels with as many channels are a pyramid (`RetinaNet`, `SmallSSD`), whose features are meant to be alike;
         # SSD300's are layers of different depth, each of them a space of its own.
         separate = len({m.shape[1] for m in class_maps}) > 1
-        for index, found in enumerate(find_objects(detector, detector.predict(maps), query.config.evaluation)):
+        for index, found in enumerate(find_boxes(detector, detector.predict(maps), query.config.evaluation)):
             best = Found(*(part[:MATCHED_BOXES] for part in found))
             one_hot = F.one_hot(best.labels, len(query.dataset.categories))
             for level, boxes in boxes_of_levels(detector, [m[index] for m in class_maps], best, len(scores)):

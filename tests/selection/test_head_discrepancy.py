@@ -7,8 +7,8 @@ from squares_query import squares_query
 
 from mgral.selection import heads
 from mgral.selection.query import choose
-from mgral.selection.strategies import mi_aod
-from mgral.selection.strategies.mi_aod import discrepancy
+from mgral.selection.strategies import head_discrepancy
+from mgral.selection.strategies.head_discrepancy import discrepancy
 
 
 def test_discrepancy_is_the_squared_difference_of_the_classes_less_the_background():
@@ -20,7 +20,7 @@ def test_discrepancy_is_the_squared_difference_of_the_classes_less_the_backgroun
 
 
 def test_only_the_anchors_in_most_dispute_count(monkeypatch):
-    monkeypatch.setattr(mi_aod, "TOP_ANCHORS", 2)
+    monkeypatch.setattr(head_discrepancy, "TOP_ANCHORS", 2)
     first = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
     second = torch.tensor([[0.9, 0.1], [0.5, 0.5], [1.0, 0.0], [0.7, 0.3]])
     assert discrepancy(first, second).item() == pytest.approx((0.25 + 0.09) / 2)
@@ -32,8 +32,8 @@ def test_heads_come_to_agree_and_least_on_what_is_unlike_the_labelled_images(mon
     pixels = query.images.stored
     pixels[6:9] = pixels[:3]
     pixels[9:] = np.random.default_rng(0).integers(0, 256, pixels[9:].shape)
-    trained = choose("mi_aod", query)
+    trained = choose("head_discrepancy", query)
     assert set(trained.rows[:3].tolist()) == {3, 4, 5}
     monkeypatch.setattr(heads, "ITERATIONS", 1)
-    untrained = choose("mi_aod", query)
+    untrained = choose("head_discrepancy", query)
     assert (trained.scores[np.argsort(trained.rows)] < untrained.scores[np.argsort(untrained.rows)] / 2).all()

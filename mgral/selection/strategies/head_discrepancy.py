@@ -1,11 +1,14 @@
-"""Strategy `mi_aod`: the images on which two classifiers, trained alike from different weights, disagree.
+"""Strategy `head_discrepancy`: the images on which two classifiers, trained alike from different weights, disagree.
 
-Yuan et al., *Multiple instance active object detection*, CVPR 2021: their instance uncertainty (section 3.2), the
-discrepancy of two heads. What they do to the detector is left out, as the detector is the same for all strategies:
-the rounds on unlabelled images in which heads and backbone play against each other, and the loss that re-weights the
-instances by multiple instance learning. The heads learn on the frozen detector (see `heads`), each by the detector's
-own loss of classes; they begin at its mean logits, or a short training would be spent on learning that nearly all is
-background.
+It is the instance uncertainty (section 3.2) of MI-AOD: Yuan et al., *Multiple instance active object detection*, CVPR
+2021. That method itself is not here: its rounds on unlabelled images, in which heads and backbone play against each
+other, and the loss that re-weights the instances by multiple instance learning. Without them the heads may rank
+images much as the number of their objects does. They learn on the frozen detector (see `heads`), each by the
+detector's own loss of classes; they begin at its mean logits, or a short training would be spent on learning that
+nearly all is background.
+
+The published code compares sigmoids of the outputs, here it is class probabilities (`class_probabilities`). It takes
+the mean over all outputs: RetinaNet has none for the background there, SSD has one. Here the background never counts.
 """
 
 import torch
@@ -20,7 +23,7 @@ TOP_ANCHORS = 10_000
 """Anchors of an image whose discrepancy is averaged; the paper's k."""
 
 
-@register("mi_aod", "discrepancy of two class heads", requires=("dense",))
+@register("head_discrepancy", "discrepancy of two class heads", requires=("dense",))
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the discrepancy of two heads."""
@@ -37,9 +40,9 @@ def choose(query: Query) -> Choice:
         losses = [detector.loss(seen.predictions._replace(logits=logits), seen.targets) for logits in both]
         return torch.stack(losses).sum()
 
-    heads, shown_before = train_head(query, detector, images, "mi_aod", build, loss)
+    heads, shown_before = train_head(query, detector, images, "head_discrepancy", build, loss)
     scores = []
-    for _, shown in pool_chunks(query, detector, images, "mi_aod"):
+    for _, shown in pool_chunks(query, detector, images, "head_discrepancy"):
         for logits in heads(detector.class_maps(detector.maps(shown))):
             scores.append(discrepancy(*map(detector.class_probabilities, logits.chunk(2, dim=-1))))
     return Choice.best(torch.stack(scores).cpu().numpy(), query.budget, shown_before + len(query.pool))
@@ -48,8 +51,8 @@ def choose(query: Query) -> Choice:
 def discrepancy(first: Tensor, second: Tensor) -> Tensor:
     """Return how far two heads' distributions of an image's anchors [A, C + 1] are apart, a scalar.
 
-    The mean over the classes of the squared difference (without the background, which has no output in the published
-    code), and the mean of that over the anchors where it is largest.
+    The mean over the classes, less the background, of the squared difference; and the mean of that over the anchors
+    where it is largest.
     """
     distances = (first[:, 1:] - second[:, 1:]).square().mean(1)
     return distances.topk(min(TOP_ANCHORS, len(distances))).values.mean()

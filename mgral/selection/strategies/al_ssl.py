@@ -1,0 +1,77 @@
+"""Strategy `al_ssl`: of images with an uncertain object those with one that reads differently as they are mirrored.
+
+Elezi, Yu, Anandkumar, Leal-Taixé, Alvarez, *Not All Labels Are Equal: Rationalizing the Labeling Costs for Training
+Object Detection*, CVPR 2022: their acquisition. Each detection that survives suppression has the symmetric KL between
+its class distribution and that of its anchor in the mirrored image, as in CSD (Jeong et al., NeurIPS 2019), and the
+entropy of its distribution; of both the largest counts for the image. Of the 3 B images of the highest entropy the B
+with the highest KL are chosen.
+
+Their detector is trained for this consistency, and part of the rest is labelled by it; the one here is that of all
+strategies. Limits of suppression are the experiment's. Images without a likely object have 0 for both; where these
+have to fill a batch, they come in random order, and not by their place in the pool.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mgral.artefacts.seeds import derive_seed
+from mgral.config import EvaluationConfig
+from mgral.config.registry import register
+from mgral.models.interface import DenseModel, Predictions
+from mgral.selection.inference import dense_and_images, find_boxes, pool_chunks
+from mgral.selection.query import Choice, Query, all_equal, highest
+from mgral.selection.strategies.entropy import entropy
+from mgral.training.consistency import class_distance
+
+OBJECT_SCORE = 0.5
+"""Score from which a detection counts, as in the published code."""
+CANDIDATES_PER_CHOSEN = 3
+"""Images of the highest entropy that are looked at for each one to be chosen."""
+
+
+@register("al_ssl", "unsure of an object that reads differently mirrored", requires=("dense",), views=2)
+@torch.no_grad()
+def choose(query: Query) -> Choice:
+    """Choose by the largest inconsistency among images of high entropy; each image is shown twice."""
+    detector, images = dense_and_images(query)
+    found = []
+    for _, shown in pool_chunks(query, detector, images, "AL-SSL"):
+        plain, mirrored = detector.predictions(shown), detector.mirror(detector.predictions(shown.flip(3)))
+        found.append(inconsistency_and_entropy(detector, plain, mirrored, query.config.evaluation))
+    scores, entropies = torch.cat(found, dim=1).cpu().numpy()
+    order = np.random.default_rng(derive_seed(query.seed, "al_ssl order", query.cycle)).permutation(len(scores))
+    rows = order[most_inconsistent(scores[order], entropies[order], query.budget)]
+    return Choice(rows, scores[rows], 2 * len(query.pool), undecided=all_equal(scores) and all_equal(entropies))
+
+
+def most_inconsistent(
+    scores: npt.NDArray[np.float64], entropies: npt.NDArray[np.float64], budget: int
+) -> npt.NDArray[np.int64]:
+    """Return the rows of the highest scores among those of the highest entropies, best first."""
+    candidates = highest(entropies, CANDIDATES_PER_CHOSEN * budget)
+    return candidates[highest(scores[candidates], budget)]
+
+
+def inconsistency_and_entropy(
+    detector: DenseModel, plain: Predictions, mirrored: Predictions, config: EvaluationConfig
+) -> Tensor:
+    """Return the largest symmetric KL and the largest entropy of each image's detections, float64 [2, B], in nats.
+
+    Both are 0 without a detection.
+
+    Parameters
+    ----------
+    plain
+        What the detector says of the images, which decides which anchors are detections.
+    mirrored
+        What it says of their mirror images, turned back.
+    """
+    values = []
+    for image, boxes in enumerate(find_boxes(detector, plain, config)):
+        places = boxes.places[boxes.scores >= OBJECT_SCORE]
+        before, after = plain.logits[image, places].double(), mirrored.logits[image, places].double()
+        both = class_distance(detector, before, after), entropy(detector.class_probabilities(before))
+        values.append(torch.stack([one.max() if len(one) else one.sum() for one in both]))
+    return torch.stack(values, dim=1)

@@ -1,0 +1,119 @@
+"""Strategy `cdal_by_class`: images whose classes the detector mixes up with others than it does in the labelled ones.
+
+Agarwal, Arora, Anand, Arora, *Contextual Diversity for Active Learning*, ECCV 2020, the core-set variant (CDAL-CS) as
+they publish it for segmentation; that for detection is `cdal`. What a region is mistaken for tells of what surrounds
+it. Each class of an image has the mixture of the distributions of the regions predicted as that class, weighted by
+their entropies, and two images are as far apart as these mixtures are, by symmetric KL, over the classes that both
+have. It needs no anchors, so it is there for detectors that `cdal` cannot ask, and for those that are commands.
+
+The regions of an image are here the boxes that are found (`objects_of_pool`), with background as one of the classes.
+Taken to the letter, images without a common class are at distance 0. The paper's street scenes have their classes
+in common; of photographs with an object or two, nearly each has a labelled image it shares nothing with, so that
+all would be at distance 0 from their nearest. Here a pair without a common class says nothing: the nearest is
+sought among the images that share a class, and one that shares none with any labelled or chosen image is farther
+than all that do. Images in which nothing is found come last.
+The published code differs from the paper in that it begins each batch with a random image, and takes the mean over
+the common classes in place of the sum.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mgral.config.registry import register
+from mgral.models.suppression import Found
+from mgral.selection.inference import objects_of
+from mgral.selection.query import Choice, Query
+from mgral.selection.strategies.core_set import farthest_first
+from mgral.selection.strategies.entropy import entropy
+
+SMALLEST = 1e-7
+"""Probability below which nothing counts, so that divergences are finite."""
+
+Mixtures = dict[int, npt.NDArray[np.float32]]
+"""Class probabilities of an image's boxes, weighted by entropy, float32 [C + 1], by predicted class."""
+
+
+class _OfClass(NamedTuple):
+    """The images of the pool that have a class."""
+
+    rows: npt.NDArray[np.int64]
+    factors: npt.NDArray[np.float32]
+    """The logarithms of their mixtures and the mixtures, [k, 2 (C + 1)]."""
+    certainties: npt.NDArray[np.float32]
+    """Sum of p log p of their mixtures, [k]."""
+
+    @classmethod
+    def of(cls, pool: list[Mixtures], label: int, rows: list[int]) -> "_OfClass":
+        mixtures = np.stack([pool[row][label] for row in rows])
+        logarithms = np.log(mixtures)
+        certainties = np.einsum("ij,ij->i", mixtures, logarithms)
+        return cls(np.array(rows), np.concatenate([logarithms, mixtures], axis=1), certainties)
+
+
+@register("cdal_by_class", "k-centre greedy on what each class is mixed up with", requires=("detections",))
+@torch.no_grad()
+def choose(query: Query) -> Choice:
+    """Choose farthest first; the labelled images are shown to the detector as well."""
+    ids = np.concatenate([query.pool, query.labelled])
+    found = [class_mixtures(one) for one in objects_of(query, ids, "contextual diversity")]
+    pool, labelled = found[: len(query.pool)], found[len(query.pool) :]
+    chosen = choose_diverse(pool, labelled, query.budget, len(query.dataset.categories))
+    return replace(chosen, forward_passes=len(ids))
+
+
+def choose_diverse(pool: list[Mixtures], labelled: list[Mixtures], budget: int, classes: int) -> Choice:
+    """Choose farthest first; scores are the distances in nats, or their bound where no class was shared."""
+    distances = distances_from(pool)
+    images = pool + labelled
+    bound = -classes * math.log(SMALLEST)
+    start = np.array([bound if mixtures else 0.0 for mixtures in pool])
+    return farthest_first(start, lambda centre: distances(images[centre]), len(labelled), budget)
+
+
+def class_mixtures(objects: Found) -> Mixtures:
+    """Return the mixtures of the classes of an image, the paper's class-specific confusion (section 3.1)."""
+    distributions = objects.distributions.double()
+    weights = entropy(distributions).clamp_min(SMALLEST)
+    return {
+        label: _mixture(distributions, weights * (objects.labels == label))
+        for label in sorted(set(objects.labels.tolist()))
+    }
+
+
+def _mixture(distributions: Tensor, weights: Tensor) -> npt.NDArray[np.float32]:
+    mixture = (weights / weights.sum()) @ distributions
+    return mixture.clamp_min(SMALLEST).float().numpy()
+
+
+def distances_from(pool: list[Mixtures]) -> Callable[[Mixtures], npt.NDArray[np.float64]]:
+    """Return a function that measures the contextual diversity of each image [n] of a pool and another image.
+
+    That is the sum over common classes of the symmetric KL, in nats; infinite where there is none. The pool is kept
+    class by class, and the divergence taken apart into p log p + q log q - (p log q + q log p), of which the last is
+    a product with a matrix: at COCO's size that takes a gigabyte, and a call some hundredths of a second. It leaves
+    millionths of rounding, where the same mixtures should be at distance 0.
+    """
+    having: dict[int, list[int]] = {}
+    for row, mixtures in enumerate(pool):
+        for label in mixtures:
+            having.setdefault(label, []).append(row)
+    by_class = {label: _OfClass.of(pool, label, rows) for label, rows in having.items()}
+
+    def distances(image: Mixtures) -> npt.NDArray[np.float64]:
+        total, shared = np.zeros(len(pool)), np.zeros(len(pool), dtype=bool)
+        for label in [label for label in image if label in by_class]:
+            rows, factors, certainties = by_class[label]
+            mixture, logarithms = image[label], np.log(image[label])
+            crossed = factors @ np.concatenate([mixture, logarithms])
+            total[rows] += 0.5 * (certainties + mixture @ logarithms - crossed).clip(min=0)
+            shared[rows] = True
+        return np.where(shared, total, np.inf)
+
+    return distances
