@@ -62,13 +62,15 @@ def whole_chain(train, labelled):
         found[f"variants, {labels}"] = [one._asdict() for one in variants]
         found[f"table, {labels}"] = arrays_of(table), rows
     pool = mgral.unlabelled(dataset.image_ids, labelled)
-    for name in registry.strategies():
+    for name, info in registry.strategies().items():
         given = {"images": train.images, "detector": detector, "embeddings": embeddings}
         if name in CONFIG.with_tables:
             own = CONFIG.for_strategy(name)
             given["tables"] = mgral.build_table(own, train, labelled, detector, embeddings, SEED, CYCLE)
             given["agent"], log, summary = mgral.train_agent(own, given["tables"], pool, SEED, CYCLE)
             found[f"agent, {name}"] = arrays_of(given["agent"].arrays()), log, summary
+        if "groups" in info.requires:
+            given["groups"] = [pool[:2].tolist()]
         found[name] = mgral.select(name, CONFIG, dataset, labelled, SEED, CYCLE, **given).to_json()
     return found
 
@@ -122,4 +124,4 @@ def test_labels_of_labelled_images_do_matter(chains):
     as_it_is, _, of_labelled = chains
     same = {name for name in as_it_is if of_labelled[name] == as_it_is[name]}
     # Under pseudo-labels the plan is drawn from image ids and clusters alone.
-    assert same <= {"random", "subsets, pseudo_labels"}
+    assert same <= {"random", "random_no_copies", "subsets, pseudo_labels"}

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, get_args
 from mgral.config import detectors
 from mgral.errors import InputError
 
-Requirement = Literal["detections", "dense", "embeddings", "counts", "tables", "agent"]
+Requirement = Literal["detections", "dense", "embeddings", "counts", "tables", "agent", "groups"]
 """What a strategy needs beside the labelled images and the pool:
 
 - detections: the cycle's detector, and the images that it finds objects in
@@ -26,6 +26,7 @@ Requirement = Literal["detections", "dense", "embeddings", "counts", "tables", "
 - counts: the predicted number of objects of each class in each image
 - tables: the lookup tables
 - agent: the agent that policy gradient has trained on lookup tables
+- groups: which training images are near-copies of each other
 """
 
 BUILT_IN = ("mgral.selection.strategies", "mgral.method")
@@ -67,6 +68,7 @@ class StrategyInfo:
         embeds = "embeddings" in self.requires or "counts" in self.requires
         read = {"images": self.runs_detector, "detector": self.runs_detector, "embeddings": embeds}
         read |= {"table": "tables" in self.requires, "agent": "agent" in self.requires}
+        read |= {"groups": "groups" in self.requires}
         return tuple(name for name, needed in read.items() if needed)
 
 

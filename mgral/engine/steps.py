@@ -65,7 +65,11 @@ STEPS: dict[str, Step] = {
         "Gather the variants into the lookup table.", ("embedding", "reward.distance", "reward.projections")
     ),
     "agent": Step("Train the agent on looked-up rewards.", ("agent", "budget", "embedding", "reward")),
-    "select": Step("Choose the images to label next.", ("budget", "detector", "embedding", "evaluation", "reward")),
+    "select": Step(
+        "Choose the images to label next.",
+        ("budget", "detector", "embedding", "evaluation", "reward"),
+        checks=("data",),
+    ),
     "prelabels": Step("Detect on the chosen images, for people to correct.", ("detector", "evaluation")),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(
@@ -76,7 +80,10 @@ STEPS: dict[str, Step] = {
         "Train detectors with candidate batches labelled, and score them on the test images.",
         ("detector", "evaluation", "fidelity", "initial", "iterations.detector", "iterations.growth", "training"),
     ),
-    "lookup": Step("Look the candidate batches up in tables of every kind.", ("embedding", "reward")),
+    "lookup": Step(
+        "Look the candidate batches up in tables of every kind, and count what they would bring.",
+        ("embedding", "reward"),
+    ),
     "fidelity": Step(
         "Compare looked-up rewards with true gains.", ("experiment", "fidelity", "lut", "reward", "seeds")
     ),

@@ -360,7 +360,7 @@ def _check_round(config: Config, data: ProjectData) -> None:
     needing = [
         name
         for name, own in config.strategies.items()
-        if not {*registry.strategy(own.type).requires} <= {"embeddings"}
+        if not {*registry.strategy(own.type).requires} <= {"embeddings", "groups"}
     ]
     if found and not found.labelled and needing:
         raise InputError(

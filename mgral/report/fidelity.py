@@ -1,4 +1,4 @@
-"""The page of `snakemake fidelity`: which kind of lookup ranks batches as their true gains do."""
+"""The page of `snakemake fidelity`: which kind of reward ranks batches as their true gains do."""
 
 import math
 from collections import defaultdict
@@ -24,14 +24,14 @@ CHOSEN_COLOUR = "#D55E00"
 
 @dataclass(frozen=True)
 class Trial:
-    """A seed's candidate batches: true mAP on the test images, and the prediction of each kind of lookup."""
+    """A seed's candidate batches: true mAP on the test images, and the prediction of each kind of reward."""
 
     baseline: float
     """Mean mAP without any batch."""
     repeats: Array
     """mAP, [R, M]."""
     tables: Mapping[Kind, Array]
-    """The prediction of each table, [reward splits, M]."""
+    """The prediction of each table, [reward splits, M]; without a table the same in each row."""
 
     @property
     def gains(self) -> Array:
@@ -40,14 +40,14 @@ class Trial:
         return mean
 
     def looked_up(self, kind: Kind) -> Array:
-        """Return the mean prediction of all tables of a kind, [M]."""
+        """Return the mean prediction of all tables of a kind, [M]: mAP, or without a table on a scale of its own."""
         mean: Array = self.tables[kind].mean(axis=0)
         return mean
 
 
 @dataclass(frozen=True)
 class FidelityRow:
-    """A kind of lookup and how well it does."""
+    """A kind of reward and how well it does."""
 
     kind: Kind
     fidelity: Fidelity
@@ -95,8 +95,9 @@ def load_trial(folder: Path, tables: Sequence[str], splits: int) -> Trial:
         for row in read_csv(folder / table / f"split{split}" / "lookups.csv"):
             kind = Kind(*(row[name] for name in Kind._fields))
             looked_up[kind][int(row["batch"])].append(float(row["looked_up"]))
-    found = [sorted(values) == batches and {len(values[b]) for b in batches} for values in looked_up.values()]
-    if any(sizes != {splits} for sizes in found):
+    # What is expected without a table stands beside every table.
+    wanted = {kind: splits * (1 if kind.has_table else len(tables)) for kind in looked_up}
+    if any(sorted(of) != batches or {*map(len, of.values())} != {wanted[kind]} for kind, of in looked_up.items()):
         raise InputError(
             f"{folder}: lookups are not of batches 1 to {len(batches)} in {splits} tables; "
             "run `snakemake fidelity` again"
@@ -116,7 +117,7 @@ def configured_kind(config: Config) -> Kind:
 
 
 def fidelity_rows(trials: Sequence[Trial], configured: Kind, seed: int) -> list[FidelityRow]:
-    """Return every kind that all seeds were looked up by, the best first."""
+    """Return every kind of reward that all seeds have, the best first."""
     kinds = [kind for kind in trials[0].tables if all(kind in trial.tables for trial in trials)]
     gains = [trial.gains for trial in trials]
     rows = [
@@ -158,7 +159,7 @@ def _forest(rows: Sequence[FidelityRow], ceiling: float) -> Figure:
             axes.plot(row.fidelity.mean, place, "o", color=colour, markersize=5)
         axes.axvline(0, color=FAINT, linewidth=1)
         axes.axvline(ceiling, color=FAINT, linewidth=1, linestyle="--")
-        axes.set_yticks(range(len(rows)), [", ".join(row.kind).replace("_", " ") for row in rows])
+        axes.set_yticks(range(len(rows)), [str(row.kind) for row in rows])
         axes.set(xlabel="Spearman's correlation with the true gain", ylim=(len(rows) - 0.4, -0.6))
 
     stem = "fidelity"
@@ -179,29 +180,29 @@ def _forest(rows: Sequence[FidelityRow], ceiling: float) -> Figure:
     )
     drawing = draw(stem, 8.0, 1.0 + 0.24 * len(rows), paint)
     table = Table(stem, pd.DataFrame(cells))
-    return Figure(stem, "How well looked-up rewards rank batches", caption, drawing, table)
+    return Figure(stem, "How well rewards rank batches", caption, drawing, table)
 
 
 def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
     def paint(axes: Axes) -> None:
         for place, (seed, trial) in enumerate(trials.items()):
-            looked_up = 100 * trial.looked_up(row.kind)
+            looked_up = (100 if row.kind.has_table else 1) * trial.looked_up(row.kind)
             gains, error = 100 * trial.gains, 100 * trial.repeats.std(axis=0, ddof=1) / math.sqrt(len(trial.repeats))
             colour = seed_colour(place)
             axes.errorbar(
                 looked_up, gains, error, fmt="o", color=colour, markersize=4, linewidth=0.8, label=f"seed {seed}"
             )
-        axes.set(xlabel="looked-up mAP on the reward images (%)", ylabel="true gain in mAP on test images (points)")
+        said = "looked-up mAP on the reward images (%)" if row.kind.has_table else str(row.kind)
+        axes.set(xlabel=said, ylabel="true gain in mAP on test images (points)")
         axes.legend()
 
-    kind = ", ".join(row.kind).replace("_", " ")
     stem = "looked_up_configured" if row.configured else "looked_up_best"
     cells = [
         {"seed": seed, "batch": batch, "looked_up": value, "gain": gain}
         for seed, trial in trials.items()
         for batch, (value, gain) in enumerate(zip(trial.looked_up(row.kind), trial.gains, strict=True), start=1)
     ]
-    title = ("Configured: " if row.configured else "Best: ") + kind
+    title = f"{'Configured' if row.configured else 'Best'}: {row.kind}"
     caption = "A point is a batch; bars are standard errors over repeated trainings."
     return Figure(stem, title, caption, draw(stem, 5.0, 3.7, paint), Table(stem, pd.DataFrame(cells)))
 

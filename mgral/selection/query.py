@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mgral.artefacts.files import REASON
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import BudgetConfig, Config, images_in, registry
+from mgral.config import BudgetConfig, Config, ProjectData, images_in, registry
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
 from mgral.data.results import FoundBoxes
@@ -58,6 +58,8 @@ class Query:
     """The `mgral.method.lut.reward.LookupTable`, of a package above this one, or the `NotMade` in its place."""
     agent: object = None
     """The trained `mgral.method.agent.network.Agent`, likewise."""
+    groups: Sequence[Sequence[int]] | None = None
+    """Ids of training images that are near-copies of each other, each in one group at most."""
 
     @property
     def budget(self) -> int:
@@ -144,8 +146,8 @@ def select(
     found
         In the detector's place, what a command of the user's own has found in all training images.
     groups
-        Of a project, ids of near-copies: at most one image of a group is chosen. Where that leaves fewer images than
-        the budget, all of them are.
+        Ids of near-copies: at most one image of a group is chosen. Where that leaves fewer images than the budget,
+        all of them are. A strategy that requires groups sees to that itself, unless it chooses for a project.
     unspent
         Of a budget in boxes, those that the cycles before have left.
 
@@ -161,23 +163,25 @@ def select(
     if strategy in config.strategies:
         kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
     given: dict[str, object] = {"images": images, "detector": found or detector, "embeddings": embeddings}
-    given |= {"table": tables, "agent": agent}
-    if missing := [name for name in registry.strategy(kind).files if given[name] is None]:
+    given |= {"table": tables, "agent": agent, "groups": groups}
+    info = registry.strategy(kind)
+    if missing := [name for name in info.files if given[name] is None]:
         raise InputError(f"strategy {kind} needs {' and '.join(missing)}; pass what is missing")
-    if "dense" in registry.strategy(kind).requires and not config.detector.dense:
+    if "dense" in info.requires and not config.detector.dense:
         raise InputError(f"strategy {kind} needs anchors, and {config.detector.name} has none; choose another")
     labelled = np.sort(labelled)
     pool = unlabelled(dataset.image_ids, labelled)
     hidden = dataset.without_labels(pool)
     boxes = to_spend(config.budget, unspent) if isinstance(config.budget, BudgetConfig) else None
     config = in_images(config, hidden, labelled, unspent)
-    if groups is not None:
+    if groups is not None and ("groups" not in info.requires or isinstance(config.data, ProjectData)):
         pool = one_of_each(pool, groups, derive_seed(seed, "one of each group", cycle))
         if not len(pool):
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
         config = config.model_copy(update={"budget": min(images_in(config.budget), len(pool))})
     check_pool(pool, images_in(config.budget))
-    query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, found, embeddings, tables, agent)
+    known = (images, detector, found, embeddings, tables, agent, groups)
+    query = Query(hidden, labelled, pool, config, seed, cycle, *known)
     choice = choose(kind, query, ordered=boxes is not None)
     return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason, boxes)
 

@@ -110,3 +110,20 @@ def test_each_job_has_a_stage_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert not [name for name in stages if not re.fullmatch(r"[\w-]+", name)]
     variants = [name for name in stages if name.startswith("variant-seed-0-")]
     assert [int(name.rpartition("-")[2]) for name in variants] == list(range(11))
+
+
+def test_near_copies_are_given_to_strategies_that_require_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    configfile = Path("experiment.yaml")
+    strategies = {"random": {}, "apart": {"type": "random_no_copies"}}
+    configfile.write_text(yaml.safe_dump({"experiment": "e", "strategies": strategies, "seeds": [0], "cycles": 1}))
+    groups = "results/e/dataset/groups.json"
+    chosen = {job.wildcards["strategy"]: job for job in plan_all(configfile) if job.rule == "select"}
+    stages = yaml.safe_load(dvc_yaml(configfile))["stages"]
+    for name, expected in (("random", False), ("apart", True)):
+        job = chosen[name]
+        assert (groups in job.inputs, f"--groups {groups}" in job.command) == (expected, expected)
+        assert (groups in stages[stage_name(job)]["deps"]) == expected

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from mgral.artefacts.files import write_csv, write_json
+from mgral.artefacts.files import read_csv, write_csv, write_json
 from mgral.cli.main import mgral
 from mgral.cli.steps.lookup import COLUMNS
 from mgral.config import Config
 from mgral.errors import InputError
 from mgral.method.fidelity.correlation import fidelity, noise_ceiling, spearman
-from mgral.method.fidelity.lookups import Kind
+from mgral.method.fidelity.lookups import NO_TABLE, Kind
 from mgral.report.fidelity import configured_kind, load_trial
 
 KINDS = [
@@ -22,12 +22,16 @@ KINDS = [
     Kind("consistency", "warm", "cycle", "exact", "nearest"),
     Kind("consistency", "cold", "initial", "sliced", "kernel"),
 ]
+COUNTED = Kind(NO_TABLE, "", "cycle", "", "total_objects")
 TABLES = Config().fidelity_tables()
 BATCHES, REPEATS = 12, 3
 
 
-def fabricate(folder, seeds=(0, 1)):
-    """Write trials in which the second kind of lookup knows the truth, the first some, the third its opposite."""
+def fabricate(folder, seeds=(0, 1), counted=0.0):
+    """Write trials in which the second kind of lookup knows the truth, the first some, the third its opposite.
+
+    A reward without a table is 500 and the truth times `counted`.
+    """
     config = {"seeds": list(seeds), "fidelity": {"cycle": 1, "batches": BATCHES}, "lut": {"splits": 3}}
     write_json(folder / "config.yaml", config)
     for seed in seeds:
@@ -42,14 +46,16 @@ def fabricate(folder, seeds=(0, 1)):
         write_json(place / "gains0-5.json", {"gains": gains[:6]})
         write_json(place / "gains6-12.json", {"gains": gains[6:]})
         said = [truth + 1.5 * rng.normal(size=BATCHES), truth, -truth]
+        values = (500 + counted * truth).tolist()
+        alone = [{**COUNTED._asdict(), "batch": b, "looked_up": v} for b, v in enumerate(values, start=1)]
         for table, kind, values in zip(TABLES[: len(KINDS)], KINDS, said, strict=True):
             rows = [{**kind._asdict(), "batch": b, "looked_up": v} for b, v in enumerate(values.tolist(), start=1)]
             for split, error in enumerate((-5, 0, 5)):
                 wrong = [{**row, "looked_up": row["looked_up"] + error * row["batch"]} for row in rows]
                 (place / table / f"split{split}").mkdir(parents=True)
-                write_csv(place / table / f"split{split}" / "lookups.csv", wrong, COLUMNS)
+                write_csv(place / table / f"split{split}" / "lookups.csv", [*wrong, *alone], COLUMNS)
         for table, split in product(TABLES[len(KINDS) :], range(3)):
-            write_csv(place / table / f"split{split}" / "lookups.csv", [], COLUMNS)
+            write_csv(place / table / f"split{split}" / "lookups.csv", alone, COLUMNS)
 
 
 def run(folder):
@@ -96,8 +102,8 @@ def test_the_page_ranks_kinds_of_look_up_and_names_the_configured_one(tmp_path):
     run(tmp_path)
     with (tmp_path / "fidelity" / "tables" / "fidelity.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [Kind(*(row[name] for name in Kind._fields)) for row in rows] == [KINDS[1], KINDS[0], KINDS[2]]
-    assert [row["configured"] for row in rows] == ["False", "True", "False"]
+    assert [Kind(*(row[name] for name in Kind._fields)) for row in rows] == [KINDS[1], KINDS[0], COUNTED, KINDS[2]]
+    assert [row["configured"] for row in rows] == ["False", "True", "False", "False"]
     best, ceiling = float(rows[0]["spearman"]), float(rows[0]["ceiling"])
     assert best > 0.9
     assert 0.9 < ceiling <= 1
@@ -114,6 +120,17 @@ def test_the_page_ranks_kinds_of_look_up_and_names_the_configured_one(tmp_path):
         assert max(splits[seed, "1"], splits[seed, "2"]) < splits[seed, "3"]
     gains = (tmp_path / "fidelity" / "tables" / "gains.csv").read_text().splitlines()
     assert len(gains) == 1 + 2 * BATCHES * REPEATS
+
+
+def test_a_reward_without_a_table_can_be_the_best(tmp_path):
+    fabricate(tmp_path, counted=1)
+    for path in tmp_path.glob(f"seed*/fidelity/cycle1/{TABLES[1]}/split*/lookups.csv"):
+        write_csv(path, [row for row in read_csv(path) if row["labels"] == NO_TABLE], COLUMNS)
+    run(tmp_path)
+    page = (tmp_path / "fidelity" / "report.html").read_text()
+    assert "Best: no table, cycle, total objects" in page
+    values = [float(row["looked_up"]) for row in read_csv(tmp_path / "fidelity" / "tables" / "looked_up_best.csv")]
+    assert 490 < min(values) < max(values) < 510
 
 
 def test_gains_that_are_missing_are_an_error(tmp_path):

@@ -8,6 +8,9 @@ from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
+from mgral.method.fidelity.batches import Candidate
+from mgral.method.fidelity.lookups import expect_without_table
+from mgral.selection.strategies.roots import greedy_by_roots
 
 IDS = np.arange(20)
 PLACES = np.array([[0, 0], [50, 0], [0, 50], [50, 50]], np.float32)
@@ -36,12 +39,22 @@ def experiment(tmp_path):
     drawn = [{"batch": k, "concentration": 1.0, "images": images} for k, images in enumerate(batches)]
     write_json(tmp_path / "candidates.json", {"batches": drawn})
     write_json(tmp_path / "config.yaml", {})
+    images = [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in IDS.tolist()]
+    boxes = [{"id": i, "image_id": i % 2, "category_id": 1, "bbox": [0, 0, 4, 4]} for i in range(9)]
+    # An image of the pool has its labels too, which nothing may count.
+    boxes.append({"id": 9, "image_id": 12, "category_id": 2, "bbox": [0, 0, 4, 4]})
+    categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
+    write_json(tmp_path / "train.json", {"images": images, "annotations": boxes, "categories": categories})
+    write_json(tmp_path / "labelled.json", {"images": [0, 1]})
     return tmp_path
 
 
-def test_every_kind_of_look_up_finds_the_variant_whose_images_a_batch_is_like(experiment):
+def looked_up(experiment):
+    """Run the step and return its rows."""
     files = {
         "config": "config.yaml",
+        "dataset": "train.json",
+        "labelled": "labelled.json",
         "candidates": "candidates.json",
         "subsets": "subsets.json",
         "cycle-embeddings": "cycle.safetensors",
@@ -51,7 +64,11 @@ def test_every_kind_of_look_up_finds_the_variant_whose_images_a_batch_is_like(ex
     options = [text for name, file in files.items() for text in (f"--{name}", str(experiment / file))]
     mgral(["lookup", *options, "--seed", "0", str(experiment / "variants0-3.json")], standalone_mode=False)
     with (experiment / "lookups.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        return list(csv.DictReader(file))
+
+
+def test_every_kind_of_look_up_finds_the_variant_whose_images_a_batch_is_like(experiment):
+    rows = [row for row in looked_up(experiment) if row["labels"] != "no_table"]
     kinds = {(row["embedding"], row["distance"], row["estimator"]) for row in rows}
     assert len(kinds) == 14
     assert {(row["labels"], row["start"]) for row in rows} == {("labels", "cold")}
@@ -62,3 +79,37 @@ def test_every_kind_of_look_up_finds_the_variant_whose_images_a_batch_is_like(ex
         if first["estimator"] == "nearest":
             assert found == (0.1, 0.3)
         assert 0.1 - 1e-9 <= found[0] < 0.2 < found[1] <= 0.3 + 1e-9
+
+
+def test_beside_them_stands_what_a_batch_is_expected_to_bring(experiment):
+    """Nine objects of the first class are labelled; four images of a batch have 0 or 100 of each class, or 25."""
+    found = {
+        (row["embedding"], row["estimator"], row["batch"]): float(row["looked_up"])
+        for row in looked_up(experiment)
+        if row["labels"] == "no_table"
+    }
+    first, second = (
+        {"total_objects": 0, "roots_of_objects": 3},
+        {"total_objects": 800, "roots_of_objects": 409**0.5 + 20},
+    )
+    assert found == {
+        (embedding, reward, batch): pytest.approx(value)
+        for embedding in ("cycle", "initial")
+        for batch, values in (("1", first), ("2", second))
+        for reward, value in values.items()
+    }
+
+
+def test_rewards_without_a_table_are_what_the_strategies_choose_by():
+    """A batch that is chosen by roots has more of them than others, and that of the most objects more objects."""
+    rng = np.random.default_rng(0)
+    counts = rng.gamma(0.5, [[8, 1, 1]], size=(40, 3)).astype(np.float32)
+    embeddings = made_embeddings(np.arange(40), np.zeros((40, 1)), counts)
+    labelled = np.array([30, 2, 0])
+    by_roots = greedy_by_roots(labelled, counts.astype(float), np.ones(40), 5).rows
+    most = np.argsort(-counts.sum(axis=1))[:5]
+    batches = [(), by_roots, most, *(rng.permutation(40)[:5] for _ in range(20))]
+    candidates = [Candidate(k, None, tuple(map(int, images))) for k, images in enumerate(batches)]
+    found = expect_without_table(candidates, labelled, {"cycle": embeddings})
+    best = {kind.estimator: int(values.argmax()) for kind, values in found.items()}
+    assert best == {"roots_of_objects": 0, "total_objects": 1}

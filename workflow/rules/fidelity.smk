@@ -4,7 +4,7 @@
 #
 # candidates  random's labelled.json and embeddings at a cycle -> candidates.json
 # gain        candidates.json, test.npy -> gains<i>-<j>.json; jobs side by side
-# lookup      candidates.json, variants<i>-<j>.json -> {table}/split<s>/lookups.csv
+# lookup      candidates.json, labelled.json, variants<i>-<j>.json -> {table}/split<s>/lookups.csv
 # fidelity    all of these -> fidelity/report.html, figures/, tables/
 
 FIDELITY = EXPERIMENT + "/seed{seed}/fidelity/cycle{cycle}"
@@ -84,6 +84,8 @@ rule gain:
 rule lookup:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        labelled=in_tried("labelled.json"),
         candidates=FIDELITY + "/candidates.json",
         subsets=in_tried("tables/{table}/split{split}/subsets.json"),
         of_cycle=in_tried("embeddings/default.safetensors"),
@@ -104,7 +106,8 @@ rule lookup:
     params:
         depends_on=settings_of("lookup"),
     shell:
-        "mgral lookup --config {input.config} --candidates {input.candidates} --subsets {input.subsets}"
+        "mgral lookup --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
+        " --candidates {input.candidates} --subsets {input.subsets}"
         " --cycle-embeddings {input.of_cycle} --initial-embeddings {input.of_initial} --seed {wildcards.seed}"
         " {input.variants} --output {output} > {log} 2>&1"
 

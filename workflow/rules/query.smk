@@ -1,7 +1,7 @@
 # The query of a cycle: which images are labelled next.
 #
 # agent   the tables, embeddings, labelled.json -> agent.safetensors, agent.csv, agent.json
-# select  what the strategy requires -> selection.json: the agent, the detector, embeddings, or nothing
+# select  what the strategy requires -> selection.json: the agent, the detector, embeddings, groups, or nothing
 #         (@register in mgral/selection/strategies/)
 
 
@@ -58,10 +58,11 @@ def in_select(wildcards):
         "embeddings": in_embeddings(embedded, strategy),
         "table": tables_of(strategy, wildcards.cycle),
         "agent": STRATEGY + "/agent.safetensors",
+        "groups": EXPERIMENT + "/dataset/groups.json",
     }
     derived = {"derived": DERIVED} if DERIVED and info.runs_detector else {}
-    groups = {"groups": EXPERIMENT + "/dataset/groups.json"} if SNAPSHOT else {}
-    return {option: paths[option] for option in info.files} | derived | groups
+    options = (*info.files, *(["groups"] if SNAPSHOT else []))
+    return {option: paths[option] for option in options} | derived
 
 
 rule select:

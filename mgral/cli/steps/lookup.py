@@ -1,4 +1,7 @@
-"""Step `lookup`: what a table says of the candidate batches, by every embedding, distance and estimator."""
+"""Step `lookup`: what a table says of the candidate batches, by every embedding, distance and estimator.
+
+Beside it stands what is expected of them without a table, which is the same beside every table.
+"""
 
 from pathlib import Path
 
@@ -7,17 +10,21 @@ import click
 from mgral.artefacts.files import write_csv
 from mgral.cli import options
 from mgral.config import load_config
+from mgral.data.dataset import load_dataset
 from mgral.method.fidelity.batches import load_candidates
-from mgral.method.fidelity.lookups import Kind, lookup_everywhere
+from mgral.method.fidelity.lookups import Kind, expect_without_table, lookup_everywhere
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.table import load_variants
 from mgral.selection.embeddings import load_embeddings
+from mgral.selection.pool import load_labelled
 
 COLUMNS = (*Kind._fields, "batch", "looked_up")
 
 
 @click.command("lookup")
 @options.config
+@options.dataset
+@options.labelled
 @click.option("--candidates", type=options.FILE, required=True, help="Batches written by the step `candidates`.")
 @options.subsets
 @click.option("--cycle-embeddings", type=options.FILE, required=True, help="Embeddings by the cycle's detector.")
@@ -28,6 +35,8 @@ COLUMNS = (*Kind._fields, "batch", "looked_up")
 @click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANTS.json...")
 def command(
     config_path: Path,
+    dataset: Path,
+    labelled: Path,
     candidates: Path,
     subsets: Path,
     cycle_embeddings: Path,
@@ -42,9 +51,11 @@ def command(
     plan = load_plan(subsets)
     embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": load_embeddings(initial_embeddings)}
     batches = load_candidates(candidates)
+    known = load_dataset(dataset).object_counts(load_labelled(labelled)).sum(axis=0)
     found = lookup_everywhere(
         batches, plan, load_variants(variants, plan), embeddings, config.embedding, config.reward, seed
     )
+    found |= expect_without_table(batches, known, embeddings)
     rows = [
         {**kind._asdict(), "batch": batch, "looked_up": value}
         for kind, values in found.items()

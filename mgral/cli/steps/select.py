@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @options.cycle
 @click.option("--images", type=options.FILE, help="Cache of the training images (strategies that run the detector).")
 @click.option("--detector", type=options.FILE, help="Detector of the cycle (strategies that run it).")
-@click.option("--embeddings", type=options.FILE, help="Embeddings of the images (strategies that compare images).")
+@click.option("--embeddings", type=options.FILE, help="Embeddings (strategies that compare images or count objects).")
 @click.option(
     "--table",
     type=options.FILE,
@@ -49,7 +49,9 @@ if TYPE_CHECKING:
     help="Lookup table of a reward split; repeat it for each (mgral_greedy).",
 )
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
-@click.option("--groups", type=options.FILE, help="Near-copies of a project, of which one at most is chosen.")
+@click.option(
+    "--groups", type=options.FILE, help="Near-copies, of which one at most is chosen (projects, random_no_copies)."
+)
 @options.gpus
 @options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
 def command(
@@ -74,7 +76,8 @@ def command(
     Of a budget in boxes these are more images than it is likely to pay, and the file says what may be spent.
     Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
     """
-    given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None, "agent": agent}
+    given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
+    given |= {"agent": agent, "groups": groups}
     config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
     kind, trained = config.strategies[strategy].type, config.detector.command_gives is None
     if missing := [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]:

@@ -1,4 +1,4 @@
-"""What tables of every kind say of the same batches."""
+"""What tables of every kind say of the same batches, and what is expected of them without a table."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -18,17 +18,30 @@ from mgral.selection.embeddings import Embeddings
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
 
+NO_TABLE = "no_table"
+
+
 class Kind(NamedTuple):
-    """One way to look a reward up."""
+    """One way to tell what a batch is worth."""
 
     labels: str
-    """`lut.labels`: what variants learn from their subsets."""
+    """`lut.labels`: what variants learn from their subsets; `no_table` of a reward without any."""
     start: str
-    """`lut.start`: where they start."""
+    """`lut.start`: where they start; empty without a table."""
     embedding: str
     """Whose detector embeds the images: that of the `cycle`, or the `initial` one."""
     distance: str
+    """`reward.distance`; empty without a table."""
     estimator: str
+    """`reward.estimator`; without a table `total_objects` or `roots_of_objects`."""
+
+    @property
+    def has_table(self) -> bool:
+        """Whether it is looked up, in mAP."""
+        return self.labels != NO_TABLE
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, self)).replace("_", " ")
 
 
 def lookup_everywhere(
@@ -55,4 +68,25 @@ def lookup_everywhere(
         for estimator in estimators_of(distance):
             table = RewardTable.of(arrays, of_distance.model_copy(update={"estimator": estimator}))
             found[Kind(plan.labels, plan.start, name, distance, estimator)] = table.lookup(batches)
+    return found
+
+
+def expect_without_table(
+    candidates: Sequence[Candidate], labelled: npt.NDArray[np.int64], embeddings: Mapping[str, Embeddings]
+) -> dict[Kind, npt.NDArray[np.float64]]:
+    """Return what the batches 1..M bring by predicted objects alone, float64 [M], by every embedding.
+
+    It is all objects, which `most_objects` chooses by, and what the labelled images and the batch reach of the sum
+    over classes of the root of the objects, which `sqrt_counts` chooses by.
+
+    Parameters
+    ----------
+    labelled
+        Objects of each class in the labelled images, int64 [C].
+    """
+    found = {}
+    for name, of_images in embeddings.items():
+        brought = of_images.counts_of([one.images for one in candidates[1:]]).sum(axis=1, dtype=np.float64)
+        found[Kind(NO_TABLE, "", name, "", "total_objects")] = brought.sum(axis=1)
+        found[Kind(NO_TABLE, "", name, "", "roots_of_objects")] = np.sqrt(labelled + brought).sum(axis=1)
     return found

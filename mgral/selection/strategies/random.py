@@ -1,6 +1,15 @@
-"""Strategy `random`: every batch of the pool is equally likely."""
+"""Strategies `random*`: every batch of the pool is equally likely, or every one of its groups of near-copies.
 
+`random_no_copies` chooses one image of a group of near-copies at most, and none whose group has a labelled image: a
+group counts as much as an image without copies, however large it is. What a strategy gains by not choosing a scene
+twice, it gains too. Where that leaves fewer images than the budget, the others are drawn from the rest.
+"""
+
+import numpy as np
+
+from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
+from mgral.selection.pool import one_of_each
 from mgral.selection.query import Choice, Query, choose_uniformly
 
 
@@ -8,3 +17,15 @@ from mgral.selection.query import Choice, Query, choose_uniformly
 def choose(query: Query) -> Choice:
     """Choose by seeded uniform scores in [0, 1)."""
     return choose_uniformly(query, "random selection")
+
+
+@register("random_no_copies", "at random, one image at most of a group of near-copies", requires=("groups",))
+def choose_no_copies(query: Query) -> Choice:
+    """Choose by seeded uniform scores: in [1, 2) for one image of each group without a label, else in [0, 1)."""
+    assert query.groups is not None
+    labelled = set(query.labelled.tolist())
+    known = [image for group in query.groups if not labelled.isdisjoint(group) for image in group]
+    seed = derive_seed(query.seed, "one of each group without a label", query.cycle)
+    apart = one_of_each(np.setdiff1d(query.pool, known), query.groups, seed)
+    rng = np.random.default_rng(derive_seed(query.seed, "random selection without copies", query.cycle))
+    return Choice.best(np.isin(query.pool, apart) + rng.random(len(query.pool)), query.budget)

@@ -1,0 +1,50 @@
+"""Strategy `k_means`: the image nearest to the centre of each of as many clusters as images are to be chosen.
+
+Pourahmadi, Nooralinejad, Pirsiavash, *A simple baseline for low-budget active learning*, arXiv 2110.12033, 2021. They
+cluster all images by self-supervised features once, for a budget without a labelled image. Here it is the pool of
+each cycle, by the embeddings' principal components: labelled images play no part.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts.seeds import derive_seed
+from mgral.config.registry import register
+from mgral.selection.query import Choice, Query
+from mgral.selection.strategies.typiclust import cluster
+
+
+@register("k_means", "the image nearest to the centre of each cluster of the embeddings", requires=("embeddings",))
+def choose(query: Query) -> Choice:
+    """Choose the image in the middle of each cluster, that of the largest cluster first; scores are their sizes."""
+    assert query.embeddings is not None
+    pool = query.embeddings.components_of(query.pool)
+    if (pool == pool[0]).all():
+        return Choice(np.arange(query.budget), np.zeros(query.budget), undecided=True)
+    seed = derive_seed(query.seed, "k-means", query.cycle) % 2**32
+    return middles(pool, cluster(pool, query.budget, seed), query.budget)
+
+
+def middles(pool: npt.NDArray[np.float32], clusters: npt.NDArray[np.int64], budget: int) -> Choice:
+    """Choose the image nearest to each cluster's mean, then the second nearest of each, and so on.
+
+    There are second ones where images are copies of each other, so that clusters are fewer than the budget.
+
+    Parameters
+    ----------
+    pool
+        Vectors, float32 [n, D].
+    clusters
+        Of each image, [n].
+    """
+    _, clusters, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    centres = np.zeros((len(sizes), pool.shape[1]))
+    np.add.at(centres, clusters, pool)
+    centres /= sizes[:, None]
+    squares = np.square(pool - centres[clusters]).sum(axis=1)
+    places = np.empty(len(pool), dtype=np.int64)
+    for one in range(len(sizes)):
+        members = np.flatnonzero(clusters == one)
+        places[members[np.argsort(squares[members], kind="stable")]] = np.arange(len(members))
+    rows = np.lexsort((-sizes[clusters], places))[:budget]
+    return Choice(rows, sizes[clusters[rows]].astype(np.float64))

@@ -1,0 +1,112 @@
+"""Strategies `sqrt_counts*`, `class_presence*` and `most_objects`: baselines that count what a batch would bring.
+
+They know no table and no agent. `sqrt_counts` and `class_presence` choose greedily by the sum over classes of a
+square root: of the objects of the class, or of the images that show it, in the labelled images and in the batch so
+far. So each further object of a class is worth less, and rare classes are worth most: a feature-based submodular
+function (Wei, Iyer, Bilmes, *Submodularity in data subset selection and active learning*, ICML 2015).
+
+Objects are the predicted counts of the step `embed`. That an image shows a class is as likely as the highest score of
+the boxes of that class: it shows it where any of them is right, which is at least as likely as that the surest is,
+however they depend on each other. Multiplying the chances that all are wrong would take them for independent, and
+make a class certain of a hundred doubtful boxes of one object. A pool's image counts as its chance, also when chosen.
+
+With `_per_box` a gain is divided by 1 + the expected boxes: what labelling the image costs, where opening it costs as
+much as a box. The boxes are the predicted objects, or the sum of the scores.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.config.registry import register
+from mgral.selection.inference import objects_of_pool
+from mgral.selection.query import Choice, Query
+from mgral.selection.submodular import greedy
+
+Float64 = npt.NDArray[np.float64]
+
+
+@register("sqrt_counts", "greedy by the roots of the predicted objects of each class", requires=("counts",))
+def choose_by_counts(query: Query) -> Choice:
+    """Choose by gains in the sum over classes of the root of the objects, labelled and predicted."""
+    counts = _predicted(query)
+    return greedy_by_roots(_labelled_objects(query).sum(axis=0), counts, np.ones(len(counts)), query.budget)
+
+
+@register("sqrt_counts_per_box", "as `sqrt_counts`, by gain for each box to label", requires=("counts",))
+def choose_by_counts_per_box(query: Query) -> Choice:
+    """Choose by the same gains as `sqrt_counts`, divided by 1 + the predicted objects."""
+    counts = _predicted(query)
+    return greedy_by_roots(_labelled_objects(query).sum(axis=0), counts, 1 + counts.sum(axis=1), query.budget)
+
+
+@register("class_presence", "greedy by the roots of the images that show each class", requires=("detections",))
+def choose_by_presence(query: Query) -> Choice:
+    """Choose by gains in the sum over classes of the root of the images that show the class."""
+    shown, _ = _presence(query)
+    return _by_presence(query, shown, np.ones(len(shown)))
+
+
+@register("class_presence_per_box", "as `class_presence`, by gain for each box to label", requires=("detections",))
+def choose_by_presence_per_box(query: Query) -> Choice:
+    """Choose by the same gains as `class_presence`, divided by 1 + the sum of the scores."""
+    shown, boxes = _presence(query)
+    return _by_presence(query, shown, 1 + boxes)
+
+
+@register("most_objects", "the most predicted objects", requires=("counts",))
+def choose_most(query: Query) -> Choice:
+    """Choose by the predicted objects of all classes."""
+    return Choice.best(_predicted(query).sum(axis=1), query.budget)
+
+
+def greedy_by_roots(labelled: npt.NDArray[np.int64], brought: Float64, price: Float64, budget: int) -> Choice:
+    """Choose each time the image with the largest gain for its price in the sum over classes of a root.
+
+    Parameters
+    ----------
+    labelled
+        Amount of each class that is there, [C].
+    brought
+        Expected amount of each class in each image of the pool, float64 [n, C], 0 or more.
+    price
+        float64 [n], positive.
+    """
+    present = labelled.astype(np.float64)
+
+    def gains(rows: npt.NDArray[np.int64]) -> Float64:
+        found: Float64 = (np.sqrt(present + brought[rows]) - np.sqrt(present)).sum(axis=1) / price[rows]
+        return found
+
+    def add(row: int) -> None:
+        present[:] += brought[row]
+
+    return greedy(gains, add, len(brought), budget)
+
+
+def _labelled_objects(query: Query) -> npt.NDArray[np.int64]:
+    """Return the objects of each class in each labelled image, int64 [m, C]."""
+    return query.dataset.object_counts(query.labelled)
+
+
+def _predicted(query: Query) -> Float64:
+    """Return the predicted objects of each class in each image of the pool, float64 [n, C]."""
+    assert query.embeddings is not None
+    return query.embeddings.counts_of(query.pool).astype(np.float64)
+
+
+def _presence(query: Query) -> tuple[Float64, Float64]:
+    """Return how likely each image of the pool shows each class, float64 [n, C], and its expected boxes, [n]."""
+    shown = np.zeros((len(query.pool), len(query.dataset.categories)))
+    boxes = np.zeros(len(query.pool))
+    for row, found in enumerate(objects_of_pool(query, "class presence")):
+        scores = found.scores.double().numpy()
+        np.maximum.at(shown[row], found.labels.numpy(), scores)
+        boxes[row] = scores.sum()
+    return shown, boxes
+
+
+def _by_presence(query: Query, shown: Float64, price: Float64) -> Choice:
+    labelled = (_labelled_objects(query) > 0).sum(axis=0)
+    return replace(greedy_by_roots(labelled, shown, price, query.budget), forward_passes=len(query.pool))

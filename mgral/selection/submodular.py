@@ -1,0 +1,58 @@
+"""Batches that are chosen one image after the other, by gains that never rise as the batch grows.
+
+So are the gains of a submodular function. Where it also never falls, the batch is worth at least 1 - 1/e of the best
+one (Nemhauser, Wolsey, Fisher, *An analysis of approximations for maximizing submodular set functions*, 1978).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.selection.query import Choice, all_equal
+
+FIRST = 16
+"""Images whose gains are computed anew for a choice; twice as many each time that they were too few."""
+
+Rows = npt.NDArray[np.int64]
+Gains = Callable[[Rows], npt.NDArray[np.float64]]
+
+
+def greedy(gains: Gains, add: Callable[[int], None], images: int, budget: int) -> Choice:
+    """Choose each time the image with the largest gain on top of those chosen before.
+
+    A gain of an earlier time is a bound, so only the images with the highest ones are computed anew (Minoux,
+    *Accelerated greedy algorithms for maximizing submodular set functions*, 1978).
+
+    Parameters
+    ----------
+    gains
+        Returns the present gains of rows of the pool, float64 [m] for int64 [m].
+    add
+        Adds a row to the batch, after which gains are at most as large.
+    images
+        How many the pool has.
+
+    Returns
+    -------
+    Of equal gains the earlier row first; scores are the gains at the time of choice. Undecided where the gains of all
+    images are equal at first.
+    """
+    bounds = gains(np.arange(images))
+    undecided = all_equal(bounds)
+    taken = np.zeros(images, dtype=bool)
+    rows, scores = [], []
+    for _ in range(budget):
+        known, count = taken.copy(), FIRST
+        while not known[best := int(bounds.argmax())]:
+            others = np.flatnonzero(~known)
+            count = min(count, len(others))
+            again = others[np.argpartition(-bounds[others], count - 1)[:count]]
+            bounds[again] = gains(again)
+            known[again] = True
+            count *= 2
+        rows.append(best)
+        scores.append(float(bounds[best]))
+        add(best)
+        taken[best], bounds[best] = True, -np.inf
+    return Choice(np.array(rows, dtype=np.int64), np.array(scores), undecided=undecided)
