@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mgral.selection.object_counts import count_again
     from mgral.selection.pool import add_selection, draw_initial, load_labelled, unlabelled
     from mgral.selection.query import select
+    from mgral.selection.spending import in_images, pay
     from mgral.training.detector import train_cycle_detector as train_detector
 
 __all__ = [
@@ -33,12 +34,14 @@ __all__ = [
     "draw_initial",
     "embed_images",
     "evaluate",
+    "in_images",
     "load_agent",
     "load_config",
     "load_detector",
     "load_embeddings",
     "load_image_set",
     "load_labelled",
+    "pay",
     "read_data",
     "save_detector",
     "select",
@@ -56,12 +59,14 @@ _PLACES = {
     "draw_initial": "mgral.selection.pool",
     "embed_images": "mgral.selection.features",
     "evaluate": "mgral.evaluation.evaluate:evaluate_detector",
+    "in_images": "mgral.selection.spending",
     "load_agent": "mgral.method.agent.network",
     "load_config": "mgral.config",
     "load_detector": "mgral.models.build",
     "load_embeddings": "mgral.selection.embeddings",
     "load_image_set": "mgral.data.image_set",
     "load_labelled": "mgral.selection.pool",
+    "pay": "mgral.selection.spending",
     "read_data": "mgral.data.read",
     "save_detector": "mgral.models.build",
     "select": "mgral.selection.query",

@@ -1,5 +1,6 @@
 """The configuration: one typed, strict model, the only place where a default is written."""
 
+from mgral.config.budget import Budget, BudgetConfig, images_in, in_words, unit_of
 from mgral.config.data import (
     CocoData,
     DataConfig,
@@ -52,6 +53,8 @@ __all__ = [
     "OWN_SECTIONS",
     "AgentConfig",
     "AugmentationConfig",
+    "Budget",
+    "BudgetConfig",
     "CocoData",
     "Config",
     "ContainerConfig",
@@ -85,8 +88,11 @@ __all__ = [
     "config_schema",
     "config_yaml",
     "download_of",
+    "images_in",
+    "in_words",
     "known",
     "load_config",
     "read_values",
     "resolve_config",
+    "unit_of",
 ]

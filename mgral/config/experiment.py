@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from mgral.config import registry
+from mgral.config.budget import FORMS, Budget, BudgetConfig
 from mgral.config.data import DataConfig, NearCopiesConfig, ProjectData, SyntheticData
 from mgral.config.detector import DetectorConfig, EvaluationConfig
 from mgral.config.detectors import AnyDetector, detectors
@@ -78,8 +79,8 @@ class Config(Section):
     """Query batches; each curve has one point more."""
     initial: Count = 40
     """Labelled images at the start."""
-    budget: Count = 40
-    """Images labelled in a cycle."""
+    budget: Budget = 40
+    """Images labelled in a cycle, or `{unit: boxes, amount: 500}`: the boxes that are paid for in a cycle."""
     data: DataConfig = SyntheticData()
     near_copies: NearCopiesConfig = NearCopiesConfig()
     detector: Annotated[AnyDetector, Field(validate_default=True)] = cast(DetectorConfig, {})
@@ -164,6 +165,8 @@ class Config(Section):
         for key, found in (("seeds", len(self.seeds)), ("cycles", self.cycles), ("strategies", len(self.strategies))):
             if found != 1:
                 faults.append(f"{key}: a round of a project has one, found {found}; give one")
+        if isinstance(self.budget, BudgetConfig):
+            faults.append("budget: a round of a project counts pictures, found boxes; give a number of pictures")
         if faults:
             raise ValueError("\n  ".join(faults))
         return self
@@ -280,9 +283,17 @@ class Config(Section):
 def check_budget(config: Config, images: int) -> None:
     """Raise ValueError where the experiment asks for more labels than there are training `images`.
 
-    A round of a project asks people, and takes what there is.
+    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`). A round of a project
+    asks people, and takes what there is.
     """
     if isinstance(config.data, ProjectData):
+        return
+    if isinstance(config.budget, BudgetConfig):
+        if config.initial >= images:
+            raise ValueError(
+                f"initial: {config.initial} images are labelled at the start, and there are {images} training "
+                "images, so none is left to choose; lower initial"
+            )
         return
     asked = config.initial + config.cycles * config.budget
     if asked > images:
@@ -341,7 +352,7 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part not in FORMATS)
+    key = ".".join(str(part) for part in error["loc"] if part not in (*FORMATS, *FORMS))
     section = ".".join(key.split(".")[-2:])  # of the experiment, or of an instance
     if section in RENAMED:
         return f"{key}: is now {key.removesuffix(section)}{RENAMED[section]}; rename it"

@@ -8,11 +8,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mgral.config import CocoData, Config, LutConfig, SyntheticData, download_of, known, registry
+from mgral.config import (
+    BudgetConfig,
+    CocoData,
+    Config,
+    LutConfig,
+    SyntheticData,
+    download_of,
+    images_in,
+    known,
+    registry,
+)
 from mgral.data.dataset import as_dataset
 from mgral.data.derive import DERIVED, derive_settings, load_settings
 from mgral.data.download.archives import DATA_SETS
@@ -24,6 +34,7 @@ from mgral.engine.workflow import annotation_files, check_data, with_names
 from mgral.errors import InputError
 from mgral.method.lut.plan import rewards_of_pool
 from mgral.selection.pool import draw_initial
+from mgral.selection.spending import LEAST_PRICE
 from mgral.training.length import detector_iterations
 
 PUBLISHED = {"voc2007+2012": (16551, 4952, 20), "coco2017": (118287, 5000, 80)}
@@ -39,6 +50,8 @@ class Sizes(NamedTuple):
     train: int
     test: int
     classes: int
+    boxes: int | None = None
+    """Of the training images; None where they are not known."""
 
 
 class Work(NamedTuple):
@@ -82,7 +95,7 @@ def find_sizes(config: Config, results: Path) -> Sizes:
             f"the number of images of the data set is not known yet; give --sizes TRAIN TEST CLASSES, or run "
             f"`snakemake {read[0]}` with this configuration first"
         ) from None
-    return Sizes(len(checked.train["images"]), len(checked.test["images"]), len(checked.train["categories"]))
+    return _sizes_of(checked.train, checked.test)
 
 
 def derive_here(config: Config, results: Path) -> Config | None:
@@ -104,12 +117,28 @@ def derive_here(config: Config, results: Path) -> Config | None:
 
 
 def _sizes_of_json(train: Path, test: Path) -> Sizes:
-    of_train, of_test = (json.loads(path.read_bytes()) for path in (train, test))
-    return Sizes(len(of_train["images"]), len(of_test["images"]), len(of_train["categories"]))
+    return _sizes_of(*(json.loads(path.read_bytes()) for path in (train, test)))
+
+
+def _sizes_of(train: Mapping[str, Any], test: Mapping[str, Any]) -> Sizes:
+    return Sizes(len(train["images"]), len(test["images"]), len(train["categories"]), len(train["annotations"]))
+
+
+def planned_in_images(config: Config, sizes: Sizes) -> Config:
+    """Return the experiment with images in the place of a budget in boxes, as many as these are likely to pay.
+
+    Where the boxes of the training images are not known, they are as many as the boxes can pay at most.
+    """
+    if not isinstance(config.budget, BudgetConfig):
+        return config
+    price = max(LEAST_PRICE, (sizes.boxes or 0) / sizes.train)
+    most = (sizes.train - config.initial) // config.cycles
+    return config.model_copy(update={"budget": max(1, min(round(config.budget.amount / price), most))})
 
 
 def plan_work(config: Config, sizes: Sizes, jobs: Iterable[Job]) -> dict[str, Work]:
     """Return what the planned jobs of each step do, in the order of `STEPS`, steps without jobs left out."""
+    config = planned_in_images(config, sizes)
     by_step: dict[str, list[Work]] = defaultdict(list)
     for job in jobs:
         by_step[job.rule].append(_work_of(job, with_names(config, job.wildcards), sizes))
@@ -137,7 +166,7 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
     """Return what one job does, with the settings of its own strategy or table."""
     batch, iterations, lut = config.training.batch_size, config.iterations, config.lut
     full = job.wildcards.get("round") == "full"
-    labelled = sizes.train if full else config.initial + int(job.wildcards.get("cycle", 0)) * config.budget
+    labelled = sizes.train if full else config.initial + int(job.wildcards.get("cycle", 0)) * images_in(config.budget)
     pool, gives = sizes.train - labelled, config.detector.command_gives
     match job.rule:
         case "detector":
@@ -181,7 +210,7 @@ def reward_images(lut: LutConfig, labelled: int, train: int) -> int:
 def estimate_disk(config: Config, sizes: Sizes, work: Mapping[str, Work], detector_bytes: int) -> dict[str, int]:
     """Return the bytes of what takes most of the disk, the data set itself left out; detections at their most."""
     lut = config.lut
-    size = lut.subset_size or config.budget
+    size = lut.subset_size or images_in(planned_in_images(config, sizes).budget)
     dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes
     columns = sizes.classes if config.reward.distance == "by_class" else dimensions + config.reward.projections
     result = {"image_id": sizes.test, "category_id": sizes.classes, "bbox": [1000.25] * 4, "score": 0.12345}

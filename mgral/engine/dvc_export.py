@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from mgral.config import Config, ProjectData, load_config
+from mgral.config import Config, ProjectData, load_config, unit_of
 from mgral.engine.ownership import MARK
 from mgral.engine.plan import Job, plan_all
 from mgral.engine.workflow import keys_in_file
@@ -101,13 +101,13 @@ def _place(job: Job) -> list[str | int]:
 
 
 def _plots(config: Config) -> list[dict[str, Any]]:
-    folder = f"results/{config.experiment}/tables/curves"
+    folder, unit = f"results/{config.experiment}/tables/curves", unit_of(config.budget)
     return [
         {
-            f"{title} against labelled images": {
-                "x": "images",
+            f"{title} against labelled {unit}": {
+                "x": unit,
                 "y": {f"{folder}/{strategy}.csv": score for strategy in config.strategies},
-                "x_label": "labelled images",
+                "x_label": f"labelled {unit}",
                 "y_label": title,
             }
         }

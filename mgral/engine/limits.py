@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from mgral.artefacts.integrity import CONFIG
-from mgral.config import Config, ProjectData, SyntheticData
+from mgral.config import BudgetConfig, Config, ProjectData, SyntheticData
 from mgral.data.chunks import ChunkFiles, PixelSettings
 from mgral.data.formats.project import chunk_path, snapshot_of
 from mgral.data.formats.snapshot import PICTURES, load_chunk
@@ -113,15 +113,17 @@ def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
         settings = f"the settings of detector {detector.name}, or training.batch_size"
         yield images * width * height * detector.training_bytes, "a training step", settings
     yield 3 * width * height * training.batch_size, "a batch of images", "training.batch_size, or the detector's size"
+    # Of boxes the data say how many images they are: one at least.
+    batch = 1 if isinstance(config.budget, BudgetConfig) else config.budget
     for name in config.agents:
         agent = config.strategies[name].agent
         # An LSTM and a layer of `hidden` squared, with what Adam keeps of each weight.
         yield 4 * 4 * 5 * agent.hidden**2, f"the agent of {name}", "agent.hidden"
-        yield 8 * agent.samples * config.budget, f"an episode of {name}", "agent.samples"
+        yield 8 * agent.samples * batch, f"an episode of {name}", "agent.samples"
     for name in config.with_tables:
         reward, lut = config.strategies[name].reward, config.strategies[name].lut
         if reward.distance == "sliced":
-            projected = 4 * lut.variants * (lut.subset_size or config.budget) * reward.projections
+            projected = 4 * lut.variants * (lut.subset_size or batch) * reward.projections
             yield projected, f"the lookup table of {name}", "reward.projections, lut.variants or lut.subset_size"
 
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 
 from mgral.compute.device import choose_device
-from mgral.config import Config
+from mgral.config import Config, images_in
 from mgral.data.images import Images
-from mgral.engine.cost import Sizes
+from mgral.engine.cost import Sizes, planned_in_images
 from mgral.evaluation.detect import image_chunks
 from mgral.method.agent.training import train_agent
 from mgral.models.build import random_detector
@@ -117,7 +117,8 @@ def _episode_seconds(config: Config, sizes: Sizes, device: str) -> float:
     pool = rng.standard_normal((sizes.train - config.initial, dimensions), dtype=np.float32)
     stopwatch = _Stopwatch(device)
     agent = config.agent.model_copy(update={"episodes": 2 * ITERATIONS})
-    train_agent(pool, _RandomReward(), agent, config.budget, 0, 0, stopwatch, device)
+    batch = images_in(planned_in_images(config, sizes).budget)
+    train_agent(pool, _RandomReward(), agent, batch, 0, 0, stopwatch, device)
     return stopwatch.seconds
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from mgral.artefacts.files import write_bytes
 from mgral.config.reading import read_values
@@ -57,6 +57,13 @@ class ProjectSettings(Section):
     """Grey pictures of more than 8 bits, see `data.deep_grey`."""
     settings: Annotated[dict[str, Any], AfterValidator(_not_reserved)] = Field(default_factory=dict)
     """Further sections of a configuration, such as `detector` or `training`."""
+
+    @field_validator("budget", "batch", mode="before")
+    @classmethod
+    def _in_pictures(cls, given: Any, info: ValidationInfo) -> Any:
+        if isinstance(given, dict):
+            raise ValueError(f"{info.field_name}: a project counts pictures; give a number of pictures")
+        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

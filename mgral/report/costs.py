@@ -13,7 +13,7 @@ from mgral.config import known, registry
 from mgral.engine.cost import reward_images, variant_images
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
-from mgral.report.results import Results, table_rounds
+from mgral.report.results import Results, images_labelled, table_rounds
 from mgral.report.spread import Difference, Spread, difference_cells
 
 
@@ -47,7 +47,7 @@ class TableCost:
 
 
 def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
-    """Return cost and gain of each strategy, in the order of the ranking by mAP."""
+    """Return cost and gain of each strategy, in the order of a ranking by mAP."""
     config = results.config
     return [
         CostRow(
@@ -92,7 +92,7 @@ def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> Ta
     rounds = table_rounds(config, strategies)
     tables, seen = sum(rounds.values()), 0
     for (_, cycle), splits in rounds.items():
-        labelled = config.initial + cycle * config.budget
+        labelled = images_labelled(results, strategies, cycle)
         pseudo_labelled = train - labelled if lut.labels == "pseudo_labels" else 0
         seen += train + pseudo_labelled + splits * len(variants) * reward_images(lut, labelled, train)
     return TableCost(table, strategies, tables, round(tables * trained), seen)

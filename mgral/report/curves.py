@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from mgral.config import Config, unit_of
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.evaluation.voc import VOC_SCORES
 from mgral.report.drawing import FEW_LINES, INK, Figure, Table, draw, legend_above, legend_height
@@ -25,11 +26,30 @@ from mgral.report.styles import Style, strategy_styles
 COSTS = {"images": "labelled images", "boxes": "labelled boxes"}
 
 
-def mean_heights(results: Results, strategy: str, score: str) -> Array:
-    """Return the mean height of each seed's curve, [seeds]: its area over images, divided by their range."""
-    images = results.curve(strategy, "images")
-    heights: Array = np.trapezoid(results.curve(strategy, score), images, axis=1) / (images[:, -1] - images[:, 0])
-    return heights
+def costs_of(config: Config) -> tuple[str, ...]:
+    """Return the kinds of labels by which curves are compared, that of the budget first."""
+    return tuple(sorted(COSTS, key=lambda cost: cost != unit_of(config.budget)))
+
+
+def mean_heights(results: Results, score: str, cost: str) -> dict[str, Array]:
+    """Return by strategy the mean height of each seed's curve, [seeds], over the labels that all strategies share.
+
+    They start together, and share what the one has that labelled the least in that seed.
+    """
+    labels = {strategy: results.curve(strategy, cost) for strategy in results.config.strategies}
+    ends = np.min([of[:, -1] for of in labels.values()], axis=0)
+    return {
+        strategy: np.array(list(map(mean_height, of, results.curve(strategy, score), ends)))
+        for strategy, of in labels.items()
+    }
+
+
+def mean_height(labels: Array, scores: Array, end: float) -> float:
+    """Return the area below a curve, [points] each and straight between them, up to an end, divided by its width."""
+    within = labels < end
+    at = np.append(labels[within], end)
+    heights = np.append(scores[within], np.interp(end, labels, scores))
+    return float(np.trapezoid(heights, at) / (end - labels[0]))
 
 
 def curve_figures(results: Results) -> list[Figure]:

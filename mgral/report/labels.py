@@ -1,39 +1,40 @@
-"""The labels that each strategy needs to reach a share of what all labels give."""
+"""The labels that each strategy needs: for a share of what all labels give, and for what random ends with."""
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import NO_INTERVAL, Interval, percentile_interval
-from mgral.report.curves import COSTS
+from mgral.report.curves import costs_of
 from mgral.report.drawing import Table
 from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, difference_cells
 
 SHARE = 0.9
 """Part of the full-data detector's score to be reached, seed by seed."""
+Target = Literal["full", "random"]
+"""A score to be reached: `SHARE` of the full-data detector's, or that of random sampling's last cycle."""
 
 
 @dataclass(frozen=True)
 class LabelsNeeded:
-    """A strategy's labels until its curve reaches the target, of one score and in one kind of label.
+    """A strategy's labels until its curve reaches a target, in one kind of label.
 
     A seed whose curve never gets there is censored: all that is known is that it needs more than were labelled. A
     mean of the other seeds would flatter the strategy, so there are mean and interval only where all seeds get there.
     """
 
     strategy: str
-    score: str
-    cost: str
     by_seed: Array
     """[seeds]; NaN where the target is not reached."""
     last: Array
     """[seeds]: labels at the end."""
-    to_random: Difference | None
-    """None for random itself, and where a seed of either does not reach the target."""
+    random: Array | None
+    """[seeds]: what random needs; None of random itself, and where it was not run."""
 
     @property
     def reached(self) -> int:
@@ -49,6 +50,23 @@ class LabelsNeeded:
     def interval(self) -> Interval | None:
         """Bootstrap interval of that mean."""
         return percentile_interval(self.by_seed) if self.reached == len(self.by_seed) else None
+
+    @property
+    def saved(self) -> Difference | None:
+        """What random needs more, paired by seed, where all seeds of both reach the target."""
+        if self.random is None or np.isnan(self.random - self.by_seed).any():
+            return None
+        return Difference.of(self.random, self.by_seed)
+
+    @property
+    def saved_at_most(self) -> float:
+        """Bound of the mean that is saved, where only random reaches the target in all seeds; else NaN.
+
+        A censored seed needs more than were labelled.
+        """
+        if self.random is None or self.reached == len(self.by_seed):
+            return float("nan")
+        return float((self.random - np.where(np.isnan(self.by_seed), self.last, self.by_seed)).mean())
 
 
 def first_crossing(labels: Array, scores: Array, target: float) -> float:
@@ -67,39 +85,34 @@ def first_crossing(labels: Array, scores: Array, target: float) -> float:
     return float(labels[first - 1] + part * (labels[first] - labels[first - 1]))
 
 
-def labels_needed(results: Results, score: str, cost: str) -> list[LabelsNeeded]:
-    """Return the labels that each strategy needs for `SHARE` of the full score, in the configured order."""
-    strategies = tuple(results.config.strategies)
+def labels_needed(results: Results, score: str, cost: str, target: Target) -> list[LabelsNeeded]:
+    """Return the labels that each strategy needs for a target, in the configured order.
+
+    Random's own are those of its first crossing too, which can be before its end, as a curve may fall again: noise
+    helps either of them alike. No strategy is named where the target is random's and it was not run.
+    """
+    strategies, baseline = tuple(results.config.strategies), results.baseline
+    if target == "random" and baseline is None:
+        return []
+    targets = SHARE * results.full[score] if target == "full" else results.curve(str(baseline), score)[:, -1]
     labels = {strategy: results.curve(strategy, cost) for strategy in strategies}
-    targets = SHARE * results.full[score]
     needed = {
         strategy: np.array(list(map(first_crossing, labels[strategy], results.curve(strategy, score), targets)))
         for strategy in strategies
     }
-    random = needed.get(results.baseline or "")
+    random = needed.get(baseline or "")
     return [
-        LabelsNeeded(
-            strategy,
-            score,
-            cost,
-            by_seed,
-            labels[strategy][:, -1],
-            None if strategy == results.baseline or random is None else _difference(by_seed, random),
-        )
+        LabelsNeeded(strategy, by_seed, labels[strategy][:, -1], None if strategy == baseline else random)
         for strategy, by_seed in needed.items()
     ]
 
 
-def _difference(by_seed: Array, random: Array) -> Difference | None:
-    return None if np.isnan(by_seed - random).any() else Difference.of(by_seed, random)
-
-
 def labels_table(results: Results) -> Table:
-    """Return labels needed for each score, kind of label, strategy and seed; not reached is an empty cell."""
+    """Return the labels needed for each target, score, kind of label, strategy and seed; not reached is empty."""
     parts = []
-    for score, cost in product(CURVE_SCORES, COSTS):
-        for line in labels_needed(results, score, cost):
-            key = {"score": score, "labels": cost, "strategy": line.strategy}
+    for target, score, cost in product(get_args(Target), CURVE_SCORES, costs_of(results.config)):
+        for line in labels_needed(results, score, cost, target):
+            key = {"target": target, "score": score, "labels": cost, "strategy": line.strategy}
             seeds = {"seed": results.config.seeds, "reached": ~np.isnan(line.by_seed), "needed": line.by_seed}
             mean = {
                 "seed": ["mean"],
@@ -108,7 +121,8 @@ def labels_table(results: Results) -> Table:
                 "last": line.last.mean(),
                 "std": line.spread.std if line.spread else np.nan,
                 **(line.interval or NO_INTERVAL)._asdict(),
-                **difference_cells("to_random", line.to_random),
+                **difference_cells("saved", line.saved),
+                "saved_at_most": line.saved_at_most,
             }
             parts += [{**key, **seeds, "last": line.last}, {**key, **mean}]
     # As objects: a seed either reaches it or not, and of several some number does.

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from mgral.config import CocoData, Config, ProjectData, RewardConfig, SyntheticData
-from mgral.evaluation.coco import CURVE_SCORES
+from mgral.config import BudgetConfig, CocoData, Config, ProjectData, RewardConfig, SyntheticData, in_words
 from mgral.report.agent import agent_figures, agent_lines
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
 from mgral.report.choices import balance_figures, cycle_figures
 from mgral.report.costs import cost_rows, costs_table, table_costs, table_costs_table
 from mgral.report.curves import (
-    COSTS,
     SummaryRow,
+    costs_of,
     curve_figures,
     curve_tables,
     strategies_with_seeds,
@@ -22,14 +21,22 @@ from mgral.report.curves import (
     summary_table,
 )
 from mgral.report.drawing import FEW_LINES, Figure, Table
-from mgral.report.labels import SHARE, counted, labels_needed, labels_table, needed_in_words
+from mgral.report.labels import (
+    SHARE,
+    LabelsNeeded,
+    Target,
+    counted,
+    labels_needed,
+    labels_table,
+    needed_in_words,
+)
 from mgral.report.lut import table_sections
 from mgral.report.partial import Missing
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
 from mgral.report.random_rounds import random_rounds, random_rounds_table
-from mgral.report.ranking import conclusions, difference_figures, ranking, ranking_by_seed, ranking_table
+from mgral.report.ranking import conclusions, difference_figures, ranking_by_seed, ranking_table, rankings
 from mgral.report.rendering import render
-from mgral.report.results import FULL_DATA, Results
+from mgral.report.results import FULL_DATA, Results, images_labelled
 from mgral.report.scores import SCORE_NAMES, class_scores, overall_scores, score_rows
 from mgral.report.spread import points, points_interval, points_with_spread
 
@@ -58,21 +65,21 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     config, random = results.config, results.baseline
     rows = summary(results)
     sheets = contact_sheets(results)
-    rankings = {score: ranking(results, score) for score in CURVE_SCORES}
-    costs, of_tables = cost_rows(results, rankings["map"]), table_costs(results)
-    needed = {cost: {line.strategy: line for line in labels_needed(results, "map", cost)} for cost in COSTS}
+    ranked = rankings(results)
+    by_map = {cost: ranked[cost, "map"] for cost in costs_of(config)}
+    costs, of_tables = cost_rows(results, by_map[costs_of(config)[0]]), table_costs(results)
     lookup = table_sections(results)
     figures = {
         "curves": curve_figures(results),
         "balance": balance_figures(results),
         "cycles": cycle_figures(results),
-        "differences": difference_figures(results, rankings),
+        "differences": difference_figures(results, ranked),
         "agent": agent_figures(results),
     }
     overall, classes = overall_scores(results), class_scores(results)
     tables = [summary_table(rows), *curve_tables(results)]
-    tables += [picks_table(sheets, results.class_names), ranking_table(rankings)]
-    tables += [ranking_by_seed(rankings, config.seeds), labels_table(results), costs_table(costs)]
+    tables += [picks_table(sheets, results.class_names), ranking_table(ranked)]
+    tables += [ranking_by_seed(ranked, config.seeds), labels_table(results), costs_table(costs)]
     tables += [overall, *classes.values()]
     tables += [Table("agents", results.agents)] if len(results.agents) else []
     tables += [table_costs_table(of_tables)] if of_tables else []
@@ -92,18 +99,20 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         notes=results.notes,
         missing=missing,
         facts=_facts(results),
+        labelled=_at_the_end(results),
         oracle=_knows_boxes(config),
         instances=_instances(config),
         figures=figures,
         lookup=lookup,
         summary=rows,
-        ranking=rankings["map"],
-        conclusions=conclusions(rankings["map"], config.agents, random),
+        rankings=by_map,
+        conclusions={cost: conclusions(rows, config.agents, random) for cost, rows in by_map.items()},
         random=random,
         with_random=random is not None and len(config.strategies) > 1,
         resamples=min(RESAMPLES, len(config.seeds) ** len(config.seeds)),
         coverage=percentile_coverage(len(config.seeds)),
-        labels=needed,
+        full_labels=_needed(results, "full"),
+        random_labels=_needed(results, "random"),
         share=SHARE,
         costs=costs,
         table_costs=of_tables,
@@ -124,6 +133,14 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     # Several figures can share a table.
     written = {table.stem: table for table in (*(figure.table for figure in drawn), *tables)}
     return Report(html, tuple(drawn), tuple(written.values()), tuple(rows))
+
+
+def _needed(results: Results, target: Target) -> dict[str, dict[str, LabelsNeeded]]:
+    """Return the labels needed for a target by kind of labels and strategy."""
+    return {
+        cost: {line.strategy: line for line in labels_needed(results, "map", cost, target)}
+        for cost in costs_of(results.config)
+    }
 
 
 def _knows_boxes(config: Config) -> bool:
@@ -149,7 +166,6 @@ def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
 def _facts(results: Results) -> list[tuple[str, str]]:
     config = results.config
     train, test = results.train, results.full.iloc[0]
-    labelled = config.initial + config.cycles * config.budget
     plural = "s" * (len(config.seeds) > 1)
     width, height = results.settings[config.seeds[0]].detector.image_canvas.input_size
     lengths = sorted({str(one.iterations.detector) for one in results.settings.values()}, key=int)
@@ -159,8 +175,11 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
         ("Test images", f"{test['test_images']:,} with {test['test_boxes']:,} boxes"),
         ("Classes", str(len(train.categories))),
-        ("Labels", f"{config.initial} at the start, {config.budget} a cycle, {config.cycles} cycles"),
-        ("At the end", f"{labelled} images, {100 * labelled / len(train.image_ids):.0f} % of the training set"),
+        (
+            "Labels",
+            f"{config.initial} images at the start, {in_words(config.budget)} a cycle, {config.cycles} cycles",
+        ),
+        ("At the end", _at_the_end(results)),
         (f"Seed{plural}", ", ".join(map(str, config.seeds))),
         *([("Detector", "external, by detector.command")] if by_command else []),
         ("Proxy" if by_command else "Detector", f"{config.detector.trained.name}, {width} × {height} px"),
@@ -184,6 +203,13 @@ def _facts(results: Results) -> list[tuple[str, str]]:
             ("Agent", f"{agent.episodes} episodes of {agent.samples} batches"),
         ]
     return facts
+
+
+def _at_the_end(results: Results) -> str:
+    config = results.config
+    labelled = images_labelled(results, tuple(config.strategies), config.cycles)
+    share = f"{labelled} images, {100 * labelled / len(results.train.image_ids):.0f} % of the training set"
+    return f"{share}, in the mean of strategies" if isinstance(config.budget, BudgetConfig) else share
 
 
 def reward_named(reward: RewardConfig) -> str:

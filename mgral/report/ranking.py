@@ -1,7 +1,8 @@
-"""The ranking: how high each strategy's curve lies, what a difference is worth, and how sure its place is."""
+"""The rankings: how high each strategy's curve lies, what a difference is worth, and how sure its place is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,14 @@ from matplotlib.ticker import FuncFormatter
 
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, rank_interval, resampled_means
-from mgral.report.curves import mean_heights
+from mgral.report.curves import COSTS, costs_of, mean_heights
 from mgral.report.drawing import FAINT, Figure, Table, draw
 from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, difference_cells, points
 from mgral.report.styles import Style, strategy_styles
 
+Rankings = Mapping[tuple[str, str], list["RankingRow"]]
+"""Rankings by kind of labels and score, those of the budget's kind first."""
 METHODS_IN_WORDS = 3
 """Instances with an agent that have a sentence of their own above the ranking."""
 
@@ -81,16 +84,19 @@ def rank(values: dict[str, Array], random: str | None) -> list[RankingRow]:
     return [row(int(index)) for index in order]
 
 
-def ranking(results: Results, score: str) -> list[RankingRow]:
-    """Rank the strategies by the mean height of their curves, best first."""
-    heights = {name: mean_heights(results, name, score) for name in results.config.strategies}
-    return rank(heights, results.baseline)
+def rankings(results: Results) -> Rankings:
+    """Rank the strategies by the mean height of their curves, best first, by each kind of labels and each score."""
+    return {
+        (cost, score): rank(mean_heights(results, score, cost), results.baseline)
+        for cost, score in product(costs_of(results.config), CURVE_SCORES)
+    }
 
 
-def ranking_table(rows: dict[str, list[RankingRow]]) -> Table:
-    """Return the rankings by each score as numbers between 0 and 1."""
+def ranking_table(ranked: Rankings) -> Table:
+    """Return the rankings as numbers between 0 and 1."""
     written = [
         {
+            "labels": cost,
             "score": score,
             "rank": row.rank,
             "strategy": row.strategy,
@@ -105,18 +111,18 @@ def ranking_table(rows: dict[str, list[RankingRow]]) -> Table:
             "best_other": row.best_other,
             **difference_cells("to_best", row.to_best),
         }
-        for score, ranked in rows.items()
-        for row in ranked
+        for (cost, score), rows in ranked.items()
+        for row in rows
     ]
     return Table("ranking", pd.DataFrame(written))
 
 
-def ranking_by_seed(rows: dict[str, list[RankingRow]], seeds: Sequence[int]) -> Table:
+def ranking_by_seed(ranked: Rankings, seeds: Sequence[int]) -> Table:
     """Return the mean height of every single curve, between 0 and 1."""
     parts = [
-        pd.DataFrame({"score": score, "strategy": row.strategy, "seed": seeds, "mean": row.by_seed})
-        for score, ranked in rows.items()
-        for row in ranked
+        pd.DataFrame({"labels": cost, "score": score, "strategy": row.strategy, "seed": seeds, "mean": row.by_seed})
+        for (cost, score), rows in ranked.items()
+        for row in rows
     ]
     return Table("ranking_by_seed", pd.concat(parts))
 
@@ -157,20 +163,20 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def difference_figures(results: Results, rankings: Mapping[str, list[RankingRow]]) -> list[Figure]:
-    """Draw by each score how the strategies differ from random, best first; none without random or another."""
+def difference_figures(results: Results, ranked: Rankings) -> list[Figure]:
+    """Draw by each ranking how the strategies differ from random, best first; none without random or another."""
     random, config = results.baseline, results.config
     if random is None or len(config.strategies) < 2:
         return []
     styles = strategy_styles(config)
-    return [_difference_figure(rows, score, random, styles, config.seeds) for score, rows in rankings.items()]
+    return [_difference_figure(rows, *by, random, styles, config.seeds) for by, rows in ranked.items()]
 
 
 def _difference_figure(
-    rows: list[RankingRow], score: str, random: str, styles: Mapping[str, Style], seeds: Sequence[int]
+    rows: list[RankingRow], cost: str, score: str, random: str, styles: Mapping[str, Style], seeds: Sequence[int]
 ) -> Figure:
     """Draw paired differences with their intervals."""
-    stem = f"to_random_{score}"
+    stem = f"to_random_{score}_by_{cost}"
     baseline = next(row for row in rows if row.strategy == random)
     drawn = [(row, row.to_random) for row in rows if row.to_random]
 
@@ -211,4 +217,5 @@ def _difference_figure(
     if len(seeds) >= FEWEST_SEEDS:
         caption += " Thick: 95 % paired bootstrap interval of their mean; thin: Student’s."
     svg = draw(stem, 5.0, 1.0 + 0.3 * len(drawn), paint)
-    return Figure(stem, f"Mean {CURVE_SCORES[score]}, difference to {random}", caption, svg, table)
+    title = f"Mean {CURVE_SCORES[score]} over {COSTS[cost]}, difference to {random}"
+    return Figure(stem, title, caption, svg, table)

@@ -25,6 +25,7 @@ from mgral.method.lut.estimators import estimators_of
 from mgral.report.data import DataNotes, load_notes
 from mgral.report.styles import baseline_of
 from mgral.selection.pool import load_labelled
+from mgral.selection.spending import prices
 
 Array = npt.NDArray[np.float64]
 ROUND = ["strategy", "cycle", "seed"]
@@ -102,13 +103,13 @@ class Results:
     class_counts: npt.NDArray[np.int64]
     """[N, classes]: boxes of each class in each training image."""
     rounds: pd.DataFrame
-    """A row for each detector: `ROUND`, labelled images, the boxes in them, and scores."""
+    """A row for each detector: `ROUND`, labelled images, the boxes in them as a budget counts them, and scores."""
     full: pd.DataFrame
     """The full-data detector of each seed: strategy (`FULL_DATA`), seed, test_images, test_boxes, scores."""
     class_scores: pd.DataFrame
     """A row for each class and detector of the last cycle or of all labels: strategy, seed, name, boxes, scores."""
     batches: pd.DataFrame
-    """A row for each choice: `ROUND`, lists of the rows of the training set and their scores, best first, images,
+    """A row for each batch: `ROUND`, lists of the rows of the training set and their scores, best first, images,
     forward_passes, pool (images that were unlabelled), and the reason if the strategy had to draw at random."""
     class_boxes: pd.DataFrame
     """A row for each choice and class: `ROUND`, label, class, chosen and left: boxes in the batch and in the pool."""
@@ -146,6 +147,7 @@ def load_results(folder: Path, config: Config) -> Results:
     first = settings[config.seeds[0]]
     images = load_images(folder / "dataset" / "train.npy", train, first.detector.image_canvas)
     counts = train.object_counts(train.image_ids)
+    price = prices(counts.sum(axis=1))
     initial = {seed: _load_detector(_cycle(folder, seed, INITIAL, 0), train) for seed in config.seeds}
     full: Rows = []
     rounds: Rows = []
@@ -155,9 +157,10 @@ def load_results(folder: Path, config: Config) -> Results:
         key = {"strategy": strategy, "cycle": cycle, "seed": seed}
         place = _of_strategy(folder, seed, strategy, cycle)
         labelled, metrics = _load_detector(place, train) if cycle else initial[seed]
-        rounds.append({**key, "images": len(labelled), "boxes": int(counts[labelled].sum()), **_scores(metrics)})
+        rounds.append({**key, "images": len(labelled), "boxes": int(price[labelled].sum()), **_scores(metrics)})
         if cycle < config.cycles:
-            batches.append({**key, **_load_batch(place / "selection.json", train, counts, labelled)})
+            after = load_labelled(_of_strategy(folder, seed, strategy, cycle + 1) / "labelled.json")
+            batches.append({**key, **_load_batch(place / "selection.json", train, counts, labelled, after)})
         else:
             classes += _class_scores(metrics, strategy, seed)
     for seed in config.seeds:
@@ -206,6 +209,15 @@ def table_rounds(config: Config, strategies: tuple[str, ...]) -> dict[tuple[str,
     return rounds
 
 
+def images_labelled(results: Results, strategies: tuple[str, ...], cycle: int) -> int:
+    """Return how many images are labelled in a cycle, in the mean of strategies and seeds.
+
+    They are the same for all where the budget is in images.
+    """
+    rounds = results.rounds
+    return round(rounds.loc[rounds["strategy"].isin(strategies) & (rounds["cycle"] == cycle), "images"].mean())
+
+
 def _of_strategy(folder: Path, seed: int, strategy: str, cycle: int) -> Path:
     return _cycle(folder, seed, f"strategies/{strategy}", cycle)
 
@@ -224,11 +236,19 @@ def _load_metrics(folder: Path) -> dict[str, Any]:
 
 
 def _load_batch(
-    path: Path, train: Dataset, counts: npt.NDArray[np.int64], labelled: npt.NDArray[np.int64]
+    path: Path,
+    train: Dataset,
+    counts: npt.NDArray[np.int64],
+    labelled: npt.NDArray[np.int64],
+    after: npt.NDArray[np.int64],
 ) -> dict[str, Any]:
-    """Return the columns `BATCH` and, as lists of all classes, `CLASS_BOXES`."""
+    """Return the columns `BATCH` and, as lists of all classes, `CLASS_BOXES`.
+
+    Of the images that were chosen it has those that are labelled after it: a budget in boxes need not pay all.
+    """
     selection = _entries(path, ("images", "scores", "forward_passes"))
-    rows, scores = train.rows(selection["images"]), selection["scores"]
+    paid = np.isin(selection["images"], after)
+    rows, scores = train.rows(selection["images"])[paid], np.array(selection["scores"])[paid].tolist()
     pool = len(counts) - len(labelled)
     batch = (rows, scores, len(rows), int(selection["forward_passes"]), pool, selection.get(REASON))
     labels, names = zip(*enumerate(category.name for category in train.categories), strict=True)

@@ -8,20 +8,24 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from mgral.artefacts.files import read_csv, write_bytes
 from mgral.artefacts.integrity import RECORDS
-from mgral.config import Config, load_config
+from mgral.config import BudgetConfig, Config, in_words, load_config
 from mgral.data.derive import load_settings
 from mgral.errors import InputError
 from mgral.report.bootstrap import Interval
+from mgral.report.curves import COSTS, costs_of
+from mgral.report.labels import counted
 from mgral.report.results import FULL_DATA
 from mgral.report.spread import points, points_interval
 from mgral.report.timings import RUNS
 
-FIGURES = ("map_by_images", "to_random_map")
+CURVES = "map_by_{}"
+DIFFERENCES = "to_random_map_by_{}"
 FIDELITY_FIGURE = "fidelity"
 Row = Mapping[str, str]
 
@@ -66,10 +70,13 @@ def results_page(folder: Path) -> str:
     config = load_settings(given, folder, given.seeds[0])
     tables = folder / "tables"
     parts = [f"# {config.experiment}", _made_by(config, run, folder)]
-    parts += [_curves(read_csv(tables / "map_by_images.csv"), config), _image(config, "map_by_images", "Curves")]
-    parts += [_ranking(read_csv(tables / "ranking.csv"))]
-    if (folder / "figures" / "to_random_map.svg").exists():
-        parts += [_image(config, "to_random_map", "Differences to random")]
+    parts += [_curves(read_csv(tables / "map_by_images.csv"), config)]
+    parts += [_image(config, CURVES.format(cost), f"Curves by labelled {cost}") for cost in costs_of(config)]
+    parts += [_ranking(read_csv(tables / "ranking.csv"), config)]
+    if all(path.exists() for path in _differences(folder)):
+        what = "Differences to random by labelled"
+        parts += [_image(config, DIFFERENCES.format(cost), f"{what} {cost}") for cost in costs_of(config)]
+        parts += [_saved(read_csv(tables / "labels_needed.csv"), config)]
     if (folder / "fidelity" / "tables" / "fidelity.csv").exists():
         parts += [_fidelity(read_csv(folder / "fidelity" / "tables" / "fidelity.csv"), run)]
         parts += [_image(config, FIDELITY_FIGURE, "Fidelity")]
@@ -105,7 +112,7 @@ def _made_by(config: Config, run: Run, folder: Path) -> str:
             "Data",
             f"{len(train['images'])} training, {len(test['images'])} test images, {len(train['categories'])} classes",
         ),
-        ("Labels", f"{config.initial} images at the start, {config.cycles} cycles of {config.budget}"),
+        ("Labels", f"{config.initial} images at the start, {config.cycles} cycles of {in_words(config.budget)}"),
         (
             "Detector",
             f"{proxy}{config.detector.trained.name}, {width} x {height} pixels, "
@@ -118,20 +125,23 @@ def _made_by(config: Config, run: Run, folder: Path) -> str:
 
 def _curves(rows: Sequence[Row], config: Config) -> str:
     means = [row for row in rows if row["seed"] == "mean"]
-    at = sorted({float(row["images"]) for row in means if row["cycle"]})
-    by_strategy = {name: [row for row in means if row["strategy"] == name] for name in config.strategies}
     lines = [
-        (name, *(_with_deviation(row) for row in sorted(of, key=lambda row: float(row["images"]))))
-        for name, of in by_strategy.items()
+        (name, *map(_with_deviation, sorted(of, key=lambda row: int(row["cycle"]))))
+        for name in config.strategies
+        for of in [[row for row in means if row["strategy"] == name]]
     ]
     (full,) = [row for row in means if row["strategy"] == FULL_DATA]
-    title = (
-        "## Curves\n\nmAP@[.5:.95] on the test images in %, mean over seeds ± standard deviation, by labelled images."
-    )
+    if isinstance(config.budget, BudgetConfig):
+        by = f"boxes that are paid for beside those of the {config.initial} initial images"
+        at = [cycle * config.budget.amount for cycle in range(config.cycles + 1)]
+    else:
+        by, at = "labelled images", [config.initial + cycle * config.budget for cycle in range(config.cycles + 1)]
+    title = f"## Curves\n\nmAP@[.5:.95] on the test images in %, mean over seeds ± standard deviation, by {by}."
     note = (
-        f"A detector of all training images reaches {_with_deviation(full)} %. Numbers: `tables/map_by_images.csv`."
+        f"A detector of all training images reaches {_with_deviation(full)} %. Numbers: `tables/map_by_images.csv`, "
+        "`tables/map_by_boxes.csv`."
     )
-    return f"{title}\n\n{_table(('strategy', *(f'{images:g}' for images in at)), lines)}\n\n{note}"
+    return f"{title}\n\n{_table(('strategy', *map(str, at)), lines)}\n\n{note}"
 
 
 def _with_deviation(row: Row) -> str:
@@ -139,24 +149,71 @@ def _with_deviation(row: Row) -> str:
     return f"{mean} ± {points(float(row['std']))}" if row["std"] else mean
 
 
-def _ranking(rows: Sequence[Row]) -> str:
-    lines = [
-        (
-            row["rank"],
-            row["strategy"],
-            points(float(row["mean"])),
-            *(_difference(row, "to_random") if row["to_random"] else ("", "", "")),
-        )
-        for row in rows
-        if row["score"] == "map"
-    ]
-    title = "## Ranking\n\nBy the mean height of the curve of mAP, in %; differences to random are paired by seed."
+def _ranking(rows: Sequence[Row], config: Config) -> str:
+    """Return the places by images and by boxes side by side, in the order of the first."""
+    by_cost = {
+        cost: {row["strategy"]: row for row in rows if (row["labels"], row["score"]) == (cost, "map")}
+        for cost in costs_of(config)
+    }
+    strategies = next(iter(by_cost.values()))
+    lines = [(name, *chain.from_iterable(_place(of[name]) for of in by_cost.values())) for name in strategies]
+    title = (
+        "## Ranking\n\nBy the mean height of the curve of mAP, in %, over the labelled images and over the labelled "
+        "boxes that all strategies share in a seed. Differences to random are paired by seed."
+    )
     note = (
         "Separable: both the paired bootstrap's and Student's interval exclude 0. "
-        "With fewer than three seeds there are no intervals. Numbers: `tables/ranking.csv`."
+        "With fewer than three seeds there are no intervals. An image without a box counts as one box. "
+        "Numbers: `tables/ranking.csv`."
     )
-    columns = ("place", "strategy", "mean mAP", "to random", "95 % (bootstrap)", "separable")
-    return f"{title}\n\n{_table(columns, lines)}\n\n{note}"
+    columns = chain.from_iterable(
+        (f"place by {cost}", "mean mAP", "to random", "95 % (bootstrap)", "separable") for cost in by_cost
+    )
+    return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
+
+
+def _place(row: Row) -> tuple[str, ...]:
+    compared = _difference(row, "to_random") if row["to_random"] else ("", "", "")
+    return row["rank"], points(float(row["mean"])), *compared
+
+
+def _saved(rows: Sequence[Row], config: Config) -> str:
+    """Return the labels with which each strategy reaches what random ends with."""
+    by_cost = {
+        cost: {
+            row["strategy"]: row
+            for row in rows
+            if (row["target"], row["score"], row["labels"], row["seed"]) == ("random", "map", cost, "mean")
+        }
+        for cost in costs_of(config)
+    }
+    seeds = len(config.seeds)
+    lines = [
+        (name, *chain.from_iterable(_labels_cells(of[name], seeds) for of in by_cost.values()))
+        for name in config.strategies
+    ]
+    title = (
+        "## Labels saved against random at equal mAP\n\nLabels when a curve first reaches the mAP that random ends "
+        "with in the same seed, and how many fewer they are than random itself needs for it; mean over seeds."
+    )
+    note = (
+        "Where a seed never reaches it, there is no mean, and at most so many are saved as if it got there right "
+        "after its last cycle. Numbers: `tables/labels_needed.csv`."
+    )
+    columns = chain.from_iterable((cost, f"{cost} saved", "95 % (bootstrap)", "separable") for cost in by_cost)
+    return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
+
+
+def _labels_cells(row: Row, seeds: int) -> tuple[str, ...]:
+    if not row["needed"]:
+        bound = f"at most {counted(float(row['saved_at_most']), sign=True)}" if row["saved_at_most"] else ""
+        return f"not reached in {seeds - int(row['reached'])} of {seeds} seeds", bound, "", ""
+    needed = counted(float(row["needed"]))
+    if not row["saved"]:
+        return needed, "", "", ""
+    saved, *ends = (counted(float(row[name] or "nan"), sign=True) for name in ("saved", "saved_low", "saved_high"))
+    separable = {"True": "yes", "False": "no"}[row["saved_separable"]] if row["saved_low"] else "–"
+    return needed, saved, " to ".join(ends) if row["saved_low"] else "–", separable
 
 
 def _difference(row: Row, name: str) -> tuple[str, str, str]:
@@ -206,9 +263,13 @@ def _image(config: Config, stem: str, title: str) -> str:
 
 
 def _figures(folder: Path) -> list[Path]:
-    found = [folder / "figures" / f"{stem}.svg" for stem in FIGURES]
-    found += [folder / "fidelity" / "figures" / f"{FIDELITY_FIGURE}.svg"]
+    found = [folder / "figures" / f"{CURVES.format(cost)}.svg" for cost in COSTS]
+    found += [*_differences(folder), folder / "fidelity" / "figures" / f"{FIDELITY_FIGURE}.svg"]
     return [path for path in found if path.exists()]
+
+
+def _differences(folder: Path) -> list[Path]:
+    return [folder / "figures" / f"{DIFFERENCES.format(cost)}.svg" for cost in COSTS]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

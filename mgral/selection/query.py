@@ -9,13 +9,14 @@ import numpy.typing as npt
 
 from mgral.artefacts.files import REASON
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import Config, ProjectData, registry
+from mgral.config import BudgetConfig, Config, ProjectData, images_in, registry
 from mgral.data.dataset import Dataset
 from mgral.data.images import Images
 from mgral.data.results import FoundBoxes
 from mgral.errors import InputError, StepError
 from mgral.selection.embeddings import Embeddings
 from mgral.selection.pool import check_pool, one_of_each, unlabelled
+from mgral.selection.spending import in_images, to_spend
 
 if TYPE_CHECKING:  # random selection does without torch
     from mgral.models.interface import DetectorModel
@@ -43,7 +44,7 @@ class Query:
     pool: npt.NDArray[np.int64]
     """Ids of the unlabelled images, ascending."""
     config: Config
-    """The experiment, with the settings of this strategy."""
+    """The experiment, with the settings of this strategy; its budget is in images."""
     seed: int
     cycle: int
     images: Images | None = None
@@ -62,8 +63,9 @@ class Query:
 
     @property
     def budget(self) -> int:
-        """Images to choose, at most those of the pool."""
-        return self.config.budget
+        """Images to choose, at most those of the pool. Of a budget in boxes not all of them need be labelled: the
+        first of them are, as far as the boxes reach."""
+        return images_in(self.config.budget)
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,15 @@ class Selection:
     """Images shown to the detector for it."""
     reason: str | None = None
     """Why they were drawn at random, where a strategy that chooses otherwise could not."""
+    boxes: int | None = None
+    """Of a budget in boxes, those that may be spent: the images are labelled in their order while any are left."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `selection.json`."""
         chosen = {"strategy": self.strategy, "images": self.images.tolist(), "scores": self.scores.tolist()}
         because = {REASON: self.reason} if self.reason else {}
-        return {**chosen, "forward_passes": self.forward_passes, **because}
+        boxes = {} if self.boxes is None else {"boxes": self.boxes}
+        return {**chosen, "forward_passes": self.forward_passes, **boxes, **because}
 
 
 def select(
@@ -124,6 +129,7 @@ def select(
     tables: object = None,
     agent: object = None,
     groups: Sequence[Sequence[int]] | None = None,
+    unspent: int = 0,
 ) -> Selection:
     """Choose the images to label next.
 
@@ -142,6 +148,8 @@ def select(
     groups
         Ids of near-copies: at most one image of a group is chosen. Where that leaves fewer images than the budget,
         all of them are. A strategy that requires groups sees to that itself, unless it chooses for a project.
+    unspent
+        Of a budget in boxes, those that the cycles before have left.
 
     Raises
     ------
@@ -164,20 +172,27 @@ def select(
     labelled = np.sort(labelled)
     pool = unlabelled(dataset.image_ids, labelled)
     hidden = dataset.without_labels(pool)
+    boxes = to_spend(config.budget, unspent) if isinstance(config.budget, BudgetConfig) else None
+    config = in_images(config, hidden, labelled, unspent)
     if groups is not None and ("groups" not in info.requires or isinstance(config.data, ProjectData)):
         pool = one_of_each(pool, groups, derive_seed(seed, "one of each group", cycle))
         if not len(pool):
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
-        config = config.model_copy(update={"budget": min(config.budget, len(pool))})
-    check_pool(pool, config.budget)
+        config = config.model_copy(update={"budget": min(images_in(config.budget), len(pool))})
+    check_pool(pool, images_in(config.budget))
     known = (images, detector, found, embeddings, tables, agent, groups)
     query = Query(hidden, labelled, pool, config, seed, cycle, *known)
-    choice = choose(kind, query)
-    return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason)
+    choice = choose(kind, query, ordered=boxes is not None)
+    return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason, boxes)
 
 
-def choose(strategy: str, query: Query) -> Choice:
+def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
     """Return what a strategy chooses, or a random choice where it is undecided.
+
+    Parameters
+    ----------
+    ordered
+        Whether the order counts though all of the pool is chosen, as not all of it may be paid.
 
     Raises
     ------
@@ -186,7 +201,7 @@ def choose(strategy: str, query: Query) -> Choice:
     """
     function: Callable[[Query], Choice] = registry.strategy_function(strategy)
     choice = function(query)
-    if choice.undecided and query.budget < len(query.pool):
+    if choice.undecided and (ordered or query.budget < len(query.pool)):
         drawn = choose_uniformly(query, f"{strategy} undecided", SAME_SCORES)
         choice = replace(drawn, forward_passes=choice.forward_passes)
     if len(set(choice.rows.tolist())) != query.budget or len(choice.rows) != query.budget:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -213,6 +214,21 @@ def test_refuses_a_budget_above_the_pool(tmp_path: Path) -> None:
     error = run(tmp_path, config=CONFIG.replace("budget: 1", "budget: 3")).exception
     assert isinstance(error, InputError)
     assert "but there are 3 training images" in str(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_in_boxes_is_said_in_images_and_refused_where_there_are_fewer(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set")
+    boxes = "budget: {unit: boxes, amount: 2}"
+    done = run(tmp_path, config=CONFIG.replace("budget: 1", boxes))
+    # Three images, one of them empty, of a box each.
+    assert "2 boxes of a cycle pay for about 2 images" in done.stderr
+    shutil.rmtree(tmp_path / "out")
+    error = run(tmp_path, config=CONFIG.replace("budget: 1", boxes.replace("2", "3"))).exception
+    assert isinstance(error, InputError)
+    assert "1 cycles of 3 boxes are 3, but beside the 1 initial images of seed 0 there are 2" in str(error)
+    error = run(tmp_path, config=CONFIG.replace("budget: 1", boxes).replace("initial: 1", "initial: 3")).exception
+    assert "so none is left to choose; lower initial" in str(error)
     assert not (tmp_path / "out").exists()
 
 

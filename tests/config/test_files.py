@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
-from mgral.config import load_config, read_values
+from mgral.config import BudgetConfig, config_yaml, load_config, read_values, resolve_config
 from mgral.errors import InputError
 
 BOMB = "\n".join(
@@ -53,10 +54,31 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
     assert load_config(path).experiment == "run1e3"
 
 
+def test_a_budget_is_written_in_one_way(tmp_path):
+    path = tmp_path / "budget.yaml"
+    for content, budget in (("5", 5), ("{unit: images, amount: 5}", 5), ("{unit: boxes, amount: 5}", None)):
+        path.write_text(f"budget: {content}")
+        config = load_config(path)
+        assert config.budget == (budget or BudgetConfig(unit="boxes", amount=5))
+        written = yaml.safe_load(config_yaml(config))["budget"]
+        assert written == (budget or {"unit": "boxes", "amount": 5})
+        assert resolve_config({"budget": written}) == config
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("budget: 1e2", "budget: a whole number has no point and no exponent; write 100"),
+        (
+            "budget: {unit: boxes, amount: 1e2}",
+            "budget.amount: a whole number has no point and no exponent; write 100",
+        ),
+        (
+            "budget: {unit: pictures, amount: 5}",
+            "budget.unit: Input should be 'images' or 'boxes', found 'pictures'; correct the value",
+        ),
+        ("budget: {unit: boxes}", "budget.amount: is required; add it"),
+        ("budget: [5]", "budget: Input should be a valid integer, found (5,); correct the value"),
         ("experiment: 2e3", "experiment: YAML reads this name as 2000.0, which is no text; put it in quotes"),
         ("data: {format: yolov8}", "data.format: 'yolov8' is none; choose from synthetic, voc, coco, yolo, project"),
         ("data: {root: /data}", "data.format: is required; add one of synthetic, voc, coco, yolo, project"),

@@ -163,7 +163,8 @@ def test_output_of_a_job_that_has_run_is_missing(tmp_path: Path) -> None:
 
 
 COLUMNS = (
-    "score,strategy,seeds,mean,low,high,to_random,to_random_low,to_random_high,best_other,to_best,to_best_separable"
+    "labels,score,strategy,seeds,mean,low,high,to_random,to_random_low,to_random_high,best_other,to_best,"
+    "to_best_separable"
 )
 
 
@@ -177,14 +178,15 @@ def experiment(folder: Path, *rows: str) -> Path:
 def test_result_with_intervals(tmp_path: Path) -> None:
     folder = experiment(
         tmp_path,
-        "map,mgral,5,0.361,0.35,0.372,0.032,0.018,0.043,core_set,0.0123,True",
-        "map,core_set,5,0.349,0.34,0.36,0.02,-0.01,0.03,mgral,-0.0123,True",
-        "map,random,5,0.329,0.32,0.34,,,,mgral,-0.032,True",
-        "ap50,random,5,0.9,0.9,0.9,,,,mgral,0.1,True",
+        "images,map,mgral,5,0.361,0.35,0.372,0.032,0.018,0.043,core_set,0.0123,True",
+        "images,map,core_set,5,0.349,0.34,0.36,0.02,-0.01,0.03,mgral,-0.0123,True",
+        "images,map,random,5,0.329,0.32,0.34,,,,mgral,-0.032,True",
+        "images,ap50,random,5,0.9,0.9,0.9,,,,mgral,0.1,True",
+        "boxes,map,random,5,0.9,0.9,0.9,,,,mgral,0.1,True",
     )
     assert result_lines(folder, {"detector", "report"}, ["x"]) == [
         f"Report: {folder / 'report.html'}",
-        "mAP, mean of the curve, 5 seeds, with 95 % intervals: "
+        "mAP, mean of the curve by images, 5 seeds, with 95 % intervals: "
         "mgral 36.1 (35.0 to 37.2), core_set 34.9 (34.0 to 36.0), random 32.9 (32.0 to 34.0)",
         "Points above random sampling: mgral +3.2 (+1.8 to +4.3), core_set +2.0 (-1.0 to +3.0)",
         "mgral is 1.23 points ahead of core_set: separable at these seeds.",
@@ -193,10 +195,10 @@ def test_result_with_intervals(tmp_path: Path) -> None:
 
 def test_two_seeds_tell_nothing_of_chance(tmp_path: Path) -> None:
     folder = experiment(
-        tmp_path, "map,mgral,2,0.361,,,0.03,,,random,0.03,False", "map,random,2,0.331,,,,,,mgral,-0.03,"
+        tmp_path, "images,map,mgral,2,0.361,,,0.03,,,random,0.03,False", "images,map,random,2,0.331,,,,,,mgral,-0.03,"
     )
     assert result_lines(folder, {"report"}, [])[1:] == [
-        "mAP, mean of the curve, 2 seeds: mgral 36.1, random 33.1",
+        "mAP, mean of the curve by images, 2 seeds: mgral 36.1, random 33.1",
         "Points above random sampling: mgral +3.0",
         "mgral is 3.00 points ahead of random: too few seeds to tell it from chance.",
     ]
@@ -204,7 +206,7 @@ def test_two_seeds_tell_nothing_of_chance(tmp_path: Path) -> None:
 
 def test_rounds_at_random_are_counted(tmp_path: Path) -> None:
     folder = experiment(
-        tmp_path, "map,mgral,2,0.361,,,0.03,,,random,0.03,False", "map,random,2,0.331,,,,,,mgral,-0.03,"
+        tmp_path, "images,map,mgral,2,0.361,,,0.03,,,random,0.03,False", "images,map,random,2,0.331,,,,,,mgral,-0.03,"
     )
     table = folder / "tables" / "random_rounds.csv"
     table.write_text("strategy,cycle,seed,reason\nmgral,0,0,few images\nmgral,0,1,few images\nppal,1,0,no box\n")
@@ -215,9 +217,9 @@ def test_rounds_at_random_are_counted(tmp_path: Path) -> None:
 
 
 def test_one_strategy_and_other_targets(tmp_path: Path) -> None:
-    folder = experiment(tmp_path, "map,mgral,5,0.361,0.35,0.372,,,,,,")
+    folder = experiment(tmp_path, "images,map,mgral,5,0.361,0.35,0.372,,,,,,")
     assert result_lines(folder, {"report"}, [])[1:] == [
-        "mAP, mean of the curve, 5 seeds, with 95 % intervals: mgral 36.1 (35.0 to 37.2)"
+        "mAP, mean of the curve by images, 5 seeds, with 95 % intervals: mgral 36.1 (35.0 to 37.2)"
     ]
     assert result_lines(folder, {"detector"}, ["a", "b"]) == ["Made: a", "Made: b"]
     (folder / "fidelity").mkdir()

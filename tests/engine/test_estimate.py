@@ -9,8 +9,8 @@ from run_workflow import TINY
 from mgral.artefacts.files import write_csv, write_json
 from mgral.cli.main import mgral
 from mgral.cli.tools.estimate import load_speeds
-from mgral.config import Config, config_yaml, load_config, resolve_config
-from mgral.engine.cost import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_work
+from mgral.config import BudgetConfig, Config, config_yaml, load_config, resolve_config
+from mgral.engine.cost import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_work, planned_in_images
 from mgral.engine.plan import Job, plan_all
 from mgral.errors import InputError
 
@@ -57,6 +57,26 @@ def test_images_are_counted_by_hand():
     assert work_of("select", strategy="mgral", cycle=1) == Work(1)
     assert work_of("select", strategy="cald", cycle=1) == Work(1, seen=5 * 250)
     assert work_of("report") == Work(1)
+
+
+def test_boxes_are_taken_for_images_by_those_of_the_data_or_for_as_many_as_they_can_pay():
+    config = CONFIG.model_copy(update={"budget": BudgetConfig(unit="boxes", amount=60)})
+    assert planned_in_images(config, SIZES._replace(boxes=1000)).budget == 24
+    assert planned_in_images(config, SIZES._replace(boxes=100)).budget == 60
+    assert planned_in_images(config, SIZES).budget == 60
+    # At most the 300 images beside the initial ones.
+    more = config.model_copy(update={"budget": BudgetConfig(unit="boxes", amount=500)})
+    assert planned_in_images(more, SIZES).budget == 100
+    job = Job("select", {"strategy": "cald", "cycle": "1"}, (), (), (), "", {})
+    assert plan_work(config, SIZES._replace(boxes=1000), [job])["select"] == Work(1, seen=5 * 276)
+
+
+def test_it_says_for_how_many_images_boxes_are_taken(tmp_path):
+    path = tmp_path / "boxes.yaml"
+    path.write_text("budget: {unit: boxes, amount: 3}")
+    arguments = ["estimate", "--configfile", str(TINY), "--configfile", str(path)]
+    done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
+    assert "3 boxes of a cycle are taken for 3 images, as many as they can pay: the boxes of an image" in done.stdout
 
 
 def test_jobs_of_a_step_are_added_up_in_the_order_of_the_pipeline():
@@ -135,11 +155,15 @@ def test_the_size_of_a_data_set_comes_from_where_it_is_known(tmp_path):
     with pytest.raises(InputError, match="is not known yet; give --sizes TRAIN TEST CLASSES, or run"):
         find_sizes(config, tmp_path)
     for split, count in (("train", 3), ("test", 2)):
-        content = {"images": [{"id": i} for i in range(count)], "categories": [{"id": 1}, {"id": 2}]}
+        content = {
+            "images": [{"id": i} for i in range(count)],
+            "categories": [{"id": 1}, {"id": 2}],
+            "annotations": [{}],
+        }
         write_json(tmp_path / "data" / "annotations" / f"instances_{split}.json", content)
         write_json(tmp_path / "dataset" / f"{split}.json", {**content, "images": content["images"][1:]})
-    assert find_sizes(config, tmp_path / "elsewhere") == Sizes(3, 2, 2)
-    assert find_sizes(config, tmp_path) == Sizes(2, 1, 2)
+    assert find_sizes(config, tmp_path / "elsewhere") == Sizes(3, 2, 2, 1)
+    assert find_sizes(config, tmp_path) == Sizes(2, 1, 2, 1)
     assert find_sizes(Config(), tmp_path) == Sizes(480, 160, 6)
 
 

@@ -80,6 +80,7 @@ def test_names_of_classes_that_tools_would_stumble_over_are_refused(tmp_path, na
         ({"settings": {"near_copies": 3}, "video_names": "a"}, "near_copies"),
         ({"video_names": "("}, "video_names"),
         ({"test_pictures": {"photos": "../photos"}}, "photos is in both"),
+        ({"budget": {"unit": "boxes", "amount": 90}}, "budget: a project counts pictures"),
         ({"audit": 25}, "lower `audit`"),
         ({"audit": 20}, "lower `audit`"),
     ],

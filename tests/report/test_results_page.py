@@ -3,41 +3,15 @@
 import csv
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from fabricated_results import fabricate, fabricate_costs
+from fabricated_results import COMMAND, fabricate, finish
 
 from mgral.artefacts.files import write_json
-from mgral.cli.steps import report
 from mgral.cli.tools import results
-from mgral.config import load_config
 from mgral.errors import InputError
-from mgral.report.timings import record_command, write_timings
-
-COMMAND = ".venv/bin/snakemake --cores all --configfile mine.yaml"
-
-
-def finish(folder: Path) -> Path:
-    """Make what a run of Snakemake leaves in the folder of an experiment."""
-    config = fabricate(folder, seeds=(0, 1, 2), strategies={"random": {}, "bright-1": {"type": "margin"}}, episodes=4)
-    paths = ["--config", config, "--results", folder, "--output", folder / "report.html"]
-    CliRunner().invoke(report.command, [str(path) for path in paths], catch_exceptions=False)
-    write_timings(load_config(config), folder, fabricate_costs(folder))
-    shutil.rmtree(folder / "provenance")
-    machine = {"system": "Linux x86_64", "vector_instructions": "AVX2", "gpu": "not used", "python": "3.11.7"}
-    record = {
-        "step": "detector",
-        "commit": "0123456789abcdef-dirty",
-        "machine": machine,
-        "packages": {"torch": "2.0"},
-    }
-    write_json(folder / "provenance" / "report.html.json", record)
-    shutil.copy(folder / "dataset" / "train.json", folder / "dataset" / "test.json")
-    record_command(folder, "all", COMMAND)
-    return folder
 
 
 def run(output: Path, *folders: Path) -> Result:
@@ -64,10 +38,24 @@ def test_scores_on_a_page_are_those_of_the_tables(finished: Path, tmp_path: Path
     with (finished / "tables" / "map_by_images.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["seed"] == "mean" and row["strategy"] == "bright-1"]
     expected = [float(row["map"]) for row in sorted(rows, key=lambda row: float(row["images"]))]
-    (line,) = re.findall(r"^\| bright-1 \| (.*) \|$", page, flags=re.MULTILINE)
+    line, place, labels = re.findall(r"^\| bright-1 \| (.*) \|$", page, flags=re.MULTILINE)
     shown = [float(cell.split(" ± ")[0]) / 100 for cell in line.split(" | ")]
     assert shown == pytest.approx(expected, abs=0.0006)
     assert len(shown) == 3
+    with (finished / "tables" / "ranking.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["score"], row["strategy"]) == ("map", "bright-1")]
+    places = place.split(" | ")
+    assert [(row["labels"], row["rank"]) for row in rows] == [("images", places[0]), ("boxes", places[5])]
+    assert [float(places[n]) / 100 for n in (1, 6)] == pytest.approx([float(r["mean"]) for r in rows], abs=0.0006)
+    with (finished / "tables" / "labels_needed.csv").open() as file:
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if (row["target"], row["score"], row["strategy"], row["seed"]) == ("random", "map", "bright-1", "mean")
+        ]
+    found = labels.split(" | ")
+    assert [f"{float(row['needed']):,.0f}" for row in rows] == [found[0], found[4]]
+    assert [f"{float(row['saved']):+,.0f}".replace("-", "−") for row in rows] == [found[1], found[5]]
 
 
 def test_every_figure_of_a_page_is_beside_it_and_the_list_names_all_pages(finished: Path, tmp_path: Path) -> None:

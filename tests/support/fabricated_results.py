@@ -1,21 +1,27 @@
 """A small, made-up results folder in the layout of ARCHITECTURE.md, with numbers from a seeded generator."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from click.testing import CliRunner
 
 from mgral.artefacts.files import write_arrays, write_bytes, write_csv, write_json
 from mgral.artefacts.integrity import content_hash, record_path
-from mgral.config import Config, RewardConfig, config_yaml, load_config, registry, resolve_config
+from mgral.cli.steps import report
+from mgral.config import BudgetConfig, Config, RewardConfig, config_yaml, load_config, registry, resolve_config
+from mgral.data.dataset import load_dataset
 from mgral.engine.workflow import variant_jobs
-from mgral.report.timings import COST, Made
+from mgral.report.timings import COST, Made, record_command, write_timings
+from mgral.selection.spending import pay, to_spend
 
 CLASSES = ("platelet", "<b>&", "red cell")
 IMAGES = 40
 SIDE = 32
+COMMAND = ".venv/bin/snakemake --cores all --configfile mine.yaml"
 
 
 def fabricate(
@@ -29,7 +35,7 @@ def fabricate(
     episodes: int = 12,
     variants: int = 5,
     splits: int = 2,
-    budget: int = 4,
+    budget: int | Mapping[str, Any] = 4,
     data: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write what the report reads into `folder` and return the path of its configuration."""
@@ -40,7 +46,7 @@ def fabricate(
             "strategies": dict(strategies) if isinstance(strategies, Mapping) else tuple(strategies),
             "cycles": cycles,
             "initial": 6,
-            "budget": budget,
+            "budget": dict(budget) if isinstance(budget, Mapping) else budget,
             "data": {"format": "coco", "root": "somewhere/blood <cells>", **(data or {})},
             "detector": {"name": "small_ssd", "width": side, "height": side},
             "lut": {"variants": variants, "splits": splits},
@@ -91,7 +97,7 @@ def _seed(
     _round(folder / "initial" / "cycle0", generator, initial, 0.2, classes)
     write_json(folder / "full" / "cycle0" / "metrics.json", metrics(generator, 0.55, classes))
     for rank, (strategy, own) in enumerate(config.strategies.items()):
-        labelled = list(initial)
+        labelled, unspent = list(initial), 0
         for cycle in range(config.cycles + 1):
             place = folder / "strategies" / strategy / f"cycle{cycle}"
             if cycle:
@@ -99,11 +105,16 @@ def _seed(
             if cycle == config.cycles:
                 break
             pool = [i for i in generator.permutation(ids).tolist() if i not in labelled]
-            chosen = pool[: config.budget]
+            # Of boxes more images are chosen than are paid.
+            chosen = pool[: 12 if isinstance(config.budget, BudgetConfig) else config.budget]
             scores = np.sort(generator.random(len(chosen)))[::-1].tolist()
             looks = registry.strategy(own.type).runs_detector
             selection = {"strategy": strategy, "images": chosen, "scores": scores}
             write_json(place / "selection.json", {**selection, "forward_passes": len(pool) * looks})
+            if isinstance(config.budget, BudgetConfig):
+                data = load_dataset(folder.parent / "dataset" / "train.json")
+                images, unspent = pay(data, chosen, to_spend(config.budget, unspent))
+                chosen = images.tolist()
             labelled = sorted(labelled + chosen)
             if strategy in config.agents:
                 _agent(place, generator, episodes)
@@ -253,3 +264,24 @@ def fabricate_costs(folder: Path) -> list[Made]:
             for step in ("subsets", "base", "table"):
                 made += [record_cost(place / f"{step}.json", step, 2.0, names=table)]
     return made
+
+
+def finish(folder: Path, **settings: Any) -> Path:
+    """Make what a run of Snakemake leaves in the folder of an experiment."""
+    strategies = {"random": {}, "bright-1": {"type": "margin"}}
+    config = fabricate(folder, seeds=(0, 1, 2), strategies=strategies, episodes=4, **settings)
+    paths = ["--config", config, "--results", folder, "--output", folder / "report.html"]
+    CliRunner().invoke(report.command, [str(path) for path in paths], catch_exceptions=False)
+    write_timings(load_config(config), folder, fabricate_costs(folder))
+    shutil.rmtree(folder / "provenance")
+    machine = {"system": "Linux x86_64", "vector_instructions": "AVX2", "gpu": "not used", "python": "3.11.7"}
+    record = {
+        "step": "detector",
+        "commit": "0123456789abcdef-dirty",
+        "machine": machine,
+        "packages": {"torch": "2.0"},
+    }
+    write_json(folder / "provenance" / "report.html.json", record)
+    shutil.copy(folder / "dataset" / "train.json", folder / "dataset" / "test.json")
+    record_command(folder, "all", COMMAND)
+    return folder

@@ -18,6 +18,7 @@ from mgral.method.lut.reward import load_tables
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.object_counts import count_again
 from mgral.selection.pool import load_labelled, unlabelled
+from mgral.selection.spending import in_images, load_unspent
 from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 
 
@@ -63,6 +64,7 @@ def command(
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)
     data, known = load_dataset(dataset), load_labelled(labelled)
+    config = in_images(config, data, known, load_unspent(labelled))
     try:
         table = load_tables(tables, count_again(load_embeddings(embeddings), data, known, seed), config)
     except SparseError as reason:

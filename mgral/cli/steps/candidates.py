@@ -6,11 +6,12 @@ import click
 
 from mgral.artefacts.files import write_json
 from mgral.cli import options
-from mgral.config import load_config
+from mgral.config import images_in, load_config
 from mgral.data.dataset import load_dataset
 from mgral.method.fidelity.batches import draw_candidates
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.pool import check_pool, load_labelled, unlabelled
+from mgral.selection.spending import in_images, load_unspent
 
 
 @click.command("candidates")
@@ -26,8 +27,10 @@ def command(
 ) -> None:
     """Draw batches of the pool, from batches of similar images to mixed batches."""
     config = load_config(config_path)
-    pool = unlabelled(load_dataset(dataset).image_ids, load_labelled(labelled))
-    check_pool(pool, config.budget)
+    data, known = load_dataset(dataset), load_labelled(labelled)
+    pool = unlabelled(data.image_ids, known)
+    budget = images_in(in_images(config, data, known, load_unspent(labelled)).budget)
+    check_pool(pool, budget)
     vectors = load_embeddings(embeddings)
-    batches = draw_candidates(pool, vectors, config.lut.clusters, config.fidelity.batches, config.budget, seed, cycle)
+    batches = draw_candidates(pool, vectors, config.lut.clusters, config.fidelity.batches, budget, seed, cycle)
     write_json(output, {"batches": [one.to_json() for one in batches]})

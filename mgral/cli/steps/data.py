@@ -9,7 +9,7 @@ import numpy as np
 from mgral.artefacts.files import write_all_json
 from mgral.cli import options
 from mgral.cli.found import faults_shown, show_repairs
-from mgral.config import Config, check_budget, load_config
+from mgral.config import BudgetConfig, Config, check_budget, in_words, load_config
 from mgral.data.check import Checked
 from mgral.data.dataset import as_dataset
 from mgral.data.derive import derive_settings, settings_lines
@@ -17,6 +17,7 @@ from mgral.data.findings import Kind
 from mgral.data.read import data_folder, listing_files, read_splits
 from mgral.data.summary import class_counts, counts_table, split_summary
 from mgral.selection.pool import draw_initial
+from mgral.selection.spending import check_boxes, prices_of
 
 BUDGET = Kind("experiments ask for more labels than there are images", "ask for fewer, or add images")
 
@@ -50,6 +51,8 @@ def command(
         checked = read_splits(config.data, folder)
         try:
             check_budget(config, len(checked.train["images"]))
+            if isinstance(config.budget, BudgetConfig):
+                check_boxes(config, config.budget, as_dataset(checked.train))
         except ValueError as error:
             checked.findings.fault(BUDGET, str(error))
         checked.findings.raise_faults()
@@ -61,6 +64,10 @@ def command(
     if checked.labelled is not None:
         pool = len(checked.train["images"]) - len(checked.labelled)
         click.echo(f"{len(checked.labelled)} training images are labelled, {pool} can be chosen", err=True)
+    if isinstance(config.budget, BudgetConfig):
+        data = as_dataset(checked.train)
+        images = config.budget.amount / prices_of(data, data.image_ids).mean()
+        click.echo(f"{in_words(config.budget)} of a cycle pay for about {images:.0f} images", err=True)
     show_repairs(checked.findings)
     if checked.labelled is None or checked.labelled:
         click.echo("\n".join(_settings_lines(config, checked)), err=True)

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import click
+import numpy as np
 
 from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.data.dataset import load_dataset
 from mgral.selection.pool import add_selection, read_image_ids
+from mgral.selection.spending import load_to_spend, pay
 
 
 @click.command("label")
@@ -16,6 +18,20 @@ from mgral.selection.pool import add_selection, read_image_ids
 @click.option("--selection", type=options.FILE, required=True, help="selection.json of this cycle.")
 @options.written("JSON to write: the ids labelled in the next cycle.")
 def command(dataset: Path, labelled: Path, selection: Path, output: Path) -> None:
-    """Write the union of the labelled and the selected images, ids ascending."""
-    known, before, chosen = load_dataset(dataset).image_ids, read_image_ids(labelled), read_image_ids(selection)
-    write_json(output, {"images": add_selection(known, before, chosen).tolist()})
+    """Write the union of the labelled and the selected images, ids ascending.
+
+    Of a budget in boxes the selected images join in their order while any of the boxes are left, and what is left or
+    overdrawn is written for the next cycle.
+    """
+    data, before, chosen = load_dataset(dataset), read_image_ids(labelled), read_image_ids(selection)
+    together = add_selection(data.image_ids, before, chosen)
+    boxes = load_to_spend(selection)
+    if boxes is None:
+        write_json(output, {"images": together.tolist()})
+        return
+    paid = pay(data, chosen, boxes)
+    write_json(output, {"images": np.union1d(before, paid.images).tolist(), "unspent": paid.unspent})
+    click.echo(
+        f"{len(paid.images)} of {len(chosen)} images are labelled, for {boxes - paid.unspent} of {boxes} boxes",
+        err=True,
+    )

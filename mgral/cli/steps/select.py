@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mgral.artefacts.files import write_json
 from mgral.cli import options
 from mgral.compute.gpus import HELP
-from mgral.config import Config, load_config, registry
+from mgral.config import Config, images_in, load_config, registry
 from mgral.data.dataset import load_dataset
 from mgral.data.derive import load_derived
 from mgral.data.groups import load_groups
@@ -20,6 +20,7 @@ from mgral.errors import SparseError
 from mgral.selection.embeddings import Embeddings, load_embeddings
 from mgral.selection.pool import load_labelled
 from mgral.selection.query import NotMade, select
+from mgral.selection.spending import load_unspent
 
 Rows = npt.NDArray[np.int64]
 
@@ -70,8 +71,9 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Choose the images to label next.
+    """Choose the images to label next, in the order in which they are to be labelled.
 
+    Of a budget in boxes these are more images than it is likely to pay, and the file says what may be spent.
     Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
@@ -98,12 +100,13 @@ def command(
         tables=_open_tables(table, features, config.for_strategy(strategy)) if table and features else None,
         agent=_open_agent(agent) if agent else None,
         groups=load_groups(groups).groups if groups else None,
+        unspent=load_unspent(labelled),
     )
     content = selection.to_json()
     if data.source_ids is not None:
         content["source_ids"] = [data.source_ids[row] for row in data.rows(content["images"])]
     write_json(output, content)
-    if len(selection.images) < config.budget:
+    if selection.boxes is None and len(selection.images) < images_in(config.budget):
         click.echo(
             f"warning: {len(selection.images)} images are chosen, not {config.budget}: there are no more that are "
             "neither labelled, left out nor near-copies of a chosen one (see near_copies)",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mgral.cli import options
-from mgral.config import Config, DetectorConfig, check_budget, load_config
+from mgral.config import BudgetConfig, Config, DetectorConfig, check_budget, images_in, in_words, load_config
 from mgral.data.derive import assume_settings, load_settings
 from mgral.engine.cost import (
     Sizes,
@@ -20,6 +20,7 @@ from mgral.engine.cost import (
     find_sizes,
     plan_experiment,
     plan_work,
+    planned_in_images,
 )
 from mgral.engine.plan import plan_all
 from mgral.engine.workflow import configure
@@ -91,6 +92,10 @@ def command(
         return
     click.echo(f"{known.train} training and {known.test} test images, {known.classes} classes\n")
     click.echo("\n".join(_lines(work, hours)))
+    if isinstance(config.budget, BudgetConfig):
+        planned = images_in(planned_in_images(config, known).budget)
+        why = "" if known.boxes else ", as many as they can pay: the boxes of an image are not known yet"
+        click.echo(f"\n{in_words(config.budget)} of a cycle are taken for {planned} images{why}.")
     if derived is None:
         click.echo(ASSUMED)
     click.echo("\nDisk beside the data set, in GB (detections: at most)")

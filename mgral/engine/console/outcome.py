@@ -26,9 +26,10 @@ def result_lines(results: Path, rules: Collection[str], outputs: Sequence[str]) 
     """
     pages = [results / page for rule, page in PAGES.items() if rule in (rules or PAGES)]
     lines = [f"Report: {page}" for page in pages if page.exists()]
-    ranking = [row for row in _rows(results / "tables" / "ranking.csv") if row["score"] == "map"]
-    if results / PAGES["report"] in pages and lines and ranking:
-        lines += _ranking_lines(ranking)
+    if results / PAGES["report"] in pages and lines and (ranked := _rows(results / "tables" / "ranking.csv")):
+        # The first is by the labels that the budget counts.
+        first = (ranked[0]["labels"], "map")
+        lines += _ranking_lines([row for row in ranked if (row["labels"], row["score"]) == first])
         rounds = Counter(row["strategy"] for row in _rows(results / "tables" / "random_rounds.csv"))
         if rounds:
             named = ", ".join(f"{strategy} {count}" for strategy, count in rounds.items())
@@ -48,7 +49,7 @@ def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Return mean mAP, the difference to random sampling, and how sure the first place is; three lines at most."""
     first, seeds = rows[0], int(rows[0]["seeds"])
     of = f"{seeds} seed{'s' * (seeds > 1)}{', with 95 % intervals' * bool(first['low'])}"
-    lines = [f"mAP, mean of the curve, {of}: {_listed(rows, '.1f', 'mean', 'low', 'high')}"]
+    lines = [f"mAP, mean of the curve by {first['labels']}, {of}: {_listed(rows, '.1f', 'mean', 'low', 'high')}"]
     compared = [row for row in rows if row["to_random"]]
     if compared:
         names = ("to_random", "to_random_low", "to_random_high")

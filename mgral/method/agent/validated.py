@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
-from mgral.config import Config
+from mgral.config import Config, images_in
 from mgral.method.agent.network import Agent
 from mgral.method.agent.training import Episode, train_agent, uniform_batches
 from mgral.method.lut.reward import LookupTable, Reward
@@ -70,18 +70,19 @@ def train_validated_agent(
     Raises
     ------
     InputError
-        Where the pool is smaller than the budget.
+        Where the pool is smaller than the budget, and where that is in boxes (`in_images` turns it into images).
     """
-    check_pool(pool, config.budget)
+    budget = images_in(config.budget)
+    check_pool(pool, budget)
     device = choose_device(gpus).type
     features = table.features_of(pool)
     vectors, reward = features.vectors, table.over(features, device)
-    agent, log = train_agent(vectors, reward, config.agent, config.budget, seed, cycle, checkpoint, device)
-    validation = validate_tables(reward.rewards, len(pool), config.budget, seed, cycle)
+    agent, log = train_agent(vectors, reward, config.agent, budget, seed, cycle, checkpoint, device)
+    validation = validate_tables(reward.rewards, len(pool), budget, seed, cycle)
     if validation:
         agent.validated.fill_(validation.valid)
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
-    compared = compare_with_random(agent, vectors, reward, config.budget, rng)
+    compared = compare_with_random(agent, vectors, reward, budget, rng)
     return TrainedAgent(agent, log, _summarise(compared, log, reward.baseline_map, validation))
 
 

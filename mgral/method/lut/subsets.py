@@ -15,12 +15,13 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import Config
+from mgral.config import Config, images_in
 from mgral.data.dataset import Dataset
 from mgral.errors import SparseError
 from mgral.method.lut.plan import SubsetPlan, rewards_of_pool
 from mgral.selection.embeddings import Embeddings
 from mgral.selection.pool import unlabelled
+from mgral.selection.spending import in_images
 
 Rows = npt.NDArray[np.int64]
 
@@ -159,7 +160,7 @@ def plan_subsets(
         Where there are too few images to measure rewards on some, and to learn from others.
     """
     lut, pool = config.lut, unlabelled(dataset.image_ids, labelled)
-    size = lut.subset_size or config.budget
+    size = lut.subset_size or images_in(in_images(config, dataset, labelled).budget)
     if lut.labels == "pseudo_labels":
         count = rewards_of_pool(lut, len(pool))
         reward, base, source = _split_pool(labelled, pool, count, seed, cycle, split)
