@@ -34,7 +34,14 @@ from mgral.report.lut import table_sections
 from mgral.report.partial import Missing
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
 from mgral.report.random_rounds import random_rounds, random_rounds_table
-from mgral.report.ranking import conclusions, difference_figures, ranking_by_seed, ranking_table, rankings
+from mgral.report.ranking import (
+    beyond_counts,
+    conclusions,
+    difference_figures,
+    ranking_by_seed,
+    ranking_table,
+    rankings,
+)
 from mgral.report.rendering import render
 from mgral.report.results import FULL_DATA, Results, images_labelled
 from mgral.report.scores import SCORE_NAMES, class_scores, overall_scores, score_rows
@@ -106,7 +113,11 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         lookup=lookup,
         summary=rows,
         rankings=by_map,
-        conclusions={cost: conclusions(rows, config.agents, random) for cost, rows in by_map.items()},
+        conclusions={
+            cost: conclusions(rows, config.agents, random)
+            + beyond_counts({row.strategy: row.by_seed for row in rows}, config)
+            for cost, rows in by_map.items()
+        },
         random=random,
         with_random=random is not None and len(config.strategies) > 1,
         resamples=min(RESAMPLES, len(config.seeds) ** len(config.seeds)),

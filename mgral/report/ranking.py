@@ -10,16 +10,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from mgral.config import Config
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, rank_interval, resampled_means
 from mgral.report.curves import COSTS, costs_of, mean_heights
 from mgral.report.drawing import FAINT, Figure, Table, draw
 from mgral.report.results import Array, Results
-from mgral.report.spread import Difference, Spread, difference_cells, points
+from mgral.report.spread import Difference, Spread, difference_cells, points, points_interval
 from mgral.report.styles import Style, strategy_styles
 
 Rankings = Mapping[tuple[str, str], list["RankingRow"]]
 """Rankings by kind of labels and score, those of the budget's kind first."""
+COUNTS = "sqrt_counts"
+"""The strategy that a method has to beat: it needs no table, no agent and no training."""
 METHODS_IN_WORDS = 3
 """Instances with an agent that have a sentence of their own above the ranking."""
 
@@ -156,6 +159,26 @@ def _place_in_words(row: RankingRow, rows: list[RankingRow]) -> str:
         f"{row.strategy} is not first: it is number {row.rank} of {len(rows)}; "
         f"{row.best_other} is {gap} ahead, which is {separable} at these seeds."
     )
+
+
+def beyond_counts(by_seed: Mapping[str, Array], config: Config) -> list[str]:
+    """Say in plain words what the methods under test, the first few, add to `sqrt_counts`, which only counts objects.
+
+    Parameters
+    ----------
+    by_seed
+        Mean heights of each strategy's curves, [seeds].
+    """
+    counts = next((name for name, own in config.strategies.items() if own.type == COUNTS), None)
+    if counts is None:
+        return []
+    sentences = []
+    for method in config.agents[:METHODS_IN_WORDS]:
+        added = Difference.of(by_seed[method], by_seed[counts])
+        known = f" (95 %: {points_interval(added.bootstrap, sign=True)})" if added.bootstrap.known else ""
+        gap = f"{points(added.spread.mean, 2, sign=True)} points of mAP"
+        sentences.append(f"{method} adds {gap} to {counts}{known}: {added.verdict}.")
+    return sentences
 
 
 def listed(names: Sequence[str]) -> str:

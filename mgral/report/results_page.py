@@ -12,6 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mgral.artefacts.files import read_csv, write_bytes
 from mgral.artefacts.integrity import RECORDS
 from mgral.config import BudgetConfig, Config, in_words, load_config
@@ -20,6 +22,7 @@ from mgral.errors import InputError
 from mgral.report.bootstrap import Interval
 from mgral.report.curves import COSTS, costs_of
 from mgral.report.labels import counted
+from mgral.report.ranking import beyond_counts
 from mgral.report.results import FULL_DATA
 from mgral.report.spread import points, points_interval
 from mgral.report.timings import RUNS
@@ -73,6 +76,7 @@ def results_page(folder: Path) -> str:
     parts += [_curves(read_csv(tables / "map_by_images.csv"), config)]
     parts += [_image(config, CURVES.format(cost), f"Curves by labelled {cost}") for cost in costs_of(config)]
     parts += [_ranking(read_csv(tables / "ranking.csv"), config)]
+    parts += _beyond_counts(read_csv(tables / "ranking_by_seed.csv"), config)
     if all(path.exists() for path in _differences(folder)):
         what = "Differences to random by labelled"
         parts += [_image(config, DIFFERENCES.format(cost), f"{what} {cost}") for cost in costs_of(config)]
@@ -170,6 +174,19 @@ def _ranking(rows: Sequence[Row], config: Config) -> str:
         (f"place by {cost}", "mean mAP", "to random", "95 % (bootstrap)", "separable") for cost in by_cost
     )
     return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
+
+
+def _beyond_counts(rows: Sequence[Row], config: Config) -> list[str]:
+    """Return a sentence for each kind of labels on what a method adds to counting, where both were run."""
+    found = []
+    for cost in costs_of(config):
+        by_seed: dict[str, list[float]] = {name: [] for name in config.strategies}
+        for row in rows:
+            if (row["labels"], row["score"]) == (cost, "map"):
+                by_seed[row["strategy"]].append(float(row["mean"]))
+        heights = {name: np.array(values) for name, values in by_seed.items()}
+        found += [f"By {cost}, {sentence}" for sentence in beyond_counts(heights, config)]
+    return found
 
 
 def _place(row: Row) -> tuple[str, ...]:

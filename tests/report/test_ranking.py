@@ -24,7 +24,7 @@ from mgral.report.bootstrap import (
 )
 from mgral.report.choices import evenness
 from mgral.report.labels import LabelsNeeded, first_crossing, needed_in_words
-from mgral.report.ranking import conclusions, rank, ranks_of
+from mgral.report.ranking import beyond_counts, conclusions, rank, ranks_of
 from mgral.report.spread import Difference
 from mgral.report.styles import BASELINE, METHOD, strategy_styles
 
@@ -163,6 +163,17 @@ def test_conclusions_are_of_instances_by_their_types_and_of_the_first_few() -> N
     sentences = conclusions(rank({**values, "1-a_b": LEVELS}, "1-a_b"), tuple(values), "1-a_b")
     assert [sentence.split()[0] for sentence in sentences] == ["a", "b", "c", "1-a_b"]
     assert sentences[-1] == "1-a_b beats none of the strategies."
+
+
+def test_what_mgral_adds_to_counting_is_said_as_a_number() -> None:
+    config = resolve_config({"strategies": {"mgral": {}, "counts": {"type": "sqrt_counts"}, "random": {}}})
+    by_seed = {"mgral": LEVELS + 0.02, "counts": LEVELS, "random": LEVELS - 0.1}
+    assert beyond_counts(by_seed, config) == [
+        "mgral adds +2.00 points of mAP to counts (95 %: +2.0 to +2.0): separable."
+    ]
+    worse = beyond_counts(by_seed | {"mgral": LEVELS[:2] - 0.01, "counts": LEVELS[:2]}, config)
+    assert worse == ["mgral adds −1.00 points of mAP to counts: 2 seeds: too few for an interval."]
+    assert beyond_counts(by_seed, resolve_config({"strategies": ["mgral", "random"]})) == []
 
 
 def test_labels_are_interpolated_between_the_points_of_a_curve() -> None:
