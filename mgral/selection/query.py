@@ -18,6 +18,8 @@ from mgral.selection.embeddings import Embeddings
 from mgral.selection.pool import check_pool, one_of_each, unlabelled
 
 if TYPE_CHECKING:  # random selection does without torch
+    from torch import nn
+
     from mgral.models.interface import DetectorModel
 
 
@@ -55,6 +57,8 @@ class Query:
     embeddings: Embeddings | None = None
     agent: object = None
     """The trained `mgral.method.agent.network.Agent`, of a package above this one, or the `NoAgent` in its place."""
+    head: "nn.Module | None" = None
+    """The strategy's head, trained along with the detector, in evaluation mode, on the detector's device."""
 
     @property
     def budget(self) -> int:
@@ -118,6 +122,7 @@ def select(
     found: FoundBoxes | None = None,
     embeddings: Embeddings | None = None,
     agent: object = None,
+    head: "nn.Module | None" = None,
     groups: Sequence[Sequence[int]] | None = None,
 ) -> Selection:
     """Choose the images to label next.
@@ -130,7 +135,7 @@ def select(
         All training images; labels of the pool are hidden from the strategy.
     labelled
         Ids of the labelled images, int64 [n].
-    images, detector, embeddings, agent
+    images, detector, embeddings, agent, head
         What the strategy requires of these.
     found
         In the detector's place, what a command of the user's own has found in all training images.
@@ -149,7 +154,7 @@ def select(
     kind = strategy
     if strategy in config.strategies:
         kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
-    given = {"images": images, "detector": found or detector, "embeddings": embeddings, "agent": agent}
+    given = {"images": images, "detector": found or detector, "embeddings": embeddings, "agent": agent, "head": head}
     if missing := [name for name in registry.strategy(kind).files if given[name] is None]:
         raise InputError(f"strategy {kind} needs {' and '.join(missing)}; pass what is missing")
     if "dense" in registry.strategy(kind).requires and not config.detector.dense:
@@ -163,7 +168,7 @@ def select(
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
         config = config.model_copy(update={"budget": min(config.budget, len(pool))})
     check_pool(pool, config.budget)
-    query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, found, embeddings, agent)
+    query = Query(hidden, labelled, pool, config, seed, cycle, images, detector, found, embeddings, agent, head)
     choice = choose(kind, query)
     return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason)
 

@@ -1,7 +1,7 @@
 # The query of a cycle: which images are labelled next.
 #
 # agent   the tables, embeddings, labelled.json -> agent.safetensors, agent.csv, agent.json
-# select  what the strategy requires -> selection.json: the agent, the detector, embeddings, or nothing
+# select  what the strategy requires -> selection.json: the agent, the detector, its head, embeddings, or nothing
 #         (@register in mgral/selection/strategies/)
 
 
@@ -49,7 +49,8 @@ rule agent:
 def in_select(wildcards):
     """What the strategy requires beside the labelled set, by the option of `mgral select` that takes it."""
     strategy = wildcards.strategy
-    info = registry.strategy(CONFIG.strategies[strategy].type)
+    kind = CONFIG.strategies[strategy].type
+    info = registry.strategy(kind)
     folder = round_of(strategy, wildcards.cycle)
     by_agent = "agent" in info.requires
     embedded = table_round(strategy, wildcards.cycle) if by_agent else folder
@@ -58,6 +59,7 @@ def in_select(wildcards):
         "detector": f"{folder}/{FINDS}",
         "embeddings": in_embeddings(embedded, strategy),
         "agent": STRATEGY + "/agent.safetensors",
+        "head": f"{folder}/heads/{kind}.safetensors",
     }
     derived = {"derived": DERIVED} if DERIVED and info.runs_detector else {}
     groups = {"groups": EXPERIMENT + "/dataset/groups.json"} if SNAPSHOT else {}

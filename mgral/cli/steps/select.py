@@ -20,6 +20,8 @@ from mgral.selection.pool import load_labelled
 from mgral.selection.query import NoAgent, select
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mgral.method.agent.network import Agent
     from mgral.models.interface import DetectorModel
 
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 @click.option("--detector", type=options.FILE, help="Detector of the cycle (strategies that run it).")
 @click.option("--embeddings", type=options.FILE, help="Embeddings of the images (mgral, core_set, typiclust).")
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
+@click.option(
+    "--head", type=options.FILE, help="Head of the strategy, by the step `head` (llal, meh_hua and others)."
+)
 @click.option("--groups", type=options.FILE, help="Near-copies of a project, of which one at most is chosen.")
 @options.gpus
 @options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
@@ -51,6 +56,7 @@ def command(
     detector: Path | None,
     embeddings: Path | None,
     agent: Path | None,
+    head: Path | None,
     groups: Path | None,
     gpus: int,
     output: Path,
@@ -59,11 +65,12 @@ def command(
 
     Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
     """
-    given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent}
+    given = {"images": images, "detector": detector, "embeddings": embeddings, "agent": agent, "head": head}
     config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
     kind, trained = config.strategies[strategy].type, config.detector.command_gives is None
     if missing := [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]:
         raise click.UsageError(f"strategy {kind} needs {' and '.join(missing)}")
+    opened = _open_detector(detector, config, len(data.categories), gpus) if detector and trained else None
     selection = select(
         strategy,
         config,
@@ -72,10 +79,11 @@ def command(
         seed,
         cycle,
         images=load_images(images, data, config.detector.image_canvas) if images else None,
-        detector=_open_detector(detector, config, len(data.categories), gpus) if detector and trained else None,
+        detector=opened,
         found=load_found(detector, "train") if detector and not trained else None,
         embeddings=load_embeddings(embeddings) if embeddings else None,
         agent=_open_agent(agent) if agent else None,
+        head=_open_head(head, kind, opened) if head and opened else None,
         groups=load_groups(groups).groups if groups else None,
     )
     content = selection.to_json()
@@ -98,6 +106,12 @@ def _open_detector(path: Path, config: Config, classes: int, gpus: int) -> "Dete
     from mgral.models.build import load_detector
 
     return load_detector(path, config.detector, classes).to(choose_device(gpus))
+
+
+def _open_head(path: Path, kind: str, detector: "DetectorModel") -> "nn.Module":
+    from mgral.selection.heads import load_head
+
+    return load_head(path, kind, detector)
 
 
 def _open_agent(path: Path) -> "Agent | NoAgent":
