@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mgral.models.build import load_detector, save_detector
     from mgral.selection.embeddings import load_embeddings
     from mgral.selection.features import embed_images
+    from mgral.selection.heads import load_head, train_head
     from mgral.selection.pool import add_selection, draw_initial, load_labelled, unlabelled
     from mgral.selection.query import select
     from mgral.training.detector import train_cycle_detector as train_detector
@@ -35,6 +36,7 @@ __all__ = [
     "load_config",
     "load_detector",
     "load_embeddings",
+    "load_head",
     "load_image_set",
     "load_labelled",
     "read_data",
@@ -42,6 +44,7 @@ __all__ = [
     "select",
     "train_agent",
     "train_detector",
+    "train_head",
     "unlabelled",
 ]
 
@@ -57,6 +60,7 @@ _PLACES = {
     "load_config": "mgral.config",
     "load_detector": "mgral.models.build",
     "load_embeddings": "mgral.selection.embeddings",
+    "load_head": "mgral.selection.heads",
     "load_image_set": "mgral.data.image_set",
     "load_labelled": "mgral.selection.pool",
     "read_data": "mgral.data.read",
@@ -64,6 +68,7 @@ _PLACES = {
     "select": "mgral.selection.query",
     "train_agent": "mgral.method.agent.cross_validation:train_validated_agent",
     "train_detector": "mgral.training.detector:train_cycle_detector",
+    "train_head": "mgral.selection.heads",
     "unlabelled": "mgral.selection.pool",
 }
 """Module of each name, and its name there where that is another."""

@@ -9,7 +9,6 @@ from mgral.method.lut.pseudo_labels import label_pool
 from mgral.method.lut.subsets import plan_subsets
 from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.variants import train_base, train_variants
-from mgral.selection import heads
 
 LABELS = ("pseudo_labels", "consistency", "labels")
 SEED, CYCLE, SPLIT = PLACE = 0, 1, 0
@@ -66,8 +65,11 @@ def whole_chain(train, labelled):
     agent, log, summary = mgral.train_agent(CONFIG, table, pool, SEED, CYCLE)
     found["agent"] = arrays_of(agent.arrays()), log, summary
     given = {"images": train.images, "detector": detector, "embeddings": embeddings, "agent": agent}
-    for name in registry.strategies():
-        found[name] = mgral.select(name, CONFIG, dataset, labelled, SEED, CYCLE, **given).to_json()
+    short = CONFIG.model_copy(update={"iterations": CONFIG.iterations.model_copy(update={"detector": 3})})
+    for name, info in registry.strategies().items():
+        needs = "head" in info.requires
+        head = mgral.train_head(name, short, train, labelled, SEED, CYCLE).head if needs else None
+        found[name] = mgral.select(name, CONFIG, dataset, labelled, SEED, CYCLE, **given, head=head).to_json()
     return found
 
 
@@ -90,13 +92,11 @@ def chains(tmp_path_factory):
     labelled = mgral.draw_initial(train.dataset.image_ids, CONFIG.initial, SEED)
     pool = mgral.unlabelled(train.dataset.image_ids, labelled)
     found = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads, "ITERATIONS", 3)
-        for exchanged in ([], pool.tolist(), labelled.tolist()):
-            coco = with_exchanged_labels(train.truth(), exchanged) if exchanged else train.truth()
-            write_json(folder / "train.json", coco)
-            data = mgral.load_image_set(folder / "train.json", folder / "train.npy", CONFIG.detector)
-            found.append(whole_chain(data, labelled))
+    for exchanged in ([], pool.tolist(), labelled.tolist()):
+        coco = with_exchanged_labels(train.truth(), exchanged) if exchanged else train.truth()
+        write_json(folder / "train.json", coco)
+        data = mgral.load_image_set(folder / "train.json", folder / "train.npy", CONFIG.detector)
+        found.append(whole_chain(data, labelled))
     return found
 
 

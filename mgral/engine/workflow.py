@@ -142,7 +142,7 @@ def depends_on(config: Config, step: str, names: Names | None = None) -> str:
     if step == "select":
         settings["type"] = config.strategies[names["strategy"]].type
         packages.append(package_of(registry.GROUP, settings["type"]))
-    if step == "head":
+    if "type" in names:  # of a head
         packages.append(package_of(registry.GROUP, names["type"]))
     if plug_ins := [package for package in packages if package]:
         settings["plug_ins"] = plug_ins

@@ -18,7 +18,7 @@ from mgral.compute.gpus import DEVICE_VARIABLE, check_gpus, cuda_of_torch, prese
 from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 
-ON_GPUS = {"agent", "detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "select", "gain"}
+ON_GPUS = {"agent", "detector", "head", "evaluate", "embed", "pseudo_labels", "base", "variant", "select", "gain"}
 
 
 @pytest.fixture(autouse=True)
