@@ -124,7 +124,7 @@ def test_a_head_learns_from_the_losses_of_the_whole_course(strategy, wrapped):
     _, rows = train_cycle_detector(config, data, LABELLED, seed=0)
     head, detector, _ = train_head(strategy, config, data, LABELLED, seed=0)
     assert losses == [row["loss"] for row in rows]
-    assert losses[-1] < losses[0] / 2
+    assert losses[-1] < losses[0] - 2
     assert not any(one.requires_grad for seen in given for one in (*seen.maps, *seen.predictions))
     # One that learns at the end, by the same random numbers, becomes another.
     at_end = HeadTraining(strategy, config.training, derive_seed(0, f"{strategy} head", 0))
