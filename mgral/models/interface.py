@@ -111,7 +111,7 @@ class DenseModel(DetectorModel):
     class_quality: ClassQuality
     """Quality by class of the matched anchors that `loss` has seen in training mode."""
     watch: Callable[[list[Tensor], Predictions, Targets], None] | None = None
-    """Is called by `losses` with what the network makes of a batch, its gradients included, and the batch's boxes."""
+    """Is called by `losses` with the maps, the predictions and the boxes of a batch: a head that learns along."""
 
     @property
     def anchors_a_map(self) -> list[int]:

@@ -106,7 +106,7 @@ class HeadTraining:
     def step(self, factor: float) -> None:
         """Learn from the parts seen, at a factor of the peak rate; raises StepError on a loss that is not finite."""
         if self._head is None:
-            raise StepError("head: the detector trains without showing its maps (DenseModel.watch); see the strategy")
+            raise StepError("head: the detector trains without showing its maps; its `losses` must call `watch`")
         if not math.isfinite(self._loss):
             raise StepError(f"head: the loss of the head is {self._loss} at iteration {len(self.history)}")
         for group in self._optimizer.param_groups:

@@ -57,7 +57,9 @@ def wrapped(monkeypatch):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("training", [{}, {"accumulate": 2, "moving_average": 0.9}], ids=["plain", "parts"])
+@pytest.mark.parametrize(
+    "training", [{}, {"accumulate": 2, "moving_average": 0.9, "precision": "bfloat16"}], ids=["plain", "parts"]
+)
 def test_the_detector_is_the_same_with_and_without_a_head(strategy, training):
     config, data = config_of(**training), square_set()
     alone, _ = train_cycle_detector(config, data, LABELLED, seed=0, cycle=1)
@@ -74,6 +76,32 @@ def test_the_detector_is_the_same_with_and_without_a_head(strategy, training):
     assert same(again, head)
     other, *_ = train_head(strategy, config, data, LABELLED, seed=0, cycle=2)
     assert not same(other, head)
+
+
+def test_a_tower_of_the_detector_learns_nothing_from_a_head():
+    """RetinaNet predicts classes from maps of layers of its own, which the head is put on too."""
+    anchors = {"anchor_scales": (0.08, 0.15, 0.28, 0.5, 0.8), "aspect_ratios": (2.0,)}
+    config = Config(
+        initial=8,
+        budget=2,
+        detector={"name": "retinanet", "width": 64, "height": 64, "weights": None, **anchors},
+        training={"batch_size": 4},
+        iterations={"detector": 2, "base": 1, "variant": 1},
+        strategies=("random",),
+    )
+    alone, _ = train_cycle_detector(config, square_set(), LABELLED, seed=0)
+    head, detector, _ = train_head("mi_aod", config, square_set(), LABELLED, seed=0)
+    assert same(detector, alone)
+    assert len(list(head.parameters())) == 2 * len(detector.grids)
+
+
+def test_a_detector_that_shows_nothing_is_named(monkeypatch):
+    def losses(detector, images, targets):
+        return {"loss": detector.loss(detector.predictions(images), targets)}
+
+    monkeypatch.setattr(SmallSSD, "losses", losses)
+    with pytest.raises(StepError, match="the detector trains without showing its maps"):
+        train_head("llal", config_of(), square_set(), LABELLED, seed=0)
 
 
 def test_a_detector_that_draws_random_numbers_is_the_same_with_a_head_that_does(monkeypatch):
