@@ -80,6 +80,7 @@ class HeadTraining:
         InputError
             Where the strategy has no head.
         """
+        self._strategy = strategy
         self._functions = registry.strategy_head(strategy)
         self._config = config
         self._seed = seed
@@ -118,8 +119,11 @@ class HeadTraining:
         self.history.append({"iteration": len(self.history), "loss": self._loss})
         self._loss = 0.0
 
-    def trained(self) -> nn.Module:
+    def trained(self, detector: DenseModel) -> nn.Module:
         """Return the head in evaluation mode: the moving average, where the detector is one."""
+        if self._head is None:  # all was done before the stop
+            with self._own_random_numbers(detector.device):
+                self._begin(_blank_head(self._strategy, detector).to(detector.device))
         assert self._head is not None
         if self._average:
             self._head.load_state_dict(self._average.module.state_dict())
@@ -232,7 +236,7 @@ def train_head(
     detector, _ = train_cycle_detector(
         config, data, labelled, seed, cycle, weights=weights, gpus=gpus, checkpoint=checkpoint, follower=training
     )
-    return Trained(training.trained(), detector, training.history)
+    return Trained(training.trained(cast(DenseModel, detector)), detector, training.history)
 
 
 def save_head(head: nn.Module, path: Path) -> None:
@@ -248,8 +252,7 @@ def load_head(path: Path, strategy: str, detector: DetectorModel) -> nn.Module:
     InputError
         Where the file is missing or damaged, or belongs to another strategy or detector.
     """
-    dense = cast(DenseModel, detector)  # as `select` checks
-    head = _blank_head(strategy, dense)
+    head = _blank_head(strategy, cast(DenseModel, detector))  # as `select` checks
     try:
         head.load_state_dict(load_safetensors(read_verified(path)))
     except OSError as error:
@@ -259,7 +262,7 @@ def load_head(path: Path, strategy: str, detector: DetectorModel) -> nn.Module:
             f"{path} does not hold the head of {strategy} on this detector ({error}); delete it and run the step "
             "`head` again"
         ) from None
-    return head.to(dense.device).eval()
+    return head.to(detector.device).eval()
 
 
 @torch.no_grad()

@@ -163,7 +163,7 @@ def test_a_head_learns_from_the_losses_of_the_whole_course(strategy, wrapped):
     for _ in rows:
         at_end.see(detector, 1.0, maps, predictions, targets)
         at_end.step(1.0)
-    assert not same(at_end.trained(), head)
+    assert not same(at_end.trained(detector), head)
 
 
 def test_the_parts_of_a_batch_are_one_step_for_the_head(wrapped):
@@ -185,12 +185,14 @@ def test_the_parts_of_a_batch_are_one_step_for_the_head(wrapped):
         assert row["loss"] == pytest.approx(0.6 * first + 0.4 * second)
 
 
+@pytest.mark.parametrize("iterations", [4, 6])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch, strategy):
+def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch, strategy, iterations):
+    """In the middle, and after its last iteration."""
     config, data = config_of(moving_average=0.9), square_set()
     expected = train_head(strategy, config, data, LABELLED, seed=0)
     checkpoint = Checkpoint(tmp_path / "head.checkpoint", "job", every=0)
-    with stop_after(4, monkeypatch), pytest.raises(StoppedError):
+    with stop_after(iterations, monkeypatch), pytest.raises(StoppedError):
         train_head(strategy, config, data, LABELLED, seed=0, checkpoint=checkpoint)
     found = train_head(strategy, config, data, LABELLED, seed=0, checkpoint=checkpoint)
     assert same(found.head, expected.head)

@@ -25,4 +25,4 @@ def query_with_head(query: Query, strategy: str, iterations: int = 3, factor: fl
         training.see(detector, 1.0, maps, predictions, targets)
         training.step(factor)
     detector.eval()
-    return replace(query, head=training.trained())
+    return replace(query, head=training.trained(detector))
