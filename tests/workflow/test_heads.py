@@ -1,8 +1,9 @@
-"""The tiny experiment with a strategy that has a head, beside one that has none."""
+"""Strategies that have a head: in the tiny experiment beside one that has none, and in a round of a project."""
 
 import pytest
 from run_workflow import TINY, snakemake
 from slow import slow
+from squares_project import SquaresProject
 
 from mgral.artefacts.files import read_csv, read_json
 from mgral.engine.verification import verify
@@ -30,3 +31,19 @@ def test_the_tiny_experiment_with_a_head(tmp_path):
     assert selection["forward_passes"] == pool
     assert "for its head" in (results / "report.html").read_text()
     assert verify(results)[1] == []
+
+
+@slow
+@pytest.mark.timeout(600)
+def test_a_round_of_a_project_with_a_head(tmp_path):
+    project = SquaresProject.make(tmp_path)
+    chunk = project.add(16)
+    labelled = [project.labelled(number) for number in range(1, 7)]
+    config = project.open(1, [chunk], labelled, strategies=["meh_hua"])
+    done = snakemake(project.folder, "--cores", "1", "--configfile", config)
+    assert done.returncode == 0, done.stdout
+    results = project.folder / "results" / "round1"
+    assert len(read_csv(results / "seed1" / "initial" / "cycle0" / "heads" / "meh_hua.csv")) > 0
+    selection = read_json(results / "seed1" / "strategies" / "meh_hua" / "cycle0" / "selection.json")
+    assert 0 < selection["forward_passes"] <= 10
+    assert not set(selection["images"]) & set(range(1, 7))
