@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mgral.models.build import load_detector, save_detector
     from mgral.selection.embeddings import load_embeddings
     from mgral.selection.features import embed_images
+    from mgral.selection.heads import load_head, train_head
     from mgral.selection.object_counts import count_again
     from mgral.selection.pool import add_selection, draw_initial, load_labelled, unlabelled
     from mgral.selection.query import select
@@ -39,6 +40,7 @@ __all__ = [
     "load_config",
     "load_detector",
     "load_embeddings",
+    "load_head",
     "load_image_set",
     "load_labelled",
     "pay",
@@ -47,6 +49,7 @@ __all__ = [
     "select",
     "train_agent",
     "train_detector",
+    "train_head",
     "unlabelled",
 ]
 
@@ -64,6 +67,7 @@ _PLACES = {
     "load_config": "mgral.config",
     "load_detector": "mgral.models.build",
     "load_embeddings": "mgral.selection.embeddings",
+    "load_head": "mgral.selection.heads",
     "load_image_set": "mgral.data.image_set",
     "load_labelled": "mgral.selection.pool",
     "pay": "mgral.selection.spending",
@@ -72,6 +76,7 @@ _PLACES = {
     "select": "mgral.selection.query",
     "train_agent": "mgral.method.agent.validated:train_validated_agent",
     "train_detector": "mgral.training.detector:train_cycle_detector",
+    "train_head": "mgral.selection.heads",
     "unlabelled": "mgral.selection.pool",
 }
 """Module of each name, and its name there where that is another."""

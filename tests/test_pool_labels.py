@@ -9,7 +9,6 @@ from mgral.method.lut.pseudo_labels import label_pool
 from mgral.method.lut.subsets import plan_subsets
 from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.variants import train_base, train_variants
-from mgral.selection import heads
 
 LABELS = ("pseudo_labels", "consistency", "labels")
 SEED, CYCLE, SPLIT = PLACE = 0, 1, 0
@@ -62,6 +61,7 @@ def whole_chain(train, labelled):
         found[f"variants, {labels}"] = [one._asdict() for one in variants]
         found[f"table, {labels}"] = arrays_of(table), rows
     pool = mgral.unlabelled(dataset.image_ids, labelled)
+    short = CONFIG.model_copy(update={"iterations": CONFIG.iterations.model_copy(update={"detector": 3})})
     for name, info in registry.strategies().items():
         given = {"images": train.images, "detector": detector, "embeddings": embeddings}
         if name in CONFIG.with_tables:
@@ -71,6 +71,8 @@ def whole_chain(train, labelled):
             found[f"agent, {name}"] = arrays_of(given["agent"].arrays()), log, summary
         if "groups" in info.requires:
             given["groups"] = [pool[:2].tolist()]
+        if "head" in info.requires:
+            given["head"] = mgral.train_head(name, short, train, labelled, SEED, CYCLE).head
         found[name] = mgral.select(name, CONFIG, dataset, labelled, SEED, CYCLE, **given).to_json()
     return found
 
@@ -94,13 +96,11 @@ def chains(tmp_path_factory):
     labelled = mgral.draw_initial(train.dataset.image_ids, CONFIG.initial, SEED)
     pool = mgral.unlabelled(train.dataset.image_ids, labelled)
     found = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads, "ITERATIONS", 3)
-        for exchanged in ([], pool.tolist(), labelled.tolist()):
-            coco = with_exchanged_labels(train.truth(), exchanged) if exchanged else train.truth()
-            write_json(folder / "train.json", coco)
-            data = mgral.load_image_set(folder / "train.json", folder / "train.npy", CONFIG.detector)
-            found.append(whole_chain(data, labelled))
+    for exchanged in ([], pool.tolist(), labelled.tolist()):
+        coco = with_exchanged_labels(train.truth(), exchanged) if exchanged else train.truth()
+        write_json(folder / "train.json", coco)
+        data = mgral.load_image_set(folder / "train.json", folder / "train.npy", CONFIG.detector)
+        found.append(whole_chain(data, labelled))
     return found
 
 

@@ -12,16 +12,17 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from mgral.config import detectors
 from mgral.errors import InputError
 
-Requirement = Literal["detections", "dense", "embeddings", "counts", "tables", "agent", "groups"]
+Requirement = Literal["detections", "dense", "head", "embeddings", "counts", "tables", "agent", "groups"]
 """What a strategy needs beside the labelled images and the pool:
 
 - detections: the cycle's detector, and the images that it finds objects in
 - dense: the same, of a detector that predicts every cell of its feature maps (anchors, class maps, flips)
+- head: with dense, a head of its own, which is trained along with the cycle's detector (`register_head`)
 - embeddings: a vector for each image
 - counts: the predicted number of objects of each class in each image
 - tables: the lookup tables
@@ -67,14 +68,25 @@ class StrategyInfo:
         """The options of the step `select` that name the files which the strategy reads."""
         embeds = "embeddings" in self.requires or "counts" in self.requires
         read = {"images": self.runs_detector, "detector": self.runs_detector, "embeddings": embeds}
-        read |= {"table": "tables" in self.requires, "agent": "agent" in self.requires}
-        read |= {"groups": "groups" in self.requires}
+        read |= {"table": "tables" in self.requires}
+        read |= {name: name in self.requires for name in ("agent", "head", "groups")}
         return tuple(name for name, needed in read.items() if needed)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+class HeadFunctions(NamedTuple):
+    """How the head of a strategy is made and what it learns; `seen` is a `mgral.selection.heads.Seen`."""
+
+    build: Callable[..., Any]
+    """Makes the head, a torch module: `(detector, seen)`, of the first batch of the training."""
+    loss: Callable[..., Any]
+    """The loss of a batch, a scalar: `(head, detector, seen)`. The detector is in evaluation mode, and frozen."""
+
+
 _functions: dict[str, Callable[..., Any]] = {}
+_heads: dict[str, HeadFunctions] = {}
 _infos: dict[str, StrategyInfo] = {}
 
 
@@ -104,6 +116,8 @@ def register(
     """
     if unknown := set(requires) - set(get_args(Requirement)):
         raise ValueError(f"strategy {name} requires {sorted(unknown)}; there are {', '.join(get_args(Requirement))}")
+    if "head" in requires and "dense" not in requires:
+        raise ValueError(f"strategy {name} requires a head without `dense`, on whose feature maps it lies")
 
     def remember(function: Function) -> Function:
         _functions[name] = function
@@ -111,6 +125,11 @@ def register(
         return function
 
     return remember
+
+
+def register_head(name: str, build: Callable[..., Any], loss: Callable[..., Any]) -> None:
+    """Say how the head of a strategy that requires one is made and trained; see `HeadFunctions`."""
+    _heads[name] = HeadFunctions(build, loss)
 
 
 def strategy(name: str) -> StrategyInfo:
@@ -132,6 +151,14 @@ def strategy_function(name: str) -> Callable[..., Any]:
     """Import a strategy and return its function."""
     import_module(strategy(name).module)
     return _functions[name]
+
+
+def strategy_head(name: str) -> HeadFunctions:
+    """Import a strategy and return the functions of its head; raises InputError where it has none."""
+    import_module(strategy(name).module)
+    if name not in _heads:
+        raise InputError(f"strategy {name} has no head; its module must call register_head, or not require one")
+    return _heads[name]
 
 
 def plug_ins() -> dict[str, str]:

@@ -169,10 +169,8 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
     labelled = sizes.train if full else config.initial + int(job.wildcards.get("cycle", 0)) * images_in(config.budget)
     pool, gives = sizes.train - labelled, config.detector.command_gives
     match job.rule:
-        case "detector":
-            first = known(iterations.detector, "iterations.detector")
-            steps = detector_iterations(first, iterations.growth, labelled / config.initial)
-            return Work(1, trained=batch * steps)
+        case "detector" | "head":
+            return Work(1, trained=detector_images(config, labelled))
         case "evaluate":
             return Work(1, seen=sizes.test if gives is None else 0)
         case "embed":
@@ -191,6 +189,13 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
             info = registry.strategy(config.strategies[job.wildcards["strategy"]].type)
             return Work(1, seen=info.views * pool if info.runs_detector and gives is None else 0)
     return Work(1)
+
+
+def detector_images(config: Config, labelled: int) -> int:
+    """Return the images of the training batches of a detector, given how many images are labelled."""
+    first = known(config.iterations.detector, "iterations.detector")
+    steps = detector_iterations(first, config.iterations.growth, labelled / config.initial)
+    return config.training.batch_size * steps
 
 
 def variant_images(config: Config, variant: int) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from mgral.artefacts.integrity import CONFIG
-from mgral.config import BudgetConfig, Config, ProjectData, SyntheticData
+from mgral.config import BudgetConfig, Config, ProjectData, SyntheticData, registry
 from mgral.data.chunks import ChunkFiles, PixelSettings
 from mgral.data.formats.project import chunk_path, snapshot_of
 from mgral.data.formats.snapshot import PICTURES, load_chunk
@@ -67,7 +67,8 @@ def check_jobs(config: Config) -> None:
         for name, own in config.strategies.items()
         if name in config.with_tables
     )
-    jobs = len(config.seeds) * (3 + config.cycles * 4 * len(config.strategies) + tables)
+    heads = sum("head" in registry.strategy(own.type).requires for own in config.strategies.values())
+    jobs = len(config.seeds) * (3 + config.cycles * (4 * len(config.strategies) + heads) + tables)
     if jobs > MOST_JOBS:
         raise InputError(
             f"the experiment has about {jobs:,} jobs, and at most {MOST_JOBS:,} can be planned; use fewer seeds, "

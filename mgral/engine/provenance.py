@@ -115,6 +115,7 @@ def settings_read(step: str, arguments: Mapping[str, Any], config: Config | None
 def _names(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return the names by which a job has settings of its own; the step `initial` has none for all images."""
     names = {name: arguments[name] for name in ("strategy", *get_args(Kind)) if isinstance(arguments.get(name), str)}
+    names |= {"type": arguments["strategy_type"]} if "strategy_type" in arguments else {}
     return names | ({"round": "full"} if arguments.get("label_all") else {})
 
 

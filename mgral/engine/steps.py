@@ -45,6 +45,10 @@ STEPS: dict[str, Step] = {
         "Train a detector on the labelled images.",
         ("detector", "initial", "training", "iterations.detector", "iterations.growth"),
     ),
+    "head": Step(
+        "Train a strategy's head along with the detector, which is trained once more for it.",
+        ("detector", "initial", "training", "iterations.detector", "iterations.growth"),
+    ),
     "external": Step(
         "Run a detector of your own, which is a command, on the labelled images.",
         ("detector",),

@@ -106,6 +106,7 @@ Names = Mapping[str, str]
 
 - strategy: an instance of the configuration
 - table, reward, embedding: settings that instances share, by their name (`Config.name_of`)
+- type: the registered strategy whose head it is
 - round: initial, full or strategies/NAME
 """
 
@@ -141,6 +142,8 @@ def depends_on(config: Config, step: str, names: Names | None = None) -> str:
     if step == "select":
         settings["type"] = config.strategies[names["strategy"]].type
         packages.append(package_of(registry.GROUP, settings["type"]))
+    if "type" in names:  # of a head
+        packages.append(package_of(registry.GROUP, names["type"]))
     if plug_ins := [package for package in packages if package]:
         settings["plug_ins"] = plug_ins
     return json.dumps(settings, sort_keys=True)

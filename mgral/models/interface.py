@@ -1,7 +1,7 @@
 """What a detector offers: `DetectorModel` is enough for pipeline and MGRAL; some strategies need a `DenseModel`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -110,6 +110,8 @@ class DenseModel(DetectorModel):
     """Anchors of a cell of each map."""
     class_quality: ClassQuality
     """Quality by class of the matched anchors that `loss` has seen in training mode."""
+    watch: Callable[[list[Tensor], Predictions, Targets], None] | None = None
+    """Is called by `losses` with the maps, the predictions and the boxes of a batch: a head that learns along."""
 
     @property
     def anchors_a_map(self) -> list[int]:
@@ -118,9 +120,12 @@ class DenseModel(DetectorModel):
 
     def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Return the `loss` of the predictions, in full precision."""
-        predictions = self.predictions(images)
+        maps = self.maps(images)
+        predictions = full_precision(self.predict(maps))
         with torch.autocast(self.device.type, enabled=False):
-            return {"loss": self.loss(full_precision(predictions), targets)}
+            if self.watch:
+                self.watch(maps, predictions, targets)
+            return {"loss": self.loss(predictions, targets)}
 
     def detect(self, images: Tensor, limits: Limits) -> list[Found]:
         """Return what is found in each image."""

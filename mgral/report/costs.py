@@ -10,7 +10,7 @@ from statistics import mean
 import pandas as pd
 
 from mgral.config import known, registry
-from mgral.engine.cost import reward_images, variant_images
+from mgral.engine.cost import detector_images, reward_images, variant_images
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
 from mgral.report.results import Results, images_labelled, table_rounds
@@ -24,6 +24,8 @@ class CostRow:
     strategy: str
     forward_passes: float
     """Images shown to the detector for the choice of one cycle, embeddings included; mean over seeds and cycles."""
+    head: int
+    """Images in the batches of the training of its head, which is one of the detector too, a cycle; 0 without."""
     table: str
     """Name of the lookup tables that it chooses by; empty without."""
     boxes: Spread
@@ -53,6 +55,7 @@ def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
         CostRow(
             row.strategy,
             _forward_passes(results, row.strategy),
+            _head_images(results, row.strategy),
             config.name_of("table", row.strategy) if row.strategy in config.with_tables else "",
             Spread.of(results.curve(row.strategy, "boxes")[:, -1]),
             row.to_random,
@@ -68,6 +71,15 @@ def _forward_passes(results: Results, strategy: str) -> float:
     info = registry.strategy(config.strategies[strategy].type)
     embeds = strategy not in config.with_tables and "embeddings" in info.files
     return float(chosen) + len(results.train.image_ids) * embeds
+
+
+def _head_images(results: Results, strategy: str) -> int:
+    """The mean over seeds, whose lengths differ where they are derived, and cycles."""
+    config = results.config
+    if "head" not in registry.strategy(config.strategies[strategy].type).requires:
+        return 0
+    labelled = [images_labelled(results, (strategy,), cycle) for cycle in range(config.cycles)]
+    return round(mean(detector_images(one, count) for one in results.settings.values() for count in labelled))
 
 
 def table_costs(results: Results) -> list[TableCost]:
@@ -104,6 +116,7 @@ def costs_table(rows: list[CostRow]) -> Table:
         {
             "strategy": row.strategy,
             "forward_passes_a_cycle": row.forward_passes,
+            "head_images_a_cycle": row.head,
             "table": row.table,
             "boxes": row.boxes.mean,
             "boxes_std": row.boxes.std,

@@ -10,7 +10,7 @@ from mgral.config import Config, Kind, registry
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
     "lut": ("embed", "subsets", "base", "variant", "table"),
-    "training": ("detector", "external", "agent"),
+    "training": ("detector", "external", "head", "agent"),
     "selection": ("select",),
 }
 
@@ -58,7 +58,7 @@ class CycleCost:
     lut: float | None
     """The lookup tables of all reward splits together, mean over the cycles that have some."""
     training: float | None
-    """Training of one cycle, mean over seeds and cycles: the detector, and the agent where there is one."""
+    """Training of one cycle, mean over seeds and cycles: the detector, and an agent or a head where there is one."""
     selection: float | None
     """Mean over seeds and cycles: the choice and, where it is made from embeddings, those."""
 
@@ -83,7 +83,7 @@ def cycle_costs(jobs: list[Job], config: Config) -> list[CycleCost]:
         CycleCost(
             strategy,
             lut=_lut_cost(jobs, config, strategy) if strategy in config.with_tables else None,
-            training=_mean_of_sums(_training_jobs(jobs, strategy, strategy in config.agents)),
+            training=_mean_of_sums(_training_jobs(jobs, strategy, config.strategies[strategy].type)),
             selection=_mean_of_sums(_selection_jobs(jobs, config, strategy)),
         )
         for strategy in config.strategies
@@ -104,11 +104,15 @@ def _lut_cost(jobs: list[Job], config: Config, strategy: str) -> float | None:
     return _mean_of_sums([job for job in own if job.place in tables])
 
 
-def _training_jobs(jobs: list[Job], strategy: str, with_agent: bool) -> list[Job]:
-    """The detector of the last cycle serves no agent, and would draw the mean of the sums down."""
-    own = [job for job in jobs if job.step in STAGES["training"] and job.serves(strategy)]
-    agents = {job.place for job in own if job.step == "agent"}
-    return [job for job in own if not with_agent or job.place in agents]
+def _training_jobs(jobs: list[Job], strategy: str, kind: str) -> list[Job]:
+    """The detector of the last cycle serves no agent and no head, and would draw the mean of the sums down."""
+    own = [
+        job
+        for job in jobs
+        if job.step in STAGES["training"] and job.serves(strategy) and job.wildcards.get("type", kind) == kind
+    ]
+    places = {job.place for job in own if job.step in ("agent", "head")}
+    return [job for job in own if not places or job.place in places]
 
 
 def _selection_jobs(jobs: list[Job], config: Config, strategy: str) -> list[Job]:

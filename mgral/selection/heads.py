@@ -1,41 +1,46 @@
-"""Heads that a strategy puts on the cycle's detector, and how they are trained: here alone, as the detector stays.
+"""Heads that a strategy puts on the cycle's detector: trained along with it, without a gradient into it.
 
-Published methods train such a head along with the detector. All strategies here share one detector, so that what is
-compared is the choice: the head learns in `select`, from the labelled images, on feature maps that it cannot change.
+All strategies share one detector, so that what is compared is the choice. A head is trained in a job of its own,
+which trains the detector once more, to the same bytes, and lets the head learn from each step of that training.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
-from itertools import chain
-from typing import NamedTuple, TypeVar
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
+import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from mgral.artefacts.files import write_bytes
+from mgral.artefacts.integrity import read_verified
 from mgral.artefacts.seeds import derive_seed
-from mgral.compute.progress import tracked
+from mgral.config import Config, TrainingConfig, registry
+from mgral.data.image_set import ImageSet
 from mgral.data.images import Images
-from mgral.models.interface import DenseModel, Predictions, Targets
+from mgral.errors import InputError, StepError
+from mgral.models.interface import DenseModel, DetectorModel, Predictions, Targets
 from mgral.selection.inference import dense_and_images
 from mgral.selection.query import Query
-from mgral.training.augmentation import Changes, show_changed
-from mgral.training.batches import Sampler, TrainingImages, training_images
+from mgral.training.checkpoint import Checkpoint
+from mgral.training.detector import train_cycle_detector
+from mgral.training.loop import make_average
 
-ITERATIONS = 300
-BATCH_SIZE = 8
-"""Labelled images of an iteration, or all where they are fewer. On small_ssd, 16 taught no head more."""
-LEARNING_RATE = 1e-3
-"""Learning rate of AdamW; it falls to zero by a half cosine."""
-
-Head = TypeVar("Head", bound=nn.Module)
+LEARNING_RATE = 3e-3
+"""Peak learning rate of AdamW; it rises and falls as the detector's does. Of 1e-3, `meh_hua` predicted less well."""
 
 
 class Seen(NamedTuple):
-    """What the frozen detector makes of a batch of labelled images; nothing of it has a gradient."""
+    """What the detector makes of images in a step of its training; nothing of it has a gradient."""
 
     maps: list[Tensor]
-    """See `DenseModel.maps`."""
+    """See `DenseModel.maps`; float32."""
     predictions: Predictions
     targets: Targets
 
@@ -59,70 +64,221 @@ class AnchorHead(nn.Module):
         return torch.cat([one.permute(0, 2, 3, 1).reshape(len(one), -1, self.outputs) for one in found], dim=1)
 
 
-def frozen_detector_and_images(query: Query) -> tuple[DenseModel, Images]:
-    """Return a copy of the cycle's detector that takes no gradient, and the images."""
-    detector, images = dense_and_images(query)
-    return deepcopy(detector).requires_grad_(False), images
+class HeadTraining:
+    """The training of a head along with a detector's: a `mgral.training.loop.Follower`.
+
+    The head is built of the first batch. Batches, their parts, augmentation, the course of the learning rate and the
+    moving average of weights are those of the detector; the optimiser is the head's own. So are its random numbers:
+    within the head's functions torch's global generators draw them, and are put back.
+    """
+
+    def __init__(self, strategy: str, config: TrainingConfig, seed: int) -> None:
+        """Take the registered strategy, how the detector is trained, and the seed of all that is random in the head.
+
+        Raises
+        ------
+        InputError
+            Where the strategy has no head.
+        """
+        self._strategy = strategy
+        self._functions = registry.strategy_head(strategy)
+        self._config = config
+        self._seed = seed
+        self._head: nn.Module | None = None
+        self._resumed: dict[str, Any] | None = None
+        self._random: tuple[Tensor, Tensor | None] | None = None
+        self._loss = 0.0
+        self.history: list[dict[str, float]] = []
+        """A row an iteration: iteration, and the head's loss."""
+
+    def see(
+        self, detector: DenseModel, weight: float, maps: list[Tensor], predictions: Predictions, targets: Targets
+    ) -> None:
+        """Add a part's gradient, of its share of the batch, to those of the head."""
+        still = [one.detach().float() for one in maps]
+        seen = Seen(still, Predictions(*(part.detach() for part in predictions)), targets)
+        with _frozen(detector), self._own_random_numbers(detector.device):
+            if self._head is None:
+                self._begin(self._functions.build(detector, seen).to(detector.device))
+            loss = weight * self._functions.loss(self._head, detector, seen)
+            loss.backward()
+        self._loss += loss.item()
+
+    def step(self, factor: float) -> None:
+        """Learn from the parts seen, at a factor of the peak rate; raises StepError on a loss that is not finite."""
+        if self._head is None:
+            raise StepError("head: the detector trains without showing its maps; its `losses` must call `watch`")
+        if not math.isfinite(self._loss):
+            raise StepError(f"head: the loss of the head is {self._loss} at iteration {len(self.history)}")
+        for group in self._optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * factor
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if self._average:
+            self._average.update_parameters(self._head)
+        self.history.append({"iteration": len(self.history), "loss": self._loss})
+        self._loss = 0.0
+
+    def trained(self, detector: DenseModel) -> nn.Module:
+        """Return the head in evaluation mode: the moving average, where the detector is one."""
+        if self._head is None:  # all was done before the stop
+            with self._own_random_numbers(detector.device):
+                self._begin(_blank_head(self._strategy, detector).to(detector.device))
+        assert self._head is not None
+        if self._average:
+            self._head.load_state_dict(self._average.module.state_dict())
+        return self._head.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that changes, for a checkpoint."""
+        assert self._head is not None
+        return {
+            "head": self._head.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "average": self._average.state_dict() if self._average else None,
+            "random": self._random,
+            "history": self.history,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the training that gave `state` was, once there is a batch to build the head of."""
+        self._resumed, self.history = state, state["history"]
+
+    def _begin(self, head: nn.Module) -> None:
+        self._head = head.train()
+        self._optimizer = AdamW(head.parameters(), LEARNING_RATE)
+        self._average = make_average(head, self._config)
+        if self._resumed:
+            head.load_state_dict(self._resumed["head"])
+            self._optimizer.load_state_dict(self._resumed["optimizer"])
+            if self._average:
+                self._average.load_state_dict(self._resumed["average"])
+            _set_random(self._resumed["random"])
+
+    @contextmanager
+    def _own_random_numbers(self, device: torch.device) -> Iterator[None]:
+        on_card = device.type == "cuda"
+        with torch.random.fork_rng([torch.cuda.current_device()] if on_card else []):
+            if self._random is None:
+                torch.manual_seed(self._seed)
+            else:
+                _set_random(self._random)
+            yield
+            self._random = torch.get_rng_state(), torch.cuda.get_rng_state() if on_card else None
 
 
-@torch.enable_grad()
+def _set_random(state: tuple[Tensor, Tensor | None]) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1])
+
+
+@contextmanager
+def _frozen(detector: DetectorModel) -> Iterator[None]:
+    """Put a detector in evaluation mode, without a gradient for its weights, and back into training mode."""
+    trained = [one for one in detector.parameters() if one.requires_grad]
+    detector.eval()
+    for one in trained:
+        one.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for one in trained:
+            one.requires_grad_(True)
+        detector.train()
+
+
+class Trained(NamedTuple):
+    """What the training of a head gives."""
+
+    head: nn.Module
+    """In evaluation mode."""
+    detector: DetectorModel
+    """The detector trained once more: the same as without the head, on the same kind of device."""
+    history: list[dict[str, float]]
+    """A row an iteration: iteration, and the head's loss."""
+
+
 def train_head(
-    query: Query,
-    detector: DenseModel,
-    images: Images,
-    name: str,
-    build: Callable[[Seen], Head],
-    loss: Callable[[Head, Seen], Tensor],
-) -> tuple[Head, int]:
-    """Train a head on a frozen detector with the labelled images, half of them mirrored at random.
+    strategy: str,
+    config: Config,
+    data: ImageSet,
+    labelled: npt.ArrayLike,
+    seed: int,
+    cycle: int = 0,
+    *,
+    weights: Path | None = None,
+    gpus: int = 0,
+    checkpoint: Checkpoint | None = None,
+) -> Trained:
+    """Train the head of a strategy along with the detector of a cycle, which is trained once more for it.
 
     Parameters
     ----------
-    name
-        Of the strategy: each has random numbers of its own, the same again for a seed and a cycle.
-    build
-        Makes the head, with weights from torch's global generator; it is given the first batch.
-    loss
-        Of a batch, a scalar.
+    strategy
+        An instance of the configuration, or the name of any other strategy that has a head.
+    labelled, seed, cycle, weights, checkpoint
+        As `train_cycle_detector` takes them, for the same detector.
+    gpus
+        0 for the CPU, or 1.
 
-    Returns
-    -------
-    The head, on the detector's device, and the number of images shown to the detector.
+    Raises
+    ------
+    InputError
+        Where the strategy has no head, or the detector no anchors.
+    StepError
+        As `train_detector` raises it, and on a loss of the head that is not finite.
     """
-    labelled = training_images(query.dataset, images, query.labelled)
-    batch_size = min(BATCH_SIZE, len(labelled.rows))
-    batches = _batches(detector, labelled, batch_size, derive_seed(query.seed, f"{name} batches", query.cycle))
-    first = next(batches)
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(query.seed, f"{name} head", query.cycle))
-        head = build(first)
-    head.to(detector.device)
-    optimizer = AdamW(head.parameters(), LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, ITERATIONS)
-    for seen in tracked(chain([first], batches), f"{name} head", ITERATIONS):
-        optimizer.zero_grad()
-        loss(head, seen).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-    return head.eval(), ITERATIONS * batch_size
+    kind = config.strategies[strategy].type if strategy in config.strategies else strategy
+    if not config.detector.dense:
+        raise InputError(f"the head of {kind} needs anchors, and {config.detector.name} has none; choose another")
+    training = HeadTraining(kind, config.training, derive_seed(seed, f"{kind} head", cycle))
+    detector, _ = train_cycle_detector(
+        config, data, labelled, seed, cycle, weights=weights, gpus=gpus, checkpoint=checkpoint, follower=training
+    )
+    return Trained(training.trained(cast(DenseModel, detector)), detector, training.history)
 
 
-def _batches(detector: DenseModel, labelled: TrainingImages, batch_size: int, seed: int) -> Iterator[Seen]:
-    """Yield as many batches as there are iterations."""
-    sampler = Sampler(len(labelled.rows), batch_size, seed)
-    generator = torch.Generator().manual_seed(derive_seed(seed, "mirrored"))
-    device = detector.device
-    for _ in range(ITERATIONS):
-        chosen = sampler.draw()
-        pixels, targets = labelled.batch(chosen)
-        labelled.prefetch(sampler.peek())
-        mirrored = torch.rand(len(chosen), generator=generator) < 0.5
-        shown, targets = show_changed(
-            pixels.to(device),
-            Targets(*(values.to(device) for values in targets)),
-            labelled.covered[chosen].to(device),
-            labelled.images.canvas,
-            Changes(mirrored.to(device), None, None),
+def save_head(head: nn.Module, path: Path) -> None:
+    """Write the weights as safetensors."""
+    write_bytes(path, save_safetensors({name: one.contiguous() for name, one in head.state_dict().items()}))
+
+
+def load_head(path: Path, strategy: str, detector: DetectorModel) -> nn.Module:
+    """Read the head of a registered strategy, for the cycle's detector and on its device, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        Where the file is missing or damaged, or belongs to another strategy or detector.
+    """
+    head = _blank_head(strategy, cast(DenseModel, detector))  # as `select` checks
+    try:
+        head.load_state_dict(load_safetensors(read_verified(path)))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run the step `head`") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"{path} does not hold the head of {strategy} on this detector ({error}); delete it and run the step "
+            "`head` again"
+        ) from None
+    return head.to(detector.device).eval()
+
+
+@torch.no_grad()
+def _blank_head(strategy: str, detector: DenseModel) -> nn.Module:
+    """Build a head whose weights are still to be loaded, from a black image without a box."""
+    maps = detector.maps(torch.zeros(1, 3, *detector.size, device=detector.device))
+    none = torch.zeros(1, 0, 4, device=detector.device), torch.zeros(1, 0, dtype=torch.int64, device=detector.device)
+    with torch.random.fork_rng([]):
+        head: nn.Module = registry.strategy_head(strategy).build(
+            detector, Seen(maps, detector.predict(maps), Targets(*none))
         )
-        maps = detector.maps(shown)
-        yield Seen(maps, detector.predict(maps), targets)
+    return head
+
+
+def with_head(query: Query) -> tuple[DenseModel, Images, Any]:
+    """Return the cycle's detector, the images and the strategy's head, of a strategy that requires them."""
+    detector, images = dense_and_images(query)
+    assert query.head is not None
+    return detector, images, query.head

@@ -19,6 +19,8 @@ from mgral.selection.pool import check_pool, one_of_each, unlabelled
 from mgral.selection.spending import in_images, to_spend
 
 if TYPE_CHECKING:  # random selection does without torch
+    from torch import nn
+
     from mgral.models.interface import DetectorModel
 
 
@@ -58,6 +60,8 @@ class Query:
     """The `mgral.method.lut.reward.LookupTable`, of a package above this one, or the `NotMade` in its place."""
     agent: object = None
     """The trained `mgral.method.agent.network.Agent`, likewise."""
+    head: "nn.Module | None" = None
+    """The strategy's head, trained along with the detector, in evaluation mode, on the detector's device."""
     groups: Sequence[Sequence[int]] | None = None
     """Ids of training images that are near-copies of each other, each in one group at most."""
 
@@ -128,6 +132,7 @@ def select(
     embeddings: Embeddings | None = None,
     tables: object = None,
     agent: object = None,
+    head: "nn.Module | None" = None,
     groups: Sequence[Sequence[int]] | None = None,
     unspent: int = 0,
 ) -> Selection:
@@ -141,7 +146,7 @@ def select(
         All training images; labels of the pool are hidden from the strategy.
     labelled
         Ids of the labelled images, int64 [n].
-    images, detector, embeddings, tables, agent
+    images, detector, embeddings, tables, agent, head
         What the strategy requires of these.
     found
         In the detector's place, what a command of the user's own has found in all training images.
@@ -163,7 +168,7 @@ def select(
     if strategy in config.strategies:
         kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
     given: dict[str, object] = {"images": images, "detector": found or detector, "embeddings": embeddings}
-    given |= {"table": tables, "agent": agent, "groups": groups}
+    given |= {"table": tables, "agent": agent, "head": head, "groups": groups}
     info = registry.strategy(kind)
     if missing := [name for name in info.files if given[name] is None]:
         raise InputError(f"strategy {kind} needs {' and '.join(missing)}; pass what is missing")
@@ -180,7 +185,7 @@ def select(
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
         config = config.model_copy(update={"budget": min(images_in(config.budget), len(pool))})
     check_pool(pool, images_in(config.budget))
-    known = (images, detector, found, embeddings, tables, agent, groups)
+    known = (images, detector, found, embeddings, tables, agent, head, groups)
     query = Query(hidden, labelled, pool, config, seed, cycle, *known)
     choice = choose(kind, query, ordered=boxes is not None)
     return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason, boxes)

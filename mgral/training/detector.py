@@ -13,6 +13,7 @@ from mgral.training.batches import training_images
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.devices import train_on_gpus
 from mgral.training.length import detector_iterations
+from mgral.training.loop import Follower
 
 
 def train_cycle_detector(
@@ -25,6 +26,7 @@ def train_cycle_detector(
     weights: Path | None = None,
     gpus: int = 0,
     checkpoint: Checkpoint | None = None,
+    follower: Follower | None = None,
 ) -> tuple[DetectorModel, list[dict[str, float]]]:
     """Train a detector from its initial weights, the longer the more images are labelled.
 
@@ -38,6 +40,8 @@ def train_cycle_detector(
         What the step `weights` wrote, where `detector.weights` names some.
     gpus
         0 for the CPU; several share each batch.
+    follower
+        What learns along, of a dense detector on one device at most; the detector is the same with it and without.
 
     Returns
     -------
@@ -55,5 +59,6 @@ def train_cycle_detector(
     first = known(config.iterations.detector, "iterations.detector")
     iterations = detector_iterations(first, config.iterations.growth, relative_size)
     draws = derive_seed(seed, "detector", cycle)
-    history = train_on_gpus(gpus, detector, chosen, config.training, iterations, draws, "detector", checkpoint)
+    step = "head" if follower else "detector"
+    history = train_on_gpus(gpus, detector, chosen, config.training, iterations, draws, step, checkpoint, follower)
     return detector, history

@@ -11,7 +11,7 @@ from mgral.errors import InputError
 from mgral.models.interface import DetectorModel
 from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
-from mgral.training.loop import train_detector
+from mgral.training.loop import Follower, train_detector
 
 
 def train_on_gpus(
@@ -23,11 +23,12 @@ def train_on_gpus(
     seed: int,
     step: str,
     checkpoint: Checkpoint | None,
+    follower: Follower | None = None,
 ) -> list[dict[str, float]]:
     """Train a detector in place as `train_detector` does, in a process a GPU if there are several.
 
     These share each batch and do what one process does, to rounding. On CPUs, where it is for trying, batch
-    normalisation takes its statistics from each process' share.
+    normalisation takes its statistics from each process' share. A follower is for one process.
 
     Raises
     ------
@@ -39,7 +40,8 @@ def train_on_gpus(
     arguments = (detector, labelled, config, iterations, seed, step, None, checkpoint)
     if gpus <= 1:
         detector.to(device)
-        return train_detector(*arguments)
+        return train_detector(*arguments, follower)
+    assert follower is None
     if gpus * config.accumulate > config.batch_size:
         raise InputError(
             f"--gpus {gpus}: training.batch_size is {config.batch_size}, and each GPU takes an image or more of each "

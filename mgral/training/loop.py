@@ -3,12 +3,14 @@
 import math
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, AdamW
@@ -20,7 +22,7 @@ from mgral.compute.distributed import log_rank0, mean_over_processes, processes,
 from mgral.compute.progress import tracked
 from mgral.config import TrainingConfig
 from mgral.errors import InputError, StepError
-from mgral.models.interface import DenseModel, DetectorModel, Targets
+from mgral.models.interface import DenseModel, DetectorModel, Predictions, Targets
 from mgral.training.augmentation import Changes, draw_changes, show_changed
 from mgral.training.batches import Sampler, TrainingImages
 from mgral.training.checkpoint import Checkpoint
@@ -45,6 +47,27 @@ class Unlabelled:
     """Factor of the consistency loss at the top of its ramp."""
 
 
+class Follower(Protocol):
+    """What learns from each step of a training and leaves no trace in it: the detector keeps its bytes.
+
+    It may draw from torch's global generators only where it puts them back.
+    """
+
+    def see(
+        self, detector: DenseModel, weight: float, maps: list[Tensor], predictions: Predictions, targets: Targets
+    ) -> None:
+        """Take in what the detector, in training mode, makes of a part of the batch; `weight` is the part's share."""
+
+    def step(self, factor: float) -> None:
+        """Learn from the parts seen since the last step, at a factor of the peak learning rate: the detector's."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that changes, for a checkpoint."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the follower that gave `state` was."""
+
+
 def train_detector(
     detector: DetectorModel,
     labelled: TrainingImages,
@@ -54,13 +77,15 @@ def train_detector(
     step: str,
     unlabelled: Unlabelled | None = None,
     checkpoint: Checkpoint | None = None,
+    follower: Follower | None = None,
 ) -> list[dict[str, float]]:
     """Train a detector in place, on its device: L = L_S + w(t) L_U, where w ramps up the consistency loss.
 
     The random numbers of the labelled part depend on `seed` alone, so that detectors trained with and without
     unlabelled images see the same labelled batches. With a checkpoint of the same training it goes on from there, to
     the same weights bit for bit. Several processes that call this alike train one detector, each with its share of
-    every batch, and without unlabelled images; the first writes the checkpoint.
+    every batch, and without unlabelled images; the first writes the checkpoint. A follower, of a dense detector in
+    one process, is shown what the detector makes of each labelled batch, and changes nothing.
 
     Returns
     -------
@@ -73,8 +98,8 @@ def train_detector(
     InputError
         On a damaged checkpoint, and where `training.compile` has no C++ compiler.
     """
-    assert processes() == 1 or unlabelled is None
-    run = _Run(detector, labelled, config, seed, unlabelled)
+    assert processes() == 1 or (unlabelled is None and follower is None)
+    run = _Run(detector, labelled, config, seed, unlabelled, follower)
     if checkpoint and (state := checkpoint.load()):
         run.load_state_dict(state)
         log_rank0(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
@@ -90,7 +115,7 @@ def train_detector(
         of_labels = of_consistency = 0.0
         others = run.unlabelled.draw() if run.unlabelled else repeat(None)
         for part, other in zip(run.labelled.draw(), others, strict=False):
-            with run.precision:
+            with run.precision, run.followed(part.weight):
                 losses = run.network(part.images, part.targets)
             loss = part.weight * torch.stack(list(losses.values())).sum()
             of_labels += mean_over_processes(loss.detach()).item()
@@ -113,6 +138,8 @@ def train_detector(
             clip_grad_norm_(run.parameters, config.gradient_norm, foreach=True)
         run.scaler.step(run.optimizer)
         run.scaler.update()
+        if follower:
+            follower.step(factor)
         if run.average:
             run.average.update_parameters(detector)
         run.history.append(
@@ -151,8 +178,8 @@ def learning_rate_factor(iteration: int, iterations: int, config: TrainingConfig
     return 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, iterations - warm_up)))
 
 
-def make_average(detector: DetectorModel, config: TrainingConfig) -> AveragedModel | None:
-    """Return the moving average of a detector's weights, and of its other tensors, if the configuration asks for one.
+def make_average(model: nn.Module, config: TrainingConfig) -> AveragedModel | None:
+    """Return the moving average of a model's weights, and of its other tensors, if the configuration asks for one.
 
     Tarvainen, Valpola, *Mean teachers are better role models*, NeurIPS 2017, section 3; its start is that of timm's
     `ModelEmaV3`.
@@ -164,7 +191,7 @@ def make_average(detector: DetectorModel, config: TrainingConfig) -> AveragedMod
         decay = min(config.moving_average, (1 + int(done)) / (10 + int(done)))
         return before.lerp(now, 1 - decay) if before.is_floating_point() else now
 
-    return AveragedModel(detector, avg_fn=average, use_buffers=True)
+    return AveragedModel(model, avg_fn=average, use_buffers=True)
 
 
 def make_optimizer(detector: DetectorModel, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -187,8 +214,10 @@ class _Run:
         config: TrainingConfig,
         seed: int,
         unlabelled: Unlabelled | None,
+        follower: Follower | None,
     ) -> None:
         self.detector = detector
+        self.follower = follower
         self.network = DistributedDataParallel(detector) if processes() > 1 else detector
         self.optimizer = make_optimizer(detector, config)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -216,6 +245,19 @@ class _Run:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
+    @contextmanager
+    def followed(self, weight: float) -> Iterator[None]:
+        """Show the follower, if there is one, what the detector makes of a part of a batch."""
+        if self.follower is None:
+            yield
+            return
+        assert isinstance(self.detector, DenseModel)
+        self.detector.watch = partial(self.follower.see, self.detector, weight)
+        try:
+            yield
+        finally:
+            self.detector.watch = None
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "detector": self.detector.state_dict(),
@@ -224,6 +266,7 @@ class _Run:
             "average": self.average.state_dict() if self.average else None,
             "labelled": self.labelled.state_dict(),
             "unlabelled": self.unlabelled.state_dict() if self.unlabelled else None,
+            "follower": self.follower.state_dict() if self.follower else None,
             "history": self.history,
             # What a detector with dropout draws from.
             "global_generator": torch.get_rng_state(),
@@ -239,6 +282,8 @@ class _Run:
         self.labelled.load_state_dict(state["labelled"])
         if self.unlabelled:
             self.unlabelled.load_state_dict(state["unlabelled"])
+        if self.follower:
+            self.follower.load_state_dict(state["follower"])
         self.history = state["history"]
         torch.set_rng_state(state["global_generator"])
         if state["gpu_generator"] is not None:

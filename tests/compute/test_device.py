@@ -18,7 +18,7 @@ from mgral.compute.gpus import DEVICE_VARIABLE, check_gpus, cuda_of_torch, prese
 from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 
-ON_GPUS = {"agent", "detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "select", "gain"}
+ON_GPUS = {"agent", "detector", "head", "evaluate", "embed", "pseudo_labels", "base", "variant", "select", "gain"}
 
 
 @pytest.fixture(autouse=True)
@@ -178,11 +178,13 @@ def test_a_rule_hands_its_gpus_to_its_step(tmp_path):
         "--printshellcmds",
         "--configfile",
         TINY,
+        "--config",
+        "strategies=[mgral, random, entropy_anchors, llal]",
         "--set-resources",
         *options,
         *of_fidelity,
     ).stdout
-    commands = re.findall(r"mgral (\w+) --config.*?--gpus (\d)", planned)
+    commands = re.findall(r"mgral (\w+) --config.*?--gpus (\d+)", planned)
     assert {f"{step}:gpu={gpus}" for step, gpus in commands} == set(options)
 
 

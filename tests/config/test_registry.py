@@ -74,6 +74,19 @@ def test_a_faulty_plug_in_is_named(installed, code, entry, message):
         registry.strategies()
 
 
+def test_a_head_of_a_strategy_is_found_by_importing_its_module(installed):
+    lines = ["from mgral.config.registry import register, register_head", "def build(*given): return 'a head'"]
+    lines += ["register_head('headed', build, loss=None)"]
+    lines += ["@register('headed', 'x', requires=('dense', 'head'))", "def choose(query): ..."]
+    installed("headed_plug_in", "\n".join(lines), "headed")
+    assert registry.strategy("headed").files == ("images", "detector", "head")
+    assert "headed_plug_in" not in sys.modules
+    assert registry.strategy_head("headed").build() == "a head"
+    del registry._functions["headed"], registry._infos["headed"], registry._heads["headed"]
+
+
 def test_a_requirement_that_there_is_not_is_an_error():
     with pytest.raises(ValueError, match=r"strategy x requires \['luck'\]; there are detections, dense"):
         registry.register("x", "y", requires=("luck",))
+    with pytest.raises(ValueError, match="strategy x requires a head without `dense`"):
+        registry.register("x", "y", requires=("detections", "head"))

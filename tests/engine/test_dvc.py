@@ -32,7 +32,7 @@ OTHER = {
     **yaml.safe_load(TINY.read_text()),
     "cycles": 1,
     "seeds": [3, -1],
-    "strategies": ["random", "mgral"],
+    "strategies": ["random", "mgral", "llal"],
     "lut": {"variants": 3, "clusters": 2, "refresh": "every_cycle"},
 }
 

@@ -45,6 +45,7 @@ def test_images_are_counted_by_hand():
     assert work_of("detector", round="initial", cycle=0) == Work(1, trained=40)
     assert work_of("detector", round="strategies/mgral", cycle=1) == Work(1, trained=60)
     assert work_of("detector", round="full", cycle=0) == Work(1, trained=160)
+    assert work_of("head", round="strategies/llal", cycle=1, type="llal") == Work(1, trained=60)
     assert work_of("evaluate", round="full", cycle=0) == Work(1, seen=30)
     assert work_of("embed", round="initial", cycle=0, embedding="default") == Work(1, seen=400)
     assert work_of("pseudo_labels", round="initial", cycle=0) == Work(1, seen=300)

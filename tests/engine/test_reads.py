@@ -20,8 +20,8 @@ from mgral.method.lut.reward import LookupTable, RewardTable
 from mgral.method.lut.subsets import plan_subsets
 from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.variants import train_base, train_variants
-from mgral.selection import heads
 from mgral.selection.features import embed_images
+from mgral.selection.heads import train_head
 from mgral.selection.query import select
 from mgral.training.detector import train_cycle_detector
 
@@ -82,11 +82,10 @@ def read():
     batches = [Candidate(0, None, ()), Candidate(1, 1.0, (20, 21))]
     measure_gains(of["gain"], data, data, labelled, batches, 0, 0)
     given = {"images": data.images, "detector": detector, "embeddings": embeddings, "tables": table, "agent": agent}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads, "ITERATIONS", 2)
-        for name, info in registry.strategies().items():
-            groups = [ids[5:7].tolist()] if "groups" in info.requires else None
-            select(name, of["select"], data.dataset, labelled, 0, **given, groups=groups)
+    for name, info in registry.strategies().items():
+        head = train_head(name, of["head"], data, labelled, 0).head if "head" in info.requires else None
+        groups = [ids[5:7].tolist()] if "groups" in info.requires else None
+        select(name, of["select"], data.dataset, labelled, 0, **given, head=head, groups=groups)
     return {step: keys for step, keys in found.items() if keys}
 
 
@@ -128,7 +127,7 @@ def undeclared(step, keys):
 
 
 def test_only_declared_settings_are_read(read):
-    trained = {"detector", "base", "variant", "agent", "gain"}
+    trained = {"detector", "head", "base", "variant", "agent", "gain"}
     assert set(read) == trained | {"evaluate", "embed", "pseudo_labels", "subsets", "table", "select"}
     for step, keys in read.items():
         assert undeclared(step, keys) == set(), step
@@ -137,4 +136,5 @@ def test_only_declared_settings_are_read(read):
 def test_what_is_read_is_noted(read):
     assert read["base"] == {"detector", "training", "iterations.base"}
     assert {"iterations.detector", "iterations.growth", "initial"} <= read["detector"]
+    assert read["head"] == read["detector"]
     assert {"budget", "evaluation"} <= read["select"]

@@ -295,6 +295,8 @@ def test_costs_by_hand(folder: Path) -> None:
     assert [float(costs[s]["forward_passes_a_cycle"]) for s in ("random", "margin", "core_set", "mgral")] == [
         0, 32, 40, 0
     ]  # fmt: skip
+    # A head sees the batches of its detector's training: of 16 images, in 300 steps and 300 (10 / 6)^0.75 = 440.
+    assert (costs["margin"]["head_images_a_cycle"], costs["llal"]["head_images_a_cycle"]) == ("0", "5920")
     # In each of two tables 200 steps for the base and 60 for each of six variants, of 16 images. The pool gets
     # pseudo-labels, and a third of it measures rewards.
     table, of_paper = rows_of(folder / "tables" / "cost_of_tables.csv")

@@ -46,6 +46,20 @@ def test_costs_of_a_cycle_by_hand(timings: Path) -> None:
     assert float(costs["random"]["training_s"]) == pytest.approx((30 + 40 + 40) / 3)
 
 
+def test_a_head_counts_with_the_training_of_its_strategy(tmp_path: Path) -> None:
+    fabricate(tmp_path, strategies=("random", "llal", "meh_hua"))
+    made = fabricate_costs(tmp_path)
+    for seed in "01":
+        for place, cycle in (("initial", 0), ("strategies/llal", 1)):
+            names = {"seed": seed, "round": place, "cycle": str(cycle), "type": "llal"}
+            head = tmp_path / f"seed{seed}" / place / f"cycle{cycle}" / "heads" / "llal.safetensors"
+            made += [record_cost(head, "head", 50.0, names=names)]
+    costs = rows(run(tmp_path, made) / "costs_by_cycle.csv")
+    # The shared detector of 30 s and the next one of 40 s; that of the last cycle has no head.
+    assert float(costs["llal"]["training_s"]) == pytest.approx((30 + 50 + 40 + 50) / 2)
+    assert float(costs["meh_hua"]["training_s"]) == pytest.approx((30 + 40 + 40) / 3)
+
+
 def test_embeddings_cost_the_strategy_that_chooses_by_them(tmp_path: Path) -> None:
     fabricate(tmp_path, strategies=tuple(registry.strategies()))
     made = fabricate_costs(tmp_path)

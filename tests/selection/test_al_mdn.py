@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
+from head_of_query import query_with_head
 from squares_query import squares_query
 
 from mgral.models.build import build_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.suppression import Found
-from mgral.selection import heads
 from mgral.selection.query import choose
 from mgral.selection.strategies import al_mdn
 from mgral.selection.strategies.al_mdn import (
@@ -134,7 +134,7 @@ def test_two_components_learn_boxes_that_go_either_way():
 
 
 def test_a_head_learns_the_boxes_of_the_labelled_images(monkeypatch):
-    query = squares_query(images=12, labelled=6, budget=6)
+    query = squares_query(images=12, labelled=6)
     losses = []
 
     def noted(*given):
@@ -142,14 +142,13 @@ def test_a_head_learns_the_boxes_of_the_labelled_images(monkeypatch):
         return losses[-1]
 
     monkeypatch.setattr(al_mdn, "matched_box_loss", noted)
-    choose("al_mdn", query)
+    query_with_head(query, "al_mdn", iterations=150)
     assert torch.stack(losses[-20:]).mean() < losses[0] / 2
 
 
 def test_images_without_an_object_come_last(monkeypatch):
-    monkeypatch.setattr(heads, "ITERATIONS", 1)
     scores = torch.tensor([NO_OBJECT, 1.0, NO_OBJECT, 2, 0, 3])
     monkeypatch.setattr(al_mdn, "most_uncertain", lambda _: scores)
-    choice = choose("al_mdn", squares_query(images=12, labelled=6, budget=6))
+    choice = choose("al_mdn", query_with_head(squares_query(images=12, labelled=6, budget=6), "al_mdn", 1))
     assert choice.rows[:4].tolist() == [5, 3, 1, 4]
     assert sorted(choice.rows[4:]) == [0, 2]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from head_of_query import query_with_head
 from squares_query import squares_query
 
-from mgral.selection import heads
 from mgral.selection.query import choose
 from mgral.selection.strategies import head_discrepancy
 from mgral.selection.strategies.head_discrepancy import discrepancy
@@ -26,14 +26,13 @@ def test_only_the_anchors_in_most_dispute_count(monkeypatch):
     assert discrepancy(first, second).item() == pytest.approx((0.25 + 0.09) / 2)
 
 
-def test_heads_come_to_agree_and_least_on_what_is_unlike_the_labelled_images(monkeypatch):
+def test_heads_come_to_agree_and_least_on_what_is_unlike_the_labelled_images():
     """The pool is copies of the labelled images, then images of noise."""
     query = squares_query(images=12, labelled=6, budget=6)
     pixels = query.images.stored
     pixels[6:9] = pixels[:3]
     pixels[9:] = np.random.default_rng(0).integers(0, 256, pixels[9:].shape)
-    trained = choose("head_discrepancy", query)
+    trained = choose("head_discrepancy", query_with_head(query, "head_discrepancy", iterations=200))
     assert set(trained.rows[:3].tolist()) == {3, 4, 5}
-    monkeypatch.setattr(heads, "ITERATIONS", 1)
-    untrained = choose("head_discrepancy", query)
+    untrained = choose("head_discrepancy", query_with_head(query, "head_discrepancy", iterations=1))
     assert (trained.scores[np.argsort(trained.rows)] < untrained.scores[np.argsort(untrained.rows)] / 2).all()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from head_of_query import query_with_head
 from squares_query import CONFIG
 from told_detector import SIDE, told_query
 from torch import nn
@@ -88,5 +89,6 @@ def test_images_like_those_with_a_high_loss_are_chosen(sign):
     pixels = np.tile(brightness.astype(np.uint8)[:, None, None, None], (SIDE, SIDE, 3))
     images = Images(pixels, query.dataset.sizes, query.images.canvas)
     query = replace(query, images=images, detector=Toy(sign))
+    query = query_with_head(query, "llal", iterations=100)
     order = sign * brightness[query.pool[choose("llal", query).rows]]
     assert order.tolist() == sorted(order, reverse=True)

@@ -22,7 +22,7 @@ def read(name):
 @pytest.mark.parametrize("name", ["gpu", "slurm"])
 def test_gpus_go_to_the_rules_that_compute_on_one(name):
     of_select = "1 if input.get('detector') else 0"
-    rules = USE_GPU | OF_FIDELITY | {"external", "prelabels"}
+    rules = USE_GPU | OF_FIDELITY | {"head", "external", "prelabels"}
     assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in rules} | {"select": {"gpu": of_select}}
 
 
@@ -56,6 +56,7 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
         "input_size",
         "weights",
         "external",
+        "head",
     }
 
 

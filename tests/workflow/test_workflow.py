@@ -23,6 +23,8 @@ ON_A_NETWORK = {"download", "weights"}
 """Steps that an experiment has only where its data set, or its detector, asks for them."""
 OF_A_COMMAND = {"external"}
 """Steps that an experiment has only where its detector is a command."""
+OF_A_HEAD = {"head"}
+"""Steps that an experiment has only where a strategy has a head."""
 OF_A_PROJECT = {"pictures", "index", "prelabels"}
 """Steps that an experiment has only where it is a round of a project."""
 EXAMPLE = ROOT / "examples" / "external_detector" / "config.yaml"
@@ -48,6 +50,7 @@ def jobs(tmp_path_factory):
     more = ("--configfile", ROOT / "config" / "voc_ssd300.yaml", "--until", "weights")
     (folder / "real.yaml").write_text("{initial: 9, cycles: 1, detector: {name: ssd}}")
     real = jobs_planned(folder, "--configfile", folder / "real.yaml", "--until", "derive")
+    headed = ("--configfile", TINY, "--config", "strategies=[llal]", "--until", "head")
     by_command = jobs_planned(folder, "--configfile", EXAMPLE, "--until", "external")
     project = SquaresProject.make(folder)
     labelled = [project.labelled(number) for number in range(1, 5)]
@@ -58,6 +61,7 @@ def jobs(tmp_path_factory):
         *(job for job in jobs_planned(folder, *more) if job.rule in ON_A_NETWORK),
         *(job for job in real if job.rule in DERIVE),
         *(job for job in by_command if job.rule in OF_A_COMMAND),
+        *(job for job in jobs_planned(folder, *headed) if job.rule in OF_A_HEAD),
         *(job for job in of_round if job.rule in OF_A_PROJECT),
     ]
 
@@ -132,6 +136,9 @@ def test_a_job_depends_on_the_version_of_a_plug_in(monkeypatch):
     with_plug_in = {step for step in STEPS if "plug_ins" in depends_on(config, step, {"strategy": "margin"})}
     assert {"detector", "evaluate", "embed", "variant", "select"} <= with_plug_in
     assert not {"data", "initial", "label", "agent"} & with_plug_in
+    monkeypatch.setattr("mgral.engine.workflow.package_of", lambda group, name: {"llal": "mine 1.0"}.get(name))
+    assert "plug_ins" in depends_on(config, "head", {"type": "llal"})
+    assert "plug_ins" not in depends_on(config, "head", {"type": "meh_hua"})
 
 
 @pytest.mark.parametrize(
@@ -238,6 +245,17 @@ def test_agents_learning_rate_reruns_only_what_follows_from_it(finished):
 def test_one_more_cycle_keeps_the_others(finished):
     jobs = planned(finished, "--configfile", TINY, "--config", "cycles=3", stub=True)
     assert count_rules(jobs) == {"agent": 1, "select": 3, "label": 3, "detector": 3, "evaluate": 3, "report": 1}
+
+
+def test_a_strategy_with_a_head_that_is_added_trains_no_detector_again(finished):
+    """Two instances of one type share the head on the detector of cycle 0, and have other detectors after it."""
+    strategies = "strategies={mgral: {}, random: {}, entropy_anchors: {}, llal: {}, other: {type: llal}}"
+    jobs = planned(finished, "--configfile", TINY, "--config", strategies, stub=True)
+    rounds = [(wildcards["round"], wildcards["cycle"]) for rule, wildcards in jobs if rule == "detector"]
+    assert sorted(rounds) == [(f"strategies/{name}", cycle) for name in ("llal", "other") for cycle in "12"]
+    heads = [(wildcards["round"], wildcards["cycle"]) for rule, wildcards in jobs if rule == "head"]
+    assert sorted(heads) == [("initial", "0"), ("strategies/llal", "1"), ("strategies/other", "1")]
+    assert {wildcards["type"] for rule, wildcards in jobs if rule == "head"} == {"llal"}
 
 
 def test_fewer_strategies_only_redraw_the_report(finished):

@@ -3,6 +3,7 @@
 # Wildcards, beside experiment, seed (repetition) and cycle:
 #   round      whose detector it is: initial (cycle 0 of every strategy), full (all training images) or strategies/NAME
 #   strategy   the name of an instance in CONFIG.strategies
+#   type       the registered strategy of a head, which instances of one type share
 #   table, reward, embedding   names of settings that instances share: `default`, or digits (Config.name_of)
 #   split (of the images that measure rewards), first and last (variant or batch of a job)
 
@@ -60,6 +61,7 @@ wildcard_constraints:
         ["initial", "full", *(f"strategies/{name}" for name in CONFIG.strategies)]
     ),
     strategy="|".join(CONFIG.strategies),
+    type=r"[A-Za-z0-9_-]+",
     cycle=r"\d+",
     table=r"\w+",
     reward=r"\w+",

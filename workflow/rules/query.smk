@@ -1,7 +1,7 @@
 # The query of a cycle: which images are labelled next.
 #
 # agent   the tables, embeddings, labelled.json -> agent.safetensors, agent.csv, agent.json
-# select  what the strategy requires -> selection.json: the agent, the detector, embeddings, groups, or nothing
+# select  what the strategy requires -> selection.json: the agent, the detector, its head, embeddings, groups, or nothing
 #         (@register in mgral/selection/strategies/)
 
 
@@ -49,7 +49,8 @@ rule agent:
 def in_select(wildcards):
     """What the strategy requires beside the labelled set, by the option of `mgral select` that takes it."""
     strategy = wildcards.strategy
-    info = registry.strategy(CONFIG.strategies[strategy].type)
+    kind = CONFIG.strategies[strategy].type
+    info = registry.strategy(kind)
     folder = round_of(strategy, wildcards.cycle)
     embedded = table_round(strategy, wildcards.cycle) if info.needs_tables else folder
     paths = {
@@ -59,6 +60,7 @@ def in_select(wildcards):
         "table": tables_of(strategy, wildcards.cycle),
         "agent": STRATEGY + "/agent.safetensors",
         "groups": EXPERIMENT + "/dataset/groups.json",
+        "head": f"{folder}/heads/{kind}.safetensors",
     }
     derived = {"derived": DERIVED} if DERIVED and info.runs_detector else {}
     options = (*info.files, *(["groups"] if SNAPSHOT else []))

@@ -5,6 +5,8 @@
 # label     labelled.json and selection.json of a cycle -> labelled.json of the next one
 # derive    labelled.json of cycle 0 -> derived.json: the settings that are null, such as anchors and iterations
 # detector  labelled.json, train.npy -> detector.safetensors, training.csv
+# head      detector.safetensors, labelled.json, train.npy -> heads/<type>.safetensors, heads/<type>.csv: of a strategy that
+#           requires one
 # external  labelled.json, the pictures -> external.safetensors, of a detector that is a command of the user's own; the
 #           rule `detector` then trains its proxy, where a lookup table or an embedding needs one. Outside of the
 #           container of --use-singularity: the step runs the command here or in detector.container.
@@ -123,6 +125,36 @@ rule detector:
         "mgral detector --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle}"
         " --gpus {resources.gpu} --output {output.weights} --log-csv {output.training} > {log} 2>&1"
+
+
+rule head:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
+        dataset=EXPERIMENT + "/dataset/train.json",
+        images=TRAIN_IMAGES,
+        labelled=ROUND + "/labelled.json",
+        weights=WEIGHTS,
+        detector=ROUND + "/detector.safetensors",
+    output:
+        weights=ROUND + "/heads/{type}.safetensors",
+        training=ROUND + "/heads/{type}.csv",
+    log:
+        LOGS + "/head/seed{seed}/{round}/cycle{cycle}/{type}.log",
+    threads: 1
+    resources:
+        mem_mb=MEM_MB,
+        gpu=0,
+        vram_mb=card_memory_mb(CONFIG, "head"),
+    params:
+        derived=derived_option,
+        depends_on=settings_of("head"),
+        weights=weights_option,
+    shell:
+        "mgral head --config {input.config}{params.derived} --type {wildcards.type} --dataset {input.dataset}"
+        " --images {input.images} --labelled {input.labelled}{params.weights} --detector {input.detector}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu}"
+        " --output {output.weights} --log-csv {output.training} > {log} 2>&1"
 
 
 rule external:

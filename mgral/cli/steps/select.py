@@ -25,6 +25,8 @@ from mgral.selection.spending import load_unspent
 Rows = npt.NDArray[np.int64]
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mgral.data.dataset import Dataset
     from mgral.method.agent.network import Agent
     from mgral.method.lut.reward import LookupTable
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
 )
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
 @click.option(
+    "--head", type=options.FILE, help="Head of the strategy, by the step `head` (llal, meh_hua and others)."
+)
+@click.option(
     "--groups", type=options.FILE, help="Near-copies, of which one at most is chosen (projects, random_no_copies)."
 )
 @options.gpus
@@ -67,6 +72,7 @@ def command(
     embeddings: Path | None,
     table: tuple[Path, ...],
     agent: Path | None,
+    head: Path | None,
     groups: Path | None,
     gpus: int,
     output: Path,
@@ -77,7 +83,7 @@ def command(
     Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
-    given |= {"agent": agent, "groups": groups}
+    given |= {"agent": agent, "head": head, "groups": groups}
     config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
     kind, trained = config.strategies[strategy].type, config.detector.command_gives is None
     if missing := [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]:
@@ -86,6 +92,7 @@ def command(
     features = load_embeddings(embeddings) if embeddings else None
     if features and registry.strategy(kind).needs_tables:
         features = _count_again(features, data, known, seed)
+    opened = _open_detector(detector, config, len(data.categories), gpus) if detector and trained else None
     selection = select(
         strategy,
         config,
@@ -94,11 +101,12 @@ def command(
         seed,
         cycle,
         images=load_images(images, data, config.detector.image_canvas) if images else None,
-        detector=_open_detector(detector, config, len(data.categories), gpus) if detector and trained else None,
+        detector=opened,
         found=load_found(detector, "train") if detector and not trained else None,
         embeddings=features,
         tables=_open_tables(table, features, config.for_strategy(strategy)) if table and features else None,
         agent=_open_agent(agent) if agent else None,
+        head=_open_head(head, kind, opened) if head and opened else None,
         groups=load_groups(groups).groups if groups else None,
         unspent=load_unspent(labelled),
     )
@@ -122,6 +130,12 @@ def _open_detector(path: Path, config: Config, classes: int, gpus: int) -> "Dete
     from mgral.models.build import load_detector
 
     return load_detector(path, config.detector, classes).to(choose_device(gpus))
+
+
+def _open_head(path: Path, kind: str, detector: "DetectorModel") -> "nn.Module":
+    from mgral.selection.heads import load_head
+
+    return load_head(path, kind, detector)
 
 
 def _count_again(embeddings: Embeddings, dataset: "Dataset", labelled: Rows, seed: int) -> Embeddings:

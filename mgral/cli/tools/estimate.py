@@ -26,7 +26,7 @@ from mgral.engine.plan import plan_all
 from mgral.engine.workflow import configure
 from mgral.errors import InputError
 
-ON_GPUS = ("detector", "external", "evaluate", "embed", "base", "variant", "agent", "select")
+ON_GPUS = ("detector", "head", "external", "evaluate", "embed", "base", "variant", "agent", "select")
 """Steps whose hours are GPU hours where they are given a GPU."""
 WITHOUT_SPEEDS = """
 No hours without measured speeds: add --measure to time a few iterations on this machine; or give --speeds the folder

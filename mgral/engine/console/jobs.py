@@ -55,6 +55,7 @@ def job_title(rule: str, names: Mapping[str, str]) -> str:
         names.get("strategy") or names.get("round", "").removeprefix("strategies/"),
         f"cycle {names['cycle']}" if "cycle" in names else "",
         rule,
+        names.get("type", ""),
         *settings,
         f"split {names['split']}" if "split" in names else "",
         "-".join(dict.fromkeys((names["first"], names["last"]))) if "first" in names else "",

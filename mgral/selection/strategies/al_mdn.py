@@ -6,8 +6,9 @@ mean of their variances is the aleatoric uncertainty, the variance of their mean
 
 It differs from their published code in that:
 
-- the head learns on the frozen detector, from the maps that classes are predicted from (see `heads`), and is asked
-  about the objects that the detector finds; there it is the detector, with a curve of its own;
+- the head learns along with the detector, from the maps that classes are predicted from and without a gradient into
+  them (see `heads`), and is asked about the objects that the detector finds; there it is the detector, with its own
+  curve;
 - a Gaussian's variance is used as such, by the paper's density. Their code divides by it as by a standard deviation,
   and adds 0.3: data of variance 0.09 are learnt as 0.395, here as 0.088;
 - the loss of classes is the detector's own, of the mixture of class probabilities (their supplement's type 2), so
@@ -23,10 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.config.registry import register
+from mgral.config.registry import register, register_head
 from mgral.models.interface import DenseModel, Targets
 from mgral.models.suppression import Found
-from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
+from mgral.selection.heads import AnchorHead, Seen, with_head
 from mgral.selection.inference import find_objects, pool_chunks
 from mgral.selection.query import Choice, Query, all_equal, highest
 
@@ -82,28 +83,11 @@ def _components(outputs: Tensor) -> Tensor:
     return outputs.reshape(*outputs.shape[:-1], COMPONENTS, outputs.shape[-1] // COMPONENTS)
 
 
-@register("al_mdn", "the most uncertain object, by mixtures of Gaussians", requires=("dense",))
+@register("al_mdn", "the most uncertain object, by mixtures of Gaussians", requires=("dense", "head"))
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the most uncertain object."""
-    detector, images = frozen_detector_and_images(query)
-    noise = torch.Generator(detector.device).manual_seed(derive_seed(query.seed, "al_mdn logits", query.cycle))
-
-    def build(seen: Seen) -> AnchorHead:
-        mean = seen.predictions.logits.mean((0, 1))
-        bias = torch.cat([mean.new_zeros(BOX_OUTPUTS), mean, mean.new_zeros(len(mean) + 1)]).repeat(COMPONENTS)
-        return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, bias)
-
-    def loss(head: AnchorHead, seen: Seen) -> Tensor:
-        outputs = head(detector.class_maps(seen.maps))
-        classes = class_mixture(outputs)
-        normal = torch.randn(classes.means.shape, generator=noise, device=detector.device)
-        logits = mixed_logits(detector, classes, normal)
-        # The boxes are those of the detector, which have no gradient: what is learnt from is the loss of classes.
-        class_loss = detector.loss(seen.predictions._replace(logits=logits), seen.targets)
-        return class_loss + BOX_WEIGHT * matched_box_loss(detector, outputs, seen.targets)
-
-    head, shown_before = train_head(query, detector, images, "al_mdn", build, loss)
+    detector, images, head = with_head(query)
     found = []
     for _, shown in pool_chunks(query, detector, images, "al_mdn"):
         maps = detector.maps(shown)
@@ -113,8 +97,27 @@ def choose(query: Query) -> Choice:
     scores = most_uncertain(found).numpy()
     order = np.random.default_rng(derive_seed(query.seed, "al_mdn order", query.cycle)).permutation(len(scores))
     rows = order[highest(scores[order], query.budget)]
-    passes = shown_before + len(query.pool)
-    return Choice(rows, scores[rows].astype(np.float64), passes, undecided=all_equal(scores))
+    return Choice(rows, scores[rows].astype(np.float64), len(query.pool), undecided=all_equal(scores))
+
+
+def build(detector: DenseModel, seen: Seen) -> AnchorHead:
+    """Return the head, untrained."""
+    mean = seen.predictions.logits.mean((0, 1))
+    bias = torch.cat([mean.new_zeros(BOX_OUTPUTS), mean, mean.new_zeros(len(mean) + 1)]).repeat(COMPONENTS)
+    return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, bias)
+
+
+def loss(head: AnchorHead, detector: DenseModel, seen: Seen) -> Tensor:
+    """Return the head's loss of a batch, a scalar."""
+    outputs = head(detector.class_maps(seen.maps))
+    classes = class_mixture(outputs)
+    logits = mixed_logits(detector, classes, torch.randn_like(classes.means))
+    # The boxes are those of the detector, which have no gradient: what is learnt from is the loss of classes.
+    class_loss = detector.loss(seen.predictions._replace(logits=logits), seen.targets)
+    return class_loss + BOX_WEIGHT * matched_box_loss(detector, outputs, seen.targets)
+
+
+register_head("al_mdn", build, loss)
 
 
 def mixed_logits(detector: DenseModel, classes: Mixture, normal: Tensor) -> Tensor:

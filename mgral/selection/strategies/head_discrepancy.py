@@ -3,9 +3,9 @@
 It is the instance uncertainty (section 3.2) of MI-AOD: Yuan et al., *Multiple instance active object detection*, CVPR
 2021. That method itself is not here: its rounds on unlabelled images, in which heads and backbone play against each
 other, and the loss that re-weights the instances by multiple instance learning. Without them the heads may rank
-images much as the number of their objects does. They learn on the frozen detector (see `heads`), each by the
-detector's own loss of classes; they begin at its mean logits, or a short training would be spent on learning that
-nearly all is background.
+images much as the number of their objects does. They learn along with the detector, without a gradient into it (see
+`heads`), each by the detector's own loss of classes; they begin at its mean logits, or a short training would be
+spent on learning that nearly all is background.
 
 The published code compares sigmoids of the outputs, here it is class probabilities (`class_probabilities`). It takes
 the mean over all outputs: RetinaNet has none for the background there, SSD has one. Here the background never counts.
@@ -14,8 +14,9 @@ the mean over all outputs: RetinaNet has none for the background there, SSD has 
 import torch
 from torch import Tensor
 
-from mgral.config.registry import register
-from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
+from mgral.config.registry import register, register_head
+from mgral.models.interface import DenseModel
+from mgral.selection.heads import AnchorHead, Seen, with_head
 from mgral.selection.inference import pool_chunks
 from mgral.selection.query import Choice, Query
 
@@ -23,29 +24,33 @@ TOP_ANCHORS = 10_000
 """Anchors of an image whose discrepancy is averaged; the paper's k."""
 
 
-@register("head_discrepancy", "discrepancy of two class heads", requires=("dense",))
+@register("head_discrepancy", "discrepancy of two class heads", requires=("dense", "head"))
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the discrepancy of two heads."""
-    detector, images = frozen_detector_and_images(query)
-
-    def build(seen: Seen) -> AnchorHead:
-        mean = seen.predictions.logits.mean((0, 1))
-        # Both in one convolution, each with filters of its own.
-        return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, mean.repeat(2))
-
-    def loss(heads: AnchorHead, seen: Seen) -> Tensor:
-        both = heads(detector.class_maps(seen.maps)).chunk(2, dim=-1)
-        # Both have the boxes of the detector, which have no gradient: what is learnt from is the loss of classes.
-        losses = [detector.loss(seen.predictions._replace(logits=logits), seen.targets) for logits in both]
-        return torch.stack(losses).sum()
-
-    heads, shown_before = train_head(query, detector, images, "head_discrepancy", build, loss)
+    detector, images, heads = with_head(query)
     scores = []
     for _, shown in pool_chunks(query, detector, images, "head_discrepancy"):
         for logits in heads(detector.class_maps(detector.maps(shown))):
             scores.append(discrepancy(*map(detector.class_probabilities, logits.chunk(2, dim=-1))))
-    return Choice.best(torch.stack(scores).cpu().numpy(), query.budget, shown_before + len(query.pool))
+    return Choice.best(torch.stack(scores).cpu().numpy(), query.budget, len(query.pool))
+
+
+def build(detector: DenseModel, seen: Seen) -> AnchorHead:
+    """Return both heads, untrained: in one convolution, each with filters of its own."""
+    mean = seen.predictions.logits.mean((0, 1))
+    return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, mean.repeat(2))
+
+
+def loss(heads: AnchorHead, detector: DenseModel, seen: Seen) -> Tensor:
+    """Return the sum of both heads' losses of a batch, a scalar."""
+    both = heads(detector.class_maps(seen.maps)).chunk(2, dim=-1)
+    # Both have the boxes of the detector, which have no gradient: what is learnt from is the loss of classes.
+    losses = [detector.loss(seen.predictions._replace(logits=logits), seen.targets) for logits in both]
+    return torch.stack(losses).sum()
+
+
+register_head("head_discrepancy", build, loss)
 
 
 def discrepancy(first: Tensor, second: Tensor) -> Tensor:

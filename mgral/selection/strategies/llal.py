@@ -1,16 +1,17 @@
 """Strategy `llal`: the images for which a small module predicts the highest loss of the detector.
 
-Yoo and Kweon, *Learning loss for active learning*, CVPR 2019. They train the module along with the network, with a
-gradient into it for a part of the time, and choose from 10,000 images drawn from the pool. Here the module learns on
-the frozen detector (see `heads`), and all of the pool is compared.
+Yoo and Kweon, *Learning loss for active learning*, CVPR 2019. The module learns along with the detector, from the
+loss of each image in each iteration, as theirs does (see `heads`). They let its gradient into the network for a part
+of the training; here it is cut throughout, as all strategies share the detector. They choose from 10,000 images drawn
+from the pool, and here all of it is compared.
 """
 
 import torch
 from torch import Tensor, nn
 
-from mgral.config.registry import register
+from mgral.config.registry import register, register_head
 from mgral.models.interface import DenseModel, Predictions, Targets
-from mgral.selection.heads import Seen, frozen_detector_and_images, train_head
+from mgral.selection.heads import Seen, with_head
 from mgral.selection.inference import pool_chunks
 from mgral.selection.query import Choice, Query
 
@@ -36,21 +37,26 @@ class LossPrediction(nn.Module):
         return predicted.flatten()
 
 
-@register("llal", "loss predicted for the image", requires=("dense",))
+@register("llal", "loss predicted for the image", requires=("dense", "head"))
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the predicted loss."""
-    detector, images = frozen_detector_and_images(query)
-
-    def loss(head: LossPrediction, seen: Seen) -> Tensor:
-        return ranking_loss(head(seen.maps), image_losses(detector, seen.predictions, seen.targets))
-
-    def build(seen: Seen) -> LossPrediction:
-        return LossPrediction([one.shape[1] for one in seen.maps])
-
-    head, shown_before = train_head(query, detector, images, "llal", build, loss)
+    detector, images, head = with_head(query)
     predicted = [head(detector.maps(shown)) for _, shown in pool_chunks(query, detector, images, "llal")]
-    return Choice.best(torch.cat(predicted).cpu().numpy(), query.budget, shown_before + len(query.pool))
+    return Choice.best(torch.cat(predicted).cpu().numpy(), query.budget, len(query.pool))
+
+
+def build(detector: DenseModel, seen: Seen) -> LossPrediction:
+    """Return the head, untrained."""
+    return LossPrediction([one.shape[1] for one in seen.maps])
+
+
+def loss(head: LossPrediction, detector: DenseModel, seen: Seen) -> Tensor:
+    """Return the head's loss of a batch, a scalar."""
+    return ranking_loss(head(seen.maps), image_losses(detector, seen.predictions, seen.targets))
+
+
+register_head("llal", build, loss)
 
 
 def image_losses(detector: DenseModel, predictions: Predictions, targets: Targets) -> Tensor:

@@ -12,7 +12,8 @@ likely anchors of unlabelled images had a rank correlation with the prediction o
 
 It differs in that:
 
-- the head learns on the frozen detector, from the maps that classes are predicted from (see `heads`);
+- the head learns along with the detector, from the maps that classes are predicted from and without a gradient into
+  them (see `heads`);
 - its output is a softplus and not a ReLU, under which a loss predicted as zero has no gradient;
 - the expected entropy of a Dirichlet distribution is known in closed form. They draw 500 samples, which converge to
   it, and scatter by 0.6 %;
@@ -30,9 +31,9 @@ from torchvision.ops import box_iou
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import EvaluationConfig
-from mgral.config.registry import register
+from mgral.config.registry import register, register_head
 from mgral.models.interface import DenseModel, Predictions, Targets
-from mgral.selection.heads import AnchorHead, Seen, frozen_detector_and_images, train_head
+from mgral.selection.heads import AnchorHead, Seen, with_head
 from mgral.selection.inference import find_boxes, pool_chunks
 from mgral.selection.query import Choice, Query, all_equal, highest
 from mgral.selection.strategies.entropy import entropy
@@ -65,24 +66,11 @@ class Anchors(NamedTuple):
     """float64 [n]: predicted, positive."""
 
 
-@register("meh_hua", "epistemic uncertainty of a loss-predicting head, object by object", requires=("dense",))
+@register("meh_hua", "epistemic uncertainty of a loss-predicting head, object by object", requires=("dense", "head"))
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the aggregated uncertainty, and some images without an object at random."""
-    detector, images = frozen_detector_and_images(query)
-
-    def build(seen: Seen) -> AnchorHead:
-        losses, _ = matched_losses(detector, seen.predictions, seen.targets)
-        # Where softplus gives the mean loss; without a box it is 1.
-        start = (losses.mean() if len(losses) else losses.new_ones(())).clamp_min(SMALLEST_LOSS).expm1().log()
-        return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, start[None])
-
-    def loss(head: AnchorHead, seen: Seen) -> Tensor:
-        losses, matched = matched_losses(detector, seen.predictions, seen.targets)
-        error = predicted_losses(head, detector.class_maps(seen.maps))[matched] - losses
-        return error.square().sum() / max(1, len(error))
-
-    head, shown_before = train_head(query, detector, images, "meh_hua", build, loss)
+    detector, images, head = with_head(query)
     scores = []
     for _, shown in pool_chunks(query, detector, images, "meh_hua"):
         maps = detector.maps(shown)
@@ -91,7 +79,25 @@ def choose(query: Query) -> Choice:
             alphas = concentrations(anchors.distributions, anchors.losses, anchors.maps)
             scores.append(aggregate(epistemic_uncertainty(alphas), anchors))
     rng = np.random.default_rng(derive_seed(query.seed, "meh_hua images without an object", query.cycle))
-    return choose_with_zeros(np.array(scores), query.budget, rng, shown_before + len(query.pool))
+    return choose_with_zeros(np.array(scores), query.budget, rng, len(query.pool))
+
+
+def build(detector: DenseModel, seen: Seen) -> AnchorHead:
+    """Return the head, untrained."""
+    losses, _ = matched_losses(detector, seen.predictions, seen.targets)
+    # Where softplus gives the mean loss; without a box it is 1.
+    start = (losses.mean() if len(losses) else losses.new_ones(())).clamp_min(SMALLEST_LOSS).expm1().log()
+    return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, start[None])
+
+
+def loss(head: AnchorHead, detector: DenseModel, seen: Seen) -> Tensor:
+    """Return the head's loss of a batch, a scalar."""
+    losses, matched = matched_losses(detector, seen.predictions, seen.targets)
+    error = predicted_losses(head, detector.class_maps(seen.maps))[matched] - losses
+    return error.square().sum() / max(1, len(error))
+
+
+register_head("meh_hua", build, loss)
 
 
 def matched_losses(
