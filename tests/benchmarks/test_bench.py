@@ -61,7 +61,12 @@ def _table(distance):
     if distance == "by_class":
         scale = {f"count_{name}": np.ones(3) for name in ("zero", "unit", "mean")}
         values = {"values": rng.random((5, 3)), "amounts": rng.random((5, 3))}
-        return table | scale | values | {"counts": of_images, "classes": np.arange(3)}
+        return (
+            table
+            | scale
+            | values
+            | {"counts": of_images, "classes": np.arange(3), "images": np.arange(30).reshape(5, 6)}
+        )
     projections = {"projections": rng.random((3, 4), np.float32), "sorted": rng.random((5, 6, 4), np.float32)}
     return table | projections | {"embeddings": of_images, "values": rng.random((5, 1))}
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from made_embeddings import made_embeddings
 from squares import squares
 from squares_query import squares_query
 from told_detector import told_query
@@ -13,7 +14,6 @@ from told_detector import told_query
 from mgral.config import EvaluationConfig, resolve_config
 from mgral.data.results import FoundBoxes
 from mgral.models.suppression import Found
-from mgral.selection.embeddings import Embeddings
 from mgral.selection.query import SAME_SCORES, choose, select
 from mgral.selection.strategies.pal import (
     Boxes,
@@ -48,7 +48,7 @@ def boxes(features, labels=None, right=None):
 
 def embedded(vectors):
     vectors = np.array(vectors, np.float32)
-    return Embeddings(np.arange(len(vectors)), vectors, np.zeros((len(vectors), 1), np.float32))
+    return made_embeddings(np.arange(len(vectors)), vectors)
 
 
 def with_truth(query, truth):
@@ -188,7 +188,7 @@ def test_a_dense_detector_is_selected_from_by_the_same_bytes():
     query = squares_query(images=12, labelled=5, budget=4)
     rng = np.random.default_rng(0)
     ids = query.dataset.image_ids
-    given = Embeddings(ids, rng.normal(size=(12, 3)).astype(np.float32), np.zeros((12, 1), np.float32))
+    given = made_embeddings(ids, rng.normal(size=(12, 3)))
     first, again = (choose("pal", replace(query, embeddings=given)) for _ in range(2))
     assert first.reason is None
     assert first.scores.tobytes() == again.scores.tobytes()
@@ -207,7 +207,7 @@ def test_what_a_command_has_found_is_compared_in_pixels_of_the_original_images()
     sides[1::2, 2:] = sides[1::2, :2] + 9
     distributions = np.stack([1 - scores, scores], axis=1)
     given = FoundBoxes(rows, sides, scores, np.zeros(40, np.int64), distributions)
-    vectors = Embeddings(dataset.image_ids, np.eye(40, dtype=np.float32), np.zeros((40, 1), np.float32))
+    vectors = made_embeddings(dataset.image_ids, np.eye(40))
     chosen = select("pal", config, dataset, dataset.image_ids[:20], 0, images=images, found=given, embeddings=vectors)
     assert sorted(chosen.images.tolist()) == [40, 43]
     assert chosen.reason is None
