@@ -1,4 +1,4 @@
-"""Step `lookup`: what a table says of the candidate batches, by every embedding, distance and estimator.
+"""Step `lookup`: the reward of the candidate batches in a table, by every embedding, distance and estimator.
 
 The two rewards that need no table, of predicted objects, are written too; they are the same beside every table.
 """
