@@ -15,8 +15,8 @@ class BudgetConfig(Section):
     """What is paid for in a cycle."""
 
     unit: Literal["images", "boxes"]
-    """Boxes: an image costs the boxes that its labels have, and 1 without any. What a cycle leaves or overspends counts
-    in the next one."""
+    """Boxes: an image costs the boxes that its labels have, and 1 without any. What a cycle leaves or overspends
+    counts in the next one."""
     amount: Count
     """Images or boxes of a cycle."""
 
