@@ -211,7 +211,7 @@ def test_a_dumb_terminal_gets_lines(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     slower = SLOW.replace("sleep 0.7", "sleep 2")  # than the terminal on a busy machine
     code, written = in_terminal(tmp_path, stub_that(tmp_path, slower), *RUN, interrupt_at="cycle 0  detector")
-    assert code == 1
+    assert code == 1, written
     end = written[written.rindex("\x1b[?25h") :]
     assert "Stopped: " in end
     assert " of 45 jobs are done; the same command goes on from here." in end

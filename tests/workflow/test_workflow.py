@@ -183,7 +183,7 @@ def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
     counts = count_rules(planned(tmp_path, "--configfile", TINY))
     config = load_config(TINY)
     cycles, strategies = config.cycles, len(config.strategies)
-    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - DERIVE - OF_A_COMMAND - OF_A_PROJECT
+    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - DERIVE - OF_A_COMMAND - OF_A_HEAD - OF_A_PROJECT
     assert counts["detector"] == counts["evaluate"] == 2 + cycles * strategies
     assert counts["select"] == counts["label"] == cycles * strategies
     assert counts["variant"] == 2  # variants 0 and 1, and variant 2
