@@ -1,4 +1,4 @@
-"""What a cycle may label: so many images, or so many boxes."""
+"""What may be labelled in a cycle: a number of images, or of boxes."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,8 +15,8 @@ class BudgetConfig(Section):
     """What is paid for in a cycle."""
 
     unit: Literal["images", "boxes"]
-    """Boxes: an image counts the boxes that it turns out to have, one without a box counts 1. What a cycle leaves or
-    overdraws is settled in the next one."""
+    """Boxes: an image costs the boxes that its labels have, and 1 without any. What a cycle leaves or overspends
+    counts in the next one."""
     amount: Count
     """Images or boxes of a cycle."""
 
@@ -58,7 +58,7 @@ def images_in(budget: int | BudgetConfig) -> int:
     """
     if isinstance(budget, BudgetConfig):
         raise InputError(
-            f"budget: {in_words(budget)} are no number of images; turn them into one first (mgral.in_images), or "
-            "give images"
+            f"budget: {in_words(budget)} are no number of images; turn the configuration into images first "
+            "(mgral.in_images), or give images"
         )
     return budget

@@ -27,11 +27,12 @@ class LutConfig(Section):
     splits: Count = 2
     """Ways of splitting the labelled images for rewards, with a table each; the reward is the mean over them."""
     variants: Annotated[int, Field(ge=2, le=10**9)] = 12
-    """K, detectors of each table that are trained on a subset each (one more is trained on no subset)."""
+    """K, detectors of each table that are trained on a subset each (one more is trained on no subset). With 2 the
+    permutation test can find no table valid."""
     variants_per_job: Count = 1
     """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
     subset_size: Count | None = None
-    """Images in a subset; the budget unless given."""
+    """Images in a subset; unless given as many as a strategy is asked for in a cycle."""
     clusters: Count = 8
     """k-means clusters that the subsets are mixtures of."""
     concentration: tuple[PositiveFloat, PositiveFloat] = (0.1, 10.0)

@@ -1,9 +1,9 @@
 """Strategy `mgral_greedy`: the batch that the lookup tables reward most, image by image and without an agent.
 
-It stands beside `mgral`: what an agent adds to its tables is the difference of the two. Each time the image is added
-with which the batch looks up highest.
+The difference of `mgral` and this is what an agent adds to its tables. Each time the image is added with which the
+looked-up reward of the batch is highest.
 
-Where tables look up amounts, the places of the batch that are still free hold no object. With slopes that are not
+Where tables look up amounts, the free places of the batch count as images without objects. With slopes that are not
 negative the reward is then monotone and submodular, and the batch gains at least 1 - 1/e of what the best gains
 (Nemhauser, Wolsey and Fisher 1978). Where they look up distances, the images chosen so far are looked up, with each
 of some images of the pool that are drawn at random (Mirzasoleiman et al. 2015), as a look-up takes long.
@@ -23,9 +23,9 @@ from mgral.method.lut.validation import NOT_VALID, validate_tables
 from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_uniformly
 
 LOOKED_UP_IMAGES = 1 << 17
-"""Images that are looked up for a place of the batch, of the images so far and each that is tried."""
+"""Images in all batches that are looked up for one place: the images so far, and each that is tried."""
 FEWEST = 20
-"""Images tried for a place."""
+"""Least images tried for a place."""
 DRAW = "mgral_greedy random selection"
 
 Float64 = npt.NDArray[np.float64]

@@ -1,11 +1,11 @@
 """Strategies `mgral` and `paper`: the scores of the trained agent, in one pass over the pool in order of the ids.
 
-`paper` is the same with the choices of the paper (Liang et al., arXiv 2601.15688): variants learn without labels, by
-a consistency loss; one table is looked up at the nearest variant, by the sliced Wasserstein distance of embeddings;
-and a reward is compared with that of the episode before. What the paper leaves open is as `mgral` has it.
+`paper` is the same with the choices of the paper (Liang et al., arXiv 2601.15688). Variants learn without labels, by
+a consistency loss. One table is looked up at the nearest variant, by the sliced Wasserstein distance of embeddings.
+A reward is compared with that of the episode before. What the paper leaves open is as `mgral` has it.
 
-Where the lookup tables of several reward splits agree no better than tables of shuffled values
-(`mgral.method.lut.validation`), the agent's scores are noise, and every batch is equally likely. The paper has one
+Where the lookup tables of several reward splits agree no better than tables whose values are shuffled
+(`mgral.method.lut.validation`), the agent's scores may be noise, and the batch is drawn at random. The paper has one
 table, and so no such test.
 """
 
@@ -21,7 +21,7 @@ DRAW = "mgral random selection"
 @register("mgral", "the trained agent's scores", requires=("embeddings", "counts", "agent"))
 @register(
     "paper",
-    "the same, with the paper's choices",
+    "the trained agent's scores, with the paper's choices",
     requires=("embeddings", "counts", "agent"),
     settings={
         "embedding": {"object_counts": False},

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from mgral.artefacts.files import read_csv, read_json
-from mgral.config import Config
+from mgral.config import BudgetConfig, Config, in_words
 from mgral.errors import InputError
 from mgral.method.fidelity.correlation import Array, Fidelity, fidelity, noise_ceiling, spearman
 from mgral.method.fidelity.lookups import Kind
@@ -147,8 +147,16 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
         figures=figures,
         trials=trials,
         batches=next(iter(trials.values())).repeats.shape[1],
+        size=_size(config),
     )
     return FidelityReport(html, figures, (*(figure.table for figure in figures), gains), tuple(rows), ceiling)
+
+
+def _size(config: Config) -> str:
+    """Return how many images a batch has, in words."""
+    budget = in_words(config.budget)
+    asked = f"as many images as strategies are asked for with a budget of {budget}"
+    return asked if isinstance(config.budget, BudgetConfig) else budget
 
 
 def _forest(rows: Sequence[FidelityRow], ceiling: float) -> Figure:

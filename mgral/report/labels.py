@@ -130,8 +130,11 @@ def labels_table(results: Results) -> Table:
 
 
 def counted(value: float, sign: bool = False) -> str:
-    """Write a number of labels, or an en dash for NaN."""
-    return "–" if np.isnan(value) else f"{value:{'+' if sign else ''},.0f}".replace("-", "−")
+    """Write a number of labels, 0 without a sign, or an en dash for NaN."""
+    if np.isnan(value):
+        return "–"
+    whole = round(value)
+    return f"{whole:{'+' if sign and whole else ''},}".replace("-", "−")
 
 
 def needed_in_words(line: LabelsNeeded) -> str:

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mgral.config import BudgetConfig, CocoData, Config, ProjectData, RewardConfig, SyntheticData, in_words
+from mgral.method.lut.validation import ERROR_RATE
 from mgral.report.agent import agent_figures, agent_lines
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
 from mgral.report.choices import balance_figures, cycle_figures
@@ -133,6 +134,7 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         shown=SHOWN,
         legend=legend(results),
         agent_lines=agent_lines(results),
+        error_rate=ERROR_RATE,
         random_rounds=random_rounds(at_random, len(config.seeds) > 1),
         overall=score_rows(overall),
         classes={key: score_rows(table) for key, table in classes.items()},
@@ -206,13 +208,15 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     if config.with_tables:
         # Of several, those that the experiment gives; what an instance has of its own is in the list of strategies.
         own = config.for_strategy(config.with_tables[0]) if len(config.with_tables) == 1 else config
-        lut, agent, reward = own.lut, own.agent, own.reward
+        lut, reward = own.lut, own.reward
         labels, refresh = lut.labels.replace("_", " "), lut.refresh.replace("_", " ")
         facts += [
             ("Lookup tables", f"{lut.splits}, of {lut.variants} variants each; labels: {labels}; built {refresh}"),
             ("Reward", reward_named(reward)),
-            ("Agent", f"{agent.episodes} episodes of {agent.samples} batches"),
         ]
+    if config.agents:
+        own = config.for_strategy(config.agents[0]) if len(config.agents) == 1 else config
+        facts.append(("Agent", f"{own.agent.episodes} episodes of {own.agent.samples} batches"))
     return facts
 
 

@@ -162,7 +162,7 @@ def _place_in_words(row: RankingRow, rows: list[RankingRow]) -> str:
 
 
 def beyond_counts(by_seed: Mapping[str, Array], config: Config) -> list[str]:
-    """Say in plain words what the methods under test, the first few, add to `sqrt_counts`, which only counts objects.
+    """Say how far the methods under test, the first few, are above `sqrt_counts`, which only counts objects.
 
     Parameters
     ----------
@@ -175,9 +175,11 @@ def beyond_counts(by_seed: Mapping[str, Array], config: Config) -> list[str]:
     sentences = []
     for method in config.agents[:METHODS_IN_WORDS]:
         added = Difference.of(by_seed[method], by_seed[counts])
-        known = f" (95 %: {points_interval(added.bootstrap, sign=True)})" if added.bootstrap.known else ""
-        gap = f"{points(added.spread.mean, 2, sign=True)} points of mAP"
-        sentences.append(f"{method} adds {gap} to {counts}{known}: {added.verdict}.")
+        interval = points_interval(added.bootstrap, sign=True)
+        known = f" (95 % of the difference: {interval})" if added.bootstrap.known else ""
+        gap = f"{points(abs(added.spread.mean), 2)} points of mAP"
+        side = "below" if added.spread.mean < 0 else "above"
+        sentences.append(f"{method} is {gap} {side} {counts}{known}: {added.verdict}.")
     return sentences
 
 

@@ -1,7 +1,7 @@
-"""Heads that a strategy puts on the cycle's detector: trained along with it, without a gradient into it.
+"""Heads of strategies on the cycle's detector: trained along with it, without a gradient into it.
 
-All strategies share one detector, so that what is compared is the choice. A head is trained in a job of its own,
-which trains the detector once more, to the same bytes, and lets the head learn from each step of that training.
+All strategies share one detector, so that choices alone are compared. A head is trained in a job of its own. The job
+trains the detector once more, to the same bytes, and lets the head learn from each step of that training.
 """
 
 import math
@@ -33,7 +33,7 @@ from mgral.training.detector import train_cycle_detector
 from mgral.training.loop import make_average
 
 LEARNING_RATE = 3e-3
-"""Peak learning rate of AdamW; it rises and falls as the detector's does. Of 1e-3, `meh_hua` predicted less well."""
+"""Peak learning rate of AdamW; it rises and falls as the detector's does. With 1e-3 `meh_hua` predicted less well."""
 
 
 class Seen(NamedTuple):
@@ -121,7 +121,7 @@ class HeadTraining:
 
     def trained(self, detector: DenseModel) -> nn.Module:
         """Return the head in evaluation mode: the moving average, where the detector is one."""
-        if self._head is None:  # all was done before the stop
+        if self._head is None:  # resumed after the last iteration
             with self._own_random_numbers(detector.device):
                 self._begin(_blank_head(self._strategy, detector).to(detector.device))
         assert self._head is not None

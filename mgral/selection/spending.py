@@ -1,4 +1,4 @@
-"""A budget in boxes: for how many images a strategy is asked, and which of them are paid."""
+"""A budget in boxes: how many images a strategy chooses, and which of them are paid."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,22 +14,22 @@ from mgral.errors import InputError
 from mgral.selection.pool import draw_initial
 
 LEAST_PRICE = 1
-"""Boxes that an image counts at least: somebody has to look at it to know that it shows nothing."""
+"""Least price of an image, in boxes: somebody has to look at it to know that it shows nothing."""
 ASKED_FOR_PAID = 3
 """Images that a strategy is asked for, for each one that the budget would pay at the mean price of labelled images.
 
-So the budget is spent by images with a third of the mean price too. A smaller number leaves a strategy that prefers
-cheap images with a rest for the next cycle, which the last one has not got; a larger one makes strategies that plan a
-batch as a whole plan still more than is labelled."""
+So the budget is spent even by images with a third of the mean price. With a smaller number a strategy that prefers
+cheap images has boxes left, and after the last cycle there is none to spend them in. With a larger one, strategies
+that plan a batch as a whole plan still more than is labelled."""
 
 
 def prices(boxes: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return what images count, int64 [n], by their boxes [n]: these, and `LEAST_PRICE` at least."""
+    """Return the prices of images in boxes, int64 [n], given their boxes [n]: these, and `LEAST_PRICE` at least."""
     return np.maximum(np.asarray(boxes, dtype=np.int64), LEAST_PRICE)
 
 
 def prices_of(dataset: Dataset, image_ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return what images count, int64 [n], in the order of their ids [n]."""
+    """Return the prices of images in boxes, int64 [n], in the order of their ids [n]."""
     return prices([len(dataset.labels[row]) for row in dataset.rows(image_ids)])
 
 
@@ -45,7 +45,7 @@ def to_spend(budget: BudgetConfig, unspent: int) -> int:
 
 
 def in_images(config: Config, dataset: Dataset, labelled: npt.NDArray[np.int64], unspent: int = 0) -> Config:
-    """Return the experiment with the images that a strategy is asked for in the place of a budget in boxes.
+    """Return the experiment with its budget turned from boxes into the images that a strategy is asked for.
 
     They are `ASKED_FOR_PAID` times as many as the boxes to spend would pay at the mean price of the labelled images,
     at least one, and at most all of the pool.

@@ -1,7 +1,8 @@
 """Batches that are chosen one image after the other, by gains that never rise as the batch grows.
 
-So are the gains of a submodular function. Where it also never falls, the batch is worth at least 1 - 1/e of the best
-one (Nemhauser, Wolsey, Fisher, *An analysis of approximations for maximizing submodular set functions*, 1978).
+The gains of a submodular function are such. Where the function also never falls, the batch is worth at least 1 - 1/e
+of the best one (Nemhauser, Wolsey, Fisher, *An analysis of approximations for maximizing submodular set functions*,
+1978).
 """
 
 from collections.abc import Callable

@@ -222,7 +222,7 @@ def test_a_budget_in_boxes_is_said_in_images_and_refused_where_there_are_fewer(t
     boxes = "budget: {unit: boxes, amount: 2}"
     done = run(tmp_path, config=CONFIG.replace("budget: 1", boxes))
     # Three images, one of them empty, of a box each.
-    assert "2 boxes of a cycle pay for about 2 images" in done.stderr
+    assert "a cycle's 2 boxes pay for about 2 images" in done.stderr
     shutil.rmtree(tmp_path / "out")
     error = run(tmp_path, config=CONFIG.replace("budget: 1", boxes.replace("2", "3"))).exception
     assert isinstance(error, InputError)

@@ -77,7 +77,10 @@ def test_it_says_for_how_many_images_boxes_are_taken(tmp_path):
     path.write_text("budget: {unit: boxes, amount: 3}")
     arguments = ["estimate", "--configfile", str(TINY), "--configfile", str(path)]
     done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
-    assert "3 boxes of a cycle are taken for 3 images, as many as they can pay: the boxes of an image" in done.stdout
+    assert (
+        "A cycle's 3 boxes are taken for 3 images, the most that they can pay for: the boxes of an image"
+        in done.stdout
+    )
 
 
 def test_jobs_of_a_step_are_added_up_in_the_order_of_the_pipeline():

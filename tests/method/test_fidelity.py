@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from mgral.artefacts.files import read_csv, write_csv, write_json
+from mgral.artefacts.files import read_csv, read_json, write_csv, write_json
 from mgral.cli.main import mgral
 from mgral.cli.steps.lookup import COLUMNS
 from mgral.config import Config
@@ -95,6 +95,18 @@ def test_the_ceiling_is_what_the_truth_itself_reaches():
     noisy = truth[:, None] + rng.normal(size=(200, 3, 60))
     reached = spearman(truth, noisy.mean(axis=1)).mean()
     assert np.mean([noise_ceiling(one) for one in noisy]) == pytest.approx(reached, abs=0.02)
+
+
+def test_the_page_says_how_large_a_batch_is_of_either_budget(tmp_path):
+    fabricate(tmp_path)
+    config = read_json(tmp_path / "config.yaml")
+    for budget, words in (
+        (40, "12 batches of 40 images, drawn"),
+        ({"unit": "boxes", "amount": 9}, "as strategies are asked for with a budget of 9 boxes, drawn"),
+    ):
+        write_json(tmp_path / "config.yaml", config | {"budget": budget})
+        run(tmp_path)
+        assert words in (tmp_path / "fidelity" / "report.html").read_text()
 
 
 def test_the_page_ranks_kinds_of_look_up_and_names_the_configured_one(tmp_path):

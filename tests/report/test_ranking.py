@@ -23,7 +23,7 @@ from mgral.report.bootstrap import (
     student_interval,
 )
 from mgral.report.choices import evenness
-from mgral.report.labels import LabelsNeeded, first_crossing, needed_in_words
+from mgral.report.labels import LabelsNeeded, counted, first_crossing, needed_in_words
 from mgral.report.ranking import beyond_counts, conclusions, rank, ranks_of
 from mgral.report.spread import Difference
 from mgral.report.styles import BASELINE, METHOD, strategy_styles
@@ -165,15 +165,22 @@ def test_conclusions_are_of_instances_by_their_types_and_of_the_first_few() -> N
     assert sentences[-1] == "1-a_b beats none of the strategies."
 
 
-def test_what_mgral_adds_to_counting_is_said_as_a_number() -> None:
+def test_how_far_mgral_is_above_counting_is_said_as_a_number() -> None:
     config = resolve_config({"strategies": {"mgral": {}, "counts": {"type": "sqrt_counts"}, "random": {}}})
     by_seed = {"mgral": LEVELS + 0.02, "counts": LEVELS, "random": LEVELS - 0.1}
     assert beyond_counts(by_seed, config) == [
-        "mgral adds +2.00 points of mAP to counts (95 %: +2.0 to +2.0): separable."
+        "mgral is 2.00 points of mAP above counts (95 % of the difference: +2.0 to +2.0): separable."
     ]
     worse = beyond_counts(by_seed | {"mgral": LEVELS[:2] - 0.01, "counts": LEVELS[:2]}, config)
-    assert worse == ["mgral adds −1.00 points of mAP to counts: 2 seeds: too few for an interval."]
+    assert worse == ["mgral is 1.00 points of mAP below counts: 2 seeds: too few for an interval."]
     assert beyond_counts(by_seed, resolve_config({"strategies": ["mgral", "random"]})) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234.4, "+1,234"), (-3.2, "−3"), (0.4, "0"), (-0.4, "0"), (float("nan"), "–")]
+)
+def test_labels_are_whole_and_nothing_saved_has_no_sign(value: float, text: str) -> None:
+    assert counted(value, sign=True) == text
 
 
 def test_labels_are_interpolated_between_the_points_of_a_curve() -> None:

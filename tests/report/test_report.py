@@ -265,6 +265,14 @@ def test_without_mgral(tmp_path: Path) -> None:
     assert 'id="lut"' not in text
 
 
+def test_tables_without_an_agent_have_their_section_alone(tmp_path: Path) -> None:
+    fabricate(tmp_path, strategies=("mgral_greedy", "random"))
+    text = run(tmp_path).read_text()
+    ElementTree.fromstring(text)
+    assert 'id="lut"' in text
+    assert not re.search(r'id="agent"|href="#agent"|<dt>Agent', text)
+
+
 def test_without_random_there_is_no_difference(tmp_path: Path) -> None:
     fabricate(tmp_path, strategies=("mgral",))
     text = run(tmp_path).read_text()

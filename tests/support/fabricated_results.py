@@ -118,11 +118,11 @@ def _seed(
             labelled = sorted(labelled + chosen)
             if strategy in config.agents:
                 _agent(place, generator, episodes)
-                if cycle == 0 or own.lut.refresh == "every_cycle":
-                    table, reward = (config.name_of(kind, strategy) for kind in ("table", "reward"))
-                    tables = (place if cycle else folder / "initial" / "cycle0") / "tables" / table
-                    for split in range(own.lut.splits):
-                        _table(tables / f"split{split}" / reward, generator, own.lut.variants, own.reward)
+            if strategy in config.with_tables and (cycle == 0 or own.lut.refresh == "every_cycle"):
+                table, reward = (config.name_of(kind, strategy) for kind in ("table", "reward"))
+                tables = (place if cycle else folder / "initial" / "cycle0") / "tables" / table
+                for split in range(own.lut.splits):
+                    _table(tables / f"split{split}" / reward, generator, own.lut.variants, own.reward)
 
 
 def _round(

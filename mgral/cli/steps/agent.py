@@ -56,10 +56,10 @@ def command(
     log_csv: Path,
     summary: Path,
 ) -> None:
-    """Train the agent on looked-up rewards, and test whether the tables of the reward splits are valid.
+    """Train the agent on looked-up rewards, and test the lookup tables of the reward splits.
 
-    Where they agree no better than tables of shuffled values, `select` chooses at random. Where a table could not be
-    made, there is no agent but the reason, and `select` does the same.
+    Where the tables agree no better than tables whose values are shuffled, `select` draws at random. Where a table
+    could not be made, the reason is written in place of the agent, and `select` draws at random too.
     """
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)

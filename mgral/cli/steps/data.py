@@ -67,7 +67,7 @@ def command(
     if isinstance(config.budget, BudgetConfig):
         data = as_dataset(checked.train)
         images = config.budget.amount / prices_of(data, data.image_ids).mean()
-        click.echo(f"{in_words(config.budget)} of a cycle pay for about {images:.0f} images", err=True)
+        click.echo(f"a cycle's {in_words(config.budget)} pay for about {images:.0f} images", err=True)
     show_repairs(checked.findings)
     if checked.labelled is None or checked.labelled:
         click.echo("\n".join(_settings_lines(config, checked)), err=True)

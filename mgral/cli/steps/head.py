@@ -1,4 +1,4 @@
-"""Step `head`: the head of a strategy, trained along with a detector, which is trained once more for it."""
+"""Step `head`: the head of a strategy, which learns while the detector is trained once more."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @click.command("head", epilog=f"{HELP} {DEVICE_HELP}")
 @options.config
 @options.derived
-@click.option("--type", "strategy_type", required=True, help="Registered strategy that requires the head.")
+@click.option("--type", "strategy_type", required=True, help="Type of the strategy that uses the head, such as llal.")
 @options.dataset
 @options.images
 @options.labelled
@@ -48,10 +48,10 @@ def command(
     output: Path,
     log_csv: Path,
 ) -> None:
-    """Train the head of a strategy: in the course of a training of the detector, which is done once more for it.
+    """Train the head of a strategy: it learns while the detector is trained once more.
 
-    The head changes nothing in the detector. Where the detector does not become the given one, as on another
-    machine, a line on stderr says so.
+    The head changes nothing in the detector. A warning says so where that differs from the given detector, as on
+    another machine.
     """
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
@@ -65,8 +65,9 @@ def command(
     )
     if not all(torch.equal(values.cpu(), given[name]) for name, values in again.state_dict().items()):
         click.echo(
-            f"warning: the detector, trained once more for the head of {strategy_type}, has not become {detector}, "
-            "as on another machine or on several GPUs: the head is of a detector that was trained alike",
+            f"warning: the detector that was trained once more for the head of {strategy_type} differs from "
+            f"{detector}, as on another machine or on several GPUs. The head is used with {detector} all the same: "
+            "both detectors were trained in the same way",
             err=True,
         )
     write_csv(log_csv, history, list(history[0]))

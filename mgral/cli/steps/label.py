@@ -20,8 +20,8 @@ from mgral.selection.spending import load_to_spend, pay
 def command(dataset: Path, labelled: Path, selection: Path, output: Path) -> None:
     """Write the union of the labelled and the selected images, ids ascending.
 
-    Of a budget in boxes the selected images join in their order while any of the boxes are left, and what is left or
-    overdrawn is written for the next cycle.
+    With a budget in boxes the selected images are labelled in their order until the boxes are spent. The boxes that
+    are left or overspent are written too, and count in the next cycle.
     """
     data, before, chosen = load_dataset(dataset), read_image_ids(labelled), read_image_ids(selection)
     together = add_selection(data.image_ids, before, chosen)
@@ -32,6 +32,7 @@ def command(dataset: Path, labelled: Path, selection: Path, output: Path) -> Non
     paid = pay(data, chosen, boxes)
     write_json(output, {"images": np.union1d(before, paid.images).tolist(), "unspent": paid.unspent})
     click.echo(
-        f"{len(paid.images)} of {len(chosen)} images are labelled, for {boxes - paid.unspent} of {boxes} boxes",
+        f"{len(paid.images)} of {len(chosen)} selected images are labelled: {boxes - paid.unspent} boxes, where "
+        f"{boxes} could be spent",
         err=True,
     )

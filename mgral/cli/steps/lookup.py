@@ -1,6 +1,6 @@
-"""Step `lookup`: what a table says of the candidate batches, by every embedding, distance and estimator.
+"""Step `lookup`: the reward of the candidate batches in a table, by every embedding, distance and estimator.
 
-Beside it stands what is expected of them without a table, which is the same beside every table.
+The two rewards that need no table, of predicted objects, are written too; they are the same beside every table.
 """
 
 from pathlib import Path

@@ -50,12 +50,15 @@ if TYPE_CHECKING:
     multiple=True,
     help="Lookup table of a reward split; repeat it for each (mgral_greedy).",
 )
-@click.option("--agent", type=options.FILE, help="Trained agent (mgral).")
+@click.option("--agent", type=options.FILE, help="Trained agent (mgral, paper).")
 @click.option(
-    "--head", type=options.FILE, help="Head of the strategy, by the step `head` (llal, meh_hua and others)."
+    "--head", type=options.FILE, help="Written by the step `head` (llal, meh_hua, head_discrepancy, al_mdn)."
 )
 @click.option(
-    "--groups", type=options.FILE, help="Near-copies, of which one at most is chosen (projects, random_no_copies)."
+    "--groups",
+    type=options.FILE,
+    help="Written by the step `groups`: of each group of near-copies at most one image is chosen (projects, "
+    "random_no_copies).",
 )
 @options.gpus
 @options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
@@ -79,8 +82,9 @@ def command(
 ) -> None:
     """Choose the images to label next, in the order in which they are to be labelled.
 
-    Of a budget in boxes these are more images than it is likely to pay, and the file says what may be spent.
-    Where what the strategy goes by cannot be known, they are drawn at random, and the file says why.
+    With a budget in boxes these are more images than the boxes are likely to pay for, and the output says how many
+    boxes may be spent. Where the strategy cannot tell the images apart, or what it chooses by could not be made, the
+    images are drawn at random, and the output says why.
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
     given |= {"agent": agent, "head": head, "groups": groups}

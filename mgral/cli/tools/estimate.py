@@ -94,8 +94,8 @@ def command(
     click.echo("\n".join(_lines(work, hours)))
     if isinstance(config.budget, BudgetConfig):
         planned = images_in(planned_in_images(config, known).budget)
-        why = "" if known.boxes else ", as many as they can pay: the boxes of an image are not known yet"
-        click.echo(f"\n{in_words(config.budget)} of a cycle are taken for {planned} images{why}.")
+        why = "" if known.boxes else ", the most that they can pay for: the boxes of an image are not known yet"
+        click.echo(f"\nA cycle's {in_words(config.budget)} are taken for {planned} images{why}.")
     if derived is None:
         click.echo(ASSUMED)
     click.echo("\nDisk beside the data set, in GB (detections: at most)")

@@ -22,7 +22,7 @@ NO_TABLE = "no_table"
 
 
 class Kind(NamedTuple):
-    """One way to tell what a batch is worth."""
+    """One way to predict what a batch is worth."""
 
     labels: str
     """`lut.labels`: what variants learn from their subsets; `no_table` of a reward without any."""
@@ -76,8 +76,8 @@ def expect_without_table(
 ) -> dict[Kind, npt.NDArray[np.float64]]:
     """Return what the batches 1..M bring by predicted objects alone, float64 [M], by every embedding.
 
-    It is all objects, which `most_objects` chooses by, and what the labelled images and the batch reach of the sum
-    over classes of the root of the objects, which `sqrt_counts` chooses by.
+    One value is the number of objects, by which `most_objects` chooses. The other is the sum over classes of the
+    square root of the objects in the labelled images and the batch, by which `sqrt_counts` chooses.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 """Whether lookup tables know anything of batches: a permutation test over the tables of several reward splits.
 
-Tables that were measured on other images agree on what is worth much if there is something to know. They also agree a
-little by chance, as they have few variants, and share the images' features. Tables whose variants' values are
-shuffled show how much: what a value has to do with its subset is lost then, and all the rest is kept. Where values do
-not depend on subsets, tables are taken for valid in at most `ERROR_RATE` of the cases, whatever their number of
-variants, their estimator and the spread of the values (Phipson and Smyth 2010).
+Each table was measured on other images. If there is something to know, the tables agree on which batches are worth
+much. They also agree a little by chance, as they have few variants and share the images' features. Tables whose
+variants' values are shuffled show how much: then a value has nothing to do with its subset, and all the rest is kept.
+Where values do not depend on subsets, tables are taken for valid in at most `ERROR_RATE` of the cases, whatever their
+number of variants, their estimator and the spread of the values (Phipson and Smyth 2010).
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,9 @@ ERROR_RATE = 0.05
 """How often tables of noise may be taken for valid."""
 PERMUTATIONS = 999
 CANDIDATES = 500
-"""Batches drawn at random, of which some tables take the best and the other the mean."""
+"""Batches drawn at random."""
 BEST = 50
+"""Of these, the batches that the other tables rank best."""
 
 NOT_VALID = (
     "the lookup tables agree on what is worth much no better than tables of shuffled values do (permutation test, at "
@@ -36,9 +37,9 @@ class Validation(NamedTuple):
     """What tables of several reward splits know of each other's rewards."""
 
     held_out_gain: float
-    """By how much the batches that some tables rank best are above all others in the table left out, in mAP."""
+    """By how much batches that the other tables rank best are above the mean in the table left out, in mAP."""
     p_value: float
-    """Part of the shuffled tables that gain as much, in 0..1."""
+    """Share of the shuffled tables that gain at least as much, in 0..1."""
 
     @property
     def valid(self) -> bool:
@@ -70,9 +71,9 @@ def validate_tables(tables: Sequence[PoolReward], pool: int, budget: int, seed: 
 
 
 def held_out_gain(rewards: Float64) -> float:
-    """Return how much batches gain in the table left out that the others rank best, given rewards [tables, batches].
+    """Return what batches that the other tables rank best gain in a table, given rewards [tables, batches].
 
-    The mean over the tables of the mean reward of these batches, less that of all batches.
+    It is their mean reward less that of all batches, in the mean over the tables that are left out in turn.
     """
     gains = []
     for left_out, own in enumerate(rewards):

@@ -1,8 +1,8 @@
 """Strategy `al_mdn`: the images with an object that is most uncertain, in place or class, aleatoric or epistemic.
 
 Choi, Elezi, Lee, Farabet and Alvarez, *Active learning for deep object detection via probabilistic modeling*, ICCV
-2021, section 3. A head says of each anchor a mixture of four Gaussians for its box and of four for its logits; the
-mean of their variances is the aleatoric uncertainty, the variance of their means the epistemic one.
+2021, section 3. A head predicts for each anchor a mixture of four Gaussians for its box and of four for its logits;
+the mean of their variances is the aleatoric uncertainty, the variance of their means the epistemic one.
 
 It differs from their published code in that:
 

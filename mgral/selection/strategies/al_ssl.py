@@ -1,14 +1,14 @@
-"""Strategy `al_ssl`: of images with an uncertain object those with one that reads differently as they are mirrored.
+"""Strategy `al_ssl`: among images with an uncertain object, those with one that changes most as they are mirrored.
 
 Elezi, Yu, Anandkumar, Leal-Taixé, Alvarez, *Not All Labels Are Equal: Rationalizing the Labeling Costs for Training
 Object Detection*, CVPR 2022: their acquisition. Each detection that survives suppression has the symmetric KL between
 its class distribution and that of its anchor in the mirrored image, as in CSD (Jeong et al., NeurIPS 2019), and the
-entropy of its distribution; of both the largest counts for the image. Of the 3 B images of the highest entropy the B
-with the highest KL are chosen.
+entropy of its distribution. An image has the largest of either among its detections. Of the 3 B images of the highest
+entropy the B with the highest KL are chosen.
 
-Their detector is trained for this consistency, and part of the rest is labelled by it; the one here is that of all
-strategies. Limits of suppression are the experiment's. Images without a likely object have 0 for both; where these
-have to fill a batch, they come in random order, and not by their place in the pool.
+Their detector is trained for this consistency, and on pseudo-labels for a part of the other images. Here it is the
+detector that all strategies share. Limits of suppression are the experiment's. Images without a likely object have 0
+for both; where these have to fill a batch, they come in random order, and not by their place in the pool.
 """
 
 import numpy as np
@@ -28,10 +28,10 @@ from mgral.training.consistency import class_distance
 OBJECT_SCORE = 0.5
 """Score from which a detection counts, as in the published code."""
 CANDIDATES_PER_CHOSEN = 3
-"""Images of the highest entropy that are looked at for each one to be chosen."""
+"""Images of the highest entropy that are compared for each one to be chosen."""
 
 
-@register("al_ssl", "unsure of an object that reads differently mirrored", requires=("dense",), views=2)
+@register("al_ssl", "uncertain objects that change most as the image is mirrored", requires=("dense",), views=2)
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose by the largest inconsistency among images of high entropy; each image is shown twice."""
@@ -64,9 +64,9 @@ def inconsistency_and_entropy(
     Parameters
     ----------
     plain
-        What the detector says of the images, which decides which anchors are detections.
+        The detector's predictions on the images, which decide which anchors are detections.
     mirrored
-        What it says of their mirror images, turned back.
+        Those on their mirror images, mirrored back.
     """
     values = []
     for image, boxes in enumerate(find_boxes(detector, plain, config)):

@@ -17,8 +17,8 @@ Readings, where the paper leaves it open, and what the published code does other
 - As published, |m - 1.3| is 0 where nothing is found in an image, or in the changed one. So images without an object
   are candidates before all others, and the second stage too takes them first.
 - Background is one of the classes in JS; p is the score of the likeliest other one.
-- All boxes count, and the whole pool is looked at; there 50 boxes of an image, and 5,000 random images of COCO.
-- What is chosen counts as labelled for the next choice, with its class scores for counts; there the line is
+- All boxes of all images of the pool count; there 50 boxes of an image, and of COCO 5,000 random images.
+- A chosen image counts as labelled for the next choice, with its class scores as counts; there that line is
   commented out.
 """
 

@@ -1,13 +1,13 @@
-"""Strategy `cdal`: images whose default boxes are mixed up otherwise than those of the labelled images.
+"""Strategy `cdal`: images whose anchors have other class distributions than those of the labelled images.
 
 Agarwal, Arora, Anand, Arora, *Contextual Diversity for Active Learning*, ECCV 2020, the core-set variant (CDAL-CS) by
 the measure that they publish for detection. An image has one mixture: the mean of the class distributions of all its
 anchors, without the background, weighted by their entropies. Two images are as far apart as their mixtures are, by
 symmetric KL. The paper has a mixture for each class, which its code does for segmentation alone (`cdal_by_class`).
 
-Most anchors show background, and say of the classes what is likeliest if it were none: that is as published. The
-published code begins each batch with a random image; here that is the farthest too. Of a single class nothing can be
-mixed up, and the choice is random.
+Most anchors show background. Their distribution is that of the classes if there were an object, as published. The
+published code begins each batch with a random image; here the first image is the farthest too. With a single class
+all distributions are the same, and the choice is random.
 """
 
 from dataclasses import replace
@@ -28,7 +28,7 @@ SMALLEST = 1e-7
 """Weight and probability below which none counts, so that means and divergences are finite."""
 
 
-@register("cdal", "k-centre greedy on what all anchors together are mixed up with", requires=("dense",))
+@register("cdal", "k-centre greedy on the mean class distribution of all anchors", requires=("dense",))
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose farthest first; the labelled images are shown to the detector as well."""

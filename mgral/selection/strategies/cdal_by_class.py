@@ -4,11 +4,11 @@ Agarwal, Arora, Anand, Arora, *Contextual Diversity for Active Learning*, ECCV 2
 they publish it for segmentation; that for detection is `cdal`. What a region is mistaken for tells of what surrounds
 it. Each class of an image has the mixture of the distributions of the regions predicted as that class, weighted by
 their entropies, and two images are as far apart as these mixtures are, by symmetric KL, over the classes that both
-have. It needs no anchors, so it is there for detectors that `cdal` cannot ask, and for those that are commands.
+have. It needs no anchors, so it works with detectors for which `cdal` does not, and with commands.
 
 The regions of an image are here the boxes that are found (`objects_of_pool`), with background as one of the classes.
-Taken to the letter, images without a common class are at distance 0. The paper's street scenes have their classes
-in common; of photographs with an object or two, nearly each has a labelled image it shares nothing with, so that
+Taken literally, images without a common class are at distance 0. The paper's street scenes have their classes in
+common. But nearly every photograph with an object or two has a labelled image that it shares no class with, so that
 all would be at distance 0 from their nearest. Here a pair without a common class says nothing: the nearest is
 sought among the images that share a class, and one that shares none with any labelled or chosen image is farther
 than all that do. Images in which nothing is found come last.
@@ -57,7 +57,11 @@ class _OfClass(NamedTuple):
         return cls(np.array(rows), np.concatenate([logarithms, mixtures], axis=1), certainties)
 
 
-@register("cdal_by_class", "k-centre greedy on what each class is mixed up with", requires=("detections",))
+@register(
+    "cdal_by_class",
+    "k-centre greedy on the mean class distribution of the boxes of each class",
+    requires=("detections",),
+)
 @torch.no_grad()
 def choose(query: Query) -> Choice:
     """Choose farthest first; the labelled images are shown to the detector as well."""

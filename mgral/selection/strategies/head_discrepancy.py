@@ -1,9 +1,9 @@
 """Strategy `head_discrepancy`: the images on which two classifiers, trained alike from different weights, disagree.
 
 It is the instance uncertainty (section 3.2) of MI-AOD: Yuan et al., *Multiple instance active object detection*, CVPR
-2021. That method itself is not here: its rounds on unlabelled images, in which heads and backbone play against each
-other, and the loss that re-weights the instances by multiple instance learning. Without them the heads may rank
-images much as the number of their objects does. They learn along with the detector, without a gradient into it (see
+2021. The method itself is not here: neither its adversarial rounds of heads and backbone on unlabelled images, nor
+the loss that weights instances by multiple instance learning. Without these the heads may rank images much as the
+number of their objects does. They learn along with the detector, without a gradient into it (see
 `heads`), each by the detector's own loss of classes; they begin at its mean logits, or a short training would be
 spent on learning that nearly all is background.
 

@@ -1,8 +1,8 @@
 """Strategy `k_means`: the image nearest to the centre of each of as many clusters as images are to be chosen.
 
 Pourahmadi, Nooralinejad, Pirsiavash, *A simple baseline for low-budget active learning*, arXiv 2110.12033, 2021. They
-cluster all images by self-supervised features once, for a budget without a labelled image. Here it is the pool of
-each cycle, by the embeddings' principal components: labelled images play no part.
+cluster all images once, by self-supervised features, while none is labelled. Here the pool of each cycle is
+clustered, by the embeddings' principal components. Labelled images play no part.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def choose(query: Query) -> Choice:
 def middles(pool: npt.NDArray[np.float32], clusters: npt.NDArray[np.int64], budget: int) -> Choice:
     """Choose the image nearest to each cluster's mean, then the second nearest of each, and so on.
 
-    There are second ones where images are copies of each other, so that clusters are fewer than the budget.
+    Second ones are needed where images are copies of each other, as then there are fewer clusters than the budget.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
-"""Strategy `max_herding`: images that all others are near to, by a Gaussian kernel.
+"""Strategy `max_herding`: images such that all images are near to a labelled or chosen one, by a Gaussian kernel.
 
 Bae, Noh, Sutherland, *Generalized coverage for more robust low-budget active learning*, ECCV 2024: greedily maximise
 the mean, over images x, of the largest k(x, x') of a labelled or chosen x'. The kernel is exp(-d^2 / w^2), with
 w = 1 as in the published code. There vectors have length 1; here they are the embeddings' principal components, whose
 mean squared length is 1, so that distances are of the same size.
 
-Of more than 10,000 images the mean is over that many, drawn at random; all of the pool can be chosen. The published
-code draws 35,000, to choose from as well. So time and memory grow with the pool and not with its square: of 100,000
-images the first gains are 10^9 kernels, of which 10^7 (40 MB) are held at a time.
+Of more than 10,000 images the mean is over 10,000 of them, drawn at random, and every image of the pool can be
+chosen. The published code draws 35,000, and chooses from these alone. So time and memory grow with the pool and not
+with its square: the first gains of 100,000 images take 10^9 kernels, of which 10^7 (40 MB) are held at a time.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ from mgral.selection.submodular import greedy
 WIDTH = 1.0
 """Of the kernel, in units of the root of the mean squared length of an embedding."""
 REFERENCES = 10_000
-"""Images that the mean is over, at most."""
+"""Most images that the mean is taken over."""
 PART = 1000
 """Images that are compared with the references at a time."""
 

@@ -5,10 +5,10 @@ uncertainty aggregation*, ICLR 2023. A head (MEH) predicts the classification lo
 Dirichlet distribution of its class probabilities; hierarchical aggregation (HUA) adds up what is unsure.
 
 What is done follows their published code: that for SSD, whose classes include the background, as they do here, with
-an object for each class of an anchor that is likely, and without the anchors and maps that are sure of nothing; and
-that for RetinaNet in training the head on the anchors matched to a box alone, by the squared error. On all anchors,
-as there for SSD, it learns to tell background and little about anchors on objects: on BCCD, what small_ssd loses on
-likely anchors of unlabelled images had a rank correlation with the prediction of -0.05, and so 0.39.
+an object for each likely class of an anchor, and without the anchors and maps that are sure of nothing. As their code
+for RetinaNet does, the head learns from anchors that are matched to a box, by the squared error. From all anchors, as
+in their code for SSD, it learns to tell background and little about anchors on objects. On BCCD the rank correlation
+of its prediction with the loss of small_ssd on likely anchors of unlabelled images was -0.05 then, and 0.39 so.
 
 It differs in that:
 

@@ -1,4 +1,4 @@
-"""Strategy `pal`: images with boxes that may be right or wrong, of rare classes, unlike those that rank before them.
+"""Strategy `pal`: images with boxes that may be wrong, of rare classes, unlike the images that rank before them.
 
 *Portable Active Learning for Object Detection*, CVPR 2026, arXiv 2605.10349, which reads only what a detector finds.
 LIUS, for each box: a logistic regression for each class learns on the labelled images to tell true from false

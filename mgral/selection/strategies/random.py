@@ -1,8 +1,8 @@
 """Strategies `random*`: every batch of the pool is equally likely, or every one of its groups of near-copies.
 
-`random_no_copies` chooses one image of a group of near-copies at most, and none whose group has a labelled image: a
-group counts as much as an image without copies, however large it is. What a strategy gains by not choosing a scene
-twice, it gains too. Where that leaves fewer images than the budget, the others are drawn from the rest.
+`random_no_copies` chooses at most one image of a group of near-copies, and none whose group has a labelled image. A
+group is as likely as an image without copies, however large it is. The difference to `random` is what a strategy can
+gain by only avoiding copies. Where too few images are left for the budget, the others are drawn from the rest.
 """
 
 import numpy as np

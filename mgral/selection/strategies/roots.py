@@ -1,17 +1,18 @@
 """Strategies `sqrt_counts*`, `class_presence*` and `most_objects`: baselines that count what a batch would bring.
 
-They know no table and no agent. `sqrt_counts` and `class_presence` choose greedily by the sum over classes of a
+They need no table and no agent. `sqrt_counts` and `class_presence` choose greedily by the sum over classes of a
 square root: of the objects of the class, or of the images that show it, in the labelled images and in the batch so
-far. So each further object of a class is worth less, and rare classes are worth most: a feature-based submodular
-function (Wei, Iyer, Bilmes, *Submodularity in data subset selection and active learning*, ICML 2015).
+far. So each further object of a class is worth less, and rare classes are worth most. It is a feature-based
+submodular function (Wei, Iyer, Bilmes, *Submodularity in data subset selection and active learning*, ICML 2015).
 
-Objects are the predicted counts of the step `embed`. That an image shows a class is as likely as the highest score of
-the boxes of that class: it shows it where any of them is right, which is at least as likely as that the surest is,
-however they depend on each other. Multiplying the chances that all are wrong would take them for independent, and
-make a class certain of a hundred doubtful boxes of one object. A pool's image counts as its chance, also when chosen.
+Objects are the predicted counts of the step `embed`. The probability that an image shows a class is the highest score
+of its boxes of that class. The image shows the class where any of them is right, and that is at least as likely as
+that the surest is right, however they depend on each other. To multiply the chances that each is wrong would take
+them for independent: a hundred doubtful boxes of one object would make the class certain. An image of the pool counts
+by its probability, also once it is chosen.
 
-With `_per_box` a gain is divided by 1 + the expected boxes: what labelling the image costs, where opening it costs as
-much as a box. The boxes are the predicted objects, or the sum of the scores.
+With `_per_box` a gain is divided by 1 + the expected boxes. That is what labelling the image costs, if opening it
+costs as much as a box. The boxes are the predicted objects, or the sum of the scores.
 """
 
 from dataclasses import replace
@@ -27,7 +28,7 @@ from mgral.selection.submodular import greedy
 Float64 = npt.NDArray[np.float64]
 
 
-@register("sqrt_counts", "greedy by the roots of the predicted objects of each class", requires=("counts",))
+@register("sqrt_counts", "greedy by the square roots of the predicted objects of each class", requires=("counts",))
 def choose_by_counts(query: Query) -> Choice:
     """Choose by gains in the sum over classes of the root of the objects, labelled and predicted."""
     counts = _predicted(query)
@@ -41,7 +42,7 @@ def choose_by_counts_per_box(query: Query) -> Choice:
     return greedy_by_roots(_labelled_objects(query).sum(axis=0), counts, 1 + counts.sum(axis=1), query.budget)
 
 
-@register("class_presence", "greedy by the roots of the images that show each class", requires=("detections",))
+@register("class_presence", "greedy by the square roots of the images that show each class", requires=("detections",))
 def choose_by_presence(query: Query) -> Choice:
     """Choose by gains in the sum over classes of the root of the images that show the class."""
     shown, _ = _presence(query)
