@@ -116,13 +116,17 @@ def _boxes(path: Path, key: str) -> int | None:
 def check_boxes(config: Config, budget: BudgetConfig, dataset: Dataset) -> None:
     """Raise ValueError where an experiment asks for more boxes than its training images hold beside the initial ones.
 
-    A budget in images is checked by `mgral.config.check_budget`.
+    The image with the most boxes may be paid before the last cycle, which has to find an image too. A budget in
+    images is checked by `mgral.config.check_budget`.
     """
     asked = config.cycles * budget.amount
     for seed in config.seeds:
         pool = np.setdiff1d(dataset.image_ids, draw_initial(dataset.image_ids, config.initial, seed))
-        if asked > (there := int(prices_of(dataset, pool).sum())):
+        each = prices_of(dataset, pool)
+        there, most = int(each.sum()), int(each.max())
+        if max(asked, asked - budget.amount + most) > there:
             raise ValueError(
                 f"budget: {config.cycles} cycles of {budget.amount} boxes are {asked}, but beside the "
-                f"{config.initial} initial images of seed {seed} there are {there}; lower budget, cycles or initial"
+                f"{config.initial} initial images of seed {seed} there are {there}, in images of up to {most}; lower "
+                "budget, cycles or initial"
             )

@@ -198,6 +198,26 @@ def test_more_boxes_than_the_pool_holds_are_refused() -> None:
     check_boxes(config, BudgetConfig(unit="boxes", amount=9), data)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 20), min_size=6, max_size=12), st.integers(1, 8), st.integers(1, 12))
+def test_every_cycle_that_is_not_refused_finds_an_image(boxes: list[int], amount: int, cycles: int) -> None:
+    """Also where an image that has more boxes than are paid for in a cycle has taken the last of the pool."""
+    budget, data, unspent = BudgetConfig(unit="boxes", amount=amount), dataset(boxes), 0
+    config = resolve_config(
+        {"budget": budget, "cycles": cycles, "initial": 2, "seeds": (0,), "strategies": ["random"]}
+    )
+    labelled = api.draw_initial(data.image_ids, 2, seed=0)
+    try:
+        check_boxes(config, budget, data)
+    except ValueError:
+        return
+    for cycle in range(cycles):
+        chosen = api.select("random", config, data, labelled, 0, cycle, unspent=unspent)
+        assert chosen.boxes is not None
+        images, unspent = pay(data, chosen.images.tolist(), chosen.boxes)
+        labelled = api.add_selection(data.image_ids, labelled, images)
+
+
 def test_a_round_of_a_project_counts_pictures(tmp_path: Path) -> None:
     (tmp_path / "round.yaml").write_text(
         "{seeds: [1], cycles: 1, strategies: [random], budget: {unit: boxes, amount: 5}, "
