@@ -117,6 +117,11 @@ def _complete(name: Any, settings: Any, common: Mapping[str, Section]) -> Any:
         return settings  # a StrategyConfig, or a fault that is reported by its place
     completed = {"type": name, **settings}
     of_type = registry.strategies().get(str(completed["type"]))
+    if of_type and (unknown := of_type.settings.keys() - OWN_SECTIONS.keys()):
+        raise ValueError(
+            f"strategies: {of_type.name} sets {', '.join(sorted(unknown))} in its @register, and may set "
+            f"{', '.join(OWN_SECTIONS)}; correct {of_type.module}"
+        )
     for section, model in OWN_SECTIONS.items():
         own = settings.get(section)
         if of_type and section in of_type.settings and (own is None or isinstance(own, dict)):

@@ -135,7 +135,7 @@ def register_head(name: str, build: Callable[..., Any], loss: Callable[..., Any]
 def strategy(name: str) -> StrategyInfo:
     """Return what is known of a strategy; raises InputError for a name that nobody registered."""
     found = strategies()
-    if name in RENAMED:
+    if name in RENAMED and name not in found:
         raise InputError(f"strategies: {name!r} is now {RENAMED[name]!r}; rename it")
     if name not in found:
         raise InputError(f"strategies: {name!r} is none; choose from {', '.join(found)}")

@@ -42,7 +42,7 @@ def count_again(embeddings: Embeddings, dataset: Dataset, labelled: Rows, seed: 
         Ids, int64 [n]; where there are none, or the counts are theirs already, the embeddings are returned as given.
     """
     counted = np.sort(labelled)
-    if np.array_equal(counted, embeddings.counted):
+    if not len(counted) or np.array_equal(counted, embeddings.counted):
         return embeddings
     described = np.concatenate([embeddings.components, standardise(embeddings.class_scores)], axis=1)
     rows, chance = dataset.rows(counted), derive_seed(seed, "object counts")

@@ -16,7 +16,7 @@ from mgral.data.results import FoundBoxes
 from mgral.errors import InputError, StepError
 from mgral.selection.embeddings import Embeddings
 from mgral.selection.pool import check_pool, one_of_each, unlabelled
-from mgral.selection.spending import in_images, to_spend
+from mgral.selection.spending import RESERVE, in_images, to_spend
 
 if TYPE_CHECKING:  # random selection does without torch
     from torch import nn
@@ -178,6 +178,7 @@ def select(
     pool = unlabelled(dataset.image_ids, labelled)
     hidden = dataset.without_labels(pool)
     boxes = to_spend(config.budget, unspent) if isinstance(config.budget, BudgetConfig) else None
+    with_reserve = in_images(config, hidden, labelled, unspent, RESERVE)
     config = in_images(config, hidden, labelled, unspent)
     if groups is not None and ("groups" not in info.requires or isinstance(config.data, ProjectData)):
         pool = one_of_each(pool, groups, derive_seed(seed, "one of each group", cycle))
@@ -188,6 +189,10 @@ def select(
     known = (images, detector, found, embeddings, tables, agent, head, groups)
     query = Query(hidden, labelled, pool, config, seed, cycle, *known)
     choice = choose(kind, query, ordered=boxes is not None)
+    if boxes is not None and with_reserve.budget != config.budget:
+        # Batches are planned as a whole, so first those that are likely to be paid.
+        more = choose(kind, replace(query, config=with_reserve), ordered=True)
+        choice = followed_by(choice, more)
     return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason, boxes)
 
 
@@ -214,6 +219,17 @@ def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
     if not np.isfinite(choice.scores).all():
         raise StepError(f"select: strategy {strategy} gave a score that is not finite")
     return choice
+
+
+def followed_by(first: Choice, more: Choice) -> Choice:
+    """Return a choice, and behind it as much of another as makes it as long as that one."""
+    others = np.flatnonzero(~np.isin(more.rows, first.rows))[: len(more.rows) - len(first.rows)]
+    return replace(
+        first,
+        rows=np.concatenate([first.rows, more.rows[others]]),
+        scores=np.concatenate([first.scores, more.scores[others]]),
+        forward_passes=first.forward_passes + more.forward_passes,
+    )
 
 
 def highest(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:

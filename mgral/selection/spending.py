@@ -15,12 +15,11 @@ from mgral.selection.pool import draw_initial
 
 LEAST_PRICE = 1
 """Least price of an image, in boxes: somebody has to look at it to know that it shows nothing."""
-ASKED_FOR_PAID = 3
+RESERVE = 3
 """Images that a strategy is asked for, for each one that the budget would pay at the mean price of labelled images.
 
-So the budget is spent even by images with a third of the mean price. With a smaller number a strategy that prefers
-cheap images has boxes left, and after the last cycle there is none to spend them in. With a larger one, strategies
-that plan a batch as a whole plan still more than is labelled."""
+So the budget is spent by images with a third of the mean price too. With fewer images a strategy that prefers cheap
+ones leaves a rest for the next cycle, which the last one has not got."""
 
 
 def prices(boxes: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -44,11 +43,13 @@ def to_spend(budget: BudgetConfig, unspent: int) -> int:
     return budget.amount + unspent
 
 
-def in_images(config: Config, dataset: Dataset, labelled: npt.NDArray[np.int64], unspent: int = 0) -> Config:
+def in_images(
+    config: Config, dataset: Dataset, labelled: npt.NDArray[np.int64], unspent: int = 0, reserve: int = 1
+) -> Config:
     """Return the experiment with its budget turned from boxes into the images that a strategy is asked for.
 
-    They are `ASKED_FOR_PAID` times as many as the boxes to spend would pay at the mean price of the labelled images,
-    at least one, and at most all of the pool.
+    They are as many as the boxes to spend would pay at the mean price of the labelled images, times `reserve`; at
+    least one, and at most all of the pool.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def in_images(config: Config, dataset: Dataset, labelled: npt.NDArray[np.int64],
     if not isinstance(config.budget, BudgetConfig):
         return config
     price = prices_of(dataset, labelled).mean() if len(labelled) else float(LEAST_PRICE)
-    asked = int(np.ceil(ASKED_FOR_PAID * to_spend(config.budget, unspent) / price))
+    asked = int(np.ceil(reserve * to_spend(config.budget, unspent) / price))
     return config.model_copy(update={"budget": max(1, min(asked, len(dataset.image_ids) - len(labelled)))})
 
 
@@ -116,13 +117,17 @@ def _boxes(path: Path, key: str) -> int | None:
 def check_boxes(config: Config, budget: BudgetConfig, dataset: Dataset) -> None:
     """Raise ValueError where an experiment asks for more boxes than its training images hold beside the initial ones.
 
-    A budget in images is checked by `mgral.config.check_budget`.
+    The image with the most boxes may be paid before the last cycle, which has to find an image too. A budget in
+    images is checked by `mgral.config.check_budget`.
     """
     asked = config.cycles * budget.amount
     for seed in config.seeds:
         pool = np.setdiff1d(dataset.image_ids, draw_initial(dataset.image_ids, config.initial, seed))
-        if asked > (there := int(prices_of(dataset, pool).sum())):
+        each = prices_of(dataset, pool)
+        there, most = int(each.sum()), int(each.max())
+        if max(asked, asked - budget.amount + most) > there:
             raise ValueError(
                 f"budget: {config.cycles} cycles of {budget.amount} boxes are {asked}, but beside the "
-                f"{config.initial} initial images of seed {seed} there are {there}; lower budget, cycles or initial"
+                f"{config.initial} initial images of seed {seed} there are {there}, in images of up to {most}; lower "
+                "budget, cycles or initial"
             )

@@ -90,3 +90,19 @@ def test_a_requirement_that_there_is_not_is_an_error():
         registry.register("x", "y", requires=("luck",))
     with pytest.raises(ValueError, match="strategy x requires a head without `dense`"):
         registry.register("x", "y", requires=("detections", "head"))
+
+
+def plug_in(name, arguments):
+    lines = ["from mgral.config.registry import register", f"@register('{name}', 'x', {arguments})"]
+    return "\n".join([*lines, "def choose(query): ..."])
+
+
+def test_a_plug_in_that_sets_what_no_strategy_may_is_named(installed):
+    installed("sets_too_much", plug_in("greedy_of_it", "settings={'evaluation': {'nms_iou': 0.3}}"), "greedy_of_it")
+    with pytest.raises(InputError, match=r"greedy_of_it sets evaluation in its @register, .*; correct sets_too_much"):
+        resolve_config({"strategies": ["greedy_of_it", "random"]})
+
+
+def test_a_plug_in_may_have_a_name_that_a_strategy_had_before(installed):
+    installed("real_mi_aod", plug_in("mi_aod", "requires=('dense',)"), "mi_aod")
+    assert registry.strategy("mi_aod").module == "real_mi_aod"

@@ -1,5 +1,6 @@
 """The greedy choice by looked-up rewards, and what tables teach that counts do not."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -96,3 +97,21 @@ def test_it_tries_as_many_images_as_the_time_allows(monkeypatch):
 
 def _as_distance(reward):
     return type(reward)(reward.baseline_map, reward.of_rows, reward.worth, reward.values, by_amount=False)
+
+
+@pytest.mark.parametrize("estimator", ["regression", "kernel"])
+def test_many_batches_are_looked_up_in_parts(monkeypatch, estimator):
+    """Distances of all images of a large pool to all variants, class by class, would take gigabytes."""
+    counts = np.random.default_rng(0).poisson(2, (22, 2)).astype(float)
+    values = 0.2 + np.random.default_rng(1).random((4, 2))
+    mean, pool = reward_of(counts, np.arange(12).reshape(4, 3), values, estimator)
+    (reward,), batches, at_once = mean.rewards, np.arange(len(pool))[:, None], []
+    whole = reward.lookup(batches)
+
+    def worth(described, of_variants):
+        at_once.append(len(described))
+        return reward.worth(described, of_variants)
+
+    monkeypatch.setattr("mgral.method.lut.reward.LOOKED_UP_VALUES", 3 * values.size)
+    assert (replace(reward, worth=worth).lookup(batches) == whole).all()
+    assert at_once == [3, 3, 3, 1]

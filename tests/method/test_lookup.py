@@ -1,6 +1,7 @@
 """The step `lookup`."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,15 @@ from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
+from mgral.data.dataset import load_dataset
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.fidelity.lookups import expect_without_table
+from mgral.selection.embeddings import load_embeddings
+from mgral.selection.object_counts import count_again
 from mgral.selection.strategies.roots import greedy_by_roots
 
 IDS = np.arange(20)
+LABELLED = [0, 1]
 PLACES = np.array([[0, 0], [50, 0], [0, 50], [50, 50]], np.float32)
 
 
@@ -23,7 +28,7 @@ def experiment(tmp_path):
     jitter = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     objects = np.array([0, 100, 25])[place]
     for name, moved in (("cycle", place), ("initial", (place + 1) % 3)):
-        embeddings = made_embeddings(IDS, PLACES[moved] + jitter, np.column_stack([objects, objects]))
+        embeddings = made_embeddings(IDS, PLACES[moved] + jitter, np.column_stack([objects, objects]), LABELLED)
         write_arrays(tmp_path / f"{name}.safetensors", embeddings.arrays())
     subsets = [[], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     plan = {"labels": "labels", "start": "cold", "reward": [30], "base": [31]}
@@ -45,7 +50,7 @@ def experiment(tmp_path):
     boxes.append({"id": 9, "image_id": 12, "category_id": 2, "bbox": [0, 0, 4, 4]})
     categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
     write_json(tmp_path / "train.json", {"images": images, "annotations": boxes, "categories": categories})
-    write_json(tmp_path / "labelled.json", {"images": [0, 1]})
+    write_json(tmp_path / "labelled.json", {"images": LABELLED})
     return tmp_path
 
 
@@ -98,6 +103,23 @@ def test_beside_them_stands_what_a_batch_is_expected_to_bring(experiment):
         for batch, values in (("1", first), ("2", second))
         for reward, value in values.items()
     }
+
+
+def test_the_initial_embeddings_count_by_the_labels_of_the_cycle(experiment):
+    """As the agent and the choice of the cycle do: nine boxes of the first class in two images."""
+    path = experiment / "initial.safetensors"
+    before = load_embeddings(path)
+    path.unlink()
+    write_arrays(path, replace(before, counted=np.array([0])).arrays())
+    counted = count_again(load_embeddings(path), load_dataset(experiment / "train.json"), np.array(LABELLED), 0)
+    totals = {
+        row["batch"]: float(row["looked_up"])
+        for row in looked_up(experiment)
+        if (row["embedding"], row["estimator"]) == ("initial", "total_objects")
+    }
+    batches = {"1": [12, 13, 14, 15], "2": [16, 17, 18, 19]}
+    assert totals == {k: pytest.approx(counted.counts_of(images).sum()) for k, images in batches.items()}
+    assert totals["2"] != pytest.approx(before.counts_of(batches["2"]).sum())
 
 
 def test_rewards_without_a_table_are_what_the_strategies_choose_by():

@@ -79,6 +79,7 @@ def test_embeddings_of_cycle_0_count_by_all_labels_of_a_later_cycle() -> None:
     start = count_again(made_embeddings(ids, vectors), dataset, ids[:6], seed=0)
     assert start.counted.tolist() == ids[:6].tolist()
     assert count_again(start, dataset, ids[:6][::-1], seed=0) is start
+    assert count_again(start, dataset, ids[:0], seed=0) is start
     later = count_again(start, dataset, ids[:30], seed=0)
     np.testing.assert_array_equal(later.components, start.components)
     truth = dataset.object_counts(ids[30:])

@@ -17,7 +17,7 @@ from mgral.cli.main import mgral
 from mgral.config import BudgetConfig, Config, config_yaml, images_in, load_config, resolve_config
 from mgral.data.dataset import Dataset, as_dataset
 from mgral.errors import InputError
-from mgral.selection.query import Choice, Query, choose
+from mgral.selection.query import Choice, Query, choose, select
 from mgral.selection.spending import check_boxes, in_images, pay, prices
 
 TEN = {"unit": "boxes", "amount": 10}
@@ -87,14 +87,15 @@ def test_after_each_cycle_its_share_is_paid_and_less_than_an_image_more(
             assert cycle * amount <= before < cycle * amount + 9
 
 
-def test_three_times_the_images_of_the_mean_price_are_asked_for() -> None:
+def test_images_are_planned_by_the_mean_price_and_a_reserve() -> None:
     config = resolve_config({"budget": TEN})
     # 4, 0 and 3 boxes: a mean price of 8 / 3, so 10 boxes pay 3.75 images.
     data, labelled = dataset([4, 0, 3, *[1] * 40]), np.array([1, 2, 3])
-    assert in_images(config, data, labelled).budget == 12
-    assert in_images(config, data, labelled, unspent=5).budget == 17
+    assert in_images(config, data, labelled).budget == 4
+    assert in_images(config, data, labelled, reserve=3).budget == 12
+    assert in_images(config, data, labelled, unspent=5, reserve=3).budget == 17
     assert in_images(config, data, labelled, unspent=-10).budget == 1
-    assert in_images(config, data, np.array([], dtype=np.int64)).budget == 30
+    assert in_images(config, data, np.array([], dtype=np.int64)).budget == 10
     assert in_images(config, dataset([4, 0, 3, 1, 1]), labelled).budget == 2
     assert in_images(Config(), data, labelled).budget == 40
     with pytest.raises(InputError, match="budget: 10 boxes are no number of images"):
@@ -162,6 +163,22 @@ def test_choosing_reads_no_label_of_the_pool_and_paying_reads_those_that_are_bou
     assert len(selected(folder, strategy)["images"]) == 3
 
 
+def test_the_images_that_are_likely_to_be_paid_are_a_batch_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strategy that plans its batch as a whole: it ends with what it would take first in a longer batch."""
+
+    def planned(query: Query) -> Choice:
+        rows = np.arange(query.budget)[::-1].copy()
+        return Choice(rows, rows.astype(float), forward_passes=5)
+
+    monkeypatch.setattr("mgral.config.registry.strategy_function", lambda name: planned)
+    data, labelled = dataset([4, 0, 3, *[1] * 40]), np.array([1, 2, 3])
+    chosen = select("random", resolve_config({"budget": TEN}), data, labelled, 0)
+    # Four images are likely to be paid: the plan of four, and behind it that of twelve without these.
+    assert (chosen.images - 4).tolist() == [3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 5, 4]
+    assert chosen.forward_passes == 10
+    assert chosen.boxes == 10
+
+
 def test_a_budget_in_images_leaves_no_trace(folder: Path) -> None:
     (folder / "config.yaml").write_text("{budget: {unit: images, amount: 3}, strategies: [random]}")
     write_json(folder / "labelled.json", {"images": LABELLED})
@@ -196,6 +213,26 @@ def test_more_boxes_than_the_pool_holds_are_refused() -> None:
     with pytest.raises(ValueError, match=r"2 cycles of 10 boxes are 20, but beside the 4 initial images .* are 18"):
         check_boxes(config, BudgetConfig(unit="boxes", amount=10), data)
     check_boxes(config, BudgetConfig(unit="boxes", amount=9), data)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 20), min_size=6, max_size=12), st.integers(1, 8), st.integers(1, 12))
+def test_every_cycle_that_is_not_refused_finds_an_image(boxes: list[int], amount: int, cycles: int) -> None:
+    """Also where an image that has more boxes than are paid for in a cycle has taken the last of the pool."""
+    budget, data, unspent = BudgetConfig(unit="boxes", amount=amount), dataset(boxes), 0
+    config = resolve_config(
+        {"budget": budget, "cycles": cycles, "initial": 2, "seeds": (0,), "strategies": ["random"]}
+    )
+    labelled = api.draw_initial(data.image_ids, 2, seed=0)
+    try:
+        check_boxes(config, budget, data)
+    except ValueError:
+        return
+    for cycle in range(cycles):
+        chosen = api.select("random", config, data, labelled, 0, cycle, unspent=unspent)
+        assert chosen.boxes is not None
+        images, unspent = pay(data, chosen.images.tolist(), chosen.boxes)
+        labelled = api.add_selection(data.image_ids, labelled, images)
 
 
 def test_a_round_of_a_project_counts_pictures(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from mgral.method.fidelity.lookups import Kind, expect_without_table, lookup_eve
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.table import load_variants
 from mgral.selection.embeddings import load_embeddings
+from mgral.selection.object_counts import count_again
 from mgral.selection.pool import load_labelled
 
 COLUMNS = (*Kind._fields, "batch", "looked_up")
@@ -49,13 +50,15 @@ def command(
     """Look the candidate batches up."""
     config = load_config(config_path).with_settings("table", table)
     plan = load_plan(subsets)
-    embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": load_embeddings(initial_embeddings)}
+    data, known = load_dataset(dataset), load_labelled(labelled)
+    # As the steps `agent` and `select` count, of whose rewards this is to tell.
+    initial = count_again(load_embeddings(initial_embeddings), data, known, seed)
+    embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": initial}
     batches = load_candidates(candidates)
-    known = load_dataset(dataset).object_counts(load_labelled(labelled)).sum(axis=0)
     found = lookup_everywhere(
         batches, plan, load_variants(variants, plan), embeddings, config.embedding, config.reward, seed
     )
-    found |= expect_without_table(batches, known, embeddings)
+    found |= expect_without_table(batches, data.object_counts(known).sum(axis=0), embeddings)
     rows = [
         {**kind._asdict(), "batch": batch, "looked_up": value}
         for kind, values in found.items()

@@ -26,6 +26,8 @@ BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
 """Arrays of a table, by what its distance compares."""
 LOOKED_UP_IMAGES = 1 << 18
 """Images whose embeddings are looked up at a time, which bounds the memory: 268 MB of 256 dimensions."""
+LOOKED_UP_VALUES = 1 << 24
+"""Distances or amounts of batches that are looked up at a time, 134 MB."""
 
 
 class Reward(Protocol):
@@ -120,7 +122,9 @@ class PoolReward:
 
     def lookup(self, batches: Rows) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
-        return self.worth(self.describe(batches), self.values)
+        step = max(1, LOOKED_UP_VALUES // self.values.size)
+        parts = [batches[start : start + step] for start in range(0, len(batches), step)]
+        return np.concatenate([self.worth(self.describe(part), self.values) for part in parts])
 
 
 @dataclass(frozen=True)

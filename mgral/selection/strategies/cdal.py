@@ -35,6 +35,8 @@ def choose(query: Query) -> Choice:
     detector, images = dense_and_images(query)
     ids = np.concatenate([query.pool, query.labelled])
     classes = len(query.dataset.categories)
+    if classes == 1:  # all are the same but for rounding
+        return Choice(np.arange(query.budget), np.zeros(query.budget), undecided=True)
     found = [
         mixture(detector.predictions(shown).logits[..., -classes:]).cpu()
         for _, shown in image_chunks(images, query.dataset.rows(ids), "contextual diversity", detector.device)
