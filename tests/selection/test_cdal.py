@@ -89,3 +89,9 @@ def test_a_run_on_a_real_detector_repeats_itself():
     assert first.scores.tolist() == again.scores.tolist()
     assert first.reason is None
     assert first.scores.min() > 0
+
+
+def test_of_a_single_class_nothing_is_mixed_up_with_anything():
+    query = squares_query(labelled=1, budget=2)  # one image alone is computed otherwise than in a batch
+    assert len(query.dataset.categories) == 1
+    assert choose("cdal", query).reason == SAME_SCORES
