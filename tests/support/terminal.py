@@ -18,6 +18,8 @@ def run_in_terminal(
     terminal, other_end = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     streams = {"stdin": other_end, "stdout": other_end, "stderr": other_end}
+    # A shell without job control starts what it leaves in the background with SIGINT ignored, which is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **streams) as process:
         os.close(other_end)
         written = b""
