@@ -83,7 +83,7 @@ def command(
     """Choose the images to label next, in the order in which they are to be labelled.
 
     With a budget in boxes these are more images than the boxes are likely to pay for, and the output says how many
-    boxes may be spent. Where the strategy cannot tell the images apart, or what it chooses by could not be made, the
+    boxes may be spent. Where the strategy scores all images alike, or what it chooses by could not be made, the
     images are drawn at random, and the output says why.
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
