@@ -18,6 +18,7 @@ from mgral.errors import InputError
 from mgral.evaluation.precision import trusted_score
 from mgral.labelling.batch_files import SHEET, TASKS, write_batch
 from mgral.labelling.batches import AUDIT, again_batch, detector_folder, results_folder, round_batch
+from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES
 from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.ledger import writing
 from mgral.labelling.opening import CONFIG, SNAPSHOT, round_folder
@@ -29,8 +30,6 @@ from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 from mgral.labelling.status import again
 
-LOCAL_FILES = "/data/local-files/?d="
-"""How Label Studio names pictures below its document root."""
 MEANS = {"ap50": "AP50", "map": "mAP"}
 """Scores of all classes, and how people know them."""
 

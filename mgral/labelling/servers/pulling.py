@@ -1,6 +1,6 @@
 """Labels come from the servers that batches were pushed to, and are imported as files are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from mgral.labelling.servers.interface import Pulled, Tool
 from mgral.labelling.servers.pushing import Connect, connect
 from mgral.labelling.settings import Shapes
 from mgral.labelling.starting import merge_findings
-from mgral.labelling.state import Place, load_project
+from mgral.labelling.state import Place, Project, load_project
 
 PULLED = "pulled"
 """Folder of what servers said, below the project's; replaced by each pull."""
@@ -53,8 +53,9 @@ def pull(
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StepError(f"{output} cannot be made ({error.strerror}); mend the rights of the folder") from None
-        found.append(connect(tool, place.url).pull(there.id, project, there.rounds, output))
+        found.append(connect(tool, place.url).pull(there.id, project, output))
         lines += found[-1].lines
+    lines += _nowhere(project, found)
     findings = Findings()
     for empty in sorted({one.empty for one in found}):
         files = [file for one in found if one.empty == empty for file in one.files]
@@ -69,6 +70,30 @@ def pull(
         merge_findings(findings, odd)
         lines += said
     return lines, findings
+
+
+def _nowhere(project: Project, found: Sequence[Pulled]) -> list[str]:
+    """Return lines on pictures of pushed rounds that no server has, and that nobody has labelled yet."""
+    there = frozenset[tuple[int, int]]()
+    for one in found:
+        if one.there is None:
+            return []
+        there |= one.there
+    lines = []
+    for number in sorted(frozenset[int]().union(*(one.rounds for one in project.pushed.values())) - {0}):
+        gone = [
+            image
+            for image in project.sent.get(number, ())
+            if (number, image) not in there
+            and project.images[image].sent_in == number
+            and project.images[image].state == "sent"
+        ]
+        if gone:
+            lines.append(
+                f"{len(gone)} pictures of round {number} are on no server, never sent or deleted there; to send "
+                f"them: mgral project push --round {number}"
+            )
+    return lines
 
 
 def _name(place: Place, number: str) -> str:
