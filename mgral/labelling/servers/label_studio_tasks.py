@@ -48,9 +48,7 @@ def read_tasks(share: Share) -> tuple[list[dict[str, Any]], list[str]]:
     tasks = read_json(path)
     try:
         others = [one for one in tasks if one["data"]["mgral_project"] != share.project.id]
-        wrong = [
-            one for one in tasks if one["data"]["mgral_id"] not in share.project.images or not one["data"]["image"]
-        ]
+        unknown = [one for one in tasks if one["data"]["mgral_id"] not in share.project.images]
         lost = sum(_rename(one, share.project) for one in tasks)
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is damaged; bring it back") from None
@@ -66,7 +64,7 @@ def read_tasks(share: Share) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def picture_files(share: Share) -> dict[int, Path]:
-    """Return the picture of each task by its number, as selection.csv has them; raises InputError where it is gone."""
+    """Return the picture of each task, by its number, as selection.csv has it; raises InputError where it is gone."""
     path = share.folder / SELECTION
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
