@@ -28,7 +28,7 @@ from mgral.labelling.results import LEAST_BOXES, ClassResult, class_results, res
 from mgral.labelling.rounds import end_training, open_round, publish_round
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
-from mgral.labelling.status import again
+from mgral.labelling.status import again, ways_back
 
 MEANS = {"ap50": "AP50", "map": "mAP"}
 """Scores of all classes, and how people know them."""
@@ -233,4 +233,6 @@ def _summary(folder: Path, number: int, notes: Sequence[str], options: BatchOpti
         return [*lines[:-2], "  nothing of it is left; choose others: mgral project next"]
     if options.people > 1:
         lines[-1] = f"  load into your tool: {target}/person1/{TASKS}, and so on"
-    return [*lines, "  when labels come back: mgral project import FILE"]
+    *send, back = ways_back(project)
+    lines += [f"  or send them: {command}" for command in send]
+    return [*lines, f"  when people have labelled: {back}"]

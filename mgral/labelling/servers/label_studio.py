@@ -93,6 +93,7 @@ class LabelStudio:
         with _explained(self._rest.url):
             self._project(known, project)
             tasks = self._tasks(known, READ_AT_ONCE, {"fields": "all", "include": ",".join(NEEDED)}, "labels")
+            people = self._people()
         ours = [task for task in tasks.values() if _is_ours(task["data"], project)]
         others = [number for number, task in tasks.items() if not _is_ours(task["data"], project)]
         lines = []
@@ -103,7 +104,7 @@ class LabelStudio:
                 f"out: {named}"
             )
         file = output / "label_studio.json"
-        write_json(file, [_lasting(task) for task in ours])
+        write_json(file, [_with_drafts(task, people) for task in ours])
         there = frozenset((key.round, key.image) for key in (key_of(task["data"]) for task in ours))
         return Pulled((file,), "unknown", tuple(lines), there)
 
@@ -131,14 +132,7 @@ class LabelStudio:
             "show_collab_predictions": True,
             "model_version": MODEL,
         }
-        for attempt in range(TRIES):
-            try:
-                return str(self._rest.post("/api/projects", json=values)["id"])
-            except UnsureError as error:
-                self._rest.wait(attempt, str(error))
-            if number := self._found(share):
-                return number
-        raise StepError(f"{self._rest.url} makes no project; see to the server, and run the same command again")
+        return str(self._rest.make("/api/projects", values, lambda: self._found(share)))
 
     def _project(self, number: str, project: Project) -> _Json:
         """Return the settings of a project; raises InputError where it is gone, or another's."""
@@ -200,6 +194,13 @@ class LabelStudio:
                 if refused.status != 404:
                     raise
                 return
+
+    def _people(self) -> dict[str, int]:
+        """Return the numbers of the people by their email addresses, as far as the token's account may know them."""
+        try:
+            return {one["email"]: one["id"] for one in self._rest.get("/api/users/")}
+        except (RefusedError, KeyError, TypeError):
+            return {}
 
     def _place(
         self, number: str, share: Share, tasks: Sequence[dict[str, Any]], pictures: Pictures | None
@@ -267,7 +268,7 @@ def _renewed(url: str, value: str) -> Rest:
     shop = Rest(url, Token("Bearer", value))
 
     def renew() -> Token:
-        return Token("Bearer", shop.post("/api/token/refresh", json={"refresh": value})["access"])
+        return Token("Bearer", shop.exchange("/api/token/refresh", {"refresh": value})["access"])
 
     return Rest(url, renew(), renew)
 
@@ -282,9 +283,12 @@ def _mark(share: Share) -> str:
     return f"mgral:{share.project.id}" + (f":{share.person}" if share.person else "")
 
 
-def _lasting(task: _Json) -> _Json:
-    """Return a task without what says how long ago things were, so that the same labels are the same bytes."""
-    drafts = [{key: value for key, value in one.items() if key != "created_ago"} for one in task["drafts"]]
+def _with_drafts(task: _Json, people: Mapping[str, int]) -> _Json:
+    """Return a task whose drafts say by number whose they are, as annotations do, and not how long ago they began."""
+    drafts = []
+    for one in task["drafts"]:
+        lasting = {key: value for key, value in one.items() if key != "created_ago"}
+        drafts.append({**lasting, "user": people.get(one["user"], one["user"])})
     return {**task, "drafts": drafts}
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -46,18 +47,16 @@ def serve(rest: Rest, number: str, title: str, folder: Path, first: str) -> str:
         Where it does not, with its reason.
     """
     content, reason = (folder / first).read_bytes(), ""
-    stored = rest.get("/api/storages/localfiles", {"project": number})
     for place in dict.fromkeys([folder.absolute(), folder.resolve()]):
-        made = None
-        if all(one["path"] != str(place) for one in stored):
-            storage = {
-                "project": int(number),
-                "title": f"{title}: needs no sync"[:256],
-                "path": str(place),
-                "use_blob_urls": True,
-            }
+        made, before = None, _storage(rest, number, place)
+        if before is None:
+            values = {"title": f"{title}: needs no sync"[:256], "path": str(place), "use_blob_urls": True}
             try:
-                made = rest.post("/api/storages/localfiles", json=storage)["id"]
+                made = rest.make(
+                    "/api/storages/localfiles",
+                    {"project": int(number), **values},
+                    partial(_storage, rest, number, place),
+                )
             except RefusedError as refused:
                 reason = refused.words
                 continue
@@ -72,6 +71,12 @@ def serve(rest: Rest, number: str, title: str, folder: Path, first: str) -> str:
         if made is not None:
             rest.delete(f"/api/storages/localfiles/{made}")
     raise RefusedError(400, reason or "it has no such pictures, or others, under this path")
+
+
+def _storage(rest: Rest, number: str, place: Path) -> int | None:
+    """Return the number of the storage by which a project may be served the pictures of a folder."""
+    stored = rest.get("/api/storages/localfiles", {"project": number})
+    return next((one["id"] for one in stored if one["path"] == str(place) and one["use_blob_urls"]), None)
 
 
 def upload(rest: Rest, number: str, identity: str, pictures: Sequence[Picture]) -> dict[int, str]:

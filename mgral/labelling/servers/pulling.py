@@ -11,11 +11,8 @@ from mgral.labelling.returning import import_files
 from mgral.labelling.servers.interface import Pulled, Tool
 from mgral.labelling.servers.pushing import Connect, connect
 from mgral.labelling.settings import Shapes
-from mgral.labelling.starting import merge_findings
+from mgral.labelling.starting import PULLED, merge_findings
 from mgral.labelling.state import Place, Project, load_project
-
-PULLED = "pulled"
-"""Folder of what servers said, below the project's; replaced by each pull."""
 
 
 def pull(

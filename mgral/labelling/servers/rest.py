@@ -109,6 +109,33 @@ class Rest:
         """
         return self._json(self._once("POST", path, params=params, **body))
 
+    def make(self, path: str, values: Mapping[str, Any], find: Callable[[], Any]) -> Any:
+        """Make something new, once, and return its number, also where the connection breaks meanwhile.
+
+        Parameters
+        ----------
+        find
+            Returns its number where it is there, else None.
+
+        Raises
+        ------
+        RefusedError, StepError
+            As `get` does.
+        """
+        for attempt in range(TRIES):
+            try:
+                return self.post(path, json=values)["id"]
+            except UnsureError as error:
+                reason = str(error)
+            self.wait(attempt, reason)
+            if (number := find()) is not None:
+                return number
+        raise StepError(f"{self.url}: {reason}, {TRIES} times; see to the server, and run the same command again")
+
+    def exchange(self, path: str, values: Mapping[str, Any]) -> Any:
+        """Return the answer to a POST that may be sent twice; raises as `get` does."""
+        return self._json(self._repeated("POST", path, json=values))
+
     def wait(self, failures: int, reason: str) -> None:
         """Wait before a further attempt, the longer the more failed before, and say why."""
         seconds = FIRST_WAIT * 2**failures
