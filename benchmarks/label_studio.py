@@ -77,15 +77,16 @@ def speed(folder: Path, tasks: int, output: Path) -> None:
 
     FOLDER gets the project, which replaces what is there, and pictures, which stay for the next time.
     """
-    said = {"tasks": tasks, "command": f"python -m benchmarks label_studio speed FOLDER --tasks {tasks}"}
+    again = f"python -m benchmarks label_studio speed FOLDER --tasks {tasks}"
+    said = {"tasks": tasks, "command": again, "commit": commit()[:12]}  # before a commit meanwhile changes it
     pictures, project = folder / f"pictures{tasks}", folder / "project"
-    make_pictures(pictures, tasks)
+    make_pictures(pictures, tasks + 1 + tasks // 20)  # of near-copies one is chosen at most
     _begin(project, pictures, CLASSES, tasks, tasks)
     _run(project, "next", "--format", "label_studio")
     _propose(project / "round1" / "tasks" / "label_studio" / "label_studio.json")
     with label_studio(_emptied(folder / "label-studio"), folder) as server:
         rows = _timed(server, project)
-    head = SPEED.format(width=WIDTH, height=HEIGHT, commit=commit()[:12], **said, **machine())
+    head = SPEED.format(width=WIDTH, height=HEIGHT, **said, **machine())
     output.write_text(head + table(SPEED_COLUMNS, rows) + "\n", encoding="utf-8")
 
 

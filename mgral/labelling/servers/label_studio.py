@@ -78,15 +78,18 @@ class LabelStudio:
             project = self._project(number, share.project)
             lines += self._fit(project, share.project)
             there = Counter(map(key_of, self._data(number, share.project).values()))
-            missing = [task for task in tasks if key_of(task["data"]) not in there]
+            lacking = [task for task in tasks if key_of(task["data"]) not in there]
+            missing = [task for task in lacking if share.wants(task["data"]["mgral_id"])]
             if missing:
                 lines += self._place(number, share, missing, pictures)
                 self._send(number, share.project, missing)
+        if done := len(lacking) - len(missing):
+            lines.append(f"{done} pictures were not sent: they are labelled or withdrawn by now")
         twice = sum(there[key_of(task["data"])] > 1 for task in tasks)
         if twice:
             lines.append(f"{twice} pictures are there twice; delete the tasks that nobody has begun")
         lines.append(f"{self._rest.url}/projects/{number}")
-        return Pushed(number, len(missing), len(tasks) - len(missing), tuple(lines))
+        return Pushed(number, len(missing), len(tasks) - len(lacking), tuple(lines))
 
     def pull(self, known: str, project: Project, output: Path) -> Pulled:
         """Save all tasks of a project, with what people made of them, see `Server.pull`."""
