@@ -282,6 +282,7 @@ def test_only_what_somebody_deleted_is_sent_again(project, server):
 def test_withdrawn_pictures_never_leave(project, server):
     private = written(project / "round1")[4]["data"]
     run("withdraw", private["image"].rpartition("/")[2], "--reason", "private", "--folder", project)
+    (project / "round1" / "pictures" / private["image"].rpartition("/")[2]).unlink()
     assert "7 pictures sent" in push(project, server, "--pictures", "upload")
     assert private["mgral_id"] not in [one["data"]["mgral_id"] for one in server.tasks.values()]
     assert len(server.uploads) == 7
@@ -470,4 +471,7 @@ def test_what_cannot_be_pushed_is_said_before_anything_is_sent(project, server, 
 def test_a_missing_picture_is_said_before_anything_is_sent(project, server):
     (project / "round1" / "pictures" / written(project / "round1")[3]["data"]["image"].rpartition("/")[2]).unlink()
     assert "not on disk" in push(project, server, fails=2)
+    assert not server.tasks
+    (project / "round1" / "selection.csv").write_text("file,rank\n")
+    assert "selection.csv is damaged" in push(project, server, fails=2)
     assert not server.tasks

@@ -211,7 +211,7 @@ class LabelStudio:
         """Put the addresses of the pictures into tasks, where the server has or reads them."""
         if pictures is None and not tasks[0]["data"]["image"].startswith(LOCAL_FILES):
             return []  # people said by --prefix where they are
-        files = picture_files(share)
+        files = picture_files(share, [task["data"]["mgral_id"] for task in tasks])
         folder, lines = share.folder / PICTURES, []
         if pictures != "upload":
             try:
@@ -229,7 +229,7 @@ class LabelStudio:
                     "the project's folder, or give --pictures upload"
                 )
             lines.append(f"{reason}, so they were uploaded")
-        wanted = [Picture(image, files[image]) for image in (task["data"]["mgral_id"] for task in tasks)]
+        wanted = [Picture(image, file) for image, file in files.items()]
         addresses = upload(self._rest, number, share.project.id, wanted)
         for task in tasks:
             task["data"]["image"] = addresses[task["data"]["mgral_id"]]

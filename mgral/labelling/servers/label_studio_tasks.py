@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,16 +63,23 @@ def read_tasks(share: Share) -> tuple[list[dict[str, Any]], list[str]]:
     return tasks, lines
 
 
-def picture_files(share: Share) -> dict[int, Path]:
-    """Return the picture of each task, by its number, as selection.csv has it; raises InputError where it is gone."""
+def picture_files(share: Share, images: Iterable[int]) -> dict[int, Path]:
+    """Return the files of some pictures of a share by their numbers, as selection.csv has them.
+
+    Raises
+    ------
+    InputError
+        Where that cannot be read, or files are gone, naming them.
+    """
     path = share.folder / SELECTION
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             found = {int(row["image"]): share.folder / PICTURES / row["file"] for row in csv.DictReader(file)}
+        files = {image: found[image] for image in images}
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}); bring it back") from None
-    check_pictures(found.values(), "the batch")
-    return found
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); bring it back") from None
+    check_pictures(files.values(), "the batch")
+    return files
 
 
 def _rename(task: dict[str, Any], project: Project) -> int:
