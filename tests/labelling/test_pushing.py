@@ -420,7 +420,8 @@ def test_pictures_to_look_at_again_are_sent_once_also_when_some_are_done(project
         server.annotate(task, [])
     run("pull", "--folder", project)
     run("classes", "add", "cat", "--folder", project)
-    run("again", tmp_path / "again", "--folder", project)
+    said = run("again", tmp_path / "again", "--folder", project)
+    assert f"or send them: mgral project push {tmp_path / 'again'}\n" in said
     assert f"{tmp_path / 'again'}: 8 pictures sent" in run("push", tmp_path / "again", "--folder", project)
     assert "0 pictures sent, 8 were there" in run("push", tmp_path / "again", "--folder", project)
     later = "2099-01-01T00:00:00Z"
