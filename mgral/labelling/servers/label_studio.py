@@ -161,8 +161,10 @@ class LabelStudio:
         if config is not None:
             self._rest.patch(f"/api/projects/{number}", {"label_config": config})
         if found["sampling"] != ORDER:
-            lines.append(f"its task order is {found['sampling']}, not {ORDER}: the best come not first ({place})")
-        if not found["show_collab_predictions"] or found["model_version"] not in (MODEL, ""):
+            lines.append(
+                f"its task order is {found['sampling']}, not {ORDER}, so the most useful do not come first ({place})"
+            )
+        if not found["show_collab_predictions"] or found["model_version"] != MODEL:
             lines.append(f"it shows no proposed boxes; to see them, choose the predictions {MODEL!r} ({place})")
         return lines
 
@@ -245,6 +247,7 @@ class LabelStudio:
                 chunk = []
 
     def _send_chunk(self, number: str, project: Project, chunk: list[_Json]) -> None:
+        """Send some tasks; those of a request that the server may still be at are waited for, and not sent again."""
         late = False
         for attempt in range(TRIES):
             if not late:
@@ -260,7 +263,6 @@ class LabelStudio:
             chunk = [task for task in chunk if key_of(task["data"]) not in there]
             if not chunk:
                 return
-        # What may still be on its way is not sent again: it would be there twice.
         raise StepError(
             f"{self._rest.url} has not taken all tasks ({reason}); when it works again, run the same command: it "
             "sends what is missing"
@@ -308,7 +310,8 @@ def _explained(url: str) -> Iterator[None]:
             ) from None
         if refused.status == 403:
             raise InputError(
-                f"{url}: the account of the token in {VARIABLE} may not do this ({refused.words})"
+                f"{url}: the account of the token in {VARIABLE} may not do this ({refused.words}); ask "
+                "somebody who administers it"
             ) from None
         raise InputError(f"{url} answers {refused.status}: {refused.words}") from None
     except (KeyError, TypeError) as error:
