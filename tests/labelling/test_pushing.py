@@ -84,6 +84,8 @@ def test_all_tasks_are_there_in_their_order_with_their_boxes_and_pictures(projec
     assert {found["model_version"] for one in there for found in one["predictions"]} == {made["model_version"]}
     for task in there:
         assert task["data"]["image"].startswith(f"{LOCAL}round2/pictures/")
+        # Of a strategy, on its own scale: it would be shown as percent.
+        assert all("score" not in found for found in task["predictions"])
     assert len(server.storages) == 1
 
 

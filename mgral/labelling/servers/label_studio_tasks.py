@@ -49,7 +49,7 @@ def read_tasks(share: Share) -> tuple[list[dict[str, Any]], list[str]]:
     try:
         others = [one for one in tasks if one["data"]["mgral_project"] != share.project.id]
         unknown = [one for one in tasks if one["data"]["mgral_id"] not in share.project.images]
-        lost = sum(_rename(one, share.project) for one in tasks)
+        lost = sum(_make_shown(one, share.project) for one in tasks)
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is damaged; bring it back") from None
     if others:
@@ -82,11 +82,15 @@ def picture_files(share: Share, images: Iterable[int]) -> dict[int, Path]:
     return files
 
 
-def _rename(task: dict[str, Any], project: Project) -> int:
-    """Give the proposed boxes of a task the names that their classes have today; return how many have none."""
+def _make_shown(task: dict[str, Any], project: Project) -> int:
+    """Make the proposed boxes of a task such that the server shows them, and return how many are left out.
+
+    They get the names that their classes have today; those of classes that were split have none.
+    """
     lost = 0
     for prediction in task.get("predictions", ()):
         prediction["model_version"] = MODEL
+        prediction.pop("score", None)  # of the strategy, on its own scale: people would see 7000 %
         kept = []
         for region in prediction["result"]:
             (name,) = region["value"]["rectanglelabels"]
