@@ -34,6 +34,7 @@ INLINE = {
     "mgral project push": "",
     "mgral project push FOLDER": "",
     "mgral project push --anew": "",
+    "mgral project pull --url http://...": "",
 }
 """Commands within the text, and what is run for each, after the first round has come back; an empty text: its options
 are checked only."""
