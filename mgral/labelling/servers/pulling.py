@@ -12,7 +12,7 @@ from mgral.labelling.servers.interface import Pulled, Tool
 from mgral.labelling.servers.pushing import Connect, connect
 from mgral.labelling.settings import Shapes
 from mgral.labelling.starting import merge_findings
-from mgral.labelling.state import Place, load_project
+from mgral.labelling.state import load_project
 
 PULLED = "pulled"
 """Folder of what servers said, below the project's; replaced by each pull."""
@@ -46,14 +46,19 @@ def pull(
         )
     lines: list[str] = []
     found: list[Pulled] = []
+    # People may share a project there.
+    servers: dict[tuple[str, str, str], frozenset[int]] = {}
     for place, there in project.pushed.items():
-        tool = next(one for one in get_args(Tool) if one == place.tool)
-        output = folder / PULLED / _name(place, there.id)
+        key = place.tool, place.url, there.id
+        servers[key] = servers.get(key, frozenset()) | there.rounds
+    for (name, url, number), rounds in servers.items():
+        tool = next(one for one in get_args(Tool) if one == name)
+        output = folder / PULLED / _name(tool, url, number)
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StepError(f"{output} cannot be made ({error.strerror}); mend the rights of the folder") from None
-        found.append(connect(tool, place.url).pull(there.id, project, there.rounds, output))
+        found.append(connect(tool, url).pull(number, project, rounds, output))
         lines += found[-1].lines
     findings = Findings()
     for empty in sorted({one.empty for one in found}):
@@ -71,8 +76,8 @@ def pull(
     return lines, findings
 
 
-def _name(place: Place, number: str) -> str:
+def _name(tool: Tool, url: str, number: str) -> str:
     """Return the name of the folder for what a server has, which no other place has."""
-    parts = urlsplit(place.url)
+    parts = urlsplit(url)
     where = f"{parts.netloc}{parts.path}".replace(":", "-").replace("/", "-")
-    return f"{place.tool}-{where}-{number}"
+    return f"{tool}-{where}-{number}"
