@@ -10,7 +10,7 @@ import urllib3
 from cvat_sdk import models
 from cvat_server import PASSWORD, TOKEN, USER, serve_cvat
 from cvat_state import checked
-from photo_project import FOUND, photos, run, start
+from photo_project import FOUND, run, start
 
 from mgral.labelling import running
 from mgral.labelling.ledger import read_ledger
@@ -316,7 +316,7 @@ def test_a_deleted_project_is_told_and_made_anew_only_when_asked(project, server
     finish(server, 11)
     server.projects.clear()
     before = read_ledger(project)
-    assert "/projects/7 is gone" in pull(project, fails=2)
+    assert "/projects/7, which this project was pushed to, is not there any more" in pull(project, fails=2)
     assert "--anew" in push(project, server, fails=2)
     assert read_ledger(project) == before
     server.tasks.clear()
@@ -326,9 +326,22 @@ def test_a_deleted_project_is_told_and_made_anew_only_when_asked(project, server
 
 def test_a_deleted_task_is_told_by_a_pull_and_sent_again_by_a_push(project, server):
     push(project, server)
+    assert "on no server" not in pull(project)
     server.remove_task(11)
-    assert "round 1: no task has its name" in pull(project)
+    assert "8 pictures of round 1 are on no server" in pull(project)
     assert "8 pictures sent" in push(project, server)
+
+
+def test_another_project_that_has_the_number_of_a_lost_one_is_left_alone(project, server):
+    push(project, server)
+    server.remove_task(11)
+    server.projects[7]["name"] = "of somebody else"
+    changed = list(server.changed)
+    assert "or it is another's" in push(project, server, fails=2)
+    assert "or it is another's" in pull(project, fails=2)
+    assert server.changed == changed
+    assert "8 pictures sent" in push(project, server, "--anew")
+    assert server.tasks[11]["project_id"] == 8
 
 
 def test_a_task_and_a_project_that_somebody_renamed_are_known_by_their_number_and_pictures(project, server):
@@ -338,7 +351,7 @@ def test_a_task_and_a_project_that_somebody_renamed_are_known_by_their_number_an
     assert "8 were there" in push(project, server)
     assert (len(server.projects), len(server.tasks)) == (1, 1)
     finish(server, 11)
-    pull(project)
+    assert "on no server" not in pull(project)
     assert load_project(project).counts()["empty"] == 8
 
 
@@ -386,7 +399,7 @@ def test_boxes_of_a_class_that_was_renamed_meanwhile_have_its_new_name_there(pro
 def test_boxes_of_a_class_that_was_split_meanwhile_are_left_out(project, server):
     second_round(project, server)
     run("classes", "split", "car", "--into", "van", "--into", "bus", "--folder", project)
-    push(project, server)
+    assert "4 proposed boxes are left out" in push(project, server)
     assert not any(server.shown(12).values())
     assert server.projects[7]["names"] == ["car", "dog", "van", "bus"]
 
@@ -455,15 +468,17 @@ def test_pictures_to_look_at_again_are_a_task_of_their_own(project, server, tmp_
     pull(project)
     found = load_project(project)
     assert not any(found.incomplete(one.confirmed) for one in found.images.values() if one.confirmed)
-    server.tasks[12]["name"] = "other"
-    assert "pictures to look at again: no task has its name" in pull(project)
 
 
 def test_what_cannot_be_sent_is_told_before_anything_is_asked(project, server):
     assert "leave `--pictures serve` out" in push(project, server, "--pictures", "serve", fails=2)
     run("classes", "add", "c" * 65, "--folder", project)
     assert "64 characters at most" in push(project, server, fails=2)
-    (project / "round1" / "tasks" / "cvat" / "annotations.xml").write_text("<annotations>")
+    run("classes", "rename", "c" * 65, "cat", "--folder", project)
+    tasks = project / "round1" / "tasks" / "cvat" / "annotations.xml"
+    tasks.write_text(tasks.read_text().replace(load_project(project).id, "another"))
+    assert "is of another project (another)" in push(project, server, fails=2)
+    tasks.write_text("<annotations>")
     assert "it is not XML" in push(project, server, fails=2)
     assert not server.asked
 
@@ -472,7 +487,6 @@ def test_a_missing_picture_is_named(project, server):
     name = ranked(project / "round1")[2]
     (project / "round1" / "pictures" / name).unlink()
     assert name in push(project, server, fails=2)
-    photos(project.parent / "photos", 0)
     assert not server.asked
 
 

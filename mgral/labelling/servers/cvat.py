@@ -6,6 +6,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ QUALITY = 70
 """Of the copies that people see while they label, 1 to 100: the SDK's own default."""
 LONGEST_LABEL, LONGEST_NAME = 64, 256
 REMOVED = "pictures were removed from their tasks there; they stay sent (mgral project recall)"
+OTHERS = "pictures there are not of this project; left out"
 _SHARE = re.compile(r", (round \d+(?:, person\d+)?|again [0-9a-f]{8})$")
 """The end of a task's name, which says whose pictures it has."""
 
@@ -53,6 +55,8 @@ class _Tasks:
     """Best first."""
     xml: ElementTree.Element
     """With today's names of the classes."""
+    lost: int
+    """Boxes without one: their class was split since."""
 
     @property
     def names(self) -> set[str]:
@@ -77,7 +81,8 @@ class Cvat:
         tasks = _read_tasks(share)
         with self._login.session() as client:
             project = self._project(client, share, known)
-            lines = _add_classes(client, project, share)
+            lines = [f"{tasks.lost} proposed boxes are left out: their class was split since"] if tasks.lost else []
+            lines += _add_classes(client, project, share)
             task = _find_task(client, project, tasks)
             made = task is None
             if task is None:
@@ -88,40 +93,39 @@ class Cvat:
         count = len(tasks.pictures)
         return Pushed(str(project.id), count if made else 0, 0 if made else count, tuple(lines))
 
-    def pull(self, known: str, project: Project, rounds: frozenset[int], output: Path) -> Pulled:
+    def pull(self, known: str, project: Project, output: Path) -> Pulled:
         """Save the pictures of all completed jobs, as `CVAT for images 1.1`; see `Server`."""
+        names = Names(project)
         with self._login.session() as client:
-            there = self._known_project(client, known)
-            tasks = {task.id: task.name for task in there.get_tasks()}
-            jobs = [job for job in _jobs(client, project_id=there.id) if str(job.type) == "annotation"]
-            states = Counter(str(job.state) for job in jobs)
-            done = [job for job in jobs if str(job.state) == COMPLETED]
-            rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state != COMPLETED)
+            tasks = {task.id: task for task in self._known_project(client, known, project).get_tasks()}
+            jobs = [job for job in _jobs(client, project_id=int(known)) if str(job.type) == "annotation"]
+            done = [job for job in jobs if str(job.state) == COMPLETED and job.task_id in tasks]
+            states = Counter(str(job.state) for job in jobs if str(job.state) != COMPLETED)
+            rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
             lines = [f"CVAT: {len(done)} of {len(jobs)} jobs are completed{rest and f', and not read: {rest}'}"]
-            lines += _gone(list(tasks.values()), rounds)
             found: dict[str, ElementTree.Element] = {}
-            names, odd = Names(project), Counter[str]()
+            odd = Counter[str]()
             for job in tracked(done, "jobs", len(done), "job"):
                 root = _export(client, job)
                 if root is None:
                     odd["jobs were changed while they were read; pull again"] += 1
                     continue
-                own = _of_project(root, project, names, job, _person(tasks.get(job.task_id, "")))
-                there_now, ours = len(root.findall("image")), len(own.findall("image"))
-                odd[REMOVED] += job.stop_frame - job.start_frame + 1 - there_now
-                odd["pictures there are not of this project; left out"] += there_now - ours
+                own = _of_project(root, project, names, job, _person(tasks[job.task_id].name))
+                odd[REMOVED] += job.stop_frame - job.start_frame + 1 - len(root.findall("image"))
+                odd[OTHERS] += len(root.findall("image")) - len(own.findall("image"))
                 found[f"task{job.task_id}-job{job.id}.xml"] = own
+            there = frozenset().union(*(_there(task, project, names) for task in tasks.values()))
         lines += [f"CVAT: {count} {words}" for words, count in odd.items() if count]
-        if not found:
-            return Pulled((), "checked", tuple(lines))
-        _save(output / SAVED, found)
-        return Pulled((output / SAVED,), "checked", tuple(lines))
+        files = [output / SAVED] if found else []
+        for file in files:
+            _save(file, found)
+        return Pulled(tuple(files), "checked", tuple(lines), there)
 
     def _project(self, client: Any, share: Share, known: str | None) -> Any:
         """Return the project of a share: the known one, or the one whose name says so, or a new one."""
         if known is not None:
-            return self._known_project(client, known)
-        mark = f"mgral {share.project.id[:13]}"
+            return self._known_project(client, known, share.project)
+        mark = _mark(share.project)
         found = [one for one in client.projects.list(search=mark) if mark in one.name]
         if found:
             return min(found, key=lambda one: one.id)
@@ -129,14 +133,36 @@ class Cvat:
         name = f"{share.title[: LONGEST_NAME - len(mark) - 3]} ({mark})"
         return client.projects.create(models.ProjectWriteRequest(name=name, labels=labels))
 
-    def _known_project(self, client: Any, known: str) -> Any:
-        try:
-            return client.projects.retrieve(int(known))
-        except (NotFoundException, ForbiddenException):
-            raise InputError(
-                f"{self._login.url}/projects/{known} is gone, or this login may not see it: bring it back, or use "
-                "another login; to send a round to a new one: mgral project push --anew. What was pulled stays"
-            ) from None
+    def _known_project(self, client: Any, known: str, project: Project) -> Any:
+        """Return the project of a number; raises InputError where it is gone, or another's.
+
+        Where a server began anew, another project may have the number.
+        """
+        mark = _mark(project)
+        with suppress(NotFoundException, ForbiddenException):
+            there = client.projects.retrieve(int(known))
+            if mark in there.name or any(_there(task, project, Names(project)) for task in there.get_tasks()):
+                return there
+        raise InputError(
+            f"{self._login.url}/projects/{known}, which this project was pushed to, is not there any more, or this "
+            f"login may not see it, or it is another's: its name has no {mark!r}, and no task has pictures of this "
+            "project. Use the right login, or make a new one: mgral project push --anew"
+        )
+
+
+def _mark(project: Project) -> str:
+    """Return the part of a name by which a project is found."""
+    return f"mgral {project.id[:13]}"
+
+
+def _there(task: Any, project: Project, names: Names) -> frozenset[tuple[int, int]]:
+    """Return the round and the number of each picture in a task that is one of a project's."""
+    found = (names.find(name) for name in _pictures(task))
+    images = [next(iter(one)) for one in found if len(one) == 1]
+    end = _end(task.name)
+    if end.startswith("round"):
+        return frozenset((int(end.split(",")[0].removeprefix("round ")), image) for image in images)
+    return frozenset((0 if end else project.images[image].sent_in or 0, image) for image in images)
 
 
 def _read_tasks(share: Share) -> _Tasks:
@@ -154,15 +180,17 @@ def _read_tasks(share: Share) -> _Tasks:
     check_pictures(pictures, "the tasks")
     if not pictures:
         raise InputError(f"{path} names no picture; bring the tasks back as they were written")
-    today = set(share.project.classes.values())
+    if (other := xml.findtext("meta/mgral/project")) != share.project.id:
+        raise InputError(f"{path} is of another project ({other}); push it from there")
+    lost, digest = 0, hashlib.sha256(ElementTree.tostring(xml)).hexdigest()[:8]
     for image in xml.iterfind("image"):
         for box in image.findall("box"):
             box.set("label", name_today(share.project, box.get("label", "")))
-            if box.get("label") not in today:  # a class that was split: people say which it is
+            if box.get("label") not in share.project.classes.values():
                 image.remove(box)
+                lost += 1
     person = f", {share.person}" if share.person else ""
-    digest = hashlib.sha256(ElementTree.tostring(xml)).hexdigest()[:8]
-    return _Tasks(f"round {share.round}{person}" if share.round else f"again {digest}", pictures, xml)
+    return _Tasks(f"round {share.round}{person}" if share.round else f"again {digest}", pictures, xml, lost)
 
 
 def _label(name: str) -> Any:
@@ -184,11 +212,11 @@ def _find_task(client: Any, project: Any, tasks: _Tasks) -> Any:
 
     One without pictures is what an interrupted push left, and makes room: pictures cannot be added to it for sure.
     """
-    marked = {task: _SHARE.search(task.name) for task in project.get_tasks()}
-    for task in [task for task, end in marked.items() if end and end[1] == tasks.end]:
+    there = project.get_tasks()
+    for task in [task for task in there if _end(task.name) == tasks.end]:
         _await_jobs(client, task)
         task.fetch()
-        if not getattr(task, "size", 0):  # there is none where there are no pictures
+        if not _has_pictures(task):
             task.remove()
         elif _pictures(task) == tasks.names:
             return task
@@ -199,12 +227,16 @@ def _find_task(client: Any, project: Any, tasks: _Tasks) -> Any:
             )
     if tasks.end.startswith("again"):  # of pictures that older tasks have too
         return None
-    renamed = [task for task, end in marked.items() if not end and getattr(task, "size", 0) == len(tasks.pictures)]
+    renamed = [task for task in there if not _end(task.name) and _has_pictures(task)]
     return next((task for task in renamed if _pictures(task) == tasks.names), None)
 
 
+def _has_pictures(task: Any) -> bool:
+    return bool(getattr(task, "size", 0))  # there is none where there are no pictures
+
+
 def _pictures(task: Any) -> set[str]:
-    return {frame.name for frame in task.get_frames_info()}
+    return {frame.name for frame in task.get_frames_info()} if _has_pictures(task) else set()
 
 
 def _await_jobs(client: Any, task: Any) -> None:
@@ -254,21 +286,15 @@ def _jobs(client: Any, **which: Any) -> Sequence[Any]:
     return sorted(client.jobs.list(**which), key=lambda job: job.id)
 
 
+def _end(name: str) -> str:
+    """Return the end of a task's name, which says whose pictures it has; empty where somebody renamed it."""
+    found = _SHARE.search(name)
+    return found[1] if found else ""
+
+
 def _person(name: str) -> str:
     """Return whose share a task of a name is, empty for all of a round."""
-    end = _SHARE.search(name)
-    return end[1].partition(", ")[2] if end else ""
-
-
-def _gone(tasks: Sequence[str], rounds: frozenset[int]) -> list[str]:
-    """Return a line for each round that was pushed, and of which there is no task by its name."""
-    ends = [end[1] for name in tasks if (end := _SHARE.search(name))]
-    there = {0 if end.startswith("again") else int(end.split(", ")[0].removeprefix("round ")) for end in ends}
-    return [
-        f"CVAT: {f'round {number}' if number else 'pictures to look at again'}: no task has its name; if it was "
-        "deleted, push it again, or mgral project recall"
-        for number in sorted(rounds - there)
-    ]
+    return _end(name).partition(", ")[2]
 
 
 def _export(client: Any, job: Any) -> ElementTree.Element | None:

@@ -124,7 +124,11 @@ class Login:
                 f"{self.url} does not answer, or stopped in the middle ({type(reason).__name__}); start it, or look "
                 "at the network, and run the same command again"
             ) from None
-        except (refusals.OpenApiException, CvatSdkException, json.JSONDecodeError, AssertionError) as error:
+        except CvatSdkException as error:
+            raise StepError(
+                f"{self.url}: {self._without_secret(str(error))}; look at the server, and run the same command again"
+            ) from None
+        except (refusals.OpenApiException, json.JSONDecodeError, AssertionError) as error:
             raise InputError(
                 f"{self.url} does not answer as a CVAT {VERSION} does ({self._without_secret(str(error))}); is it "
                 "one? For another version install its own cvat-sdk"

@@ -52,7 +52,9 @@ class Pulled:
     empty: Empty
     """What is known of pictures without boxes in them, see `read_labels`."""
     lines: tuple[str, ...]
-    """What a person should know: tasks that were left out, tasks that are gone."""
+    """What a person should know, such as tasks that were left out."""
+    there: frozenset[tuple[int, int]] | None = None
+    """Round and number of each picture that the server has; None where it cannot tell."""
 
 
 class Server(Protocol):
@@ -75,7 +77,7 @@ class Server(Protocol):
             None: served where the server can, else uploaded.
         """
 
-    def pull(self, known: str, project: Project, rounds: frozenset[int], output: Path) -> Pulled:
+    def pull(self, known: str, project: Project, output: Path) -> Pulled:
         """Save all that the server has of a project into a folder that is there, each file whole or not at all.
 
         Parameters
@@ -84,6 +86,4 @@ class Server(Protocol):
             The server's number of its project.
         project
             Whose tasks are taken; others are left out, and counted.
-        rounds
-            Those that were pushed there, 0 for pictures to look at again: what is gone of them is counted.
         """
