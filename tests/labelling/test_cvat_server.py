@@ -260,6 +260,7 @@ def test_a_slow_server_is_not_waited_for_for_ever(project, server, monkeypatch):
     [
         ("about", "page", 2, "does not answer as a CVAT"),
         ("about", 404, 2, "is it a CVAT"),
+        ("POST /api/tasks$", "page", 2, "it is version 2.80.0; install the cvat-sdk of that version"),
         ("self", 401, 2, "refuses the login of CVAT_ACCESS_TOKEN"),
         ("projects", 403, 2, "refuses (403"),
         ("projects", 500, 1, "fails (500"),

@@ -76,10 +76,11 @@ class Login:
         """
         silent = logging.Logger("cvat", logging.CRITICAL + 1)  # what goes wrong is raised as well
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of each attempt
-        with self._explained(), Client(self.url, logger=silent, check_server_version=False) as client:
+        with self._explained() as versions, Client(self.url, logger=silent, check_server_version=False) as client:
             _limit_time(client)
             client.organization_slug = self.organization
-            client.api_client.server_api.retrieve_about()  # before a password goes there: is it a CVAT?
+            about, _ = client.api_client.server_api.retrieve_about()  # before a password goes there: is it a CVAT?
+            versions.append(about.version)
             self._log_in(client)
             yield client
 
@@ -97,9 +98,11 @@ class Login:
             ) from None
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[list[str]]:
+        """Make messages of what the SDK raises; the list is for the version of the server, once it is known."""
+        versions: list[str] = []
         try:
-            yield
+            yield versions
         except refusals.ApiException as error:
             said = self._said(error)
             if error.status == 429 or (error.status or 0) >= 500:
@@ -129,9 +132,9 @@ class Login:
                 f"{self.url}: {self._without_secret(str(error))}; look at the server, and run the same command again"
             ) from None
         except (refusals.OpenApiException, json.JSONDecodeError, AssertionError) as error:
+            other = f"it is version {versions[0]}; install the cvat-sdk of that version" if versions else "is it one?"
             raise InputError(
-                f"{self.url} does not answer as a CVAT {VERSION} does ({self._without_secret(str(error))}); is it "
-                "one? For another version install its own cvat-sdk"
+                f"{self.url} does not answer as a CVAT {VERSION} does ({self._without_secret(str(error))}); {other}"
             ) from None
 
     def _said(self, error: Any) -> str:
