@@ -5,7 +5,7 @@ import re
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ QUALITY = 70
 """Of the copies that people see while they label, 1 to 100: the SDK's own default."""
 LONGEST_LABEL, LONGEST_NAME = 64, 256
 REMOVED = "pictures were removed from their tasks there; they stay sent (mgral project recall)"
+Frame = tuple[str, bool]
+"""Name of a picture in a task, in its order there, and whether it was removed from the task."""
 OTHERS = "pictures there are not of this project; left out"
 _SHARE = re.compile(r", (round \d+(?:, person\d+)?|again [0-9a-f]{8})$")
 """The end of a task's name, which says whose pictures it has."""
@@ -98,6 +100,7 @@ class Cvat:
         names = Names(project)
         with self._login.session() as client:
             tasks = {task.id: task for task in self._known_project(client, known, project).get_tasks()}
+            frames = {number: _frames(task) for number, task in tasks.items()}
             jobs = [job for job in _jobs(client, project_id=int(known)) if str(job.type) == "annotation"]
             done = [job for job in jobs if str(job.state) == COMPLETED and job.task_id in tasks]
             states = Counter(str(job.state) for job in jobs if str(job.state) != COMPLETED)
@@ -106,20 +109,21 @@ class Cvat:
             found: dict[str, ElementTree.Element] = {}
             odd = Counter[str]()
             for job in tracked(done, "jobs", len(done), "job"):
-                root = _export(client, job)
-                if root is None:
+                own = frames[job.task_id][job.start_frame : job.stop_frame + 1]
+                ours = {name for name, removed in own if not removed and len(names.find(name)) == 1}
+                odd[REMOVED] += sum(removed for _, removed in own)
+                odd[OTHERS] += sum(not removed for _, removed in own) - len(ours)
+                if (root := _export(client, job)) is None:
                     odd["jobs were changed while they were read; pull again"] += 1
-                    continue
-                own = _of_project(root, project, names, job, _person(tasks[job.task_id].name))
-                odd[REMOVED] += job.stop_frame - job.start_frame + 1 - len(root.findall("image"))
-                odd[OTHERS] += len(root.findall("image")) - len(own.findall("image"))
-                found[f"task{job.task_id}-job{job.id}.xml"] = own
-            there = frozenset().union(*(_there(task, project, names) for task in tasks.values()))
+                else:
+                    person = _end(tasks[job.task_id].name).partition(", ")[2]
+                    found[f"task{job.task_id}-job{job.id}.xml"] = _cut(root, ours, project, job, person)
+            there = [_there(task.name, frames[number], project, names) for number, task in tasks.items()]
         lines += [f"CVAT: {count} {words}" for words, count in odd.items() if count]
         files = [output / SAVED] if found else []
         for file in files:
             _save(file, found)
-        return Pulled(tuple(files), "checked", tuple(lines), there)
+        return Pulled(tuple(files), "checked", tuple(lines), frozenset().union(*there))
 
     def _project(self, client: Any, share: Share, known: str | None) -> Any:
         """Return the project of a share: the known one, or the one whose name says so, or a new one."""
@@ -138,10 +142,11 @@ class Cvat:
 
         Where a server began anew, another project may have the number.
         """
-        mark = _mark(project)
+        mark, names = _mark(project), Names(project)
         with suppress(NotFoundException, ForbiddenException):
             there = client.projects.retrieve(int(known))
-            if mark in there.name or any(_there(task, project, Names(project)) for task in there.get_tasks()):
+            tasks = () if mark in there.name else there.get_tasks()
+            if mark in there.name or any(_there(task.name, _frames(task), project, names) for task in tasks):
                 return there
         raise InputError(
             f"{self._login.url}/projects/{known}, which this project was pushed to, is not there any more, or this "
@@ -155,11 +160,11 @@ def _mark(project: Project) -> str:
     return f"mgral {project.id[:13]}"
 
 
-def _there(task: Any, project: Project, names: Names) -> frozenset[tuple[int, int]]:
-    """Return the round and the number of each picture in a task that is one of a project's."""
-    found = (names.find(name) for name in _pictures(task))
+def _there(title: str, frames: Sequence[Frame], project: Project, names: Names) -> frozenset[tuple[int, int]]:
+    """Return the round and the number of each picture in a task of a name that is one of a project's."""
+    found = (names.find(name) for name, _ in frames)
     images = [next(iter(one)) for one in found if len(one) == 1]
-    end = _end(task.name)
+    end = _end(title)
     if end.startswith("round"):
         return frozenset((int(end.split(",")[0].removeprefix("round ")), image) for image in images)
     return frozenset((0 if end else project.images[image].sent_in or 0, image) for image in images)
@@ -235,8 +240,16 @@ def _has_pictures(task: Any) -> bool:
     return bool(getattr(task, "size", 0))  # there is none where there are no pictures
 
 
+def _frames(task: Any) -> list[Frame]:
+    if not _has_pictures(task):
+        return []
+    meta = task.get_meta()
+    removed = set(meta.deleted_frames)
+    return [(frame.name, place in removed) for place, frame in enumerate(meta.frames)]
+
+
 def _pictures(task: Any) -> set[str]:
-    return {frame.name for frame in task.get_frames_info()} if _has_pictures(task) else set()
+    return {name for name, _ in _frames(task)}
 
 
 def _await_jobs(client: Any, task: Any) -> None:
@@ -292,11 +305,6 @@ def _end(name: str) -> str:
     return found[1] if found else ""
 
 
-def _person(name: str) -> str:
-    """Return whose share a task of a name is, empty for all of a round."""
-    return _end(name).partition(", ")[2]
-
-
 def _export(client: Any, job: Any) -> ElementTree.Element | None:
     """Return what a completed job has; None where it changed meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
@@ -315,12 +323,13 @@ def _export(client: Any, job: Any) -> ElementTree.Element | None:
     return root if (str(now.state), now.updated_date) == (COMPLETED, job.updated_date) else None
 
 
-def _of_project(
-    root: ElementTree.Element, project: Project, names: Names, job: Any, person: str
+def _cut(
+    root: ElementTree.Element, pictures: Set[str], project: Project, job: Any, person: str
 ) -> ElementTree.Element:
-    """Return an export with the pictures of a project, who labelled them and when, and nothing else.
+    """Return of an export some pictures, who labelled them and when, and nothing else.
 
-    An export also has the time at which it was made, which would be news each time, and people's addresses.
+    Servers have put pictures of other jobs into the export of a job, as if these were empty. An export also has the
+    time at which it was made, which would be news each time, and people's addresses.
     """
     own = ElementTree.Element("annotations")
     ElementTree.SubElement(own, "version").text = "1.1"
@@ -334,7 +343,7 @@ def _of_project(
     labels = ElementTree.SubElement(about, "labels")
     for name in root.iterfind("meta//labels/label/name"):
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name.text
-    own.extend(image for image in root.iterfind("image") if len(names.find(image.get("name", ""))) == 1)
+    own.extend(image for image in root.iterfind("image") if image.get("name") in pictures)
     ElementTree.indent(own)
     return own
 
