@@ -126,7 +126,7 @@ def test_pictures_that_the_server_could_not_take_are_sent_again(project, server)
 def test_a_slow_server_is_not_waited_for_for_ever(project, server, monkeypatch):
     monkeypatch.setattr(cvat_session, "ANSWER", 0.1)
     server.faults = [("POST /api/tasks$", "stall")]
-    assert "does not answer" in push(project, server, fails=1)
+    assert "(ReadTimeoutError)" in push(project, server, fails=1)
     push(project, server)
     assert list(server.tasks) == [11]
 
