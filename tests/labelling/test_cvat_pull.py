@@ -151,6 +151,19 @@ def test_pictures_that_were_removed_there_stay_sent(project, server):
     assert load_project(project).counts()["sent"] == 1
 
 
+def test_pictures_that_an_export_lacks_are_told_and_a_damaged_one_is_refused(project, server, monkeypatch):
+    push(project, server)
+    finish(server, 11)
+    whole = server._export
+    monkeypatch.setattr(server, "_export", lambda job: whole(job).replace(b"<image", b"<emage"))
+    assert "CVAT's job 101 is damaged" in pull(project, fails=1)
+    names = list(server.shown(11))
+    monkeypatch.setattr(server, "_export", lambda job: whole({**job, "task_id": 12}))
+    server.frames[12] = server.frames[11][1:]
+    assert "1 pictures of completed jobs are not in what was exported" in pull(project)
+    assert states(project, names) == ["sent", *7 * ["empty"]]
+
+
 def test_a_job_that_is_opened_again_while_it_is_read_is_not_taken(project, server):
     push(project, server)
     finish(server, 11)

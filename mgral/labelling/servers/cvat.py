@@ -4,6 +4,7 @@ import hashlib
 import re
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence, Set
 from contextlib import suppress
@@ -40,9 +41,10 @@ QUALITY = 70
 """Of the copies that people see while they label, 1 to 100: the SDK's own default."""
 LONGEST_LABEL, LONGEST_NAME = 64, 256
 REMOVED = "pictures were removed from their tasks there; they stay sent (mgral project recall)"
+LACKING = "pictures of completed jobs are not in what was exported; they stay sent"
+OTHERS = "pictures there are not of this project; left out"
 Frame = tuple[str, bool]
 """Name of a picture in a task, in its order there, and whether it was removed from the task."""
-OTHERS = "pictures there are not of this project; left out"
 _SHARE = re.compile(r", (round \d+(?:, person\d+)?|again [0-9a-f]{8})$")
 """The end of a task's name, which says whose pictures it has."""
 
@@ -91,7 +93,7 @@ class Cvat:
                 task = _make_task(client, project, share, tasks)
             lines += _add_boxes(client, task, tasks)
             jobs = len(_jobs(client, task_id=task.id))
-            lines.append(f"{self._login.url}/tasks/{task.id}: {jobs} jobs; say there who does which")
+            lines.append(f"{self._login.url}/tasks/{task.id}: {jobs} jobs; assign them to people there")
         count = len(tasks.pictures)
         return Pushed(str(project.id), count if made else 0, 0 if made else count, tuple(lines))
 
@@ -117,7 +119,8 @@ class Cvat:
                     odd["jobs were changed while they were read; pull again"] += 1
                 else:
                     person = _end(tasks[job.task_id].name).partition(", ")[2]
-                    found[f"task{job.task_id}-job{job.id}.xml"] = _cut(root, ours, project, job, person)
+                    cut = found[f"task{job.task_id}-job{job.id}.xml"] = _cut(root, ours, project, job, person)
+                    odd[LACKING] += len(ours) - len(cut.findall("image"))
             there = [_there(task.name, frames[number], project, names) for number, task in tasks.items()]
         lines += [f"CVAT: {count} {words}" for words, count in odd.items() if count]
         files = [output / SAVED] if found else []
@@ -158,6 +161,12 @@ class Cvat:
 def _mark(project: Project) -> str:
     """Return the part of a name by which a project is found."""
     return f"mgral {project.id[:13]}"
+
+
+def _end(name: str) -> str:
+    """Return the end of a task's name, which says whose pictures it has; empty where somebody renamed it."""
+    found = _SHARE.search(name)
+    return found[1] if found else ""
 
 
 def _there(title: str, frames: Sequence[Frame], project: Project, names: Names) -> frozenset[tuple[int, int]]:
@@ -245,7 +254,7 @@ def _frames(task: Any) -> list[Frame]:
         return []
     meta = task.get_meta()
     removed = set(meta.deleted_frames)
-    return [(frame.name, place in removed) for place, frame in enumerate(meta.frames)]
+    return [(frame.name, place in removed) for place, frame in enumerate(meta.frames or ())]
 
 
 def _pictures(task: Any) -> set[str]:
@@ -281,7 +290,7 @@ def _add_boxes(client: Any, task: Any, tasks: _Tasks) -> list[str]:
     if tasks.xml.find("image/box") is None:
         return []
     there = task.get_annotations()
-    if there.shapes or there.tracks or there.tags:
+    if any(there.get(kind) for kind in ("shapes", "tracks", "tags")):
         return []
     if any((str(job.state), str(job.stage)) != ("new", "annotation") for job in _jobs(client, task_id=task.id)):
         return ["the proposed boxes are not there, and somebody began: they are left out"]
@@ -299,12 +308,6 @@ def _jobs(client: Any, **which: Any) -> Sequence[Any]:
     return sorted(client.jobs.list(**which), key=lambda job: job.id)
 
 
-def _end(name: str) -> str:
-    """Return the end of a task's name, which says whose pictures it has; empty where somebody renamed it."""
-    found = _SHARE.search(name)
-    return found[1] if found else ""
-
-
 def _export(client: Any, job: Any) -> ElementTree.Element | None:
     """Return what a completed job has; None where it changed meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
@@ -317,7 +320,7 @@ def _export(client: Any, job: Any) -> ElementTree.Element | None:
         try:
             with zipfile.ZipFile(path) as archive:
                 root = parse_xml(archive.read(ANNOTATIONS))
-        except (zipfile.BadZipFile, KeyError, XmlError) as error:
+        except (zipfile.BadZipFile, zlib.error, KeyError, XmlError) as error:
             raise StepError(f"the export of CVAT's job {job.id} is damaged ({error}); pull again") from None
     now = client.jobs.retrieve(job.id)
     return root if (str(now.state), now.updated_date) == (COMPLETED, job.updated_date) else None
@@ -339,7 +342,8 @@ def _cut(
     ElementTree.SubElement(about, "id").text = str(job.id)
     ElementTree.SubElement(about, "updated").text = job.updated_date.isoformat()
     assignee = ElementTree.SubElement(about, "assignee")
-    ElementTree.SubElement(assignee, "username").text = job.assignee.username if job.assignee else person
+    who = getattr(job, "assignee", None)
+    ElementTree.SubElement(assignee, "username").text = who.username if who else person
     labels = ElementTree.SubElement(about, "labels")
     for name in root.iterfind("meta//labels/label/name"):
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name.text
