@@ -225,6 +225,15 @@ def test_another_server_at_the_address_is_named(project, server):
     assert not server.tasks
 
 
+def test_a_server_of_another_version_or_that_sends_on_is_named(project, server):
+    server.fault = lambda number, method, path: "strange" if path == "/api/projects" else None
+    assert "otherwise than Label Studio 1.23" in push(project, server, fails=2)
+    server.fault = lambda number, method, path: "strange" if path == "/api/version" else None
+    assert "is no Label Studio" in push(project, server, fails=2)
+    server.fault = lambda number, method, path: "elsewhere"
+    assert "sends on to https://label.example;" in push(project, server, fails=2)
+
+
 def test_a_project_that_is_gone_or_anothers_now_is_made_anew_when_a_person_says_so(project, server):
     push(project, server)
     server.tasks.clear()

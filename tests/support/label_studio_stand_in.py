@@ -16,8 +16,9 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 PERSONAL = "eyJhbGciOi.eyJ0b2tlbl90eXBl.K63GO3aU7bypmt"
-How = Literal["before", "after", "late", "busy"]
-"""The connection breaks before the request is done, or after; the answer comes too late; or it is 503."""
+How = Literal["before", "after", "late", "busy", "strange", "elsewhere"]
+"""The connection breaks before the request is done, or after; the answer comes too late; or it is 503, of another
+version, or names another address."""
 
 
 @dataclass
@@ -100,6 +101,12 @@ def stand_in(root: Path | None = None) -> Iterator[StandIn]:
             if how == "busy":
                 self.reply(503, b"busy")
                 return
+            if how == "strange":
+                self.reply(200, b"{}")
+                return
+            if how == "elsewhere":
+                self.reply(301, b"", Location=f"https://label.example{self.path}")
+                return
             query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
             try:
                 with lock:
@@ -116,8 +123,10 @@ def stand_in(root: Path | None = None) -> Iterator[StandIn]:
 
         do_GET = do_POST = do_PATCH = do_DELETE = handle_one  # noqa: N815
 
-        def reply(self, status: int, content: bytes) -> None:
+        def reply(self, status: int, content: bytes, **headers: str) -> None:
             self.send_response(status)
+            for key, value in headers.items():
+                self.send_header(key, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

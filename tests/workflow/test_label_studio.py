@@ -8,11 +8,11 @@ import time
 
 import photo_project
 import pytest
-import requests
 from installed_command import MGRAL
 from photo_project import FOUND, SIZE, answered, photos, run, start
 from run_workflow import ROOT
 
+from benchmarks.label_studio_people import People, region_of
 from benchmarks.label_studio_server import EMAIL, HOME, PASSWORD, READY, TOKEN, label_studio
 from mgral.labelling import running
 from mgral.labelling.servers.label_studio_pictures import FILES
@@ -24,32 +24,6 @@ pytestmark = [
 ]
 LOOK = ROOT / "tests" / "support" / "label_studio_browser.py"
 BROWSER = shutil.which("chromium")
-
-
-class People:
-    """What people do in the tool, by its REST interface."""
-
-    def __init__(self, url):
-        self.url = url
-
-    def ask(self, method, path, **more):
-        """Return the answer to a request, as JSON gives it."""
-        answer = requests.request(
-            method, self.url + path, headers={"Authorization": f"Token {TOKEN}"}, timeout=120, **more
-        )
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def tasks(self, project):
-        """Return the tasks of a project in the order in which they were sent."""
-        found = self.ask("GET", "/api/tasks", params={"project": project, "page_size": 500, "fields": "all"})
-        return sorted(found["tasks"], key=lambda task: task["id"])
-
-    def submit(self, task, result, **more):
-        """End a task."""
-        return self.ask(
-            "POST", f"/api/tasks/{task['id']}/annotations/", json={"result": result, "lead_time": 4.5, **more}
-        )
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +60,8 @@ def push(project, people, *options):
 
 def box(label, left):
     """A region of half the picture's width, whose left side is at so many percent."""
-    value = {"x": left, "y": 50.0, "width": 50.0, "height": 25.0, "rotation": 0, "rectanglelabels": [label]}
-    size = {"original_width": SIZE[0], "original_height": SIZE[1], "image_rotation": 0}
-    return {"id": "r1", "type": "rectanglelabels", "from_name": "label", "to_name": "image", **size, "value": value}
+    width, height = SIZE
+    return region_of([left * width / 100, height / 2, width / 2, height / 4], label, SIZE, "r1")
 
 
 def ledger(project):
@@ -100,13 +73,13 @@ def test_two_rounds_with_all_that_people_do(place, people):
     said, number = push(project, people)
     assert "8 pictures sent\n" in said
     assert "uploaded" not in said
-    second = people.ask("POST", "/api/users/", json={"email": "two@localhost.org", "username": "two"})["id"]
+    second = people.join("two")
     corrected, empty, skipped, draft, both, *untouched = people.tasks(number)
     assert len(untouched) == 3
-    people.submit(corrected, [box("car", 25.0)])
+    people.submit(corrected, [box("car", 25.0)], lead_time=4.5)
     people.submit(empty, [])
     people.submit(skipped, [], was_cancelled=True)
-    people.ask("POST", f"/api/tasks/{draft['id']}/drafts", json={"result": [box("car", 0.0)], "lead_time": 1.0})
+    people.begin(draft, [box("car", 0.0)])
     people.submit(both, [box("car", 0.0)])
     people.submit(both, [box("dog", 50.0)], completed_by=second)
     said = run("pull", "--folder", project)
@@ -160,11 +133,8 @@ def test_pictures_are_served_or_uploaded_and_the_server_gives_their_bytes(place,
         assert len(names) == 8
         assert "a b#%ä+&.png" in names
         for task in tasks:
-            shown = requests.get(
-                people.url + task["data"]["image"], headers={"Authorization": f"Token {TOKEN}"}, timeout=60
-            )
             path = project.parent / files[task["data"]["mgral_id"]]
-            assert shown.content == path.read_bytes()
+            assert people.content(task["data"]["image"]) == path.read_bytes()
         people.submit(tasks[0], [box("car", 0.0)])
         assert "1 new" in run("pull", "--folder", project)
 

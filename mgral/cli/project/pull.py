@@ -18,6 +18,7 @@ def command(folder: Path, rename: tuple[str, ...], unknown: str, shapes: Shapes 
     """Read the labels from where was pushed to: only what people have finished counts.
 
     Half of a batch is fine, and what was read before changes nothing. Where anything is wrong, nothing is imported.
+    The token is in the environment, as for `push`.
     """
     from mgral.labelling.servers.pulling import pull
 

@@ -308,5 +308,9 @@ def _explained(url: str) -> Iterator[None]:
                 f"{url}: the account of the token in {VARIABLE} may not do this ({refused.words})"
             ) from None
         raise InputError(f"{url} answers {refused.status}: {refused.words}") from None
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{url} answers otherwise than Label Studio 1.23 does ({type(error).__name__}: {error}); use that version"
+        ) from error
     except UnsureError as unsure:
         raise StepError(f"{url}: {unsure}; see to the server, and run the same command again") from None
