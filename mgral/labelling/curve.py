@@ -83,12 +83,14 @@ def project_curve(folder: Path, settings: ProjectSettings, project: Project, tim
     What takes long is kept in its results, and measured anew where labels or detections differ.
     """
     audit = gather(folder, settings, project)
+    if not audit.images:
+        return Curve((), dict.fromkeys(NAMES, ()), dict.fromkeys(NAMES, 0.0), (), 0, {}, audit.notes)
     measured = _measured(folder, audit)
     boxes = dict.fromkeys(project.classes, 0)
     for one in audit.truth:
         boxes[one["category_id"]] += 1
     notes = list(audit.notes)
-    if audit.images and measured["clusters"] < FEWEST_IMAGES:
+    if measured["clusters"] < FEWEST_IMAGES:
         notes.append(f"no intervals: fewer than {FEWEST_IMAGES} different pictures to measure by")
     points = tuple(
         Point(
@@ -182,7 +184,7 @@ def _weights(audit: Audit, resamples: int) -> tuple[Array, int]:
     clusters, rows = np.unique(np.array(own, dtype=np.int64), return_inverse=True)
     count = len(clusters)
     generator = np.random.default_rng(derive_seed(0, "project", "curve"))
-    drawn = generator.multinomial(count, np.full(count, 1 / max(1, count)), size=resamples if count else 0)
+    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
     return np.concatenate([np.ones((len(own), 1)), drawn.T[rows].astype(np.float64)], axis=1), count
 
 

@@ -15,8 +15,8 @@ FEWEST_ROUNDS = 3
 NOISE = np.geomspace(0.004, 0.045, 7)
 """Standard deviations, as scores from 0 to 1, that trainings on the same labels may have."""
 USUAL_NOISE, NOISE_FACTOR = 0.015, 2.0
-"""Before a curve is seen, the noise is about 1.5 points, and its logarithm has a standard deviation of that of 2: seeds
-of the published experiments differ by 0.4 to 4 points (docs/results)."""
+"""Before a curve is seen, the noise is about 1.5 points, and its logarithm has a standard deviation of that of 2: the
+seeds of published experiments differ by 0.4 to 4 points (docs/results)."""
 EXPONENTS = np.geomspace(0.1, 2.0, 7)
 """By which the gap to the best possible score may shrink; before a curve is seen, each is as likely."""
 STEPS = 100
