@@ -9,7 +9,9 @@ BOX = (10, 10, 20, 20, 1)
 
 
 def proposed(made, number, image, *boxes):
-    return made.add("sent", {"image": image, "round": number, "name": f"p{image}.jpg", "boxes": list(map(list, boxes))})
+    return made.add(
+        "sent", {"image": image, "round": number, "name": f"p{image}.jpg", "boxes": list(map(list, boxes))}
+    )
 
 
 def taken(made):
