@@ -16,6 +16,8 @@ BATCHES = 3
 """Batches that the forecast looks ahead."""
 LITTLE = 0.01
 """Rise of a score, 0 to 1, over these batches that hardly is worth their labels."""
+FAR = 20
+"""Times the pictures so far, beyond which a law says nothing about how many more are needed."""
 MEANS = {"map": "mAP", "ap50": "AP50"}
 """Scores of all classes, and how people know them."""
 
@@ -36,7 +38,8 @@ class Progress:
     """Pictures of the budget that are not used."""
     law: Law | None
     expected: tuple[Expected, ...]
-    """Of the detectors of the next batches; none without a law, and where no picture is left."""
+    """Of a detector of what is labelled and out, where the last one learnt from less, and with the next batches; what
+    they gain is counted from what is labelled and out. None without a law, and where no picture is left."""
 
     @property
     def name(self) -> str:
@@ -69,7 +72,8 @@ def progress(folder: Path, settings: ProjectSettings, project: Project) -> Progr
         usable_label(project, one, settings.conflicts) is not None or one.state in ("sent", "draft") for one in images
     )
     pool = sum(one.state == "untouched" for one in images)
-    ahead = [min(settings.batch * (number + 1), pool) for number in range(BATCHES)] if pool else []
+    ahead = [min(labelled + settings.batch * (number + 1), labelled + pool) for number in range(BATCHES)]
+    ahead = list(dict.fromkeys([labelled, *ahead] if law and labelled > law.pictures else ahead)) if pool else []
     return Progress(
         score=score,
         target=target,
@@ -78,7 +82,7 @@ def progress(folder: Path, settings: ProjectSettings, project: Project) -> Progr
         labelled=labelled,
         left=max(0, settings.budget - spent(project)),
         law=law,
-        expected=tuple(law.at(labelled + more, labelled) for more in dict.fromkeys(ahead)) if law else (),
+        expected=tuple(law.at(one, labelled) for one in ahead) if law else (),
     )
 
 
@@ -186,21 +190,19 @@ def target_lines(found: Progress) -> list[str]:
     if found.target is None or found.needed is None:
         return []
     low, middle, high = (max(0.0, one - found.labelled) for one in found.needed)
-    if not high:
-        return []
+    start = f"to {percent(found.target)} % {found.name}: "
+    if middle > FAR * found.labelled:
+        return [f"{start}beyond what this curve can say; {_many(low)} more pictures at least"]
     each = found.hours_of_picture
-    hours = (
-        f", {_many(middle * each, '.1f')} hours ({_many(low * each, '.1f')} to {_many(high * each, '.1f')})"
-        if each
-        else ""
-    )
-    more = f"{_many(middle)} more pictures ({_many(low)} to {_many(high)})"
-    return [f"to {percent(found.target)} % {found.name}: {more}{hours}"]
+    line = f"{start}{_many(middle)} more pictures ({_many(low)} to {_many(high)})"
+    if each is not None:
+        line += f", {middle * each:.1f} hours ({low * each:.1f} to {_many(high * each, '.1f')})"
+    return [line] if high else []
 
 
-def _many(value: float, form: str = ".0f") -> str:
-    """Return a number; one beyond any budget in words."""
-    return f"{value:{form}}" if value < 1e6 else "never"
+def _many(value: float, form: str = ",.0f") -> str:
+    """Return a number; what no number of pictures reaches in words."""
+    return f"{value:{form}}" if math.isfinite(value) else "never"
 
 
 def percent(value: float, sign: bool = False) -> str:
