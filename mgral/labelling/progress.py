@@ -168,7 +168,8 @@ def _cost_lines(found: Progress) -> list[str]:
         return ["hours of labelling: not known, as fewer than half of the labels have a time"] * bool(times.labels)
     line = f"labelling: {hours:.1f} hours so far, {3600 * each:.0f} s a picture"
     line += f", {3600 * hours / times.boxes:.0f} s a box" if times.boxes else ""
-    lines = [f"{line}; {found.left * each:.1f} hours for the {found.left} pictures that are left of the budget"]
+    rest = f"; {found.left * each:.1f} hours for the {found.left} pictures that are left of the budget"
+    lines = [line + rest * bool(found.left)]
     if odd := times_in_words(found):
         lines.append(f"  {odd}")
     return lines + target_lines(found)
@@ -192,7 +193,14 @@ def target_lines(found: Progress) -> list[str]:
     low, middle, high = (max(0.0, one - found.labelled) for one in found.needed)
     start = f"to {percent(found.target)} % {found.name}: "
     if middle > FAR * found.labelled:
-        return [f"{start}beyond what this curve can say; {_many(low)} more pictures at least"]
+        return [
+            start
+            + (
+                "beyond what this curve can say"
+                if low > FAR * found.labelled
+                else f"{_many(low)} more pictures at least"
+            )
+        ]
     each = found.hours_of_picture
     line = f"{start}{_many(middle)} more pictures ({_many(low)} to {_many(high)})"
     if each is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mgral.artefacts.files import atomic_path, read_csv, read_json, write_bytes
+from mgral.artefacts.files import atomic_path, read_csv, write_bytes
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, config_yaml, resolve_config
 from mgral.data.formats.project import complete
@@ -28,8 +28,8 @@ COMPARED = ("random", "entropy_sum", "sqrt_counts")
 """Strategies that are replayed beside the project's own: cheap ones, and the one that they have to beat."""
 SEEDS, CYCLES = 5, 3
 INITIAL, CHOSEN = 0.2, 0.45
-"""Parts of the labelled pictures that a replay starts from, and that it chooses in all: the rest stays unlabelled, as a
-choice of everything is none."""
+"""Parts of the labelled pictures that a replay starts from, and that it chooses in all. The rest stays: who chooses
+everything has no choice."""
 FEWEST = 20
 """Labelled pictures from which there is something to choose."""
 WITHOUT_AUDIT = 0.2
@@ -194,8 +194,8 @@ def _split(
         if len(taken) + len(members) <= wanted:
             taken |= members
     notes.append(
-        f"there is no audit or test set: {len(taken)} labelled pictures are tested on, which were chosen, not drawn at "
-        "random, so scores are not those of the other pictures"
+        f"there is no audit or test set: {len(taken)} labelled pictures are tested on, which were chosen and "
+        "not drawn at random, so scores are not those of the other pictures"
     )
     return [one for one in labelled if one.id not in taken], [one for one in labelled if one.id in taken], notes
 
