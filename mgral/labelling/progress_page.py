@@ -96,7 +96,8 @@ def _facts(settings: ProjectSettings, project: Project, found: Progress) -> list
     if hours is not None and each is not None:
         boxes = f", {3600 * hours / times.boxes:.0f} s a box" if times.boxes else ""
         facts.append(("Labelling", f"{hours:.1f} hours, {3600 * each:.0f} s a picture{boxes}"))
-        facts.append(("To the end of the budget", f"{found.left:,} pictures, {found.left * each:.1f} hours"))
+        if found.left:
+            facts.append(("To the end of the budget", f"{found.left:,} pictures, {found.left * each:.1f} hours"))
     return facts
 
 
