@@ -16,6 +16,8 @@ BATCHES = 3
 """Batches that the forecast looks ahead."""
 LITTLE = 0.01
 """Rise of a score, 0 to 1, over these batches that hardly is worth their labels."""
+SHOWN = 5
+"""Rounds that are listed on a terminal, the last ones."""
 FAR = 20
 """Times the pictures so far, beyond which a law says nothing about how many more are needed."""
 MEANS = {"map": "mAP", "ap50": "AP50"}
@@ -130,9 +132,11 @@ def _curve_lines(found: Progress) -> list[str]:
     curve = found.curve
     if not curve.points:
         return [f"  {note}" for note in curve.notes]
-    lines = [f"{found.name} of the rounds in %, on {curve.images} pictures with today's labels (95 % intervals):"]
-    gains = (None, *curve.gains[found.score])
-    for point, gain, agrees in zip(curve.points, gains, (None, *curve.agreement), strict=True):
+    which = "last rounds" if len(curve.points) > SHOWN else "rounds"
+    measured = f"on {curve.images} pictures with today's labels (95 % intervals):"
+    lines = [f"{found.name} of the {which} in %, {measured}"]
+    rows = list(zip(curve.points, (None, *curve.gains[found.score]), (None, *curve.agreement), strict=True))
+    for point, gain, agrees in rows[-SHOWN:]:
         own = point.scores[found.score]
         line = (
             f"  round {point.round}, of {point.pictures:>4} pictures: {percent(own.value):>5}{_within(own.interval)}"
@@ -158,7 +162,7 @@ def _proposal_lines(found: Progress) -> list[str]:
         for number, own in found.effort.accepted.items()
         if own.share is not None
     ]
-    return [f"proposed boxes that people left as they were: {', '.join(shares)}"] if shares else []
+    return [f"proposed boxes that people left as they were: {', '.join(shares[-SHOWN:])}"] if shares else []
 
 
 def _cost_lines(found: Progress) -> list[str]:
@@ -180,10 +184,8 @@ def times_in_words(found: Progress) -> str:
     times = found.effort.times
     if not times.without:
         return ""
-    left_open = f", {times.left_open} of them one of a page that was left open" if times.left_open else ""
-    return (
-        f"{times.without} of {times.labels} labels have no time that counts{left_open}: they count as the others do"
-    )
+    left_open = f", or that of a page that was left open ({times.left_open})" if times.left_open else ""
+    return f"{times.without} of {times.labels} labels have no time{left_open}, and count as the mean of the others"
 
 
 def target_lines(found: Progress) -> list[str]:

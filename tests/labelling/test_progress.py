@@ -75,7 +75,10 @@ def test_lines_for_a_terminal():
     assert "proposed boxes that people left as they were: 60 % of 5 in round 3\n" in said
     # 30 and 60 s, and their mean for the third: 135 s of 3 labels with 9 boxes.
     assert "labelling: 0.0 hours so far, 45 s a picture, 15 s a box; 1.2 hours for the 100 pictures" in said
-    assert "1 of 3 labels have no time that counts, 1 of them one of a page that was left open" in said
+    assert (
+        "1 of 3 labels have no time, or that of a page that was left open (1), and count as the mean of the others"
+        in said
+    )
     assert re.search(r"^to 30.0 % mAP: \d+ more pictures \(\d+ to ([\d,]+|never)\), [\d.]+ hours", said, re.MULTILINE)
     assert lines[-1].startswith("advice: ")
 
