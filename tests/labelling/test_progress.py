@@ -149,3 +149,34 @@ def test_the_status_needs_neither_torch_nor_matplotlib(project):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_an_audit_set_without_objects(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
+    project = start(tmp_path, count=80, budget=70, batch=8)
+    for number in (1, 2):
+        run("next", "--folder", project, "--format", "label_studio")
+        run(
+            "import",
+            answered(project, number, boxes=[] if number == 1 else [(1.0, 2.0, 9.0, 9.0, "car")]),
+            "--folder",
+            project,
+        )
+    assert "advice: no round has a score yet, so nothing can be said" in run("status", "--folder", project)
+    run("report", "--folder", project)
+    assert "too few boxes" in (project / "report.html").read_text()
+
+
+def test_a_project_without_audit_and_test_set_has_no_curve_and_one_line_on_that(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
+    project = start(tmp_path, count=80, budget=70, batch=8)
+    settings = project / "project.yaml"
+    settings.write_text(settings.read_text().replace("audit: null", "audit: 0"))
+    for number in (1, 2):
+        run("next", "--folder", project, "--format", "label_studio")
+        run("import", answered(project, number), "--folder", project)
+    said = run("status", "--folder", project)
+    assert "advice" not in said
+    assert said.count("there is no audit or test set, so the rounds cannot be compared") == 1
+    run("report", "--folder", project)
+    assert "There is no audit or test set" in (project / "report.html").read_text()
