@@ -100,10 +100,9 @@ def project_curve(folder: Path, settings: ProjectSettings, project: Project, tim
             hours=times.hours(image.id for image in one.learnt),
             scores={name: _score(measured["scores"][name][place]) for name in NAMES},
             by_class={
-                label: score
-                for label in project.classes
+                label: _score(measured["by_class"][str(label)][place])
+                for label in sorted(one.classes)
                 if boxes[label] >= LEAST_BOXES
-                and not np.isnan((score := _score(measured["by_class"][str(label)][place])).value)
             },
         )
         for place, one in enumerate(audit.rounds)

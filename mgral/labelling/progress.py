@@ -112,7 +112,8 @@ def advice(found: Progress) -> str:
     end = found.expected[-1]
     low, high = end.gain_interval
     gain = f"{percent(end.gain)} points of {found.name} ({percent(low)} to {percent(high)})"
-    ahead = f"the next {end.pictures - found.labelled} pictures add"
+    more, each = end.pictures - found.labelled, found.hours_of_picture
+    ahead = f"the next {more} pictures{'' if each is None else f' ({more * each:.1f} hours)'} add"
     if high < LITTLE:
         return f"stop, unless a point is worth it to you: {ahead} {gain}"
     if end.gain < LITTLE:
