@@ -73,19 +73,37 @@ def again_batch(
         By number, the classes that each was not looked through for.
     """
     rows: list[tuple[int, float | None, str]] = []
-    boxes: dict[int, list[FoundBox]] = {}
     for image, missing in sorted(images.items()):
         names = ", ".join(project.classes[one] for one in sorted(missing))
         rows.append((image, None, f"look for {names}; the other boxes were confirmed before"))
-        label = project.images[image].confirmed
-        assert label is not None
-        boxes[image] = [
-            FoundBox(Box(x, y, w, h, project.classes[one]), 1.0)
-            for x, y, w, h, one in project.final_boxes(label)
-            if one in project.classes
-        ]
+    return second_look(folder, settings, project, rows)
+
+
+def second_look(
+    folder: Path, settings: ProjectSettings, project: Project, rows: Sequence[tuple[int, float | None, str]]
+) -> Batch:
+    """Return tasks for labelled images, with the boxes that they have.
+
+    Parameters
+    ----------
+    rows
+        Number, score and reason of each image, in the order of the tasks.
+    """
+    images = [image for image, *_ in rows]
+    boxes = {image: labelled_boxes(project, image) for image in images}
     tasks = _tasks(folder, settings, project, rows, boxes, dict.fromkeys(images, (AGAIN,)))
     return _batch(settings, project, 0, tasks)
+
+
+def labelled_boxes(project: Project, image: int) -> list[FoundBox]:
+    """Return the boxes of a labelled image, of today's classes, as sure ones."""
+    label = project.images[image].confirmed
+    assert label is not None
+    return [
+        FoundBox(Box(x, y, w, h, project.classes[one]), 1.0)
+        for x, y, w, h, one in project.final_boxes(label)
+        if one in project.classes
+    ]
 
 
 def _batch(settings: ProjectSettings, project: Project, number: int, tasks: Sequence[Task]) -> Batch:

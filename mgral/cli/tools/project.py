@@ -9,6 +9,7 @@ COMMANDS = {
     "status": "Show what is labelled, what is out, and what comes next.",
     "next": "Choose the next pictures to label, and write them for labelling tools.",
     "train": "Train a detector on all labels, without choosing pictures: the last step.",
+    "check": "Look for errors in the labels, and measure by cross-validation.",
     "import": "Read labels that came back.",
     "scan": "Look for new, renamed and missing pictures.",
     "classes": "Add, rename, merge and split classes.",

@@ -1,0 +1,133 @@
+"""Experiments of a project that train several detectors, each without some labels, and choose nothing.
+
+They are no rounds: nothing of the project depends on them, and the ledger does not know them.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mgral.config import config_yaml
+from mgral.data.findings import Findings
+from mgral.data.formats.project import complete
+from mgral.data.formats.snapshot import Snapshot, load_snapshot
+from mgral.engine.run import run_snakemake
+from mgral.errors import InputError
+from mgral.labelling.ledger import writing
+from mgral.labelling.opening import (
+    CONFIG,
+    SNAPSHOT,
+    check_config,
+    comparing_config,
+    make_snapshot,
+    write_chunks,
+    write_experiment,
+)
+from mgral.labelling.rounds import record_pictures
+from mgral.labelling.settings import ProjectSettings, load_project_settings
+from mgral.labelling.state import Project, load_project
+
+SCORES = "scores.json"
+"""What an experiment has shown, in its folder in the project's: written last."""
+
+
+@dataclass
+class Experiment:
+    """An experiment that compares detectors."""
+
+    folder: Path
+    """The project's."""
+    name: str
+    """Its kind and number, such as check1: of its folder, and of that of its results."""
+    resumed: bool = False
+    """Whether it was opened before."""
+    findings: Findings = field(default_factory=Findings)
+    """What the scan of the pictures found."""
+
+    @property
+    def own(self) -> Path:
+        """Folder of its snapshot, its configuration and its outcome."""
+        return self.folder / self.name
+
+    @property
+    def results(self) -> Path:
+        """Folder of what Snakemake makes of it."""
+        return self.folder / "results" / self.name
+
+    @property
+    def done(self) -> bool:
+        """Whether its outcome is there."""
+        return (self.own / SCORES).exists()
+
+    def snapshot(self) -> Snapshot:
+        """Read what it is computed from."""
+        return load_snapshot(self.own / SNAPSHOT)
+
+    def detector(self, repetition: int) -> Path:
+        """Return the folder of one of its detectors."""
+        return self.results / f"seed{repetition}" / "initial" / "cycle0"
+
+    def run(self, targets: Sequence[Path], cores: str | None, profile: Path | None, words: Sequence[str]) -> None:
+        """Make files of it by Snakemake; raises as `run_snakemake`."""
+        paths = [str(path.relative_to(self.folder)) for path in targets]
+        cores = cores or (None if profile else "all")
+        config = Path(self.name, CONFIG)
+        run_snakemake(self.folder, config, cores=cores, profile=profile, options=[*paths, *words])
+
+
+def latest(folder: Path, kind: str) -> Experiment | None:
+    """Return the latest experiment of a kind in a project's folder."""
+    found = (re.fullmatch(rf"{kind}(\d+)", path.parent.name) for path in folder.glob(f"{kind}*/{SNAPSHOT}"))
+    number = max((int(match[1]) for match in found if match), default=0)
+    return Experiment(folder, f"{kind}{number}", resumed=True) if number else None
+
+
+Plan = Callable[[ProjectSettings, Project, Snapshot], tuple[tuple[int, ...], ...]]
+"""Returns what each detector does not learn of a snapshot's labelled images."""
+
+
+def open_experiment(folder: Path, kind: str, plan: Plan) -> Experiment:
+    """Open an experiment on today's labels, or return the latest one if it is not done, or was of the same.
+
+    Raises
+    ------
+    InputError
+        Where nothing is labelled, or the plan cannot be.
+    """
+    with writing(folder) as writer:
+        settings, project, last = load_project_settings(folder), load_project(folder), latest(folder, kind)
+        if last and not last.done:
+            return last
+        check_config(folder, settings, project)
+        project, findings, missing = record_pictures(folder, writer, settings, project)
+        snapshot = make_snapshot(settings, project, 0, write_chunks(folder, project), missing)
+        if not complete(snapshot.labelled):
+            raise InputError(
+                "no picture to learn from is labelled yet; import labels first: mgral project import FILE"
+            )
+        snapshot = replace(snapshot, without=plan(settings, project, snapshot))
+        if last and _is_same(
+            last, snapshot, config_yaml(comparing_config(folder, settings, project, snapshot, last.name))
+        ):
+            return last
+        opened = Experiment(
+            folder, f"{kind}{int(last.name.removeprefix(kind)) + 1 if last else 1}", findings=findings
+        )
+        config = comparing_config(folder, settings, project, snapshot, opened.name)
+        write_experiment(opened.own, snapshot, config)
+        return opened
+
+
+def _is_same(last: Experiment, snapshot: Snapshot, config: bytes) -> bool:
+    """Return whether an experiment would be of the same labels and settings: new pictures change nothing."""
+    before = last.snapshot()
+    known = replace(snapshot, chunks=before.chunks, left_out=before.left_out)
+    return before == known and (last.own / CONFIG).read_bytes() == config
+
+
+def changed_since(snapshot: Snapshot, settings: ProjectSettings, project: Project) -> set[int]:
+    """Return the images whose labels are others today, or cannot be used any more."""
+    now = make_snapshot(settings, project, 0, ())
+    today = {one.id: one for one in (*now.labelled, *now.audit)}
+    return {one.id for one in (*snapshot.labelled, *snapshot.audit) if today.get(one.id) != one}
