@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from mgral.evaluation.precision import OVERLAP
+from mgral.evaluation.precision import OVERLAP, PRECISION
 from mgral.evaluation.resampled import Array, overlaps
 
 Box = tuple[float, float, float, float]
@@ -146,10 +146,11 @@ def _by_detections(
     Parameters
     ----------
     right
-        How often detections of such scores have a label, [m].
+        How often detections of such scores have a label, [m]. Where that is rarely, they take no label: one of the
+        labelled class is nearly everywhere.
     """
     free = np.ones(len(one.labels), dtype=np.bool_)
-    free[one.of[one.of >= 0]] = False
+    free[one.of[(one.of >= 0) & (right >= PRECISION)]] = False
     explained = np.zeros(len(one.labels), dtype=np.bool_)
     missing: list[int] = []
     suspects = []
