@@ -63,7 +63,7 @@ def check_lines(check: Check) -> list[str]:
 
 
 def _scores(scores: Mapping[str, Any]) -> str:
-    found = [f"{name} {_in_percent(scores[key])}" for key, name in reversed(MEANS.items()) if scores[key]]
+    found = [f"{name} {_in_percent(scores[key])}" for key, name in MEANS.items() if scores[key]]
     return ", ".join(found) or "nothing to measure by, as no object is labelled there"
 
 
