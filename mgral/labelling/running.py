@@ -170,12 +170,14 @@ def _written(
         results=results,
     )
     ids = {name: number for number, name in project.classes.items()}
+    controlled = any(task.control for task in batch.tasks)
     return [
         {
             "image": task.image,
             "round": batch.round,
             "name": task.name,
             "boxes": [[b.x, b.y, b.width, b.height, ids[b.label]] for b, _ in task.boxes],
+            **({"chosen": task.chosen, "control": task.control} if controlled and not task.groups else {}),
         }
         for task in batch.tasks
     ]

@@ -43,6 +43,8 @@ class ProjectSettings(Section):
     """Pictures of the audit set; null for 10 % of the budget or 50, the larger, but at most 20 % of it."""
     strategy: str = "entropy_sum"
     """By what a batch is chosen once there are labels."""
+    control: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Part of a batch that is drawn at random, to compare the strategy with (`mgral project control`)."""
     video_names: str | None = None
     """Regular expression on a picture's file: pictures for which it finds the same text, or the same first group of
     it, are of one video, and a batch has one of them at most. Null: near-copies are found by their pixels."""

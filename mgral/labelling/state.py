@@ -119,6 +119,10 @@ class Project:
     """Rounds that train a detector and choose nothing."""
     sent: dict[int, list[int]] = field(default_factory=dict)
     """Images of each round whose batch was made."""
+    chosen: dict[int, set[int]] = field(default_factory=dict)
+    """Those of a round with controls that the strategy chose."""
+    controls: dict[int, set[int]] = field(default_factory=dict)
+    """Those that were drawn at random, to compare the strategy with; some may be chosen too."""
     imported: dict[str, set[int]] = field(default_factory=dict)
     """Images whose labels came of a file, by its digest."""
     named: dict[str, list[Named]] = field(default_factory=dict)
@@ -317,6 +321,9 @@ def _sent(project: Project, event: Event, number: int, line: Line) -> None:
     image.names.add(event["name"])
     image.sent_boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
     sent.append(event["image"])
+    for kind, images in (("chosen", project.chosen), ("control", project.controls)):
+        if event.get(kind):
+            images.setdefault(event["round"], set()).add(event["image"])
 
 
 _APPLY = {

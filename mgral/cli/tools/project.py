@@ -10,6 +10,7 @@ COMMANDS = {
     "next": "Choose the next pictures to label, and write them for labelling tools.",
     "train": "Train a detector on all labels, without choosing pictures: the last step.",
     "check": "Look for errors in the labels, and measure by cross-validation.",
+    "control": "Compare the strategy with pictures drawn at random.",
     "import": "Read labels that came back.",
     "scan": "Look for new, renamed and missing pictures.",
     "classes": "Add, rename, merge and split classes.",
