@@ -1,4 +1,4 @@
-"""By how much detectors that learnt one kind of images are better than those that learnt another, and how sure it is."""
+"""By how much detectors that learnt one kind of images are better than those that learnt another."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

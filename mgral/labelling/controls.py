@@ -23,12 +23,10 @@ REPEATS = 5
 LEAST = 10
 """Labelled pictures of each kind from which they are compared."""
 NO_AUDIT = (
-    "detectors are compared on the audit set, and there is none: set `audit` in project.yaml before the first round, or "
-    "begin a project with a test set (mgral project init --test-pictures)"
+    "detectors are compared on the audit set, and there is none: set `audit` in project.yaml before the first round, "
+    "or begin a project with a test set (mgral project init --test-pictures)"
 )
-AUDIT_OUT = (
-    "detectors are compared on the audit set, and none of it is labelled; label it first: mgral project import"
-)
+AUDIT_OUT = "detectors are compared on the audit set, and no object of it is labelled yet; label it first: mgral project import"
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def _plan(repeats: int) -> Plan:
     def plan(settings: ProjectSettings, project: Project, snapshot: Snapshot) -> tuple[tuple[int, ...], ...]:
         if not snapshot.audit and not any(image.role for image in project.images.values()):
             raise InputError(NO_AUDIT)
-        if not complete(snapshot.audit):
+        if not any(one.boxes for one in complete(snapshot.audit)):
             raise InputError(AUDIT_OUT)
         images = [one.id for one in complete(snapshot.labelled)]
         kinds = kinds_of(project, images)
@@ -162,12 +160,13 @@ def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:
     settings, project = load_project_settings(experiment.folder), load_project(experiment.folder)
     scores = read_json(experiment.own / SCORES)
     found, learnt = compared(scores), scores["learnt"]
-    means = {kind: 100 * float(np.mean(scores[kind]["map"])) for kind in ("chosen", "controls")}
+    kinds = scores["chosen"], scores["controls"]
+    numbers, (chosen, drawn) = [kind["of"] for kind in kinds], (100 * float(np.mean(kind["map"])) for kind in kinds)
     lines = [
-        f"{experiment.name}: {len(snapshot.without) // 2} detectors learnt {learnt} of {scores['chosen']['of']} chosen "
-        f"pictures, and as many {learnt} of {scores['controls']['of']} controls, beside {scores['before']} from before",
-        f"on the audit set of {scores['audit']['images']} pictures: mAP {means['chosen']:.1f} % with what was chosen, "
-        f"{means['controls']:.1f} % with what was drawn at random",
+        f"{experiment.name}: {len(snapshot.without) // 2} detectors learnt {learnt} of {numbers[0]} chosen pictures, "
+        f"and as many {learnt} of {numbers[1]} controls, beside the {scores['before']} labelled before",
+        f"on the audit set of {scores['audit']['images']} pictures: mAP {chosen:.1f} % with what was chosen, "
+        f"{drawn:.1f} % with what was drawn at random",
         verdict_line(settings.strategy, found),
     ]
     if changed := len(changed_since(snapshot, settings, project)):
