@@ -26,7 +26,9 @@ NO_AUDIT = (
     "detectors are compared on the audit set, and there is none: set `audit` in project.yaml before the first round, "
     "or begin a project with a test set (mgral project init --test-pictures)"
 )
-AUDIT_OUT = "detectors are compared on the audit set, and no object of it is labelled yet; label it first: mgral project import"
+AUDIT_OUT = (
+    "detectors are compared on the audit set, and nothing of it is labelled; label it first: mgral project import"
+)
 
 
 @dataclass(frozen=True)
