@@ -1,7 +1,7 @@
 """Average precision on resamples of the test images: detections are matched to labels once, and only counted anew.
 
-The matching and the precision at 101 recalls are COCO's (Lin et al., *Microsoft COCO*, 2014, and its evaluation code),
-for boxes of all sizes, at most 100 detections of a class in an image, and no crowds.
+Matching and precision at 101 recalls are COCO's (Lin et al., *Microsoft COCO*, 2014, and its evaluation code), for
+boxes of all sizes, at most 100 detections of a class in an image, and no crowds.
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ class Matched:
     """[I]: labelled boxes in each image."""
 
     def average_precision(self, weights: Array) -> Array:
-        """Return AP by overlap, [10, B], where each image counts as often as weights [I, B] say; NaN without a box."""
+        """Return AP by overlap, [10, B], with images counted as often as weights [I, B] say; NaN without a box."""
         height = max(1, int(self.right.sum(axis=1).max(initial=0)))
         step = max(1, _AT_ONCE // height)
         parts = [self._precision(weights[:, start : start + step]) for start in range(0, weights.shape[1], step)]
@@ -57,7 +57,7 @@ def _area(images: npt.NDArray[np.int64], hits: npt.NDArray[np.bool_], weights: A
     if not steps:
         return np.zeros(weights.shape[1])
     # Detections in front of the first box that is found, from there to the next, and so on.
-    place = np.cumsum(hits) - hits
+    place: npt.NDArray[np.int64] = np.cumsum(hits) - hits
     counted = place < steps
 
     def passed(chosen: npt.NDArray[np.bool_]) -> Array:
