@@ -136,8 +136,10 @@ def _interval(values: Array) -> dict[str, float] | None:
     return {"score": float(values[0]), "low": float(low), "high": float(high)}
 
 
-def score_several(truth: Mapping[str, Any], found: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Return the mean score of several detectors on the same images, with the interval of the bootstrap over images.
+def score_several(
+    truth: Mapping[str, Any], found: Sequence[Sequence[Mapping[str, Any]]], units: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """Return the mean score of several detectors on the same images, with the interval of the bootstrap over units.
 
     Parameters
     ----------
@@ -145,13 +147,15 @@ def score_several(truth: Mapping[str, Any], found: Sequence[Sequence[Mapping[str
         COCO JSON of images that none of them has learnt, such as the audit set.
     found
         COCO results of each detector.
+    units
+        Ids of the images, in groups that are drawn together, each image once.
 
     Returns
     -------
     map and ap50 as `score_held_out` gives them.
     """
-    images = sorted(one["id"] for one in truth["images"])
-    weights = resampled_weights(images, [(image,) for image in images], derive_seed(0, "audit", "bootstrap"))
+    images = sorted(image for unit in units for image in unit)
+    weights = resampled_weights(images, units, derive_seed(0, "audit", "bootstrap"))
     tables = [precision_table(truth, one, images, weights) for one in found]
     means = {
         "map": [class_means(one.mean(axis=1)) for one in tables],

@@ -52,18 +52,18 @@ class Difference:
         return "better" if self.low > 0 else "worse" if self.high < 0 else "unknown"
 
 
-def difference(first: Arm, second: Arm, of_images: float, images: int) -> Difference:
+def difference(first: Arm, second: Arm, of_images: float, units: int) -> Difference:
     """Return by how much the first kind is better, with Welch's interval.
 
     Parameters
     ----------
     of_images
         Variance of the difference if the images that it is measured on were drawn anew.
-    images
-        How many these are.
+    units
+        How many these are, groups of near-copies counted once.
     """
     parts = np.array([first.variance, second.variance, of_images])
-    freedom = np.array([len(first.scores) - 1, len(second.scores) - 1, images - 1])
+    freedom = np.array([len(first.scores) - 1, len(second.scores) - 1, units - 1])
     value, total = float(first.scores.mean() - second.scores.mean()), float(parts.sum())
     if total == 0:
         return Difference(value, value, value)
@@ -72,9 +72,12 @@ def difference(first: Arm, second: Arm, of_images: float, images: int) -> Differ
 
 
 def measured_scores(
-    truth: Mapping[str, Any], first: Sequence[Sequence[Any]], second: Sequence[Sequence[Any]]
+    truth: Mapping[str, Any],
+    first: Sequence[Sequence[Any]],
+    second: Sequence[Sequence[Any]],
+    units: Sequence[Sequence[int]],
 ) -> tuple[Array, Array, float]:
-    """Return the mAP of each detector of two kinds, and the variance of the difference of their means over images.
+    """Return the mAP of each detector of two kinds, and the variance of the difference of their means over units.
 
     Parameters
     ----------
@@ -82,9 +85,11 @@ def measured_scores(
         COCO JSON of images that no detector has learnt.
     first, second
         COCO results of each detector.
+    units
+        Ids of the images, in groups that are drawn together, each image once.
     """
-    images = sorted(one["id"] for one in truth["images"])
-    weights = resampled_weights(images, [(image,) for image in images], derive_seed(0, "difference", "bootstrap"))
+    images = sorted(image for unit in units for image in unit)
+    weights = resampled_weights(images, units, derive_seed(0, "difference", "bootstrap"))
     rows = [
         np.array([class_means(precision_table(truth, found, images, weights).mean(axis=1)) for found in kind])
         for kind in (first, second)

@@ -13,10 +13,9 @@ from mgral.artefacts.files import read_json, write_bytes, write_json
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot
-from mgral.data.groups import load_groups
 from mgral.errors import InputError
 from mgral.evaluation.coco import of_images
-from mgral.evaluation.cross_validation import as_units, deal_folds, score_held_out, score_several
+from mgral.evaluation.cross_validation import deal_folds, score_held_out, score_several
 from mgral.evaluation.label_errors import Suspect, likely_errors
 from mgral.labelling.comparing import SCORES, Experiment, Plan, changed_since, latest, open_experiment
 from mgral.labelling.copies import near_copies
@@ -100,7 +99,7 @@ def run_check(
         audited = bool(complete(snapshot.audit))
         wanted = ["held_out.json", *(["metrics.json"] if audited else [])]
         targets = [experiment.detector(fold) / name for fold in range(len(snapshot.without)) for name in wanted]
-        experiment.run([*targets, experiment.results / "dataset" / "groups.json"], cores, profile, words)
+        experiment.run(targets, cores, profile, words)
         write_json(experiment.own / SCORES, _scores(experiment, snapshot))
     return _outcome(experiment), experiment.findings
 
@@ -117,14 +116,13 @@ def _plan(folder: Path, folds: int) -> Plan:
 
 def _scores(experiment: Experiment, snapshot: Snapshot) -> dict[str, Any]:
     truth, found = _held_out(experiment, snapshot)
-    images = np.array([one["id"] for one in truth["images"]], dtype=np.int64)
-    groups = load_groups(experiment.results / "dataset" / "groups.json").groups
     audit = None
     if complete(snapshot.audit):
         folds = range(len(snapshot.without))
         by_fold = [read_json(experiment.detector(fold) / "detections.json") for fold in folds]
-        audit = score_several(read_json(experiment.results / "dataset" / "test.json"), by_fold)
-    held_out = score_held_out(truth, found, as_units(images, groups))
+        audited = read_json(experiment.results / "dataset" / "test.json")
+        audit = score_several(audited, by_fold, experiment.units([one["id"] for one in audited["images"]]))
+    held_out = score_held_out(truth, found, experiment.units([one["id"] for one in truth["images"]]))
     return {"name": experiment.name, "folds": len(snapshot.without), "held_out": held_out, "audit": audit}
 
 

@@ -8,12 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mgral.config import config_yaml
+import numpy as np
+
+from mgral.config import config_yaml, load_config
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot, load_snapshot
 from mgral.engine.run import run_snakemake
 from mgral.errors import InputError
+from mgral.evaluation.cross_validation import as_units
+from mgral.labelling.copies import near_copies
 from mgral.labelling.ledger import writing
 from mgral.labelling.opening import (
     CONFIG,
@@ -67,6 +71,12 @@ class Experiment:
     def detector(self, repetition: int) -> Path:
         """Return the folder of one of its detectors."""
         return self.results / f"seed{repetition}" / "initial" / "cycle0"
+
+    def units(self, images: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return images in groups of near-copies, and single ones, by their numbers: what intervals are drawn of."""
+        settings, project = load_project_settings(self.folder), load_project(self.folder)
+        groups = near_copies(self.folder, settings, project, images, load_config(self.own / CONFIG).near_copies)
+        return as_units(np.array(images, dtype=np.int64), groups)
 
     def run(self, targets: Sequence[Path], cores: str | None, profile: Path | None, words: Sequence[str]) -> None:
         """Make files of it by Snakemake; raises as `run_snakemake`."""

@@ -138,7 +138,8 @@ def _plan(repeats: int) -> Plan:
 def _scores(experiment: Experiment, snapshot: Snapshot) -> dict[str, Any]:
     truth = read_json(experiment.results / "dataset" / "test.json")
     found = [read_json(experiment.detector(one) / "detections.json") for one in range(len(snapshot.without))]
-    chosen, controls, of_images = measured_scores(truth, found[::2], found[1::2])
+    units = experiment.units([one["id"] for one in truth["images"]])
+    chosen, controls, of_images = measured_scores(truth, found[::2], found[1::2], units)
     kinds = kinds_of(load_project(experiment.folder), [one.id for one in complete(snapshot.labelled)])
     return {
         "name": experiment.name,
@@ -146,7 +147,7 @@ def _scores(experiment: Experiment, snapshot: Snapshot) -> dict[str, Any]:
         "learnt": kinds.learnt,
         "chosen": {"of": len(kinds.chosen), "map": chosen.tolist()},
         "controls": {"of": len(kinds.controls), "map": controls.tolist()},
-        "audit": {"images": len(truth["images"]), "variance": of_images},
+        "audit": {"images": len(truth["images"]), "units": len(units), "variance": of_images},
     }
 
 
@@ -155,7 +156,7 @@ def compared(scores: dict[str, Any]) -> Difference:
     arms = [
         Arm(np.array(scores[kind]["map"]), scores["learnt"] / scores[kind]["of"]) for kind in ("chosen", "controls")
     ]
-    return difference(arms[0], arms[1], scores["audit"]["variance"], scores["audit"]["images"])
+    return difference(arms[0], arms[1], scores["audit"]["variance"], scores["audit"]["units"])
 
 
 def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:

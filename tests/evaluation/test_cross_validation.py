@@ -121,8 +121,9 @@ def test_nothing_labelled_has_no_score():
 def test_the_score_of_several_detectors_is_their_mean():
     truth, good = data(finds=1.0)
     _, fair = data(finds=0.5)
-    whole = score_several(truth, [good, fair])
-    each = [score_several(truth, [one])["map"]["score"] for one in (good, fair)]
+    units = [(image,) for image in range(1, 41)]
+    whole = score_several(truth, [good, fair], units)
+    each = [score_several(truth, [one], units)["map"]["score"] for one in (good, fair)]
     assert whole["map"]["score"] == pytest.approx(np.mean(each))
     assert each[0] > each[1]
     assert whole["map"]["low"] < whole["map"]["score"] < whole["map"]["high"]

@@ -47,8 +47,6 @@ class ToldDetectors:
                 "categories": [{"id": number, "name": label} for number, label in snapshot.classes],
             }
             write_json(results / "dataset" / f"{split}.json", content)
-        nothing = {"groups": [], "pairs": [], "test_images": 0, "flat_test_images": 0}
-        write_json(results / "dataset" / "groups.json", nothing)
 
         def found(images: Sequence[int]) -> list[dict[str, Any]]:
             return [
