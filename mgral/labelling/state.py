@@ -303,6 +303,8 @@ def _withdrawn(project: Project, event: Event, number: int, line: Line) -> None:
 
 def _recalled(project: Project, event: Event, number: int, line: Line) -> None:
     image = project.images[event["image"]]
+    for images in (project.chosen, project.controls):
+        images.get(image.sent_in or 0, set()).discard(event["image"])
     image.sent_in, image.withdrawn = None, None
 
 
