@@ -36,7 +36,7 @@ class Kinds:
     """The labelled images of a project by how they came into it."""
 
     before: tuple[int, ...]
-    """Those that were there before the first round with controls."""
+    """Those of no batch since the first round with controls."""
     chosen: tuple[int, ...]
     """Those that the strategy chose in rounds with controls."""
     controls: tuple[int, ...]
@@ -49,7 +49,7 @@ class Kinds:
 
 
 def kinds_of(project: Project, images: Sequence[int]) -> Kinds:
-    """Return labelled images by kind; those that came later by other ways are of none."""
+    """Return labelled images by kind; those of later batches without controls are of none."""
     first = min(project.controls, default=0)
     later = {image for number, sent in project.sent.items() if number >= max(first, 1) for image in sent}
     chosen, controls = (
