@@ -23,6 +23,8 @@ INLINE = {
     "mgral project import FILE --empty checked": f"mgral project import {CVAT} --empty checked",
     "mgral project next": "",
     "mgral project train": "mgral project train",
+    "mgral project check --last --output FOLDER": "mgral project check --last --output checked",
+    "mgral project control": "",
     'mgral project withdraw NAME --reason "private"': 'mgral project withdraw p3.png --reason "private"',
     "mgral project recall --round 2": "mgral project recall --round 1",
     "mgral project classes add NAME": "mgral project classes add A",
