@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from slow import slow
+from slow import full, slow
 
 from benchmarks.__main__ import benchmarks
 from benchmarks.evaluate import largest_difference
@@ -30,7 +30,7 @@ def test_selection_is_measured():
     assert found["peak_memory_mb"] > 10
 
 
-@slow
+@full
 def test_layouts_of_a_backbone_are_measured():
     arguments = ["backbone", "--side=64", "--batch=2", "--rounds=1"]
     table = CliRunner().invoke(benchmarks, arguments, catch_exceptions=False).stdout.split("\n")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from run_workflow import ROOT, TINY, planned, snakemake
 from safetensors.numpy import load_file
-from slow import slow
+from slow import full, slow
 
 from mgral.artefacts.files import read_csv
 from mgral.config import load_config
@@ -85,7 +85,7 @@ def test_trainings_grow_with_the_labelled_images(finished):
         assert len(lines) == 1 + iterations
 
 
-@slow
+@full
 @pytest.mark.timeout(900)
 def test_training_is_measured_against_a_plain_loop(finished):
     arguments = ["training", f"--results={finished}", "--iterations=2", "--seeds=1", "--cores=2", "--json"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from run_workflow import TINY, planned, snakemake
-from slow import slow
+from slow import full, slow
 
 FAILING = f"""#!/usr/bin/env bash
 if [[ "$*" == ${{FAILS:-nothing}} ]]; then echo "mgral: made to fail" >&2; exit 1; fi
@@ -67,7 +67,7 @@ def test_a_strategy_that_fails_costs_the_others_nothing(tmp_path, failing):
     assert "entropy_sum" in (partial.parent / "tables" / "summary.csv").read_text()
 
 
-@slow
+@full
 def test_a_finished_report_outlives_a_failed_renewal(tmp_path):
     results = tmp_path / "results" / "tiny"
     assert run(tmp_path, stub=True).returncode == 0

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from installed_command import MGRAL, SETTINGS, SIZE, environment, run, truth, write_photos
 from people import answer
-from slow import SLOW, slow
+from slow import SLOW, full, slow
 from stopping import kill_group, start_group
 
 from mgral.artefacts.files import read_json
@@ -113,7 +113,7 @@ def test_a_project_can_be_moved_and_goes_on(whole, tmp_path):
     assert "detector of round 3, on the audit set" in run(project, "project", "status")
 
 
-@slow
+@full
 @pytest.mark.timeout(1800)
 def test_dvc_computes_all_rounds_again_to_the_same_bytes(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "again", symlinks=True)
