@@ -6,7 +6,7 @@ For boxes there is more than a class to be wrong: one may be missing, be too man
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,12 +84,12 @@ def likely_errors(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) 
     images = _by_image(truth, found)
     if not any(len(one.scores) for one in images) or not any(len(one.labels) for one in images):
         return []
-    right_at = _calibrated(images)
+    right_at, agrees_at = _calibrated(images)
     suspects: list[Suspect] = []
     seen: list[npt.NDArray[np.bool_]] = []
     for one in images:
-        right = right_at.predict(one.scores) if len(one.scores) else one.scores
-        own, explained = _by_detections(one, right, names)
+        right = right_at(one.scores)
+        own, explained = _by_detections(one, right, agrees_at(one.scores), names)
         suspects += own
         seen.append(explained | (one.overlap[right >= NOISE] >= OVERLAP).any(axis=0))
     suspects += _not_found(images, seen, names)
@@ -131,15 +131,31 @@ def _matched(overlap: Array) -> npt.NDArray[np.int64]:
     return taken
 
 
-def _calibrated(images: Sequence[_Image]) -> IsotonicRegression:
-    """Return what gives the part of detections that have a label, by their score: it rises with the score."""
+def _rising(scores: Array, outcomes: npt.NDArray[np.bool_]) -> Callable[[Array], Array]:
+    """Return how often something is so by the score of a detection, as a function that rises with it."""
+    fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, outcomes)
+
+    def often(asked: Array) -> Array:
+        found: Array = fit.predict(asked) if len(asked) else asked
+        return found
+
+    return often
+
+
+def _calibrated(images: Sequence[_Image]) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """Return how often a detection has a label, and how often one at a label has its class, by their scores."""
     scores = np.concatenate([one.scores for one in images])
-    right = np.concatenate([one.of >= 0 for one in images])
-    return IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, right)
+    of = np.concatenate([one.of for one in images])
+    at = np.concatenate([(one.overlap >= OVERLAP).any(axis=1) for one in images])
+    same = np.concatenate(
+        [((one.overlap >= OVERLAP) & (one.found_labels[:, None] == one.labels)).any(axis=1) for one in images]
+    )
+    right = _rising(scores, of >= 0)
+    return right, _rising(scores[at], same[at]) if at.any() else right
 
 
 def _by_detections(
-    one: _Image, right: Array, names: Mapping[int, str]
+    one: _Image, right: Array, agrees: Array, names: Mapping[int, str]
 ) -> tuple[list[Suspect], npt.NDArray[np.bool_]]:
     """Return what detections without a label say of an image, and which of its labels that is about, [n].
 
@@ -148,33 +164,40 @@ def _by_detections(
     right
         How often detections of such scores have a label, [m]. Where that is rarely, they take no label: one of the
         labelled class is nearly everywhere.
+    agrees
+        How often those at a label have its class, [m].
     """
     free = np.ones(len(one.labels), dtype=np.bool_)
     free[one.of[(one.of >= 0) & (right >= PRECISION)]] = False
     explained = np.zeros(len(one.labels), dtype=np.bool_)
     missing: list[int] = []
-    suspects = []
-    for place in np.flatnonzero((one.of < 0) & (right >= USUALLY)).tolist():
-        sure, category, overlap = float(right[place]), int(one.found_labels[place]), one.overlap[place]
-        often = f"{sure:.0%} of what is found as clearly is labelled so"
+    suspects: list[Suspect] = []
+
+    def note(kind: Kind, category: int, box: Array, sure: float, said: str) -> None:
+        suspects.append(Suspect(one.image, kind, category, _as_box(box), sure, said))
+
+    for place in np.flatnonzero(one.of < 0).tolist():
+        category, overlap = int(one.found_labels[place]), one.overlap[place]
+        often = f"{right[place]:.0%} of what is found as clearly is labelled so"
         others = np.where(free & (one.labels != category) & (overlap >= OVERLAP), overlap, 0.0)
         badly = np.where(free & (one.labels == category) & (overlap >= NEAR), overlap, 0.0)
-        if others.any() or badly.any():
-            kind: Kind = "class" if others.any() else "place"
-            label = int((others if others.any() else badly).argmax())
+        if others.any() and agrees[place] >= USUALLY:
+            label = int(others.argmax())
             free[label], explained[label] = False, True
-            said = (
-                f"labelled {names[int(one.labels[label])]}, found as {names[category]}"
-                if kind == "class"
-                else f"{names[category]} found beside its label, which it overlaps by {overlap[label]:.0%}"
-            )
-            box = _as_box(one.boxes[label])
-            suspects.append(Suspect(one.image, kind, int(one.labels[label]), box, sure, f"{said}; {often}"))
+            said = f"labelled {names[int(one.labels[label])]}, found as {names[category]}"
+            why = f"{agrees[place]:.0%} of what is found as clearly at a label has its class"
+            note("class", int(one.labels[label]), one.boxes[label], float(agrees[place]), f"{said}; {why}")
+        elif right[place] < USUALLY:
+            continue
+        elif badly.any():
+            label = int(badly.argmax())
+            free[label], explained[label] = False, True
+            said = f"{names[category]} found beside its label, which it overlaps by {overlap[label]:.0%}"
+            note("place", category, one.boxes[label], float(right[place]), f"{said}; {often}")
         elif not (overlap >= BESIDE).any() and not _is_near(one, place, missing):
             missing.append(place)
-            box = _as_box(one.found_boxes[place])
-            said = f"{names[category]} found, and not labelled; {often}"
-            suspects.append(Suspect(one.image, "missing", category, box, sure, said))
+            said = f"{names[category]} found, and not labelled"
+            note("missing", category, one.found_boxes[place], float(right[place]), f"{said}; {often}")
     return suspects, explained
 
 

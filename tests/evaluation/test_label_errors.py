@@ -150,9 +150,9 @@ def test_what_is_said_names_classes_and_how_often_people_and_detectors_agree():
     truth, found = small((10.0, 10.0, 20.0, 20.0, 4))
     (one,) = of_last(truth, found, (7, (10, 10, 20, 20), 0.9))
     assert (one.kind, one.label, one.box) == ("class", 4, (10, 10, 20, 20))
-    # 40 of 41 detections from 0.8 on have a label: the higher score of the one that has none counts no more.
+    # 40 of 41 detections at a label have its class: the higher score of the one that has not counts no more.
     assert one.sure == pytest.approx(40 / 41)
-    assert one.reason == "labelled car, found as dog; 98% of what is found as clearly is labelled so"
+    assert one.reason == "labelled car, found as dog; 98% of what is found as clearly at a label has its class"
 
 
 def test_one_object_that_is_found_twice_is_listed_once():
