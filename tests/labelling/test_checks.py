@@ -160,9 +160,9 @@ def test_the_list_goes_out_as_tasks_and_what_comes_back_corrects_labels(project,
     reasons = {task["data"]["image"].rpartition("/")[2]: task["data"]["mgral_reason"] for task in tasks}
     assert len(reasons) == 3
     assert set(reasons) < {"p3.png", "p7.png", "p11.png", "p15.png"}
-    assert reasons["p3.png"].startswith("dog found, and not labelled")
+    assert reasons["p7.png"].startswith("labelled car, found as dog")
     boxes = {task["data"]["image"].rpartition("/")[2]: task["predictions"][0]["result"] for task in tasks}
-    assert len(boxes["p3.png"]) == 1
+    assert len(boxes["p7.png"]) == 2  # what is labelled, and nothing that was found
     assert [line.what for line in read_ledger(project)][-1] == "sent"
     assert spent(load_project(project)) == before  # a second look uses no budget
     labels = {one: load_project(project).images[one].confirmed for one in (3, 7)}
