@@ -68,6 +68,8 @@ def test_planted_errors_are_listed_with_their_boxes_and_reasons(project):
     for words in ("1  objects without a label", "1  labels of another class", "1  boxes that fit badly"):
         assert words in said
     page = (project / "check1" / "sheet.html").read_text()
+    assert "<h1>4 pictures to look at again</h1>" in page
+    assert "round 0" not in page
     assert page.count("look here 0.9") == 4
     assert 'aria-label="p1.png' not in page
 
