@@ -23,7 +23,7 @@ from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 from mgral.report.bootstrap import NO_INTERVAL, Interval, middle
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 FEWEST_IMAGES = 10
 """Images, or groups of near-copies, from which there are intervals."""
 CACHE = "curve.json"
@@ -100,10 +100,9 @@ def project_curve(folder: Path, settings: ProjectSettings, project: Project, tim
             hours=times.hours(image.id for image in one.learnt),
             scores={name: _score(measured["scores"][name][place]) for name in NAMES},
             by_class={
-                label: score
-                for label in project.classes
+                label: _score(measured["by_class"][str(label)][place])
+                for label in sorted(one.classes)
                 if boxes[label] >= LEAST_BOXES
-                and not np.isnan((score := _score(measured["by_class"][str(label)][place])).value)
             },
         )
         for place, one in enumerate(audit.rounds)
@@ -173,7 +172,7 @@ def measure(audit: Audit, resamples: int = RESAMPLES) -> dict[str, Any]:
             str(label): [_summary(row, known) for row in _mean(of, 1)]
             for label, of in zip(labels, found, strict=True)
         },
-        "agreement": [_agreement(audit, *pair) for pair in pairwise(audit.rounds)],
+        "agreement": [agreement(*pair) for pair in pairwise(_trusted(audit, one) for one in audit.rounds)],
     }
 
 
@@ -212,14 +211,9 @@ def _scatter(resampled: Array) -> float:
     return float(np.sqrt(own.var(axis=1).sum() / (len(known) - 1)))
 
 
-def _agreement(audit: Audit, first: Evaluated, second: Evaluated) -> float | None:
-    """Return how far the detectors of two rounds find the same, of what each is trusted in."""
-    shared = first.classes & second.classes
-    return agreement(_trusted(audit, first, shared), _trusted(audit, second, shared))
-
-
-def _trusted(audit: Audit, one: Evaluated, classes: frozenset[int]) -> list[Entry]:
-    images = frozenset(audit.images)
+def _trusted(audit: Audit, one: Evaluated) -> list[Entry]:
+    """Return what a round's detector found and is trusted in, of the classes that all rounds know."""
+    images, classes = frozenset(audit.images), frozenset(audit.classes)
     truth = {
         "images": [{"id": image} for image in audit.images],
         "annotations": [box for box in audit.truth if box["category_id"] in classes],

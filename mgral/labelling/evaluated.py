@@ -36,10 +36,14 @@ class Evaluated:
     """What its detector learnt from."""
     images: frozenset[int]
     """Those that it was run on."""
+    today: Mapping[int, int]
+    """What its classes are today, by their ids."""
     classes: frozenset[int]
     """Classes of today that it knows."""
     found: tuple[Entry, ...]
     """COCO results with the classes of today."""
+    digest: str
+    """SHA-256 of their file."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,9 @@ class Audit:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all of it."""
+        """SHA-256 of all that is measured."""
         values = [
-            [[one.round, sorted(one.classes), [*map(dict, one.found)]] for one in self.rounds],
+            [[one.round, one.digest, sorted(one.today.items()), sorted(one.classes)] for one in self.rounds],
             [self.images, [*map(dict, self.truth)], self.classes, self.groups],
             sorted((image, sorted(missing)) for image, missing in self.unasked.items()),
         ]
@@ -79,6 +83,8 @@ def gather(folder: Path, settings: ProjectSettings, project: Project) -> Audit:
     from the comparison of the others. So is a round of which something is missing or damaged, with a note.
     """
     notes: list[str] = []
+    if project.rounds and not any(image.role for image in project.images.values()):
+        return Audit((), (), (), {}, (), (), ("there is no audit or test set, so the rounds cannot be compared",))
     rounds = [one for number in sorted(project.rounds) if (one := _evaluated(folder, project, number, notes))]
     labels = {
         image: label
@@ -131,7 +137,8 @@ def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) ->
             for one in read_json(found)
         ]
         images = frozenset(int(one["id"]) for one in read_json(test)["images"])
-    except (InputError, KeyError, TypeError, ValueError) as error:
+        digest = hashlib.sha256(found.read_bytes()).hexdigest()
+    except (InputError, OSError, KeyError, TypeError, ValueError) as error:
         said = str(error).split(";")[0] if isinstance(error, InputError) else f"{found} or {test} is damaged"
         notes.append(
             f"round {number} is left out ({said}); compute it again: "
@@ -139,7 +146,7 @@ def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) ->
         )
         return None
     classes = frozenset(one for one in project.classes if _knew(project, known, one))
-    return Evaluated(number, learnt, images, classes, tuple(entries))
+    return Evaluated(number, learnt, images, today, classes, tuple(entries), digest)
 
 
 def _knew(project: Project, known: frozenset[int], number: int) -> bool:

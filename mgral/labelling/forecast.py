@@ -12,7 +12,7 @@ from mgral.report.bootstrap import Interval
 
 FEWEST_ROUNDS = 3
 """Rounds from which there is a forecast: the law has three unknown numbers."""
-NOISE = np.geomspace(0.004, 0.045, 7)
+NOISE = np.geomspace(0.004, 0.08, 8)
 """Standard deviations, as scores from 0 to 1, that trainings on the same labels may have."""
 USUAL_NOISE, NOISE_FACTOR = 0.015, 2.0
 """Before a curve is seen, the noise is about 1.5 points, and its logarithm has a standard deviation of that of 2: the

@@ -179,7 +179,7 @@ def comparing_config(
 
 def _filled(folder: Path, project: Project, config: Config) -> Config:
     if "width" in config.detector.open_keys:
-        config = config.with_derived(_frozen_size(folder, config, project))
+        config = config.with_derived(frozen_size(folder, config, project))
     return config
 
 
@@ -228,7 +228,7 @@ def check_config(folder: Path, settings: ProjectSettings, project: Project) -> N
             )
 
 
-def _frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dict[str, Any]]:
+def frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dict[str, Any]]:
     """Return the input size of the rounds before, or of the first one what follows from the pictures."""
     if project.rounds:
         path = round_folder(folder, min(project.rounds)) / CONFIG

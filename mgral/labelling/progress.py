@@ -16,6 +16,10 @@ BATCHES = 3
 """Batches that the forecast looks ahead."""
 LITTLE = 0.01
 """Rise of a score, 0 to 1, over these batches that hardly is worth their labels."""
+SHOWN = 5
+"""Rounds that are listed on a terminal, the last ones."""
+FAR = 20
+"""Times the pictures so far, beyond which a law says nothing about how many more are needed."""
 MEANS = {"map": "mAP", "ap50": "AP50"}
 """Scores of all classes, and how people know them."""
 
@@ -36,7 +40,8 @@ class Progress:
     """Pictures of the budget that are not used."""
     law: Law | None
     expected: tuple[Expected, ...]
-    """Of the detectors of the next batches; none without a law, and where no picture is left."""
+    """Of a detector of what is labelled and out, where the last one learnt from less, and with the next batches; what
+    they gain is counted from what is labelled and out. None without a law, and where no picture is left."""
 
     @property
     def name(self) -> str:
@@ -69,7 +74,8 @@ def progress(folder: Path, settings: ProjectSettings, project: Project) -> Progr
         usable_label(project, one, settings.conflicts) is not None or one.state in ("sent", "draft") for one in images
     )
     pool = sum(one.state == "untouched" for one in images)
-    ahead = [min(settings.batch * (number + 1), pool) for number in range(BATCHES)] if pool else []
+    ahead = [min(labelled + settings.batch * (number + 1), labelled + pool) for number in range(BATCHES)]
+    ahead = list(dict.fromkeys([labelled, *ahead] if law and labelled > law.pictures else ahead)) if pool else []
     return Progress(
         score=score,
         target=target,
@@ -78,7 +84,7 @@ def progress(folder: Path, settings: ProjectSettings, project: Project) -> Progr
         labelled=labelled,
         left=max(0, settings.budget - spent(project)),
         law=law,
-        expected=tuple(law.at(labelled + more, labelled) for more in dict.fromkeys(ahead)) if law else (),
+        expected=tuple(law.at(one, labelled) for one in ahead) if law else (),
     )
 
 
@@ -106,7 +112,8 @@ def advice(found: Progress) -> str:
     end = found.expected[-1]
     low, high = end.gain_interval
     gain = f"{percent(end.gain)} points of {found.name} ({percent(low)} to {percent(high)})"
-    ahead = f"the next {end.pictures - found.labelled} pictures add"
+    more, each = end.pictures - found.labelled, found.hours_of_picture
+    ahead = f"the next {more} pictures{'' if each is None else f' ({more * each:.1f} hours)'} add"
     if high < LITTLE:
         return f"stop, unless a point is worth it to you: {ahead} {gain}"
     if end.gain < LITTLE:
@@ -126,9 +133,11 @@ def _curve_lines(found: Progress) -> list[str]:
     curve = found.curve
     if not curve.points:
         return [f"  {note}" for note in curve.notes]
-    lines = [f"{found.name} of the rounds in %, on {curve.images} pictures with today's labels (95 % intervals):"]
-    gains = (None, *curve.gains[found.score])
-    for point, gain, agrees in zip(curve.points, gains, (None, *curve.agreement), strict=True):
+    which = "last rounds" if len(curve.points) > SHOWN else "rounds"
+    measured = f"on {curve.images} pictures with today's labels (95 % intervals):"
+    lines = [f"{found.name} of the {which} in %, {measured}"]
+    rows = list(zip(curve.points, (None, *curve.gains[found.score]), (None, *curve.agreement), strict=True))
+    for point, gain, agrees in rows[-SHOWN:]:
         own = point.scores[found.score]
         line = (
             f"  round {point.round}, of {point.pictures:>4} pictures: {percent(own.value):>5}{_within(own.interval)}"
@@ -154,7 +163,7 @@ def _proposal_lines(found: Progress) -> list[str]:
         for number, own in found.effort.accepted.items()
         if own.share is not None
     ]
-    return [f"proposed boxes that people left as they were: {', '.join(shares)}"] if shares else []
+    return [f"proposed boxes that people left as they were: {', '.join(shares[-SHOWN:])}"] if shares else []
 
 
 def _cost_lines(found: Progress) -> list[str]:
@@ -164,7 +173,8 @@ def _cost_lines(found: Progress) -> list[str]:
         return ["hours of labelling: not known, as fewer than half of the labels have a time"] * bool(times.labels)
     line = f"labelling: {hours:.1f} hours so far, {3600 * each:.0f} s a picture"
     line += f", {3600 * hours / times.boxes:.0f} s a box" if times.boxes else ""
-    lines = [f"{line}; {found.left * each:.1f} hours for the {found.left} pictures that are left of the budget"]
+    rest = f"; {found.left * each:.1f} hours for the {found.left} pictures that are left of the budget"
+    lines = [line + rest * bool(found.left)]
     if odd := times_in_words(found):
         lines.append(f"  {odd}")
     return lines + target_lines(found)
@@ -175,10 +185,8 @@ def times_in_words(found: Progress) -> str:
     times = found.effort.times
     if not times.without:
         return ""
-    left_open = f", {times.left_open} of them one of a page that was left open" if times.left_open else ""
-    return (
-        f"{times.without} of {times.labels} labels have no time that counts{left_open}: they count as the others do"
-    )
+    left_open = f", or that of a page that was left open ({times.left_open})" if times.left_open else ""
+    return f"{times.without} of {times.labels} labels have no time{left_open}, and count as the mean of the others"
 
 
 def target_lines(found: Progress) -> list[str]:
@@ -186,21 +194,26 @@ def target_lines(found: Progress) -> list[str]:
     if found.target is None or found.needed is None:
         return []
     low, middle, high = (max(0.0, one - found.labelled) for one in found.needed)
-    if not high:
-        return []
+    start = f"to {percent(found.target)} % {found.name}: "
+    if middle > FAR * found.labelled:
+        return [
+            start
+            + (
+                "beyond what this curve can say"
+                if low > FAR * found.labelled
+                else f"{_many(low)} more pictures at least"
+            )
+        ]
     each = found.hours_of_picture
-    hours = (
-        f", {_many(middle * each, '.1f')} hours ({_many(low * each, '.1f')} to {_many(high * each, '.1f')})"
-        if each
-        else ""
-    )
-    more = f"{_many(middle)} more pictures ({_many(low)} to {_many(high)})"
-    return [f"to {percent(found.target)} % {found.name}: {more}{hours}"]
+    line = f"{start}{_many(middle)} more pictures ({_many(low)} to {_many(high)})"
+    if each is not None:
+        line += f", {middle * each:.1f} hours ({low * each:.1f} to {_many(high * each, '.1f')})"
+    return [line] if high else []
 
 
-def _many(value: float, form: str = ".0f") -> str:
-    """Return a number; one beyond any budget in words."""
-    return f"{value:{form}}" if value < 1e6 else "never"
+def _many(value: float, form: str = ",.0f") -> str:
+    """Return a number; what no number of pictures reaches in words."""
+    return f"{value:{form}}" if math.isfinite(value) else "never"
 
 
 def percent(value: float, sign: bool = False) -> str:

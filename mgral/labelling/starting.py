@@ -28,7 +28,7 @@ from mgral.labelling.state import Project, replay
 from mgral.labelling.status import status_lines
 
 NOT_IN_GIT = ".gitignore"
-REMADE = ("results/", ".snakemake/", SEEN, LOCK, "round*/pictures/", "round*/person*/pictures/")
+REMADE = ("results/", ".snakemake/", SEEN, LOCK, "round*/pictures/", "round*/person*/pictures/", "replay*/data/")
 """What a project can make again, and Git need not keep."""
 
 

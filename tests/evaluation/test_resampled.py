@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mgral.evaluation.coco import score_detections
-from mgral.evaluation.resampled import match_class
+from mgral.evaluation.resampled import Matched, match_class
 
 IMAGES = list(range(10, 40))
 CLASSES = (3, 5, 9)
@@ -117,3 +117,27 @@ def test_nothing_found_and_nothing_to_find():
     weights = np.ones((len(IMAGES), 2))
     assert (match_class(truth["annotations"], [], IMAGES, 3).average_precision(weights) == 0).all()
     assert np.isnan(match_class([], [], IMAGES, 3).average_precision(weights)).all()
+
+
+def drawn(rng, images):
+    """Return the detections of images drawn at random: some are harder, and in most there is something wrong."""
+    scores, hits, rows = [], [], []
+    boxes, harder = rng.poisson(2, images), rng.beta(2, 2, images)
+    for image in range(images):
+        found, wrong = rng.binomial(boxes[image], harder[image]), rng.poisson(1.5)
+        scores += [*rng.uniform(0.3, 1, found), *rng.uniform(0, 0.8, wrong)]
+        hits += [True] * found + [False] * wrong
+        rows += [image] * (found + wrong)
+    order = np.argsort(-np.array(scores), kind="stable")
+    return Matched(np.array(rows)[order], np.array([hits])[:, order], boxes)
+
+
+def test_intervals_cover_the_score_of_all_images_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    truth = drawn(rng, 20_000).average_precision(np.ones((20_000, 1))).item()
+    covered = []
+    for _ in range(100):
+        weights = rng.multinomial(60, np.full(60, 1 / 60), size=300).T.astype(np.float64)
+        low, high = np.quantile(drawn(rng, 60).average_precision(weights), (0.025, 0.975))
+        covered.append(low <= truth <= high)
+    assert 0.88 <= np.mean(covered) <= 0.99

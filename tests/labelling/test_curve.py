@@ -186,8 +186,13 @@ def test_a_class_that_came_later_is_not_in_the_mean_and_two_that_were_merged_are
     assert [one.scores for one in merged.points] == [one.scores for one in before.points]
     assert list(merged.points[0].by_class) == [3]
     run("classes", "add", "bus", "--folder", project)
+    names = [load_project(project).files[image].partition("/")[2] for image in audit_of(project)]
+    rows = {name: [(*CAR, "thing"), (30, 20, 9, 9, "bus")] for name in names}
+    run("import", photo_project.coco_labels(tmp_path / "buses.json", rows), "--folder", project)
     added = measured(project)
+    assert added.boxes == {3: 12, 4: 12}
     assert [one.scores for one in added.points] == [one.scores for one in before.points]
+    assert [list(one.by_class) for one in added.points] == [[3], [3]]
     run("classes", "split", "thing", "--into", "cow", "--into", "cat", "--folder", project)
     assert measured(project).points == ()
     assert "round 3 is left out: it knew other classes" in measured(project).notes[-1]

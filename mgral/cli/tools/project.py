@@ -17,6 +17,8 @@ COMMANDS = {
     "again": "Write the pictures that were labelled before a class existed, for another look.",
     "withdraw": "Take pictures out of the project.",
     "recall": "Take back pictures that were sent or withdrawn, so that they can be chosen again.",
+    "report": "Write a page on how good the detectors are, what it took, and whether to go on.",
+    "replay": "Try on the labels so far whether the strategies beat random.",
     "export": "Write the labelled pictures as COCO, YOLO or VOC.",
     "dvc": "Write the rounds as DVC stages.",
 }
