@@ -12,10 +12,11 @@ from mgral.evaluation.label_errors import Kind, Suspect
 from mgral.labelling.batch_files import SHEET
 from mgral.labelling.batches import second_look
 from mgral.labelling.checks import ERRORS, Check
+from mgral.labelling.comparing import in_percent, score_words
 from mgral.labelling.ledger import writing
 from mgral.labelling.records import Batch, Box, FoundBox
 from mgral.labelling.results import LEAST_BOXES, ClassResult, result_lines
-from mgral.labelling.running import MEANS, BatchOptions, write_second_look
+from mgral.labelling.running import BatchOptions, write_second_look
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.sheet import contact_sheet, thumbnails
 from mgral.labelling.state import Project, load_project
@@ -43,8 +44,10 @@ def check_lines(check: Check) -> list[str]:
     held_out, folds = scores["held_out"], scores["folds"]
     lines = [f"{scores['name']}: {folds} detectors, each trained without the labels of one part in {folds}"]
     if scores["audit"]:
-        lines.append(f"on the audit set, which is a random sample: {_scores(scores['audit'])}")
-    lines.append(f"on {held_out['images']} labelled pictures, each by the detector without it: {_scores(held_out)}")
+        lines.append(f"on the audit set, which is a random sample: {score_words(scores['audit'])}")
+    lines.append(
+        f"on {held_out['images']} labelled pictures, each by the detector without it: {score_words(held_out)}"
+    )
     lines += [CHOSEN, *(f"  {line}" for line in result_lines([_by_class(one) for one in held_out["per_class"]]))]
     if check.changed:
         lines.append(f"labels of {check.changed} pictures have changed since it was opened: nothing is said of them")
@@ -62,20 +65,10 @@ def check_lines(check: Check) -> list[str]:
     ]
 
 
-def _scores(scores: Mapping[str, Any]) -> str:
-    found = [f"{name} {_in_percent(scores[key])}" for key, name in MEANS.items() if scores[key]]
-    return ", ".join(found) or "nothing to measure by, as no object is labelled there"
-
-
-def _in_percent(value: Mapping[str, float]) -> str:
-    return f"{100 * value['score']:.1f} % ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
-
-
 def _by_class(one: Mapping[str, Any]) -> ClassResult:
     if one["boxes"] < LEAST_BOXES or one["map"] is None:
         return ClassResult(one["name"], one["boxes"], None, f"too few boxes ({one['boxes']} of {LEAST_BOXES})")
-    words = f"{100 * one['map']['score']:.1f} ({100 * one['map']['low']:.1f} to {100 * one['map']['high']:.1f})"
-    return ClassResult(one["name"], one["boxes"], one["map"]["score"], words)
+    return ClassResult(one["name"], one["boxes"], one["map"]["score"], in_percent(one["map"], unit=""))
 
 
 def by_picture(suspects: Iterable[Suspect], most: int) -> dict[int, list[Suspect]]:

@@ -17,7 +17,7 @@ from mgral.errors import InputError
 from mgral.evaluation.coco import of_images
 from mgral.evaluation.cross_validation import deal_folds, score_held_out, score_several
 from mgral.evaluation.label_errors import Suspect, likely_errors
-from mgral.labelling.comparing import SCORES, Experiment, Plan, changed_since, latest, open_experiment
+from mgral.labelling.comparing import CHECK, SCORES, Experiment, Plan, changed_since, latest, open_experiment
 from mgral.labelling.copies import near_copies
 from mgral.labelling.importing import disagreeing
 from mgral.labelling.opening import planned_config
@@ -25,7 +25,6 @@ from mgral.labelling.records import CONFIRMED
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 
-KIND = "check"
 FOLDS = 5
 ERRORS = "errors.csv"
 COLUMNS = ("file", "image", "kind", "class", "x", "y", "width", "height", "sure", "reason")
@@ -37,27 +36,11 @@ class Check:
 
     experiment: Experiment
     scores: dict[str, Any]
-    """Content of scores.json, see `cross_validated`."""
+    """Content of scores.json, see `comparing.cross_validated`."""
     suspects: list[Suspect]
     """What may be wrong with labels that have not changed since, the surest first."""
     changed: int
     """Labelled pictures whose labels are others now."""
-
-
-def cross_validated(folder: Path) -> dict[str, Any] | None:
-    """Return what the latest check of the project in a folder has measured; None where none is done.
-
-    Returns
-    -------
-    name and folds; held_out, of detectors on labelled pictures that they have not learnt, see `score_held_out`;
-    audit, map and ap50 of the same detectors on the audit set, on average, see `score_several`, None where there is
-    none.
-    """
-    last = latest(folder, KIND)
-    if last is None or not last.done:
-        return None
-    scores: dict[str, Any] = read_json(last.own / SCORES)
-    return scores
 
 
 def run_check(
@@ -84,11 +67,11 @@ def run_check(
         Where there are too few labels, or a check of other folds was begun.
     """
     if last:
-        before = latest(folder, KIND)
+        before = latest(folder, CHECK)
         if before is None or not before.done:
             raise InputError("no check is done yet; make one, or go on with it: mgral project check")
         return _outcome(before), Findings()
-    experiment = open_experiment(folder, KIND, _plan(folder, folds or FOLDS))
+    experiment = open_experiment(folder, CHECK, _plan(folder, folds or FOLDS))
     snapshot = experiment.snapshot()
     if folds is not None and len(snapshot.without) != folds:
         raise InputError(

@@ -4,12 +4,14 @@ They are no rounds: nothing of the project depends on them, and the ledger does 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mgral.artefacts.files import read_json
 from mgral.config import config_yaml, load_config
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
@@ -29,9 +31,12 @@ from mgral.labelling.opening import (
     write_experiment,
 )
 from mgral.labelling.rounds import record_pictures
+from mgral.labelling.running import MEANS
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 
+CHECK = "check"
+"""Kind of those that check labels, see `mgral.labelling.checks`."""
 SCORES = "scores.json"
 """What an experiment has shown, in its folder in the project's: written last."""
 
@@ -141,3 +146,44 @@ def changed_since(snapshot: Snapshot, settings: ProjectSettings, project: Projec
     now = make_snapshot(settings, project, 0, ())
     today = {one.id: one for one in (*now.labelled, *now.audit)}
     return {one.id for one in (*snapshot.labelled, *snapshot.audit) if today.get(one.id) != one}
+
+
+def cross_validated(folder: Path) -> dict[str, Any] | None:
+    """Return what the latest check of the project in a folder has measured; None where none is done.
+
+    Returns
+    -------
+    name and folds; held_out, of detectors on labelled pictures that they have not learnt, see `score_held_out`;
+    audit, map and ap50 of the same detectors on the audit set, on average, see `score_several`, None where there is
+    none.
+    """
+    last = latest(folder, CHECK)
+    if last is None or not last.done:
+        return None
+    scores: dict[str, Any] = read_json(last.own / SCORES)
+    return scores
+
+
+def cross_validated_lines(folder: Path, project: Project) -> list[str]:
+    """Return the cross-validated score of a project as a line, or how to get one where it has no other."""
+    scores = cross_validated(folder)
+    if scores is not None:
+        held_out = scores["held_out"]
+        chosen = f"{held_out['images']} labelled pictures, which were chosen and are no random sample"
+        return [f"cross-validation ({scores['name']}) on {chosen}: {score_words(held_out)}"]
+    if project.rounds and not any(image.role for image in project.images.values()):
+        return [
+            "there is no audit or test set; cross-validation measures by the labels there are: mgral project check"
+        ]
+    return []
+
+
+def score_words(scores: Mapping[str, Any]) -> str:
+    """Return AP50 and mAP with their intervals in percent, as `score_held_out` and `score_several` give them."""
+    found = [f"{name} {in_percent(scores[key])}" for key, name in MEANS.items() if scores[key]]
+    return ", ".join(found) or "nothing to measure by, as no object is labelled there"
+
+
+def in_percent(value: Mapping[str, float], unit: str = " %") -> str:
+    """Return a score and its interval."""
+    return f"{100 * value['score']:.1f}{unit} ({100 * value['low']:.1f} to {100 * value['high']:.1f})"

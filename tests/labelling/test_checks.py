@@ -12,7 +12,7 @@ from told_detectors import ToldDetectors
 from mgral.artefacts.files import read_json
 from mgral.errors import StepError
 from mgral.labelling import comparing, running
-from mgral.labelling.checks import cross_validated
+from mgral.labelling.comparing import cross_validated
 from mgral.labelling.ledger import read_ledger
 from mgral.labelling.state import load_project
 from mgral.labelling.status import spent
@@ -91,6 +91,11 @@ def test_scores_are_of_all_labels_and_warn_of_chosen_pictures(project):
     assert "on 20 labelled pictures, each by the detector without it" in said
     assert "no random sample" in said
     assert [one["name"] for one in scores["held_out"]["per_class"]] == ["car", "dog"]
+    status = run("status", "--folder", project)
+    assert (
+        "cross-validation (check1) on 20 labelled pictures, which were chosen and are no random sample: AP50"
+        in status
+    )
 
 
 def test_each_detector_learns_all_but_one_part(project):
