@@ -12,7 +12,7 @@ from mgral.evaluation.label_errors import Kind, Suspect
 from mgral.labelling.batch_files import SHEET
 from mgral.labelling.batches import second_look
 from mgral.labelling.checks import ERRORS, Check
-from mgral.labelling.comparing import in_percent, score_words
+from mgral.labelling.comparing import has_test_set, in_percent, score_words
 from mgral.labelling.ledger import writing
 from mgral.labelling.records import Batch, Box, FoundBox
 from mgral.labelling.results import LEAST_BOXES, ClassResult, result_lines
@@ -44,7 +44,8 @@ def check_lines(check: Check) -> list[str]:
     held_out, folds = scores["held_out"], scores["folds"]
     lines = [f"{scores['name']}: {folds} detectors, each trained without the labels of one part in {folds}"]
     if scores["audit"]:
-        lines.append(f"on the audit set, which is a random sample: {score_words(scores['audit'])}")
+        where = "test set" if has_test_set(project) else "audit set, which is a random sample"
+        lines.append(f"on the {where}: {score_words(scores['audit'])}")
     lines.append(
         f"on {held_out['images']} labelled pictures, each by the detector without it: {score_words(held_out)}"
     )

@@ -26,6 +26,10 @@ from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 
 FOLDS = 5
+NO_POOL = (
+    "a detector that is a command looks at pictures that it has not learnt only where it gives probabilities; add them "
+    "to detector.gives, or check labels by another detector"
+)
 ERRORS = "errors.csv"
 COLUMNS = ("file", "image", "kind", "class", "x", "y", "width", "height", "sure", "reason")
 
@@ -70,6 +74,8 @@ def run_check(
         before = latest(folder, CHECK)
         if before is None or not before.done:
             raise InputError("no check is done yet; make one, or go on with it: mgral project check")
+        if not all(path.exists() for path in _targets(before, before.snapshot())):
+            raise InputError(f"{before.results} is not whole any more; make it again: mgral project check")
         return _outcome(before), Findings()
     experiment = open_experiment(folder, CHECK, _plan(folder, folds or FOLDS))
     snapshot = experiment.snapshot()
@@ -78,20 +84,25 @@ def run_check(
             f"{experiment.name} was begun with {len(snapshot.without)} folds and is not done; go on without --folds, "
             f"or delete {experiment.own} to begin anew"
         )
-    if not experiment.done:
-        audited = bool(complete(snapshot.audit))
-        wanted = ["held_out.json", *(["metrics.json"] if audited else [])]
-        targets = [experiment.detector(fold) / name for fold in range(len(snapshot.without)) for name in wanted]
+    targets = _targets(experiment, snapshot)
+    if not experiment.done or not all(path.exists() for path in targets):
         experiment.run(targets, cores, profile, words)
         write_json(experiment.own / SCORES, _scores(experiment, snapshot))
     return _outcome(experiment), experiment.findings
 
 
+def _targets(experiment: Experiment, snapshot: Snapshot) -> list[Path]:
+    names = ["held_out.json", *(["metrics.json"] if complete(snapshot.audit) else [])]
+    return [experiment.detector(fold) / name for fold in range(len(snapshot.without)) for name in names]
+
+
 def _plan(folder: Path, folds: int) -> Plan:
     def plan(settings: ProjectSettings, project: Project, snapshot: Snapshot) -> tuple[tuple[int, ...], ...]:
         images = [one.id for one in complete(snapshot.labelled)]
-        config = planned_config(settings, 1, len(images)).near_copies
-        groups = near_copies(folder, settings, project, images, config)
+        config = planned_config(settings, 1, len(images))
+        if config.detector.command_gives is not None and "probabilities" not in config.detector.command_gives:
+            raise InputError(NO_POOL)
+        groups = near_copies(folder, settings, project, images, config.near_copies)
         return deal_folds(np.array(images, dtype=np.int64), groups, folds, 0)
 
     return plan

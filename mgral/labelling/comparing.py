@@ -15,7 +15,7 @@ from mgral.artefacts.files import read_json
 from mgral.config import config_yaml, load_config
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
-from mgral.data.formats.snapshot import Snapshot, load_snapshot
+from mgral.data.formats.snapshot import PICTURES, Snapshot, load_chunk, load_snapshot
 from mgral.engine.run import run_snakemake
 from mgral.errors import InputError
 from mgral.evaluation.cross_validation import as_units
@@ -121,7 +121,7 @@ def open_experiment(folder: Path, kind: str, plan: Plan) -> Experiment:
             raise InputError(
                 "no picture to learn from is labelled yet; import labels first: mgral project import FILE"
             )
-        snapshot = replace(snapshot, without=plan(settings, project, snapshot))
+        snapshot = replace(_without_pool(folder, snapshot), without=plan(settings, project, snapshot))
         if last and _is_same(
             last, snapshot, config_yaml(comparing_config(folder, settings, project, snapshot, last.name))
         ):
@@ -134,11 +134,26 @@ def open_experiment(folder: Path, kind: str, plan: Plan) -> Experiment:
         return opened
 
 
+def _without_pool(folder: Path, snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot of the labelled images alone, so that no job reads or decodes more than it needs."""
+    labelled = {one.id for one in (*snapshot.labelled, *snapshot.audit)}
+    lists = {digest: load_chunk(folder / PICTURES / f"{digest}.json") for digest in snapshot.chunks}
+    needed = {digest: {one.id for one in chunk} for digest, chunk in lists.items()}
+    needed = {digest: images for digest, images in needed.items() if images & labelled}
+    others = set[int]().union(*needed.values()) - labelled
+    return replace(snapshot, chunks=tuple(needed), left_out=tuple(sorted(others)))
+
+
 def _is_same(last: Experiment, snapshot: Snapshot, config: bytes) -> bool:
     """Return whether an experiment would be of the same labels and settings: new pictures change nothing."""
     before = last.snapshot()
     known = replace(snapshot, chunks=before.chunks, left_out=before.left_out)
     return before == known and (last.own / CONFIG).read_bytes() == config
+
+
+def has_test_set(project: Project) -> bool:
+    """Return whether a project is measured on a test set, and not on an audit set."""
+    return any(image.role == "test" for image in project.images.values())
 
 
 def changed_since(snapshot: Snapshot, settings: ProjectSettings, project: Project) -> set[int]:

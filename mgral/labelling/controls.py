@@ -14,7 +14,7 @@ from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot
 from mgral.errors import InputError
 from mgral.evaluation.difference import Arm, Difference, difference, measured_scores
-from mgral.labelling.comparing import SCORES, Experiment, Plan, changed_since, open_experiment
+from mgral.labelling.comparing import SCORES, Experiment, Plan, changed_since, has_test_set, open_experiment
 from mgral.labelling.settings import FILE, ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 
@@ -165,10 +165,11 @@ def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:
     found, learnt = compared(scores), scores["learnt"]
     kinds = scores["chosen"], scores["controls"]
     numbers, (chosen, drawn) = [kind["of"] for kind in kinds], (100 * float(np.mean(kind["map"])) for kind in kinds)
+    where = "test set" if has_test_set(project) else "audit set"
     lines = [
         f"{experiment.name}: {len(snapshot.without) // 2} detectors learnt {learnt} of {numbers[0]} chosen pictures, "
         f"and as many {learnt} of {numbers[1]} controls, beside the {scores['before']} labelled before",
-        f"on the audit set of {scores['audit']['images']} pictures: mAP {chosen:.1f} % with what was chosen, "
+        f"on the {where} of {scores['audit']['images']} pictures: mAP {chosen:.1f} % with what was chosen, "
         f"{drawn:.1f} % with what was drawn at random",
         verdict_line(settings.strategy, found),
     ]

@@ -2,11 +2,13 @@
 
 import csv
 import re
+import shutil
 
 import photo_project
 import pytest
+import yaml
 from people import answer
-from photo_project import answered, coco_labels, run, start
+from photo_project import answered, coco_labels, photos, run, start
 from told_detectors import ToldDetectors
 
 from mgral.artefacts.files import read_json
@@ -156,6 +158,32 @@ def test_what_was_interrupted_goes_on_and_says_what_changed_meanwhile(project, t
     assert "p3.png" not in said
     assert (project / "check1" / "snapshot.json").read_bytes() == snapshot
     assert "check2: 5 detectors" in check(project)
+
+
+def test_results_that_were_deleted_are_made_again(project, detectors):
+    said = check(project)
+    shutil.rmtree(project / "results")
+    assert "is not whole any more; make it again: mgral project check" in check(project, "--last", fails=2)
+    assert check(project) == said
+    assert detectors.runs == ["check1", "check1"]
+
+
+def test_only_labelled_pictures_are_read(project):
+    """New pictures of the pool are no reason for another check."""
+    check(project)
+    snapshot = read_json(project / "check1" / "snapshot.json")
+    assert len(snapshot["left_out"]) == 10  # of the only list of pictures
+    photos(project.parent / "photos", 5, first=500)
+    assert "check1: 5 detectors" in check(project)
+
+
+def test_a_command_that_looks_at_nothing_else_is_refused(project):
+    path = project / "project.yaml"
+    detector = {"name": "external", "command": "run {train} {test} {output}", "gives": []}
+    settings = yaml.safe_load(path.read_text()) | {"settings": {"detector": detector}, "strategy": "random"}
+    path.write_text(yaml.safe_dump(settings))
+    said = check(project, fails=2)
+    assert "gives probabilities; add them to detector.gives" in said
 
 
 def test_the_list_goes_out_as_tasks_and_what_comes_back_corrects_labels(project, tmp_path):
