@@ -16,6 +16,8 @@ from mgral.errors import StepError
 from mgral.labelling import comparing, running
 from mgral.labelling.comparing import cross_validated
 from mgral.labelling.ledger import read_ledger
+from mgral.labelling.servers.interface import Share
+from mgral.labelling.servers.label_studio_tasks import read_tasks
 from mgral.labelling.state import load_project
 from mgral.labelling.status import spent
 
@@ -198,6 +200,8 @@ def test_the_list_goes_out_as_tasks_and_what_comes_back_corrects_labels(project,
     assert reasons["p7.png"].startswith("labelled car, found as dog")
     boxes = {task["data"]["image"].rpartition("/")[2]: task["predictions"][0]["result"] for task in tasks}
     assert len(boxes["p7.png"]) == 2  # what is labelled, and nothing that was found
+    share = Share(tmp_path / "look", 0, "", "mine", load_project(project))
+    assert len(read_tasks(share)[0]) == 3  # as `mgral project push` sends them
     assert [line.what for line in read_ledger(project)][-1] == "sent"
     assert spent(load_project(project)) == before  # a second look uses no budget
     labels = {one: load_project(project).images[one].confirmed for one in (3, 7)}
