@@ -9,12 +9,14 @@ import numpy as np
 
 from mgral.artefacts.files import read_json, write_json
 from mgral.artefacts.seeds import derive_seed
+from mgral.config import load_config
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot
 from mgral.errors import InputError
 from mgral.evaluation.difference import Arm, Difference, difference, measured_scores
 from mgral.labelling.comparing import SCORES, Experiment, Plan, changed_since, has_test_set, open_experiment
+from mgral.labelling.opening import CONFIG, round_folder
 from mgral.labelling.settings import FILE, ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 
@@ -171,21 +173,27 @@ def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:
         f"and as many {learnt} of {numbers[1]} controls, beside the {scores['before']} labelled before",
         f"on the {where} of {scores['audit']['images']} pictures: mAP {chosen:.1f} % with what was chosen, "
         f"{drawn:.1f} % with what was drawn at random",
-        verdict_line(settings.strategy, found),
+        verdict_line(_strategies(experiment.folder, project), found),
     ]
     if changed := len(changed_since(snapshot, settings, project)):
         lines.append(f"labels of {changed} pictures have changed since it was opened")
     return lines
 
 
-def verdict_line(strategy: str, found: Difference) -> str:
-    """Return in plain words what can be told of a strategy."""
+def _strategies(folder: Path, project: Project) -> str:
+    """Return the strategies of the rounds with controls, which may differ from today's, as that of the first does."""
+    configs = [load_config(round_folder(folder, number) / CONFIG) for number in sorted(project.controls)]
+    return " and ".join(dict.fromkeys(name for config in configs for name in config.strategies))
+
+
+def verdict_line(strategies: str, found: Difference) -> str:
+    """Return in plain words what can be told of the strategies that chose."""
     value, low, high = (100 * one for one in (found.value, found.low, found.high))
     points = f"{value:+.1f} points of mAP, 95 % interval {low:+.1f} to {high:+.1f}"
     match found.verdict:
         case "better":
-            return f"{strategy} is better than drawing at random on your pictures: {points}"
+            return f"choosing by {strategies} is better than drawing at random on your pictures: {points}"
         case "worse":
-            return f"{strategy} is worse than drawing at random on your pictures: {points}; choose another strategy"
+            return f"choosing by {strategies} is worse than drawing at random on your pictures: {points}"
         case _:
-            return f"whether {strategy} is better than drawing at random cannot be told yet: {points}"
+            return f"whether choosing by {strategies} is better than at random cannot be told yet: {points}"

@@ -189,8 +189,8 @@ def told(monkeypatch, project, chosen, drawn):
 @pytest.mark.parametrize(
     ("chosen", "drawn", "words"),
     [
-        (1.0, 0.25, "entropy_sum is better than drawing at random on your pictures: +74"),
-        (0.25, 1.0, "entropy_sum is worse than drawing at random on your pictures: -74"),
+        (1.0, 0.25, "choosing by typiclust and entropy_sum is better than drawing at random on your pictures: +74"),
+        (0.25, 1.0, "choosing by typiclust and entropy_sum is worse than drawing at random on your pictures: -74"),
         (0.5, 0.5, "cannot be told yet: +0.0 points of mAP, 95 % interval +0.0 to +0.0"),
     ],
 )
@@ -241,9 +241,9 @@ def test_too_few_controls_are_refused(tmp_path):
 
 def test_words_of_each_verdict():
     assert verdict_line("ppal", Difference(0.031, 0.004, 0.058)) == (
-        "ppal is better than drawing at random on your pictures: +3.1 points of mAP, 95 % interval +0.4 to +5.8"
+        "choosing by ppal is better than drawing at random on your pictures: +3.1 points of mAP, 95 % interval +0.4 to +5.8"
     )
     assert "is worse" in verdict_line("ppal", Difference(-0.03, -0.05, -0.01))
-    assert "whether ppal is better than drawing at random cannot be told yet" in verdict_line(
+    assert "whether choosing by ppal is better than at random cannot be told yet" in verdict_line(
         "ppal", Difference(0.03, -0.05, 0.08)
     )
