@@ -44,6 +44,8 @@ class ProjectSettings(Section):
     """Pictures of the audit set; null for 10 % of the budget or 50, the larger, but at most 20 % of it."""
     strategy: str = "entropy_sum"
     """By what a batch is chosen once there are labels."""
+    control: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Part of a batch that is drawn at random, to compare the strategy with (`mgral project control`)."""
     target: Annotated[dict[Literal["map", "ap50"], Percent], Field(min_length=1, max_length=1)] | None = None
     """Score on the audit or test set that is wanted, in percent, such as `{map: 40}`: `status` says how far it is."""
     video_names: str | None = None

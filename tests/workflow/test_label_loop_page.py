@@ -27,6 +27,8 @@ INLINE = {
     "mgral project report": "mgral project report",
     "mgral project replay": "",
     "mgral project train": "mgral project train",
+    "mgral project check --last --output FOLDER": "mgral project check --last --output checked",
+    "mgral project control": "",
     'mgral project withdraw NAME --reason "private"': 'mgral project withdraw p3.png --reason "private"',
     "mgral project recall --round 2": "mgral project recall --round 1",
     "mgral project classes add NAME": "mgral project classes add A",

@@ -9,6 +9,8 @@ COMMANDS = {
     "status": "Show what is labelled, what is out, and what comes next.",
     "next": "Choose the next pictures to label, and write them for labelling tools.",
     "train": "Train a detector on all labels, without choosing pictures: the last step.",
+    "check": "Look for errors in the labels, and measure by cross-validation.",
+    "control": "Compare the strategy with pictures drawn at random.",
     "push": "Send the tasks of a round to the server of a labelling tool.",
     "pull": "Read the labels from there.",
     "import": "Read labels that came back, from files.",
