@@ -1,7 +1,7 @@
 # Everything that is done to the project itself; the experiments are Snakemake's (see README.md).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run repro test lint tracks wheel image container slurm schema dvc lock clean
+.PHONY: help setup run repro test lint tracks wheel image container slurm label-studio schema dvc lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := $(shell test -t 2 && echo false || echo true)
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: .venv/ready ## Install the locked packages and mgral into .venv; does nothing when they are there.
 
@@ -54,6 +54,8 @@ slurm: ## Install Slurm, which the cluster tests need (Debian and Ubuntu, as roo
 	apt-get -qq update
 	DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends slurm-wlm munge
 
+label-studio: .label-studio/ready ## Install Label Studio into .label-studio, for the tests and the benchmark of push and pull.
+
 schema: setup ## Write workflow/schemas/config.schema.json from the model in mgral/config/.
 	$(BIN)/mgral config --schema > workflow/schemas/config.schema.json
 
@@ -65,7 +67,7 @@ lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml.
 	    --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: ## Remove what `make` installed and the tools' caches; results are kept.
-	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv .label-studio .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The sum of the wheels' sizes (uv pip compile --format pylock.toml) and `du .venv`, on Linux with x86-64 (2026-11).
 .venv/ready: requirements.lock pyproject.toml $(UV)
@@ -74,6 +76,15 @@ clean: ## Remove what `make` installed and the tools' caches; results are kept.
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --python .venv --require-hashes --compile-bytecode --strict requirements.lock
 	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Its first start makes the tables of its database; tests copy them.
+.label-studio/ready: requirements-label-studio.txt benchmarks/label_studio_server.py $(UV)
+	@echo "Installing Label Studio into .label-studio: 0.3 GB to download and 0.9 GB of disk; its first start takes" \
+	    "two minutes more"
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .label-studio/venv
+	$(UV) pip sync --python .label-studio/venv --require-hashes --strict requirements-label-studio.txt
+	$(PYTHON) -m benchmarks.label_studio_server
 	touch $@
 
 $(UV): requirements-uv.txt

@@ -15,6 +15,7 @@ BENCHMARKS = {
     "evaluate": "Scores of detections: faster-coco-eval beside pycocotools, seconds and largest difference.",
     "detector": "Iterations of SSD300 and RetinaNet at full size, beside torchvision's loop.",
     "groups": "Near-copies among thumbnails: processor seconds and peak memory.",
+    "label_studio": "Push and pull with a real Label Studio: seconds; rounds with made-up people; as pages.",
     "pool": "Two rounds of a project with many pictures: seconds and memory of each command and job, as a page.",
     "reward": "One look-up against one training of a variant.",
     "settings": "AP50 and mAP of a detector by settings of its training, on training images that are put aside.",

@@ -40,6 +40,7 @@ TRAININGS = ("detector",)
 """Steps that train: how long they take, says the number of labels and not that of pictures."""
 WAIT = 0.1
 """Seconds between looks at the memory of a command."""
+MGRAL = str(Path(sys.executable).with_name("mgral"))
 COLUMNS = ("command", "seconds", "processor seconds", "memory in MB")
 JOB_COLUMNS = ("round", "step", "jobs", *COLUMNS[1:])
 INTRODUCTION = """# A project of {images:,} pictures
@@ -159,7 +160,7 @@ def _run(project: Path, pictures: Path, images: int, batch: int) -> list[tuple[s
 
     def run(title: str, *words: str | Path) -> None:
         folder = project.parent if words[0] == "init" else project
-        costs.append((title, measure([_mgral(), "project", *map(str, words)], folder)))
+        costs.append((title, measure([MGRAL, "project", *map(str, words)], folder)))
         print(f"{title}: {costs[-1][1].seconds:.1f} s, {costs[-1][1].memory_mb:.0f} MB", file=sys.stderr, flush=True)
 
     given = ["--pictures", pictures.resolve(), "--classes", ",".join(CLASSES)]
@@ -175,10 +176,6 @@ def _run(project: Path, pictures: Path, images: int, batch: int) -> list[tuple[s
     run("`export`", "export", "labelled", "--format", "coco")
     run("`dvc`", "dvc")
     return costs
-
-
-def _mgral() -> str:
-    return str(Path(sys.executable).with_name("mgral"))
 
 
 def measure(words: Sequence[str], folder: Path) -> Cost:
@@ -223,7 +220,7 @@ def _page(project: Path, costs: Iterable[tuple[str, Cost]], said: Mapping[str, o
         **said,
         **machine(),
     )
-    return "\n".join([head, _table(COLUMNS, rows), JOBS, _table(JOB_COLUMNS, list(_job_rows(project))), ""])
+    return "\n".join([head, table(COLUMNS, rows), JOBS, table(JOB_COLUMNS, list(_job_rows(project))), ""])
 
 
 def _job_rows(project: Path) -> Iterable[tuple[str, ...]]:
@@ -246,5 +243,6 @@ def _numbers(wall: float, core: float, memory: float) -> tuple[str, str, str]:
     return f"{wall:.1f}", f"{core:.1f}", f"{memory:.0f}"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of a page."""
     return "\n".join("| " + " | ".join(line) + " |" for line in [columns, ("---",) * len(columns), *rows])

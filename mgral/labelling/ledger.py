@@ -17,7 +17,18 @@ from mgral.errors import InputError, StepError
 FILE = "ledger.jsonl"
 LOCK = ".ledger.lock"
 What = Literal[
-    "project", "pictures", "moved", "classes", "audit", "test", "labels", "withdrawn", "recalled", "round", "sent"
+    "project",
+    "pictures",
+    "moved",
+    "classes",
+    "audit",
+    "test",
+    "labels",
+    "withdrawn",
+    "recalled",
+    "round",
+    "sent",
+    "pushed",
 ]
 Event = Mapping[str, Any]
 

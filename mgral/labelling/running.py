@@ -18,6 +18,7 @@ from mgral.errors import InputError
 from mgral.evaluation.precision import trusted_score
 from mgral.labelling.batch_files import SHEET, TASKS, write_batch
 from mgral.labelling.batches import AUDIT, again_batch, detector_folder, results_folder, round_batch
+from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES
 from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.ledger import writing
 from mgral.labelling.opening import CONFIG, SNAPSHOT, round_folder
@@ -27,10 +28,8 @@ from mgral.labelling.results import LEAST_BOXES, ClassResult, class_results, res
 from mgral.labelling.rounds import end_training, open_round, publish_round
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
-from mgral.labelling.status import again
+from mgral.labelling.status import again, ways_back
 
-LOCAL_FILES = "/data/local-files/?d="
-"""How Label Studio names pictures below its document root."""
 MEANS = {"ap50": "AP50", "map": "mAP"}
 """Scores of all classes, and how people know them."""
 
@@ -234,4 +233,6 @@ def _summary(folder: Path, number: int, notes: Sequence[str], options: BatchOpti
         return [*lines[:-2], "  nothing of it is left; choose others: mgral project next"]
     if options.people > 1:
         lines[-1] = f"  load into your tool: {target}/person1/{TASKS}, and so on"
-    return [*lines, "  when labels come back: mgral project import FILE"]
+    *send, back = ways_back(project)
+    lines += [f"  or send them: {command}" for command in send]
+    return [*lines, f"  when people have labelled: {back}"]

@@ -28,7 +28,18 @@ from mgral.labelling.state import Project, replay
 from mgral.labelling.status import status_lines
 
 NOT_IN_GIT = ".gitignore"
-REMADE = ("results/", ".snakemake/", SEEN, LOCK, "round*/pictures/", "round*/person*/pictures/", "replay*/data/")
+PULLED = "pulled"
+"""Folder of what servers of labelling tools said last, below the project's."""
+REMADE = (
+    "results/",
+    ".snakemake/",
+    SEEN,
+    LOCK,
+    "round*/pictures/",
+    "round*/person*/pictures/",
+    "replay*/data/",
+    f"{PULLED}/",
+)
 """What a project can make again, and Git need not keep."""
 
 

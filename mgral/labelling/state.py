@@ -59,6 +59,28 @@ class Named:
     """Line from which it had it no more, if it has not."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where one share of a project's batches is pushed to."""
+
+    tool: str
+    """The labelling tool, as its tasks are called in `tasks/`."""
+    url: str
+    """Of its server."""
+    person: str
+    """Whose share; empty where batches are not split."""
+
+
+@dataclass(frozen=True)
+class OnServer:
+    """A project on the server of a labelling tool."""
+
+    id: str
+    """The server's own number of it."""
+    rounds: frozenset[int]
+    """Rounds that were pushed there, 0 for pictures to look at again."""
+
+
 @dataclass
 class ImageState:
     """What is known of an image."""
@@ -119,6 +141,8 @@ class Project:
     """Rounds that train a detector and choose nothing."""
     sent: dict[int, list[int]] = field(default_factory=dict)
     """Images of each round whose batch was made."""
+    pushed: dict[Place, OnServer] = field(default_factory=dict)
+    """Projects on servers, the one that was pushed to last at the end."""
     imported: dict[str, set[int]] = field(default_factory=dict)
     """Images whose labels came of a file, by its digest."""
     named: dict[str, list[Named]] = field(default_factory=dict)
@@ -319,6 +343,13 @@ def _sent(project: Project, event: Event, number: int, line: Line) -> None:
     sent.append(event["image"])
 
 
+def _pushed(project: Project, event: Event, number: int, line: Line) -> None:
+    place = Place(event["tool"], event["url"], event["person"])
+    before = project.pushed.pop(place, None)
+    rounds = before.rounds if before is not None and before.id == event["id"] else frozenset()
+    project.pushed[place] = OnServer(event["id"], rounds | {event["round"]})
+
+
 _APPLY = {
     "project": _project,
     "pictures": _picture,
@@ -331,4 +362,5 @@ _APPLY = {
     "recalled": _recalled,
     "round": _round,
     "sent": _sent,
+    "pushed": _pushed,
 }

@@ -99,8 +99,17 @@ def next_step(settings: ProjectSettings, project: Project) -> str:
     )
     out = project.counts()["sent"]
     if out:
-        return f"next: mgral project import FILE, for the {out} pictures that are out; then {after}"
+        return f"next: {' and '.join(ways_back(project))}, for the {out} pictures that are out; then {after}"
     return f"next: {after}"
+
+
+def ways_back(project: Project) -> list[str]:
+    """Return the commands by which the labels of the latest round come back: by a server, once one was pushed to."""
+    if not project.pushed:
+        return ["mgral project import FILE"]
+    latest = max((number for number, images in project.sent.items() if images), default=0)
+    there = any(latest in one.rounds for one in project.pushed.values())
+    return ["mgral project pull"] if there else ["mgral project push", "mgral project pull"]
 
 
 def _class_lines(project: Project) -> Sequence[str]:

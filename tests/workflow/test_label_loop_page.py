@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from installed_command import MGRAL, SETTINGS, SIZE, environment, truth, write_photos
+from label_studio_stand_in import TOKEN, stand_in
 from people import answer
 from run_workflow import ROOT
 from slow import slow
@@ -33,14 +34,20 @@ INLINE = {
     "mgral project classes merge A B --into C": "mgral project classes merge A pepper --into C",
     "mgral project classes split A --into B --into C": "mgral project classes split okra --into B --into D",
     "mgral project dvc": "mgral project dvc",
+    "mgral project push": "",
+    "mgral project push FOLDER": "",
+    "mgral project push --anew": "",
 }
 """Commands within the text, and what is run for each, after the first round has come back; an empty text: its options
 are checked only."""
 
+SERVER, TYPED = "http://localhost:8080", "read -rs LABEL_STUDIO_API_KEY && export LABEL_STUDIO_API_KEY"
+"""In place of which there are a stand-in's address, and its token in the environment of all commands."""
+
 
 def shell(folder: Path, command: str) -> str:
     """Run a command as a person does in a shell, and return what it says."""
-    variables = environment(folder) | {"PATH": f"{MGRAL.parent}:{os.environ['PATH']}"}
+    variables = environment(folder) | {"LABEL_STUDIO_API_KEY": TOKEN, "PATH": f"{MGRAL.parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-euc", command], cwd=folder, env=variables, text=True, capture_output=True, check=False
     )
@@ -70,12 +77,14 @@ def test_the_page(tmp_path):
     settings = (project / "project.yaml").read_text()
     assert "settings: {}" in settings
     (project / "project.yaml").write_text(settings.replace("settings: {}", f"settings: {SETTINGS}"))
-    for block in others:
-        if "import round1.json" in block:
-            give_export(project)
-        shell(project, block)
-        if "project next" in block:
-            assert_files_of(project / "round1")
+    with stand_in(project) as server:
+        for block in others:
+            if "import round1.json" in block:
+                give_export(project)
+            shell(project, block.replace(SERVER, server.url).replace(TYPED, ""))
+            if "project next" in block:
+                assert_files_of(project / "round1")
+        assert server.tasks
     assert (project / "labelled").is_dir()
     for written, run in INLINE.items():
         options = re.findall(r"--[a-z-]+", written)

@@ -17,13 +17,8 @@ from mgral.labelling.settings import Shapes
 @options.label_format
 @options.empty
 @options.rename
-@click.option(
-    "--unknown",
-    type=click.Choice(["refuse", "leave_out"]),
-    default="refuse",
-    help="Pictures that are not of the project: an error, or left out.",
-)
-@click.option("--shapes", type=click.Choice(["envelope", "refuse"]), help="As `shapes` in project.yaml.")
+@options.unknown
+@options.shapes
 def command(
     files: tuple[Path, ...],
     folder: Path,

@@ -44,6 +44,13 @@ empty = click.option(
 rename = click.option(
     "--rename", multiple=True, metavar="THEIRS=OURS", help="The project's name of a class of the file; repeatable."
 )
+unknown = click.option(
+    "--unknown",
+    type=click.Choice(["refuse", "leave_out"]),
+    default="refuse",
+    help="Pictures that are not of the project: an error, or left out.",
+)
+shapes = click.option("--shapes", type=click.Choice(["envelope", "refuse"]), help="As `shapes` in project.yaml.")
 
 
 def renames(given: tuple[str, ...]) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """Files over HTTP: resumed after a broken connection, and validated by their checksum only.
 
-No other module of the package speaks to a network, and only the steps `download` and `weights` lead here.
+Only the steps `download` and `weights` lead here. Beside it only `mgral/labelling/servers/` speaks to a network.
 """
 
 import hashlib

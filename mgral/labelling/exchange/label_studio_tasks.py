@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 from mgral.labelling.exchange.label_studio import SERVED
 from mgral.labelling.records import Batch, Task
 
+LOCAL_FILES = "/data/local-files/?d="
+"""How Label Studio names pictures below its document root."""
+
 
 def label_studio_tasks(batch: Batch, tasks: Sequence[Task], prefix: str) -> list[dict[str, Any]]:
     """Return the tasks in their order, with what a detector found as predictions, which are no labels.

@@ -1,0 +1,55 @@
+"""Command `project push`."""
+
+from pathlib import Path
+
+import click
+
+from mgral.cli import options as shared_options
+from mgral.cli.project import options
+from mgral.labelling.servers.interface import Pictures
+
+
+@click.command("push")
+@click.argument("output", metavar="[FOLDER]", type=shared_options.FOLDER, required=False)
+@options.folder
+@click.option("--to", "tool", type=click.Choice(["label-studio", "cvat"]), help="Labelling tool.")
+@click.option("--url", help="Address of its server, such as http://localhost:8080.")
+@click.option("--round", "number", type=click.IntRange(1), help="Round to send.  [default: the latest]")
+@click.option("--person", type=click.IntRange(1), help="Send this person's share of a split round.  [default: all]")
+@click.option(
+    "--pictures",
+    type=click.Choice(["serve", "upload"]),
+    help="Let the server read pictures from the disk, or upload them.  [default: upload where it cannot read them]",
+)
+@click.option("--anew", is_flag=True, help="Make a new project there; for when the one that was used is gone.")
+def command(
+    output: Path | None,
+    folder: Path,
+    tool: str | None,
+    url: str | None,
+    number: int | None,
+    person: int | None,
+    pictures: Pictures | None,
+    anew: bool,
+) -> None:
+    """Send the tasks of a round, or of FOLDER that `again` wrote, to the server of a labelling tool.
+
+    What is there already is not sent again; what was interrupted goes on. The server is the one of the last push
+    unless given. The token is in the environment: LABEL_STUDIO_API_KEY; CVAT_ACCESS_TOKEN, or CVAT_USERNAME and
+    CVAT_PASSWORD, and CVAT_ORGANIZATION where the project is an organization's.
+
+    CVAT is served as its SDK's schema says; that was not tried on a server.
+    """
+    from mgral.labelling.servers.pushing import push, tool_of
+
+    lines = push(
+        folder,
+        tool=tool_of(tool) if tool else None,
+        url=url,
+        number=number,
+        output=output,
+        person=person,
+        pictures=pictures,
+        anew=anew,
+    )
+    click.echo("\n".join(lines))

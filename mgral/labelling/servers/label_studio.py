@@ -1,0 +1,316 @@
+"""Label Studio's server: its projects, their tasks, and what people made of them; as version 1.23 has them."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mgral.artefacts.files import write_json
+from mgral.compute.progress import tracked
+from mgral.data.findings import NAMED
+from mgral.data.values import whole
+from mgral.errors import InputError, StepError
+from mgral.labelling.batch_files import PICTURES
+from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES, label_config
+from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
+from mgral.labelling.servers.label_studio_interface import fitted_interface
+from mgral.labelling.servers.label_studio_pictures import Picture, serve, upload
+from mgral.labelling.servers.label_studio_tasks import MODEL, key_of, picture_files, read_tasks
+from mgral.labelling.servers.rest import TRIES, RefusedError, Rest, Token, UnsureError
+from mgral.labelling.state import Project
+
+VARIABLE = "LABEL_STUDIO_API_KEY"
+"""Of the environment, with the token."""
+ORDER = "Sequential sampling"
+"""The tasks as they were sent, which is best first."""
+SENT_AT_ONCE, KNOWN_AT_ONCE, READ_AT_ONCE = 100, 1000, 200
+"""Tasks in a request: sent, listed, and read with all that people made of them."""
+NEEDED = (
+    *("id", "data", "annotations", "drafts", "result", "completed_by", "user", "annotation"),
+    *("was_cancelled", "created_at", "updated_at", "lead_time"),
+)
+"""What is read of tasks, their annotations and drafts; other words about them change from hour to hour."""
+_Json = Mapping[str, Any]
+
+
+class LabelStudio:
+    """A Label Studio, through its REST interface."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    @classmethod
+    def from_environment(cls, url: str) -> "LabelStudio":
+        """Return the server at a URL, with the token in LABEL_STUDIO_API_KEY; both kinds of its tokens will do.
+
+        Raises
+        ------
+        InputError
+            Where there is no token, or another server at the URL.
+        StepError
+            Where none answers.
+        """
+        value = os.environ.get(VARIABLE, "").strip()
+        if not value:
+            raise InputError(
+                f"{VARIABLE} is not set: take a token from {url}/user/account, and put it into this variable of the "
+                "environment"
+            )
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise InputError(f"{VARIABLE} holds no token: it has spaces or other characters that no token has")
+        with _explained(url):
+            rest = Rest(url, Token("Token", value))
+            if value.count(".") == 2:  # a personal access token, which buys others that are valid for minutes
+                rest = _renewed(url, value)
+            version = rest.get("/api/version")
+        if not isinstance(version, dict) or "label-studio-os-package" not in version:
+            raise InputError(f"{url} is no Label Studio; correct --url")
+        return cls(rest)
+
+    def push(self, share: Share, known: str | None, pictures: Pictures | None) -> Pushed:
+        """Send what the server has not yet, see `Server.push`."""
+        tasks, lines = read_tasks(share)
+        with _explained(self._rest.url):
+            number = known or self._found(share) or self._made(share)
+            project = self._project(number, share.project)
+            lines += self._fit(project, share.project)
+            there = Counter(map(key_of, self._data(number, share.project).values()))
+            missing = [task for task in tasks if key_of(task["data"]) not in there]
+            if missing:
+                lines += self._place(number, share, missing, pictures)
+                self._send(number, share.project, missing)
+        twice = sum(there[key_of(task["data"])] > 1 for task in tasks)
+        if twice:
+            lines.append(f"{twice} pictures are there twice; delete the tasks that nobody has begun")
+        lines.append(f"{self._rest.url}/projects/{number}")
+        return Pushed(number, len(missing), len(tasks) - len(missing), tuple(lines))
+
+    def pull(self, known: str, project: Project, output: Path) -> Pulled:
+        """Save all tasks of a project, with what people made of them, see `Server.pull`."""
+        with _explained(self._rest.url):
+            self._project(known, project)
+            tasks = self._tasks(known, READ_AT_ONCE, {"fields": "all", "include": ",".join(NEEDED)}, "labels")
+            people = self._people()
+        ours = [task for task in tasks.values() if _is_ours(task["data"], project)]
+        others = [number for number, task in tasks.items() if not _is_ours(task["data"], project)]
+        lines = []
+        if others:
+            named = ", ".join(map(str, others[:NAMED])) + (" and others" if len(others) > NAMED else "")
+            lines.append(
+                f"{len(others)} tasks of {self._rest.url}/projects/{known} were not sent from here, and are left "
+                f"out: {named}"
+            )
+        file = output / "label_studio.json"
+        write_json(file, [_with_drafts(task, people) for task in ours])
+        there = frozenset((key.round, key.image) for key in (key_of(task["data"]) for task in ours))
+        return Pulled((file,), "unknown", tuple(lines), there)
+
+    def _found(self, share: Share) -> str | None:
+        """Return the number of the server's project that holds a share, by the mark in its description."""
+        mark, found, page = _mark(share), [], 1
+        while True:
+            answer = self._rest.get("/api/projects", {"page": page, "page_size": 100, "include": "id,description"})
+            found += [str(one["id"]) for one in answer["results"] if mark in (one["description"] or "").split()]
+            if not answer["next"]:
+                break
+            page += 1
+        if len(found) > 1:
+            where = ", ".join(f"{self._rest.url}/projects/{number}" for number in found)
+            raise InputError(f"several projects say that they are {mark}: {where}; take that out of all but one")
+        return found[0] if found else None
+
+    def _made(self, share: Share) -> str:
+        title = f"{share.title} {share.person}".strip()[:50]
+        values = {
+            "title": title if len(title) > 2 else f"project {title}",
+            "description": f"Sent and read by mgral, which finds it by this: {_mark(share)}",
+            "label_config": label_config(list(share.project.classes.values())),
+            "sampling": ORDER,
+            "show_collab_predictions": True,
+            "model_version": MODEL,
+        }
+        return str(self._rest.make("/api/projects", values, lambda: self._found(share)))
+
+    def _project(self, number: str, project: Project) -> _Json:
+        """Return the settings of a project; raises InputError where it is gone, or another's."""
+        try:
+            found: _Json = self._rest.get(f"/api/projects/{number}")
+        except RefusedError as refused:
+            if refused.status != 404:
+                raise
+            found = {}
+        # Where the server began anew, another project may have the number.
+        if f"mgral:{project.id}" in (found.get("description") or "") or (found and self._data(number, project)):
+            return found
+        raise InputError(
+            f"{self._rest.url}/projects/{number}, which this project was pushed to, is not there any more, or is not "
+            f"for the account of the token; give the right token ({VARIABLE}), or make a new one: mgral project push "
+            "--anew"
+        )
+
+    def _fit(self, found: _Json, project: Project) -> list[str]:
+        """Add missing classes to a labelling interface, and return what a person should know of the settings."""
+        number, place = found["id"], f"{self._rest.url}/projects/{found['id']}/settings"
+        config, lines = fitted_interface(found["label_config"], project, f"{place}/labeling")
+        if config is not None:
+            self._rest.patch(f"/api/projects/{number}", {"label_config": config})
+        if found["sampling"] != ORDER:
+            lines.append(f"its task order is {found['sampling']}, not {ORDER}: the best come not first ({place})")
+        if not found["show_collab_predictions"] or found["model_version"] not in (MODEL, ""):
+            lines.append(f"it shows no proposed boxes; to see them, choose the predictions {MODEL!r} ({place})")
+        return lines
+
+    def _data(self, number: str, project: Project) -> dict[int, _Json]:
+        """Return the data of the tasks that are of a project, by the server's numbers."""
+        tasks = self._tasks(number, KNOWN_AT_ONCE, {"include": "id,data"})
+        return {one: task["data"] for one, task in tasks.items() if _is_ours(task["data"], project)}
+
+    def _tasks(self, number: str, size: int, more: Mapping[str, str], title: str = "") -> dict[int, _Json]:
+        """Return all tasks of a project by their numbers, ascending; with a title, show how many are read."""
+        params = {**more, "project": number, "resolve_uri": "false", "page_size": str(size)}
+        for _ in range(TRIES):
+            first = self._rest.get("/api/tasks", params)
+            pages = self._pages(params, first)
+            total = int(first["total"])
+            tasks = {task["id"]: task for task in (tracked(pages, title, total, "task") if title else pages)}
+            if len(tasks) == total:
+                return dict(sorted(tasks.items()))
+        raise StepError(f"{self._rest.url}/projects/{number} changes all the time; run the same command later")
+
+    def _pages(self, params: Mapping[str, str], answer: _Json) -> Iterator[_Json]:
+        """Yield the tasks of all pages, given the first; fewer where some are deleted meanwhile."""
+        read, page = 0, 1
+        while answer["tasks"]:
+            yield from answer["tasks"]
+            read, page = read + len(answer["tasks"]), page + 1
+            if read >= answer["total"]:
+                return
+            try:
+                answer = self._rest.get("/api/tasks", {**params, "page": str(page)})
+            except RefusedError as refused:
+                if refused.status != 404:
+                    raise
+                return
+
+    def _people(self) -> dict[str, int]:
+        """Return the numbers of the people by their email addresses, as far as the token's account may know them."""
+        try:
+            return {one["email"]: one["id"] for one in self._rest.get("/api/users/")}
+        except (RefusedError, KeyError, TypeError):
+            return {}
+
+    def _place(
+        self, number: str, share: Share, tasks: Sequence[dict[str, Any]], pictures: Pictures | None
+    ) -> list[str]:
+        """Put the addresses of the pictures into tasks, where the server has or reads them."""
+        if pictures is None and not tasks[0]["data"]["image"].startswith(LOCAL_FILES):
+            return []  # people said by --prefix where they are
+        files = picture_files(share)
+        folder, lines = share.folder / PICTURES, []
+        if pictures != "upload":
+            try:
+                first = files[tasks[0]["data"]["mgral_id"]].name
+                prefix = serve(self._rest, number, f"{share.title} {share.folder.name}", folder, first)
+                for task in tasks:
+                    task["data"]["image"] = prefix + quote(files[task["data"]["mgral_id"]].name)
+                return []
+            except RefusedError as refused:
+                reason = f"the server does not read the pictures from the disk ({refused.words})"
+            if pictures == "serve":
+                raise InputError(
+                    f"{self._rest.url}: {reason}; start it where {folder} is, with "
+                    "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT set to "
+                    "the project's folder, or give --pictures upload"
+                )
+            lines.append(f"{reason}, so they were uploaded")
+        wanted = [Picture(image, files[image]) for image in (task["data"]["mgral_id"] for task in tasks)]
+        addresses = upload(self._rest, number, share.project.id, wanted)
+        for task in tasks:
+            task["data"]["image"] = addresses[task["data"]["mgral_id"]]
+        return lines
+
+    def _send(self, number: str, project: Project, tasks: Sequence[_Json]) -> None:
+        """Send tasks in their order, each once: after a request that broke off, what is there is asked for."""
+        chunk: list[_Json] = []
+        for place, task in enumerate(tracked(tasks, "tasks", len(tasks), "task"), start=1):
+            chunk.append(task)
+            if len(chunk) == SENT_AT_ONCE or place == len(tasks):
+                self._send_chunk(number, project, chunk)
+                chunk = []
+
+    def _send_chunk(self, number: str, project: Project, chunk: list[_Json]) -> None:
+        late = False
+        for attempt in range(TRIES):
+            if not late:
+                try:
+                    answer = self._rest.post(f"/api/projects/{number}/import", json=chunk)
+                    if "task_count" in answer:
+                        return
+                    late, reason = True, "the server takes the tasks in the background"
+                except UnsureError as error:
+                    late, reason = error.late, str(error)
+            self._rest.wait(attempt, reason)
+            there = set(map(key_of, self._data(number, project).values()))
+            chunk = [task for task in chunk if key_of(task["data"]) not in there]
+            if not chunk:
+                return
+        # What may still be on its way is not sent again: it would be there twice.
+        raise StepError(
+            f"{self._rest.url} has not taken all tasks ({reason}); when it works again, run the same command: it "
+            "sends what is missing"
+        )
+
+
+def _renewed(url: str, value: str) -> Rest:
+    shop = Rest(url, Token("Bearer", value))
+
+    def renew() -> Token:
+        return Token("Bearer", shop.exchange("/api/token/refresh", {"refresh": value})["access"])
+
+    return Rest(url, renew(), renew)
+
+
+def _is_ours(data: object, project: Project) -> bool:
+    return (
+        isinstance(data, dict) and data.get("mgral_project") == project.id and whole(data.get("mgral_id")) is not None
+    )
+
+
+def _mark(share: Share) -> str:
+    return f"mgral:{share.project.id}" + (f":{share.person}" if share.person else "")
+
+
+def _with_drafts(task: _Json, people: Mapping[str, int]) -> _Json:
+    """Return a task whose drafts say by number whose they are, as annotations do, and not how long ago they began."""
+    drafts = []
+    for one in task["drafts"]:
+        lasting = {key: value for key, value in one.items() if key != "created_ago"}
+        drafts.append({**lasting, "user": people.get(one["user"], one["user"])})
+    return {**task, "drafts": drafts}
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Make messages of what the server answers."""
+    try:
+        yield
+    except RefusedError as refused:
+        if refused.status == 401:
+            raise InputError(
+                f"{url} refuses the token in {VARIABLE}: take a new one from {url}/user/account; the organisation "
+                "may allow one kind of token only"
+            ) from None
+        if refused.status == 403:
+            raise InputError(
+                f"{url}: the account of the token in {VARIABLE} may not do this ({refused.words})"
+            ) from None
+        raise InputError(f"{url} answers {refused.status}: {refused.words}") from None
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{url} answers otherwise than Label Studio 1.23 does ({type(error).__name__}: {error}); use that version"
+        ) from error
+    except UnsureError as unsure:
+        raise StepError(f"{url}: {unsure}; see to the server, and run the same command again") from None

@@ -1,0 +1,67 @@
+"""Whether the labelling interface of a project in Label Studio still fits the tasks that are sent to it."""
+
+from xml.etree import ElementTree
+
+from mgral.errors import InputError
+from mgral.labelling.exchange.label_studio_tasks import label_config
+from mgral.labelling.state import Project
+
+
+def fitted_interface(given: str, project: Project, where: str) -> tuple[str | None, list[str]]:
+    """Return a labelling interface with all classes of a project, and what a person should know of it.
+
+    What else people made of it stays. Former classes stay too, as labels may have them: the server would take them
+    out of use without a question.
+
+    Parameters
+    ----------
+    given
+        What the server has, XML.
+    where
+        Where a person can change it.
+
+    Returns
+    -------
+    None in the place of the interface where nothing is missing.
+
+    Raises
+    ------
+    InputError
+        Where the tasks do not fit it, so that nobody would see their pictures or boxes.
+    """
+    names = list(project.classes.values())
+    try:
+        parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
+        view = ElementTree.fromstring(given, parser)
+    except ElementTree.ParseError:
+        view = ElementTree.Element("View")
+    picture = next((one for one in view.iter("Image") if one.get("value") == "$image"), None)
+    boxes = next((one for one in view.iter("RectangleLabels") if one.get("name") == "label"), None)
+    if picture is None or picture.get("name") != "image" or boxes is None or boxes.get("toName") != "image":
+        raise InputError(
+            f"{where}: the labelling interface was changed, and does not fit the tasks any more: it needs an Image "
+            'with the name "image" and the value "$image", and RectangleLabels with the name "label" for it; put '
+            f"them back, or replace it by:\n{label_config(names)}"
+        )
+    there = {one.get("alias") or one.get("value") or "" for one in boxes.iter("Label")}
+    former = sorted(there & project.named.keys() - set(names))
+    foreign = sorted(there - project.named.keys())
+    lines = []
+    if former:
+        lines.append(
+            f"the labelling interface still has former classes ({', '.join(former)}): take them out when no label "
+            f"has them any more ({where})"
+        )
+    if foreign:
+        lines.append(
+            f"the labelling interface has classes that the project has not ({', '.join(foreign)}): add them "
+            f"(mgral project classes add NAME), or take them out ({where})"
+        )
+    missing = set(names) - there
+    if not missing:
+        return None, lines
+    for one in ElementTree.fromstring(label_config(names)).iter("Label"):
+        if one.get("value") in missing:
+            boxes.append(one)
+    added = ", ".join(name for name in names if name in missing)
+    return ElementTree.tostring(view, encoding="unicode"), [f"new in the labelling interface: {added}", *lines]

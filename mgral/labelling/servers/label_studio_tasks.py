@@ -1,0 +1,92 @@
+"""Tasks of a batch as a server of Label Studio is to have them."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mgral.artefacts.files import read_json
+from mgral.data.values import whole
+from mgral.errors import InputError
+from mgral.labelling.batch_files import PICTURES, SELECTION, TASKS, check_pictures
+from mgral.labelling.classes import name_today
+from mgral.labelling.servers.interface import Share
+from mgral.labelling.state import Project
+
+MODEL = "mgral"
+"""Name of the predictions: a project shows those of one name only, and so all rounds share it."""
+_Json = Mapping[str, Any]
+
+
+class Key(NamedTuple):
+    """What makes a task the same as another: it is not sent twice."""
+
+    image: int
+    round: int
+    batch: str
+    """Digest of what is asked of a picture to look at again, else empty."""
+
+
+def key_of(data: _Json) -> Key:
+    """Return the key in a task's data."""
+    return Key(
+        whole(data.get("mgral_id")) or 0, whole(data.get("mgral_round")) or 0, str(data.get("mgral_batch", ""))
+    )
+
+
+def read_tasks(share: Share) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the tasks of a share, best first, with the names that classes have today, and what is odd about them.
+
+    Raises
+    ------
+    InputError
+        Where the file is damaged, or of another project.
+    """
+    path = share.folder / TASKS / "label_studio" / "label_studio.json"
+    tasks = read_json(path)
+    try:
+        others = [one for one in tasks if one["data"]["mgral_project"] != share.project.id]
+        unknown = [one for one in tasks if one["data"]["mgral_id"] not in share.project.images]
+        lost = sum(_rename(one, share.project) for one in tasks)
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{path} is damaged; bring it back") from None
+    if others:
+        raise InputError(f"{path} is of another project ({others[0]['data']['mgral_project']}); push it from there")
+    if unknown or not tasks:
+        raise InputError(f"{path} has no tasks, or pictures that this project does not know; bring it back")
+    for one in tasks if not share.round else ():
+        said = json.dumps([one["data"]["mgral_reason"], one.get("predictions")], sort_keys=True)
+        one["data"]["mgral_batch"] = hashlib.sha256(said.encode()).hexdigest()[:16]
+    lines = [f"{lost} proposed boxes are left out: their class was split since"] if lost else []
+    return tasks, lines
+
+
+def picture_files(share: Share) -> dict[int, Path]:
+    """Return the picture of each task, by its number, as selection.csv has it; raises InputError where it is gone."""
+    path = share.folder / SELECTION
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            found = {int(row["image"]): share.folder / PICTURES / row["file"] for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__}); bring it back") from None
+    check_pictures(found.values(), "the batch")
+    return found
+
+
+def _rename(task: dict[str, Any], project: Project) -> int:
+    """Give the proposed boxes of a task the names that their classes have today; return how many have none."""
+    lost = 0
+    for prediction in task.get("predictions", ()):
+        prediction["model_version"] = MODEL
+        kept = []
+        for region in prediction["result"]:
+            (name,) = region["value"]["rectanglelabels"]
+            name = name_today(project, name)
+            if name in project.classes.values():
+                region["value"]["rectanglelabels"] = [name]
+                kept.append(region)
+        lost += len(prediction["result"]) - len(kept)
+        prediction["result"] = kept
+    return lost

@@ -1,0 +1,102 @@
+"""Labels come from the servers that batches were pushed to, and are imported as files are."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
+
+from mgral.data.findings import Findings
+from mgral.errors import InputError, StepError
+from mgral.labelling.returning import import_files
+from mgral.labelling.servers.interface import Pulled, Tool
+from mgral.labelling.servers.pushing import Connect, connect
+from mgral.labelling.settings import Shapes
+from mgral.labelling.starting import PULLED, merge_findings
+from mgral.labelling.state import Project, load_project
+
+
+def pull(
+    folder: Path,
+    *,
+    renamed: Mapping[str, str],
+    leave_out_unknown: bool = False,
+    shapes: Shapes | None = None,
+    connect: Connect = connect,
+) -> tuple[list[str], Findings]:
+    """Save what all servers have that this project was pushed to, and import it; see `import_files`.
+
+    Returns
+    -------
+    Lines that say what each server had and what changed, and what was odd.
+
+    Raises
+    ------
+    FaultyDataError
+        As `import_files` does; what was saved stays, and can be looked at.
+    InputError, StepError
+        As servers do; then nothing is imported.
+    """
+    project = load_project(folder)
+    if not project.pushed:
+        raise InputError(
+            "nothing was pushed from here; push first (mgral project push), or: mgral project import FILE"
+        )
+    lines: list[str] = []
+    found: list[Pulled] = []
+    # People may share a project there.
+    servers = dict.fromkeys((place.tool, place.url, there.id) for place, there in project.pushed.items())
+    for name, url, number in servers:
+        tool = next(one for one in get_args(Tool) if one == name)
+        output = folder / PULLED / _name(tool, url, number)
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StepError(f"{output} cannot be made ({error.strerror}); mend the rights of the folder") from None
+        found.append(connect(tool, url).pull(number, project, output))
+        lines += found[-1].lines
+    lines += _nowhere(project, found)
+    findings = Findings()
+    for empty in sorted({one.empty for one in found}):
+        files = [file for one in found if one.empty == empty for file in one.files]
+        said, odd = import_files(
+            folder,
+            files,
+            empty=empty,
+            renamed=renamed,
+            leave_out_unknown=leave_out_unknown,
+            shapes=shapes,
+        )
+        merge_findings(findings, odd)
+        lines += said
+    return lines, findings
+
+
+def _nowhere(project: Project, found: Sequence[Pulled]) -> list[str]:
+    """Return lines on pictures of pushed rounds that no server has, and that nobody has labelled yet."""
+    there = frozenset[tuple[int, int]]()
+    for one in found:
+        if one.there is None:
+            return []
+        there |= one.there
+    lines = []
+    for number in sorted(frozenset[int]().union(*(one.rounds for one in project.pushed.values())) - {0}):
+        gone = [
+            image
+            for image in project.sent.get(number, ())
+            if (number, image) not in there
+            and project.images[image].sent_in == number
+            and project.images[image].state == "sent"
+        ]
+        if gone:
+            lines.append(
+                f"{len(gone)} pictures of round {number} are on no server, never sent or deleted there; to send "
+                f"them: mgral project push --round {number}"
+            )
+    return lines
+
+
+def _name(tool: Tool, url: str, number: str) -> str:
+    """Return the name of the folder for what a server has, which no other place has."""
+    parts = urlsplit(url)
+    where = f"{parts.netloc}{parts.path}".replace(":", "-").replace("/", "-")
+    return f"{tool}-{where}-{number}"

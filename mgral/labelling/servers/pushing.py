@@ -1,0 +1,165 @@
+"""Batches go to the server of a labelling tool, and the ledger knows where."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
+
+from mgral.errors import InputError
+from mgral.labelling.batch_files import PICTURES, TASKS
+from mgral.labelling.ledger import writing
+from mgral.labelling.opening import round_folder
+from mgral.labelling.servers.interface import Pictures, Server, Share, Tool
+from mgral.labelling.settings import load_project_settings
+from mgral.labelling.state import Place, Project, load_project
+
+Connect = Callable[[Tool, str], Server]
+"""Gives the server of a tool at a URL."""
+
+
+def connect(tool: Tool, url: str) -> Server:
+    """Return the server of a tool at a URL; raises InputError where the environment has no token for it."""
+    if tool == "label_studio":
+        from mgral.labelling.servers.label_studio import LabelStudio
+
+        return LabelStudio.from_environment(url)
+    from mgral.labelling.servers.cvat import Cvat
+
+    return Cvat.from_environment(url)
+
+
+def push(
+    folder: Path,
+    *,
+    tool: Tool | None = None,
+    url: str | None = None,
+    number: int | None = None,
+    output: Path | None = None,
+    person: int | None = None,
+    pictures: Pictures | None = None,
+    anew: bool = False,
+    connect: Connect = connect,
+) -> list[str]:
+    """Send a round's tasks, or those of `mgral project again`, to a server.
+
+    Parameters
+    ----------
+    tool, url
+        The server; None for the one that was pushed to last.
+    number
+        The round; None for the latest whose batch is made.
+    output
+        Folder that `mgral project again` wrote, in the place of a round.
+    person
+        Whose share of a split round, from 1; None for all.
+    pictures
+        How they get there; None as the server can.
+    anew
+        Make a new project on the server where the one in the ledger is gone.
+
+    Returns
+    -------
+    Lines that say what was sent, and what comes next.
+
+    Raises
+    ------
+    InputError, StepError
+        Where nothing can be sent; the same command goes on.
+    """
+    # Two pushes at once would send everything twice: the lock is kept all the while.
+    with writing(folder) as writer:
+        settings, project = load_project_settings(folder), load_project(folder)
+        tool, url = _server_of(project, tool, url)
+        shares = _shares(folder, settings.project, project, number, output, person)
+        for share in shares:
+            _check_tasks(share, tool)
+        server = connect(tool, url)
+        lines: list[str] = []
+        for share in shares:
+            place = Place(tool, url, share.person)
+            there = project.pushed.get(place)
+            pushed = server.push(share, there.id if there and not anew else None, pictures)
+            if there is None or there.id != pushed.id or share.round not in there.rounds:
+                writer.add("pushed", [{**vars(place), "id": pushed.id, "round": share.round}])
+            what = f"round {share.round}" if share.round else str(share.folder)
+            known = f", {pushed.there} were there" if pushed.there else ""
+            lines.append(f"{what}{share.person and f', {share.person}'}: {pushed.sent} pictures sent{known}")
+            lines += [f"  {line}" for line in pushed.lines]
+    return [*lines, "when people have labelled: mgral project pull"]
+
+
+def _server_of(project: Project, tool: Tool | None, url: str | None) -> tuple[Tool, str]:
+    """Return the tool and the URL to push to: those given, or else where was pushed last."""
+    if url is not None:
+        url = checked_url(url)
+    for place in reversed(project.pushed):
+        if (tool or place.tool) == place.tool and (url or place.url) == place.url:
+            return next(one for one in get_args(Tool) if one == place.tool), place.url
+    if tool is None or url is None:
+        raise InputError("nothing was pushed from here yet; say where to: --to label-studio --url http://HOST:PORT")
+    return tool, url
+
+
+def checked_url(url: str) -> str:
+    """Return the address of a server as the ledger has it, without a slash at its end.
+
+    Raises
+    ------
+    InputError
+        Where it is none, or holds a user's name or password, which would get into the ledger. The message does not
+        repeat it.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
+        raise InputError("--url is no address of a server; write it as http://HOST:PORT or https://HOST")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise InputError(
+            "--url holds more than an address (a user, a password, or what follows ? or #); leave that out: the "
+            "token comes from the environment"
+        )
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def _shares(
+    folder: Path, title: str, project: Project, number: int | None, output: Path | None, person: int | None
+) -> list[Share]:
+    if output is not None:
+        if number is not None or person is not None:
+            raise InputError("give --round and --person for a round, or a folder of `mgral project again`")
+        if not output.is_dir():
+            raise InputError(f"{output} is no folder; name the one that `mgral project again` wrote")
+        return [Share(output, 0, "", title, project)]
+    made = sorted(one for one, images in project.sent.items() if one in project.rounds and images)
+    if number is None and not made:
+        raise InputError("no round has pictures to label yet; make one: mgral project next")
+    if number is not None and number not in made:
+        raise InputError(f"round {number} has no pictures to label; rounds that have: {', '.join(map(str, made))}")
+    chosen = number or made[-1]
+    own = round_folder(folder, chosen)
+    people = sorted((path for path in own.glob("person*") if path.is_dir()), key=lambda path: int(path.name[6:]))
+    if person is not None:
+        people = [path for path in people if path.name == f"person{person}"]
+        if not people:
+            raise InputError(f"round {chosen} has no share of person {person}; see {own}")
+    return [Share(path, chosen, path.name if people else "", title, project) for path in people or [own]]
+
+
+def _check_tasks(share: Share, tool: Tool) -> None:
+    for needed in (share.folder / TASKS / tool, share.folder / PICTURES):
+        if not needed.is_dir():
+            raise InputError(
+                f"{needed} is not there: bring it back, or name a batch that was made with `--format {tool}`"
+            )
+
+
+def tool_of(words: str) -> Tool:
+    """Return a tool by its name on the command line, such as label-studio."""
+    return next(one for one in get_args(Tool) if one == words.replace("-", "_"))
+
+
+TOOLS: Sequence[str] = [one.replace("_", "-") for one in get_args(Tool)]
+"""Names of the tools on the command line."""
