@@ -152,9 +152,18 @@ def test_an_audit_set_that_grew(tmp_path, missing, rounds, images):
     assert ("round 2 is left out: when it was opened, fewer than half of 12" in said) == (missing == 7)
 
 
-def test_results_that_are_deleted_or_damaged_are_left_out_with_a_line(tmp_path):
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"image_id": 3}]',
+        '[{"image_id": 3, "category_id": 1, "bbox": [1, 2, 3], "score": 0.5}]',
+        '[{"image_id": 3, "category_id": 9, "bbox": [1, 2, 3, 4], "score": 0.5}]',
+        '{"image_id": 3}',
+    ],
+)
+def test_results_that_are_damaged_or_deleted_are_left_out_with_a_line(tmp_path, content):
     project = three_rounds(tmp_path)
-    detections(project, 2).write_text('[{"image_id": 3}]')
+    detections(project, 2).write_text(content)
     curve = measured(project)
     assert [one.round for one in curve.points] == [3]
     assert f"round 2 is left out ({detections(project, 2)} or" in curve.notes[0]
