@@ -162,7 +162,7 @@ class Config(Section):
         if not isinstance(self.data, ProjectData):
             return self
         faults = []
-        for key, found in (("seeds", len(self.seeds)), ("cycles", self.cycles), ("strategies", len(self.strategies))):
+        for key, found in (("cycles", self.cycles), ("strategies", len(self.strategies))):
             if found != 1:
                 faults.append(f"{key}: a round of a project has one, found {found}; give one")
         if isinstance(self.budget, BudgetConfig):

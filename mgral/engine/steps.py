@@ -75,6 +75,9 @@ STEPS: dict[str, Step] = {
         checks=("data",),
     ),
     "prelabels": Step("Detect on the chosen images, for people to correct.", ("detector", "evaluation")),
+    "held_out": Step(
+        "Detect on the labelled images that a detector of a project has not learnt.", ("detector", "evaluation")
+    ),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(
         "Draw batches whose looked-up reward is compared with their true gain.",

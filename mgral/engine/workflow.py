@@ -237,6 +237,8 @@ class RoundData(NamedTuple):
     """Whether an image is labelled; else there is no detector."""
     audit: bool
     """Whether an image of the audit set is, so that there are scores."""
+    controls: int
+    """Images of its batch that are drawn at random."""
 
 
 def round_data(config: Config) -> RoundData | None:
@@ -244,7 +246,8 @@ def round_data(config: Config) -> RoundData | None:
     if not isinstance(config.data, ProjectData):
         return None
     snapshot = snapshot_of(config.data)
-    return RoundData(snapshot.chunks, bool(complete(snapshot.labelled)), bool(complete(snapshot.audit)))
+    labelled, audit = complete(snapshot.labelled), complete(snapshot.audit)
+    return RoundData(snapshot.chunks, bool(labelled), bool(audit), snapshot.controls)
 
 
 def label_folders(config: Config) -> list[str]:

@@ -4,17 +4,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 
 from mgral.artefacts.files import read_json
-from mgral.config import Config, load_config
+from mgral.compute.device import choose_device
+from mgral.config import Config, DetectorConfig, EvaluationConfig, load_config
 from mgral.data.dataset import Category
 from mgral.data.derive import DERIVED, load_derived
+from mgral.data.image_set import ImageSet
+from mgral.data.results import load_found
 from mgral.errors import InputError
+from mgral.evaluation.detect import detect_images
+from mgral.evaluation.evaluate import found_results
 from mgral.models.build import load_detector
 from mgral.models.interface import DetectorModel
 
 WEIGHTS = "detector.safetensors"
+
+
+def found_in(
+    image_ids: npt.ArrayLike,
+    detector: Path,
+    data: ImageSet,
+    settings: DetectorConfig,
+    limits: EvaluationConfig,
+    gpus: int = 0,
+) -> list[dict[str, Any]]:
+    """Return what a detector finds in some training images, as COCO results in their order.
+
+    Parameters
+    ----------
+    detector
+        Its weights; of one that is a command, the file of what it has found in all training images.
+    gpus
+        0 for the CPU, 1 for the first GPU.
+    """
+    rows = data.dataset.rows(image_ids)
+    if settings.command_gives is not None:
+        return found_results(load_found(detector, "train"), data.dataset, rows, limits)
+    network = load_detector(detector, settings, len(data.dataset.categories)).to(choose_device(gpus))
+    return detect_images(network, data.dataset, data.images, rows, limits)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from mgral.labelling.sheet import contact_sheet, thumbnails
 
 SELECTION, SHEET, PICTURES, TASKS = "selection.csv", "sheet.html", "pictures", "tasks"
 COLUMNS = ("file", "rank", "score", "reason", "image", "person")
+CONTROL = "drawn at random, as a control"
 MISSING = Kind(
     "pictures are not on disk",
     "bring them back, find those that were renamed (`mgral project scan`), or withdraw them from the project",
@@ -89,15 +90,26 @@ def write_batch(
                 continue
             place = partial / person
             place.mkdir(exist_ok=True)
-            (place / SELECTION).write_bytes(selection_csv(share, owners))
-            sheet = contact_sheet(share, notes, sources, results, person)
+            shown = blinded(share)
+            (place / SELECTION).write_bytes(selection_csv(shown if person else share, owners))
+            sheet = contact_sheet(shown, notes, sources, results, person)
             (place / SHEET).write_text(sheet, encoding="utf-8", newline="\n")
             if person or people == 1:
                 _place_pictures(share, place / PICTURES)
                 address = prefix(f"{person}/{PICTURES}" if person else PICTURES)
                 for name in formats:
-                    write_tasks(share, place / TASKS / name, name, prefix=address)
+                    write_tasks(shown, place / TASKS / name, name, prefix=address)
     return owners
+
+
+def blinded(batch: Batch) -> Batch:
+    """Return a batch that does not tell which of its tasks were drawn as controls: without their scores.
+
+    A person who knows might label them with less care, and spoil the comparison.
+    """
+    if not any(task.control for task in batch.tasks):
+        return batch
+    return replace(batch, tasks=tuple(replace(task, score=None, chosen=True, control=False) for task in batch.tasks))
 
 
 def selection_csv(batch: Batch, owners: Owners) -> bytes:
@@ -107,7 +119,10 @@ def selection_csv(batch: Batch, owners: Owners) -> bytes:
     writer.writerow(COLUMNS)
     for task in sorted(batch.tasks, key=lambda task: task.rank):
         score = "" if task.score is None else f"{task.score:.6g}"
-        writer.writerow([task.name, task.rank, score, task.reason, task.image, "; ".join(owners[task.image])])
+        reason = task.reason if task.chosen else CONTROL
+        if task.chosen and task.control:
+            reason = f"{reason}; also {CONTROL}"
+        writer.writerow([task.name, task.rank, score, reason, task.image, "; ".join(owners[task.image])])
     return text.getvalue().encode("utf-8-sig")
 
 

@@ -1,10 +1,14 @@
 """The batch of a round: from what the round computed to tasks for people."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mgral.artefacts.files import read_json
+from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, load_config, registry
 from mgral.errors import InputError
 from mgral.labelling.batch_files import unique_names
@@ -14,6 +18,8 @@ from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 
 AUDIT, AGAIN = "audit", "again"
+Row = tuple[int, float | None, str]
+"""Number, score and reason of an image."""
 
 
 def results_folder(folder: Path, number: int) -> Path:
@@ -50,16 +56,35 @@ def round_batch(
     free = {image for image, state in project.images.items() if state.state == "untouched"}
     audit = sorted(image for image in free if project.images[image].role == "audit")
     chosen = [(i, s) for i, s in zip(selection["images"], selection["scores"], strict=True) if i in free]
+    controls = [image for image in selection.get("controls", ()) if image in free]
     reason = _reason(config, name, selection)
-    rows: list[tuple[int, float | None, str]] = [
-        (image, None, "drawn at random for the audit set") for image in audit
-    ]
-    rows += [(image, score, reason) for image, score in chosen]
+    rows: list[Row] = [(image, None, "drawn at random for the audit set") for image in audit]
+    by_strategy: list[Row] = [(image, score, reason) for image, score in chosen]
+    only = [image for image in controls if image not in dict(chosen)]
+    drawn: list[Row] = [(image, None, reason) for image in only]
+    rows += mixed(by_strategy, drawn, derive_seed(number, "controls", "order"))
     notes = [_why(config, name, selection)]
+    if controls:
+        notes.append(
+            f"{len(controls)} were drawn at random, as a control, and lie among the others"
+            + (f"; {both} of them were chosen too" if (both := len(controls) - len(only)) else "")
+        )
     if len(chosen) < len(selection["images"]):
         notes.append(f"{len(selection['images']) - len(chosen)} chosen pictures were labelled or withdrawn meanwhile")
-    tasks = _tasks(folder, settings, project, rows, boxes, dict.fromkeys(audit, (AUDIT,)))
+    tasks = [
+        replace(task, chosen=task.image not in only, control=task.image in controls)
+        for task in _tasks(folder, settings, project, rows, boxes, dict.fromkeys(audit, (AUDIT,)))
+    ]
     return _batch(settings, project, number, tasks), notes
+
+
+def mixed(ordered: Sequence[Row], others: Sequence[Row], seed: int) -> list[Row]:
+    """Return rows in their order with others at random places among them, every place as likely."""
+    count = len(ordered) + len(others)
+    rng = np.random.default_rng(seed)
+    places = set(rng.choice(count, len(others), replace=False).tolist()) if others else set()
+    own, rest = iter(ordered), iter(others)
+    return [next(rest) if place in places else next(own) for place in range(count)]
 
 
 def again_batch(
@@ -72,20 +97,36 @@ def again_batch(
     images
         By number, the classes that each was not looked through for.
     """
-    rows: list[tuple[int, float | None, str]] = []
-    boxes: dict[int, list[FoundBox]] = {}
+    rows: list[Row] = []
     for image, missing in sorted(images.items()):
         names = ", ".join(project.classes[one] for one in sorted(missing))
         rows.append((image, None, f"look for {names}; the other boxes were confirmed before"))
-        label = project.images[image].confirmed
-        assert label is not None
-        boxes[image] = [
-            FoundBox(Box(x, y, w, h, project.classes[one]), 1.0)
-            for x, y, w, h, one in project.final_boxes(label)
-            if one in project.classes
-        ]
+    return second_look(folder, settings, project, rows)
+
+
+def second_look(folder: Path, settings: ProjectSettings, project: Project, rows: Sequence[Row]) -> Batch:
+    """Return tasks for labelled images, with the boxes that they have.
+
+    Parameters
+    ----------
+    rows
+        Number, score and reason of each image, in the order of the tasks.
+    """
+    images = [image for image, *_ in rows]
+    boxes = {image: labelled_boxes(project, image) for image in images}
     tasks = _tasks(folder, settings, project, rows, boxes, dict.fromkeys(images, (AGAIN,)))
     return _batch(settings, project, 0, tasks)
+
+
+def labelled_boxes(project: Project, image: int) -> list[FoundBox]:
+    """Return the boxes of a labelled image, of today's classes, as sure ones."""
+    label = project.images[image].confirmed
+    assert label is not None
+    return [
+        FoundBox(Box(x, y, w, h, project.classes[one]), 1.0)
+        for x, y, w, h, one in project.final_boxes(label)
+        if one in project.classes
+    ]
 
 
 def _batch(settings: ProjectSettings, project: Project, number: int, tasks: Sequence[Task]) -> Batch:
@@ -96,7 +137,7 @@ def _tasks(
     folder: Path,
     settings: ProjectSettings,
     project: Project,
-    rows: Sequence[tuple[int, float | None, str]],
+    rows: Sequence[Row],
     boxes: Mapping[int, Sequence[FoundBox]],
     groups: Mapping[int, tuple[str, ...]],
 ) -> list[Task]:

@@ -15,6 +15,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, config_yaml, resolve_config
 from mgral.config.reading import read_values
 from mgral.data.derive import derive_from_images
+from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import (
     CHUNK,
     PICTURES,
@@ -158,9 +159,27 @@ def _write_chunk(folder: Path, pictures: list[Picture]) -> str:
 
 def round_config(folder: Path, settings: ProjectSettings, project: Project, snapshot: Snapshot) -> Config:
     """Return the configuration of a round's experiment, with everything that must not change later filled in."""
-    config = planned_config(settings, snapshot.round, sum(not one.incomplete for one in snapshot.labelled))
+    return _filled(folder, project, planned_config(settings, snapshot.round, len(complete(snapshot.labelled))))
+
+
+def comparing_config(
+    folder: Path, settings: ProjectSettings, project: Project, snapshot: Snapshot, name: str
+) -> Config:
+    """Return the configuration of an experiment that trains a detector for each entry of `snapshot.without`.
+
+    Parameters
+    ----------
+    name
+        Of the experiment, and of its folder in the project's.
+    """
+    learnt = len(complete(snapshot.labelled)) - max(map(len, snapshot.without))
+    values = {**_values(settings, name, learnt), "seeds": [*range(len(snapshot.without))], "strategies": ["random"]}
+    return _filled(folder, project, resolve_config(values))
+
+
+def _filled(folder: Path, project: Project, config: Config) -> Config:
     if "width" in config.detector.open_keys:
-        config = config.with_derived(_frozen_size(folder, config, project))
+        config = config.with_derived(frozen_size(folder, config, project))
     return config
 
 
@@ -169,24 +188,28 @@ def planned_config(settings: ProjectSettings, number: int, images: int) -> Confi
 
     Its input size may be open. Raises InputError as `resolve_config` does.
     """
+    strategies = [settings.strategy if images else COLD]
+    values = _values(settings, f"round{number}", images)
+    return resolve_config({**values, "seeds": [number], "strategies": strategies})
+
+
+def _values(settings: ProjectSettings, name: str, images: int) -> dict[str, Any]:
     values: dict[str, Any] = {
         **settings.settings,
-        "experiment": f"round{number}",
-        "seeds": [number],
+        "experiment": name,
         "cycles": 1,
         "initial": max(1, images),
         "budget": settings.batch,
-        "strategies": [settings.strategy if images else COLD],
         "data": {
             "format": "project",
-            "snapshot": f"round{number}/{SNAPSHOT}",
+            "snapshot": f"{name}/{SNAPSHOT}",
             "exif": settings.exif,
             "deep_grey": settings.deep_grey,
         },
     }
     if settings.video_names is not None and isinstance(copies := values.get("near_copies", {}), dict):
         values["near_copies"] = {**copies, "pattern": settings.video_names}
-    return resolve_config(values)
+    return values
 
 
 def check_config(folder: Path, settings: ProjectSettings, project: Project) -> None:
@@ -205,7 +228,7 @@ def check_config(folder: Path, settings: ProjectSettings, project: Project) -> N
             )
 
 
-def _frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dict[str, Any]]:
+def frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dict[str, Any]]:
     """Return the input size of the rounds before, or of the first one what follows from the pictures."""
     if project.rounds:
         path = round_folder(folder, min(project.rounds)) / CONFIG
@@ -218,7 +241,12 @@ def _frozen_size(folder: Path, config: Config, project: Project) -> dict[str, di
 
 def write_round(folder: Path, snapshot: Snapshot, config: Config) -> str:
     """Write the folder of a round, which appears whole, and return the digest of its snapshot."""
-    target = round_folder(folder, snapshot.round)
+    write_experiment(round_folder(folder, snapshot.round), snapshot, config)
+    return snapshot_digest(folder, snapshot.round)
+
+
+def write_experiment(target: Path, snapshot: Snapshot, config: Config) -> None:
+    """Write what an experiment is computed from into a new folder, which appears whole."""
     with atomic_path(target) as partial:
         partial.mkdir()
         dump_json(partial / SNAPSHOT, snapshot.as_json())
@@ -226,7 +254,6 @@ def write_round(folder: Path, snapshot: Snapshot, config: Config) -> str:
         for path in (partial / SNAPSHOT, partial / CONFIG):
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-    return snapshot_digest(folder, snapshot.round)
 
 
 def snapshot_digest(folder: Path, number: int) -> str:

@@ -101,6 +101,10 @@ class Task:
     """What the detector found, or what was labelled before, for a person to correct."""
     groups: tuple[str, ...] = ()
     """Labels for the task, such as `audit` or `again`."""
+    chosen: bool = True
+    """Whether it is what its reason says; False for one that was drawn as a control alone."""
+    control: bool = False
+    """Whether it was drawn at random, to compare the strategy with; a chosen one may be drawn too."""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mgral.artefacts.files import write_bytes
-from mgral.config import Config
+from mgral.config import Config, images_in
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import PICTURES, load_snapshot
@@ -107,6 +107,9 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
         config = round_config(folder, settings, project, snapshot)
         if not training:
             config = _with_budget(settings, project, config, missing, bool(audit))
+            controls = control_count(settings, images_in(config.budget))
+            snapshot = replace(snapshot, controls=controls)
+            config = config.model_copy(update={"budget": images_in(config.budget) - controls})
         elif not complete(snapshot.labelled):
             raise InputError(
                 "no picture to learn from is labelled yet; import labels first: mgral project import FILE"
@@ -115,6 +118,11 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
         digest = write_round(folder, snapshot, config)
         writer.add("round", [{"round": number, "snapshot": digest, **({"training": True} if training else {})}])
         return Opened(number, resumed=False, findings=findings)
+
+
+def control_count(settings: ProjectSettings, batch: int) -> int:
+    """Return how many pictures of a batch are drawn at random: `control` of it, one at least, if that leaves any."""
+    return min(max(1, round(settings.control * batch)), batch - 1) if settings.control else 0
 
 
 def end_training(folder: Path, number: int) -> None:

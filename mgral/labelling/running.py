@@ -117,11 +117,23 @@ def write_again(folder: Path, output: Path, options: BatchOptions) -> int:
         settings, project = load_project_settings(folder), load_project(folder)
         waiting = again(project)
         if waiting:
-            prefix = _prefix(options, folder, output)
             batch = again_batch(folder, settings, project, waiting)
             why = ["Labelled before a class was there: look for it, and leave what is right."]
-            writer.add("sent", _written(settings, project, batch, output, options, prefix, why, ()))
+            writer.add("sent", write_second_look(folder, settings, project, batch, output, options, why))
     return len(waiting)
+
+
+def write_second_look(
+    folder: Path,
+    settings: ProjectSettings,
+    project: Project,
+    batch: Batch,
+    output: Path,
+    options: BatchOptions,
+    notes: Sequence[str],
+) -> list[dict[str, object]]:
+    """Write tasks of labelled images into a new folder, and return what is sent, as the ledger has it."""
+    return _written(settings, project, batch, output, options, _prefix(options, folder, output), notes, ())
 
 
 def _prefix(options: BatchOptions, folder: Path, output: Path) -> Callable[[str], str]:
@@ -157,12 +169,14 @@ def _written(
         results=results,
     )
     ids = {name: number for number, name in project.classes.items()}
+    controlled = any(task.control for task in batch.tasks)
     return [
         {
             "image": task.image,
             "round": batch.round,
             "name": task.name,
             "boxes": [[b.x, b.y, b.width, b.height, ids[b.label]] for b, _ in task.boxes],
+            **({"chosen": task.chosen, "control": task.control} if controlled and not task.groups else {}),
         }
         for task in batch.tasks
     ]

@@ -14,6 +14,7 @@ from mgral.errors import InputError
 
 FILE = "project.yaml"
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+Percent = Annotated[float, Field(gt=0, le=100)]
 Conflicts = Literal["latest", "leave_out"]
 Shapes = Literal["envelope", "refuse"]
 
@@ -43,6 +44,10 @@ class ProjectSettings(Section):
     """Pictures of the audit set; null for 10 % of the budget or 50, the larger, but at most 20 % of it."""
     strategy: str = "entropy_sum"
     """By what a batch is chosen once there are labels."""
+    control: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Part of a batch that is drawn at random, to compare the strategy with (`mgral project control`)."""
+    target: Annotated[dict[Literal["map", "ap50"], Percent], Field(min_length=1, max_length=1)] | None = None
+    """Score on the audit or test set that is wanted, in percent, such as `{map: 40}`: `status` says how far it is."""
     video_names: str | None = None
     """Regular expression on a picture's file: pictures for which it finds the same text, or the same first group of
     it, are of one video, and a batch has one of them at most. Null: near-copies are found by their pixels."""
@@ -64,6 +69,12 @@ class ProjectSettings(Section):
         if isinstance(given, dict):
             raise ValueError(f"{info.field_name}: a project counts pictures; give a number of pictures")
         return given
+
+    @property
+    def target_score(self) -> tuple[str, float | None]:
+        """Name of the score that is forecast, and its target, 0 to 1, if there is one."""
+        name, value = next(iter((self.target or {}).items()), ("map", None))
+        return name, None if value is None else value / 100
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

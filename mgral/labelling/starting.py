@@ -30,7 +30,16 @@ from mgral.labelling.status import status_lines
 NOT_IN_GIT = ".gitignore"
 PULLED = "pulled"
 """Folder of what servers of labelling tools said last, below the project's."""
-REMADE = ("results/", ".snakemake/", SEEN, LOCK, "round*/pictures/", "round*/person*/pictures/", f"{PULLED}/")
+REMADE = (
+    "results/",
+    ".snakemake/",
+    SEEN,
+    LOCK,
+    "round*/pictures/",
+    "round*/person*/pictures/",
+    "replay*/data/",
+    f"{PULLED}/",
+)
 """What a project can make again, and Git need not keep."""
 
 

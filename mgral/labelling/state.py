@@ -141,6 +141,10 @@ class Project:
     """Rounds that train a detector and choose nothing."""
     sent: dict[int, list[int]] = field(default_factory=dict)
     """Images of each round whose batch was made."""
+    chosen: dict[int, set[int]] = field(default_factory=dict)
+    """Those of a round with controls that the strategy chose."""
+    controls: dict[int, set[int]] = field(default_factory=dict)
+    """Those that were drawn at random, to compare the strategy with; some may be chosen too."""
     pushed: dict[Place, OnServer] = field(default_factory=dict)
     """Projects on servers, the one that was pushed to last at the end."""
     imported: dict[str, set[int]] = field(default_factory=dict)
@@ -323,6 +327,8 @@ def _withdrawn(project: Project, event: Event, number: int, line: Line) -> None:
 
 def _recalled(project: Project, event: Event, number: int, line: Line) -> None:
     image = project.images[event["image"]]
+    for images in (project.chosen, project.controls):
+        images.get(image.sent_in or 0, set()).discard(event["image"])
     image.sent_in, image.withdrawn = None, None
 
 
@@ -341,6 +347,9 @@ def _sent(project: Project, event: Event, number: int, line: Line) -> None:
     image.names.add(event["name"])
     image.sent_boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
     sent.append(event["image"])
+    for kind, images in (("chosen", project.chosen), ("control", project.controls)):
+        if event.get(kind):
+            images.setdefault(event["round"], set()).add(event["image"])
 
 
 def _pushed(project: Project, event: Event, number: int, line: Line) -> None:

@@ -22,8 +22,12 @@ WORDS: dict[State, str] = {
 
 
 def spent(project: Project) -> int:
-    """Return how many images of the budget are used: all that were sent and not called back without a label."""
-    return sum(image.sent_at >= 0 and image.state != "untouched" for image in project.images.values())
+    """Return how many images of the budget are used: all that were sent and not called back without a label.
+
+    A second look at one that was labelled already, which is sent in no round, uses none.
+    """
+    sent = {image for number, images in project.sent.items() if number for image in images}
+    return sum(project.images[image].state != "untouched" for image in sent)
 
 
 def again(project: Project) -> dict[int, frozenset[int]]:

@@ -65,7 +65,12 @@ def percentile_interval(values: npt.NDArray[np.float64]) -> Interval:
     """Return the percentile interval of the mean of values, [seeds]; none of fewer than `FEWEST_SEEDS`."""
     if len(values) < FEWEST_SEEDS:
         return NO_INTERVAL
-    low, high = np.quantile(resampled_means(values), _TAILS)
+    return middle(resampled_means(values))
+
+
+def middle(resampled: npt.NDArray[np.float64]) -> Interval:
+    """Return the middle 95 % of a statistic's values in resamples, [resamples]."""
+    low, high = np.quantile(resampled, _TAILS)
     return Interval(float(low), float(high))
 
 

@@ -22,6 +22,12 @@ def read_image_ids(path: Path) -> list[int]:
     return ids
 
 
+def read_batch(path: Path) -> list[int]:
+    """Return all images of selection.json that people are to label: those chosen, then those drawn as controls."""
+    chosen, content = read_image_ids(path), read_json(path)
+    return [*chosen, *(image for image in content.get("controls", []) if image not in set(chosen))]
+
+
 def load_labelled(path: Path) -> npt.NDArray[np.int64]:
     """Return the ids in `labelled.json`, int64 [n], ascending."""
     return np.array(sorted(read_image_ids(path)), dtype=np.int64)

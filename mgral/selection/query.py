@@ -109,13 +109,16 @@ class Selection:
     """Why they were drawn at random, where a strategy that chooses otherwise could not."""
     boxes: int | None = None
     """Of a budget in boxes, those that may be spent: the images are labelled in their order while any are left."""
+    controls: npt.NDArray[np.int64] | None = None
+    """Ids drawn at random beside what the strategy chose, to compare it with; some may be among those chosen."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `selection.json`."""
         chosen = {"strategy": self.strategy, "images": self.images.tolist(), "scores": self.scores.tolist()}
         because = {REASON: self.reason} if self.reason else {}
         boxes = {} if self.boxes is None else {"boxes": self.boxes}
-        return {**chosen, "forward_passes": self.forward_passes, **boxes, **because}
+        controls = {} if self.controls is None else {"controls": self.controls.tolist()}
+        return {**chosen, "forward_passes": self.forward_passes, **boxes, **controls, **because}
 
 
 def select(
@@ -135,6 +138,7 @@ def select(
     head: "nn.Module | None" = None,
     groups: Sequence[Sequence[int]] | None = None,
     unspent: int = 0,
+    controls: int = 0,
 ) -> Selection:
     """Choose the images to label next.
 
@@ -155,6 +159,9 @@ def select(
         all of them are. A strategy that requires groups sees to that itself, unless it chooses for a project.
     unspent
         Of a budget in boxes, those that the cycles before have left.
+    controls
+        Images to draw at random beside the budget, from what the strategy may choose from. Neither knows of the
+        other, so an image can be both chosen and drawn.
 
     Raises
     ------
@@ -193,7 +200,9 @@ def select(
         # Batches are planned as a whole, so first those that are likely to be paid.
         more = choose(kind, replace(query, config=with_reserve), ordered=True)
         choice = followed_by(choice, more)
-    return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason, boxes)
+    rng = np.random.default_rng(derive_seed(seed, "controls", cycle))
+    drawn = rng.choice(pool, min(controls, len(pool)), replace=False) if controls else None
+    return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason, boxes, drawn)
 
 
 def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:

@@ -68,3 +68,30 @@ def test_more_than_there_are_is_an_error(folder: Path) -> None:
     assert isinstance(error, InputError)
     assert "11 images asked for" in str(error)
     assert not (folder / "labelled.json").exists()
+
+
+def snapshot(folder: Path, **more: object) -> str:
+    labelled = [{"id": number, "boxes": [], "incomplete": []} for number in (3, 9, 17, 40, 1000)]
+    content = {"project": "p", "round": 0, "chunks": [], "classes": [], "audit": [], "left_out": []}
+    write_json(folder / "snapshot.json", content | {"labelled": labelled} | more)
+    return str(folder / "snapshot.json")
+
+
+def test_of_a_project_each_detector_leaves_out_what_the_snapshot_says(folder: Path) -> None:
+    """And a snapshot of before, that says nothing of it, leaves out nothing."""
+
+    def learnt(seed: int, **more: object) -> list[int]:
+        assert run(folder, "--seed", str(seed), "--snapshot", snapshot(folder, **more)).exit_code == 0
+        images: list[int] = json.loads((folder / "labelled.json").read_text())["images"]
+        return images
+
+    assert learnt(7) == [3, 9, 17, 40]
+    without = [[3, 17], [], [40, 1000]]
+    assert [learnt(seed, without=without) for seed in range(3)] == [[9, 40], [3, 9, 17, 40], [3, 9, 17]]
+
+
+@pytest.mark.parametrize("seed", ["-1", "1"])
+def test_a_repetition_that_the_snapshot_does_not_know_is_an_error(folder: Path, seed: str) -> None:
+    error = run(folder, "--seed", seed, "--snapshot", snapshot(folder, without=[[3]])).exception
+    assert isinstance(error, InputError)
+    assert f"repetitions 0 to 0; there is none {seed}" in str(error)

@@ -192,7 +192,7 @@ def test_a_rule_hands_its_gpus_to_its_step(tmp_path):
 def test_the_steps_on_gpus_say_so(step):
     command = import_module(f"mgral.cli.steps.{step}").command
     has_option = "gpus" in {parameter.name for parameter in command.params}
-    assert has_option == (step in ON_GPUS | {"external", "prelabels"})
+    assert has_option == (step in ON_GPUS | {"external", "prelabels", "held_out"})
     assert (f"{DEVICE_VARIABLE}=cpu" in (command.epilog or "")) == has_option
 
 

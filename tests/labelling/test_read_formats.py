@@ -41,6 +41,15 @@ def test_cvat(tmp_path: Path) -> None:
     assert repairs(checked) == {}
 
 
+def test_the_export_of_a_job_says_when_it_was_changed_and_that_of_a_task_does_not(
+    tmp_path: Path,
+) -> None:
+    dated = cvat_file(BOX).replace("<name>t</name>", "<updated>2026-11-02 10:00:00.5+00:00</updated>")
+    job = dated.replace("<task>", "<job>").replace("</task>", "</job>")
+    assert [one.at for one in read_text(tmp_path, "annotations.xml", job).labels] == ["2026-11-02 10:00:00.5+00:00"]
+    assert [one.at for one in read_text(tmp_path, "annotations.xml", dated).labels] == [""]
+
+
 def test_the_zip_that_holds_it_and_one_that_a_mac_made(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("annotations.xml", cvat_file(BOX))

@@ -56,3 +56,23 @@ def test_groups_by_parts_of_names():
     assert groups_by_name(images, names, r"(\w)_\d+") == ((1, 4), (3, 5))
     assert groups_by_name(images, names, r"cam/") == ((1, 3, 4, 5, 9),)
     assert groups_by_name(images, names, r"nothing") == ()
+
+
+def test_controls_are_drawn_uniformly_from_what_may_be_chosen_and_change_nothing():
+    """Of 5 candidates, two of which stand for groups, each is one of two controls in 40 % of 500 draws."""
+    query = squares_query(images=12, labelled=3, budget=2)
+    groups = [[13, 14, 15], [16, 17, 18]]
+    counts = dict.fromkeys(range(13, 22), 0)
+    for seed in range(500):
+        own = query.config, query.dataset, query.labelled, seed
+        found = select("random", *own, groups=groups, controls=2)
+        alone = select("random", *own, groups=groups)
+        assert found.images.tolist() == alone.images.tolist()
+        assert len(set(found.controls.tolist())) == 2
+        assert "controls" not in alone.to_json()
+        for image in found.controls.tolist():
+            counts[image] += 1
+    for members in ((13, 14, 15), (16, 17, 18), (19,), (20,), (21,)):  # standard deviation 11
+        assert 160 < sum(counts[image] for image in members) < 240
+    both = select("random", query.config, query.dataset, query.labelled, 0, groups=groups, controls=9).to_json()
+    assert len(both["controls"]) == 5

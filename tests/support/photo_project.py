@@ -67,7 +67,9 @@ def compute(folder: Path, configfile: Path, **_: Any) -> None:
     scores = [float(len(chosen) - place) for place in range(len(chosen))]
     query = results / f"seed{seed}" / "strategies" / strategy / "cycle0"
     query.mkdir(parents=True, exist_ok=True)
-    write_json(query / "selection.json", {"images": chosen, "scores": scores})
+    drawn = [image for image in known if image not in taken][config.budget - 1 :][: snapshot.controls]
+    controls = {"controls": drawn} if drawn else {}  # the first of them is chosen too
+    write_json(query / "selection.json", {"images": chosen, "scores": scores, **controls})
     if not snapshot.labelled:
         return
     label = snapshot.classes[0][0]

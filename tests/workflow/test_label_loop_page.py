@@ -23,7 +23,12 @@ INLINE = {
     "mgral project next --prefix https://.../": "",
     "mgral project import FILE --empty checked": f"mgral project import {CVAT} --empty checked",
     "mgral project next": "",
+    "mgral project status": "mgral project status",
+    "mgral project report": "mgral project report",
+    "mgral project replay": "",
     "mgral project train": "mgral project train",
+    "mgral project check --last --output FOLDER": "mgral project check --last --output checked",
+    "mgral project control": "",
     'mgral project withdraw NAME --reason "private"': 'mgral project withdraw p3.png --reason "private"',
     "mgral project recall --round 2": "mgral project recall --round 1",
     "mgral project classes add NAME": "mgral project classes add A",
@@ -35,6 +40,8 @@ INLINE = {
     "mgral project push FOLDER": "",
     "mgral project push --anew": "",
     "mgral project pull --url http://...": "",
+    "mgral project push --to cvat --url https://HOST": "",
+    "mgral project pull": "",
 }
 """Commands within the text, and what is run for each, after the first round has come back; an empty text: its options
 are checked only."""

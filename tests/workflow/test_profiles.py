@@ -12,7 +12,7 @@ from test_workflow import FIDELITY, PIPELINE
 PROFILES = ROOT / "workflow" / "profiles"
 USE_GPU = {"detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "agent"}
 OF_FIDELITY = {"gain"}
-OF_PROJECTS = {"pictures", "index", "prelabels"}
+OF_PROJECTS = {"pictures", "index", "prelabels", "held_out"}
 
 
 def read(name):
@@ -22,7 +22,7 @@ def read(name):
 @pytest.mark.parametrize("name", ["gpu", "slurm"])
 def test_gpus_go_to_the_rules_that_compute_on_one(name):
     of_select = "1 if input.get('detector') else 0"
-    rules = USE_GPU | OF_FIDELITY | {"head", "external", "prelabels"}
+    rules = USE_GPU | OF_FIDELITY | {"head", "external", "prelabels", "held_out"}
     assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in rules} | {"select": {"gpu": of_select}}
 
 

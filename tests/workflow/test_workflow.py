@@ -25,7 +25,7 @@ OF_A_COMMAND = {"external"}
 """Steps that an experiment has only where its detector is a command."""
 OF_A_HEAD = {"head"}
 """Steps that an experiment has only where a strategy has a head."""
-OF_A_PROJECT = {"pictures", "index", "prelabels"}
+OF_A_PROJECT = {"pictures", "index", "prelabels", "held_out"}
 """Steps that an experiment has only where it is a round of a project."""
 EXAMPLE = ROOT / "examples" / "external_detector" / "config.yaml"
 
@@ -55,7 +55,8 @@ def jobs(tmp_path_factory):
     project = SquaresProject.make(folder)
     labelled = [project.labelled(number) for number in range(1, 5)]
     opened = project.open(1, [project.add(8)], labelled, [project.labelled(5)], strategies=["entropy_sum"])
-    of_round = jobs_planned(project.folder, "--configfile", opened)
+    held_out = "results/round1/seed1/initial/cycle0/held_out.json"
+    of_round = jobs_planned(project.folder, "all", held_out, "--configfile", opened)
     return [
         *ours,
         *(job for job in jobs_planned(folder, *more) if job.rule in ON_A_NETWORK),

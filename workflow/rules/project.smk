@@ -6,6 +6,8 @@
 # index      snapshot.json, train.json, test.json -> train.images.json, test.images.json, thumbnails: in the place of a
 #            cache, where each image of the round is among the pixels of all
 # prelabels  selection.json, detector.safetensors -> prelabels.json: what is found in the chosen images
+# held_out   snapshot.json, detector.safetensors -> held_out.json: what is found in the labelled images that the snapshot
+#            says the detector does not learn; only of an experiment that compares detectors (`mgral project check`)
 
 
 ruleorder: index > cache
@@ -98,3 +100,31 @@ rule prelabels:
     shell:
         "mgral prelabels --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --selection {input.selection} --detector {input.detector} --gpus {resources.gpu} --output {output} > {log} 2>&1"
+
+
+rule held_out:
+    input:
+        config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
+        snapshot=ancient(CONFIG.data.snapshot),
+        dataset=EXPERIMENT + "/dataset/train.json",
+        images=TRAIN_IMAGES,
+        detector=f"{ROUND}/{FINDS}",
+    output:
+        ROUND + "/held_out.json",
+    log:
+        LOGS + "/held_out/seed{seed}/{round}/cycle{cycle}.log",
+    wildcard_constraints:
+        round="initial",
+    threads: 1
+    resources:
+        mem_mb=MEM_MB,
+        gpu=0,
+        vram_mb=card_memory_mb(CONFIG, "evaluate"),
+    params:
+        derived=derived_option,
+        depends_on=settings_of("held_out"),
+    shell:
+        "mgral held_out --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
+        " --snapshot {input.snapshot} --seed {wildcards.seed} --detector {input.detector} --gpus {resources.gpu}"
+        " --output {output} > {log} 2>&1"

@@ -91,7 +91,10 @@ rule select:
                 [input[name]] if isinstance(input[name], str) else input[name]
             )
         ),
+        controls=(
+            f" --controls {SNAPSHOT.controls}" if SNAPSHOT and SNAPSHOT.controls else ""
+        ),
     shell:
         "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"
-        " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.requires}"
+        " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.requires}{params.controls}"
         " --gpus {resources.gpu} --output {output} > {log} 2>&1"

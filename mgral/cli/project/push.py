@@ -35,7 +35,10 @@ def command(
     """Send the tasks of a round, or of FOLDER that `again` wrote, to the server of a labelling tool.
 
     What is there already is not sent again; what was interrupted goes on. The server is the one of the last push
-    unless given. The token is in the environment: LABEL_STUDIO_API_KEY.
+    unless given. The token is in the environment: LABEL_STUDIO_API_KEY; CVAT_ACCESS_TOKEN, or CVAT_USERNAME and
+    CVAT_PASSWORD, and CVAT_ORGANIZATION where the project is an organization's.
+
+    CVAT is served as its SDK's schema says; that was not tried on a server.
     """
     from mgral.labelling.servers.pushing import push, tool_of
 

@@ -13,9 +13,14 @@ from mgral.labelling.status import next_step, status_lines
 @click.command("status")
 @options.folder
 def command(folder: Path) -> None:
-    """Show what is labelled, what is out, how good the last detector is, and what comes next."""
+    """Show what is labelled and out, how good the detectors are, whether to go on, and what comes next."""
+    from mgral.labelling.comparing import cross_validated_lines
+    from mgral.labelling.progress import progress, progress_lines
     from mgral.labelling.running import score_lines
 
     settings, project = load_project_settings(folder), load_project(folder)
-    lines = [*status_lines(settings, project), *score_lines(folder, project), next_step(settings, project)]
+    lines = [*status_lines(settings, project), *score_lines(folder, project)]
+    lines += cross_validated_lines(folder, project)
+    lines += progress_lines(progress(folder, settings, project))
+    lines.append(next_step(settings, project))
     click.echo("\n".join(lines))

@@ -25,11 +25,14 @@ def command(
 ) -> None:
     """Draw `initial` training images uniformly, without replacement; ids ascending.
 
-    In a project the labelled images are those of the snapshot that are in the data set.
+    In a project the labelled images are those of the snapshot that are in the data set, without those that the
+    detector of this repetition is not to learn.
     """
     config, known = load_config(config_path), load_dataset(dataset).image_ids
     if snapshot:
-        ids = np.intersect1d(known, [image.id for image in load_snapshot(snapshot).labelled]).astype(np.int64)
+        opened = load_snapshot(snapshot)
+        learnt = {image.id for image in opened.labelled}.difference(opened.not_learnt(seed))
+        ids = np.intersect1d(known, sorted(learnt)).astype(np.int64)
     else:
         ids = np.sort(known) if label_all else draw_initial(known, config.initial, seed)
     write_json(output, {"images": ids.tolist()})

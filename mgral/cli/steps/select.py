@@ -60,6 +60,9 @@ if TYPE_CHECKING:
     help="Written by the step `groups`: of each group of near-copies at most one image is chosen (projects, "
     "random_no_copies).",
 )
+@click.option(
+    "--controls", type=click.IntRange(min=0), default=0, help="Images to draw at random beside the budget (projects)."
+)
 @options.gpus
 @options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
 def command(
@@ -77,6 +80,7 @@ def command(
     agent: Path | None,
     head: Path | None,
     groups: Path | None,
+    controls: int,
     gpus: int,
     output: Path,
 ) -> None:
@@ -113,6 +117,7 @@ def command(
         head=_open_head(head, kind, opened) if head and opened else None,
         groups=load_groups(groups).groups if groups else None,
         unspent=load_unspent(labelled),
+        controls=controls,
     )
     content = selection.to_json()
     if data.source_ids is not None:

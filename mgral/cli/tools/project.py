@@ -9,6 +9,8 @@ COMMANDS = {
     "status": "Show what is labelled, what is out, and what comes next.",
     "next": "Choose the next pictures to label, and write them for labelling tools.",
     "train": "Train a detector on all labels, without choosing pictures: the last step.",
+    "check": "Look for errors in the labels, and measure by cross-validation.",
+    "control": "Compare the strategy with pictures drawn at random.",
     "push": "Send the tasks of a round to the server of a labelling tool.",
     "pull": "Read the labels from there.",
     "import": "Read labels that came back, from files.",
@@ -17,6 +19,8 @@ COMMANDS = {
     "again": "Write the pictures that were labelled before a class existed, for another look.",
     "withdraw": "Take pictures out of the project.",
     "recall": "Take back pictures that were sent or withdrawn, so that they can be chosen again.",
+    "report": "Write a page on how good the detectors are, what it took, and whether to go on.",
+    "replay": "Try on the labels so far whether the strategies beat random.",
     "export": "Write the labelled pictures as COCO, YOLO or VOC.",
     "dvc": "Write the rounds as DVC stages.",
 }

@@ -53,7 +53,7 @@ class Snapshot:
     project: str
     """Identity of the project."""
     round: int
-    """From 1."""
+    """From 1; 0 of an experiment that is no round."""
     chunks: tuple[str, ...]
     """Digests of the chunks of all pictures known by then, in order."""
     classes: tuple[tuple[int, str], ...]
@@ -65,6 +65,20 @@ class Snapshot:
     left_out: tuple[int, ...]
     """Other images that cannot be chosen, ascending: sent and not back, drafts, skipped, withdrawn, missing ones, and
     those of the audit set without labels."""
+    without: tuple[tuple[int, ...], ...] = ()
+    """Of an experiment that compares detectors: the labelled images that the detector of each repetition does not
+    learn, by the repetition's number from 0."""
+    controls: int = 0
+    """Images of the batch that are drawn at random, to compare the strategy with."""
+
+    def not_learnt(self, seed: int) -> tuple[int, ...]:
+        """Return the labelled images that the detector of a repetition does not learn.
+
+        Raises InputError where there are several detectors, and the repetition is none of theirs.
+        """
+        if self.without and not 0 <= seed < len(self.without):
+            raise InputError(f"the snapshot is of repetitions 0 to {len(self.without) - 1}; there is none {seed}")
+        return self.without[seed] if self.without else ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of snapshot.json."""
@@ -83,6 +97,8 @@ def load_snapshot(path: Path) -> Snapshot:
             labelled=tuple(map(_labelled, values["labelled"])),
             audit=tuple(map(_labelled, values["audit"])),
             left_out=tuple(map(int, values["left_out"])),
+            without=tuple(tuple(map(int, images)) for images in values.get("without", ())),
+            controls=int(values.get("controls", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error!r}); bring it back from a copy or from Git") from None

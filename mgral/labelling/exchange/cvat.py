@@ -25,7 +25,11 @@ AUTOMATIC = "auto"
 
 
 def read_cvat(reading: Reading) -> Content:
-    """Read the shapes of each picture; who labelled is the assignee of the task or job, where there is one."""
+    """Read the shapes of each picture.
+
+    Who labelled is the assignee of the task or job, where there is one, and when is the last change of the job: only
+    the export of a job has its time.
+    """
     labels: list[Returned] = []
     classes: dict[str, None] = {}
     project = None
@@ -45,11 +49,13 @@ def read_cvat(reading: Reading) -> Content:
             classes[(element.text or "").strip()] = None
         project = root.findtext("meta/mgral/project") or project
         by = (root.findtext("meta/*/assignee/username") or "").strip()
-        labels += [found for image in root.iterfind("image") if (found := _read_image(image, by, place, reading))]
+        at = (root.findtext("meta/job/updated") or "").strip()
+        read = (_read_image(image, by, at, place, reading) for image in root.iterfind("image"))
+        labels += [found for found in read if found]
     return Content(labels, [one for one in classes if one], project)
 
 
-def _read_image(image: ElementTree.Element, by: str, place: str, reading: Reading) -> Returned | None:
+def _read_image(image: ElementTree.Element, by: str, at: str, place: str, reading: Reading) -> Returned | None:
     name = image.get("name")
     if not is_text(name) or name is None:
         reading.findings.fault(NO_PICTURE, f"{place}: image {image.get('id')}")
@@ -70,7 +76,7 @@ def _read_image(image: ElementTree.Element, by: str, place: str, reading: Readin
             reading.findings.fault(NO_NUMBERS if shape.tag in _KINDS else NO_BOX, here)
         elif upright or reading.takes_shape(here):
             reading.add_box(boxes, shape.get("label"), corners, size, here)
-    returned = Returned(name, "labelled", tuple(boxes), whole(image.get("mgral_id")), by, size=own)
+    returned = Returned(name, "labelled", tuple(boxes), whole(image.get("mgral_id")), by, at, size=own)
     return reading.without_state(returned, automatic=sources == {AUTOMATIC})
 
 

@@ -12,7 +12,7 @@ from mgral.labelling.servers.interface import Pulled, Tool
 from mgral.labelling.servers.pushing import Connect, checked_url, connect
 from mgral.labelling.settings import Shapes
 from mgral.labelling.starting import PULLED, merge_findings
-from mgral.labelling.state import Place, Project, load_project
+from mgral.labelling.state import Project, load_project
 
 
 def pull(
@@ -54,14 +54,16 @@ def pull(
         project.pushed = {place: there for place, there in project.pushed.items() if place.url == url}
     lines: list[str] = []
     found: list[Pulled] = []
-    for place, there in project.pushed.items():
-        tool = next(one for one in get_args(Tool) if one == place.tool)
-        output = folder / PULLED / _name(place, there.id)
+    # People may share a project there.
+    servers = dict.fromkeys((place.tool, place.url, there.id) for place, there in project.pushed.items())
+    for name, url, number in servers:
+        tool = next(one for one in get_args(Tool) if one == name)
+        output = folder / PULLED / _name(tool, url, number)
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StepError(f"{output} cannot be made ({error.strerror}); mend the rights of the folder") from None
-        found.append(connect(tool, place.url).pull(there.id, project, output))
+        found.append(connect(tool, url).pull(number, project, output))
         lines += found[-1].lines
     lines += _nowhere(project, found) if url is None else []
     findings = Findings()
@@ -104,8 +106,8 @@ def _nowhere(project: Project, found: Sequence[Pulled]) -> list[str]:
     return lines
 
 
-def _name(place: Place, number: str) -> str:
+def _name(tool: Tool, url: str, number: str) -> str:
     """Return the name of the folder for what a server has, which no other place has."""
-    parts = urlsplit(place.url)
+    parts = urlsplit(url)
     where = f"{parts.netloc}{parts.path}".replace(":", "-").replace("/", "-")
-    return f"{place.tool}-{where}-{number}"
+    return f"{tool}-{where}-{number}"

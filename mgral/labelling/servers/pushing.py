@@ -23,7 +23,9 @@ def connect(tool: Tool, url: str) -> Server:
         from mgral.labelling.servers.label_studio import LabelStudio
 
         return LabelStudio.from_environment(url)
-    raise InputError(f"{tool}: no server of it can be pushed to")
+    from mgral.labelling.servers.cvat import Cvat
+
+    return Cvat.from_environment(url)
 
 
 def push(

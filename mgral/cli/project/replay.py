@@ -1,0 +1,66 @@
+"""Command `project replay`."""
+
+from contextlib import chdir
+from pathlib import Path
+
+import click
+
+from mgral.cli.project import options
+from mgral.labelling.replaying import CYCLES, SEEDS, Options, Replay, prepare_replay, run_replay
+
+
+@click.command("replay")
+@options.folder
+@click.option(
+    "--strategy",
+    "strategies",
+    multiple=True,
+    metavar="NAME",
+    help="Strategies to compare with random; may be repeated.  [default: the project's and some cheap ones]",
+)
+@click.option("--seeds", type=click.IntRange(1, 100), default=SEEDS, show_default=True, help="Repetitions.")
+@click.option("--cycles", type=click.IntRange(1, 100), default=CYCLES, show_default=True, help="Batches of each.")
+@click.option("--estimate", is_flag=True, help="Only say what it will cost.")
+@options.cores
+@options.profile
+@options.snakemake_words
+def command(
+    folder: Path,
+    strategies: tuple[str, ...],
+    seeds: int,
+    cycles: int,
+    estimate: bool,
+    cores: str | None,
+    profile: Path | None,
+    words: tuple[str, ...],
+) -> None:
+    """Would the strategies have beaten random on what is labelled so far? It trains many detectors: --estimate first.
+
+    The labelled pictures are chosen from anew, in an experiment of its own in replayN/. The project is not changed.
+    What was interrupted goes on with the same command.
+    """
+    replay = prepare_replay(folder, Options(strategies, seeds, cycles))
+    if estimate:
+        _estimate(replay)
+        return
+    click.echo("\n".join(run_replay(replay, cores=cores, profile=profile, words=words)))
+
+
+def _estimate(replay: Replay) -> None:
+    """Print what `mgral estimate` says of a replay, by the times of the latest round of the same detector."""
+    from mgral.cli.tools import estimate
+    from mgral.config import load_config
+    from mgral.errors import InputError
+
+    with chdir(replay.folder):  # as paths of the configuration start there
+        measured: tuple[Path, ...] = ()
+        for found in sorted(Path("results").glob("round*"), key=lambda path: len(path.name), reverse=True):
+            try:
+                estimate.load_speeds([found], load_config(replay.configfile), {})
+            except InputError:  # of another detector, or not finished
+                continue
+            measured = (found,)
+            break
+        command = estimate.command.callback
+        assert command is not None
+        command((replay.configfile,), None, measured, False, 0, False)

@@ -1,0 +1,45 @@
+"""How far two detectors find the same in the same images."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from mgral.evaluation.resampled import overlaps
+
+OVERLAP = 0.5
+"""IoU from which two boxes of a class are of the same object."""
+
+
+def agreement(first: Iterable[Mapping[str, Any]], second: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return the F1 of one detector's boxes against another's, 0 to 1; None where neither finds anything.
+
+    Boxes of an image and a class are paired so that their overlaps are largest together, and pairs with an IoU of 0.5
+    count: 2 * pairs / (boxes of the one + boxes of the other). Neither detector is taken to be right.
+
+    After Bloodgood and Vijay-Shanker, *A Method for Stopping Active Learning Based on Stabilizing Predictions and the
+    Need for User-Adjustable Stopping*, CoNLL 2009, who stop where consecutive models agree on a set of examples
+    without labels. They measure by Cohen's kappa, which needs the agreement of chance; for boxes there is none.
+
+    Parameters
+    ----------
+    first, second
+        COCO results of the same images, without boxes that are not to be trusted.
+    """
+    ours, theirs = _grouped(first), _grouped(second)
+    boxes = sum(map(len, ours.values())) + sum(map(len, theirs.values()))
+    pairs = 0
+    for key in sorted(ours.keys() & theirs.keys()):
+        shared = overlaps(np.array(ours[key], dtype=np.float64), np.array(theirs[key], dtype=np.float64))
+        shared[shared < OVERLAP] = 0
+        pairs += int((shared[linear_sum_assignment(shared, maximize=True)] > 0).sum())
+    return 2 * pairs / boxes if boxes else None
+
+
+def _grouped(found: Iterable[Mapping[str, Any]]) -> dict[tuple[int, int], list[list[float]]]:
+    gathered = defaultdict(list)
+    for one in found:
+        gathered[one["image_id"], one["category_id"]].append(one["bbox"])
+    return gathered

@@ -1,0 +1,246 @@
+"""Labels that are likely to be wrong: where people and detectors that have not learnt the image differ.
+
+After Northcutt, Jiang and Chuang, *Confident Learning: Estimating Uncertainty in Dataset Labels*, JAIR 2021, whose
+rule is that a disagreement counts as much as predictions outside of the training are right where they are as sure.
+For boxes there is more than a class to be wrong: one may be missing, be too many, or lie elsewhere.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from mgral.evaluation.precision import OVERLAP, PRECISION
+from mgral.evaluation.resampled import Array, overlaps
+
+Box = tuple[float, float, float, float]
+"""x, y, width, height in pixels."""
+Kind = Literal["missing", "class", "place", "not found", "people"]
+"""What may be wrong.
+
+- missing: an object has no label
+- class: it has another class
+- place: its box fits badly
+- not found: there is no such object
+- people: two of them have labelled the image differently
+"""
+NEAR = 0.1
+"""IoU from which a detection may be of a labelled box that fits badly."""
+BESIDE = 0.3
+"""IoU from which a detection is taken for a second one of an object that is found already, and so for none."""
+NOISE = 0.1
+"""Part of the detections that are right, below which a detection finds nothing: low ones are everywhere."""
+USUALLY = 0.7
+"""How often people and detectors must agree, where they are as sure, for a difference to be listed."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """What may be wrong with the labels of an image."""
+
+    image: int
+    kind: Kind
+    label: int | None
+    """Id of the class: the labelled one or, where there is no label, the one found. None of a whole image."""
+    box: Box | None
+    """Of the label or, where there is none, of what was found; None of a whole image."""
+    sure: float
+    """How often people and detectors agree in such a case, 0 to 1."""
+    reason: str
+
+
+@dataclass
+class _Image:
+    """An image's labels [n] and what was found in it [m], the best first."""
+
+    image: int
+    labels: npt.NDArray[np.int64]
+    boxes: Array
+    found_labels: npt.NDArray[np.int64]
+    found_boxes: Array
+    scores: Array
+    overlap: Array
+    """IoU, [m, n]."""
+    of: npt.NDArray[np.int64]
+    """[m]: the labelled box of its class that each detection is of, as COCO matches them at an IoU of 0.5; or -1."""
+
+
+def likely_errors(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> list[Suspect]:
+    """Return what may be wrong with labels, the surest first.
+
+    Parameters
+    ----------
+    truth
+        COCO JSON of images whose labels are looked at.
+    found
+        COCO results of the same images, by detectors that have not learnt them.
+    """
+    names = {one["id"]: one["name"] for one in truth["categories"]}
+    images = _by_image(truth, found)
+    if not any(len(one.scores) for one in images) or not any(len(one.labels) for one in images):
+        return []
+    right_at, agrees_at = _calibrated(images)
+    suspects: list[Suspect] = []
+    seen: list[npt.NDArray[np.bool_]] = []
+    for one in images:
+        right = right_at(one.scores)
+        own, explained = _by_detections(one, right, agrees_at(one.scores), names)
+        suspects += own
+        seen.append(explained | (one.overlap[right >= NOISE] >= OVERLAP).any(axis=0))
+    suspects += _not_found(images, seen, names)
+    return sorted(suspects, key=lambda one: (-one.sure, one.image, one.kind, one.box or ()))
+
+
+def _by_image(truth: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> list[_Image]:
+    labelled, detected = defaultdict(list), defaultdict(list)
+    for one in truth["annotations"]:
+        labelled[one["image_id"]].append(one)
+    for one in found:
+        detected[one["image_id"]].append(one)
+    images = []
+    for number in sorted(one["id"] for one in truth["images"]):
+        best = sorted(detected[number], key=lambda one: -one["score"])
+        boxes, found_boxes = (
+            np.array([one["bbox"] for one in those], dtype=np.float64).reshape(-1, 4)
+            for those in (labelled[number], best)
+        )
+        labels, found_labels = (
+            np.array([one["category_id"] for one in those], dtype=np.int64) for those in (labelled[number], best)
+        )
+        scores = np.array([one["score"] for one in best], dtype=np.float64)
+        overlap = overlaps(found_boxes, boxes)
+        of = _matched(np.where(found_labels[:, None] == labels, overlap, 0.0))
+        images.append(_Image(number, labels, boxes, found_labels, found_boxes, scores, overlap, of))
+    return images
+
+
+def _matched(overlap: Array) -> npt.NDArray[np.int64]:
+    """Return the box that each detection takes, [m], given the IoU with those of its class, [m, n]; else -1."""
+    free = np.ones(overlap.shape[1], dtype=np.bool_)
+    taken = np.full(len(overlap), -1)
+    for place in np.flatnonzero((overlap >= OVERLAP).any(axis=1)):
+        wanted = np.where(free, overlap[place], 0.0)
+        if wanted.max() >= OVERLAP:
+            taken[place] = wanted.argmax()
+            free[taken[place]] = False
+    return taken
+
+
+def _rising(scores: Array, outcomes: npt.NDArray[np.bool_]) -> Callable[[Array], Array]:
+    """Return how often something is so by the score of a detection, as a function that rises with it."""
+    fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, outcomes)
+
+    def often(asked: Array) -> Array:
+        found: Array = fit.predict(asked) if len(asked) else asked
+        return found
+
+    return often
+
+
+def _calibrated(images: Sequence[_Image]) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """Return how often a detection has a label, and how often one at a label has its class, by their scores."""
+    scores = np.concatenate([one.scores for one in images])
+    of = np.concatenate([one.of for one in images])
+    at = np.concatenate([(one.overlap >= OVERLAP).any(axis=1) for one in images])
+    same = np.concatenate(
+        [((one.overlap >= OVERLAP) & (one.found_labels[:, None] == one.labels)).any(axis=1) for one in images]
+    )
+    right = _rising(scores, of >= 0)
+    return right, _rising(scores[at], same[at]) if at.any() else right
+
+
+def _by_detections(
+    one: _Image, right: Array, agrees: Array, names: Mapping[int, str]
+) -> tuple[list[Suspect], npt.NDArray[np.bool_]]:
+    """Return what detections without a label say of an image, and which of its labels that is about, [n].
+
+    Parameters
+    ----------
+    right
+        How often detections of such scores have a label, [m]. Where that is rarely, they take no label: one of the
+        labelled class is nearly everywhere.
+    agrees
+        How often those at a label have its class, [m].
+    """
+    free = np.ones(len(one.labels), dtype=np.bool_)
+    free[one.of[(one.of >= 0) & (right >= PRECISION)]] = False
+    explained = np.zeros(len(one.labels), dtype=np.bool_)
+    missing: list[int] = []
+    suspects: list[Suspect] = []
+
+    def note(kind: Kind, category: int, box: Array, sure: float, said: str) -> None:
+        suspects.append(Suspect(one.image, kind, category, _as_box(box), sure, said))
+
+    for place in np.flatnonzero(one.of < 0).tolist():
+        category, overlap = int(one.found_labels[place]), one.overlap[place]
+        often = f"{right[place]:.0%} of what is found as clearly is labelled so"
+        others = np.where(free & (one.labels != category) & (overlap >= OVERLAP), overlap, 0.0)
+        badly = np.where(free & (one.labels == category) & (overlap >= NEAR), overlap, 0.0)
+        if others.any() and agrees[place] >= USUALLY:
+            label = int(others.argmax())
+            free[label], explained[label] = False, True
+            said = f"labelled {names[int(one.labels[label])]}, found as {names[category]}"
+            why = f"{agrees[place]:.0%} of what is found as clearly at a label has its class"
+            note("class", int(one.labels[label]), one.boxes[label], float(agrees[place]), f"{said}; {why}")
+        elif right[place] < USUALLY:
+            continue
+        elif badly.any():
+            label = int(badly.argmax())
+            free[label], explained[label] = False, True
+            said = f"{names[category]} found beside its label, which it overlaps by {overlap[label]:.0%}"
+            note("place", category, one.boxes[label], float(right[place]), f"{said}; {often}")
+        elif not (overlap >= BESIDE).any() and not _is_near(one, place, missing):
+            missing.append(place)
+            said = f"{names[category]} found, and not labelled"
+            note("missing", category, one.found_boxes[place], float(right[place]), f"{said}; {often}")
+    return suspects, explained
+
+
+def _as_box(sides: Array) -> Box:
+    x, y, width, height = sides.tolist()
+    return x, y, width, height
+
+
+def _is_near(one: _Image, place: int, others: Sequence[int]) -> bool:
+    """Return whether a detection overlaps one of some others, as a second one of the same object does."""
+    if not others:
+        return False
+    return bool((overlaps(one.found_boxes[[place]], one.found_boxes[list(others)]) >= BESIDE).any())
+
+
+def _not_found(
+    images: Sequence[_Image], seen: Sequence[npt.NDArray[np.bool_]], names: Mapping[int, str]
+) -> list[Suspect]:
+    """Return labels that no detector finds, of classes and sizes that detectors usually find.
+
+    Parameters
+    ----------
+    seen
+        Of each image, which of its labels something was found at, [n].
+    """
+    labels, boxes = (np.concatenate([getattr(one, name) for one in images]) for name in ("labels", "boxes"))
+    found = np.concatenate(seen)
+    if found.all() or not found.any():
+        return []
+    sizes = np.log(np.maximum(boxes[:, 2] * boxes[:, 3], 1))
+    sizes = (sizes - sizes.mean()) / max(sizes.std(), 1e-9)
+    values = np.column_stack([labels[:, None] == sorted(names), sizes, sizes**2])
+    usually = LogisticRegression(max_iter=1000).fit(values, found).predict_proba(values)[:, 1]
+    owners = np.repeat([one.image for one in images], [len(one.labels) for one in images])
+    return [
+        Suspect(
+            int(owners[row]),
+            "not found",
+            int(labels[row]),
+            _as_box(boxes[row]),
+            float(usually[row]),
+            f"labelled {names[int(labels[row])]}, and nothing is found there; {usually[row]:.0%} of labels of this "
+            "class and size are found",
+        )
+        for row in np.flatnonzero(~found & (usually >= USUALLY)).tolist()
+    ]

@@ -1,0 +1,141 @@
+"""Average precision on resamples of the test images: detections are matched to labels once, and only counted anew.
+
+Matching and precision at 101 recalls are COCO's (Lin et al., *Microsoft COCO*, 2014, and its evaluation code), for
+boxes of all sizes, at most 100 detections of a class in an image, and no crowds.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+OVERLAPS = np.linspace(0.5, 0.95, 10)
+"""IoU from which a detection finds a box: AP50 has the first, mAP the mean over all."""
+RECALLS = np.linspace(0, 1, 101)
+MOST = 100
+"""Detections of a class in an image that count, best first."""
+_AT_ONCE = 4_000_000
+"""Numbers of a table that is held at once."""
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The detections of one class, the highest score first; of equal ones the earlier image first."""
+
+    images: npt.NDArray[np.int64]
+    """[D]: place of the image of each."""
+    right: npt.NDArray[np.bool_]
+    """[10, D]: whether it finds a box, by overlap."""
+    boxes: npt.NDArray[np.int64]
+    """[I]: labelled boxes in each image."""
+
+    def average_precision(self, weights: Array) -> Array:
+        """Return AP by overlap, [10, B], with images counted as often as weights [I, B] say; NaN without a box."""
+        height = max(1, int(self.right.sum(axis=1).max(initial=0)))
+        step = max(1, _AT_ONCE // height)
+        parts = [self._precision(weights[:, start : start + step]) for start in range(0, weights.shape[1], step)]
+        return np.concatenate(parts, axis=1)
+
+    def _precision(self, weights: Array) -> Array:
+        total = self.boxes @ weights
+        found = np.array([_area(self.images, hits, weights, total) for hits in self.right])
+        return np.where(total > 0, found, np.nan)
+
+
+def _area(images: npt.NDArray[np.int64], hits: npt.NDArray[np.bool_], weights: Array, total: Array) -> Array:
+    """Return the mean precision at 101 recalls, [B], of detections that find a box or not, [D].
+
+    Precision matters only where a box is found, as it falls and recall stays where none is.
+    """
+    steps = int(hits.sum())
+    if not steps:
+        return np.zeros(weights.shape[1])
+    # Detections in front of the first box that is found, from there to the next, and so on.
+    place: npt.NDArray[np.int64] = np.cumsum(hits) - hits
+    counted = place < steps
+
+    def passed(chosen: npt.NDArray[np.bool_]) -> Array:
+        rows, columns = place[chosen], images[chosen]
+        counts = csr_array((np.ones(len(rows)), (rows, columns)), shape=(steps, len(weights)))
+        return np.cumsum(counts @ weights, axis=0)
+
+    right, wrong = passed(hits), passed(~hits & counted)
+    precision = right / np.maximum(right + wrong, np.spacing(1))
+    highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    reached = np.searchsorted(RECALLS, right / np.maximum(total, np.spacing(1)), side="right")
+    area: Array = (highest * np.diff(reached, axis=0, prepend=0)).sum(axis=0) / len(RECALLS)
+    return area
+
+
+def match_class(
+    truth: Iterable[Mapping[str, Any]], found: Iterable[Mapping[str, Any]], images: Sequence[int], category: int
+) -> Matched:
+    """Match the detections of a class to its labelled boxes, as COCO does.
+
+    Parameters
+    ----------
+    truth, found
+        Annotations and results as in COCO JSON; those of other images or classes do not count.
+    images
+        Ids of the images, ascending.
+    """
+    places = {image: place for place, image in enumerate(images)}
+    labelled, detected = _by_image(truth, places, category), _by_image(found, places, category)
+    scores: list[float] = []
+    rows: list[int] = []
+    right = [np.zeros((len(OVERLAPS), 0), dtype=np.bool_)]
+    for place in sorted(detected):
+        best = sorted(detected[place], key=lambda one: -one["score"])[:MOST]
+        scores += [one["score"] for one in best]
+        rows += [place] * len(best)
+        right.append(_take(overlaps(_boxes(best), _boxes(labelled[place]))))
+    order = np.argsort(-np.array(scores, dtype=np.float64), kind="stable")
+    return Matched(
+        np.array(rows, dtype=np.int64)[order],
+        np.concatenate(right, axis=1)[:, order],
+        np.array([len(labelled[place]) for place in range(len(images))], dtype=np.int64),
+    )
+
+
+def _by_image(
+    entries: Iterable[Mapping[str, Any]], places: Mapping[int, int], category: int
+) -> defaultdict[int, list[Mapping[str, Any]]]:
+    gathered = defaultdict(list)
+    for one in entries:
+        if one["category_id"] == category and one["image_id"] in places:
+            gathered[places[one["image_id"]]].append(one)
+    return gathered
+
+
+def _take(overlap: Array) -> npt.NDArray[np.bool_]:
+    """Return which detections find a box, [10, D], given their overlaps, [D, boxes]; the first takes it."""
+    limits = np.minimum(OVERLAPS, 1 - 1e-10)
+    right = np.zeros((len(limits), len(overlap)), dtype=np.bool_)
+    free = np.ones((len(limits), overlap.shape[1]), dtype=np.bool_)
+    rows = np.arange(len(limits))
+    for place in np.flatnonzero((overlap >= limits[0]).any(axis=1)):
+        wanted = np.where(free & (overlap[place] >= limits[:, None]), overlap[place], -1.0)
+        best = wanted.shape[1] - 1 - wanted[:, ::-1].argmax(axis=1)  # of equal ones the last, as COCO takes it
+        right[:, place] = wanted[rows, best] >= 0
+        free[rows[right[:, place]], best[right[:, place]]] = False
+    return right
+
+
+def overlaps(ours: Array, theirs: Array) -> Array:
+    """Return intersection over union, [n, m], of boxes [n, 4] and [m, 4]: x, y, width, height."""
+    starts = np.maximum(ours[:, None, :2], theirs[:, :2])
+    ends = np.minimum(ours[:, None, :2] + ours[:, None, 2:], theirs[:, :2] + theirs[:, 2:])
+    shared = (ends - starts).clip(min=0).prod(axis=2)
+    union = ours[:, 2:].prod(axis=1)[:, None] + theirs[:, 2:].prod(axis=1) - shared
+    found: Array = shared / np.maximum(union, np.spacing(1))
+    return found
+
+
+def _boxes(entries: Sequence[Mapping[str, Any]]) -> Array:
+    return np.array([one["bbox"] for one in entries], dtype=np.float64).reshape(-1, 4)

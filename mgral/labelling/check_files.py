@@ -1,0 +1,127 @@
+"""What a check has found, for people: lines, a page, and tasks for another look."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mgral.artefacts.files import write_bytes
+from mgral.config import PictureSettings
+from mgral.evaluation.label_errors import Kind, Suspect
+from mgral.labelling.batch_files import SHEET
+from mgral.labelling.batches import second_look
+from mgral.labelling.checks import ERRORS, Check
+from mgral.labelling.comparing import has_test_set, in_percent, score_words
+from mgral.labelling.ledger import writing
+from mgral.labelling.records import Batch, Box, FoundBox
+from mgral.labelling.results import LEAST_BOXES, ClassResult, result_lines
+from mgral.labelling.running import BatchOptions, write_second_look
+from mgral.labelling.settings import ProjectSettings, load_project_settings
+from mgral.labelling.sheet import contact_sheet, thumbnails
+from mgral.labelling.state import Project, load_project
+
+WORDS: dict[Kind, str] = {
+    "people": "pictures that two people labelled differently",
+    "missing": "objects without a label",
+    "class": "labels of another class",
+    "place": "boxes that fit badly",
+    "not found": "labels where nothing is found",
+}
+NAMED = 5
+"""Likely errors that are told on the terminal."""
+REASONS = 3
+"""Of a picture that a task tells at most."""
+SUSPECT = "look here"
+"""What stands in the place of a class on the page, where something may be wrong."""
+NOTE = "Likely errors of labels: the reason of each picture says what to look at. Leave what is right."
+CHOSEN = "  these pictures were chosen, and are no random sample: on new pictures the score may be another"
+
+
+def check_lines(check: Check) -> list[str]:
+    """Return what a check has found as lines: scores, classes, and the surest of the likely errors."""
+    scores, project = check.scores, load_project(check.experiment.folder)
+    held_out, folds = scores["held_out"], scores["folds"]
+    lines = [f"{scores['name']}: {folds} detectors, each trained without the labels of one part in {folds}"]
+    if scores["audit"]:
+        where = "test set" if has_test_set(project) else "audit set, which is a random sample"
+        lines.append(f"on the {where}: {score_words(scores['audit'])}")
+    lines.append(
+        f"on {held_out['images']} labelled pictures, each by the detector without it: {score_words(held_out)}"
+    )
+    lines += [CHOSEN, *(f"  {line}" for line in result_lines([_by_class(one) for one in held_out["per_class"]]))]
+    if check.changed:
+        lines.append(f"labels of {check.changed} pictures have changed since it was opened: nothing is said of them")
+    if not check.suspects:
+        return [*lines, "no label is likely to be wrong"]
+    counts = Counter(one.kind for one in check.suspects)
+    lines.append(f"likely errors, in {len({one.image for one in check.suspects})} pictures:")
+    lines += [f"  {counts[kind]:>5}  {words}" for kind, words in WORDS.items() if counts[kind]]
+    lines += [f"  {project.files[one.image]}: {one.reason}" for one in check.suspects[:NAMED]]
+    own = check.experiment.own
+    return [
+        *lines,
+        f"  look at them: {own / SHEET}; all of them: {own / ERRORS}",
+        "  give them to people for another look: mgral project check --last --output FOLDER",
+    ]
+
+
+def _by_class(one: Mapping[str, Any]) -> ClassResult:
+    if one["boxes"] < LEAST_BOXES or one["map"] is None:
+        return ClassResult(one["name"], one["boxes"], None, f"too few boxes ({one['boxes']} of {LEAST_BOXES})")
+    return ClassResult(one["name"], one["boxes"], one["map"]["score"], in_percent(one["map"], unit=""))
+
+
+def by_picture(suspects: Iterable[Suspect], most: int) -> dict[int, list[Suspect]]:
+    """Return what may be wrong by picture, the picture of the surest first, at most so many pictures."""
+    found: defaultdict[int, list[Suspect]] = defaultdict(list)
+    for one in suspects:
+        if one.image in found or len(found) < most:
+            found[one.image].append(one)
+    return dict(found)
+
+
+def write_page(check: Check, most: int) -> None:
+    """Draw the pictures of the surest likely errors, with their labels and what may be wrong, beside the list."""
+    settings, project = load_project_settings(check.experiment.folder), load_project(check.experiment.folder)
+    found = by_picture(check.suspects, most)
+    batch = _batch(check.experiment.folder, settings, project, found)
+    tasks = [
+        replace(
+            task,
+            boxes=(
+                *task.boxes,
+                *(FoundBox(Box(*one.box, SUSPECT), one.sure) for one in found[task.image] if one.box),
+            ),
+        )
+        for task in batch.tasks
+    ]
+    drawn = replace(batch, classes=(*batch.classes, SUSPECT), tasks=tuple(tasks))
+    pictures = PictureSettings(exif=settings.exif, deep_grey=settings.deep_grey)
+    page = contact_sheet(drawn, [NOTE], thumbnails(drawn.tasks, pictures))
+    write_bytes(check.experiment.own / SHEET, page.encode())
+
+
+def write_tasks_of(check: Check, output: Path, most: int, options: BatchOptions) -> int:
+    """Write the pictures of the surest likely errors as tasks, with their labels as boxes, and return how many.
+
+    They are noted as sent. What comes back replaces a label as any correction does.
+    """
+    folder = check.experiment.folder
+    with writing(folder) as writer:
+        settings, project = load_project_settings(folder), load_project(folder)
+        found = by_picture(check.suspects, most)
+        if found:
+            batch = _batch(folder, settings, project, found)
+            writer.add("sent", write_second_look(folder, settings, project, batch, output, options, [NOTE]))
+    return len(found)
+
+
+def _batch(
+    folder: Path, settings: ProjectSettings, project: Project, found: Mapping[int, Sequence[Suspect]]
+) -> Batch:
+    rows: list[tuple[int, float | None, str]] = []
+    for image, own in found.items():
+        more = f"; and {len(own) - REASONS} more" if len(own) > REASONS else ""
+        rows.append((image, own[0].sure, "; ".join(dict.fromkeys(one.reason for one in own[:REASONS])) + more))
+    return second_look(folder, settings, project, rows)

@@ -1,0 +1,223 @@
+"""The curve of a project: how good the detector of each round is on the audit or test set, with intervals."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.artefacts.files import read_json, write_json
+from mgral.artefacts.seeds import derive_seed
+from mgral.errors import InputError, StepError
+from mgral.evaluation.agreement import agreement
+from mgral.evaluation.precision import trusted_score
+from mgral.evaluation.resampled import match_class
+from mgral.labelling.effort import Times
+from mgral.labelling.evaluated import Audit, Entry, Evaluated, gather
+from mgral.labelling.results import LEAST_BOXES
+from mgral.labelling.settings import ProjectSettings
+from mgral.labelling.state import Project
+from mgral.report.bootstrap import NO_INTERVAL, Interval, middle
+
+RESAMPLES = 1000
+FEWEST_IMAGES = 10
+"""Images, or groups of near-copies, from which there are intervals."""
+CACHE = "curve.json"
+"""In results/: what was measured, and the digest of what it was measured on."""
+VERSION = 1
+"""Of what is measured; another one is measured anew."""
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score, 0 to 1, and its 95 % interval over resamples of the images; NaN where there is none."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Point:
+    """A round on the curve."""
+
+    round: int
+    pictures: int
+    """That its detector learnt from."""
+    boxes: int
+    """In these pictures."""
+    hours: float | None
+    """Of labelling these pictures; None where times are not known."""
+    scores: Mapping[str, Score]
+    """By the name of the score, map and ap50."""
+    by_class: Mapping[int, Score]
+    """AP@[.5:.95] of each class of today that it knows and that has boxes enough to measure by."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """All rounds that can be compared, the earliest first."""
+
+    points: tuple[Point, ...]
+    gains: Mapping[str, tuple[Score, ...]]
+    """By score: what each point but the first is above the one before; paired, on the same resamples."""
+    scatter: Mapping[str, float]
+    """By score: standard deviation of a point over resamples of images, without what all points have in common."""
+    agreement: tuple[float | None, ...]
+    """F1 of the trusted detections of each point but the first and the one before, 0 to 1."""
+    images: int
+    """Images that they are measured on."""
+    boxes: Mapping[int, int]
+    """Boxes there, by class of today."""
+    notes: tuple[str, ...]
+    """What is left out or less sure, for a person."""
+
+
+def project_curve(folder: Path, settings: ProjectSettings, project: Project, times: Times) -> Curve:
+    """Return the curve of the project in a folder.
+
+    What takes long is kept in its results, and measured anew where labels or detections differ.
+    """
+    audit = gather(folder, settings, project)
+    if not audit.images:
+        return Curve((), dict.fromkeys(NAMES, ()), dict.fromkeys(NAMES, 0.0), (), 0, {}, audit.notes)
+    measured = _measured(folder, audit)
+    boxes = dict.fromkeys(project.classes, 0)
+    for one in audit.truth:
+        boxes[one["category_id"]] += 1
+    notes = list(audit.notes)
+    if measured["clusters"] < FEWEST_IMAGES:
+        notes.append(f"no intervals: fewer than {FEWEST_IMAGES} different pictures to measure by")
+    points = tuple(
+        Point(
+            round=one.round,
+            pictures=len(one.learnt),
+            boxes=sum(len(image.boxes) for image in one.learnt),
+            hours=times.hours(image.id for image in one.learnt),
+            scores={name: _score(measured["scores"][name][place]) for name in NAMES},
+            by_class={
+                label: _score(measured["by_class"][str(label)][place])
+                for label in sorted(one.classes)
+                if boxes[label] >= LEAST_BOXES
+            },
+        )
+        for place, one in enumerate(audit.rounds)
+    )
+    return Curve(
+        points=points,
+        gains={name: tuple(map(_score, measured["gains"][name])) for name in NAMES},
+        scatter=measured["scatter"],
+        agreement=tuple(measured["agreement"]),
+        images=len(audit.images),
+        boxes=boxes,
+        notes=tuple(notes),
+    )
+
+
+NAMES = {"map": slice(None), "ap50": slice(0, 1)}
+"""Scores, and the overlaps whose mean they are."""
+
+
+def _score(values: Sequence[float | None]) -> Score:
+    value, low, high = (np.nan if one is None else one for one in values)
+    return Score(value, Interval(low, high))
+
+
+def _measured(folder: Path, audit: Audit) -> dict[str, Any]:
+    """Return what `measure` gives, from the project's results where it was measured before."""
+    path, key = folder / "results" / CACHE, f"{VERSION}.{audit.digest}"
+    try:
+        known = read_json(path)
+        if known["key"] == key:
+            measured: dict[str, Any] = known["measured"]
+            return measured
+    except (InputError, KeyError, TypeError):  # not there, or not whole: it is made of what is there
+        pass
+    measured = measure(audit)
+    with suppress(StepError):  # in a folder that cannot be written it is measured each time
+        write_json(path, {"key": key, "measured": measured})
+    return measured
+
+
+def measure(audit: Audit, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Return the scores of all rounds with their intervals, as JSON.
+
+    Images are drawn with replacement, near-copies together, and the same ones for all rounds, so that the difference
+    of two rounds has an interval of its own (Efron and Tibshirani, *An introduction to the bootstrap*, 1993, chapters
+    8 and 13). The mean is over the classes that have boxes, those of a resample in a resample.
+    """
+    weights, clusters = _weights(audit, resamples)
+    labels = sorted({label for one in audit.rounds for label in one.classes})
+    found = np.full((len(labels), len(audit.rounds), 10, weights.shape[1]), np.nan)
+    for row, label in enumerate(labels):
+        asked = [image for image in audit.images if label not in audit.unasked.get(image, ())]
+        places = np.isin(audit.images, asked)
+        for place, one in enumerate(audit.rounds):
+            if label in one.classes:
+                matched = match_class(audit.truth, one.found, asked, label)
+                found[row, place] = matched.average_precision(weights[places])
+    shared = found[[labels.index(label) for label in audit.classes]]
+    scores = {name: _mean(_mean(shared[:, :, of], 2), 0) for name, of in NAMES.items()}
+    known = clusters >= FEWEST_IMAGES
+    return {
+        "clusters": clusters,
+        "scores": {name: [_summary(row, known) for row in rows] for name, rows in scores.items()},
+        "gains": {name: [_summary(row, known) for row in np.diff(rows, axis=0)] for name, rows in scores.items()},
+        "scatter": {name: _scatter(rows[:, 1:]) for name, rows in scores.items()},
+        "by_class": {
+            str(label): [_summary(row, known) for row in _mean(of, 1)]
+            for label, of in zip(labels, found, strict=True)
+        },
+        "agreement": [agreement(*pair) for pair in pairwise(_trusted(audit, one) for one in audit.rounds)],
+    }
+
+
+def _weights(audit: Audit, resamples: int) -> tuple[Array, int]:
+    """Return how often each image counts, [images, 1 + resamples], first once each; and how many are drawn."""
+    cluster = {image: place for place, group in enumerate(audit.groups) for image in group}
+    own = [cluster.setdefault(image, len(cluster) + len(audit.groups)) for image in audit.images]
+    clusters, rows = np.unique(np.array(own, dtype=np.int64), return_inverse=True)
+    count = len(clusters)
+    generator = np.random.default_rng(derive_seed(0, "project", "curve"))
+    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
+    return np.concatenate([np.ones((len(own), 1)), drawn.T[rows].astype(np.float64)], axis=1), count
+
+
+def _mean(values: Array, axis: int) -> Array:
+    """Return the mean of what is known; NaN where nothing is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=axis)
+    total = np.where(known, values, 0).sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _summary(values: Array, with_interval: bool) -> list[float | None]:
+    """Return the score and the ends of its interval, given it, and then those of the resamples."""
+    resampled = values[1:][~np.isnan(values[1:])]
+    interval = middle(resampled) if with_interval and len(resampled) else NO_INTERVAL
+    return [None if np.isnan(one) else float(one) for one in (values[0], *interval)]
+
+
+def _scatter(resampled: Array) -> float:
+    """Return the standard deviation of a round's score around the mean of all rounds', [rounds, resamples]."""
+    known = resampled[:, ~np.isnan(resampled).any(axis=0)]
+    if len(known) < 2 or not known.shape[1]:
+        return 0.0
+    own = known - known.mean(axis=0)
+    return float(np.sqrt(own.var(axis=1).sum() / (len(known) - 1)))
+
+
+def _trusted(audit: Audit, one: Evaluated) -> list[Entry]:
+    """Return what a round's detector found and is trusted in, of the classes that all rounds know."""
+    images, classes = frozenset(audit.images), frozenset(audit.classes)
+    truth = {
+        "images": [{"id": image} for image in audit.images],
+        "annotations": [box for box in audit.truth if box["category_id"] in classes],
+    }
+    found = [box for box in one.found if box["category_id"] in classes and box["image_id"] in images]
+    threshold = trusted_score(truth, found)
+    return [box for box in found if threshold is not None and box["score"] >= threshold]

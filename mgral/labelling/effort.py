@@ -1,0 +1,165 @@
+"""What labelling took: time, and how much of what was proposed people had to change. Computed from the ledger."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mgral.evaluation.agreement import OVERLAP
+from mgral.evaluation.resampled import overlaps
+from mgral.labelling.exchange.reading import SAME
+from mgral.labelling.ledger import Event, Line
+from mgral.labelling.records import CONFIRMED
+from mgral.labelling.state import BoxRow, Project
+
+LEFT_OPEN = 10.0
+"""Times the median from which a time is taken for that of a page that was left open."""
+SURELY_LABELLING = 600.0
+"""Seconds up to which no time is."""
+KNOWN_PART = 0.5
+"""Part of the labels that must have a time, for hours to be said."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Hours of labelling, of all that came back of what was sent.
+
+    A time that is not above 0, or above ten times the median and ten minutes, counts as none; a label without a time
+    counts as the mean of the others. There are no hours where fewer than half of the labels have a time.
+    """
+
+    seconds: Mapping[int, tuple[float | None, ...]]
+    """Of each person's label of an image, by its number; None where there is no time that counts."""
+    left_open: int
+    """Times that are too long to be of labelling."""
+    boxes: int
+    """Boxes of these labels."""
+
+    @property
+    def labels(self) -> int:
+        """How many labels came back."""
+        return sum(map(len, self.seconds.values()))
+
+    @property
+    def without(self) -> int:
+        """Labels without a time that counts."""
+        return sum(one is None for own in self.seconds.values() for one in own)
+
+    @property
+    def mean(self) -> float | None:
+        """Seconds of a label; None where too few have a time."""
+        known = [one for own in self.seconds.values() for one in own if one is not None]
+        return float(np.mean(known)) if known and len(known) >= KNOWN_PART * self.labels else None
+
+    def hours(self, images: Iterable[int] | None = None) -> float | None:
+        """Return the hours of some images, or of all; those of images that were not sent are 0."""
+        mean = self.mean
+        if mean is None:
+            return None
+        wanted = self.seconds if images is None else [one for one in images if one in self.seconds]
+        return sum(mean if one is None else one for image in wanted for one in self.seconds[image]) / 3600
+
+
+@dataclass
+class Accepted:
+    """What became of the boxes that were proposed in a round, in labels that came back."""
+
+    unchanged: int = 0
+    moved: int = 0
+    """Corrected: moved, however little, or given another class."""
+    removed: int = 0
+    added: int = 0
+    """Boxes of people that no proposed one became."""
+
+    @property
+    def proposed(self) -> int:
+        """Boxes that were proposed in pictures that came back."""
+        return self.unchanged + self.moved + self.removed
+
+    @property
+    def share(self) -> float | None:
+        """Part of the proposed boxes that nobody changed, 0 to 1."""
+        return self.unchanged / self.proposed if self.proposed else None
+
+
+@dataclass
+class Effort:
+    """What labelling took in a project."""
+
+    times: Times
+    accepted: dict[int, Accepted] = field(default_factory=dict)
+    """By round, of those in which boxes were proposed and labels came back."""
+
+
+def effort(lines: Sequence[Line], project: Project) -> Effort:
+    """Return what labelling took, given all changes of a project and what it is after them.
+
+    A label counts for the round in which its image was sent last when it was imported. Of a person's labels of an
+    image in a round the latest counts: labelling tools add the time of a correction to that of the label.
+    """
+    sent: dict[int, tuple[int, Sequence[BoxRow]]] = {}
+    latest: dict[tuple[int, int, str], tuple[Event, Sequence[BoxRow]]] = {}
+    for line in lines:
+        for event in line.events:
+            if line.what == "sent" and "image" in event:
+                sent[event["image"]] = event["round"], event["boxes"]
+            elif line.what == "labels" and not event.get("known") and event["image"] in sent:
+                number, proposed = sent[event["image"]]
+                latest[event["image"], number, event["by"]] = event, proposed
+    found: dict[int, Accepted] = defaultdict(Accepted)
+    for (_, number, _), (event, proposed) in latest.items():
+        if number and proposed and event["state"] in CONFIRMED:  # round 0 is another look at people's own boxes
+            _compare(_today(project, proposed), _today(project, event["boxes"]), found[number])
+    return Effort(_times(latest), dict(sorted(found.items())))
+
+
+def _times(latest: Mapping[tuple[int, int, str], tuple[Event, Sequence[BoxRow]]]) -> Times:
+    given = {key: _positive(event.get("seconds")) for key, (event, _) in latest.items()}
+    known = [one for one in given.values() if one is not None]
+    limit = max(SURELY_LABELLING, LEFT_OPEN * float(np.median(known))) if known else math.inf
+    seconds: dict[int, tuple[float | None, ...]] = {}
+    for (image, _, _), one in given.items():
+        seconds[image] = (*seconds.get(image, ()), one if one is not None and one <= limit else None)
+    boxes = sum(len(event["boxes"]) for event, _ in latest.values())
+    return Times(seconds, sum(one > limit for one in known), boxes)
+
+
+def _positive(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and 0 < seconds < math.inf else None
+
+
+def _today(project: Project, boxes: Sequence[BoxRow]) -> list[BoxRow]:
+    return [(x, y, w, h, project.class_today(label)) for x, y, w, h, label in boxes]
+
+
+def _compare(proposed: list[BoxRow], confirmed: list[BoxRow], into: Accepted) -> None:
+    """Note what became of proposed boxes: first those that are still there, then the others by their overlap."""
+    left = list(confirmed)
+    changed = []
+    for box in proposed:
+        same = next((other for other in left if _unmoved(box, other)), None)
+        if same is None:
+            changed.append(box)
+        else:
+            left.remove(same)
+            into.unchanged += 1
+    moved = 0
+    if changed and left:
+        shared = overlaps(_sides(changed), _sides(left))
+        while shared.max() >= OVERLAP:
+            row, column = np.unravel_index(shared.argmax(), shared.shape)
+            shared[row], shared[:, column] = -1, -1
+            moved += 1
+    into.moved += moved
+    into.removed += len(changed) - moved
+    into.added += len(left) - moved
+
+
+def _unmoved(first: BoxRow, second: BoxRow) -> bool:
+    return first[4] == second[4] and all(abs(a - b) <= SAME for a, b in zip(first[:4], second[:4], strict=True))
+
+
+def _sides(boxes: Sequence[BoxRow]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.array([box[:4] for box in boxes], dtype=np.float64)

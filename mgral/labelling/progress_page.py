@@ -1,0 +1,208 @@
+"""The page of a project: how good its detectors are, what labelling took, and whether to go on, in one file."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from mgral.labelling.batch_files import SHEET
+from mgral.labelling.curve import Curve, Point, Score
+from mgral.labelling.effort import Accepted
+from mgral.labelling.opening import round_folder
+from mgral.labelling.progress import MEANS, Progress, advice, target_lines, times_in_words
+from mgral.labelling.records import CONFIRMED, State
+from mgral.labelling.results import LEAST_BOXES
+from mgral.labelling.settings import ProjectSettings
+from mgral.labelling.state import Project
+from mgral.labelling.status import WORDS, spent
+from mgral.report.bootstrap import Interval
+from mgral.report.drawing import FAINT, FEW_LINES, INK, draw, legend_above, legend_height
+from mgral.report.rendering import environment
+from mgral.report.spread import points, points_interval
+from mgral.report.styles import METHOD, class_colours
+
+PAGE = "report.html"
+COSTS = {"pictures": "labelled pictures", "boxes": "labelled boxes", "hours": "hours of labelling"}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure of the page."""
+
+    title: str
+    caption: str
+    svg: str
+    """The element alone."""
+
+
+@dataclass(frozen=True)
+class RoundRow:
+    """A line on a round."""
+
+    number: int
+    sheet: str
+    """Where its contact sheet is, from the project's folder; empty where it is not."""
+    sent: int
+    done: int
+    """Labelled, or checked and empty."""
+    rest: str
+    """What became of the others."""
+    hours: float | None
+    accepted: Accepted | None
+
+
+def progress_page(folder: Path, settings: ProjectSettings, project: Project, found: Progress) -> str:
+    """Return the page (HTML) of the project in a folder; it needs no other file and no network."""
+    own = environment("mgral.labelling")
+    own.filters |= {"points": points, "interval": points_interval, "hours": _hours, "score": _with_interval}
+    counts = project.counts()
+    return (
+        own.get_template("progress.html.jinja").render(
+            settings=settings,
+            found=found,
+            curve=found.curve,
+            facts=_facts(settings, project, found),
+            states=[(state, counts[state], WORDS[state]) for state in get_args(State) if counts[state]],
+            advice=advice(found),
+            target=target_lines(found),
+            odd_times=times_in_words(found),
+            figures=_curve_figures(found) if found.curve.points else [],
+            classes=project.classes,
+            class_figure=_class_figure(found.curve, project.classes),
+            rounds=[_round_row(folder, project, found, number) for number in sorted(project.rounds)],
+            means=MEANS,
+            least=LEAST_BOXES,
+        )
+        + "\n"
+    )
+
+
+def _facts(settings: ProjectSettings, project: Project, found: Progress) -> list[tuple[str, str]]:
+    counts, times = project.counts(), found.effort.times
+    hours, each = times.hours(), found.hours_of_picture
+    labelled = sum(counts[state] for state in CONFIRMED)
+    facts = [
+        ("Pictures", f"{len(project.pictures):,}, {labelled:,} of them labelled"),
+        ("Budget", f"{spent(project):,} of {settings.budget:,} pictures used"),
+        ("Measured on", f"{found.curve.images:,} pictures with {sum(found.curve.boxes.values()):,} boxes"),
+    ]
+    if found.target is not None:
+        facts.append(("Target", f"{points(found.target)} % {found.name}"))
+    if hours is not None and each is not None:
+        boxes = f", {3600 * hours / times.boxes:.0f} s a box" if times.boxes else ""
+        facts.append(("Labelling", f"{hours:.1f} hours, {3600 * each:.0f} s a picture{boxes}"))
+        if found.left:
+            facts.append(("To the end of the budget", f"{found.left:,} pictures, {found.left * each:.1f} hours"))
+    return facts
+
+
+def _round_row(folder: Path, project: Project, found: Progress, number: int) -> RoundRow:
+    images = project.sent.get(number, [])
+    states = Counter(project.images[image].state for image in images)
+    rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state not in CONFIRMED)
+    sheet = round_folder(Path(), number) / SHEET
+    return RoundRow(
+        number=number,
+        sheet=sheet.as_posix() if (folder / sheet).is_file() else "",
+        sent=len(images),
+        done=sum(states[state] for state in CONFIRMED),
+        rest="trains on all labels, chooses nothing" if number in project.trainings else rest,
+        hours=found.effort.times.hours(images) if images else None,
+        accepted=found.effort.accepted.get(number),
+    )
+
+
+def _curve_figures(found: Progress) -> list[Drawn]:
+    """Draw both scores by pictures, and the forecast one by boxes and by hours too, where these are known."""
+    other = next(name for name in MEANS if name != found.score)
+    figures = [_curve_figure(found, found.score, "pictures"), _curve_figure(found, other, "pictures")]
+    figures.append(_curve_figure(found, found.score, "boxes"))
+    if all(one.hours is not None for one in found.curve.points):
+        figures.append(_curve_figure(found, found.score, "hours"))
+    return figures
+
+
+def _curve_figure(found: Progress, score: str, cost: str) -> Drawn:
+    with_forecast = cost == "pictures" and score == found.score and bool(found.expected)
+    target = found.target if score == found.score else None
+
+    def paint(axes: Axes) -> None:
+        at = [float(getattr(one, cost)) for one in found.curve.points]
+        own = [one.scores[score] for one in found.curve.points]
+        _paint_points(axes, at, own, METHOD.colour, f"{MEANS[score]} of the rounds")
+        if with_forecast:
+            ahead = [float(one.pictures) for one in found.expected]
+            low, high = zip(*(one.interval for one in found.expected), strict=True)
+            axes.fill_between(ahead, low, high, color=FAINT, alpha=0.25, linewidth=0)
+            axes.plot(ahead, [one.score for one in found.expected], "o--", color=FAINT, label="forecast")
+        if target is not None:
+            axes.axhline(target, color=INK, linestyle=":", linewidth=1.2, label=f"target {points(target)}")
+        _in_percent(axes, COSTS[cost], f"{MEANS[score]} (%)")
+
+    names = [f"{MEANS[score]} of the rounds", "forecast", "target"]
+    captions = {
+        "pictures": "Of the pictures that each detector learnt from.",
+        "boxes": "Of the boxes in these pictures.",
+        "hours": "Of labelling these pictures; the audit set is not counted.",
+    }
+    bars = " Bars: 95 % over resamples of the pictures that are measured on."
+    grey = " Grey: 95 % of what is expected of the next detectors." if with_forecast else ""
+    svg = draw(f"{score}_by_{cost}", 5.0, 3.2 + legend_height(names), paint)
+    title = f"{MEANS[score]} against {COSTS[cost]}"
+    return Drawn(title, captions[cost] + bars + grey, svg[svg.index("<svg") :])
+
+
+def _paint_points(axes: Axes, at: Sequence[float], scores: Sequence[Score], colour: str, label: str) -> None:
+    values = [one.value for one in scores]
+    if not any(math.isnan(one.interval.low) for one in scores):
+        reach = [
+            [max(0.0, one.value - one.interval.low) for one in scores],
+            [max(0.0, one.interval.high - one.value) for one in scores],
+        ]
+        axes.errorbar(at, values, yerr=reach, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, alpha=0.7)
+    axes.plot(at, values, "o-", color=colour, markeredgecolor="white", label=label)
+
+
+def _class_figure(curve: Curve, classes: Mapping[int, str]) -> Drawn | None:
+    """Draw the AP of the classes with the most boxes to measure by; nothing where none has enough."""
+    scored = [label for label in classes if any(label in one.by_class for one in curve.points)]
+    shown = sorted(scored, key=lambda label: -curve.boxes[label])[:FEW_LINES]
+    if not shown:
+        return None
+
+    def paint(axes: Axes) -> None:
+        for label, colour in zip(shown, class_colours(len(shown)), strict=True):
+            known: list[Point] = [one for one in curve.points if label in one.by_class]
+            heights = [one.by_class[label].value for one in known]
+            axes.plot([one.pictures for one in known], heights, "o-", color=colour, label=classes[label])
+        _in_percent(axes, COSTS["pictures"], "AP@[.5:.95] (%)")
+
+    svg = draw("by_class", 5.0, 3.2 + legend_height([classes[label] for label in shown]), paint)
+    which = f"The {len(shown)} classes with the most boxes to measure by." if len(scored) > len(shown) else ""
+    return Drawn("AP of classes against labelled pictures", which, svg[svg.index("<svg") :])
+
+
+def _in_percent(axes: Axes, across: str, up: str) -> None:
+    axes.set(xlabel=across, ylabel=up)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+    legend_above(axes)
+
+
+def _hours(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _with_interval(score: Score | None, sign: bool = False) -> str:
+    """Write a score in percent with its interval."""
+    if score is None or math.isnan(score.value):
+        return "–"
+    interval: Interval = score.interval
+    return points(score.value, sign=sign) + (f" ({points_interval(interval, sign=sign)})" if interval.known else "")

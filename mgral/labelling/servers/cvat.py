@@ -1,0 +1,360 @@
+"""CVAT's server. Written from its SDK's schema; not tried on a server."""
+
+import hashlib
+import re
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from cvat_sdk import models
+from cvat_sdk.api_client.exceptions import ForbiddenException, NotFoundException
+from cvat_sdk.core.downloading import Downloader
+from cvat_sdk.core.helpers import DeferredTqdmProgressReporter
+from cvat_sdk.core.uploading import DataUploader, Uploader
+
+from mgral.artefacts.files import atomic_path
+from mgral.compute.progress import tracked
+from mgral.data.formats.safe_xml import XmlError, parse_xml, read_xml
+from mgral.errors import InputError, StepError
+from mgral.labelling.batch_files import PICTURES, TASKS, check_pictures
+from mgral.labelling.classes import name_today
+from mgral.labelling.importing import Names
+from mgral.labelling.servers.cvat_session import Login, ended, finished, number_of
+from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
+from mgral.labelling.state import Project
+
+ANNOTATIONS, SAVED = "annotations.xml", "completed.zip"
+COMPLETED = "completed"
+"""State of a job; others are not read."""
+TO_CVAT, FROM_CVAT = "CVAT 1.1", "CVAT for images 1.1"
+"""Names of its formats."""
+JOB = 20
+"""Pictures of a job, the part of a task that a person says is completed."""
+QUALITY = 70
+"""Of the copies that people see while they label, 1 to 100: the SDK's own default."""
+LONGEST_LABEL, LONGEST_NAME = 64, 256
+REMOVED = "pictures were removed from their tasks there; they stay sent (mgral project recall)"
+LACKING = "pictures of completed jobs are not in what was exported; they stay sent"
+OTHERS = "pictures there are not of this project; left out"
+Frame = tuple[str, bool]
+"""Name of a picture in a task, in its order there, and whether it was removed from the task."""
+_SHARE = re.compile(r", (round \d+(?:, person\d+)?|again [0-9a-f]{8})$")
+"""The end of a task's name, which says whose pictures it has."""
+
+
+@dataclass(frozen=True)
+class _Tasks:
+    """Tasks as they are written for CVAT."""
+
+    end: str
+    """The end of the task's name."""
+    pictures: tuple[Path, ...]
+    """Best first."""
+    xml: ElementTree.Element
+    """With today's names of the classes."""
+    lost: int
+    """Boxes without one: their class was split since."""
+
+    @property
+    def names(self) -> set[str]:
+        return {path.name for path in self.pictures}
+
+
+class Cvat:
+    """A CVAT, through its SDK: a project there has the tasks of all rounds, one for each share of a round."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+
+    @classmethod
+    def from_environment(cls, url: str) -> "Cvat":
+        """Return the CVAT at a URL; raises InputError where the environment has no login for it."""
+        return cls(Login.from_environment(url))
+
+    def push(self, share: Share, known: str | None, pictures: Pictures | None) -> Pushed:
+        """Send what the server has not yet; see `Server`."""
+        if pictures == "serve":
+            raise InputError("CVAT reads no pictures from this disk; leave `--pictures serve` out, to upload them")
+        tasks = _read_tasks(share)
+        with self._login.session() as client:
+            project = self._project(client, share, known)
+            lines = [f"{tasks.lost} proposed boxes are left out: their class was split since"] if tasks.lost else []
+            lines += _add_classes(client, project, share)
+            task = _find_task(client, project, tasks)
+            made = task is None
+            if task is None:
+                task = _make_task(client, project, share, tasks)
+            lines += _add_boxes(client, task, tasks)
+            jobs = len(_jobs(client, task_id=task.id))
+            lines.append(f"{self._login.url}/tasks/{task.id}: {jobs} jobs; assign them to people there")
+        count = len(tasks.pictures)
+        return Pushed(str(project.id), count if made else 0, 0 if made else count, tuple(lines))
+
+    def pull(self, known: str, project: Project, output: Path) -> Pulled:
+        """Save the pictures of all completed jobs, as `CVAT for images 1.1`; see `Server`."""
+        names = Names(project)
+        with self._login.session() as client:
+            tasks = {task.id: task for task in self._known_project(client, known, project).get_tasks()}
+            frames = {number: _frames(task) for number, task in tasks.items()}
+            jobs = [job for job in _jobs(client, project_id=int(known)) if str(job.type) == "annotation"]
+            done = [job for job in jobs if str(job.state) == COMPLETED and job.task_id in tasks]
+            states = Counter(str(job.state) for job in jobs if str(job.state) != COMPLETED)
+            rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+            lines = [f"CVAT: {len(done)} of {len(jobs)} jobs are completed{rest and f', and not read: {rest}'}"]
+            found: dict[str, ElementTree.Element] = {}
+            odd = Counter[str]()
+            for job in tracked(done, "jobs", len(done), "job"):
+                own = frames[job.task_id][job.start_frame : job.stop_frame + 1]
+                ours = {name for name, removed in own if not removed and len(names.find(name)) == 1}
+                odd[REMOVED] += sum(removed for _, removed in own)
+                odd[OTHERS] += sum(not removed for _, removed in own) - len(ours)
+                if (root := _export(client, job)) is None:
+                    odd["jobs were changed while they were read; pull again"] += 1
+                else:
+                    person = _end(tasks[job.task_id].name).partition(", ")[2]
+                    cut = found[f"task{job.task_id}-job{job.id}.xml"] = _cut(root, ours, project, job, person)
+                    odd[LACKING] += len(ours) - len(cut.findall("image"))
+            there = [_there(task.name, frames[number], project, names) for number, task in tasks.items()]
+        lines += [f"CVAT: {count} {words}" for words, count in odd.items() if count]
+        files = [output / SAVED] if found else []
+        for file in files:
+            _save(file, found)
+        return Pulled(tuple(files), "checked", tuple(lines), frozenset().union(*there))
+
+    def _project(self, client: Any, share: Share, known: str | None) -> Any:
+        """Return the project of a share: the known one, or the one whose name says so, or a new one."""
+        if known is not None:
+            return self._known_project(client, known, share.project)
+        mark = _mark(share.project)
+        found = [one for one in client.projects.list(search=mark) if mark in one.name]
+        if found:
+            return min(found, key=lambda one: one.id)
+        labels = [_label(name) for name in share.project.classes.values()]
+        name = f"{share.title[: LONGEST_NAME - len(mark) - 3]} ({mark})"
+        return client.projects.create(models.ProjectWriteRequest(name=name, labels=labels))
+
+    def _known_project(self, client: Any, known: str, project: Project) -> Any:
+        """Return the project of a number; raises InputError where it is gone, or another's.
+
+        Where a server began anew, another project may have the number.
+        """
+        mark, names = _mark(project), Names(project)
+        with suppress(NotFoundException, ForbiddenException):
+            there = client.projects.retrieve(int(known))
+            tasks = () if mark in there.name else there.get_tasks()
+            if mark in there.name or any(_there(task.name, _frames(task), project, names) for task in tasks):
+                return there
+        raise InputError(
+            f"{self._login.url}/projects/{known}, which this project was pushed to, is not there any more, or this "
+            f"login may not see it, or it is another's: its name has no {mark!r}, and no task has pictures of this "
+            "project. Use the right login, or make a new one: mgral project push --anew"
+        )
+
+
+def _mark(project: Project) -> str:
+    """Return the part of a name by which a project is found."""
+    return f"mgral {project.id[:13]}"
+
+
+def _end(name: str) -> str:
+    """Return the end of a task's name, which says whose pictures it has; empty where somebody renamed it."""
+    found = _SHARE.search(name)
+    return found[1] if found else ""
+
+
+def _there(title: str, frames: Sequence[Frame], project: Project, names: Names) -> frozenset[tuple[int, int]]:
+    """Return the round and the number of each picture in a task of a name that is one of a project's."""
+    found = (names.find(name) for name, _ in frames)
+    images = [next(iter(one)) for one in found if len(one) == 1]
+    end = _end(title)
+    if end.startswith("round"):
+        return frozenset((int(end.split(",")[0].removeprefix("round ")), image) for image in images)
+    return frozenset((0 if end else project.images[image].sent_in or 0, image) for image in images)
+
+
+def _read_tasks(share: Share) -> _Tasks:
+    path = share.folder / TASKS / "cvat" / ANNOTATIONS
+    try:
+        xml = read_xml(path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; bring the tasks back, or write them again") from None
+    except XmlError as error:
+        raise InputError(f"{path}: {error}; bring the tasks back as they were written") from None
+    for name in share.project.classes.values():
+        if len(name) > LONGEST_LABEL:
+            raise InputError(f"class {name}: CVAT takes names of {LONGEST_LABEL} characters at most; rename it")
+    pictures = tuple(share.folder / PICTURES / image.get("name", "") for image in xml.iterfind("image"))
+    check_pictures(pictures, "the tasks")
+    if not pictures:
+        raise InputError(f"{path} names no picture; bring the tasks back as they were written")
+    if (other := xml.findtext("meta/mgral/project")) != share.project.id:
+        raise InputError(f"{path} is of another project ({other}); push it from there")
+    lost, digest = 0, hashlib.sha256(ElementTree.tostring(xml)).hexdigest()[:8]
+    for image in xml.iterfind("image"):
+        for box in image.findall("box"):
+            box.set("label", name_today(share.project, box.get("label", "")))
+            if box.get("label") not in share.project.classes.values():
+                image.remove(box)
+                lost += 1
+    person = f", {share.person}" if share.person else ""
+    return _Tasks(f"round {share.round}{person}" if share.round else f"again {digest}", pictures, xml, lost)
+
+
+def _label(name: str) -> Any:
+    return models.PatchedLabelRequest(name=name, type="rectangle")
+
+
+def _add_classes(client: Any, project: Any, share: Share) -> list[str]:
+    """Add the classes that a project lacks; return lines about labels that are none of ours."""
+    there = {label.name for label in project.get_labels()}
+    ours = list(share.project.classes.values())
+    if lacking := [name for name in ours if name not in there]:
+        project.update(models.PatchedProjectWriteRequest(labels=[_label(name) for name in lacking]))
+    more = ", ".join(sorted(there - set(ours)))
+    return [f"labels there that are no classes of this project today: {more}"] if more else []
+
+
+def _find_task(client: Any, project: Any, tasks: _Tasks) -> Any:
+    """Return the task that has the pictures, None where there is none.
+
+    One without pictures is what an interrupted push left, and makes room: pictures cannot be added to it for sure.
+    """
+    there = project.get_tasks()
+    for task in [task for task in there if _end(task.name) == tasks.end]:
+        _await_jobs(client, task)
+        task.fetch()
+        if not _has_pictures(task):
+            task.remove()
+        elif _pictures(task) == tasks.names:
+            return task
+        else:
+            raise InputError(
+                f"CVAT's task {task.id}, {task.name!r}, has other pictures than were written for it: somebody made "
+                "it or changed it; give it another name there, and run the same command again"
+            )
+    if tasks.end.startswith("again"):  # of pictures that older tasks have too
+        return None
+    renamed = [task for task in there if not _end(task.name) and _has_pictures(task)]
+    return next((task for task in renamed if _pictures(task) == tasks.names), None)
+
+
+def _has_pictures(task: Any) -> bool:
+    return bool(getattr(task, "size", 0))  # there is none where there are no pictures
+
+
+def _frames(task: Any) -> list[Frame]:
+    if not _has_pictures(task):
+        return []
+    meta = task.get_meta()
+    removed = set(meta.deleted_frames)
+    return [(frame.name, place in removed) for place, frame in enumerate(meta.frames or ())]
+
+
+def _pictures(task: Any) -> set[str]:
+    return {name for name, _ in _frames(task)}
+
+
+def _await_jobs(client: Any, task: Any) -> None:
+    """Wait for what the server still does for an earlier push."""
+    for status in ("queued", "started"):
+        found, _ = client.api_client.requests_api.list(task_id=task.id, status=status)
+        for job in found.results:
+            ended(client, job.id, f"end {job.operation.type}")
+
+
+def _make_task(client: Any, project: Any, share: Share, tasks: _Tasks) -> Any:
+    title = share.title[: LONGEST_NAME - len(tasks.end) - 2]
+    spec = models.TaskWriteRequest(name=f"{title}, {tasks.end}", project_id=project.id, segment_size=JOB, overlap=0)
+    task = client.tasks.create(spec)
+    url = client.api_map.make_endpoint_url(task.api.create_data_endpoint.path, kwsub={"id": task.id})
+    response = DataUploader(client).upload_files(
+        url,
+        list(tasks.pictures),
+        pbar=DeferredTqdmProgressReporter({"disable": None}),  # none but on a terminal
+        image_quality=QUALITY,
+        sorting_method="predefined",
+    )
+    finished(client, number_of(response), "take the pictures")
+    return task.fetch()
+
+
+def _add_boxes(client: Any, task: Any, tasks: _Tasks) -> list[str]:
+    """Upload the proposed boxes, unless there are some or somebody began; return a line where they are left out."""
+    if tasks.xml.find("image/box") is None:
+        return []
+    there = task.get_annotations()
+    if any(there.get(kind) for kind in ("shapes", "tracks", "tags")):
+        return []
+    if any((str(job.state), str(job.stage)) != ("new", "annotation") for job in _jobs(client, task_id=task.id)):
+        return ["the proposed boxes are not there, and somebody began: they are left out"]
+    url = client.api_map.make_endpoint_url(task.api.create_annotations_endpoint.path, kwsub={"id": task.id})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ANNOTATIONS
+        ElementTree.ElementTree(tasks.xml).write(path, encoding="utf-8", xml_declaration=True)
+        asked = {"format": TO_CVAT, "filename": path.name}
+        response = Uploader(client).upload_file(url, path, meta={"filename": path.name}, query_params=asked)
+    finished(client, number_of(response), "take the proposed boxes")
+    return []
+
+
+def _jobs(client: Any, **which: Any) -> Sequence[Any]:
+    return sorted(client.jobs.list(**which), key=lambda job: job.id)
+
+
+def _export(client: Any, job: Any) -> ElementTree.Element | None:
+    """Return what a completed job has; None where it changed meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "export.zip"
+        asked, _ = client.api_client.jobs_api.create_dataset_export(
+            id=job.id, format=FROM_CVAT, save_images=False, location="local"
+        )
+        made = finished(client, asked.rq_id, f"export job {job.id}")
+        Downloader(client).download_file(made.result_url, path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                root = parse_xml(archive.read(ANNOTATIONS))
+        except (zipfile.BadZipFile, zlib.error, KeyError, XmlError) as error:
+            raise StepError(f"the export of CVAT's job {job.id} is damaged ({error}); pull again") from None
+    now = client.jobs.retrieve(job.id)
+    return root if (str(now.state), now.updated_date) == (COMPLETED, job.updated_date) else None
+
+
+def _cut(
+    root: ElementTree.Element, pictures: Set[str], project: Project, job: Any, person: str
+) -> ElementTree.Element:
+    """Return of an export some pictures, who labelled them and when, and nothing else.
+
+    Servers have put pictures of other jobs into the export of a job, as if these were empty. An export also has the
+    time at which it was made, which would be news each time, and people's addresses.
+    """
+    own = ElementTree.Element("annotations")
+    ElementTree.SubElement(own, "version").text = "1.1"
+    meta = ElementTree.SubElement(own, "meta")
+    ElementTree.SubElement(ElementTree.SubElement(meta, "mgral"), "project").text = project.id
+    about = ElementTree.SubElement(meta, "job")
+    ElementTree.SubElement(about, "id").text = str(job.id)
+    ElementTree.SubElement(about, "updated").text = job.updated_date.isoformat()
+    assignee = ElementTree.SubElement(about, "assignee")
+    who = getattr(job, "assignee", None)
+    ElementTree.SubElement(assignee, "username").text = who.username if who else person
+    labels = ElementTree.SubElement(about, "labels")
+    for name in root.iterfind("meta//labels/label/name"):
+        ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name.text
+    own.extend(image for image in root.iterfind("image") if image.get("name") in pictures)
+    ElementTree.indent(own)
+    return own
+
+
+def _save(path: Path, found: dict[str, ElementTree.Element]) -> None:
+    """Write an archive whose bytes are the same for the same content."""
+    with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, root in sorted(found.items()):
+            content = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)

@@ -1,0 +1,211 @@
+"""CVAT's SDK with limits of time, and with errors that say what to do and hold no secret."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+from cvat_sdk import Client
+from cvat_sdk.api_client import exceptions as refusals
+from cvat_sdk.core.client import AccessTokenCredentials, Credentials, PasswordCredentials
+from cvat_sdk.core.exceptions import CvatSdkException
+from cvat_sdk.version import VERSION
+
+from mgral.errors import InputError, StepError
+
+TOKEN, USER, PASSWORD, ORGANIZATION = "CVAT_ACCESS_TOKEN", "CVAT_USERNAME", "CVAT_PASSWORD", "CVAT_ORGANIZATION"
+"""Variables of the environment; the first is the SDK's own."""
+CONNECT = 10.0
+"""Seconds in which a server has to take a connection."""
+ANSWER = 120.0
+"""Seconds in which a server has to begin an answer; the SDK waits for ever."""
+STANDSTILL = 900.0
+"""Seconds that a background job of a server may go without progress."""
+LONGEST_PAUSE = 5.0
+"""Seconds between looks at such a job, at most."""
+SHOWN = 300
+"""Characters of what a server says, in a message."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """A CVAT, and somebody's right to use it."""
+
+    url: str
+    credentials: Credentials = field(repr=False)
+    secret: str = field(repr=False)
+    """What no message may hold."""
+    organization: str | None
+    """Short name of the organization whose projects are used; None for those of the person, and all that they see."""
+
+    @classmethod
+    def from_environment(cls, url: str) -> "Login":
+        """Return the login for a URL by the token, or else the user and password, of the environment.
+
+        Raises
+        ------
+        InputError
+            Where there is none.
+        """
+        organization = os.environ.get(ORGANIZATION) or None
+        if token := os.environ.get(TOKEN, "").strip():
+            return cls(url, AccessTokenCredentials(token), token, organization)
+        user, password = os.environ.get(USER), os.environ.get(PASSWORD)
+        if not user or not password:
+            raise InputError(
+                f"there is no login for CVAT: set {TOKEN} to an access token (in CVAT, under your profile, "
+                f"Security), or set {USER} and {PASSWORD}"
+            )
+        return cls(url, PasswordCredentials(user, password), password, organization)
+
+    @contextmanager
+    def session(self) -> Iterator[Any]:
+        """Give a client of the SDK that is logged in.
+
+        Raises
+        ------
+        InputError
+            Where the server refuses the login or the work, or is no CVAT.
+        StepError
+            Where it fails, or does not answer.
+        """
+        silent = logging.Logger("cvat", logging.CRITICAL + 1)  # what goes wrong is raised as well
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of each attempt
+        with self._explained() as versions, Client(self.url, logger=silent, check_server_version=False) as client:
+            _limit_time(client)
+            client.organization_slug = self.organization
+            about, _ = client.api_client.server_api.retrieve_about()  # before a password goes there: is it a CVAT?
+            versions.append(about.version)
+            self._log_in(client)
+            yield client
+
+    def _log_in(self, client: Any) -> None:
+        try:
+            client.login(self.credentials)
+            client.api_client.users_api.retrieve_self()
+        except refusals.ApiException as error:
+            if error.status not in (400, 401, 403):
+                raise
+            given = TOKEN if isinstance(self.credentials, AccessTokenCredentials) else f"{USER} and {PASSWORD}"
+            raise InputError(
+                f"{self.url} refuses the login of {given} ({self._said(error)}); correct it, or make a new token "
+                "(in CVAT, under your profile, Security)"
+            ) from None
+
+    @contextmanager
+    def _explained(self) -> Iterator[list[str]]:
+        """Make messages of what the SDK raises; the list is for the version of the server, once it is known."""
+        versions: list[str] = []
+        try:
+            yield versions
+        except refusals.ApiException as error:
+            said = self._said(error)
+            if error.status == 429 or (error.status or 0) >= 500:
+                raise StepError(f"{self.url} fails ({said}); run the same command again later") from None
+            if error.status == 404:
+                raise InputError(
+                    f"{self.url} does not know what it is asked for ({said}); is it a CVAT, and did somebody delete "
+                    "something there? If so, run the same command again"
+                ) from None
+            raise InputError(
+                f"{self.url} refuses ({said}); let somebody give you the right to do that there, or look at what is "
+                "wrong with the project, and run the same command again"
+            ) from None
+        except urllib3.exceptions.HTTPError as error:
+            reason = getattr(error, "reason", None) or error
+            if isinstance(reason, urllib3.exceptions.SSLError):
+                raise InputError(
+                    f"{self.url} has a certificate that is not trusted ({reason}); name the file of who issued it in "
+                    "SSL_CERT_FILE"
+                ) from None
+            raise StepError(
+                f"{self.url} does not answer, or stopped in the middle ({type(reason).__name__}); start it, or look "
+                "at the network, and run the same command again"
+            ) from None
+        except CvatSdkException as error:
+            raise StepError(
+                f"{self.url}: {self._without_secret(str(error))}; look at the server, and run the same command again"
+            ) from None
+        except (refusals.OpenApiException, json.JSONDecodeError, AssertionError) as error:
+            other = f"it is version {versions[0]}; install the cvat-sdk of that version" if versions else "is it one?"
+            raise InputError(
+                f"{self.url} does not answer as a CVAT {VERSION} does ({self._without_secret(str(error))}); {other}"
+            ) from None
+
+    def _said(self, error: Any) -> str:
+        body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body or ""
+        try:
+            content = json.loads(body)
+            body = content["detail"] if isinstance(content, dict) and "detail" in content else json.dumps(content)
+        except ValueError:
+            body = "" if body.lstrip().startswith("<") else body  # a page for a browser
+        return f"{error.status}{body and ': '}{self._without_secret(str(body))}"
+
+    def _without_secret(self, text: str) -> str:
+        shown = " ".join(text.replace(self.secret, "***").split())
+        return shown[:SHOWN]
+
+
+def finished(client: Any, number: str, what: str) -> Any:
+    """Wait until a background job of a server is done, and return it.
+
+    Parameters
+    ----------
+    number
+        Its `rq_id`.
+
+    Raises
+    ------
+    StepError
+        Where it fails, or makes no progress.
+    """
+    job = ended(client, number, what)
+    if job.status.value == "failed":
+        reason = (job.get("message") or "").strip().splitlines()[-1:]
+        raise StepError(
+            f"CVAT could not {what} ({''.join(reason)[:SHOWN]}); mend that, and run the same command again"
+        )
+    return job
+
+
+def ended(client: Any, number: str, what: str) -> Any:
+    """Wait until a background job of a server is done or has failed, and return it; see `finished`."""
+    pause, seen, since = 0.1, None, time.monotonic()
+    while True:
+        job, _ = client.api_client.requests_api.retrieve(number)
+        status = job.status.value
+        if status in ("finished", "failed"):
+            return job
+        if seen != (state := (status, job.get("progress"))):
+            seen, since = state, time.monotonic()
+        elif time.monotonic() - since > STANDSTILL:
+            raise StepError(
+                f"CVAT has made no progress for {STANDSTILL / 60:g} minutes, to {what} ({status}); are its workers "
+                "running? The same command goes on later"
+            )
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def number_of(response: Any) -> str:
+    """Return the number of the background job that an answer names."""
+    found = json.loads(response.data)
+    if not isinstance(found, dict) or not isinstance(found.get("rq_id"), str):
+        raise CvatSdkException("an answer lacks rq_id")
+    return str(found["rq_id"])
+
+
+def _limit_time(client: Any) -> None:
+    rest = client.api_client.rest_client
+    send = rest.request
+
+    def request(*given: Any, **options: Any) -> Any:
+        options["_request_timeout"] = options.get("_request_timeout") or (CONNECT, ANSWER)
+        return send(*given, **options)
+
+    rest.request = request
