@@ -56,14 +56,14 @@ def pull(
     found: list[Pulled] = []
     # People may share a project there.
     servers = dict.fromkeys((place.tool, place.url, there.id) for place, there in project.pushed.items())
-    for name, url, number in servers:
+    for name, where, number in servers:
         tool = next(one for one in get_args(Tool) if one == name)
-        output = folder / PULLED / _name(tool, url, number)
+        output = folder / PULLED / _name(tool, where, number)
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StepError(f"{output} cannot be made ({error.strerror}); mend the rights of the folder") from None
-        found.append(connect(tool, url).pull(number, project, output))
+        found.append(connect(tool, where).pull(number, project, output))
         lines += found[-1].lines
     lines += _nowhere(project, found) if url is None else []
     findings = Findings()
