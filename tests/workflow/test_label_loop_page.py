@@ -39,6 +39,7 @@ INLINE = {
     "mgral project push": "",
     "mgral project push FOLDER": "",
     "mgral project push --anew": "",
+    "mgral project pull --url http://...": "",
     "mgral project push --to cvat --url https://HOST": "",
     "mgral project pull": "",
 }
