@@ -1,5 +1,6 @@
 """Benchmark `label_studio`: what push and pull take with a real Label Studio, and rounds of made-up people."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -51,6 +52,7 @@ Minutes are the processor time of `next`; seconds are those of the command, on a
 | --- | --- |
 | Commit | `{commit}` |
 | Machine | {processors} processors, OMP_NUM_THREADS {threads}, torch {torch} |
+| `settings` of the project | `{settings}` |
 
 """
 ROUND_COLUMNS = (
@@ -77,15 +79,16 @@ def speed(folder: Path, tasks: int, output: Path) -> None:
 
     FOLDER gets the project, which replaces what is there, and pictures, which stay for the next time.
     """
-    said = {"tasks": tasks, "command": f"python -m benchmarks label_studio speed FOLDER --tasks {tasks}"}
+    again = f"python -m benchmarks label_studio speed FOLDER --tasks {tasks}"
+    said = {"tasks": tasks, "command": again, "commit": commit()[:12]}  # before a commit meanwhile changes it
     pictures, project = folder / f"pictures{tasks}", folder / "project"
-    make_pictures(pictures, tasks)
+    make_pictures(pictures, tasks + 1 + tasks // 20)  # of near-copies one is chosen at most
     _begin(project, pictures, CLASSES, tasks, tasks)
     _run(project, "next", "--format", "label_studio")
     _propose(project / "round1" / "tasks" / "label_studio" / "label_studio.json")
     with label_studio(_emptied(folder / "label-studio"), folder) as server:
         rows = _timed(server, project)
-    head = SPEED.format(width=WIDTH, height=HEIGHT, commit=commit()[:12], **said, **machine())
+    head = SPEED.format(width=WIDTH, height=HEIGHT, **said, **machine())
     output.write_text(head + table(SPEED_COLUMNS, rows) + "\n", encoding="utf-8")
 
 
@@ -116,17 +119,17 @@ def several(
     given += f" --settings {settings.name}" if settings else ""
     said = {"command": f"python -m benchmarks label_studio rounds FOLDER {given}", "commit": commit()[:12]}
     truth, project = read_truth(labels), folder / "project"
+    more = yaml.safe_load(settings.read_text(encoding="utf-8")) if settings else {}
     folder.mkdir(parents=True, exist_ok=True)
     _begin(project, pictures, truth.classes, budget, batch)
-    if settings is not None:
-        more = {"settings": yaml.safe_load(settings.read_text(encoding="utf-8"))}
-        write_project_settings(project, load_project_settings(project).model_copy(update=more))
+    write_project_settings(project, load_project_settings(project).model_copy(update={"settings": more}))
     with label_studio(_emptied(folder / "label-studio"), folder) as server:
         people = People(server.url)
         persons = (1, people.join("two"))
         rows = [_round(project, people, persons, truth, number) for number in range(1, rounds + 1)]
     status = _run(project, "status").replace("\n", "\n    ")
-    head = ROUNDS.format(same=SAME, skipped=SKIPPED, draft=DRAFT, second=SECOND, **said, **machine())
+    people_do = {"same": SAME, "skipped": SKIPPED, "draft": DRAFT, "second": SECOND}
+    head = ROUNDS.format(settings=json.dumps(more), **people_do, **said, **machine())
     end = f"\n\nIn the end `mgral project status` says:\n\n    {status.rstrip()}\n"
     output.write_text(head + table(ROUND_COLUMNS, rows) + end, encoding="utf-8")
 

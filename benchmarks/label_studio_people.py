@@ -12,7 +12,7 @@ from benchmarks.label_studio_server import TOKEN
 from mgral.artefacts.files import read_json
 from mgral.compute.progress import tracked
 
-SAME = 0.9
+SAME = 0.8
 """Overlap from which people leave a proposed box as it is."""
 SKIPPED, DRAFT, SECOND = 20, 25, 10
 """One task in so many is skipped, is begun and not ended, and is labelled by two people."""

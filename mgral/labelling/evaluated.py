@@ -131,10 +131,11 @@ def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) ->
             {
                 "image_id": int(one["image_id"]),
                 "category_id": today[one["category_id"]],
-                "bbox": [*map(float, one["bbox"])],
+                "bbox": [float(x), float(y), float(width), float(height)],
                 "score": float(one["score"]),
             }
             for one in read_json(found)
+            for x, y, width, height in [one["bbox"]]
         ]
         images = frozenset(int(one["id"]) for one in read_json(test)["images"])
         digest = hashlib.sha256(found.read_bytes()).hexdigest()

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from mgral.report.bootstrap import Interval
 
@@ -127,7 +127,8 @@ def fit_law(pictures: Sequence[int], scores: Sequence[float], scatter: float) ->
         last = left.mean(axis=1)
         fit = -((left - last[:, None]) ** 2).sum(axis=1) / (2 * error**2) - (len(seen) - 1) * np.log(error)
         usual = -0.5 * (np.log(noise / USUAL_NOISE) / np.log(NOISE_FACTOR)) ** 2
-        likely = np.where(last + rest <= 1, fit + usual + np.log(roots), -np.inf)
+        possible = log_ndtr((1 - last - rest) * np.sqrt(len(seen)) / error)  # that no score is above 1
+        likely = fit + usual + possible + np.log(roots)
         laws.append(np.stack([last, rest, *(np.full(STEPS, one) for one in (exponent, error)), likely]))
     last, rest, exponents, errors, likely = np.concatenate(laws, axis=1)
     weight = np.exp(likely - likely.max())

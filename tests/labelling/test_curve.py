@@ -13,6 +13,7 @@ from mgral.labelling import curve as module
 from mgral.labelling import running
 from mgral.labelling.curve import project_curve
 from mgral.labelling.effort import effort
+from mgral.labelling.evaluated import Audit, Evaluated
 from mgral.labelling.settings import load_project_settings
 from mgral.labelling.state import load_project, project_lines
 
@@ -152,9 +153,18 @@ def test_an_audit_set_that_grew(tmp_path, missing, rounds, images):
     assert ("round 2 is left out: when it was opened, fewer than half of 12" in said) == (missing == 7)
 
 
-def test_results_that_are_deleted_or_damaged_are_left_out_with_a_line(tmp_path):
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"image_id": 3}]',
+        '[{"image_id": 3, "category_id": 1, "bbox": [1, 2, 3], "score": 0.5}]',
+        '[{"image_id": 3, "category_id": 9, "bbox": [1, 2, 3, 4], "score": 0.5}]',
+        '{"image_id": 3}',
+    ],
+)
+def test_results_that_are_damaged_or_deleted_are_left_out_with_a_line(tmp_path, content):
     project = three_rounds(tmp_path)
-    detections(project, 2).write_text('[{"image_id": 3}]')
+    detections(project, 2).write_text(content)
     curve = measured(project)
     assert [one.round for one in curve.points] == [3]
     assert f"round 2 is left out ({detections(project, 2)} or" in curve.notes[0]
@@ -203,3 +213,62 @@ def test_near_copies_count_together(tmp_path):
     curve = measured(project)  # p1 and p10 to p19 are of one video, and so on: nine at most
     assert np.isnan(curve.points[0].scores["map"].interval.low)
     assert "no intervals: fewer than 10 different pictures" in curve.notes[-1]
+
+
+def made_audit(copies, grouped):
+    """Return two rounds on 20 scenes with a box each, some found; each scene is there some times."""
+    rng = np.random.default_rng(3)
+    found = rng.uniform(size=(2, 20)) < [[0.4], [0.7]]
+    scores = rng.permutation(40).reshape(2, 20) / 40
+    images = [(20 * copy + scene, scene) for copy in range(copies) for scene in range(20)]
+    rounds = [
+        Evaluated(
+            round=number,
+            learnt=(),
+            images=frozenset(image for image, _ in images),
+            today={1: 1},
+            classes=frozenset({1}),
+            found=tuple(
+                {
+                    "image_id": image,
+                    "category_id": 1,
+                    "bbox": CAR if found[place, scene] else [30, 20, 9, 9],
+                    "score": scores[place, scene],
+                }
+                for image, scene in images
+            ),
+            digest="",
+        )
+        for place, number in enumerate((2, 3))
+    ]
+    return Audit(
+        rounds=tuple(rounds),
+        images=tuple(image for image, _ in images),
+        truth=tuple({"image_id": image, "category_id": 1, "bbox": CAR} for image, _ in images),
+        unasked={},
+        classes=(1,),
+        groups=tuple((scene, scene + 20) for scene in range(20)) if grouped else (),
+        notes=(),
+    )
+
+
+def test_near_copies_that_are_known_make_nothing_surer():
+    once, known, unknown = (module.measure(made_audit(*given)) for given in ((1, False), (2, True), (2, False)))
+    for name in ("map", "ap50"):
+        for one, other in zip(once["scores"][name], known["scores"][name], strict=True):
+            assert other == pytest.approx(one, abs=1e-9)
+        assert known["gains"][name][0] == pytest.approx(once["gains"][name][0], abs=1e-9)
+        assert known["scatter"][name] == pytest.approx(once["scatter"][name])
+        (_, low, high), (_, least, most) = known["scores"][name][0], unknown["scores"][name][0]
+        assert 1.2 < (high - low) / (most - least) < 1.7  # the square root of 2, about
+
+
+def test_the_scatter_of_a_round_leaves_out_what_rounds_share():
+    """Half of the variance of the difference of two rounds."""
+    audit = made_audit(1, grouped=False)
+    weights, _ = module._weights(audit, 1000)
+    first, second = (
+        module.match_class(audit.truth, one.found, audit.images, 1).average_precision(weights)[0, 1:]
+        for one in audit.rounds
+    )
+    assert module.measure(audit)["scatter"]["ap50"] == pytest.approx(np.sqrt((first - second).var() / 2))

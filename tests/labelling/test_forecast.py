@@ -59,6 +59,15 @@ def test_errors_of_images_make_it_less_sure():
     assert unsure.interval.high - unsure.interval.low > 1.2 * (sure.interval.high - sure.interval.low)
 
 
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_scores_at_the_ends_stay_there(score):
+    law = fit_law([50, 90, 130], [score] * 3, 0.0)
+    expected = law.at(250, 130)
+    assert expected.interval.low - 1e-6 <= score <= expected.interval.high + 1e-6
+    assert abs(expected.score - score) < 0.03
+    assert 0 <= expected.gain < 0.03
+
+
 def test_more_labels_never_make_it_worse_and_no_score_is_above_one():
     law = fit_law([50, 90, 130], [0.99, 0.97, 0.98], 0.0)
     near, far = law.at(170, 130), law.at(10_000, 130)

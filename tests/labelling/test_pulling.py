@@ -178,6 +178,7 @@ def test_tasks_that_come_and_go_while_they_are_read_are_read_again(project, serv
     server.fault = fault
     assert "7 new" in pull(project)
     assert list(server.tasks) == begun
+    assert {image_of(project, task).state for task in server.tasks.values()} == {"labelled"}
     assert load_project(project).counts()["sent"] == 1
 
 

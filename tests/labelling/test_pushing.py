@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections import Counter
 
 import photo_project
@@ -83,6 +84,8 @@ def test_all_tasks_are_there_in_their_order_with_their_boxes_and_pictures(projec
     assert {found["model_version"] for one in there for found in one["predictions"]} == {made["model_version"]}
     for task in there:
         assert task["data"]["image"].startswith(f"{LOCAL}round2/pictures/")
+        # Of a strategy, on its own scale: it would be shown as percent.
+        assert all("score" not in found for found in task["predictions"])
     assert len(server.storages) == 1
 
 
@@ -145,8 +148,7 @@ def test_wherever_the_connection_breaks_everything_is_there_once(project, server
 
 
 def test_a_server_that_is_too_slow_is_not_sent_the_same_again(project, server):
-    """What it may still be at is waited for."""
-    whole = sent(written(project / "round1"))
+    """What it may still be at is waited for, and sent by the same command later only."""
     late = []
 
     def fault(number, method, path):
@@ -156,8 +158,11 @@ def test_a_server_that_is_too_slow_is_not_sent_the_same_again(project, server):
         return None
 
     server.fault = fault
-    assert "does not answer in time" in push(project, server)
-    assert sent(server.tasks.values()) == whole
+    assert "does not answer in time" in push(project, server, fails=1)
+    time.sleep(0.7)
+    assert len(server.tasks) == 3
+    assert "5 pictures sent, 3 were there" in push(project, server)
+    assert sent(server.tasks.values()) == sent(written(project / "round1"))
 
 
 def test_an_edition_that_imports_in_the_background_is_waited_for(project, server):
@@ -198,9 +203,15 @@ def test_a_personal_access_token_is_renewed_while_it_is_used(project, server, mo
 @pytest.mark.parametrize("token", [TOKEN, PERSONAL])
 def test_the_token_is_in_no_file_and_no_message(project, server, token, monkeypatch, tmp_path):
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", token)
+    before = ledger(project)
     said = push(project, server) + run("pull", "--folder", project)
     server.fault = lambda number, method, path: "before" if "tasks" in path else None
     said += push(project, server, fails=1)
+    server.fault = lambda number, method, path: "echo" if path == "/api/projects" else None
+    (project / "ledger.jsonl").write_bytes(before)
+    refused = push(project, server, fails=2)
+    assert "You may not: " in refused
+    said += refused
     bought = [token, *(f"bought{number}" for number in range(1, 9))]
     assert not any(one in said for one in bought)
     for path in tmp_path.rglob("*"):
@@ -255,13 +266,29 @@ def test_a_project_that_is_gone_or_anothers_now_is_made_anew_when_a_person_says_
 
 def test_only_what_somebody_deleted_is_sent_again(project, server):
     push(project, server)
+    labelled, *_ = server.tasks.values()
+    server.annotate(labelled, [])
+    run("pull", "--folder", project)
     gone = [list(server.tasks)[place] for place in (1, 6)]
     images = [server.tasks.pop(number)["data"]["mgral_id"] for number in gone]
+    del server.tasks[labelled["id"]]  # its label is known, and nobody misses it
     said = run("pull", "--folder", project)
     assert "2 pictures of round 1 are on no server" in said
     assert "mgral project push --round 1" in said
-    assert "2 pictures sent, 6 were there" in run("push", "--folder", project)
+    said = run("push", "--folder", project)
+    assert "2 pictures sent, 5 were there" in said
+    assert "1 pictures were not sent" in said
     assert [one["data"]["mgral_id"] for one in server.tasks.values()][-2:] == images
+
+
+def test_withdrawn_pictures_never_leave(project, server):
+    private = written(project / "round1")[4]["data"]
+    run("withdraw", private["image"].rpartition("/")[2], "--reason", "private", "--folder", project)
+    (project / "round1" / "pictures" / private["image"].rpartition("/")[2]).unlink()
+    assert "7 pictures sent" in push(project, server, "--pictures", "upload")
+    assert private["mgral_id"] not in [one["data"]["mgral_id"] for one in server.tasks.values()]
+    assert len(server.uploads) == 7
+    assert "0 pictures sent, 7 were there" in push(project, server)
 
 
 def test_new_classes_are_added_to_what_people_made_of_the_interface(project, server):
@@ -361,7 +388,18 @@ def test_pictures_are_served_from_any_document_root_above_them(project, above):
         assert not server.uploads
 
 
-def test_a_document_root_elsewhere_or_other_bytes_there_mean_uploads(project, tmp_path):
+def test_other_pictures_of_the_same_names_are_not_taken_for_ours(project, tmp_path):
+    """Another project's, nearer to the document root."""
+    shutil.copytree(project / "round1" / "pictures", tmp_path / "round1" / "pictures")
+    for path in (tmp_path / "round1" / "pictures").iterdir():
+        path.write_bytes(path.read_bytes() + b"more")
+    with stand_in(tmp_path) as server:
+        server.storages[99] = {"id": 99, "project": 5, "path": str(tmp_path / "round1"), "use_blob_urls": True}
+        push(project, server)
+        assert all(one["data"]["image"].startswith(f"{LOCAL}mine/round1") for one in server.tasks.values())
+
+
+def test_a_document_root_elsewhere_means_uploads(project, tmp_path):
     with stand_in(tmp_path / "other") as server:
         assert "must be a subdirectory" in push(project, server)
         assert len(server.uploads) == 8
@@ -384,7 +422,8 @@ def test_pictures_to_look_at_again_are_sent_once_also_when_some_are_done(project
         server.annotate(task, [])
     run("pull", "--folder", project)
     run("classes", "add", "cat", "--folder", project)
-    run("again", tmp_path / "again", "--folder", project)
+    said = run("again", tmp_path / "again", "--folder", project)
+    assert f"or send them: mgral project push {tmp_path / 'again'}\n" in said
     assert f"{tmp_path / 'again'}: 8 pictures sent" in run("push", tmp_path / "again", "--folder", project)
     assert "0 pictures sent, 8 were there" in run("push", tmp_path / "again", "--folder", project)
     later = "2099-01-01T00:00:00Z"
@@ -394,6 +433,9 @@ def test_pictures_to_look_at_again_are_sent_once_also_when_some_are_done(project
     run("again", tmp_path / "rest", "--folder", project)
     assert "0 pictures sent, 5 were there" in run("push", tmp_path / "rest", "--folder", project)
     assert len(server.tasks) == 16
+    run("classes", "add", "bird", "--folder", project)
+    run("again", tmp_path / "birds", "--folder", project)
+    assert "8 pictures sent" in run("push", tmp_path / "birds", "--folder", project)
 
 
 def test_each_person_of_a_split_round_has_a_project(tmp_path):
@@ -432,4 +474,7 @@ def test_what_cannot_be_pushed_is_said_before_anything_is_sent(project, server, 
 def test_a_missing_picture_is_said_before_anything_is_sent(project, server):
     (project / "round1" / "pictures" / written(project / "round1")[3]["data"]["image"].rpartition("/")[2]).unlink()
     assert "not on disk" in push(project, server, fails=2)
+    assert not server.tasks
+    (project / "round1" / "selection.csv").write_text("file,rank\n")
+    assert "selection.csv is damaged" in push(project, server, fails=2)
     assert not server.tasks

@@ -16,9 +16,9 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 PERSONAL = "eyJhbGciOi.eyJ0b2tlbl90eXBl.K63GO3aU7bypmt"
-How = Literal["before", "after", "late", "busy", "strange", "elsewhere"]
-"""The connection breaks before the request is done, or after; the answer comes too late; or it is 503, of another
-version, or names another address."""
+How = Literal["before", "after", "late", "busy", "strange", "elsewhere", "echo"]
+"""The connection breaks before the request is done, or after; it is done too late; or the answer is 503, of another
+version, names another address, or repeats the token."""
 
 
 @dataclass
@@ -101,6 +101,12 @@ def stand_in(root: Path | None = None) -> Iterator[StandIn]:
             if how == "busy":
                 self.reply(503, b"busy")
                 return
+            if how == "late":
+                time.sleep(0.6)
+            if how == "echo":
+                said = f"You may not: {self.headers.get('Authorization')}"
+                self.reply(403, json.dumps({"detail": said}).encode())
+                return
             if how == "strange":
                 self.reply(200, b"{}")
                 return
@@ -113,10 +119,7 @@ def stand_in(root: Path | None = None) -> Iterator[StandIn]:
                     status, found = self.respond(method, parts.path, query, body)
             except AnswerError as answer:
                 status, found = answer.status, answer.body
-            if how == "after":
-                self.close_connection = True
-            elif how == "late":
-                time.sleep(0.6)
+            if how in ("after", "late"):
                 self.close_connection = True
             else:
                 self.reply(status, found if isinstance(found, bytes) else json.dumps(found).encode())

@@ -39,6 +39,8 @@ INLINE = {
     "mgral project push": "",
     "mgral project push FOLDER": "",
     "mgral project push --anew": "",
+    "mgral project push --to cvat --url https://HOST": "",
+    "mgral project pull": "",
 }
 """Commands within the text, and what is run for each, after the first round has come back; an empty text: its options
 are checked only."""

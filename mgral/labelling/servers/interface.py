@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from mgral.labelling.exchange.reading import Empty
+from mgral.labelling.records import CONFIRMED
 from mgral.labelling.state import Project
 
 Tool = Literal["label_studio", "cvat"]
@@ -27,6 +28,14 @@ class Share:
     """Name of the project, for people."""
     project: Project
     """As it is now: its classes may be others than those that the tasks were written with."""
+
+    def wants(self, image: int) -> bool:
+        """Return whether a picture of it is to be sent: not one that was withdrawn, or labelled in another way since.
+
+        Two people may get a picture of a split batch, and those to look at again have labels.
+        """
+        state = self.project.images[image].state
+        return state != "withdrawn" and (state not in CONFIRMED or bool(self.person) or not self.round)
 
 
 @dataclass(frozen=True)

@@ -78,15 +78,18 @@ class LabelStudio:
             project = self._project(number, share.project)
             lines += self._fit(project, share.project)
             there = Counter(map(key_of, self._data(number, share.project).values()))
-            missing = [task for task in tasks if key_of(task["data"]) not in there]
+            lacking = [task for task in tasks if key_of(task["data"]) not in there]
+            missing = [task for task in lacking if share.wants(task["data"]["mgral_id"])]
             if missing:
                 lines += self._place(number, share, missing, pictures)
                 self._send(number, share.project, missing)
+        if done := len(lacking) - len(missing):
+            lines.append(f"{done} pictures were not sent: they are labelled or withdrawn by now")
         twice = sum(there[key_of(task["data"])] > 1 for task in tasks)
         if twice:
             lines.append(f"{twice} pictures are there twice; delete the tasks that nobody has begun")
         lines.append(f"{self._rest.url}/projects/{number}")
-        return Pushed(number, len(missing), len(tasks) - len(missing), tuple(lines))
+        return Pushed(number, len(missing), len(tasks) - len(lacking), tuple(lines))
 
     def pull(self, known: str, project: Project, output: Path) -> Pulled:
         """Save all tasks of a project, with what people made of them, see `Server.pull`."""
@@ -158,8 +161,10 @@ class LabelStudio:
         if config is not None:
             self._rest.patch(f"/api/projects/{number}", {"label_config": config})
         if found["sampling"] != ORDER:
-            lines.append(f"its task order is {found['sampling']}, not {ORDER}: the best come not first ({place})")
-        if not found["show_collab_predictions"] or found["model_version"] not in (MODEL, ""):
+            lines.append(
+                f"its task order is {found['sampling']}, not {ORDER}, so the most useful do not come first ({place})"
+            )
+        if not found["show_collab_predictions"] or found["model_version"] != MODEL:
             lines.append(f"it shows no proposed boxes; to see them, choose the predictions {MODEL!r} ({place})")
         return lines
 
@@ -208,7 +213,7 @@ class LabelStudio:
         """Put the addresses of the pictures into tasks, where the server has or reads them."""
         if pictures is None and not tasks[0]["data"]["image"].startswith(LOCAL_FILES):
             return []  # people said by --prefix where they are
-        files = picture_files(share)
+        files = picture_files(share, [task["data"]["mgral_id"] for task in tasks])
         folder, lines = share.folder / PICTURES, []
         if pictures != "upload":
             try:
@@ -226,7 +231,7 @@ class LabelStudio:
                     "the project's folder, or give --pictures upload"
                 )
             lines.append(f"{reason}, so they were uploaded")
-        wanted = [Picture(image, files[image]) for image in (task["data"]["mgral_id"] for task in tasks)]
+        wanted = [Picture(image, file) for image, file in files.items()]
         addresses = upload(self._rest, number, share.project.id, wanted)
         for task in tasks:
             task["data"]["image"] = addresses[task["data"]["mgral_id"]]
@@ -242,6 +247,7 @@ class LabelStudio:
                 chunk = []
 
     def _send_chunk(self, number: str, project: Project, chunk: list[_Json]) -> None:
+        """Send some tasks; those of a request that the server may still be at are waited for, and not sent again."""
         late = False
         for attempt in range(TRIES):
             if not late:
@@ -257,7 +263,6 @@ class LabelStudio:
             chunk = [task for task in chunk if key_of(task["data"]) not in there]
             if not chunk:
                 return
-        # What may still be on its way is not sent again: it would be there twice.
         raise StepError(
             f"{self._rest.url} has not taken all tasks ({reason}); when it works again, run the same command: it "
             "sends what is missing"
@@ -305,7 +310,8 @@ def _explained(url: str) -> Iterator[None]:
             ) from None
         if refused.status == 403:
             raise InputError(
-                f"{url}: the account of the token in {VARIABLE} may not do this ({refused.words})"
+                f"{url}: the account of the token in {VARIABLE} may not do this ({refused.words}); ask "
+                "somebody who administers it"
             ) from None
         raise InputError(f"{url} answers {refused.status}: {refused.words}") from None
     except (KeyError, TypeError) as error:

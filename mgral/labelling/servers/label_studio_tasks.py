@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ def read_tasks(share: Share) -> tuple[list[dict[str, Any]], list[str]]:
     try:
         others = [one for one in tasks if one["data"]["mgral_project"] != share.project.id]
         unknown = [one for one in tasks if one["data"]["mgral_id"] not in share.project.images]
-        lost = sum(_rename(one, share.project) for one in tasks)
+        lost = sum(_make_shown(one, share.project) for one in tasks)
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is damaged; bring it back") from None
     if others:
@@ -63,23 +63,34 @@ def read_tasks(share: Share) -> tuple[list[dict[str, Any]], list[str]]:
     return tasks, lines
 
 
-def picture_files(share: Share) -> dict[int, Path]:
-    """Return the picture of each task, by its number, as selection.csv has it; raises InputError where it is gone."""
+def picture_files(share: Share, images: Iterable[int]) -> dict[int, Path]:
+    """Return the files of some pictures of a share by their numbers, as selection.csv has them.
+
+    Raises
+    ------
+    InputError
+        Where that cannot be read, or files are gone, naming them.
+    """
     path = share.folder / SELECTION
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             found = {int(row["image"]): share.folder / PICTURES / row["file"] for row in csv.DictReader(file)}
+        files = {image: found[image] for image in images}
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}); bring it back") from None
-    check_pictures(found.values(), "the batch")
-    return found
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); bring it back") from None
+    check_pictures(files.values(), "the batch")
+    return files
 
 
-def _rename(task: dict[str, Any], project: Project) -> int:
-    """Give the proposed boxes of a task the names that their classes have today; return how many have none."""
+def _make_shown(task: dict[str, Any], project: Project) -> int:
+    """Make the proposed boxes of a task such that the server shows them, and return how many are left out.
+
+    They get the names that their classes have today; those of classes that were split have none.
+    """
     lost = 0
     for prediction in task.get("predictions", ()):
         prediction["model_version"] = MODEL
+        prediction.pop("score", None)  # of the strategy, on its own scale: people would see 7000 %
         kept = []
         for region in prediction["result"]:
             (name,) = region["value"]["rectanglelabels"]
