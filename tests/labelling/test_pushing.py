@@ -245,6 +245,18 @@ def test_a_server_of_another_version_or_that_sends_on_is_named(project, server):
     assert "sends on to https://label.example;" in push(project, server, fails=2)
 
 
+@pytest.mark.parametrize("content", [b"null", b"[1]", b'"no"', b'{"tasks": ["a"], "total": "many"}', b"[" * 9999])
+def test_whichever_answer_is_of_another_sort_it_is_told_and_the_same_command_goes_on(project, server, content):
+    server.strange = content
+    for odd in range(1, 6):
+        server.asked.clear()
+        server.fault = lambda number, method, path, odd=odd: "strange" if number == odd else None
+        push(project, server, fails=None)
+    server.fault = lambda number, method, path: None
+    push(project, server)
+    assert sent(server.of(min(server.projects))) == sent(written(project / "round1"))
+
+
 def test_a_project_that_is_gone_or_anothers_now_is_made_anew_when_a_person_says_so(project, server):
     push(project, server)
     server.tasks.clear()

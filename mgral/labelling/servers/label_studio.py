@@ -314,9 +314,11 @@ def _explained(url: str) -> Iterator[None]:
                 "somebody who administers it"
             ) from None
         raise InputError(f"{url} answers {refused.status}: {refused.words}") from None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{url} answers otherwise than Label Studio 1.23 does ({type(error).__name__}: {error}); use that version"
         ) from error
+    except ValueError as error:  # its words may hold a token
+        raise InputError(f"{url} answers otherwise than Label Studio 1.23 does; use that version") from error
     except UnsureError as unsure:
         raise StepError(f"{url}: {unsure}; see to the server, and run the same command again") from None
