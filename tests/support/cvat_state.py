@@ -21,7 +21,8 @@ TOKEN, USER, PASSWORD = "a-token-that-nobody-may-see", "anna", "a-password-that-
 Row = dict[str, Any]
 Fault = int | str | Callable[[], None]
 """A status; or `drop` (no answer), `lost` (it is done, and not answered), `stall`, `page` (of a browser), `other` (of
-another version), `elsewhere` (another address), `cut` (half of the answer); or something that happens before the request is answered as usual."""
+another version), `elsewhere` (another address), `cut` (half of the answer); or something that happens before the
+request is answered as usual."""
 
 
 class RefusalError(Exception):
