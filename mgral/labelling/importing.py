@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from posixpath import splitext
@@ -274,7 +274,8 @@ def _apply(
     state, file = project.images[image], project.files[image]
     before = state.labels.get(label.by)
     if before is not None:
-        if label.same_as(before) and (label.at or state.sent_at < before.imported[1]):
+        known = replace(before, boxes=tuple(project.final_boxes(before)))  # the file's classes are today's too
+        if label.same_as(known) and (label.at or state.sent_at < before.imported[1]):
             changes.unchanged += 1
             changes.by_label[image, label.by] = {"image": image, "by": label.by, "known": True}
             return False

@@ -191,6 +191,7 @@ def test_pictures_to_look_at_again_are_sent_once_also_when_some_are_done(project
 def test_each_person_of_a_split_round_has_a_project(tmp_path):
     project = start(tmp_path)
     run("next", "--folder", project, "--people", "2", "--shared", "0.25")
+    (project / "round1" / "person1 copy").mkdir()  # somebody's
     with stand_in(project) as server:
         assert "no share of person 3" in push(project, server, "--person", "3", fails=2)
         assert "round 1, person2: 5 pictures sent" in push(project, server, "--person", "2")
@@ -207,6 +208,8 @@ def test_what_cannot_be_pushed_is_said_before_anything_is_sent(project, server, 
     assert "round 7 has no pictures" in push(project, server, "--round", "7", fails=2)
     assert "is no folder" in push(project, server, tmp_path / "nothing", fails=2)
     assert "give --round" in push(project, server, project / "round1", "--round", "1", fails=2)
+    for inside in (project / "round1", project / "round1" / "pictures"):  # else all were sent a second time
+        assert "mgral project push --round 1" in push(project, server, inside, fails=2)
     file = project / "round1" / "tasks" / "label_studio" / "label_studio.json"
     whole = read_json(file)
     for wrong in ([], [{}], [{"data": 3}], {"data": []}, [*whole[:1], 7]):

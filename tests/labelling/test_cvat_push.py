@@ -136,6 +136,9 @@ def test_a_slow_server_is_not_waited_for_for_ever(project, server, monkeypatch):
     [
         ("about", "page", 2, "does not answer as a CVAT"),
         ("about", 404, 2, "is it a CVAT"),
+        ("about", "other", 2, "does not answer as a CVAT"),
+        ("about", "elsewhere", 2, "sends on to https://cvat.example; give that address as --url"),
+        ("GET /api/tasks$", "other", 2, "it is version 2.80.0; install the cvat-sdk of that version"),
         ("POST /api/tasks$", "page", 2, "it is version 2.80.0; install the cvat-sdk of that version"),
         ("self", 401, 2, "refuses the login of CVAT_ACCESS_TOKEN"),
         ("projects", 403, 2, "refuses (403"),
@@ -163,6 +166,16 @@ def test_a_login_by_password_works_and_a_wrong_one_or_none_is_told(project, serv
     assert "8 pictures sent" in push(project, server)
     monkeypatch.setenv(cvat_session.TOKEN, "another")
     assert "refuses the login of CVAT_ACCESS_TOKEN (401" in pull(project, fails=2)
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "schlüssel"])
+@pytest.mark.parametrize("name", [cvat_session.TOKEN, cvat_session.ORGANIZATION])
+def test_what_cannot_be_sent_as_a_token_is_named_and_not_shown(project, server, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    said = push(project, server, fails=2)
+    assert name in said
+    assert value not in said
+    assert not server.asked
 
 
 def test_a_server_that_was_stopped_is_told(project, server):

@@ -27,6 +27,19 @@ def imported(made, *labels, conflicts="latest", renamed=None, leave_out_unknown=
     return changes, *titles
 
 
+def test_a_merge_of_classes_makes_no_correction_of_what_comes_again():
+    """A label that counts as new would say that its person knew a class that was added since."""
+    made = MadeProject()
+    label = returned("p1.jpg", CAR, by="ann", at=moment(3500))  # by a clock that is ahead
+    imported(made, label)
+    made.add("classes", change(add=[{"id": 3, "name": "bird"}]))
+    made.add("classes", change(add=[{"id": 4, "name": "thing"}], become=[[1, [4]], [2, [4]]]))
+    changes, *_ = imported(made, label)
+    assert (changes.corrected, changes.unchanged) == (0, 1)
+    project = made.project
+    assert project.incomplete(project.images[1].confirmed) == {3}
+
+
 def test_an_import_a_second_time_changes_nothing():
     made = MadeProject()
     labels = (returned("p1.jpg", CAR, by="ann", at=moment(10), seconds=3.5), returned("p2.jpg"))

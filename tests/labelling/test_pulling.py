@@ -143,6 +143,27 @@ def test_labels_outside_the_class_list_are_named_and_nothing_is_lost(project, se
     assert [one[4] for one in image_of(project, second).confirmed.boxes] == [2]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"drafts": None},
+        {"drafts": ["begun"]},
+        {"drafts": [{}]},
+        {"drafts": [{"user": []}]},
+        {"annotations": [{"lead_time": float("nan")}]},
+    ],
+)
+def test_tasks_of_another_sort_are_told_and_nothing_is_lost(project, server, odd):
+    first, second, *_ = server.tasks.values()
+    server.annotate(second, [box()])
+    before, good = ledger(project), dict(first)
+    first |= odd
+    assert "otherwise than Label Studio 1.23" in pull(project, fails=2)
+    assert ledger(project) == before
+    first |= good
+    assert "1 new" in pull(project)
+
+
 @pytest.mark.parametrize("how", ["before", "after"])
 def test_a_server_that_stops_in_the_middle_leaves_everything_as_it_was(project, server, how, monkeypatch):
     for task in server.tasks.values():

@@ -257,6 +257,18 @@ def test_a_server_that_is_too_slow_is_not_sent_the_same_again(project, server):
     assert sent(server.tasks.values()) == sent(written(project / "round1"))
 
 
+@pytest.mark.parametrize("content", [b"null", b"[1]", b'"no"', b'{"tasks": ["a"], "total": "many"}', b"[" * 9999])
+def test_whichever_answer_is_of_another_sort_it_is_told_and_the_same_command_goes_on(project, server, content):
+    server.strange = content
+    for odd in range(1, 6):
+        server.asked.clear()
+        server.fault = lambda number, method, path, odd=odd: "strange" if number == odd else None
+        push(project, server, fails=None)
+    server.fault = lambda number, method, path: None
+    push(project, server)
+    assert sent(server.of(min(server.projects))) == sent(written(project / "round1"))
+
+
 def test_a_server_that_is_away_or_busy_is_tried_again_and_then_said(project, server):
     server.fault = lambda number, method, path: "busy" if number < 3 else None
     said = push(project, server)

@@ -73,6 +73,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(fault, json.dumps({"detail": f"no, says {TOKEN}"}).encode())
             case "page":
                 self._send(200, b"<html>hello</html>", kind="text/html")
+            case "other":
+                self._send(200, b'{"results": [{}]}')
+            case "elsewhere":
+                self._send(307, b"", more={"Location": f"https://cvat.example{self.path}"})
             case "stall":
                 time.sleep(0.5)
             case "drop":

@@ -20,8 +20,9 @@ from PIL import Image
 TOKEN, USER, PASSWORD = "a-token-that-nobody-may-see", "anna", "a-password-that-nobody-may-see"
 Row = dict[str, Any]
 Fault = int | str | Callable[[], None]
-"""A status; or `drop` (no answer), `lost` (it is done, and not answered), `stall`, `page` (of a browser), `cut` (half
-of the answer); or something that happens before the request is answered as usual."""
+"""A status; or `drop` (no answer), `lost` (it is done, and not answered), `stall`, `page` (of a browser), `other` (of
+another version), `elsewhere` (another address), `cut` (half of the answer); or something that happens before the
+request is answered as usual."""
 
 
 class RefusalError(Exception):

@@ -37,6 +37,8 @@ class StandIn:
     """Method and path of each request."""
     fault: Callable[[int, str, str], How | None] = lambda number, method, path: None
     """Says what goes wrong with a request, given its number from 0, its method and its path."""
+    strange: bytes = b"{}"
+    """What it answers as another version."""
     legacy: bool = True
     """Whether tokens that are valid for ever are taken."""
     background: bool = False
@@ -108,7 +110,7 @@ def stand_in(root: Path | None = None) -> Iterator[StandIn]:
                 self.reply(403, json.dumps({"detail": said}).encode())
                 return
             if how == "strange":
-                self.reply(200, b"{}")
+                self.reply(200, here.strange)
                 return
             if how == "elsewhere":
                 self.reply(301, b"", Location=f"https://label.example{self.path}")

@@ -133,7 +133,7 @@ def _read_boxes(
     size = None
     for region, parts in regions.items():
         here = f"{place}: region {region}"
-        width, height = (whole(parts[0].get(f"original_{side}")) for side in ("width", "height"))
+        width, height = (whole(number(parts[0].get(f"original_{side}"))) for side in ("width", "height"))
         own = (width, height) if width and height and width > 0 and height > 0 else None
         size = size or own
         if size is not None and own is not None and own != size:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -28,6 +29,8 @@ STANDSTILL = 900.0
 """Seconds that a background job of a server may go without progress."""
 LONGEST_PAUSE = 5.0
 """Seconds between looks at such a job, at most."""
+OTHER_ANSWERS = (AssertionError, AttributeError, KeyError, TypeError, ValueError, RecursionError)
+"""What the SDK raises, beside errors of its own, where an answer lacks something or is of another sort."""
 SHOWN = 300
 """Characters of what a server says, in a message."""
 
@@ -50,10 +53,15 @@ class Login:
         Raises
         ------
         InputError
-            Where there is none.
+            Where there is none, or one that cannot be sent.
         """
-        organization = os.environ.get(ORGANIZATION) or None
-        if token := os.environ.get(TOKEN, "").strip():
+        organization = os.environ.get(ORGANIZATION, "").strip() or None
+        token = os.environ.get(TOKEN, "").strip()
+        for name, value in ((TOKEN, token), (ORGANIZATION, organization or "")):
+            # Else the message about the header that cannot be sent would show it.
+            if not value.isascii() or not value.isprintable():
+                raise InputError(f"{name} holds characters that cannot be sent, such as an end of line; set it again")
+        if token:
             return cls(url, AccessTokenCredentials(token), token, organization)
         user, password = os.environ.get(USER), os.environ.get(PASSWORD)
         if not user or not password:
@@ -77,7 +85,7 @@ class Login:
         silent = logging.Logger("cvat", logging.CRITICAL + 1)  # what goes wrong is raised as well
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of each attempt
         with self._explained() as versions, Client(self.url, logger=silent, check_server_version=False) as client:
-            _limit_time(client)
+            _limit(client)
             client.organization_slug = self.organization
             about, _ = client.api_client.server_api.retrieve_about()  # before a password goes there: is it a CVAT?
             versions.append(about.version)
@@ -105,6 +113,10 @@ class Login:
             yield versions
         except refusals.ApiException as error:
             said = self._said(error)
+            if (elsewhere := (error.headers or {}).get("Location")) and 300 <= (error.status or 0) < 400:
+                raise InputError(
+                    f"{self.url} sends on to {elsewhere.partition('/api/')[0]}; give that address as --url"
+                ) from None
             if error.status == 429 or (error.status or 0) >= 500:
                 raise StepError(f"{self.url} fails ({said}); run the same command again later") from None
             if error.status == 404:
@@ -131,11 +143,11 @@ class Login:
             raise StepError(
                 f"{self.url}: {self._without_secret(str(error))}; look at the server, and run the same command again"
             ) from None
-        except (refusals.OpenApiException, json.JSONDecodeError, AssertionError) as error:
+        except (*OTHER_ANSWERS, refusals.OpenApiException) as error:
             other = f"it is version {versions[0]}; install the cvat-sdk of that version" if versions else "is it one?"
             raise InputError(
                 f"{self.url} does not answer as a CVAT {VERSION} does ({self._without_secret(str(error))}); {other}"
-            ) from None
+            ) from error
 
     def _said(self, error: Any) -> str:
         body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body or ""
@@ -200,7 +212,7 @@ def number_of(response: Any) -> str:
     return str(found["rq_id"])
 
 
-def _limit_time(client: Any) -> None:
+def _limit(client: Any) -> None:
     rest = client.api_client.rest_client
     send = rest.request
 
@@ -209,3 +221,5 @@ def _limit_time(client: Any) -> None:
         return send(*given, **options)
 
     rest.request = request
+    # A password that is sent on goes to a server that nobody named.
+    rest.pool_manager.urlopen = partial(rest.pool_manager.urlopen, redirect=False)

@@ -97,19 +97,19 @@ class LabelStudio:
             self._project(known, project)
             tasks = self._tasks(known, READ_AT_ONCE, {"fields": "all", "include": ",".join(NEEDED)}, "labels")
             people = self._people()
-        ours = [task for task in tasks.values() if _is_ours(task["data"], project)]
-        others = [number for number, task in tasks.items() if not _is_ours(task["data"], project)]
-        lines = []
-        if others:
-            named = ", ".join(map(str, others[:NAMED])) + (" and others" if len(others) > NAMED else "")
-            lines.append(
-                f"{len(others)} tasks of {self._rest.url}/projects/{known} were not sent from here, and are left "
-                f"out: {named}"
-            )
-        file = output / "label_studio.json"
-        write_json(file, [_with_drafts(task, people) for task in ours])
-        there = frozenset((key.round, key.image) for key in (key_of(task["data"]) for task in ours))
-        return Pulled((file,), "unknown", tuple(lines), there)
+            ours = [task for task in tasks.values() if _is_ours(task["data"], project)]
+            others = [number for number, task in tasks.items() if not _is_ours(task["data"], project)]
+            lines = []
+            if others:
+                named = ", ".join(map(str, others[:NAMED])) + (" and others" if len(others) > NAMED else "")
+                lines.append(
+                    f"{len(others)} tasks of {self._rest.url}/projects/{known} were not sent from here, and are left "
+                    f"out: {named}"
+                )
+            file = output / "label_studio.json"
+            write_json(file, [_with_drafts(task, people) for task in ours])
+            there = frozenset((key.round, key.image) for key in (key_of(task["data"]) for task in ours))
+            return Pulled((file,), "unknown", tuple(lines), there)
 
     def _found(self, share: Share) -> str | None:
         """Return the number of the server's project that holds a share, by the mark in its description."""
@@ -314,9 +314,11 @@ def _explained(url: str) -> Iterator[None]:
                 "somebody who administers it"
             ) from None
         raise InputError(f"{url} answers {refused.status}: {refused.words}") from None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{url} answers otherwise than Label Studio 1.23 does ({type(error).__name__}: {error}); use that version"
         ) from error
+    except ValueError as error:  # its words may hold a token
+        raise InputError(f"{url} answers otherwise than Label Studio 1.23 does; use that version") from error
     except UnsureError as unsure:
         raise StepError(f"{url}: {unsure}; see to the server, and run the same command again") from None

@@ -132,6 +132,9 @@ def _shares(
             raise InputError("give --round and --person for a round, or a folder of `mgral project again`")
         if not output.is_dir():
             raise InputError(f"{output} is no folder; name the one that `mgral project again` wrote")
+        rounds = {round_folder(folder, one).resolve(): one for one in project.rounds}
+        if inside := next((one for one in (output.resolve(), *output.resolve().parents) if one in rounds), None):
+            raise InputError(f"{output} is of a round; push it as one: mgral project push --round {rounds[inside]}")
         return [Share(output, 0, "", title, project)]
     made = sorted(one for one, images in project.sent.items() if one in project.rounds and images)
     if number is None and not made:
@@ -140,7 +143,8 @@ def _shares(
         raise InputError(f"round {number} has no pictures to label; rounds that have: {', '.join(map(str, made))}")
     chosen = number or made[-1]
     own = round_folder(folder, chosen)
-    people = sorted((path for path in own.glob("person*") if path.is_dir()), key=lambda path: int(path.name[6:]))
+    found = (path for path in own.glob("person*") if path.name[6:].isdecimal() and path.is_dir())
+    people = sorted(found, key=lambda path: int(path.name[6:]))
     if person is not None:
         people = [path for path in people if path.name == f"person{person}"]
         if not people:

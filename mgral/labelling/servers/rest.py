@@ -185,7 +185,7 @@ class Rest:
     def _json(self, response: requests.Response) -> Any:
         try:
             return response.json() if response.content else None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError(f"{self.url} answers with no JSON, so it is another server; correct --url") from None
 
 
@@ -193,7 +193,7 @@ def _words(response: requests.Response) -> str:
     """Return what a server says of a request that it does not take: its messages, where it sends JSON."""
     try:
         said = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return str(response.reason)
     if not isinstance(said, dict):
         return str(said)
