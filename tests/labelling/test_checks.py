@@ -272,3 +272,42 @@ def test_a_check_is_no_round(project):
     assert not found.rounds
     assert "check" not in (project / "ledger.jsonl").read_text()
     assert "next: mgral project next" in run("status", "--folder", project)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"held_out": 3}'])
+def test_damaged_scores_are_told_and_made_again(project, content):
+    said = check(project)
+    scores = project / "check1" / "scores.json"
+    whole = scores.read_bytes()
+    scores.write_text(content)
+    assert "scores.json" in check(project, fails=2)
+    assert "scores.json" in check(project, "--last", fails=2)
+    assert "scores.json of the latest check is damaged" in run("status", "--folder", project)
+    scores.unlink()
+    assert check(project) == said
+    assert scores.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "content", ["[{}]", "[1]", '[{"image_id": 1, "category_id": 9, "bbox": [1, 2, 3, 4], "score": 1}]']
+)
+def test_damaged_detections_of_a_check_are_told(project, content):
+    check(project)
+    next((project / "results" / "check1").rglob("held_out.json")).write_text(content)
+    assert "check1, is damaged" in check(project, "--last", fails=2)
+
+
+def test_somebodys_folder_of_the_name_of_a_check_stays(project):
+    (project / "check1").mkdir()
+    (project / "check1" / "notes.txt").write_text("mine")
+    assert "check2: 5 detectors" in check(project)
+    assert (project / "check1" / "notes.txt").read_text() == "mine"
+
+
+def test_where_nothing_is_wrong_no_tasks_are_written(tmp_path, detectors):
+    project = start(tmp_path, "--labels", coco_labels(tmp_path / "labels.json", TRUE))
+    check(project)
+    said = check(project, "--last", "--output", tmp_path / "again")
+    assert "no picture has to be looked at again" in said
+    assert "tasks" not in said
+    assert not (tmp_path / "again").exists()
