@@ -84,8 +84,8 @@ def gather(folder: Path, settings: ProjectSettings, project: Project) -> Audit:
     from the comparison of the others. So is a round of which something is missing or damaged, with a note.
     """
     notes: list[str] = []
-    if project.rounds and not any(image.role for image in project.images.values()):
-        return Audit((), (), (), {}, (), (), ("there is no audit or test set, so the rounds cannot be compared",))
+    if not any(image.role for image in project.images.values()):
+        return Audit((), (), (), {}, (), (), ())
     rounds = [one for number in sorted(project.rounds) if (one := _evaluated(folder, project, number, notes))]
     labels = {
         image: label

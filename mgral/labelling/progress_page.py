@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mgral.labelling.batch_files import SHEET
+from mgral.labelling.comparing import cross_validated_lines
 from mgral.labelling.curve import Curve, Point, Score
 from mgral.labelling.effort import Accepted
 from mgral.labelling.opening import round_folder
@@ -70,6 +71,7 @@ def progress_page(folder: Path, settings: ProjectSettings, project: Project, fou
             states=[(state, counts[state], WORDS[state]) for state in get_args(State) if counts[state]],
             advice=advice(found),
             target=target_lines(found),
+            cross_validated=cross_validated_lines(folder, project),
             odd_times=times_in_words(found),
             figures=_curve_figures(found) if found.curve.points else [],
             classes=project.classes,

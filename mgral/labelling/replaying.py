@@ -13,11 +13,11 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, config_yaml, resolve_config
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Labelled, Snapshot
-from mgral.data.groups import groups_by_name, load_groups
 from mgral.engine.run import run_snakemake
 from mgral.errors import InputError
 from mgral.labelling.batch_files import check_pictures, unique_names
-from mgral.labelling.batches import picture_path, results_folder
+from mgral.labelling.batches import picture_path
+from mgral.labelling.copies import near_copies
 from mgral.labelling.exchange.export import LabelledPicture, export_labels
 from mgral.labelling.opening import CONFIG, frozen_size, make_snapshot, planned_config
 from mgral.labelling.records import Box
@@ -191,7 +191,9 @@ def _split(
     if test:
         return labelled, test, notes
     wanted = round(WITHOUT_AUDIT * len(labelled))
-    group = {image: group[0] for group in _groups(folder, settings, project, labelled) for image in group}
+    copies = planned_config(settings, 1, len(labelled)).near_copies
+    groups = near_copies(folder, settings, project, [one.id for one in labelled], copies)
+    group = {image: group[0] for group in groups for image in group}
     leaders = sorted({group.get(one.id, one.id) for one in labelled})
     rng = np.random.default_rng(derive_seed(0, "project", "replay"))
     taken: set[int] = set()
@@ -204,20 +206,6 @@ def _split(
         "not drawn at random, so scores are not those of the other pictures"
     )
     return [one for one in labelled if one.id not in taken], [one for one in labelled if one.id in taken], notes
-
-
-def _groups(
-    folder: Path, settings: ProjectSettings, project: Project, labelled: Sequence[Labelled]
-) -> Sequence[tuple[int, ...]]:
-    """Return near-copies among the labelled pictures, as the latest round has them."""
-    ids = np.array([one.id for one in labelled], dtype=np.int64)
-    if settings.video_names is not None:
-        return groups_by_name(ids, [project.files[one.id] for one in labelled], settings.video_names)
-    for number in sorted(project.rounds, reverse=True):
-        path = results_folder(folder, number) / "dataset" / "groups.json"
-        if path.exists():
-            return load_groups(path).groups
-    return ()
 
 
 def _export(

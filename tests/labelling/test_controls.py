@@ -241,7 +241,8 @@ def test_too_few_controls_are_refused(tmp_path):
 
 def test_words_of_each_verdict():
     assert verdict_line("ppal", Difference(0.031, 0.004, 0.058)) == (
-        "choosing by ppal is better than drawing at random on your pictures: +3.1 points of mAP, 95 % interval +0.4 to +5.8"
+        "choosing by ppal is better than drawing at random on your pictures: +3.1 points of mAP, "
+        "95 % interval +0.4 to +5.8"
     )
     assert "is worse" in verdict_line("ppal", Difference(-0.03, -0.05, -0.01))
     assert "whether choosing by ppal is better than at random cannot be told yet" in verdict_line(

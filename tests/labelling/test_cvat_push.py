@@ -56,6 +56,26 @@ def test_a_round_of_a_detector_has_its_boxes_there_just_as_they_were_written(pro
     assert server.changed == changed
 
 
+def test_withdrawn_pictures_are_not_sent_and_a_task_without_them_is_found_again(project, server):
+    second_round(project, server)
+    first, second, *others = ranked(project / "round2")
+    run("withdraw", "--folder", project, first, "--reason", "private")
+    said = push(project, server)
+    assert "1 pictures were not sent" in said
+    assert list(server.shown(12)) == [second, *others]
+    assert all(server.shown(12).values())
+    run("withdraw", "--folder", project, second, "--reason", "private too")
+    changed = list(server.changed)
+    push(project, server)
+    assert server.changed == changed
+
+
+def test_no_task_is_made_where_all_pictures_are_withdrawn(project, server):
+    run("withdraw", "--folder", project, *ranked(project / "round1"), "--reason", "private")
+    assert "8 pictures were not sent" in push(project, server)
+    assert not server.tasks
+
+
 @pytest.mark.parametrize("fault", ["drop", "lost"])
 def test_whichever_request_of_a_push_is_the_last_the_same_command_ends_with_the_same_tasks(project, server, fault):
     second_round(project, server)

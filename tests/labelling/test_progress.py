@@ -177,6 +177,6 @@ def test_a_project_without_audit_and_test_set_has_no_curve_and_one_line_on_that(
         run("import", answered(project, number), "--folder", project)
     said = run("status", "--folder", project)
     assert "advice" not in said
-    assert said.count("there is no audit or test set, so the rounds cannot be compared") == 1
+    assert said.count("there is no audit or test set") == 1
     run("report", "--folder", project)
-    assert "There is no audit or test set" in (project / "report.html").read_text()
+    assert "There is no audit or test set; cross-validation" in (project / "report.html").read_text()

@@ -229,3 +229,17 @@ def test_a_share_that_was_not_pushed_is_missed(tmp_path):
     with stand_in(project) as server:
         run("push", "--folder", project, "--to", "label-studio", "--url", server.url, "--person", "1")
         assert "4 pictures of round 1 are on no server" in pull(project)
+
+
+def test_a_server_that_has_moved_is_pushed_to_once_and_the_old_one_left_out(project, server, monkeypatch):
+    """It has all that it had."""
+    monkeypatch.setattr(rest, "TRIES", 1)
+    for task in server.tasks.values():
+        server.annotate(task, [])
+    with stand_in(project) as moved:
+        moved.projects, moved.tasks = server.projects, server.tasks
+        server.fault = lambda number, method, path: "before"
+        run("push", "--folder", project, "--to", "label-studio", "--url", moved.url)
+        assert server.url in pull(project, fails=1)
+        assert "8 new" in pull(project, "--url", f"{moved.url}/")
+        assert server.url in pull(project, "--url", "http://nowhere", fails=2)

@@ -92,7 +92,9 @@ rule select:
             )
         ),
         controls=(
-            f" --controls {SNAPSHOT.controls}" if SNAPSHOT and SNAPSHOT.controls else ""
+            f" --controls {SNAPSHOT.controls}"
+            if SNAPSHOT and SNAPSHOT.controls
+            else ""
         ),
     shell:
         "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"

@@ -11,10 +11,11 @@ from mgral.labelling.settings import Shapes
 
 @click.command("pull")
 @options.folder
+@click.option("--url", help="Ask this server only, where another is gone.  [default: all that were pushed to]")
 @options.rename
 @options.unknown
 @options.shapes
-def command(folder: Path, rename: tuple[str, ...], unknown: str, shapes: Shapes | None) -> None:
+def command(folder: Path, url: str | None, rename: tuple[str, ...], unknown: str, shapes: Shapes | None) -> None:
     """Read the labels from where was pushed to: only what people have finished counts.
 
     Half of a batch is fine, and what was read before changes nothing. Where anything is wrong, nothing is imported.
@@ -23,7 +24,7 @@ def command(folder: Path, rename: tuple[str, ...], unknown: str, shapes: Shapes 
     from mgral.labelling.servers.pulling import pull
 
     lines, findings = pull(
-        folder, renamed=options.renames(rename), leave_out_unknown=unknown == "leave_out", shapes=shapes
+        folder, url=url, renamed=options.renames(rename), leave_out_unknown=unknown == "leave_out", shapes=shapes
     )
     show_repairs(findings, "warning: used after repairs, or left out:", "")
     click.echo("\n".join(lines))

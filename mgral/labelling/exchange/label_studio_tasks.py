@@ -1,7 +1,6 @@
 """Tasks for Label Studio, and its labelling configuration."""
 
 import colorsys
-import math
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +8,9 @@ from xml.etree import ElementTree
 
 from mgral.labelling.exchange.label_studio import SERVED
 from mgral.labelling.records import Batch, Task
+
+MODEL = "mgral"
+"""Name of the predictions: a project shows those of one name only, and so all rounds share it."""
 
 LOCAL_FILES = "/data/local-files/?d="
 """How Label Studio names pictures below its document root."""
@@ -63,10 +65,8 @@ def _task(batch: Batch, task: Task, prefix: str) -> dict[str, Any]:
         )
     if not result:
         return {"data": data}
-    prediction: dict[str, Any] = {"model_version": f"round{batch.round}", "result": result}
-    if task.score is not None and math.isfinite(task.score):
-        prediction["score"] = task.score
-    return {"data": data, "predictions": [prediction]}
+    # No score: the strategy's has a scale of its own, and people would see 7000 %.
+    return {"data": data, "predictions": [{"model_version": MODEL, "result": result}]}
 
 
 def label_config(classes: Sequence[str]) -> str:

@@ -6,9 +6,10 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -66,6 +67,14 @@ class _Tasks:
     def names(self) -> set[str]:
         return {path.name for path in self.pictures}
 
+    def of(self, names: Collection[str]) -> "_Tasks":
+        """Return those of some pictures."""
+        xml = deepcopy(self.xml)
+        for image in xml.findall("image"):
+            if image.get("name") not in names:
+                xml.remove(image)
+        return replace(self, pictures=tuple(path for path in self.pictures if path.name in names), xml=xml)
+
 
 class Cvat:
     """A CVAT, through its SDK: a project there has the tasks of all rounds, one for each share of a round."""
@@ -87,10 +96,16 @@ class Cvat:
             project = self._project(client, share, known)
             lines = [f"{tasks.lost} proposed boxes are left out: their class was split since"] if tasks.lost else []
             lines += _add_classes(client, project, share)
-            task = _find_task(client, project, tasks)
+            wanted = _wanted(share, tasks)
+            task = _find_task(client, project, tasks, wanted)
             made = task is None
             if task is None:
-                task = _make_task(client, project, share, tasks)
+                if left_out := len(tasks.pictures) - len(wanted):
+                    lines.append(f"{left_out} pictures were not sent: they are labelled or withdrawn by now")
+                if not wanted:
+                    return Pushed(str(project.id), 0, 0, tuple(lines))
+                task = _make_task(client, project, share, tasks.of(wanted))
+            tasks = tasks.of(_pictures(task))
             lines += _add_boxes(client, task, tasks)
             jobs = len(_jobs(client, task_id=task.id))
             lines.append(f"{self._login.url}/tasks/{task.id}: {jobs} jobs; assign them to people there")
@@ -207,6 +222,11 @@ def _read_tasks(share: Share) -> _Tasks:
     return _Tasks(f"round {share.round}{person}" if share.round else f"again {digest}", pictures, xml, lost)
 
 
+def _wanted(share: Share, tasks: _Tasks) -> set[str]:
+    names = Names(share.project)
+    return {name for name in tasks.names if any(share.wants(image) for image in names.find(name))}
+
+
 def _label(name: str) -> Any:
     return models.PatchedLabelRequest(name=name, type="rectangle")
 
@@ -221,8 +241,8 @@ def _add_classes(client: Any, project: Any, share: Share) -> list[str]:
     return [f"labels there that are no classes of this project today: {more}"] if more else []
 
 
-def _find_task(client: Any, project: Any, tasks: _Tasks) -> Any:
-    """Return the task that has the pictures, None where there is none.
+def _find_task(client: Any, project: Any, tasks: _Tasks, wanted: set[str]) -> Any:
+    """Return the task that has the pictures, but for those that were not wanted then; None where there is none.
 
     One without pictures is what an interrupted push left, and makes room: pictures cannot be added to it for sure.
     """
@@ -232,7 +252,7 @@ def _find_task(client: Any, project: Any, tasks: _Tasks) -> Any:
         task.fetch()
         if not _has_pictures(task):
             task.remove()
-        elif _pictures(task) == tasks.names:
+        elif wanted <= _pictures(task) <= tasks.names:
             return task
         else:
             raise InputError(

@@ -14,11 +14,11 @@ from mgral.data.findings import NAMED
 from mgral.data.values import whole
 from mgral.errors import InputError, StepError
 from mgral.labelling.batch_files import PICTURES
-from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES, label_config
+from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES, MODEL, label_config
 from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
 from mgral.labelling.servers.label_studio_interface import fitted_interface
 from mgral.labelling.servers.label_studio_pictures import Picture, serve, upload
-from mgral.labelling.servers.label_studio_tasks import MODEL, key_of, picture_files, read_tasks
+from mgral.labelling.servers.label_studio_tasks import key_of, picture_files, read_tasks
 from mgral.labelling.servers.rest import TRIES, RefusedError, Rest, Token, UnsureError
 from mgral.labelling.state import Project
 

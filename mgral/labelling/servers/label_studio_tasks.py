@@ -15,8 +15,6 @@ from mgral.labelling.classes import name_today
 from mgral.labelling.servers.interface import Share
 from mgral.labelling.state import Project
 
-MODEL = "mgral"
-"""Name of the predictions: a project shows those of one name only, and so all rounds share it."""
 _Json = Mapping[str, Any]
 
 
@@ -89,8 +87,6 @@ def _make_shown(task: dict[str, Any], project: Project) -> int:
     """
     lost = 0
     for prediction in task.get("predictions", ()):
-        prediction["model_version"] = MODEL
-        prediction.pop("score", None)  # of the strategy, on its own scale: people would see 7000 %
         kept = []
         for region in prediction["result"]:
             (name,) = region["value"]["rectanglelabels"]

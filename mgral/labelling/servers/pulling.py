@@ -9,7 +9,7 @@ from mgral.data.findings import Findings
 from mgral.errors import InputError, StepError
 from mgral.labelling.returning import import_files
 from mgral.labelling.servers.interface import Pulled, Tool
-from mgral.labelling.servers.pushing import Connect, connect
+from mgral.labelling.servers.pushing import Connect, checked_url, connect
 from mgral.labelling.settings import Shapes
 from mgral.labelling.starting import PULLED, merge_findings
 from mgral.labelling.state import Project, load_project
@@ -18,12 +18,18 @@ from mgral.labelling.state import Project, load_project
 def pull(
     folder: Path,
     *,
+    url: str | None = None,
     renamed: Mapping[str, str],
     leave_out_unknown: bool = False,
     shapes: Shapes | None = None,
     connect: Connect = connect,
 ) -> tuple[list[str], Findings]:
     """Save what all servers have that this project was pushed to, and import it; see `import_files`.
+
+    Parameters
+    ----------
+    url
+        Of the only server to ask, where another is gone or has moved; None for all.
 
     Returns
     -------
@@ -41,20 +47,25 @@ def pull(
         raise InputError(
             "nothing was pushed from here; push first (mgral project push), or: mgral project import FILE"
         )
+    if url is not None:
+        known, url = {place.url for place in project.pushed}, checked_url(url)
+        if url not in known:
+            raise InputError(f"nothing was pushed to {url}, but to {', '.join(sorted(known))}")
+        project.pushed = {place: there for place, there in project.pushed.items() if place.url == url}
     lines: list[str] = []
     found: list[Pulled] = []
     # People may share a project there.
     servers = dict.fromkeys((place.tool, place.url, there.id) for place, there in project.pushed.items())
-    for name, url, number in servers:
+    for name, where, number in servers:
         tool = next(one for one in get_args(Tool) if one == name)
-        output = folder / PULLED / _name(tool, url, number)
+        output = folder / PULLED / _name(tool, where, number)
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StepError(f"{output} cannot be made ({error.strerror}); mend the rights of the folder") from None
-        found.append(connect(tool, url).pull(number, project, output))
+        found.append(connect(tool, where).pull(number, project, output))
         lines += found[-1].lines
-    lines += _nowhere(project, found)
+    lines += _nowhere(project, found) if url is None else []
     findings = Findings()
     for empty in sorted({one.empty for one in found}):
         files = [file for one in found if one.empty == empty for file in one.files]
