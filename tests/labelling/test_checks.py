@@ -15,7 +15,7 @@ from mgral.artefacts.files import read_json
 from mgral.errors import StepError
 from mgral.labelling import comparing, running
 from mgral.labelling.comparing import cross_validated
-from mgral.labelling.ledger import read_ledger
+from mgral.labelling.ledger import read_ledger, writing
 from mgral.labelling.servers.interface import Share
 from mgral.labelling.servers.label_studio_tasks import read_tasks
 from mgral.labelling.state import load_project
@@ -202,6 +202,12 @@ def test_the_list_goes_out_as_tasks_and_what_comes_back_corrects_labels(project,
     assert len(boxes["p7.png"]) == 2  # what is labelled, and nothing that was found
     share = Share(tmp_path / "look", 0, "", "mine", load_project(project))
     assert len(read_tasks(share)[0]) == 3  # as `mgral project push` sends them
+    assert "project import FILE" in said
+    with writing(project) as writer:
+        writer.add("pushed", [{"tool": "label_studio", "url": "http://host", "person": "", "id": "1", "round": 0}])
+    said = check(project, "--last", "--output", tmp_path / "it s")
+    assert f"mgral project push '{tmp_path / 'it s'}'" in said
+    assert "when people have labelled: mgral project pull" in said
     assert [line.what for line in read_ledger(project)][-1] == "sent"
     assert spent(load_project(project)) == before  # a second look uses no budget
     labels = {one: load_project(project).images[one].confirmed for one in (3, 7)}

@@ -72,9 +72,7 @@ class LabelStudio:
                     raise
                 version = None
         if not isinstance(version, dict) or "label-studio-os-package" not in version:
-            raise InputError(
-                f"{url} is no Label Studio; correct --url: it is what stands before /projects in the browser's address"
-            )
+            raise InputError(f"{url} is no Label Studio; correct --url: it is what a browser shows before /projects")
         return cls(rest)
 
     def push(self, share: Share, known: str | None, pictures: Pictures | None) -> Pushed:
