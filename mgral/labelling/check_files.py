@@ -12,7 +12,7 @@ from mgral.evaluation.label_errors import Kind, Suspect
 from mgral.labelling.batch_files import SHEET
 from mgral.labelling.batches import second_look
 from mgral.labelling.checks import ERRORS, Check
-from mgral.labelling.comparing import has_test_set, in_percent, score_words
+from mgral.labelling.comparing import has_test_set, in_percent, score_words, whole
 from mgral.labelling.ledger import writing
 from mgral.labelling.records import Batch, Box, FoundBox
 from mgral.labelling.results import LEAST_BOXES, ClassResult, result_lines
@@ -41,15 +41,8 @@ CHOSEN = "  these pictures were chosen, and are no random sample: on new picture
 def check_lines(check: Check) -> list[str]:
     """Return what a check has found as lines: scores, classes, and the surest of the likely errors."""
     scores, project = check.scores, load_project(check.experiment.folder)
-    held_out, folds = scores["held_out"], scores["folds"]
-    lines = [f"{scores['name']}: {folds} detectors, each trained without the labels of one part in {folds}"]
-    if scores["audit"]:
-        where = "test set" if has_test_set(project) else "audit set, which is a random sample"
-        lines.append(f"on the {where}: {score_words(scores['audit'])}")
-    lines.append(
-        f"on {held_out['images']} labelled pictures, each by the detector without it: {score_words(held_out)}"
-    )
-    lines += [CHOSEN, *(f"  {line}" for line in result_lines([_by_class(one) for one in held_out["per_class"]]))]
+    with whole(check.experiment):
+        lines = _score_lines(scores, project)
     if check.changed:
         lines.append(f"labels of {check.changed} pictures have changed since it was opened: nothing is said of them")
     if not check.suspects:
@@ -63,6 +56,22 @@ def check_lines(check: Check) -> list[str]:
         *lines,
         f"  look at them: {own / SHEET}; all of them: {own / ERRORS}",
         "  give them to people for another look: mgral project check --last --output FOLDER",
+    ]
+
+
+def _score_lines(scores: Mapping[str, Any], project: Project) -> list[str]:
+    held_out, folds = scores["held_out"], scores["folds"]
+    lines = [f"{scores['name']}: {folds} detectors, each trained without the labels of one part in {folds}"]
+    if scores["audit"]:
+        where = "test set" if has_test_set(project) else "audit set, which is a random sample"
+        lines.append(f"on the {where}: {score_words(scores['audit'])}")
+    lines.append(
+        f"on {held_out['images']} labelled pictures, each by the detector without it: {score_words(held_out)}"
+    )
+    return [
+        *lines,
+        CHOSEN,
+        *(f"  {line}" for line in result_lines([_by_class(one) for one in held_out["per_class"]])),
     ]
 
 

@@ -17,7 +17,7 @@ from mgral.errors import InputError
 from mgral.evaluation.coco import of_images
 from mgral.evaluation.cross_validation import deal_folds, score_held_out, score_several
 from mgral.evaluation.label_errors import Suspect, likely_errors
-from mgral.labelling.comparing import CHECK, SCORES, Experiment, Plan, changed_since, latest, open_experiment
+from mgral.labelling.comparing import CHECK, SCORES, Experiment, Plan, changed_since, latest, open_experiment, whole
 from mgral.labelling.copies import near_copies
 from mgral.labelling.importing import disagreeing
 from mgral.labelling.opening import planned_config
@@ -76,7 +76,8 @@ def run_check(
             raise InputError("no check is done yet; make one, or go on with it: mgral project check")
         if not all(path.exists() for path in _targets(before, before.snapshot())):
             raise InputError(f"{before.results} is not whole any more; make it again: mgral project check")
-        return _outcome(before), Findings()
+        with whole(before):
+            return _outcome(before), Findings()
     experiment = open_experiment(folder, CHECK, _plan(folder, folds or FOLDS))
     snapshot = experiment.snapshot()
     if folds is not None and len(snapshot.without) != folds:
@@ -85,10 +86,12 @@ def run_check(
             f"or delete {experiment.own} to begin anew"
         )
     targets = _targets(experiment, snapshot)
-    if not experiment.done or not all(path.exists() for path in targets):
+    if anew := not experiment.done or not all(path.exists() for path in targets):
         experiment.run(targets, cores, profile, words)
-        write_json(experiment.own / SCORES, _scores(experiment, snapshot))
-    return _outcome(experiment), experiment.findings
+    with whole(experiment):
+        if anew:
+            write_json(experiment.own / SCORES, _scores(experiment, snapshot))
+        return _outcome(experiment), experiment.findings
 
 
 def _targets(experiment: Experiment, snapshot: Snapshot) -> list[Path]:

@@ -4,7 +4,8 @@ They are no rounds: nothing of the project depends on them, and the ledger does 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,9 @@ def open_experiment(folder: Path, kind: str, plan: Plan) -> Experiment:
             last, snapshot, config_yaml(comparing_config(folder, settings, project, snapshot, last.name))
         ):
             return last
-        opened = Experiment(
-            folder, f"{kind}{int(last.name.removeprefix(kind)) + 1 if last else 1}", findings=findings
-        )
+        taken = (re.fullmatch(rf"{kind}(\d+)", path.name) for path in folder.glob(f"{kind}*"))
+        number = 1 + max((int(match[1]) for match in taken if match), default=0)
+        opened = Experiment(folder, f"{kind}{number}", findings=findings)
         config = comparing_config(folder, settings, project, snapshot, opened.name)
         write_experiment(opened.own, snapshot, config)
         return opened
@@ -149,6 +150,18 @@ def _is_same(last: Experiment, snapshot: Snapshot, config: bytes) -> bool:
     before = last.snapshot()
     known = replace(snapshot, chunks=before.chunks, left_out=before.left_out)
     return before == known and (last.own / CONFIG).read_bytes() == config
+
+
+@contextmanager
+def whole(experiment: Experiment) -> Iterator[None]:
+    """Make a message of what cannot be read of an experiment's outcome: InputError."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{experiment.own / SCORES}, or a file in {experiment.results}, is damaged ({type(error).__name__}: "
+            f"{error}); delete what is damaged, or both folders, and run the command again"
+        ) from error
 
 
 def has_test_set(project: Project) -> bool:
@@ -181,11 +194,13 @@ def cross_validated(folder: Path) -> dict[str, Any] | None:
 
 def cross_validated_lines(folder: Path, project: Project) -> list[str]:
     """Return the cross-validated score of a project as a line, or how to get one where it has no other."""
-    scores = cross_validated(folder)
-    if scores is not None:
-        held_out = scores["held_out"]
-        chosen = f"{held_out['images']} labelled pictures, which were chosen and are no random sample"
-        return [f"cross-validation ({scores['name']}) on {chosen}: {score_words(held_out)}"]
+    try:
+        if (scores := cross_validated(folder)) is not None:
+            held_out = scores["held_out"]
+            chosen = f"{held_out['images']} labelled pictures, which were chosen and are no random sample"
+            return [f"cross-validation ({scores['name']}) on {chosen}: {score_words(held_out)}"]
+    except (InputError, KeyError, TypeError, AttributeError):
+        return [f"{SCORES} of the latest check is damaged; delete it, and measure again: mgral project check"]
     if project.rounds and not any(image.role for image in project.images.values()):
         return [
             "there is no audit or test set; cross-validation measures by the labels there are: mgral project check"

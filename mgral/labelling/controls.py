@@ -15,7 +15,7 @@ from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot
 from mgral.errors import InputError
 from mgral.evaluation.difference import Arm, Difference, difference, measured_scores
-from mgral.labelling.comparing import SCORES, Experiment, Plan, changed_since, has_test_set, open_experiment
+from mgral.labelling.comparing import SCORES, Experiment, Plan, changed_since, has_test_set, open_experiment, whole
 from mgral.labelling.opening import CONFIG, round_folder
 from mgral.labelling.settings import FILE, ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
@@ -114,8 +114,10 @@ def run_control(
     if not experiment.done:
         targets = [experiment.detector(one) / "metrics.json" for one in range(len(snapshot.without))]
         experiment.run(targets, cores, profile, words)
-        write_json(experiment.own / SCORES, _scores(experiment, snapshot))
-    return _lines(experiment, snapshot), experiment.findings
+    with whole(experiment):
+        if not experiment.done:
+            write_json(experiment.own / SCORES, _scores(experiment, snapshot))
+        return _lines(experiment, snapshot), experiment.findings
 
 
 def _plan(repeats: int) -> Plan:

@@ -1,5 +1,7 @@
 """The curve of a project: how good the detector of each round is on the audit or test set, with intervals."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,15 +134,19 @@ def _measured(folder: Path, audit: Audit) -> dict[str, Any]:
     path, key = folder / "results" / CACHE, f"{VERSION}.{audit.digest}"
     try:
         known = read_json(path)
-        if known["key"] == key:
-            measured: dict[str, Any] = known["measured"]
+        measured: dict[str, Any] = known["measured"]
+        if (known["key"], known["sha256"]) == (key, _digest(measured)):
             return measured
     except (InputError, KeyError, TypeError):  # not there, or not whole: it is made of what is there
         pass
     measured = measure(audit)
     with suppress(StepError):  # in a folder that cannot be written it is measured each time
-        write_json(path, {"key": key, "measured": measured})
+        write_json(path, {"key": key, "measured": measured, "sha256": _digest(measured)})
     return measured
+
+
+def _digest(measured: object) -> str:
+    return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
 
 
 def measure(audit: Audit, resamples: int = RESAMPLES) -> dict[str, Any]:

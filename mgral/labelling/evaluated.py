@@ -15,6 +15,7 @@ from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Labelled, load_snapshot
 from mgral.data.groups import find_groups, groups_by_name
 from mgral.data.thumbnails import load_thumbnails
+from mgral.data.values import number as finite
 from mgral.errors import InputError
 from mgral.labelling.batches import detector_folder, results_folder
 from mgral.labelling.opening import CONFIG, SNAPSHOT, round_folder, usable_label
@@ -131,15 +132,15 @@ def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) ->
             {
                 "image_id": int(one["image_id"]),
                 "category_id": today[one["category_id"]],
-                "bbox": [float(x), float(y), float(width), float(height)],
-                "score": float(one["score"]),
+                "bbox": [_finite(x), _finite(y), _finite(width), _finite(height)],
+                "score": _finite(one["score"]),
             }
             for one in read_json(found)
             for x, y, width, height in [one["bbox"]]
         ]
         images = frozenset(int(one["id"]) for one in read_json(test)["images"])
         digest = hashlib.sha256(found.read_bytes()).hexdigest()
-    except (InputError, OSError, KeyError, TypeError, ValueError) as error:
+    except (InputError, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
         said = str(error).split(";")[0] if isinstance(error, InputError) else f"{found} or {test} is damaged"
         notes.append(
             f"round {number} is left out ({said}); compute it again: "
@@ -148,6 +149,13 @@ def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) ->
         return None
     classes = frozenset(one for one in project.classes if _knew(project, known, one))
     return Evaluated(number, learnt, images, today, classes, tuple(entries), digest)
+
+
+def _finite(value: object) -> float:
+    found = finite(value)
+    if found is None:
+        raise ValueError(f"{value!r} is no finite number")
+    return float(found)
 
 
 def _knew(project: Project, known: frozenset[int], number: int) -> bool:

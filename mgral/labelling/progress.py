@@ -101,9 +101,8 @@ def advice(found: Progress) -> str:
     if found.target is not None and last.value >= found.target:
         if last.interval.low >= found.target:
             return f"the target of {percent(found.target)} % {found.name} is reached"
-        return (
-            f"the target of {percent(found.target)} % {found.name} may be reached: the score's interval has it inside"
-        )
+        unsure = "there is no interval" if math.isnan(last.interval.low) else "the score's interval has it inside"
+        return f"the target of {percent(found.target)} % {found.name} may be reached: {unsure}"
     if found.law is None:
         count = len({one.pictures for one in found.curve.points})
         return f"go on: {count} of the {FEWEST_ROUNDS} rounds that a forecast needs have a score"

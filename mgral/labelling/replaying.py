@@ -87,6 +87,12 @@ def prepare_replay(folder: Path, options: Options) -> Replay:
         raise InputError(
             f"a replay needs {FEWEST} labelled pictures to choose from, and there are {len(train)}; label more first"
         )
+    if not all(any(one.boxes for one in part) for part in (train, test)):
+        raise InputError(
+            "a replay needs objects to learn and to measure by, and all labels are empty; label more first"
+        )
+    if options.cycles > (most := round(CHOSEN * len(train))):
+        raise InputError(f"--cycles is at most {most}, as {len(train)} pictures are labelled to choose from")
     number = max((int(path.name[6:]) for path in folder.glob("replay[0-9]*") if path.name[6:].isdecimal()), default=0)
     made_of = [
         asdict(snapshot),

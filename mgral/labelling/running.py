@@ -1,6 +1,7 @@
 """A round from opening to batch, with Snakemake in between."""
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +181,19 @@ def _written(
         }
         for task in batch.tasks
     ]
+
+
+def second_look_lines(folder: Path, output: Path, count: int) -> list[str]:
+    """Return what a person does with the tasks of so many pictures to look at again, as lines."""
+    if not count:
+        return ["no picture has to be looked at again"]
+    lines, pushed = (
+        [f"{count} pictures to look at again: load {output / TASKS} into your tool"],
+        load_project(folder).pushed,
+    )
+    if pushed:
+        lines.append(f"  or send them: mgral project push {shlex.quote(str(output))}")
+    return [*lines, f"  when people have labelled: mgral project {'pull' if pushed else 'import FILE'}"]
 
 
 def _found_boxes(folder: Path, project: Project, number: int) -> dict[int, tuple[FoundBox, ...]]:

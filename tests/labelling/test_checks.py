@@ -15,7 +15,7 @@ from mgral.artefacts.files import read_json
 from mgral.errors import StepError
 from mgral.labelling import comparing, running
 from mgral.labelling.comparing import cross_validated
-from mgral.labelling.ledger import read_ledger
+from mgral.labelling.ledger import read_ledger, writing
 from mgral.labelling.servers.interface import Share
 from mgral.labelling.servers.label_studio_tasks import read_tasks
 from mgral.labelling.state import load_project
@@ -202,6 +202,12 @@ def test_the_list_goes_out_as_tasks_and_what_comes_back_corrects_labels(project,
     assert len(boxes["p7.png"]) == 2  # what is labelled, and nothing that was found
     share = Share(tmp_path / "look", 0, "", "mine", load_project(project))
     assert len(read_tasks(share)[0]) == 3  # as `mgral project push` sends them
+    assert "project import FILE" in said
+    with writing(project) as writer:
+        writer.add("pushed", [{"tool": "label_studio", "url": "http://host", "person": "", "id": "1", "round": 0}])
+    said = check(project, "--last", "--output", tmp_path / "it s")
+    assert f"mgral project push '{tmp_path / 'it s'}'" in said
+    assert "when people have labelled: mgral project pull" in said
     assert [line.what for line in read_ledger(project)][-1] == "sent"
     assert spent(load_project(project)) == before  # a second look uses no budget
     labels = {one: load_project(project).images[one].confirmed for one in (3, 7)}
@@ -272,3 +278,42 @@ def test_a_check_is_no_round(project):
     assert not found.rounds
     assert "check" not in (project / "ledger.jsonl").read_text()
     assert "next: mgral project next" in run("status", "--folder", project)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"held_out": 3}'])
+def test_damaged_scores_are_told_and_made_again(project, content):
+    said = check(project)
+    scores = project / "check1" / "scores.json"
+    whole = scores.read_bytes()
+    scores.write_text(content)
+    assert "scores.json" in check(project, fails=2)
+    assert "scores.json" in check(project, "--last", fails=2)
+    assert "scores.json of the latest check is damaged" in run("status", "--folder", project)
+    scores.unlink()
+    assert check(project) == said
+    assert scores.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "content", ["[{}]", "[1]", '[{"image_id": 1, "category_id": 9, "bbox": [1, 2, 3, 4], "score": 1}]']
+)
+def test_damaged_detections_of_a_check_are_told(project, content):
+    check(project)
+    next((project / "results" / "check1").rglob("held_out.json")).write_text(content)
+    assert "check1, is damaged" in check(project, "--last", fails=2)
+
+
+def test_somebodys_folder_of_the_name_of_a_check_stays(project):
+    (project / "check1").mkdir()
+    (project / "check1" / "notes.txt").write_text("mine")
+    assert "check2: 5 detectors" in check(project)
+    assert (project / "check1" / "notes.txt").read_text() == "mine"
+
+
+def test_where_nothing_is_wrong_no_tasks_are_written(tmp_path, detectors):
+    project = start(tmp_path, "--labels", coco_labels(tmp_path / "labels.json", TRUE))
+    check(project)
+    said = check(project, "--last", "--output", tmp_path / "again")
+    assert "no picture has to be looked at again" in said
+    assert "tasks" not in said
+    assert not (tmp_path / "again").exists()

@@ -1,5 +1,6 @@
 """The curve of a project: all rounds measured anew on the same pictures, with today's labels."""
 
+import json
 import shutil
 
 import numpy as np
@@ -128,9 +129,11 @@ def test_what_was_measured_is_kept_and_made_anew_where_it_is_damaged(tmp_path, m
     with monkeypatch.context() as patched:
         patched.setattr(module, "measure", None)
         assert measured(project) == first
-    (project / "results" / "curve.json").write_text('{"key": 3}')
-    assert measured(project) == first
-    assert (project / "results" / "curve.json").read_bytes() == content
+    other = {**json.loads(content), "measured": {}}
+    for damaged in ('{"key": 3}', json.dumps(other), content.decode().replace('"clusters": ', '"clusters": 1')):
+        (project / "results" / "curve.json").write_text(damaged)
+        assert measured(project) == first
+        assert (project / "results" / "curve.json").read_bytes() == content
 
 
 @pytest.mark.parametrize(("missing", "rounds", "images"), [(4, [2, 3], 8), (7, [3], 12)])
@@ -159,6 +162,8 @@ def test_an_audit_set_that_grew(tmp_path, missing, rounds, images):
         '[{"image_id": 3}]',
         '[{"image_id": 3, "category_id": 1, "bbox": [1, 2, 3], "score": 0.5}]',
         '[{"image_id": 3, "category_id": 9, "bbox": [1, 2, 3, 4], "score": 0.5}]',
+        '[{"image_id": 3, "category_id": 1, "bbox": [1, NaN, 3, 4], "score": 0.5}]',
+        '[{"image_id": Infinity, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]',
         '{"image_id": 3}',
     ],
 )

@@ -1,5 +1,6 @@
 """Whether to go on: the advice and its rule, what status says, and the page."""
 
+import math
 import re
 import subprocess
 import sys
@@ -55,7 +56,8 @@ STEEP = [0.1, 0.2, 0.27, 0.32, 0.36]
         (made(STEEP), "go on: the next 120 pictures (1.5 hours) add"),
         (made([0.2, 0.24, 0.25]), "going on likely pays: the next 120 pictures (1.5 hours) add"),
         (made(FLAT, target=0.25), "the target of 25.0 % mAP is reached"),
-        (made(STEEP, target=0.35), "the target of 35.0 % mAP may be reached"),
+        (made(STEEP, target=0.35), "the target of 35.0 % mAP may be reached: the score's interval has it inside"),
+        (made(STEEP, target=0.35, width=math.nan), "the target of 35.0 % mAP may be reached: there is no interval"),
         (made(STEEP, expected=()), "no picture is left to label"),
     ],
 )

@@ -164,8 +164,8 @@ def test_an_address_that_holds_more_than_an_address_is_refused_and_not_repeated(
 
 
 def test_another_server_at_the_address_is_named(project, server):
-    server.url += "/elsewhere"
-    assert "elsewhere" in push(project, server, fails=2)
+    server.url += "/projects/1/data"  # as a browser shows it
+    assert "/projects/1/data is no Label Studio; correct --url" in push(project, server, fails=2)
     assert not server.tasks
 
 

@@ -124,7 +124,12 @@ def test_without_an_audit_set_a_fifth_is_tested_on_and_near_copies_stay_together
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [(("--strategy", "nonsense"), "nonsense"), (("--seeds", "0"), "--seeds")]
+    ("options", "said"),
+    [
+        (("--strategy", "nonsense"), "nonsense"),
+        (("--seeds", "0"), "--seeds"),
+        (("--cycles", "13"), "--cycles is at most 12"),
+    ],
 )
 def test_what_is_refused_leaves_nothing(tmp_path, options, said):
     project = labelled_project(tmp_path, count=60)
@@ -137,6 +142,14 @@ def test_too_little_is_labelled(tmp_path):
     run("next", "--folder", project, "--format", "label_studio")
     run("import", answered(project, 1), "--folder", project)
     assert "needs 20 labelled pictures to choose from, and there are 4" in run("replay", "--folder", project, fails=2)
+
+
+def test_without_an_object_there_is_nothing_to_replay(tmp_path):
+    project = start(tmp_path, count=40, budget=52, batch=26)
+    run("next", "--folder", project, "--format", "label_studio")
+    run("import", answered(project, 1, boxes=[]), "--folder", project)
+    assert "all labels are empty" in run("replay", "--folder", project, fails=2)
+    assert not list(project.glob("*replay*"))
 
 
 def test_a_missing_picture_is_named_and_nothing_is_written(tmp_path):

@@ -39,10 +39,9 @@ def command(
     cross-validation. Near-copies are in one part. Nothing changes a label. What was interrupted goes on with the same
     command; while labels stay as they are, it trains nothing anew.
     """
-    from mgral.labelling.batch_files import TASKS
     from mgral.labelling.check_files import check_lines, write_page, write_tasks_of
     from mgral.labelling.checks import run_check
-    from mgral.labelling.running import BatchOptions
+    from mgral.labelling.running import BatchOptions, second_look_lines
 
     check, findings = run_check(folder, folds, last=last, cores=cores, profile=profile, words=words)
     show_repairs(findings, "pictures:", "")
@@ -50,5 +49,4 @@ def command(
     click.echo("\n".join(check_lines(check)))
     if output is not None:
         count = write_tasks_of(check, output, most, BatchOptions(formats))
-        click.echo(f"{count} pictures to look at again: load {output / TASKS} into your tool")
-        click.echo("  when labels come back: mgral project import FILE")
+        click.echo("\n".join(second_look_lines(folder, output, count)))

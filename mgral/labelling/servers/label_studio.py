@@ -65,9 +65,14 @@ class LabelStudio:
             rest = Rest(url, Token("Token", value))
             if value.count(".") == 2:  # a personal access token, which buys others that are valid for minutes
                 rest = _renewed(url, value)
-            version = rest.get("/api/version")
+            try:
+                version = rest.get("/api/version")
+            except RefusedError as refused:
+                if refused.status != 404:
+                    raise
+                version = None
         if not isinstance(version, dict) or "label-studio-os-package" not in version:
-            raise InputError(f"{url} is no Label Studio; correct --url")
+            raise InputError(f"{url} is no Label Studio; correct --url: it is what a browser shows before /projects")
         return cls(rest)
 
     def push(self, share: Share, known: str | None, pictures: Pictures | None) -> Pushed:
