@@ -143,11 +143,11 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
         taken |= set(map(_key, found.values()))
         open_places = [place for place in open_places if place not in found]
     for place in open_places:
-        whole = PurePath(_shortened("_".join(_folders(paths[place]))))
-        number, name = 1, whole.name
+        own = PurePath(_shortened(_folders(paths[place])[-1]))
+        number, name = 1, own.name
         while _key(name) in taken:
             number += 1
-            name = f"{whole.stem}_{number}{whole.suffix}"
+            name = f"{own.stem}_{number}{own.suffix}"
         names[place] = name
         taken.add(_key(name))
     return [names[place] for place in range(len(paths))]
