@@ -13,8 +13,9 @@ from told_detectors import ToldDetectors
 
 from mgral.artefacts.files import read_json
 from mgral.errors import StepError
-from mgral.labelling import comparing, running
-from mgral.labelling.comparing import cross_validated
+from mgral.labelling import running
+from mgral.labelling.experiments import comparing
+from mgral.labelling.experiments.comparing import cross_validated
 from mgral.labelling.ledger import read_ledger, writing
 from mgral.labelling.servers.interface import Share
 from mgral.labelling.servers.label_studio_tasks import read_tasks

@@ -13,9 +13,10 @@ from told_detectors import ToldDetectors
 from mgral.artefacts.files import read_json
 from mgral.errors import StepError
 from mgral.evaluation.difference import Difference
-from mgral.labelling import comparing, running
+from mgral.labelling import running
 from mgral.labelling.batches import mixed
-from mgral.labelling.controls import Kinds, kinds_of, parts, verdict_line
+from mgral.labelling.experiments import comparing
+from mgral.labelling.experiments.controls import Kinds, kinds_of, parts, verdict_line
 from mgral.labelling.rounds import control_count
 from mgral.labelling.settings import load_project_settings
 from mgral.labelling.state import load_project

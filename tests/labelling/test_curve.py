@@ -10,11 +10,11 @@ from photo_project import answered, run, start
 
 from mgral.artefacts.files import read_json, write_json
 from mgral.evaluation.coco import score_detections
-from mgral.labelling import curve as module
 from mgral.labelling import running
-from mgral.labelling.curve import project_curve
-from mgral.labelling.effort import effort
-from mgral.labelling.evaluated import Audit, Evaluated
+from mgral.labelling.progress import curve as module
+from mgral.labelling.progress.curve import project_curve
+from mgral.labelling.progress.effort import effort
+from mgral.labelling.progress.evaluated import Audit, Evaluated
 from mgral.labelling.settings import load_project_settings
 from mgral.labelling.state import load_project, project_lines
 

@@ -3,7 +3,7 @@
 import pytest
 from made_project import MadeProject, change
 
-from mgral.labelling.effort import effort
+from mgral.labelling.progress.effort import effort
 
 BOX = (10, 10, 20, 20, 1)
 

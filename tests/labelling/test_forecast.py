@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mgral.labelling.forecast import fit_law
+from mgral.labelling.progress.forecast import fit_law
 
 START, BATCH = 50, 40
 

@@ -13,10 +13,10 @@ from photo_project import answered, run, start
 
 from mgral.artefacts.files import write_json
 from mgral.labelling import running
-from mgral.labelling.curve import Curve, Point, Score
-from mgral.labelling.effort import Accepted, Effort, Times
-from mgral.labelling.forecast import fit_law
-from mgral.labelling.progress import Progress, advice, progress_lines
+from mgral.labelling.progress.advice import Progress, advice, progress_lines
+from mgral.labelling.progress.curve import Curve, Point, Score
+from mgral.labelling.progress.effort import Accepted, Effort, Times
+from mgral.labelling.progress.forecast import fit_law
 from mgral.labelling.settings import ProjectSettings
 from mgral.report.bootstrap import Interval
 

@@ -11,8 +11,9 @@ from slow import slow
 from mgral.artefacts.files import read_json, write_csv
 from mgral.config import load_config
 from mgral.errors import InputError
-from mgral.labelling import replaying, running
-from mgral.labelling.replaying import ranking_lines
+from mgral.labelling import running
+from mgral.labelling.experiments import replaying
+from mgral.labelling.experiments.replaying import ranking_lines
 from mgral.labelling.state import load_project
 
 ROW = {"labels": "images", "score": "map", "mean": 0.3, "to_random": "", "to_random_separable": ""}

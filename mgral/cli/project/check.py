@@ -39,8 +39,8 @@ def command(
     cross-validation. Near-copies are in one part. Nothing changes a label. What was interrupted goes on with the same
     command; while labels stay as they are, it trains nothing anew.
     """
-    from mgral.labelling.check_files import check_lines, write_page, write_tasks_of
-    from mgral.labelling.checks import run_check
+    from mgral.labelling.experiments.check_files import check_lines, write_page, write_tasks_of
+    from mgral.labelling.experiments.checks import run_check
     from mgral.labelling.running import BatchOptions, second_look_lines
 
     check, findings = run_check(folder, folds, last=last, cores=cores, profile=profile, words=words)

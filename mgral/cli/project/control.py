@@ -23,7 +23,7 @@ def command(
     Detectors learn as many pictures of the one kind as of the other, beside what was labelled before. What was
     interrupted goes on with the same command.
     """
-    from mgral.labelling.controls import run_control
+    from mgral.labelling.experiments.controls import run_control
 
     lines, findings = run_control(folder, repeats, cores=cores, profile=profile, words=words)
     show_repairs(findings, "pictures:", "")

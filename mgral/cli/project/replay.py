@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mgral.cli.project import options
-from mgral.labelling.replaying import CYCLES, SEEDS, Options, Replay, prepare_replay, run_replay
+from mgral.labelling.experiments.replaying import CYCLES, SEEDS, Options, Replay, prepare_replay, run_replay
 
 
 @click.command("replay")

@@ -14,8 +14,8 @@ from mgral.labelling.state import load_project
 @options.folder
 def command(folder: Path) -> None:
     """Write report.html into the project's folder: curve, forecast, what labelling took, and rounds, in one file."""
-    from mgral.labelling.progress import progress
-    from mgral.labelling.progress_page import PAGE, progress_page
+    from mgral.labelling.progress.advice import progress
+    from mgral.labelling.progress.page import PAGE, progress_page
 
     settings, project = load_project_settings(folder), load_project(folder)
     page = progress_page(folder, settings, project, progress(folder, settings, project))

@@ -14,8 +14,8 @@ from mgral.labelling.status import next_step, status_lines
 @options.folder
 def command(folder: Path) -> None:
     """Show what is labelled and out, how good the detectors are, whether to go on, and what comes next."""
-    from mgral.labelling.comparing import cross_validated_lines
-    from mgral.labelling.progress import progress, progress_lines
+    from mgral.labelling.experiments.comparing import cross_validated_lines
+    from mgral.labelling.progress.advice import progress, progress_lines
     from mgral.labelling.running import score_lines
 
     settings, project = load_project_settings(folder), load_project(folder)

@@ -15,7 +15,15 @@ from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot
 from mgral.errors import InputError
 from mgral.evaluation.difference import Arm, Difference, difference, measured_scores
-from mgral.labelling.comparing import SCORES, Experiment, Plan, changed_since, has_test_set, open_experiment, whole
+from mgral.labelling.experiments.comparing import (
+    SCORES,
+    Experiment,
+    Plan,
+    changed_since,
+    has_test_set,
+    open_experiment,
+    whole,
+)
 from mgral.labelling.opening import CONFIG, round_folder
 from mgral.labelling.settings import FILE, ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project

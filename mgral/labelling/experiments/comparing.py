@@ -20,7 +20,7 @@ from mgral.data.formats.snapshot import PICTURES, Snapshot, load_chunk, load_sna
 from mgral.engine.run import run_snakemake
 from mgral.errors import InputError
 from mgral.evaluation.cross_validation import as_units
-from mgral.labelling.copies import near_copies
+from mgral.labelling.experiments.copies import near_copies
 from mgral.labelling.ledger import writing
 from mgral.labelling.opening import (
     CONFIG,
@@ -37,7 +37,7 @@ from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 
 CHECK = "check"
-"""Kind of those that check labels, see `mgral.labelling.checks`."""
+"""Kind of those that check labels, see `mgral.labelling.experiments.checks`."""
 SCORES = "scores.json"
 """What an experiment has shown, in its folder in the project's: written last."""
 

@@ -11,8 +11,8 @@ from mgral.config import PictureSettings
 from mgral.evaluation.label_errors import Kind, Suspect
 from mgral.labelling.batch_files import SHEET
 from mgral.labelling.batches import second_look
-from mgral.labelling.checks import ERRORS, Check
-from mgral.labelling.comparing import has_test_set, in_percent, score_words, whole
+from mgral.labelling.experiments.checks import ERRORS, Check
+from mgral.labelling.experiments.comparing import has_test_set, in_percent, score_words, whole
 from mgral.labelling.ledger import writing
 from mgral.labelling.records import Batch, Box, FoundBox
 from mgral.labelling.results import LEAST_BOXES, ClassResult, result_lines

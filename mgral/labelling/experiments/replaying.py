@@ -17,8 +17,8 @@ from mgral.engine.run import run_snakemake
 from mgral.errors import InputError
 from mgral.labelling.batch_files import check_pictures, unique_names
 from mgral.labelling.batches import picture_path
-from mgral.labelling.copies import near_copies
 from mgral.labelling.exchange.export import LabelledPicture, export_labels
+from mgral.labelling.experiments.copies import near_copies
 from mgral.labelling.opening import CONFIG, frozen_size, make_snapshot, planned_config
 from mgral.labelling.records import Box
 from mgral.labelling.settings import ProjectSettings, load_project_settings

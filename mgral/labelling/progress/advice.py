@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.labelling.curve import Curve, project_curve
-from mgral.labelling.effort import Effort, effort
-from mgral.labelling.forecast import FEWEST_ROUNDS, Expected, Law, fit_law
 from mgral.labelling.opening import usable_label
+from mgral.labelling.progress.curve import Curve, project_curve
+from mgral.labelling.progress.effort import Effort, effort
+from mgral.labelling.progress.forecast import FEWEST_ROUNDS, Expected, Law, fit_law
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project, project_lines
 from mgral.labelling.status import spent

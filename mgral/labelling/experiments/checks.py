@@ -17,8 +17,17 @@ from mgral.errors import InputError
 from mgral.evaluation.coco import of_images
 from mgral.evaluation.cross_validation import deal_folds, score_held_out, score_several
 from mgral.evaluation.label_errors import Suspect, likely_errors
-from mgral.labelling.comparing import CHECK, SCORES, Experiment, Plan, changed_since, latest, open_experiment, whole
-from mgral.labelling.copies import near_copies
+from mgral.labelling.experiments.comparing import (
+    CHECK,
+    SCORES,
+    Experiment,
+    Plan,
+    changed_since,
+    latest,
+    open_experiment,
+    whole,
+)
+from mgral.labelling.experiments.copies import near_copies
 from mgral.labelling.importing import disagreeing
 from mgral.labelling.opening import planned_config
 from mgral.labelling.records import CONFIRMED

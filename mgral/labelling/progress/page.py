@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mgral.labelling.batch_files import SHEET
-from mgral.labelling.comparing import cross_validated_lines
-from mgral.labelling.curve import Curve, Point, Score
-from mgral.labelling.effort import Accepted
+from mgral.labelling.experiments.comparing import cross_validated_lines
 from mgral.labelling.opening import round_folder
-from mgral.labelling.progress import MEANS, Progress, advice, target_lines, times_in_words
+from mgral.labelling.progress.advice import MEANS, Progress, advice, target_lines, times_in_words
+from mgral.labelling.progress.curve import Curve, Point, Score
+from mgral.labelling.progress.effort import Accepted
 from mgral.labelling.records import CONFIRMED, State
 from mgral.labelling.results import LEAST_BOXES
 from mgral.labelling.settings import ProjectSettings
@@ -59,11 +59,11 @@ class RoundRow:
 
 def progress_page(folder: Path, settings: ProjectSettings, project: Project, found: Progress) -> str:
     """Return the page (HTML) of the project in a folder; it needs no other file and no network."""
-    own = environment("mgral.labelling")
+    own = environment("mgral.labelling.progress")
     own.filters |= {"points": points, "interval": points_interval, "hours": _hours, "score": _with_interval}
     counts = project.counts()
     return (
-        own.get_template("progress.html.jinja").render(
+        own.get_template("page.html.jinja").render(
             settings=settings,
             found=found,
             curve=found.curve,

@@ -18,8 +18,8 @@ from mgral.errors import InputError, StepError
 from mgral.evaluation.agreement import agreement
 from mgral.evaluation.precision import trusted_score
 from mgral.evaluation.resampled import match_class
-from mgral.labelling.effort import Times
-from mgral.labelling.evaluated import Audit, Entry, Evaluated, gather
+from mgral.labelling.progress.effort import Times
+from mgral.labelling.progress.evaluated import Audit, Entry, Evaluated, gather
 from mgral.labelling.results import LEAST_BOXES
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project

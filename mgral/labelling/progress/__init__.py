@@ -1,0 +1,1 @@
+"""How a project gets on: its curve, forecast, hours, and advice."""
