@@ -1,4 +1,4 @@
-"""Labels come back: files are read, checked together, and written to the ledger or not at all."""
+"""Returns of labels: files are read and checked together, and written to the ledger all or not at all."""
 
 import hashlib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A round, from the first file to the batch: each part is done once, whatever was interrupted."""
+"""A round: each part, from its first file to its batch, is done once, even if it was interrupted."""
 
 import shutil
 from collections.abc import Callable, Sequence

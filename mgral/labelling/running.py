@@ -1,4 +1,4 @@
-"""A round from opening to batch, with Snakemake in between."""
+"""Runs a round: opens it, starts Snakemake, and writes its batch."""
 
 import os
 import shlex

@@ -41,7 +41,7 @@ class ProjectSettings(Section):
     batch: Count
     """Pictures to label in a round."""
     audit: Annotated[int, Field(ge=0, le=10**9)] | None = None
-    """Pictures of the audit set; null for 10 % of the budget or 50, the larger, but at most 20 % of it."""
+    """Pictures of the audit set; null: 10 % of the budget or 50, the larger, at most 20 % of budget and pictures."""
     strategy: str = "entropy_sum"
     """By what a batch is chosen once there are labels."""
     control: Annotated[float, Field(ge=0, le=0.5)] = 0.0

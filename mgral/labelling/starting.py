@@ -1,4 +1,4 @@
-"""A project is made: of folders of pictures, and of the labels that there are."""
+"""A project is made from folders of pictures, and from the labels that there are."""
 
 import hashlib
 import os

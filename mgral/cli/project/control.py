@@ -19,9 +19,9 @@ def command(
 ) -> None:
     """Say whether the strategy is better than drawing at random, on your own pictures.
 
-    It needs rounds whose batches had pictures drawn at random (`control` in project.yaml), and an audit set.
-    Detectors learn as many pictures of the one kind as of the other, beside what was labelled before. What was
-    interrupted goes on with the same command.
+    It needs rounds whose batches had pictures drawn at random (`control` in project.yaml), and an audit or test set.
+    Some detectors learn what the strategy chose, others as many pictures that were drawn at random, and all learn
+    what was labelled before. If it is interrupted, the same command goes on.
     """
     from mgral.labelling.experiments.controls import run_control
 

@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Read labels that came back: exports of Label Studio (JSON) and CVAT (for images 1.1), COCO, YOLO, VOC.
 
-    Half of a batch is fine, and a file that was read before changes nothing. What was corrected replaces what was
+    A part of a batch is fine, and a file that was read before changes nothing. What was corrected replaces what was
     there. Where anything is wrong, nothing is imported.
     """
     lines, findings = import_files(

@@ -18,17 +18,29 @@ from mgral.labelling.exchange.read import FormatName
     "--pictures", type=shared.FOLDER, multiple=True, required=True, help="Folder of pictures; may be repeated."
 )
 @click.option("--classes", help="Names of the classes, with commas between them; else those of the labels.")
-@click.option("--labels", type=click.Path(path_type=Path, exists=True), multiple=True, help="Labels so far.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path, exists=True), multiple=True, help="Labels that there are; repeatable."
+)
 @options.label_format
 @options.empty
 @options.rename
 @click.option("--test-pictures", type=shared.FOLDER, help="Folder of a test set, never trained on.")
-@click.option("--test-labels", type=click.Path(path_type=Path, exists=True), help="Its labels.")
-@click.option("--budget", type=click.IntRange(min=1), required=True, help="Pictures that people will label in all.")
+@click.option("--test-labels", type=click.Path(path_type=Path, exists=True), help="Labels of the test set.")
+@click.option(
+    "--budget",
+    type=click.IntRange(min=1),
+    required=True,
+    help="Pictures that people will label in all, the audit set included.",
+)
 @click.option("--batch", type=click.IntRange(min=1), help="Pictures of a round.  [default: a tenth of the budget]")
 @click.option("--name", help="Name of the project.  [default: that of its folder]")
-@click.option("--strategy", default="entropy_sum", show_default=True, help="By what batches are chosen.")
-@click.option("--video-names", help="Regular expression that finds a picture's video in its name.")
+@click.option(
+    "--strategy", default="entropy_sum", show_default=True, help="Rule that chooses the pictures; names: README.md."
+)
+@click.option(
+    "--video-names",
+    help="Regular expression that finds what frames of one video share in their names, such as '^(.+)_frame'.",
+)
 def command(
     folder: Path,
     pictures: tuple[Path, ...],

@@ -12,22 +12,24 @@ from mgral.labelling.exchange.read import FormatName
 @click.command("next")
 @options.folder
 @options.task_formats
-@click.option("--people", type=click.IntRange(1, 1000), default=1, show_default=True, help="Split the batch.")
+@click.option(
+    "--people", type=click.IntRange(1, 1000), default=1, show_default=True, help="People to split the batch over."
+)
 @click.option(
     "--shared",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Part of the pictures that two people label, to compare them.",
+    help="Part of the pictures that two people label, to compare what they say.",
 )
 @click.option(
     "--prefix",
-    help="What Label Studio finds pictures by, such as a URL.  [default: its local files, with the project's folder "
-    "as document root]",
+    help="What stands before the name of a picture in tasks for Label Studio, such as https://HOST/.  [default: that "
+    "of its local files, with the project's folder as document root]",
 )
 @options.cores
 @options.profile
-@click.option("--anyway", is_flag=True, help="Open a round even if nothing has come back of the last one.")
+@click.option("--anyway", is_flag=True, help="Open a round even if nothing of the last one has come back.")
 @options.snakemake_words
 def command(
     folder: Path,
@@ -42,7 +44,7 @@ def command(
 ) -> None:
     """Choose the next pictures to label: train on what is labelled, select, and write the batch to roundN/.
 
-    What was interrupted goes on with the same command. Snakemake gets what stands behind `--`, such as
+    If it is interrupted, the same command goes on. What stands behind `--` is given to Snakemake, such as
     `-- --use-singularity --config "container={image: mgral.sif}"`.
     """
     from mgral.labelling.running import BatchOptions, run_round

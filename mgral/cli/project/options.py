@@ -39,10 +39,10 @@ empty = click.option(
     "--empty",
     type=click.Choice(["unknown", "checked"]),
     default="unknown",
-    help="Pictures without boxes, in formats that cannot tell: nobody looked at them, or somebody found nothing.",
+    help="Pictures without boxes, in formats that do not say it: nobody looked at them, or somebody found nothing.",
 )
 rename = click.option(
-    "--rename", multiple=True, metavar="THEIRS=OURS", help="The project's name of a class of the file; repeatable."
+    "--rename", multiple=True, metavar="THEIRS=OURS", help="What the project calls a class of the file; repeatable."
 )
 unknown = click.option(
     "--unknown",
@@ -50,7 +50,12 @@ unknown = click.option(
     default="refuse",
     help="Pictures that are not of the project: an error, or left out.",
 )
-shapes = click.option("--shapes", type=click.Choice(["envelope", "refuse"]), help="As `shapes` in project.yaml.")
+shapes = click.option(
+    "--shapes",
+    type=click.Choice(["envelope", "refuse"]),
+    help="Polygons, masks and turned boxes: the upright box around them, or an error.  [default: `shapes` in "
+    "project.yaml]",
+)
 
 
 def renames(given: tuple[str, ...]) -> Mapping[str, str]:

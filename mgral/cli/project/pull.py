@@ -11,14 +11,14 @@ from mgral.labelling.settings import Shapes
 
 @click.command("pull")
 @options.folder
-@click.option("--url", help="Ask this server only, where another is gone.  [default: all that were pushed to]")
+@click.option("--url", help="Ask this server only, as when another is gone.  [default: all that were pushed to]")
 @options.rename
 @options.unknown
 @options.shapes
 def command(folder: Path, url: str | None, rename: tuple[str, ...], unknown: str, shapes: Shapes | None) -> None:
-    """Read the labels from where was pushed to: only what people have finished counts.
+    """Read labels from the servers that were pushed to. Only what people have finished counts.
 
-    Half of a batch is fine, and what was read before changes nothing. Where anything is wrong, nothing is imported.
+    A part of a batch is fine, and what was read before changes nothing. Where anything is wrong, nothing is imported.
     The token is in the environment, as for `push`.
     """
     from mgral.labelling.servers.pulling import pull

@@ -12,8 +12,13 @@ from mgral.labelling.servers.interface import Pictures
 @click.command("push")
 @click.argument("output", metavar="[FOLDER]", type=shared_options.FOLDER, required=False)
 @options.folder
-@click.option("--to", "tool", type=click.Choice(["label-studio", "cvat"]), help="Labelling tool.")
-@click.option("--url", help="Address of its server, such as http://localhost:8080.")
+@click.option(
+    "--to",
+    "tool",
+    type=click.Choice(["label-studio", "cvat"]),
+    help="Labelling tool.  [default: that of the last push]",
+)
+@click.option("--url", help="Address of its server, such as http://localhost:8080.  [default: that of the last push]")
 @click.option("--round", "number", type=click.IntRange(1), help="Round to send.  [default: the latest]")
 @click.option("--person", type=click.IntRange(1), help="Send this person's share of a split round.  [default: all]")
 @click.option(
@@ -21,7 +26,7 @@ from mgral.labelling.servers.interface import Pictures
     type=click.Choice(["serve", "upload"]),
     help="Let the server read pictures from the disk, or upload them.  [default: upload where it cannot read them]",
 )
-@click.option("--anew", is_flag=True, help="Make a new project there; for when the one that was used is gone.")
+@click.option("--anew", is_flag=True, help="Make a new project there, where the one that was used is gone.")
 def command(
     output: Path | None,
     folder: Path,
@@ -32,13 +37,13 @@ def command(
     pictures: Pictures | None,
     anew: bool,
 ) -> None:
-    """Send the tasks of a round, or of FOLDER that `again` wrote, to the server of a labelling tool.
+    """Send the tasks of a round, or of FOLDER that `again` or `check` wrote, to the server of a labelling tool.
 
-    What is there already is not sent again; what was interrupted goes on. The server is the one of the last push
-    unless given. The token is in the environment: LABEL_STUDIO_API_KEY; CVAT_ACCESS_TOKEN, or CVAT_USERNAME and
+    What is there already is not sent again; what was interrupted goes on. The token is in the environment:
+    LABEL_STUDIO_API_KEY, from "Account & Settings" in Label Studio; for CVAT CVAT_ACCESS_TOKEN, or CVAT_USERNAME and
     CVAT_PASSWORD, and CVAT_ORGANIZATION where the project is an organization's.
 
-    CVAT is served as its SDK's schema says; that was not tried on a server.
+    For CVAT, it follows the schema of CVAT's SDK. This was not tried on a server.
     """
     from mgral.labelling.servers.pushing import push, tool_of
 

@@ -16,10 +16,16 @@ from mgral.labelling.experiments.replaying import CYCLES, SEEDS, Options, Replay
     "strategies",
     multiple=True,
     metavar="NAME",
-    help="Strategies to compare with random; may be repeated.  [default: the project's and some cheap ones]",
+    help="Strategies to compare with random; may be repeated.  [default: the project's, entropy_sum and sqrt_counts]",
 )
 @click.option("--seeds", type=click.IntRange(1, 100), default=SEEDS, show_default=True, help="Repetitions.")
-@click.option("--cycles", type=click.IntRange(1, 100), default=CYCLES, show_default=True, help="Batches of each.")
+@click.option(
+    "--cycles",
+    type=click.IntRange(1, 100),
+    default=CYCLES,
+    show_default=True,
+    help="Batches that each strategy chooses.",
+)
 @click.option("--estimate", is_flag=True, help="Only say what it will cost.")
 @options.cores
 @options.profile
@@ -36,8 +42,8 @@ def command(
 ) -> None:
     """Would the strategies have beaten random on what is labelled so far? It trains many detectors: --estimate first.
 
-    The labelled pictures are chosen from anew, in an experiment of its own in replayN/. The project is not changed.
-    What was interrupted goes on with the same command.
+    Each strategy chooses among the labelled pictures anew. It is an experiment of its own, in replayN/ and
+    results/replayN/, and the project is not changed. If it is interrupted, the same command goes on.
     """
     replay = prepare_replay(folder, Options(strategies, seeds, cycles))
     if estimate:

@@ -1,4 +1,4 @@
-"""Tasks with pre-labels, as files that labelling tools load; nothing that they would not show gets out."""
+"""Tasks with proposed boxes, as files that labelling tools load; without boxes that they would not show."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

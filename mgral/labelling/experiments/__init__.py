@@ -1,1 +1,1 @@
-"""Experiments of a project beside its rounds: checks of labels, comparisons with controls, replays."""
+"""Checks of labels, comparisons with controls, and replays: experiments of a project that are not rounds."""

@@ -1,4 +1,4 @@
-"""Would the strategies have beaten random on what a project has labelled? An ordinary experiment, in replayN/."""
+"""Replays: whether the strategies would have beaten random on the labelled pictures, as an experiment in replayN/."""
 
 import hashlib
 import json

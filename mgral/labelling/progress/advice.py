@@ -1,4 +1,4 @@
-"""Whether it is worth to go on: the curve, its forecast, what labelling takes, and one sentence of advice."""
+"""Whether it is worth going on: the curve, its forecast, what labelling takes, and one sentence of advice."""
 
 import math
 from dataclasses import dataclass

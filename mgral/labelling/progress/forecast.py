@@ -1,4 +1,4 @@
-"""How good the detectors of the next batches will be, by the curve so far: a law, and how unsure it is."""
+"""How good the detectors of the next batches will be, by the curve so far, and how unsure that is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Label Studio's server: its projects, their tasks, and what people made of them; as version 1.23 has them."""
+"""Label Studio's server, version 1.23: its projects, their tasks, and the labels that people gave."""
 
 import os
 from collections import Counter

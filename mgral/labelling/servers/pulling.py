@@ -1,4 +1,4 @@
-"""Labels come from the servers that batches were pushed to, and are imported as files are."""
+"""Pulls: labels come from the servers that batches were pushed to, and are imported as files are."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Batches go to the server of a labelling tool, and the ledger knows where."""
+"""Pushes: batches go to the server of a labelling tool, and the ledger keeps where."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
