@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from slow import slow
+from slow import full, slow
 from squares import detector_command, squares, write_config, write_experiment, written
 from torch import nn
 
@@ -108,7 +108,7 @@ def test_another_process_maps_the_image_cache_itself(tmp_path):
     assert torch.equal(again.batch(torch.arange(12))[0], mapped.batch(torch.arange(12))[0])
 
 
-@slow
+@full
 @pytest.mark.timeout(600)
 def test_a_training_whose_processes_are_killed_leaves_none_and_goes_on(tmp_path):
     write_experiment(tmp_path)

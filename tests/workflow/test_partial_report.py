@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from run_workflow import TINY, planned, snakemake
-from slow import full, slow
+from slow import full
 
 FAILING = f"""#!/usr/bin/env bash
 if [[ "$*" == ${{FAILS:-nothing}} ]]; then echo "mgral: made to fail" >&2; exit 1; fi
@@ -30,7 +30,7 @@ def run(folder, *arguments, **how):
     return snakemake(folder, "--cores", "2", "--keep-going", "--configfile", TINY, *arguments, **how)
 
 
-@slow
+@full
 @pytest.mark.timeout(900)
 def test_a_strategy_that_fails_costs_the_others_nothing(tmp_path, failing):
     results = tmp_path / "results" / "tiny"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from installed_command import MGRAL, SETTINGS, SIZE, environment, run, truth, write_photos
 from people import answer
-from slow import slow
+from slow import full, slow
 from stopping import kill_group, start_group
 
 from mgral.artefacts.files import read_json
@@ -96,7 +96,7 @@ def test_a_check_that_is_killed_goes_on_and_each_detector_leaves_out_its_part(la
     assert not (labelled / "check2").exists()
 
 
-@slow
+@full
 @pytest.mark.timeout(1200)
 def test_a_comparison_trains_both_kinds_and_says_what_can_be_told(labelled):
     said = run(labelled, "project", "control", "--repeats", "2", "--cores", "1")
