@@ -62,7 +62,7 @@ def shell(folder: Path, command: str) -> str:
 
 def test_all_commands_in_the_text_are_known():
     """Those over two lines too."""
-    found = {" ".join(one.split()) for one in re.findall(r"`(mgral project [^`]+)`", PAGE)}
+    found = {" ".join(one.split()) for one in re.findall(r"`(mgral\s+project\s[^`]+)`", PAGE)}
     assert found == set(INLINE)
 
 
