@@ -3,26 +3,18 @@
 import json
 import shutil
 
-import photo_project
 import pytest
-from label_studio_stand_in import TOKEN, stand_in
+from label_studio_stand_in import stand_in
 from photo_project import answered, run, start
-from pushed import ledger, push, sent, written
+from pushed import ledger, make_ready, push, sent, written
 
 from mgral.artefacts.files import read_json
-from mgral.labelling import running
-from mgral.labelling.servers import label_studio, rest
 from mgral.labelling.state import load_project
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
-    monkeypatch.setattr(rest, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(rest, "TIMEOUT", (0.3, 0.3))
-    monkeypatch.setattr(label_studio, "SENT_AT_ONCE", 3)
-    monkeypatch.setattr(label_studio, "KNOWN_AT_ONCE", 4)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
+    make_ready(monkeypatch)
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ import shutil
 import time
 from collections import Counter
 
-import photo_project
 import pytest
 from label_studio_stand_in import PERSONAL, TOKEN, address, stand_in
 from photo_project import answered, photos, run, start
-from pushed import ledger, push, sent, written
+from pushed import ledger, make_ready, push, sent, written
 
-from mgral.labelling import running
 from mgral.labelling.servers import label_studio, label_studio_pictures, rest
 from mgral.labelling.state import Place, load_project
 
@@ -19,12 +17,7 @@ LOCAL = "/data/local-files/?d="
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
-    monkeypatch.setattr(rest, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(rest, "TIMEOUT", (0.3, 0.3))
-    monkeypatch.setattr(label_studio, "SENT_AT_ONCE", 3)
-    monkeypatch.setattr(label_studio, "KNOWN_AT_ONCE", 4)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
+    make_ready(monkeypatch)
 
 
 @pytest.fixture
