@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from mgral.method.lut.validation import ERROR_RATE
+from mgral.report.detectors import ROUND
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw
-from mgral.report.results import EPISODE, ROUND, Results
+from mgral.report.results import EPISODE, Results
 from mgral.report.spread import Spread, points_with_spread
 from mgral.report.styles import strategy_styles
 

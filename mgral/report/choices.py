@@ -9,8 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import entr
 
 from mgral.report.curves import strategies_with_seeds
+from mgral.report.detectors import ROUND, Array
 from mgral.report.drawing import FAINT, Figure, Table, draw, legend_above, legend_height
-from mgral.report.results import ROUND, Array, Results
+from mgral.report.results import Results
 from mgral.report.spread import points
 from mgral.report.styles import strategy_styles
 

@@ -12,8 +12,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mgral.config import Config, unit_of
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.evaluation.voc import VOC_SCORES
+from mgral.report.detectors import FULL_DATA, ROUND, Array, DetectorScores
 from mgral.report.drawing import FEW_LINES, INK, Figure, Table, draw, legend_above, legend_height
-from mgral.report.results import FULL_DATA, ROUND, Array, Results
 from mgral.report.spread import (
     Difference,
     Spread,
@@ -31,15 +31,15 @@ def costs_of(config: Config) -> tuple[str, ...]:
     return tuple(sorted(COSTS, key=lambda cost: cost != unit_of(config.budget)))
 
 
-def mean_heights(results: Results, score: str, cost: str) -> dict[str, Array]:
+def mean_heights(detectors: DetectorScores, score: str, cost: str) -> dict[str, Array]:
     """Return by strategy the mean height of each seed's curve, [seeds], over the labels that all strategies share.
 
     They start together, and share what the one has that labelled the least in that seed.
     """
-    labels = {strategy: results.curve(strategy, cost) for strategy in results.config.strategies}
+    labels = {strategy: detectors.curve(strategy, cost) for strategy in detectors.config.strategies}
     ends = np.min([of[:, -1] for of in labels.values()], axis=0)
     return {
-        strategy: np.array(list(map(mean_height, of, results.curve(strategy, score), ends)))
+        strategy: np.array(list(map(mean_height, of, detectors.curve(strategy, score), ends)))
         for strategy, of in labels.items()
     }
 
@@ -52,21 +52,21 @@ def mean_height(labels: Array, scores: Array, end: float) -> float:
     return float(np.trapezoid(heights, at) / (end - labels[0]))
 
 
-def curve_figures(results: Results) -> list[Figure]:
+def curve_figures(detectors: DetectorScores) -> list[Figure]:
     """Draw four panels: mAP and AP50 against labelled images and against labelled boxes."""
-    return [_figure(results, score, cost) for cost, score in product(COSTS, CURVE_SCORES)]
+    return [_figure(detectors, score, cost) for cost, score in product(COSTS, CURVE_SCORES)]
 
 
-def _figure(results: Results, score: str, cost: str) -> Figure:
-    strategies, full = results.config.strategies, Spread.of(results.full[score])
+def _figure(detectors: DetectorScores, score: str, cost: str) -> Figure:
+    strategies, full = detectors.config.strategies, Spread.of(detectors.full[score])
     stem = f"{score}_by_{cost}"
-    styles, with_seeds = strategy_styles(results.config), strategies_with_seeds(results)
+    styles, with_seeds = strategy_styles(detectors.config), strategies_with_seeds(detectors)
 
     def paint(axes: Axes) -> None:
         for strategy in strategies:
-            points_of = results.curve(strategy, cost), results.curve(strategy, score)
+            points_of = detectors.curve(strategy, cost), detectors.curve(strategy, score)
             # The method under test stays visible where curves meet.
-            order = 4 if strategy in results.config.agents else 3
+            order = 4 if strategy in detectors.config.agents else 3
             _paint_curve(axes, strategy, styles[strategy], *points_of, strategy in with_seeds, order)
         if not math.isnan(full.mean):
             axes.axhline(
@@ -79,31 +79,30 @@ def _figure(results: Results, score: str, cost: str) -> Figure:
 
     height = 3.4 + legend_height([*strategies, FULL_DATA])
     title = f"{CURVE_SCORES[score]} against {COSTS[cost]}"
-    caption = (
-        f"Dashed: {points_with_spread(full)} %, the detector trained on all {len(results.train.image_ids)} images."
-    )
-    table = Table(stem, _by_seed_and_mean(results, score, cost))
+    images = detectors.full["images"].iloc[0]
+    caption = f"Dashed: {points_with_spread(full)} %, the detector trained on all {images} images."
+    table = Table(stem, _by_seed_and_mean(detectors, score, cost))
     return Figure(stem, title, caption, draw(stem, 5.0, height, paint), table)
 
 
-def curve_tables(results: Results) -> list[Table]:
+def curve_tables(detectors: DetectorScores) -> list[Table]:
     """Return the mean curves, and each strategy's in a file of its own, as DVC draws a line for each file."""
-    scores = [name for name in (*CURVE_SCORES, *VOC_SCORES) if name in results.rounds]
-    seeds = {"seeds": len(results.config.seeds)}
+    scores = [name for name in (*CURVE_SCORES, *VOC_SCORES) if name in detectors.rounds]
+    seeds = {"seeds": len(detectors.config.seeds)}
     means = {
-        strategy: pd.DataFrame({**seeds, **{n: results.curve(strategy, n).mean(axis=0) for n in (*COSTS, *scores)}})
-        for strategy in results.config.strategies
+        strategy: pd.DataFrame({**seeds, **{n: detectors.curve(strategy, n).mean(axis=0) for n in (*COSTS, *scores)}})
+        for strategy in detectors.config.strategies
     }
     together = pd.concat(means, names=["strategy", "cycle"]).reset_index()
     return [Table("curves", together), *(Table(f"curves/{strategy}", of) for strategy, of in means.items())]
 
 
-def strategies_with_seeds(results: Results) -> tuple[str, ...]:
+def strategies_with_seeds(detectors: DetectorScores) -> tuple[str, ...]:
     """Return the strategies whose single seeds are drawn: all, or of many the first with an agent and random."""
-    config = results.config
+    config = detectors.config
     if len(config.strategies) <= FEW_LINES:
         return tuple(config.strategies)
-    return tuple(name for name in config.strategies if name in (*config.agents[:1], results.baseline))
+    return tuple(name for name in config.strategies if name in (*config.agents[:1], detectors.baseline))
 
 
 def _paint_curve(
@@ -118,14 +117,14 @@ def _paint_curve(
     axes.plot(at, mean, marker=marker, color=colour, markeredgecolor="white", label=strategy, zorder=order)
 
 
-def _by_seed_and_mean(results: Results, score: str, cost: str) -> pd.DataFrame:
+def _by_seed_and_mean(detectors: DetectorScores, score: str, cost: str) -> pd.DataFrame:
     """Return a row for each seed's point, after each cycle's its mean, and the full-data detector's mean."""
     parts = []
-    for (strategy, cycle), of_point in results.rounds.groupby(["strategy", "cycle"], sort=False):
+    for (strategy, cycle), of_point in detectors.rounds.groupby(["strategy", "cycle"], sort=False):
         mean = {"strategy": strategy, "cycle": cycle, "seed": "mean", cost: of_point[cost].mean()}
         # As objects: numbers of images stay whole beside their mean.
         parts += [of_point[[*ROUND, cost, score]].astype(object), _spread(of_point[score], mean)]
-    parts.append(_spread(results.full[score], {"strategy": FULL_DATA, "seed": "mean"}))
+    parts.append(_spread(detectors.full[score], {"strategy": FULL_DATA, "seed": "mean"}))
     return pd.concat(parts)
 
 
@@ -145,15 +144,15 @@ class SummaryRow:
     final_difference: Difference | None
 
 
-def summary(results: Results) -> list[SummaryRow]:
+def summary(detectors: DetectorScores) -> list[SummaryRow]:
     """Compare the strategies at the last cycle."""
-    random = results.baseline
-    final = {name: results.curve(name, "map")[:, -1] for name in results.config.strategies}
+    random = detectors.baseline
+    final = {name: detectors.curve(name, "map")[:, -1] for name in detectors.config.strategies}
     return [
         SummaryRow(
             name,
             Spread.of(of_seeds),
-            Spread.of(results.curve(name, "ap50")[:, -1]),
+            Spread.of(detectors.curve(name, "ap50")[:, -1]),
             Difference.of(of_seeds, final[random]) if random and name != random else None,
         )
         for name, of_seeds in final.items()

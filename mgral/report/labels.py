@@ -10,8 +10,8 @@ import pandas as pd
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import NO_INTERVAL, Interval, percentile_interval
 from mgral.report.curves import costs_of
+from mgral.report.detectors import Array, DetectorScores
 from mgral.report.drawing import Table
-from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, difference_cells
 
 SHARE = 0.9
@@ -85,19 +85,19 @@ def first_crossing(labels: Array, scores: Array, target: float) -> float:
     return float(labels[first - 1] + part * (labels[first] - labels[first - 1]))
 
 
-def labels_needed(results: Results, score: str, cost: str, target: Target) -> list[LabelsNeeded]:
+def labels_needed(detectors: DetectorScores, score: str, cost: str, target: Target) -> list[LabelsNeeded]:
     """Return the labels that each strategy needs for a target, in the configured order.
 
     Random's own are those of its first crossing too, which can be before its end, as a curve may fall again: noise
     helps either of them alike. No strategy is named where the target is random's and it was not run.
     """
-    strategies, baseline = tuple(results.config.strategies), results.baseline
+    strategies, baseline = tuple(detectors.config.strategies), detectors.baseline
     if target == "random" and baseline is None:
         return []
-    targets = SHARE * results.full[score] if target == "full" else results.curve(str(baseline), score)[:, -1]
-    labels = {strategy: results.curve(strategy, cost) for strategy in strategies}
+    targets = SHARE * detectors.full[score] if target == "full" else detectors.curve(str(baseline), score)[:, -1]
+    labels = {strategy: detectors.curve(strategy, cost) for strategy in strategies}
     needed = {
-        strategy: np.array(list(map(first_crossing, labels[strategy], results.curve(strategy, score), targets)))
+        strategy: np.array(list(map(first_crossing, labels[strategy], detectors.curve(strategy, score), targets)))
         for strategy in strategies
     }
     random = needed.get(baseline or "")
@@ -107,13 +107,13 @@ def labels_needed(results: Results, score: str, cost: str, target: Target) -> li
     ]
 
 
-def labels_table(results: Results) -> Table:
+def labels_table(detectors: DetectorScores) -> Table:
     """Return the labels needed for each target, score, kind of label, strategy and seed; not reached is empty."""
     parts = []
-    for target, score, cost in product(get_args(Target), CURVE_SCORES, costs_of(results.config)):
-        for line in labels_needed(results, score, cost, target):
+    for target, score, cost in product(get_args(Target), CURVE_SCORES, costs_of(detectors.config)):
+        for line in labels_needed(detectors, score, cost, target):
             key = {"target": target, "score": score, "labels": cost, "strategy": line.strategy}
-            seeds = {"seed": results.config.seeds, "reached": ~np.isnan(line.by_seed), "needed": line.by_seed}
+            seeds = {"seed": detectors.config.seeds, "reached": ~np.isnan(line.by_seed), "needed": line.by_seed}
             mean = {
                 "seed": ["mean"],
                 "reached": line.reached,

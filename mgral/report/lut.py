@@ -12,9 +12,10 @@ from scipy import stats
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import DEFAULT, Estimator
+from mgral.report.detectors import Array
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.ranking import listed
-from mgral.report.results import INITIAL, TABLE, Array, LookupTables, Results
+from mgral.report.results import INITIAL, TABLE, LookupTables, Results
 from mgral.report.spread import points
 
 TITLES: dict[Estimator, str] = {

@@ -21,6 +21,7 @@ from mgral.report.curves import (
     summary,
     summary_table,
 )
+from mgral.report.detectors import FULL_DATA, detectors_table
 from mgral.report.drawing import FEW_LINES, Figure, Table
 from mgral.report.labels import (
     SHARE,
@@ -44,7 +45,7 @@ from mgral.report.ranking import (
     rankings,
 )
 from mgral.report.rendering import render
-from mgral.report.results import FULL_DATA, Results, images_labelled
+from mgral.report.results import Results, images_labelled
 from mgral.report.scores import SCORE_NAMES, class_scores, overall_scores, score_rows
 from mgral.report.spread import points, points_interval, points_with_spread
 
@@ -85,7 +86,7 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         "agent": agent_figures(results),
     }
     overall, classes = overall_scores(results), class_scores(results)
-    tables = [summary_table(rows), *curve_tables(results)]
+    tables = [summary_table(rows), detectors_table(results), *curve_tables(results)]
     tables += [picks_table(sheets, results.class_names), ranking_table(ranked)]
     tables += [ranking_by_seed(ranked, config.seeds), labels_table(results), costs_table(costs)]
     tables += [overall, *classes.values()]
@@ -178,7 +179,7 @@ def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     config = results.config
-    train, test = results.train, results.full.iloc[0]
+    train = results.train
     plural = "s" * (len(config.seeds) > 1)
     width, height = results.settings[config.seeds[0]].detector.image_canvas.input_size
     lengths = sorted({str(one.iterations.detector) for one in results.settings.values()}, key=int)
@@ -186,7 +187,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     facts = [
         ("Data", _data_name(results)),
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
-        ("Test images", f"{test['test_images']:,} with {test['test_boxes']:,} boxes"),
+        ("Test images", f"{results.test_images:,} with {results.test_boxes:,} boxes"),
         ("Classes", str(len(train.categories))),
         (
             "Labels",

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mgral.report.detectors import Array
 from mgral.report.drawing import Table
 from mgral.report.inline import inline_picture
-from mgral.report.results import Array, Results
+from mgral.report.results import Results
 from mgral.report.styles import class_colours
 
 SHOWN = 12

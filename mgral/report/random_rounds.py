@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from mgral.report.detectors import ROUND
 from mgral.report.drawing import Table
-from mgral.report.results import ROUND, Results
+from mgral.report.results import Results
 
 
 class RandomRounds(NamedTuple):

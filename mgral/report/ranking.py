@@ -14,8 +14,8 @@ from mgral.config import Config
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, rank_interval, resampled_means
 from mgral.report.curves import COSTS, costs_of, mean_heights
+from mgral.report.detectors import Array, DetectorScores
 from mgral.report.drawing import FAINT, Figure, Table, draw
-from mgral.report.results import Array, Results
 from mgral.report.spread import Difference, Spread, difference_cells, points, points_interval
 from mgral.report.styles import Style, strategy_styles
 
@@ -87,11 +87,11 @@ def rank(values: dict[str, Array], random: str | None) -> list[RankingRow]:
     return [row(int(index)) for index in order]
 
 
-def rankings(results: Results) -> Rankings:
+def rankings(detectors: DetectorScores) -> Rankings:
     """Rank the strategies by the mean height of their curves, best first, by each kind of labels and each score."""
     return {
-        (cost, score): rank(mean_heights(results, score, cost), results.baseline)
-        for cost, score in product(costs_of(results.config), CURVE_SCORES)
+        (cost, score): rank(mean_heights(detectors, score, cost), detectors.baseline)
+        for cost, score in product(costs_of(detectors.config), CURVE_SCORES)
     }
 
 
@@ -188,9 +188,9 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def difference_figures(results: Results, ranked: Rankings) -> list[Figure]:
+def difference_figures(detectors: DetectorScores, ranked: Rankings) -> list[Figure]:
     """Draw by each ranking how the strategies differ from random, best first; none without random or another."""
-    random, config = results.baseline, results.config
+    random, config = detectors.baseline, detectors.config
     if random is None or len(config.strategies) < 2:
         return []
     styles = strategy_styles(config)

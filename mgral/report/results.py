@@ -23,19 +23,14 @@ from mgral.evaluation.voc import VOC_SCORES
 from mgral.method.lut.agreement import predict_each_other
 from mgral.method.lut.estimators import estimators_of
 from mgral.report.data import DataNotes, load_notes
-from mgral.report.styles import baseline_of
+from mgral.report.detectors import FULL_DATA, ROUND, DetectorScores
 from mgral.selection.pool import load_labelled
 from mgral.selection.spending import prices
 
-Array = npt.NDArray[np.float64]
-ROUND = ["strategy", "cycle", "seed"]
-"""Columns that name a round of a strategy."""
 TABLE = ["table", "reward", "seed", "round", "cycle", "split"]
 """Columns that name a lookup table: its two settings, and whose detector it was made with."""
 INITIAL = "initial"
 """Folder of the round that all strategies start from."""
-FULL_DATA = "all labels"
-"""Name of the detector trained on all labels, which no instance can have, as it holds a blank."""
 SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 EPISODE = ("episode", "reward", "best", "random_reward", "random_best")
 AGENT = (
@@ -91,21 +86,15 @@ class LookupTables:
 
 
 @dataclass(frozen=True)
-class Results:
-    """Everything that the report shows. Rows are in the order of the configuration: strategy, seed, cycle.
+class Results(DetectorScores):
+    """Everything that the report shows."""
 
-    Scores are those on the test images, 0 to 1, and NaN where there are no boxes to score.
-    """
-
-    config: Config
     train: Dataset
     images: Images
     class_counts: npt.NDArray[np.int64]
     """[N, classes]: boxes of each class in each training image."""
-    rounds: pd.DataFrame
-    """A row for each detector: `ROUND`, labelled images, the boxes in them as a budget counts them, and scores."""
-    full: pd.DataFrame
-    """The full-data detector of each seed: strategy (`FULL_DATA`), seed, test_images, test_boxes, scores."""
+    test_images: int
+    test_boxes: int
     class_scores: pd.DataFrame
     """A row for each class and detector of the last cycle or of all labels: strategy, seed, name, boxes, scores."""
     batches: pd.DataFrame
@@ -128,16 +117,6 @@ class Results:
     def class_names(self) -> tuple[str, ...]:
         """Names by label."""
         return tuple(category.name for category in self.train.categories)
-
-    @property
-    def baseline(self) -> str | None:
-        """The instance that others are compared with: the first of type random; None without one."""
-        return baseline_of(self.config)
-
-    def curve(self, strategy: str, column: str) -> Array:
-        """Return a column of `rounds` as [seeds, cycles + 1]."""
-        values = self.rounds.loc[self.rounds["strategy"] == strategy, column]
-        return values.to_numpy(np.float64).reshape(len(self.config.seeds), -1)
 
 
 def load_results(folder: Path, config: Config) -> Results:
@@ -165,8 +144,8 @@ def load_results(folder: Path, config: Config) -> Results:
             classes += _class_scores(metrics, strategy, seed)
     for seed in config.seeds:
         metrics = _load_metrics(_cycle(folder, seed, "full", 0))
-        tested = {"test_images": metrics["images"], "test_boxes": metrics["boxes"]}
-        full.append({"strategy": FULL_DATA, "seed": seed, **tested, **_scores(metrics)})
+        every = {"images": len(train.image_ids), "boxes": int(price.sum())}
+        full.append({"strategy": FULL_DATA, "seed": seed, **every, **_scores(metrics)})
         classes += _class_scores(metrics, FULL_DATA, seed)
     chosen = pd.DataFrame(batches, columns=[*ROUND, *BATCH, *CLASS_BOXES])
     agents, episodes = _load_agents(folder, config)
@@ -177,6 +156,8 @@ def load_results(folder: Path, config: Config) -> Results:
         class_counts=counts,
         rounds=pd.DataFrame(rounds),
         full=pd.DataFrame(full),
+        test_images=metrics["images"],
+        test_boxes=metrics["boxes"],
         class_scores=pd.DataFrame(classes),
         batches=chosen[[*ROUND, *BATCH]],
         class_boxes=chosen[[*ROUND, *CLASS_BOXES]].explode(list(CLASS_BOXES), ignore_index=True).infer_objects(),

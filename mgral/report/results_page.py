@@ -1,11 +1,10 @@
 """Pages of finished experiments for docs/results: what was run, where, and what came out, with their figures.
 
-Everything is read from the experiment's folder: config.yaml, provenance, tables and timings. Nothing is typed in.
+Nothing is typed in. The scores of a page stand beside it, so that seeds of other machines can be added to them.
 """
 
-import json
-import shutil
-from collections import Counter
+import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,18 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from mgral.artefacts.files import read_csv, write_bytes
-from mgral.artefacts.integrity import RECORDS
+from mgral.artefacts.files import read_csv, read_json, write_bytes
 from mgral.config import BudgetConfig, Config, in_words, load_config
-from mgral.data.derive import load_settings
-from mgral.errors import InputError
 from mgral.report.bootstrap import Interval
-from mgral.report.curves import COSTS, costs_of
-from mgral.report.labels import counted
-from mgral.report.ranking import beyond_counts
-from mgral.report.results import FULL_DATA
+from mgral.report.curves import costs_of, curve_figures
+from mgral.report.detectors import FULL_DATA, TABLE
+from mgral.report.drawing import Table
+from mgral.report.labels import counted, labels_table
+from mgral.report.ranking import (
+    beyond_counts,
+    difference_figures,
+    ranking_by_seed,
+    ranking_table,
+    rankings,
+)
+from mgral.report.runs import Joined, Run, add_runs, keep_runs, load_run
 from mgral.report.spread import points, points_interval
-from mgral.report.timings import RUNS
 
 CURVES = "map_by_{}"
 DIFFERENCES = "to_random_map_by_{}"
@@ -34,19 +37,22 @@ Row = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Run:
-    """What made a finished experiment."""
+class Page:
+    """A page, and the figures beside it."""
 
-    commands: Mapping[str, str]
-    """Command that made each target: `all`, `fidelity`."""
-    commits: Mapping[str, int]
-    """Artefacts by the commit that made them."""
-    machine: Mapping[str, str]
-    packages: Mapping[str, str]
+    text: str
+    figures: Mapping[str, bytes]
+    """By the name of the file."""
+    joined: Joined
 
 
-def write_results(folders: Sequence[Path], output: Path) -> list[Path]:
+def write_results(folders: Sequence[Path], output: Path, add: bool = False) -> list[Path]:
     """Write a page for each experiment's folder, and a list of all pages that lie in `output`.
+
+    Parameters
+    ----------
+    add
+        Keep the seeds of a page that is there, and add those of the folder.
 
     Returns
     -------
@@ -55,62 +61,64 @@ def write_results(folders: Sequence[Path], output: Path) -> list[Path]:
     Raises
     ------
     InputError
-        Naming the folder that holds no finished experiment, before anything is written.
+        Naming the folder that holds no finished experiment, or what keeps its seeds from being added, before anything
+        is written.
     """
-    pages = {load_config(folder / "config.yaml").experiment: (folder, results_page(folder)) for folder in folders}
-    for name, (folder, page) in pages.items():
-        write_bytes(output / f"{name}.md", page.encode())
-        for figure in _figures(folder):
-            (output / name).mkdir(exist_ok=True)
-            shutil.copyfile(figure, output / name / figure.name)
+    pages: dict[str, Page] = {}
+    for folder in folders:
+        name = load_config(folder / "config.yaml").experiment
+        joined = load_run(folder)
+        pages[name] = results_page(folder, add_runs(joined, output / name) if add else joined)
+    for name, page in pages.items():
+        write_bytes(output / f"{name}.md", page.text.encode())
+        (output / name).mkdir(exist_ok=True)
+        keep_runs(page.joined, output / name)
+        for file, content in page.figures.items():
+            write_bytes(output / name / file, content)
     write_bytes(output / "README.md", _index(output).encode())
     return [output / f"{name}.md" for name in pages]
 
 
-def results_page(folder: Path) -> str:
-    """Return the Markdown page of a finished experiment."""
-    given, run = load_config(folder / "config.yaml"), _load_run(folder)
-    config = load_settings(given, folder, given.seeds[0])
-    tables = folder / "tables"
-    parts = [f"# {config.experiment}", _made_by(config, run, folder)]
-    parts += [_curves(read_csv(tables / "map_by_images.csv"), config)]
+def results_page(folder: Path, joined: Joined) -> Page:
+    """Return the Markdown page of a finished experiment, of which `folder` has the newest run."""
+    config, detectors = joined.config, joined.detectors
+    ranked = rankings(detectors)
+    curves = {figure.stem: figure for figure in curve_figures(detectors)}
+    differences = {figure.stem: figure for figure in difference_figures(detectors, ranked)}
+    shown = [curves[CURVES.format(cost)] for cost in costs_of(config)]
+    parts = [f"# {config.experiment}", _made_by(joined, folder), _curves(_rows(shown[0].table), config)]
     parts += [_image(config, CURVES.format(cost), f"Curves by labelled {cost}") for cost in costs_of(config)]
-    parts += [_ranking(read_csv(tables / "ranking.csv"), config)]
-    parts += _beyond_counts(read_csv(tables / "ranking_by_seed.csv"), config)
-    if all(path.exists() for path in _differences(folder)):
+    parts += [_ranking(_rows(ranking_table(ranked)), config)]
+    parts += _beyond_counts(_rows(ranking_by_seed(ranked, config.seeds)), config)
+    if differences:
+        stems = {cost: DIFFERENCES.format(cost) for cost in costs_of(config)}
+        shown += [differences[stem] for stem in stems.values()]
         what = "Differences to random by labelled"
-        parts += [_image(config, DIFFERENCES.format(cost), f"{what} {cost}") for cost in costs_of(config)]
-        parts += [_saved(read_csv(tables / "labels_needed.csv"), config)]
+        parts += [_image(config, stem, f"{what} {cost}") for cost, stem in stems.items()]
+        parts += [_saved(_rows(labels_table(detectors)), config)]
+    figures = {f"{figure.stem}.svg": figure.svg.encode() for figure in shown}
     if (folder / "fidelity" / "tables" / "fidelity.csv").exists():
-        parts += [_fidelity(read_csv(folder / "fidelity" / "tables" / "fidelity.csv"), run)]
+        parts += [_fidelity(read_csv(folder / "fidelity" / "tables" / "fidelity.csv"))]
         parts += [_image(config, FIDELITY_FIGURE, "Fidelity")]
-    return "\n\n".join([*parts, _cost(folder)]) + "\n"
+        figure = f"{FIDELITY_FIGURE}.svg"
+        figures[figure] = (folder / "fidelity" / "figures" / figure).read_bytes()
+    return Page("\n\n".join([*parts, _cost(joined.runs)]) + "\n", figures, joined)
 
 
-def _load_run(folder: Path) -> Run:
-    record = folder / RECORDS / "report.html.json"
-    runs = folder / "timings" / RUNS
-    if not record.exists() or not runs.exists():
-        raise InputError(f"{folder} holds no finished experiment run by Snakemake; run it to its report first")
-    made = json.loads(record.read_bytes())
-    records = [json.loads(path.read_bytes()) for path in (folder / RECORDS).rglob("*.json")]
-    commits = Counter(str(one["commit"]) for one in records)
-    trained = next((one for one in records if one["step"] == "detector"), made)
-    return Run(json.loads(runs.read_bytes()), commits, trained["machine"], made["packages"])
+def _rows(table: Table) -> list[dict[str, str]]:
+    """Return the rows of a table as its file has them."""
+    return list(csv.DictReader(io.StringIO(table.csv.decode(), newline="")))
 
 
-def _made_by(config: Config, run: Run, folder: Path) -> str:
-    """Return command, commit, machine, seeds and data."""
-    train, test = (json.loads((folder / "dataset" / f"{split}.json").read_bytes()) for split in ("train", "test"))
+def _made_by(joined: Joined, folder: Path) -> str:
+    """Return commands, commits, machines, seeds and data."""
+    config, runs = joined.config, joined.runs
+    train, test = (read_json(folder / "dataset" / f"{split}.json") for split in ("train", "test"))
     width, height = config.detector.image_canvas.input_size
     proxy = "" if config.detector.command_gives is None else "external, by detector.command; its proxy is "
-    commits = [
-        f"`{commit[:12]}{'-dirty' * commit.endswith('-dirty')}` ({count})" for commit, count in run.commits.items()
-    ]
-    machine = f"{run.machine['system']}, {run.machine['vector_instructions']}, GPU {run.machine['gpu']}"
     rows = [
-        ("Commit (artefacts)", ", ".join(commits)),
-        ("Machine", f"{machine}, Python {run.machine['python']}, torch {run.packages['torch']}"),
+        *(("Commit (artefacts)", _commits(run)) for run in runs),
+        *(("Machine", machine) for machine in dict.fromkeys(run.machine for run in runs)),
         ("Seeds", ", ".join(map(str, config.seeds))),
         (
             "Data",
@@ -123,8 +131,14 @@ def _made_by(config: Config, run: Run, folder: Path) -> str:
             f"{config.iterations.detector} iterations in cycle 0",
         ),
     ]
-    commands = "\n".join(f"    {command}" for command in run.commands.values())
+    commands = "\n".join(f"    {command}" for run in runs for command in run.commands)
     return f"{commands}\n\n" + _table(("", ""), rows)
+
+
+def _commits(run: Run) -> str:
+    return ", ".join(
+        f"`{commit[:12]}{'-dirty' * commit.endswith('-dirty')}` ({count})" for commit, count in run.commits.items()
+    )
 
 
 def _curves(rows: Sequence[Row], config: Config) -> str:
@@ -142,8 +156,8 @@ def _curves(rows: Sequence[Row], config: Config) -> str:
         by, at = "labelled images", [config.initial + cycle * config.budget for cycle in range(config.cycles + 1)]
     title = f"## Curves\n\nmAP@[.5:.95] on the test images in %, mean over seeds ± standard deviation, by {by}."
     note = (
-        f"A detector of all training images reaches {_with_deviation(full)} %. Numbers: `tables/map_by_images.csv`, "
-        "`tables/map_by_boxes.csv`."
+        f"A detector of all training images reaches {_with_deviation(full)} %. Labels and scores of each detector: "
+        f"[{TABLE}.csv]({config.experiment}/{TABLE}.csv)."
     )
     return f"{title}\n\n{_table(('strategy', *map(str, at)), lines)}\n\n{note}"
 
@@ -167,8 +181,7 @@ def _ranking(rows: Sequence[Row], config: Config) -> str:
     )
     note = (
         "Separable: both the paired bootstrap's and Student's interval exclude 0. "
-        "With fewer than three seeds there are no intervals. An image without a box counts as one box. "
-        "Numbers: `tables/ranking.csv`."
+        "With fewer than three seeds there are no intervals. An image without a box counts as one box."
     )
     columns = chain.from_iterable(
         (f"place by {cost}", "mean mAP", "to random", "95 % (bootstrap)", "separable") for cost in by_cost
@@ -215,7 +228,7 @@ def _saved(rows: Sequence[Row], config: Config) -> str:
     )
     note = (
         "Where a seed never reaches it, there is no mean, and at most so many are saved as if it got there right "
-        "after its last cycle. Numbers: `tables/labels_needed.csv`."
+        "after its last cycle."
     )
     columns = chain.from_iterable((cost, f"{cost} saved", "95 % (bootstrap)", "separable") for cost in by_cost)
     return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
@@ -240,7 +253,7 @@ def _difference(row: Row, name: str) -> tuple[str, str, str]:
     return points(float(row[name]), sign=True), interval, separable
 
 
-def _fidelity(rows: Sequence[Row], run: Run) -> str:
+def _fidelity(rows: Sequence[Row]) -> str:
     """Return how well each kind of lookup ranks batches."""
     kinds = ("labels", "start", "embedding", "distance", "estimator")
     lines = [
@@ -263,30 +276,17 @@ def _correlation(value: str) -> str:
     return f"{float(value):.2f}".replace("-", "−")
 
 
-def _cost(folder: Path) -> str:
-    rows = read_csv(folder / "timings" / "costs_by_step.csv")
-    core = sum(float(row["core_s"]) for row in rows if row["core_s"])
-    wall = sum(float(row["wall_s"]) for row in rows)
-    memory = max(float(row["peak_memory_mb"]) for row in rows if row["peak_memory_mb"])
-    jobs = sum(int(row["jobs"]) for row in rows)
+def _cost(runs: Sequence[Run]) -> str:
+    jobs, wall, core = (sum(getattr(run, name) for run in runs) for name in ("jobs", "wall_s", "core_s"))
+    memory = max(run.memory_mb for run in runs)
     return (
         f"## Cost\n\n{jobs} jobs, {wall / 60:.0f} minutes one after the other, {core / 60:.0f} minutes of processor "
-        f"time, {memory:.0f} MB at most in a job (`timings/costs_by_step.csv`)."
+        f"time, {memory:.0f} MB at most in a job."
     )
 
 
 def _image(config: Config, stem: str, title: str) -> str:
     return f"![{title}]({config.experiment}/{stem}.svg)"
-
-
-def _figures(folder: Path) -> list[Path]:
-    found = [folder / "figures" / f"{CURVES.format(cost)}.svg" for cost in COSTS]
-    found += [*_differences(folder), folder / "fidelity" / "figures" / f"{FIDELITY_FIGURE}.svg"]
-    return [path for path in found if path.exists()]
-
-
-def _differences(folder: Path) -> list[Path]:
-    return [folder / "figures" / f"{DIFFERENCES.format(cost)}.svg" for cost in COSTS]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mgral.report.detectors import FULL_DATA
 from mgral.report.drawing import Table
-from mgral.report.results import FULL_DATA, Results
+from mgral.report.results import Results
 
 SCORE_NAMES = {
     "map": "mAP@[.5:.95]",

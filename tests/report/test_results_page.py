@@ -3,19 +3,33 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from fabricated_results import COMMAND, fabricate, finish
 
-from mgral.artefacts.files import write_json
+from mgral.artefacts.files import read_csv, write_bytes, write_json
+from mgral.cli.steps import report
 from mgral.cli.tools import results
+from mgral.config import config_yaml, load_config
 from mgral.errors import InputError
 
 
-def run(output: Path, *folders: Path) -> Result:
-    return CliRunner().invoke(results.command, [*map(str, folders), "--output", str(output)], catch_exceptions=False)
+def run(output: Path, *words: Path | str) -> Result:
+    return CliRunner().invoke(results.command, [*map(str, words), "--output", str(output)], catch_exceptions=False)
+
+
+def part(whole: Path, folder: Path, **settings: Any) -> Path:
+    """Copy a finished experiment with other settings, and report it."""
+    shutil.copytree(whole, folder)
+    config = load_config(folder / "config.yaml").model_copy(update=settings)
+    write_bytes(folder / "config.yaml", config_yaml(config))
+    paths = ["--config", folder / "config.yaml", "--results", folder, "--output", folder / "report.html"]
+    CliRunner().invoke(report.command, [str(path) for path in paths], catch_exceptions=False)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +93,38 @@ def test_commits_are_counted_over_all_artefacts(finished: Path, tmp_path: Path) 
     write_json(finished / "provenance" / "other.json", {**record, "commit": "fedcba9876543210"})
     run(tmp_path, finished)
     assert "`fedcba987654` (1)" in (tmp_path / "fabricated.md").read_text()
+
+
+def test_seeds_that_are_added_make_the_page_of_all_of_them(finished: Path, tmp_path: Path) -> None:
+    run(tmp_path / "at once", finished)
+    one, other = (part(finished, tmp_path / name, seeds=seeds) for name, seeds in (("a", (2, 0)), ("b", (1,))))
+    run(tmp_path / "joined", one)
+    run(tmp_path / "joined", other, "--add")
+    pages = [(tmp_path / name / "fabricated.md").read_text() for name in ("at once", "joined")]
+    curves, shown = (page[page.index("## Curves") : page.index("## Cost")] for page in pages)
+    assert shown == curves
+    assert "| Seeds | 0, 1, 2 |" in pages[1]
+    for file in ("detectors.csv", "map_by_boxes.svg", "to_random_map_by_images.svg"):
+        at_once, joined = ((tmp_path / name / "fabricated" / file).read_bytes() for name in ("at once", "joined"))
+        assert joined == at_once
+
+
+def test_the_cost_of_a_page_is_that_of_all_its_runs(finished: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        run(tmp_path, part(finished, tmp_path / str(seed), seeds=(seed,)), "--add")
+    jobs = sum(int(row["jobs"]) for row in read_csv(finished / "timings" / "costs_by_step.csv"))
+    assert f"{2 * jobs} jobs, " in (tmp_path / "fabricated.md").read_text()
+
+
+def test_seeds_of_other_settings_or_of_the_page_itself_are_not_added(finished: Path, tmp_path: Path) -> None:
+    run(tmp_path, finished)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="seeds 0, 1, 2 are on its page already"):
+        run(tmp_path, finished, "--add")
+    other = part(finished, tmp_path.parent / "other", seeds=(1,), initial=7)
+    with pytest.raises(InputError, match=r"of other settings \(initial\)"):
+        run(tmp_path, other, "--add")
+    (other / "dataset" / "train.json").write_bytes((other / "dataset" / "test.json").read_bytes() + b" ")
+    with pytest.raises(InputError, match=r"of other settings \(initial, data\)"):
+        run(tmp_path, other, "--add")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -13,7 +13,16 @@ from mgral.report.results_page import write_results
 @click.option(
     "--output", type=options.FOLDER, default=Path("docs/results"), help="Folder of the pages and their figures."
 )
-def command(folders: tuple[Path, ...], output: Path) -> None:
-    """Write a page (Markdown) with figures for each finished experiment: command, commit, machine, seeds, tables."""
-    for page in write_results(folders, output):
+@click.option(
+    "--add",
+    is_flag=True,
+    help="Keep the seeds of the page that is there, which earlier runs or other machines made, and add those of the "
+    "folder.",
+)
+def command(folders: tuple[Path, ...], output: Path, add: bool) -> None:
+    """Write a page (Markdown) with figures for each finished experiment: command, commit, machine, seeds, tables.
+
+    Each detector's labels and scores lie in a CSV file beside the page.
+    """
+    for page in write_results(folders, output, add):
         click.echo(page)

@@ -1,0 +1,132 @@
+"""What made the numbers of a results page: commands, commits, machines, seeds and costs, joined from several runs."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mgral.artefacts.files import read_csv, write_bytes, write_json
+from mgral.artefacts.integrity import RECORDS, file_hash
+from mgral.config import Config, load_config
+from mgral.data.derive import load_settings
+from mgral.errors import InputError
+from mgral.report.detectors import TABLE, DetectorScores, detectors_table, scores_of
+from mgral.report.timings import RUNS
+
+RUNS_FILE = "runs.json"
+"""Beside the scores of a page: its runs."""
+OF_A_RUN = ("seeds", "container", "data")
+"""What may differ between the runs of a page; of the data set the content has to be the same."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What made the numbers of some seeds."""
+
+    seeds: tuple[int, ...]
+    commands: tuple[str, ...]
+    commits: Mapping[str, int]
+    """Artefacts by the commit that made them."""
+    machine: str
+    settings: Mapping[str, str]
+    """Hash of each section of the configuration, and of the data set as it was read."""
+    jobs: int
+    wall_s: float
+    """Seconds of all jobs, one after the other."""
+    core_s: float
+    memory_mb: float
+    """Of the largest job."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The scores of one experiment's detectors, and the runs that made them."""
+
+    config: Config
+    """As the first seed of the newest run has it, with what was derived from the data; all seeds."""
+    detectors: DetectorScores
+    runs: tuple[Run, ...]
+
+
+def load_run(folder: Path) -> Joined:
+    """Read a finished experiment; raises InputError where there is none."""
+    record, commands = folder / RECORDS / "report.html.json", folder / "timings" / RUNS
+    if not record.exists() or not commands.exists():
+        raise InputError(f"{folder} holds no finished experiment run by Snakemake; run it to its report first")
+    made = json.loads(record.read_bytes())
+    records = [json.loads(path.read_bytes()) for path in (folder / RECORDS).rglob("*.json")]
+    trained = next((one for one in records if one["step"] == "detector"), made)
+    given = load_config(folder / "config.yaml")
+    costs = read_csv(folder / "timings" / "costs_by_step.csv")
+    run = Run(
+        seeds=given.seeds,
+        commands=tuple(json.loads(commands.read_bytes()).values()),
+        commits=dict(sorted(Counter(str(one["commit"]) for one in records).items())),
+        machine=_machine(trained["machine"], made["packages"]["torch"]),
+        settings=_settings(given, folder),
+        jobs=sum(int(row["jobs"]) for row in costs),
+        wall_s=sum(float(row["wall_s"]) for row in costs),
+        core_s=sum(float(row["core_s"]) for row in costs if row["core_s"]),
+        memory_mb=max(float(row["peak_memory_mb"]) for row in costs if row["peak_memory_mb"]),
+    )
+    detectors = scores_of([pd.read_csv(folder / "tables" / f"{TABLE}.csv")], given)
+    return Joined(load_settings(given, folder, given.seeds[0]), detectors, (run,))
+
+
+def add_runs(new: Joined, kept: Path) -> Joined:
+    """Add the seeds of the runs on a page that was written before, in its folder `kept`.
+
+    Raises
+    ------
+    InputError
+        Where they are of other settings or another data set, or share a seed.
+    """
+    if not (kept / RUNS_FILE).exists():
+        return new
+    runs = tuple(_run(one) for one in json.loads((kept / RUNS_FILE).read_bytes()))
+    experiment = new.config.experiment
+    for run in runs:
+        differing = [name for name, value in new.runs[0].settings.items() if run.settings.get(name) != value]
+        if differing:
+            raise InputError(
+                f"{experiment}: the seeds on its page are of other settings ({', '.join(differing)}); run both with "
+                "the same, or leave out --add, which writes the page anew"
+            )
+        if shared := set(run.seeds).intersection(new.runs[0].seeds):
+            raise InputError(
+                f"{experiment}: seeds {', '.join(map(str, sorted(shared)))} are on its page already; run others, or "
+                "leave out --add, which writes the page anew"
+            )
+    earlier = pd.read_csv(kept / f"{TABLE}.csv")
+    detectors = scores_of([earlier, detectors_table(new.detectors).rows], new.config)
+    config = new.config.model_copy(update={"seeds": detectors.config.seeds})
+    return Joined(config, detectors, (*runs, *new.runs))
+
+
+def keep_runs(joined: Joined, folder: Path) -> None:
+    """Write scores and runs beside a page, to which seeds can be added later."""
+    write_bytes(folder / f"{TABLE}.csv", detectors_table(joined.detectors).csv)
+    write_json(folder / RUNS_FILE, [asdict(run) for run in joined.runs])
+
+
+def _run(written: Mapping[str, Any]) -> Run:
+    return Run(**{**written, "seeds": tuple(written["seeds"]), "commands": tuple(written["commands"])})
+
+
+def _machine(machine: Mapping[str, str], torch: str) -> str:
+    instructions, gpu = machine["vector_instructions"], machine["gpu"]
+    return f"{machine['system']}, {instructions}, GPU {gpu}, Python {machine['python']}, torch {torch}"
+
+
+def _settings(config: Config, folder: Path) -> dict[str, str]:
+    written = config.model_dump(mode="json", exclude=set(OF_A_RUN))
+    files = [folder / "dataset" / f"{split}.json" for split in ("train", "test")]
+    read = {**written, "data": [file_hash(file) for file in files]}
+    return {
+        name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() for name, value in read.items()
+    }
