@@ -274,8 +274,8 @@ def _value(value: object) -> str:
 
 def commands_page() -> str:
     """Return the help of `mgral` and of each command."""
-    size = {"terminal_width": WIDTH, "max_content_width": WIDTH}
-    context = click.Context(mgral, info_name="mgral", **size, **mgral.context_settings)
+    given = mgral.context_settings
+    context = click.Context(mgral, info_name="mgral", terminal_width=WIDTH, max_content_width=WIDTH, **given)
     lines = [
         "# Commands" + BEGINNING,
         "Steps are run by Snakemake or DVC; tools are for people. What help does not say: "

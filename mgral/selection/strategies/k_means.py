@@ -1,5 +1,7 @@
 """Strategy `k_means`: the image nearest to the centre of each of as many clusters as images are to be chosen.
 
+It needs no label.
+
 Source
 ------
 Pourahmadi, Nooralinejad, Pirsiavash, *A simple baseline for low-budget active learning*, arXiv 2110.12033, 2021.

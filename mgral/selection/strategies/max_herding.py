@@ -1,5 +1,7 @@
 """Strategy `max_herding`: images such that all images are near to a labelled or chosen one, by a Gaussian kernel.
 
+It needs no label.
+
 Source
 ------
 Bae, Noh, Sutherland, *Generalized coverage for more robust low-budget active learning*, ECCV 2024.
