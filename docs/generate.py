@@ -53,15 +53,17 @@ def strategies_page() -> str:
     lines = [
         "# All strategies" + BEGINNING,
         "How strategies are named in a configuration: [Strategies](../strategies.md).\n",
-        "| Name | Chooses by | Detectors | Cost |\n|---|---|---|---|",
+        "| Name | Chooses by | Requires | Detectors | Cost |\n|---|---|---|---|---|",
     ]
     for info in found:
         link = f"[`{info.name}`](#{_slug(titles[info.module])})"
-        lines.append(f"| {link} | {info.summary} | {_served_by(info)} | {_cost(info)} |")
+        requires = ", ".join(f"`{one}`" for one in info.requires)
+        lines.append(f"| {link} | {info.summary} | {requires} | {_served_by(info)} | {_cost(info)} |")
     lines.append(
         "\nCost is what choosing takes in a cycle beside the cycle's detector. Lookup tables and their embeddings "
         "are made once for all cycles, unless `lut.refresh` says otherwise. Commands are detectors that are a "
-        "[program of your own](../external-detector.md).\n"
+        "[program of your own](../external-detector.md). What is required: [A strategy of your "
+        "own](../extending.md#the-file).\n"
     )
     for module, infos in families.items():
         lines += [f"## {titles[module]}\n", *_family(module, infos)]

@@ -47,7 +47,7 @@ def shell(folder: Path, command: str) -> str:
 @pytest.mark.parametrize(
     ("page", "beginning", "says", "writes"),
     [
-        ("quick-start.md", ".venv/bin/mgral estimate", "images to train on", ""),
+        ("quick-start.md", ".venv/bin/mgral estimate", "images trained on", ""),
         ("your-data.md", ".venv/bin/mgral data", "", "train.json"),
         ("data-formats.md", ".venv/bin/mgral convert", "", "mine-yolo/data.yaml"),
         ("reproducing.md", ".venv/bin/mgral compare", "", ""),
