@@ -90,7 +90,7 @@ def command(
     derived = derive_here(config, results)
     config = derived or assume_settings(config)
     work = plan_work(config, known, jobs_planned)
-    jobs = cores or (1 if gpus else len(os.sched_getaffinity(0)))
+    jobs = cores or (1 if gpus else _cores_here())
     rates = measured_here(config, known, gpus, jobs) if measure else {}
     measured = load_speeds(speeds, config, rates)
     hours = {step: measured.hours(step, of_step) for step, of_step in work.items()}
@@ -118,6 +118,13 @@ def command(
         click.echo(f"\nMeasured here: {rate:.1f} {name.replace('_', ' ')}{beside}")
     if not speeds and not measure:
         click.echo(WITHOUT_SPEEDS)
+
+
+def _cores_here() -> int:
+    """Return how many jobs `snakemake --cores all` runs here."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def measured_here(config: Config, sizes: Sizes, gpus: int, jobs: int) -> dict[str, float]:
