@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import Measurements, machine, show
+from mgral.compute.device import keep_freed_memory
 from mgral.models.build import random_detector
 from mgral.models.detectors.timm import SSDConfig
 from mgral.models.interface import Targets
@@ -49,8 +50,11 @@ STAGES = 4
 @click.option("--side", type=click.IntRange(min=32), default=192, help="Width and height of the images, in pixels.")
 @click.option("--batch", type=click.IntRange(min=1), default=16, help="Images in a step.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="Times that each way is measured, in turn.")
+@click.option(
+    "--returned", is_flag=True, help="Let the C library return freed memory to the kernel, as it does by itself."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, of images a second alone.")
-def command(side: int, batch: int, rounds: int, as_json: bool) -> None:
+def command(side: int, batch: int, rounds: int, returned: bool, as_json: bool) -> None:
     """Print tables of images a second and core, by the least processor time of several rounds.
 
     A step of training is loss and gradients, without augmentation and optimiser. The ways take turns, as the speed of
@@ -59,6 +63,8 @@ def command(side: int, batch: int, rounds: int, as_json: bool) -> None:
     take the time.
     """
     torch.set_num_threads(1)
+    if not returned:
+        keep_freed_memory()
     images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
     steps = {way: _steps(way, side, images) for way in WAYS}
     seconds = dict.fromkeys(itertools.product(WAYS, range(2)), float("inf"))

@@ -1,7 +1,9 @@
 """Where a step computes: the processor, or GPUs that it is given."""
 
+import ctypes
 import os
 import warnings
+from contextlib import suppress
 from typing import Literal
 
 import torch
@@ -9,11 +11,17 @@ import torch
 from mgral.compute.gpus import DEVICE_VARIABLE, only_cpu
 from mgral.errors import InputError
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's malloc.h."""
+MOST_BYTES = 2**31 - 1
+"""The largest that mallopt takes."""
+
 
 def choose_device(gpus: int) -> torch.device:
     """Return the device of a step that is given so many GPUs: the CPU where that is none.
 
-    For GPUs torch is set to what gives the same bits again, which is slower. None of them is touched yet.
+    On the CPU this process keeps the memory that it frees (`keep_freed_memory`). For GPUs torch is set to what gives
+    the same bits again, which is slower. None of them is touched yet.
 
     Raises
     ------
@@ -21,10 +29,22 @@ def choose_device(gpus: int) -> torch.device:
         Where there are fewer GPUs, or none that torch can use.
     """
     if only_cpu() or gpus == 0:
+        keep_freed_memory()
         return torch.device("cpu")
     _check(gpus)
     compute_deterministically()
     return torch.device("cuda")
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep for this process what it frees, where that library is glibc.
+
+    Otherwise each tensor of some size asks the kernel for empty pages anew, which took up to a third of a training.
+    """
+    with suppress(AttributeError, OSError):  # another C library
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, MOST_BYTES)
+        library.mallopt(M_TRIM_THRESHOLD, MOST_BYTES)
 
 
 def _check(gpus: int) -> None:

@@ -1,9 +1,14 @@
 """How fast this machine trains, detects and teaches an agent: a few iterations, timed on random images."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +18,7 @@ from mgral.compute.device import choose_device
 from mgral.config import Config, images_in
 from mgral.data.images import Images
 from mgral.engine.cost import Sizes, planned_in_images
+from mgral.errors import StepError
 from mgral.evaluation.detect import image_chunks
 from mgral.method.agent.training import train_agent
 from mgral.models.build import random_detector
@@ -28,8 +34,8 @@ BOXES = 8
 """Boxes in an image."""
 
 
-def measure_rates(config: Config, sizes: Sizes, gpus: int) -> dict[str, float]:
-    """Return images trained on and detected on, and episodes of the agent, in a second.
+def measure_rates(config: Config, sizes: Sizes, gpus: int, jobs: int = 1) -> dict[str, float]:
+    """Return images trained on and detected on, and episodes of the agent, in a second of each of some jobs.
 
     Parameters
     ----------
@@ -39,16 +45,62 @@ def measure_rates(config: Config, sizes: Sizes, gpus: int) -> dict[str, float]:
         Of the data set: its classes and, for the agent, its pool.
     gpus
         0 for the CPU, 1 for the first GPU.
+    jobs
+        Processes that are timed at once: jobs that run side by side share caches, memory and cores, and each is
+        slower than one alone.
+
+    Raises
+    ------
+    StepError
+        Where one of several processes was killed.
     """
+    if jobs == 1:
+        return _measure(config, sizes, gpus, lambda: None)
+    context = get_context("spawn")
+    barrier = context.Barrier(jobs)
+    try:
+        with ProcessPoolExecutor(jobs, context, _take_barrier, (barrier,)) as pool:
+            timed = [pool.submit(_measure_beside, config, sizes, gpus, number) for number in range(jobs)]
+            found = [one.result() for one in timed]
+    except BrokenProcessPool:
+        raise StepError(
+            f"one of {jobs} processes that were timed at once was killed; had the machine too little memory? "
+            "Give --cores a smaller number, to Snakemake too"
+        ) from None
+    return {name: fmean(rates[name] for rates in found) for name in found[0]}
+
+
+def _measure(config: Config, sizes: Sizes, gpus: int, wait: Callable[[], Any]) -> dict[str, float]:
+    """Return the rates of this process, which waits for others before each of them."""
     device = choose_device(gpus)
     images = _random_images(config, sizes.classes)
-    rates = {
-        "training_images_a_second": config.training.batch_size / _training_seconds(config, images, device),
-        "inference_images_a_second": len(images.rows) / _inference_seconds(config, images, device),
-    }
+    wait()
+    rates = {"training_images_a_second": config.training.batch_size / _training_seconds(config, images, device)}
+    wait()
+    rates["inference_images_a_second"] = len(images.rows) / _inference_seconds(config, images, device)
     if config.agents:
+        wait()
         rates["steps_a_second"] = 1 / _episode_seconds(config, sizes, device.type)
     return rates
+
+
+_barrier: Any = None
+"""Of a process among several, where they wait for each other."""
+
+
+def _take_barrier(barrier: Any) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+def _measure_beside(config: Config, sizes: Sizes, gpus: int, number: int) -> dict[str, float]:
+    if number:  # one shows its progress for all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        return _measure(config, sizes, gpus, _barrier.wait)
+    except BaseException:
+        _barrier.abort()
+        raise
 
 
 class _Stopwatch(Checkpoint):

@@ -1,7 +1,9 @@
 """Steps on a GPU: what is asked for and is not there, before a job and in it; no test needs a GPU."""
 
 import os
+import platform
 import re
+import resource
 import subprocess
 import sys
 import warnings
@@ -221,3 +223,16 @@ def test_a_processor_trains_in_bfloat16_if_it_has_instructions_for_it(known, pre
 def test_a_gpu_trains_in_bfloat16_if_it_need_not_emulate_it(supported, precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported or including_emulation)
     assert fast_precision(torch.device("cuda")) == precision
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+def test_a_step_on_the_cpu_uses_the_memory_again_that_it_frees():
+    def new_pages():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            torch.ones(1 << 26, dtype=torch.uint8)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    choose_device(0)
+    new_pages()
+    assert new_pages() < 5 * (1 << 26) / resource.getpagesize() / 10

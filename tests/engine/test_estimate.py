@@ -1,6 +1,7 @@
 """The estimate: its counts against Snakemake's plan, its sums by hand, and what it says where it knows too little."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -112,8 +113,10 @@ def test_data_that_are_not_there_are_stood_in_for_where_their_sizes_are_given(tm
 
 
 def test_a_few_iterations_are_timed_here():
-    done = CliRunner().invoke(mgral, ["estimate", "--configfile", str(TINY), "--measure", "--json"])
+    arguments = ["estimate", "--configfile", str(TINY), "--measure", "--cores", "2", "--json"]
+    done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     found = json.loads(done.stdout)
+    assert found["jobs_side_by_side"] == 2
     assert set(found["rates"]) == {"training_images_a_second", "inference_images_a_second", "steps_a_second"}
     assert all(rate > 0 for rate in found["rates"].values())
     assert found["steps"]["detector"]["hours"] > 0
@@ -180,6 +183,9 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     rates.write_text('{"detector": "small_ssd", "rates": {"training_images_a_second": 100}}')
     done = CliRunner().invoke(mgral, [*arguments, "--speeds", str(rates)], catch_exceptions=False)
     assert "No hours" not in done.stdout
+    alone, _ = re.findall(r"^together .* (\d+\.\d+)$", done.stdout, flags=re.MULTILINE)
+    done = CliRunner().invoke(mgral, [*arguments, "--speeds", str(rates), "--cores", "2"], catch_exceptions=False)
+    assert f"With 2 jobs side by side: {float(alone) / 2:.2f} hours or more" in done.stdout
     assert "without evaluate, embed, variant, agent, select, of which no speed is known" in done.stdout
 
 

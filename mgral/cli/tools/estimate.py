@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,12 @@ hold boxes."""
     help="Folder of a finished run, or what --measure --json printed elsewhere; may be repeated.",
 )
 @click.option("--measure", is_flag=True, help="Time a few iterations of training, detection and agent here.")
+@click.option(
+    "--cores",
+    type=click.IntRange(min=1),
+    show_default="all, or 1 with --gpus",
+    help="Jobs side by side: as many are timed at once, as each is slower than one alone.",
+)
 @options.gpus
 @options.as_json
 def command(
@@ -62,12 +69,14 @@ def command(
     sizes: tuple[int, int, int] | None,
     speeds: tuple[Path, ...],
     measure: bool,
+    cores: int | None,
     gpus: int,
     as_json: bool,
 ) -> None:
     """Estimate an experiment: its jobs, the images that are trained on and detected on, hours and disk.
 
-    Jobs are those that Snakemake plans from nothing. Hours are those of a step's jobs one after the other.
+    Jobs are those that Snakemake plans from nothing. Hours are those of a step's jobs one after the other, each as
+    fast as it is beside the others.
     """
     config = configure(files, {})
     given = Sizes(*sizes) if sizes else None
@@ -81,17 +90,20 @@ def command(
     derived = derive_here(config, results)
     config = derived or assume_settings(config)
     work = plan_work(config, known, jobs_planned)
-    rates = measured_here(config, known, gpus) if measure else {}
+    jobs = cores or (1 if gpus else _cores_here())
+    rates = measured_here(config, known, gpus, jobs) if measure else {}
     measured = load_speeds(speeds, config, rates)
     hours = {step: measured.hours(step, of_step) for step, of_step in work.items()}
     disk = estimate_disk(config, known, work, detector_bytes(config, known.classes))
     if as_json:
-        jobs = {step: {**of_step._asdict(), "hours": hours[step]} for step, of_step in work.items()}
-        found = {"sizes": known._asdict(), "steps": jobs, "disk_bytes": disk}
+        steps = {step: {**of_step._asdict(), "hours": hours[step]} for step, of_step in work.items()}
+        found = {"sizes": known._asdict(), "steps": steps, "jobs_side_by_side": jobs, "disk_bytes": disk}
         click.echo(json.dumps({**found, "detector": config.detector.name, "rates": dict(measured.rates)}, indent=1))
         return
     click.echo(f"{known.train} training and {known.test} test images, {known.classes} classes\n")
     click.echo("\n".join(_lines(work, hours)))
+    if jobs > 1 and (one_after_the_other := _sum(hours.values())):
+        click.echo(f"\nWith {jobs} jobs side by side: {one_after_the_other / jobs:.2f} hours or more")
     if isinstance(config.budget, BudgetConfig):
         planned = images_in(planned_in_images(config, known).budget)
         why = "" if known.boxes else ", the most that they can pay for: the boxes of an image are not known yet"
@@ -102,16 +114,24 @@ def command(
     for name, size in {**disk, "together": sum(disk.values())}.items():
         click.echo(f"{name:12}{size / 1e9:12.3f}")
     for name, rate in rates.items():
-        click.echo(f"\nMeasured here: {rate:.1f} {name.replace('_', ' ')}")
+        beside = f", each of {jobs} jobs side by side" if jobs > 1 else ""
+        click.echo(f"\nMeasured here: {rate:.1f} {name.replace('_', ' ')}{beside}")
     if not speeds and not measure:
         click.echo(WITHOUT_SPEEDS)
 
 
-def measured_here(config: Config, sizes: Sizes, gpus: int) -> dict[str, float]:
-    """Return the rates of this machine."""
+def _cores_here() -> int:
+    """Return how many jobs `snakemake --cores all` runs here."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def measured_here(config: Config, sizes: Sizes, gpus: int, jobs: int) -> dict[str, float]:
+    """Return the rates of this machine, of one of some jobs side by side."""
     from mgral.engine.measure import measure_rates  # torch takes seconds; faults of the configuration come first
 
-    return measure_rates(config, sizes, gpus)
+    return measure_rates(config, sizes, gpus, jobs)
 
 
 def detector_bytes(config: Config, classes: int) -> int:
