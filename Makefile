@@ -1,7 +1,7 @@
 # Everything that is done to the project itself; the experiments are Snakemake's (see README.md).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run repro test lint tracks wheel image container slurm label-studio schema dvc lock clean
+.PHONY: help setup run repro test lint docs tracks wheel image container slurm label-studio schema dvc lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -35,6 +35,10 @@ lint: setup ## Check style and types.
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 
+docs: setup ## Write docs/reference from the code, and build the site of docs/ into site/; a link that leads nowhere fails.
+	$(BIN)/python -m docs.generate
+	$(BIN)/zensical build --clean --strict
+
 tracks: setup ## Run the paper's two tracks on miniature archives, with the real detectors.
 	OMP_NUM_THREADS=1 MGRAL_TRACKS=1 $(BIN)/pytest tests/workflow/test_tracks.py
 
@@ -63,11 +67,11 @@ dvc: setup ## Write dvc.yaml from the Snakefile and params.yaml.
 	$(BIN)/mgral dvc --output dvc.yaml
 
 lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml.
-	$(UV) pip compile pyproject.toml --extra dev --extra onnx --extra transformers --universal --python-version 3.11 --upgrade \
+	$(UV) pip compile pyproject.toml --extra dev --extra docs --extra onnx --extra transformers --universal --python-version 3.11 --upgrade \
 	    --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: ## Remove what `make` installed and the tools' caches; results are kept.
-	rm -rf .venv .uv .label-studio .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv .label-studio site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The sum of the wheels' sizes (uv pip compile --format pylock.toml) and `du .venv`, on Linux with x86-64 (2026-11).
 .venv/ready: requirements.lock pyproject.toml $(UV)

@@ -93,7 +93,7 @@ def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
         given = enough if given == "all" else ("mgral", "random", third)
     if isinstance(given, list | tuple):
         if not all(isinstance(name, str) for name in given):
-            raise ValueError(f"strategies: {list(given)!r} is no list of names; see README.md, Strategies")
+            raise ValueError(f"strategies: {list(given)!r} is no list of names; see docs/strategies.md")
         if len(set(given)) < len(given):
             raise ValueError(f"strategies: {list(given)} repeats an entry; list each once")
         given = {name: {} for name in given}

@@ -77,6 +77,7 @@ class AgentConfig(Section):
     """The LSTM agent and its policy gradient."""
 
     episodes: Count = 300
+    """Episodes of the agent's training."""
     samples: Count = 64
     """Batches drawn and looked up in an episode."""
     learning_rate: PositiveFloat = 3e-3

@@ -70,6 +70,7 @@ class TrainingConfig(Section):
     weight_decay: NonNegativeFloat = 5e-4
     """Weight decay, of neither biases nor normalisation layers."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or stochastic gradient descent with `momentum`."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of the optimiser `sgd`."""
     schedule: Literal["cosine", "steps"] = "cosine"

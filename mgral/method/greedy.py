@@ -1,7 +1,14 @@
 """Strategy `mgral_greedy`: the batch that the lookup tables reward most, image by image and without an agent.
 
-The difference of `mgral` and this is what an agent adds to its tables. Each time the image is added with which the
-looked-up reward of the batch is highest.
+The difference of `mgral` and this is what an agent adds to its tables.
+
+Source
+------
+Our own baseline, on the tables of `mgral`.
+
+Formula
+-------
+Each time the image is added with which the looked-up reward of the batch is highest.
 
 Where tables look up amounts, the free places of the batch count as images without objects. With slopes that are not
 negative the reward is then monotone and submodular, and the batch gains at least 1 - 1/e of what the best gains

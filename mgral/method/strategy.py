@@ -1,9 +1,25 @@
 """Strategies `mgral` and `paper`: the scores of the trained agent, in one pass over the pool in order of the ids.
 
-`paper` is the same with the choices of the paper (Liang et al., arXiv 2601.15688). Variants learn without labels, by
-a consistency loss. One table is looked up at the nearest variant, by the sliced Wasserstein distance of embeddings.
-A reward is compared with that of the episode before. What the paper leaves open is as `mgral` has it.
+Source
+------
+Liang, Zeng, Zhao, Luo, *Performance-guided Reinforced Active Learning for Object Detection*, arXiv 2601.15688.
 
+Formula
+-------
+An LSTM gives each image a score. Batches S drawn by score are worth the mAP that the lookup tables give them, and the
+agent learns by the gradient of
+
+    - mean((mAP(S) - reference) log pi(S))
+
+The highest scores are chosen.
+
+Differences
+-----------
+`paper` has the choices of the paper. Variants learn without labels, by a consistency loss. One table is looked up at
+the nearest variant, by the sliced Wasserstein distance of embeddings. A reward is compared with that of the episode
+before. What the paper leaves open is as `mgral` has it.
+
+In `mgral` variants learn from pseudo-labels, and the AP of each class is looked up on a line through the variants.
 Where the lookup tables of several reward splits agree no better than tables whose values are shuffled
 (`mgral.method.lut.validation`), the agent's scores may be noise, and the batch is drawn at random. The paper has one
 table, and so no such test.

@@ -95,6 +95,6 @@ def test_parts_of_a_batch_take_less_and_unlabelled_images_more():
     ],
 )
 def test_no_less_is_said_than_a_gpu_took(detector, training, step, measured):
-    """MiB of tensors on an H100: docs/measurements.md, "The paper's two tracks"."""
+    """MiB of tensors on an H100: docs/measurements-training.md, "On one H100"."""
     config = resolve_config({"detector": {"name": detector}, "training": training})
     assert card_memory_mb(config, step) - CONTEXT_MB >= measured

@@ -1,4 +1,4 @@
-"""A small, made-up results folder in the layout of ARCHITECTURE.md, with numbers from a seeded generator."""
+"""A small, made-up results folder in the layout of docs/artefacts.md, with numbers from a seeded generator."""
 
 import shutil
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The commands of docs/label-loop.md, run as a reader would."""
+"""The commands of the pages on labelling pictures, run as a reader would."""
 
 import os
 import re
@@ -15,7 +15,8 @@ from slow import slow
 from mgral.artefacts.files import read_json, write_json
 from mgral.labelling.settings import ProjectSettings
 
-PAGE = (ROOT / "docs" / "label-loop.md").read_text()
+PAGES = ("label-loop", "labelling-tools", "label-loop-progress", "label-loop-changes", "project-settings")
+PAGE = "\n".join((ROOT / "docs" / f"{name}.md").read_text() for name in PAGES)
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 CVAT = "round1/tasks/cvat/annotations.xml"
 INLINE = {
@@ -67,13 +68,13 @@ def test_all_commands_in_the_text_are_known():
 
 
 def test_all_keys_of_project_yaml_are_told():
-    table = PAGE[PAGE.index("## The keys of `project.yaml`") :]
+    table = PAGE[PAGE.index("# The keys of `project.yaml`") :]
     assert re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE) == [*ProjectSettings.model_fields]
 
 
 @slow
 @pytest.mark.timeout(900)
-def test_the_page(tmp_path):
+def test_the_pages(tmp_path):
     write_photos(tmp_path / "photos")
     first, *others = BLOCKS
     assert "project init okra --pictures photos" in first

@@ -1,4 +1,4 @@
-# What the rules share: above all where artefacts are, of which ARCHITECTURE.md describes each. No rules.
+# What the rules share: above all where artefacts are, of which docs/artefacts.md describes each. No rules.
 #
 # Wildcards, beside experiment, seed (repetition) and cycle:
 #   round      whose detector it is: initial (cycle 0 of every strategy), full (all training images) or strategies/NAME

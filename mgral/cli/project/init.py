@@ -35,7 +35,10 @@ from mgral.labelling.exchange.read import FormatName
 @click.option("--batch", type=click.IntRange(min=1), help="Pictures of a round.  [default: a tenth of the budget]")
 @click.option("--name", help="Name of the project.  [default: that of its folder]")
 @click.option(
-    "--strategy", default="entropy_sum", show_default=True, help="Rule that chooses the pictures; names: README.md."
+    "--strategy",
+    default="entropy_sum",
+    show_default=True,
+    help="Rule that chooses the pictures; names: docs/strategies.md.",
 )
 @click.option(
     "--video-names",

@@ -1,19 +1,31 @@
 """Strategy `al_mdn`: the images with an object that is most uncertain, in place or class, aleatoric or epistemic.
 
+A head predicts for each anchor a mixture of four Gaussians for its box and of four for its logits.
+
+Source
+------
 Choi, Elezi, Lee, Farabet and Alvarez, *Active learning for deep object detection via probabilistic modeling*, ICCV
-2021, section 3. A head predicts for each anchor a mixture of four Gaussians for its box and of four for its logits;
-the mean of their variances is the aleatoric uncertainty, the variance of their means the epistemic one.
+2021, section 3.
 
-It differs from their published code in that:
+Formula
+-------
+Of a mixture with weights w, means m and variances v:
 
-- the head learns along with the detector, from the maps that classes are predicted from and without a gradient into
+    aleatoric = sum w v,  epistemic = sum w (m - sum w m)^2
+
+of the box and of the class of each object. Each of the four is normalised over all objects of the pool, by mean and
+standard deviation. The score of an image is the highest that any object has in any.
+
+Differences
+-----------
+- The head learns along with the detector, from the maps that classes are predicted from and without a gradient into
   them (see `heads`), and is asked about the objects that the detector finds; there it is the detector, with its own
-  curve;
-- a Gaussian's variance is used as such, by the paper's density. Their code divides by it as by a standard deviation,
-  and adds 0.3: data of variance 0.09 are learnt as 0.395, here as 0.088;
-- the loss of classes is the detector's own, of the mixture of class probabilities (their supplement's type 2), so
-  that a detector with sigmoids has its focal loss. Theirs is the mixture of cross-entropies, of as many hard anchors;
-- images without an object are last, as there, but in random order and not in that of the pool.
+  curve.
+- A Gaussian's variance is used as such, by the paper's density. Their code divides by it as by a standard deviation,
+  and adds 0.3: data of variance 0.09 are learnt as 0.395, here as 0.088.
+- The loss of classes is the detector's own, of the mixture of class probabilities (their supplement's type 2), so
+  that a detector with sigmoids has its focal loss. Theirs is the mixture of cross-entropies, of as many hard anchors.
+- Images without an object are last, as there, but in random order and not in that of the pool.
 """
 
 from typing import NamedTuple

@@ -1,11 +1,22 @@
 """Strategy `al_ssl`: among images with an uncertain object, those with one that changes most as they are mirrored.
 
+Source
+------
 Elezi, Yu, Anandkumar, Leal-Taixé, Alvarez, *Not All Labels Are Equal: Rationalizing the Labeling Costs for Training
-Object Detection*, CVPR 2022: their acquisition. Each detection that survives suppression has the symmetric KL between
-its class distribution and that of its anchor in the mirrored image, as in CSD (Jeong et al., NeurIPS 2019), and the
-entropy of its distribution. An image has the largest of either among its detections. Of the 3 B images of the highest
-entropy the B with the highest KL are chosen.
+Object Detection*, CVPR 2022: their acquisition.
 
+Formula
+-------
+Each detection that survives suppression has the symmetric KL between its class distribution p and that of its anchor
+in the mirrored image, q, as in CSD (Jeong et al., NeurIPS 2019), and the entropy H of its distribution:
+
+    KL = sum (p - q) (log p - log q) / 2,  H = - sum p log p
+
+An image has the largest of either among its detections. Of the 3 B images of the highest entropy the B with the
+highest KL are chosen.
+
+Differences
+-----------
 Their detector is trained for this consistency, and on pseudo-labels for a part of the other images. Here it is the
 detector that all strategies share. Limits of suppression are the experiment's. Images without a likely object have 0
 for both; where these have to fill a batch, they come in random order, and not by their place in the pool.

@@ -1,8 +1,13 @@
 """Strategy `cald`: images whose objects change most as the image is changed, of classes that are labelled least.
 
-Yu, Zhu, Yang, Ma, *Consistency-based Active Learning for Object Detection*, CVPR workshops 2022. First stage: each
-box found in an image is compared with the best overlapping one that is found in the image flipped, shrunk, rotated
-and with parts cut out (`augmentation`), by
+Source
+------
+Yu, Zhu, Yang, Ma, *Consistency-based Active Learning for Object Detection*, CVPR workshops 2022.
+
+Formula
+-------
+First stage: each box found in an image is compared with the best overlapping one that is found in the image flipped,
+shrunk, rotated and with parts cut out (`augmentation`), by
 
     m = IoU + (1 - JS) (p + p') / 2,
 
@@ -11,6 +16,8 @@ with the smallest |m - 1.3| counts, and of an image the mean over the augmentati
 those that are hardly more than noise, are both far from 1.3. Second stage: of the 1.2 B images with the lowest means
 those are taken whose classes differ most from what is labelled.
 
+Differences
+-----------
 Readings, where the paper leaves it open, and what the published code does otherwise:
 
 - As published, JS has natural logarithms, so that 1 - JS is from 0.31 to 1, and |m - 1.3| is cut off at 1.

@@ -1,13 +1,25 @@
 """Strategy `cdal`: images whose anchors have other class distributions than those of the labelled images.
 
+Source
+------
 Agarwal, Arora, Anand, Arora, *Contextual Diversity for Active Learning*, ECCV 2020, the core-set variant (CDAL-CS) by
-the measure that they publish for detection. An image has one mixture: the mean of the class distributions of all its
-anchors, without the background, weighted by their entropies. Two images are as far apart as their mixtures are, by
-symmetric KL. The paper has a mixture for each class, which its code does for segmentation alone (`cdal_by_class`).
+the measure that they publish for detection.
 
-Most anchors show background. Their distribution is that of the classes if there were an object, as published. The
-published code begins each batch with a random image; here the first image is the farthest too. With a single class
-all distributions are the same, and the choice is random.
+Formula
+-------
+An image has one mixture: the mean of the class distributions p of all its anchors, without the background, weighted
+by their entropies H. Two images are as far apart as their mixtures are, by symmetric KL:
+
+    P = sum H(p) p / sum H(p),  distance = sum (P - Q) (log P - log Q) / 2
+
+The image farthest from the nearest labelled or chosen one comes next. Most anchors show background. Their
+distribution is that of the classes if there were an object, as published.
+
+Differences
+-----------
+The paper has a mixture for each class, which its code does for segmentation alone (`cdal_by_class`). The published
+code begins each batch with a random image; here the first image is the farthest too. With a single class all
+distributions are the same, and the choice is random.
 """
 
 from dataclasses import replace

@@ -1,17 +1,32 @@
 """Strategy `cdal_by_class`: images whose classes the detector mixes up with others than it does in the labelled ones.
 
-Agarwal, Arora, Anand, Arora, *Contextual Diversity for Active Learning*, ECCV 2020, the core-set variant (CDAL-CS) as
-they publish it for segmentation; that for detection is `cdal`. What a region is mistaken for tells of what surrounds
-it. Each class of an image has the mixture of the distributions of the regions predicted as that class, weighted by
-their entropies, and two images are as far apart as these mixtures are, by symmetric KL, over the classes that both
-have. It needs no anchors, so it works with detectors for which `cdal` does not, and with commands.
+What a region is mistaken for tells of what surrounds it. It needs no anchors, so it works with detectors for which
+`cdal` does not, and with commands.
 
-The regions of an image are here the boxes that are found (`objects_of_pool`), with background as one of the classes.
+Source
+------
+Agarwal, Arora, Anand, Arora, *Contextual Diversity for Active Learning*, ECCV 2020, the core-set variant (CDAL-CS) as
+they publish it for segmentation; that for detection is `cdal`.
+
+Formula
+-------
+Each class c of an image has the mixture of the distributions p of the regions predicted as that class, weighted by
+their entropies H. Two images are as far apart as these mixtures are, by symmetric KL, over the classes that both
+have:
+
+    P_c = sum H(p) p / sum H(p),  distance = sum over c of sum (P_c - Q_c) (log P_c - log Q_c) / 2
+
+The image farthest from the nearest labelled or chosen one comes next. The regions of an image are the boxes that are
+found (`objects_of_pool`), with background as one of the classes.
+
+Differences
+-----------
 Taken literally, images without a common class are at distance 0. The paper's street scenes have their classes in
 common. But nearly every photograph with an object or two has a labelled image that it shares no class with, so that
 all would be at distance 0 from their nearest. Here a pair without a common class says nothing: the nearest is
 sought among the images that share a class, and one that shares none with any labelled or chosen image is farther
 than all that do. Images in which nothing is found come last.
+
 The published code differs from the paper in that it begins each batch with a random image, and takes the mean over
 the common classes in place of the sum.
 """

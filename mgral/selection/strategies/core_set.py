@@ -1,9 +1,20 @@
 """Strategy `core_set`: images that leave none of the pool far from a labelled one.
 
+Source
+------
 Sener and Savarese, *Active learning for convolutional neural networks: a core-set approach*, ICLR 2018, algorithm 1
-(k-centre greedy). Their robust variant, which solves a mixed integer program for the outliers, is left out, as most
-comparisons do. Distances are Euclidean between the principal components of the backbone's features. Where nothing but
-equals of labelled images is left, published code (google/active-learning) chooses a row twice; here the others come.
+(k-centre greedy).
+
+Formula
+-------
+The image comes next whose distance to the nearest labelled or chosen image is largest. Distances are Euclidean
+between the principal components of the backbone's features.
+
+Differences
+-----------
+Their robust variant, which solves a mixed integer program for the outliers, is left out, as most comparisons do.
+Where nothing but equals of labelled images is left, published code (google/active-learning) chooses a row twice; here
+the others come.
 """
 
 from collections.abc import Callable

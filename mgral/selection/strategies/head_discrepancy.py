@@ -1,11 +1,25 @@
 """Strategy `head_discrepancy`: the images on which two classifiers, trained alike from different weights, disagree.
 
-It is the instance uncertainty (section 3.2) of MI-AOD: Yuan et al., *Multiple instance active object detection*, CVPR
-2021. The method itself is not here: neither its adversarial rounds of heads and backbone on unlabelled images, nor
-the loss that weights instances by multiple instance learning. Without these the heads may rank images much as the
-number of their objects does. They learn along with the detector, without a gradient into it (see
-`heads`), each by the detector's own loss of classes; they begin at its mean logits, or a short training would be
-spent on learning that nearly all is background.
+Source
+------
+The instance uncertainty (section 3.2) of MI-AOD: Yuan et al., *Multiple instance active object detection*, CVPR 2021.
+
+Formula
+-------
+Of an anchor with the class probabilities p and q of the two heads, the mean over the C classes, without the
+background,
+
+    d = sum (p - q)^2 / C
+
+and of an image the mean of d over the 10,000 anchors where it is largest.
+
+Differences
+-----------
+MI-AOD itself is not here: neither its adversarial rounds of heads and backbone on unlabelled images, nor the loss
+that weights instances by multiple instance learning. Without these the heads may rank images much as the number of
+their objects does. They learn along with the detector, without a gradient into it (see `heads`), each by the
+detector's own loss of classes; they begin at its mean logits, or a short training would be spent on learning that
+nearly all is background.
 
 The published code compares sigmoids of the outputs, here it is class probabilities (`class_probabilities`). It takes
 the mean over all outputs: RetinaNet has none for the background there, SSD has one. Here the background never counts.

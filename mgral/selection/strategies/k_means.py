@@ -1,8 +1,20 @@
 """Strategy `k_means`: the image nearest to the centre of each of as many clusters as images are to be chosen.
 
-Pourahmadi, Nooralinejad, Pirsiavash, *A simple baseline for low-budget active learning*, arXiv 2110.12033, 2021. They
-cluster all images once, by self-supervised features, while none is labelled. Here the pool of each cycle is
-clustered, by the embeddings' principal components. Labelled images play no part.
+It needs no label.
+
+Source
+------
+Pourahmadi, Nooralinejad, Pirsiavash, *A simple baseline for low-budget active learning*, arXiv 2110.12033, 2021.
+
+Formula
+-------
+k-means with B clusters of the pool, by the embeddings' principal components; of each cluster, the largest first, the
+image nearest to its mean.
+
+Differences
+-----------
+They cluster all images once, by self-supervised features, while none is labelled. Here the pool of each cycle is
+clustered. Labelled images play no part.
 """
 
 import numpy as np

@@ -1,7 +1,13 @@
 """Strategy `least_confidence`: the images with the most boxes whose likeliest class is not likely.
 
+Source
+------
 Lewis and Gale, *A sequential algorithm for training text classifiers*, SIGIR 1994; over the boxes of an image it is
 summed, the aggregation that Brust et al. (VISAPP 2019) found to be the best.
+
+Formula
+-------
+The sum over the boxes of 1 - max p, the background being one of the classes.
 """
 
 import torch

@@ -1,9 +1,23 @@
 """Strategy `llal`: the images for which a small module predicts the highest loss of the detector.
 
-Yoo and Kweon, *Learning loss for active learning*, CVPR 2019. The module learns along with the detector, from the
-loss of each image in each iteration, as theirs does (see `heads`). They let its gradient into the network for a part
-of the training; here it is cut throughout, as all strategies share the detector. They choose from 10,000 images drawn
-from the pool, and here all of it is compared.
+Source
+------
+Yoo and Kweon, *Learning loss for active learning*, CVPR 2019.
+
+Formula
+-------
+The score is the predicted loss l'. The module learns from pairs of images i, j of a batch with the losses l (their
+equation 2):
+
+    max(0, 1 - sign(l_i - l_j) (l'_i - l'_j))
+
+Pairs are image i and n - 1 - i, as in the published implementation of others.
+
+Differences
+-----------
+The module learns along with the detector, from the loss of each image in each iteration, as theirs does (see
+`heads`). They let its gradient into the network for a part of the training; here it is cut throughout, as all
+strategies share the detector. They choose from 10,000 images drawn from the pool, and here all of it is compared.
 """
 
 import torch

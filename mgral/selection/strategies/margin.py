@@ -1,8 +1,18 @@
 """Strategy `margin`: the images with the most boxes that the detector hesitates over, between two classes.
 
+Source
+------
 Brust, Kaeding, Denzler, *Active learning for deep object detection*, VISAPP 2019, equation 1 ("1-vs-2") with their
-sum over boxes. They have no background among the classes, as YOLO has none; here it is one, as a box between an
-object and nothing is in doubt.
+sum over boxes.
+
+Formula
+-------
+The sum over the boxes of (1 - (p1 - p2))^2, of the two likeliest classes.
+
+Differences
+-----------
+They have no background among the classes, as YOLO has none; here it is one, as a box between an object and nothing is
+in doubt.
 """
 
 import torch

@@ -1,9 +1,23 @@
 """Strategy `max_herding`: images such that all images are near to a labelled or chosen one, by a Gaussian kernel.
 
-Bae, Noh, Sutherland, *Generalized coverage for more robust low-budget active learning*, ECCV 2024: greedily maximise
-the mean, over images x, of the largest k(x, x') of a labelled or chosen x'. The kernel is exp(-d^2 / w^2), with
-w = 1 as in the published code. There vectors have length 1; here they are the embeddings' principal components, whose
-mean squared length is 1, so that distances are of the same size.
+It needs no label.
+
+Source
+------
+Bae, Noh, Sutherland, *Generalized coverage for more robust low-budget active learning*, ECCV 2024.
+
+Formula
+-------
+Greedily maximise the mean, over images x, of the largest k(x, x') of a labelled or chosen x', with
+
+    k = exp(-d^2 / w^2),  w = 1
+
+of the Euclidean distance d.
+
+Differences
+-----------
+The width w is that of the published code. There vectors have length 1; here they are the embeddings' principal
+components, whose mean squared length is 1, so that distances are of the same size.
 
 Of more than 10,000 images the mean is over 10,000 of them, drawn at random, and every image of the pool can be
 chosen. The published code draws 35,000, and chooses from these alone. So time and memory grow with the pool and not

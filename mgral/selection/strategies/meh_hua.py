@@ -1,9 +1,25 @@
 """Strategy `meh_hua`: the images with the most epistemic uncertainty about their objects.
 
-Park, Choi, Kim, Han and Moon, *Active learning for object detection with evidential deep learning and hierarchical
-uncertainty aggregation*, ICLR 2023. A head (MEH) predicts the classification loss of each anchor, which makes a
-Dirichlet distribution of its class probabilities; hierarchical aggregation (HUA) adds up what is unsure.
+A head (MEH) predicts the classification loss of each anchor, which makes a Dirichlet distribution of its class
+probabilities; hierarchical aggregation (HUA) adds up what is unsure.
 
+Source
+------
+Park, Choi, Kim, Han and Moon, *Active learning for object detection with evidential deep learning and hierarchical
+uncertainty aggregation*, ICLR 2023.
+
+Formula
+-------
+Of an anchor with class probabilities p and predicted loss l:
+
+    a = 25 p mean(l) / l,  u = H(mean of the Dirichlet distribution of a) - E[H]
+
+with the mean of l over the anchors of its map, and H the entropy. Then the mean of u over the anchors of an object, a
+map and a likeliest class; of these the sum over the classes; of these the maximum over the maps; of these the sum
+over the objects. 15 % of the budget are images without an object, at random.
+
+Differences
+-----------
 What is done follows their published code: that for SSD, whose classes include the background, as they do here, with
 an object for each likely class of an anchor, and without the anchors and maps that are sure of nothing. As their code
 for RetinaNet does, the head learns from anchors that are matched to a box, by the squared error. From all anchors, as

@@ -1,14 +1,25 @@
 """Strategy `pal`: images with boxes that may be wrong, of rare classes, unlike the images that rank before them.
 
-*Portable Active Learning for Object Detection*, CVPR 2026, arXiv 2605.10349, which reads only what a detector finds.
-LIUS, for each box: a logistic regression for each class learns on the labelled images to tell true from false
-positives by the box's confidence and the number of boxes that suppression merges into it. A box's uncertainty is the
-entropy of that probability. GUIDE, for each image: entropy weighted by class, diversity of rare classes, and a
-penalty for being like images that rank before it. The most uncertain images are candidates, of which GUIDE takes the
-batch.
+It reads only what a detector finds. LIUS, for each box: a logistic regression for each class learns on the labelled
+images to tell true from false positives by the box's confidence and the number of boxes that suppression merges into
+it. GUIDE, for each image: entropy weighted by class, diversity of rare classes, and a penalty for being like images
+that rank before it. The most uncertain images are candidates, of which GUIDE takes the batch.
 
-No code is published, and the paper itself could not be read: the abstract and parts of three summaries name these
-signals, and give no formula and no setting. So this is no copy of PAL, and was not compared with its numbers.
+Source
+------
+*Portable Active Learning for Object Detection*, CVPR 2026, arXiv 2605.10349. No code is published, and the paper
+itself could not be read: the abstract and parts of three summaries name these signals, and give no formula and no
+setting. So this is no copy of PAL, and was not compared with its numbers.
+
+Formula
+-------
+A box that is right with probability q has the entropy h = - q log q - (1 - q) log (1 - q). With the weight w of its
+class, and each of the first two scaled to 1 at most among the candidates:
+
+    score = (sum of w h + sum over classes of w max q) / 2 - cosine to the most alike candidate that ranks before
+
+Differences
+-----------
 Readings, each the simplest that seemed sound:
 
 - A box's support is the number of boxes of its class that overlap it by more than `evaluation.nms_iou`, itself one of

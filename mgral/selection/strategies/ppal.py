@@ -1,9 +1,20 @@
 """Strategy `ppal`: images that the detector is unsure of, most where it is bad at the class, and that are not alike.
 
-Yang, Huang, Crowley, *Plug and Play Active Learning for Object Detection*, CVPR 2024. Stage 1 (difficulty-calibrated
-uncertainty sampling) keeps the 4 B images with the highest sum over boxes of the binary entropy of the score, times
-a weight of the class. Stage 2 chooses the B medoids of these by the distance between images in `similarity`.
+Source
+------
+Yang, Huang, Crowley, *Plug and Play Active Learning for Object Detection*, CVPR 2024.
 
+Formula
+-------
+Stage 1 (difficulty-calibrated uncertainty sampling) keeps the 4 B images with the highest sum over boxes of the
+binary entropy of the score s, times a weight of the class, by its quality q:
+
+    score = sum w (- s log s - (1 - s) log (1 - s)),  w = 1 + 0.06 log((e^(1 / 0.3) - 1) (1 - q) + 1)
+
+Stage 2 chooses the B medoids of these by the distance between images in `similarity`.
+
+Differences
+-----------
 The class qualities behind the weights are what every detector keeps of its training, so that the detector is the same
 for all strategies. As published, a box counts for each class whose score is above 0.05 (`find_boxes`). What differs
 from the published code:

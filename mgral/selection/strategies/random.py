@@ -1,8 +1,15 @@
 """Strategies `random*`: every batch of the pool is equally likely, or every one of its groups of near-copies.
 
-`random_no_copies` chooses at most one image of a group of near-copies, and none whose group has a labelled image. A
-group is as likely as an image without copies, however large it is. The difference to `random` is what a strategy can
-gain by only avoiding copies. Where too few images are left for the budget, the others are drawn from the rest.
+Source
+------
+Random sampling is what every strategy is compared with. `random_no_copies` is our own: the difference to `random` is
+what a strategy can gain by only avoiding copies.
+
+Formula
+-------
+The highest of uniform scores in [0, 1). `random_no_copies` chooses at most one image of a group of near-copies, and
+none whose group has a labelled image. A group is as likely as an image without copies, however large it is. Where too
+few images are left for the budget, the others are drawn from the rest.
 """
 
 import numpy as np

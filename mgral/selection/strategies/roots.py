@@ -1,18 +1,28 @@
 """Strategies `sqrt_counts*`, `class_presence*` and `most_objects`: baselines that count what a batch would bring.
 
-They need no table and no agent. `sqrt_counts` and `class_presence` choose greedily by the sum over classes of a
-square root: of the objects of the class, or of the images that show it, in the labelled images and in the batch so
-far. So each further object of a class is worth less, and rare classes are worth most. It is a feature-based
-submodular function (Wei, Iyer, Bilmes, *Submodularity in data subset selection and active learning*, ICML 2015).
+They need no table and no agent. `sqrt_counts` and `class_presence` choose greedily, so each further object of a class
+is worth less, and rare classes are worth most.
 
-Objects are the predicted counts of the step `embed`. The probability that an image shows a class is the highest score
-of its boxes of that class. The image shows the class where any of them is right, and that is at least as likely as
-that the surest is right, however they depend on each other. To multiply the chances that each is wrong would take
-them for independent: a hundred doubtful boxes of one object would make the class certain. An image of the pool counts
-by its probability, also once it is chosen.
+Source
+------
+Our own baselines. The sum of roots is a feature-based submodular function (Wei, Iyer, Bilmes, *Submodularity in data
+subset selection and active learning*, ICML 2015).
+
+Formula
+-------
+With n_c the objects of class c, or the images that show it, in the labelled images and in the batch so far:
+
+    gain of an image = sum over c of sqrt(n_c + what it brings) - sqrt(n_c)
+
+What an image brings are for `sqrt_counts` the predicted counts of the step `embed`, and for `class_presence` the
+probability that it shows the class: the highest score of its boxes of that class. The image shows the class where any
+of them is right, and that is at least as likely as that the surest is right, however they depend on each other. To
+multiply the chances that each is wrong would take them for independent: a hundred doubtful boxes of one object would
+make the class certain. An image of the pool counts by its probability, also once it is chosen.
 
 With `_per_box` a gain is divided by 1 + the expected boxes. That is what labelling the image costs, if opening it
-costs as much as a box. The boxes are the predicted objects, or the sum of the scores.
+costs as much as a box. The boxes are the predicted objects, or the sum of the scores. `most_objects` takes the most
+predicted objects.
 """
 
 from dataclasses import replace

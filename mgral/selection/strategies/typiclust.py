@@ -1,15 +1,27 @@
 """Strategy `typiclust`: the most typical image of each of the largest clusters that have no label.
 
+It needs no label at all, and so chooses a project's first batch.
+
+Source
+------
 Hacohen, Dekel, Weinshall, *Active learning on a budget: opposite strategies suit high and low budgets*, ICML 2022,
-algorithm 1 and appendix F.1. It needs no label at all, and so chooses a project's first batch. The paper clusters
-self-supervised features; here it is the embeddings' principal components, without a label those of the backbone's
-published weights.
+algorithm 1 and appendix F.1.
+
+Formula
+-------
+An image is as typical as
+
+    1 / (mean distance to its nearest neighbours in the cluster + 1e-5)
 
 As in the published code, clusters are as many as images that are labelled or to be chosen, at most 500, by k-means,
 in small batches where they are more than 50; those with the fewest labels come first, of these the largest; the
 neighbours of an image are the 20 nearest of the unlabelled in its cluster, or half of these where they are fewer.
-Clusters of five images or fewer come last; the published code leaves them out, which would choose too few of a small
-pool.
+
+Differences
+-----------
+The paper clusters self-supervised features; here it is the embeddings' principal components, without a label those of
+the backbone's published weights. Clusters of five images or fewer come last; the published code leaves them out,
+which would choose too few of a small pool.
 """
 
 import numpy as np

@@ -1,0 +1,325 @@
+"""Writes the pages of docs/reference from the code: strategies, detectors, configuration, commands.
+
+python -m docs.generate
+"""
+
+import importlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mgral.cli.main import mgral
+from mgral.config import config_schema, detectors, registry, resolve_config
+from mgral.config.registry import StrategyInfo
+from mgral.models.detectors.torchvision import FACTS
+from mgral.models.detectors.transformers import FAMILIES
+from mgral.models.onnx_export import EXPORTED
+
+OUTPUT = Path(__file__).parent / "reference"
+BEGINNING = "\n\nMade from the code by `make docs`.\n"
+SECTION = re.compile(r"^(\w+)\n-+\n", re.MULTILINE)
+"""A heading in a docstring."""
+WIDTH = 100
+"""Characters of a line of help."""
+UNBOUNDED = 10**9
+"""A maximum that only keeps numbers within what the code can count."""
+
+Schema = Mapping[str, Any]
+
+
+def pages() -> dict[str, str]:
+    """Return the content of each page, by the name of its file."""
+    made: dict[str, Callable[[], str]] = {
+        "strategies.md": strategies_page,
+        "detectors.md": detectors_page,
+        "configuration.md": configuration_page,
+        "commands.md": commands_page,
+    }
+    return {name: make() for name, make in made.items()}
+
+
+def strategies_page() -> str:
+    """Return every strategy of this package, in families: what it chooses by, source, formula, differences, cost."""
+    found = [one for one in registry.strategies().values() if one.module.startswith("mgral.")]
+    families: dict[str, list[StrategyInfo]] = {}
+    for info in found:
+        families.setdefault(info.module, []).append(info)
+    titles = {module: ", ".join(info.name for info in infos) for module, infos in families.items()}
+    lines = [
+        "# All strategies" + BEGINNING,
+        "How strategies are named in a configuration: [Strategies](../strategies.md).\n",
+        "| Name | Chooses by | Requires | Detectors | Cost |\n|---|---|---|---|---|",
+    ]
+    for info in found:
+        link = f"[`{info.name}`](#{_slug(titles[info.module])})"
+        requires = ", ".join(f"`{one}`" for one in info.requires)
+        lines.append(f"| {link} | {info.summary} | {requires} | {_served_by(info)} | {_cost(info)} |")
+    lines.append(
+        "\nCost is what choosing takes in a cycle beside the cycle's detector. Lookup tables and their embeddings "
+        "are made once for all cycles, unless `lut.refresh` says otherwise. Commands are detectors that are a "
+        "[program of your own](../external-detector.md). What is required: [A strategy of your "
+        "own](../extending.md#the-file).\n"
+    )
+    for module, infos in families.items():
+        lines += [f"## {titles[module]}\n", *_family(module, infos)]
+    return "\n".join(lines)
+
+
+def _family(module: str, infos: list[StrategyInfo]) -> Iterator[str]:
+    head, *sections = SECTION.split(cleandoc(importlib.import_module(module).__doc__ or ""))
+    first, _, rest = head.partition("\n")
+    said = first.partition(": ")[2]
+    yield said[0].upper() + said[1:]
+    if rest.strip():
+        yield f"\n{rest.strip()}"
+    docs = {info.name: cleandoc(registry.strategy_function(info.name).__doc__ or "") for info in infos}
+    choices = {name: doc.partition("\n")[0] for name, doc in docs.items()}
+    if len(set(choices.values())) == 1:
+        yield f"\n{choices[infos[0].name]}"
+    else:
+        yield "\n| Name | What is chosen |\n|---|---|"
+        yield from (f"| `{name}` | {_cell(text)} |" for name, text in choices.items())
+    for title, text in zip(sections[::2], sections[1::2], strict=True):
+        yield f"\n**{title}.**\n\n{text.strip()}"
+    yield f"\n**Code.** `{module.replace('.', '/')}.py`\n"
+
+
+def _served_by(info: StrategyInfo) -> str:
+    """Say with which detectors a strategy works, as the checks of a configuration do."""
+    if "dense" in info.requires:
+        return "with anchors"
+    command = resolve_config({"detector": {"name": "external", "command": "{train} {test} {output}"}}).detector
+    with_all = command.model_copy(update={"gives": ("probabilities", "features")})
+    if command.lacks(info.requires, info.views) is None:
+        return "with anchors; commands, where their proxy has them" if _needs_dense(info) else "all"
+    if with_all.lacks(info.requires, info.views) is None:
+        return "all, commands with `probabilities`"
+    return "all but commands"
+
+
+def _needs_dense(info: StrategyInfo) -> bool:
+    """Return whether the tables of a strategy need anchors: variants that learn by a consistency loss do."""
+    return info.settings.get("lut", {}).get("labels") == "consistency"
+
+
+def _cost(info: StrategyInfo) -> str:
+    parts = []
+    if "head" in info.requires:
+        parts.append("a training of the detector for the head")
+    if info.runs_detector:
+        parts.append("the pool shown to the detector" + (f" {info.views} times" if info.views > 1 else ""))
+    if {"embeddings", "counts"}.intersection(info.requires):
+        parts.append("embeddings of all training images")
+    if info.needs_tables:
+        parts.append("lookup tables")
+    if "agent" in info.requires:
+        parts.append("the training of the agent")
+    if "groups" in info.requires:
+        parts.append("groups of near-copies, found once")
+    return _cell("; ".join(parts) or "nothing")
+
+
+def detectors_page() -> str:
+    """Return every detector of this package: family, what it supports, settings."""
+    found = {name: one for name, one in detectors.detectors().items() if one.__module__.startswith("mgral.")}
+    ours = [one for one in registry.strategies().values() if one.module.startswith("mgral.")]
+    schema = config_schema()
+    known = schema["$defs"]
+    options = [_resolved(one, known) for one in schema["properties"]["detector"]["oneOf"]]
+    sections = {one["properties"]["name"]["const"]: one for one in options}
+    lines = [
+        "# Detectors" + BEGINNING,
+        "How one is chosen: [Your own data](../your-data.md#which-detector). One of your own: as "
+        "[a package](../extending-detector.md), or as [a command](../external-detector.md).\n",
+        "| `detector.name` | What it is | Anchors | Derived from the data where null | `mgral onnx` | Needs |\n"
+        "|---|---|---|---|---|---|",
+    ]
+    for name, section in found.items():
+        doc = _first_sentence(section)
+        derived = ", ".join(f"`{key}`" for key in section.derivable) or "nothing"
+        package = f"package `{section.package}`" if section.package else ""
+        exported = "yes" if name in EXPORTED else "no"
+        row = (f"[`{name}`](#{name})", doc, "yes" if section.dense else "no", derived, exported, package)
+        lines.append(f"| {' | '.join(row)} |")
+    dense = [f"`{one.name}`" for one in ours if "dense" in one.requires or _needs_dense(one)]
+    lines.append(
+        f"\nA detector with anchors serves all {len(ours)} strategies of MGRAL. One without serves all but "
+        f"{', '.join(dense)}; a command also not those that show changed images "
+        f"([All strategies](strategies.md)). `weights` takes a file for every detector but a command.\n"
+    )
+    for name, section in found.items():
+        lines += [f"## {name}\n", _first_sentence(section) + "\n"]
+        if section.training_defaults:
+            given = ", ".join(f"`{key}: {_value(one)}`" for key, one in section.training_defaults.items())
+            lines.append(f"Unless they are given, settings of `training` are {given}.\n")
+        if name == "torchvision":
+            lines.append("| `model` | `weights` that it may start from |\n|---|---|")
+            lines += [f"| `{one}` | {', '.join(f'`{w}`' for w in facts.weights)} |" for one, facts in FACTS.items()]
+            lines.append("")
+        if name == "transformers":
+            kinds = ", ".join(f"`{kind}`" for kind in FAMILIES)
+            lines.append(f"Model types in `config.json` of the folder: {kinds}.\n")
+        lines += [*_table(sections[name], known), ""]
+    return "\n".join(lines)
+
+
+def _first_sentence(section: type) -> str:
+    """Return what a section's docstring says first, without the module that it points to."""
+    return cleandoc(section.__doc__ or "").partition("\n")[0].partition("; see")[0].rstrip(".") + "."
+
+
+def configuration_page() -> str:
+    """Return every key of a configuration with its type, default and description."""
+    schema = config_schema()
+    properties, known = schema["properties"], schema["$defs"]
+    plain = {key: one for key, one in properties.items() if _section(one, known) is None and "oneOf" not in one}
+    plain["budget"] = properties["budget"]
+    lines = [
+        "# Configuration" + BEGINNING,
+        "Every key of a configuration. How it is given: [Experiments](../experiments.md#settings). Editors can check "
+        "a file against `workflow/schemas/config.schema.json`.\n",
+        "## Keys without a section\n",
+        *_table({"properties": {key: properties[key] for key in properties if key in plain}}, known),
+        "",
+        "### budget in boxes\n",
+        _text(known["BudgetConfig"]["description"]),
+        "",
+        *_table(known["BudgetConfig"], known),
+    ]
+    for key, one in properties.items():
+        section = _section(one, known)
+        if section is not None:
+            about = _text(one.get("description") or section["description"])
+            lines += ["", f"## {key}\n", about, "", *_table(section, known)]
+            for inner, part in section["properties"].items():
+                if (nested := _section(part, known)) is not None:
+                    lines += ["", f"### {key}.{inner}\n", _text(nested["description"]), "", *_table(nested, known)]
+    lines += ["", "## data\n", "The section has other keys for each `format`.\n"]
+    for option in properties["data"]["oneOf"]:
+        section = _resolved(option, known)
+        name = section["properties"]["format"]["const"]
+        lines += [f"### data, format {name}\n", _text(section["description"]) + "\n", *_table(section, known), ""]
+    lines += ["## detector\n", "The section has other keys for each `name`: [Detectors](detectors.md).\n"]
+    lines += ["## A strategy of its own settings\n", _text(known["GivenStrategy"]["description"]) + "\n"]
+    return "\n".join([*lines, *_table(known["GivenStrategy"], known), ""])
+
+
+def _resolved(schema: Schema, known: Schema) -> Schema:
+    return known[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def _section(schema: Schema, known: Schema) -> Schema | None:
+    resolved = _resolved(schema, known)
+    return resolved if "$ref" in schema and "properties" in resolved else None
+
+
+def _table(section: Schema, known: Schema) -> list[str]:
+    lines = ["| Key | Type | Default | Meaning |", "|---|---|---|---|"]
+    for key, one in section["properties"].items():
+        parts = [one, *one.get("anyOf", ())]
+        inner = next((found for part in parts if (found := _section(part, known)) is not None), {})
+        meaning = one.get("description") or inner.get("description", "")
+        if not meaning and "const" in one:  # the name of the section itself
+            continue
+        if key in section.get("required", ()):
+            default = "must be given"
+        elif isinstance(one.get("default"), dict):
+            default = "as in its section"
+        else:
+            default = f"`{_value(one['default'])}`" if "default" in one else ""
+        lines.append(f"| `{key}` | {_cell(_kind(one))} | {_cell(default)} | {_cell(_text(meaning))} |")
+    return lines
+
+
+def _kind(schema: Schema) -> str:
+    """Return the type of a value in words."""
+    if "$ref" in schema:
+        return "section"
+    if "const" in schema:
+        return f"`{_value(schema['const'])}`"
+    if "enum" in schema:
+        return " or ".join(f"`{_value(one)}`" for one in schema["enum"])
+    for several in ("anyOf", "oneOf"):
+        if several in schema:
+            return " or ".join(dict.fromkeys(map(_kind, schema[several])))
+    kind = schema.get("type")
+    if kind in ("integer", "number"):
+        return ("whole number" if kind == "integer" else "number") + _bounds(schema)
+    if kind == "array":
+        parts = [_kind(one) for one in schema.get("prefixItems", ())] or [_kind(schema.get("items", {}))]
+        return "list of " + re.sub(r"\b(number|text)\b", r"\1s", ", ".join(dict.fromkeys(parts)))
+    words = {"boolean": "`true` or `false`", "string": "text", "null": "`null`", "object": "keys and values"}
+    return words.get(kind or "", "any value")
+
+
+def _bounds(schema: Schema) -> str:
+    named = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
+    parts = [f"{word} {schema[key]}" for key, word in named.items() if abs(schema.get(key, UNBOUNDED)) < UNBOUNDED]
+    return " " + " ".join(parts) if parts else ""
+
+
+def _value(value: object) -> str:
+    """Return a value as YAML has it in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_value(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def commands_page() -> str:
+    """Return the help of `mgral` and of each command."""
+    given = mgral.context_settings
+    context = click.Context(mgral, info_name="mgral", terminal_width=WIDTH, max_content_width=WIDTH, **given)
+    lines = [
+        "# Commands" + BEGINNING,
+        "Steps are run by Snakemake or DVC; tools are for people. What help does not say: "
+        "[Changing MGRAL](../developing.md#commands).\n",
+        _help(context, mgral),
+    ]
+    return "\n".join([*lines, *_helps(context, mgral)])
+
+
+def _helps(context: click.Context, group: click.Group) -> Iterable[str]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, context, name, **command.context_settings)
+        yield f"## {inner.command_path}\n\n{_help(inner, command)}"
+        if isinstance(command, click.Group):
+            yield from _helps(inner, command)
+
+
+def _help(context: click.Context, command: click.Command) -> str:
+    text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    return f"```text\n{text}\n```\n"
+
+
+def _slug(heading: str) -> str:
+    """Return the anchor of a heading."""
+    return re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", heading.lower()))
+
+
+def _text(docstring: str) -> str:
+    return " ".join(docstring.split())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, text in pages().items():
+        (OUTPUT / name).write_text(text.rstrip() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The pages of docs/reference are those that the code makes, and they tell all that there is."""
+
+import importlib
+import re
+
+import pytest
+
+from docs import generate
+from mgral.config import registry
+
+PAGES = generate.pages()
+OURS = [one for one in registry.strategies().values() if one.module.startswith("mgral.")]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_committed_pages_are_up_to_date(name):
+    assert (generate.OUTPUT / name).read_text() == PAGES[name].rstrip() + "\n", "run `make docs` and commit its pages"
+
+
+@pytest.mark.parametrize("module", sorted({one.module for one in OURS}))
+def test_every_strategy_says_where_it_is_from_and_how_it_chooses(module):
+    headings = [title for title, _ in re.findall(r"^(\w+)\n(-+)$", importlib.import_module(module).__doc__, re.M)]
+    assert headings in (["Source", "Formula"], ["Source", "Formula", "Differences"])
+
+
+def test_every_strategy_is_told_with_what_it_costs():
+    rows = dict(re.findall(r"^\| \[`(\w+)`\]\([^)]*\) \|(.*)\|$", PAGES["strategies.md"], re.M))
+    assert list(rows) == [one.name for one in OURS]
+    assert rows["random"].endswith("| all | nothing ")
+    assert rows["cald"].endswith("| all but commands | the pool shown to the detector 5 times ")
+    assert rows["llal"].endswith("| a training of the detector for the head; the pool shown to the detector ")
+    assert "all, commands with `probabilities`" in rows["entropy_sum"]
+    assert rows["mgral_greedy"].endswith("| all | embeddings of all training images; lookup tables ")
+    assert "with anchors; commands, where their proxy has them" in rows["paper"]
+
+
+def test_types_and_defaults_are_in_words():
+    page = PAGES["configuration.md"]
+    assert "| `learning_rate` | number above 0 | `0.003` | Learning rate of the agent's Adam optimiser. |" in page
+    assert "| `variants` | whole number from 2 | `12` |" in page
+    assert "| `distance` | `by_class` or `sliced` or `exact` | `by_class` |" in page
+    assert "| `concentration` | list of numbers above 0 | `[0.1, 10]` |" in page
+    assert "| `root` | text | must be given |" in page
+    assert "### training.augmentation" in page
+    undescribed = re.findall(r"^\| `(\w+)` \|.*\|  \|$", page + PAGES["detectors.md"], re.M)
+    assert not undescribed
+
+
+def test_every_command_is_told():
+    page = PAGES["commands.md"]
+    for name in ("mgral select", "mgral project next", "mgral project classes merge", "mgral estimate"):
+        assert f"## {name}\n\n```text\nUsage: {name} " in page
