@@ -57,9 +57,9 @@ def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table
     def paint(axes: Axes) -> None:
         cycles, classes = chosen.shape
         norm = TwoSlopeNorm(0, -_OCTAVES, _OCTAVES)
+        ratios = np.column_stack([np.zeros(classes), octaves[order]])
         image = axes.imshow(ratios, cmap=_COLOURS, norm=norm, aspect="auto")
         numbers = np.column_stack([pool[0], chosen.T])[order]
-        ratios = np.column_stack([np.zeros(classes), octaves[order]])
         for (row, column), share in np.ndenumerate(numbers):
             if np.isnan(share) or (column and cycles > _CYCLES_WITH_NUMBERS):
                 continue
@@ -86,11 +86,11 @@ def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table
 
 def _balance_in_words(results: Results, chosen: Array, pool: Array) -> str:
     """Name the classes that were chosen most above and below their share in the pool, over all cycles."""
-    shares, of_pool = chosen.mean(axis=0), pool.mean(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(of_pool > 0, shares / of_pool, np.nan)
-    if np.isnan(ratios).all():
+    known = ~np.isnan(chosen + pool).any(axis=1)
+    if not known.any():
         return "There are no boxes to compare."
+    shares, of_pool = chosen[known].mean(axis=0), pool[known].mean(axis=0)
+    ratios = np.divide(shares, of_pool, out=np.full(len(shares), np.nan), where=of_pool > 0)
     most, least = int(np.nanargmax(ratios)), int(np.nanargmin(ratios))
     names = results.class_names
     if len(names) == 1:
