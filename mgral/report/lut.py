@@ -1,5 +1,6 @@
 """How well the lookup tables predict each other and themselves, and how much their variants differ."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -21,8 +22,6 @@ from mgral.report.drawing import (
     Figure,
     Table,
     draw,
-    legend_above,
-    legend_height,
     seed_colour,
 )
 from mgral.report.ranking import listed
@@ -197,11 +196,12 @@ def _predictions(
     results: Results, tables: LookupTables, estimator: Estimator, drawn: pd.DataFrame, table: Table
 ) -> Figure:
     """Draw predicted by measured values of the variants of each table."""
-    what, quantity = _PREDICTIONS[table.stem]
-    stem, title = _stem(f"{table.stem}_{estimator}", tables), f"{what}: {_named(results, tables, estimator)}"
+    kind, quantity = _PREDICTIONS[table.stem]
+    stem, title = _stem(f"{table.stem}_{estimator}", tables), f"{kind}: {_named(results, tables, estimator)}"
     by_table = [of_table for _, of_table in drawn.groupby(TABLE, sort=False)]
 
-    names = _table_names(pd.DataFrame([of_table.iloc[0] for of_table in by_table]))
+    what, names = _table_names(pd.DataFrame([of_table.iloc[0] for of_table in by_table]))
+    columns = max(1, 36 // (4 + max(map(len, names))))
 
     def paint(axes: Axes) -> None:
         # A colour a table, as variants are ranked within tables; where colours repeat, the marker differs.
@@ -217,26 +217,31 @@ def _predictions(
         axes.set(xlim=limits, ylim=limits, aspect="equal", **labels)
         axes.xaxis.set_major_formatter(_PERCENT)
         axes.yaxis.set_major_formatter(_PERCENT)
-        legend_above(axes)
+        axes.legend(
+            title=f"table: {what}",
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=columns,
+            columnspacing=1.0,
+            handletextpad=0.1,
+        )
 
     measured, predicted = ([of[name].to_numpy() for of in by_table] for name in ("measured", "predicted"))
     correlation = rank_correlation(measured, predicted, results.config.seeds[0])
     error = (drawn["predicted"] - drawn["measured"]).abs().mean()
     caption = f"{_describe(correlation)} Mean absolute error {points(error, 2)} points of mAP."
-    drawing = draw(stem, 4.6, 4.2 + legend_height(names), paint)
+    drawing = draw(stem, 4.6, 4.5 + 0.19 * math.ceil(len(names) / columns), paint)
     return Figure(stem, title, _conclude(correlation, table.stem), caption, drawing, table)
 
 
-def _table_names(keys: pd.DataFrame) -> list[str]:
-    """Name tables by what differs between them, by their seed and split at least."""
-    rounds = keys["round"].str.removeprefix("strategies/")
-    parts = [
-        *([rounds] if rounds.nunique() > 1 else []),
-        "seed " + keys["seed"].astype(str),
-        *(["cycle " + keys["cycle"].astype(str)] if keys["cycle"].nunique() > 1 else []),
-        "split " + keys["split"].astype(str),
-    ]
-    return [", ".join(of_table) for of_table in zip(*parts, strict=True)]
+def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
+    """Return what differs between tables, seed and split at least, and that of each."""
+    parts = {
+        "strategy": keys["round"].str.removeprefix("strategies/"),
+        **{name: keys[name].astype(str) for name in ("seed", "cycle", "split")},
+    }
+    used = {name: of for name, of in parts.items() if name in ("seed", "split") or of.nunique() > 1}
+    return "/".join(used), ["/".join(of_table) for of_table in zip(*used.values(), strict=True)]
 
 
 def _conclude(correlation: RankCorrelation, kind: str) -> str:
