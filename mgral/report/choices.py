@@ -189,6 +189,6 @@ def _extremes(over_all: pd.Series, form: str, words: tuple[str, str]) -> str:
     known = over_all.dropna()
     if not len(known):
         return "There are no boxes to compare."
-    highest, lowest = known.idxmax(), known.idxmin()
+    highest, lowest = str(known.idxmax()), str(known.idxmin())
     most = f"{highest} chose {words[0]} ({known[highest]:{form}})"
     return f"{most}, {lowest} {words[1]} ({known[lowest]:{form}})." if len(known) > 1 else f"{most}."

@@ -155,12 +155,13 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
     if row.to_best and found.random and row.best_other not in (found.random, counts):
         place = f"number {row.rank} of {len(found.rows)}"
         yield f"{subject} is {place}; compared with {row.best_other}, the best other: {_brief(row.to_best)}."
-    if not found.config.agents and len(found.rows) > 2:
-        yield f"{subject} was picked as the best of {len(found.rows)} by the same seeds, and so may be lucky."
+    best = subject if not found.config.agents else _winner(found, subject)
+    if best and best not in found.config.agents and len(found.rows) > 2:
+        yield f"{best} was picked as the best of {len(found.rows)} by the same seeds, and so may be lucky."
     for cost, rows in list(found.ranked.items())[1:]:
         there = next(one for one in rows if one.strategy == subject).to_random
         if row.to_random and there and there.verdict() != row.to_random.verdict():
-            yield f"By labelled {cost} it is different: {_brief(there)} to {found.random}."
+            yield f"By labelled {cost} it is different: compared with {found.random}, {_brief(there)}."
 
 
 def _saved(found: Found, subject: str) -> str:

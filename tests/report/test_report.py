@@ -11,16 +11,14 @@ from click.testing import CliRunner
 from fabricated_results import CLASSES, fabricate, fabricate_costs
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from mgral.artefacts.files import write_json, write_reason
 from mgral.cli.steps.report import command
 from mgral.config import RewardConfig, load_config, registry
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError
 from mgral.method.lut.agreement import predict_each_other
 from mgral.report.drawing import draw
 from mgral.report.facts import reward_named
-from mgral.report.lut import rank_correlation
 from mgral.report.spread import Spread, points
 from mgral.report.styles import class_colours
 
@@ -319,39 +317,6 @@ def test_every_estimator_is_compared_with_the_other_splits(folder: Path) -> None
     assert "the kernel (used" not in text
 
 
-def test_rank_correlation_is_not_fooled_by_the_level_of_a_table() -> None:
-    generator = np.random.default_rng(0)
-    measured = [level + 0.01 * generator.standard_normal(8) for level in (0.2, 0.6)]
-    # As a table that knows nothing: the mean of the others.
-    predicted = [(values.sum() - values) / 7 for values in measured]
-    pooled = stats.spearmanr(np.concatenate(measured), np.concatenate(predicted)).statistic
-    within = rank_correlation(measured, predicted, seed=0)
-    assert pooled > 0.3
-    assert within.mean == pytest.approx(-1)
-    assert within.p_value > 0.99
-
-
-def test_rank_correlation_of_one_table_is_spearmans() -> None:
-    generator = np.random.default_rng(1)
-    measured, predicted = generator.random(7), generator.random(7)
-    found = rank_correlation([measured], [predicted], seed=0)
-    exact = stats.permutation_test(
-        (measured,),
-        lambda values: stats.spearmanr(values, predicted).statistic,
-        permutation_type="pairings",
-        alternative="greater",
-        n_resamples=np.inf,
-    )
-    assert found.mean == pytest.approx(stats.spearmanr(measured, predicted).statistic)
-    assert found.p_value == pytest.approx(exact.pvalue, abs=0.02)
-
-
-def test_rank_correlation_of_equal_values_is_undefined() -> None:
-    found = rank_correlation([np.full(4, 0.3)], [np.arange(4.0)], seed=0)
-    assert np.isnan(found.mean)
-    assert found.tables == 0
-
-
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=6))
 def test_spread_encloses_its_mean(values: list[float]) -> None:
     spread = Spread.of(values)
@@ -422,31 +387,6 @@ def test_tables_and_agents_that_could_not_be_made_are_left_out(tmp_path: Path, s
     assert f'<td class="number">{len(seeds) - 1} of {len(seeds)} seeds</td></tr>' in page
     assert (tmp_path / "figures" / "variants.svg").exists() == (len(seeds) == 2)
     assert (tmp_path / "tables" / "agents.csv").exists() == (len(seeds) == 2)
-
-
-def test_a_partial_report_names_what_is_missing(tmp_path: Path) -> None:
-    fabricate(tmp_path)
-    (tmp_path / "seed1" / "strategies" / "entropy_anchors" / "cycle2" / "metrics.json").unlink()
-    (tmp_path / "failed.log").write_text("warming up\nmgral: the disk is full\n")
-    page = run(
-        tmp_path, tmp_path / "partial" / "report.html", "--partial", "--log", tmp_path / "failed.log"
-    ).read_text()
-    assert "Strategy entropy_anchors is left out" in page
-    assert "cycle2/metrics.json" in page
-    assert "failed.log</code>: mgral: the disk is full" in page
-    assert {row["strategy"] for row in rows(tmp_path / "partial" / "tables" / "summary.csv")} == {"mgral", "random"}
-    assert not (tmp_path / "report.html").exists()
-
-
-def test_a_partial_report_leaves_out_a_seed_without_its_shared_rounds(tmp_path: Path) -> None:
-    fabricate(tmp_path)
-    (tmp_path / "seed1" / "full" / "cycle0" / "metrics.json").unlink()
-    page = run(tmp_path, tmp_path / "partial" / "report.html", "--partial").read_text()
-    assert "Seed 1 is left out" in page
-    assert "Strategy" not in page.partition("This is a partial report")[2].partition("</ul>")[0]
-    (tmp_path / "seed0" / "full" / "cycle0" / "metrics.json").unlink()
-    with pytest.raises(StepError, match="no strategy is complete"):
-        run(tmp_path, tmp_path / "partial" / "report.html", "--partial")
 
 
 def test_the_whole_report_removes_the_partial_one_and_what_is_no_longer_drawn(tmp_path: Path) -> None:

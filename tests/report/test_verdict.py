@@ -114,6 +114,7 @@ def test_what_is_worse_than_random_is_not_to_be_used() -> None:
     assert with_better.more[1].startswith(
         "mgral is number 3 of 3; compared with margin, the best other: clearly below, −4.0"
     )
+    assert with_better.more[2] == "margin was picked as the best of 3 by the same seeds, and so may be lucky."
     assert with_better.steps[0].text.startswith("Use margin, which is clearly above random,")
 
 
@@ -164,7 +165,8 @@ def test_a_budget_in_boxes_is_judged_by_boxes_and_the_images_are_named_where_the
     found = said(values, other, budget=budget)
     assert found.headline.startswith("No clear difference between mgral and random")
     assert (
-        found.more[-1] == "By labelled images it is different: clearly above, +2.0 points (+2.0 to +2.0) to random."
+        found.more[-1]
+        == "By labelled images it is different: compared with random, clearly above, +2.0 points (+2.0 to +2.0)."
     )
     assert " 100 boxes " in found.saved
     assert "different" not in " ".join(said(values, budget=budget).more)
