@@ -18,6 +18,11 @@ from mgral.report.styles import strategy_styles
 # A share at a quarter or at four times the pool's gets the full colour: beyond, the eye needs no more.
 _OCTAVES = 2.0
 _CYCLES_WITH_NUMBERS = 8
+_EXTREMES = {
+    "evenness": ("its classes most evenly", "least"),
+    "boxes": ("the most boxes an image", "the fewest"),
+}
+"""How the strategies with the highest and the lowest mean are told of."""
 # Without the map's near-black ends, in which rare classes would outshine all others.
 _COLOURS = ListedColormap(colormaps["PuOr_r"](np.linspace(0.14, 0.86, 129)))
 
@@ -52,15 +57,13 @@ def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table
     def paint(axes: Axes) -> None:
         cycles, classes = chosen.shape
         norm = TwoSlopeNorm(0, -_OCTAVES, _OCTAVES)
-        image = axes.imshow(
-            np.column_stack([np.zeros(classes), octaves[order]]), cmap=_COLOURS, norm=norm, aspect="auto"
-        )
+        ratios = np.column_stack([np.zeros(classes), octaves[order]])
+        image = axes.imshow(ratios, cmap=_COLOURS, norm=norm, aspect="auto")
         numbers = np.column_stack([pool[0], chosen.T])[order]
-        dark = np.abs(np.column_stack([np.zeros(classes), octaves[order]])) > 0.8 * _OCTAVES
         for (row, column), share in np.ndenumerate(numbers):
             if np.isnan(share) or (column and cycles > _CYCLES_WITH_NUMBERS):
                 continue
-            colour = "white" if dark[row, column] else "#22272e"
+            colour = _ink_on(_COLOURS(norm(np.nan_to_num(ratios[row, column]))))
             size = 8.5 if classes <= 12 else 7.5
             axes.text(column, row, points(share), ha="center", va="center", color=colour, fontsize=size)
         axes.axvline(0.5, color="white", linewidth=5)
@@ -78,7 +81,30 @@ def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table
 
     classes = len(results.class_names)
     height = 1.1 + classes * (0.27 if classes <= 12 else 0.19)
-    return Figure(stem, strategy, "", draw(stem, 5.0, height, paint), table)
+    return Figure(stem, strategy, _balance_in_words(results, chosen, pool), "", draw(stem, 5.0, height, paint), table)
+
+
+def _balance_in_words(results: Results, chosen: Array, pool: Array) -> str:
+    """Name the classes that were chosen most above and below their share in the pool, over all cycles."""
+    known = ~np.isnan(chosen + pool).any(axis=1)
+    if not known.any():
+        return "There are no boxes to compare."
+    shares, of_pool = chosen[known].mean(axis=0), pool[known].mean(axis=0)
+    ratios = np.divide(shares, of_pool, out=np.full(len(shares), np.nan), where=of_pool > 0)
+    most, least = int(np.nanargmax(ratios)), int(np.nanargmin(ratios))
+    names = results.class_names
+    if len(names) == 1:
+        return f"There is one class, {names[0]}."
+    above, below = (f"{names[label]} (× {ratios[label]:.2f})" for label in (most, least))
+    return f"Most above its share in the pool: {above}; most below: {below}."
+
+
+def _ink_on(colour: tuple[float, float, float, float]) -> str:
+    """Return black or white, whichever can be read better: one has a contrast of 4.5 to 1 with any colour."""
+    channels = np.array(colour[:3])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
 
 
 def _short(name: str, length: int = 22) -> str:
@@ -149,9 +175,20 @@ def _cycle_figure(
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         legend_above(axes)
 
-    svg = draw(stem, 5.0, 3.0 + legend_height([*results.config.strategies, "pool of cycle 0"]), paint)
+    drawing = draw(stem, 5.0, 3.0 + legend_height([*results.config.strategies, "pool of cycle 0"]), paint)
     over_all = of_cycles.groupby("strategy", sort=False)[chosen].mean()
     digits = 2 if what == "boxes" else 3
     means = ", ".join(f"{strategy} {mean:.{digits}f}" for strategy, mean in over_all.items())
     table = Table(stem, of_cycles[[*ROUND, chosen, pool]])
-    return Figure(stem, title, caption.format(means=means, pool=first_pool.mean()), svg, table)
+    conclusion = _extremes(over_all, f".{digits}f", _EXTREMES[what])
+    return Figure(stem, title, conclusion, caption.format(means=means, pool=first_pool.mean()), drawing, table)
+
+
+def _extremes(over_all: pd.Series, form: str, words: tuple[str, str]) -> str:
+    """Name the strategies with the highest and the lowest mean."""
+    known = over_all.dropna()
+    if not len(known):
+        return "There are no boxes to compare."
+    highest, lowest = str(known.idxmax()), str(known.idxmin())
+    most = f"{highest} chose {words[0]} ({known[highest]:{form}})"
+    return f"{most}, {lowest} {words[1]} ({known[lowest]:{form}})." if len(known) > 1 else f"{most}."

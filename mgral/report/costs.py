@@ -14,7 +14,7 @@ from mgral.engine.cost import detector_images, reward_images, variant_images
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
 from mgral.report.results import Results, images_labelled, table_rounds
-from mgral.report.spread import Difference, Spread, difference_cells
+from mgral.report.spread import Difference, Spread
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,17 @@ def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> Ta
 
 
 def costs_table(rows: list[CostRow]) -> Table:
-    """Return cost and gain of the strategies as numbers; the gain is between 0 and 1."""
+    """Return the cost of the strategies in images; boxes are in `detectors.csv`, and gains in `ranking.csv`."""
     lines = [
         {
             "strategy": row.strategy,
             "forward_passes_a_cycle": row.forward_passes,
             "head_images_a_cycle": row.head,
             "table": row.table,
-            "boxes": row.boxes.mean,
-            "boxes_std": row.boxes.std,
-            **difference_cells("gain", row.gain),
         }
         for row in rows
     ]
-    return Table("cost_and_gain", pd.DataFrame(lines))
+    return Table("cost", pd.DataFrame(lines))
 
 
 def table_costs_table(costs: list[TableCost]) -> Table:

@@ -1,6 +1,7 @@
 """The curves: scores of each cycle's detector by what was labelled for it, and their comparison at the end."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -12,18 +13,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mgral.config import Config, unit_of
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.evaluation.voc import VOC_SCORES
-from mgral.report.detectors import FULL_DATA, ROUND, Array, DetectorScores
-from mgral.report.drawing import FEW_LINES, INK, Figure, Table, draw, legend_above, legend_height
-from mgral.report.spread import (
-    Difference,
-    Spread,
-    difference_cells,
-    points,
-    points_with_spread,
-)
+from mgral.report.detectors import FULL_DATA, Array, DetectorScores, detectors_table
+from mgral.report.drawing import FAINT, FEW_LINES, INK, Figure, Table, draw, legend_above, legend_height
+from mgral.report.spread import Difference, Spread, difference_cells, points, points_with_spread
 from mgral.report.styles import Style, strategy_styles
 
 COSTS = {"images": "labelled images", "boxes": "labelled boxes"}
+LEVEL = 1e-9
+"""Smaller differences in a score are rounding."""
 
 
 def costs_of(config: Config) -> tuple[str, ...]:
@@ -52,19 +49,49 @@ def mean_height(labels: Array, scores: Array, end: float) -> float:
     return float(np.trapezoid(heights, at) / (end - labels[0]))
 
 
-def curve_figures(detectors: DetectorScores) -> list[Figure]:
-    """Draw four panels: mAP and AP50 against labelled images and against labelled boxes."""
-    return [_figure(detectors, score, cost) for cost, score in product(COSTS, CURVE_SCORES)]
+def curve_figures(detectors: DetectorScores, subject: str) -> list[Figure]:
+    """Draw four panels: mAP and AP50 against labelled images and against labelled boxes.
+
+    `subject` is the strategy that the captions are about.
+    """
+    named, table = tuple(detectors.config.strategies), detectors_table(detectors)
+    return [
+        _figure(detectors, score, cost, f"{score}_by_{cost}", subject, named, 3.4, table)
+        for cost, score in product(COSTS, CURVE_SCORES)
+    ]
 
 
-def _figure(detectors: DetectorScores, score: str, cost: str) -> Figure:
+def short_figure(detectors: DetectorScores, subject: str, others: Sequence[str]) -> Figure:
+    """Draw mAP by the budget's kind of labels, lower than the panels; of many strategies only some are named."""
+    strategies = tuple(detectors.config.strategies)
+    named = strategies if len(strategies) <= FEW_LINES else tuple(s for s in strategies if s in (subject, *others))
+    cost = costs_of(detectors.config)[0]
+    return _figure(detectors, "map", cost, "in_short", subject, named, 2.6, detectors_table(detectors))
+
+
+def _figure(
+    detectors: DetectorScores,
+    score: str,
+    cost: str,
+    stem: str,
+    subject: str,
+    named: Sequence[str],
+    height: float,
+    table: Table,
+) -> Figure:
     strategies, full = detectors.config.strategies, Spread.of(detectors.full[score])
-    stem = f"{score}_by_{cost}"
     styles, with_seeds = strategy_styles(detectors.config), strategies_with_seeds(detectors)
+    rest = f"{len(strategies) - len(named)} others"
+    lines = [*named, *[rest] * (len(named) < len(strategies)), FULL_DATA]
 
     def paint(axes: Axes) -> None:
+        label = rest
         for strategy in strategies:
             points_of = detectors.curve(strategy, cost), detectors.curve(strategy, score)
+            if strategy not in named:
+                axes.plot(*(of.mean(axis=0) for of in points_of), color=FAINT, linewidth=0.7, alpha=0.6, label=label)
+                label = "_"  # is not in the legend
+                continue
             # The method under test stays visible where curves meet.
             order = 4 if strategy in detectors.config.agents else 3
             _paint_curve(axes, strategy, styles[strategy], *points_of, strategy in with_seeds, order)
@@ -77,12 +104,52 @@ def _figure(detectors: DetectorScores, score: str, cost: str) -> Figure:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
         legend_above(axes)
 
-    height = 3.4 + legend_height([*strategies, FULL_DATA])
     title = f"{CURVE_SCORES[score]} against {COSTS[cost]}"
+    conclusion = curve_in_words(detectors, score, cost, subject)
     images = detectors.full["images"].iloc[0]
     caption = f"Dashed: {points_with_spread(full)} %, the detector trained on all {images} images."
-    table = Table(stem, _by_seed_and_mean(detectors, score, cost))
-    return Figure(stem, title, caption, draw(stem, 5.0, height, paint), table)
+    return Figure(stem, title, conclusion, caption, draw(stem, 5.0, height + legend_height(lines), paint), table)
+
+
+def curve_in_words(detectors: DetectorScores, score: str, cost: str, subject: str) -> str:
+    """Say where a strategy's mean curve ends beside that of random, and from how many labels on."""
+    name, seeds = CURVE_SCORES[score], len(detectors.config.seeds)
+    means = {
+        strategy: tuple(detectors.curve(strategy, column).mean(axis=0) for column in (cost, score))
+        for strategy in detectors.config.strategies
+    }
+    ends = {strategy: float(curve[1][-1]) for strategy, curve in means.items()}
+    if any(np.isnan(of).any() for _, of in means.values()):
+        return f"Some detectors have no {name}, so the curves have gaps."
+    best = max(ends, key=lambda strategy: ends[strategy])
+    highest = f"{best} ends highest, at {points(ends[best])} %."
+    if len(means) == 1:
+        return f"{subject} goes from {points(float(means[subject][1][0]))} to {points(ends[subject])} % {name}."
+    other = detectors.baseline
+    if other is None or subject == other:
+        return highest
+    side, since = lead(*means[subject], *means[other])
+    which = "In this seed" if seeds == 1 else f"In the mean of {seeds} seeds"
+    if not side:
+        return f"{which}, {subject} and {other} end level." + f" {highest}" * (best != subject)
+    where = f"{'above' if side > 0 else 'below'} {other} from {since:,.0f} {cost} on"
+    return f"{which}, {subject} is {where}." + f" {highest}" * (best not in (subject, other) or side < 0)
+
+
+def lead(labels: Array, scores: Array, other_labels: Array, other_scores: Array) -> tuple[int, float]:
+    """Return on which side of another a curve ends, 1 above and -1 below, and from how many labels on it stays there.
+
+    Curves are straight between their points, [points] each. What they share ends with the one that has fewer labels,
+    and the labels returned are those of a point of either; 0 and the end where they end level.
+    """
+    start, end = max(labels[0], other_labels[0]), min(labels[-1], other_labels[-1])
+    at = np.unique(np.clip(np.concatenate([labels, other_labels]), start, end))
+    difference = np.interp(at, labels, scores) - np.interp(at, other_labels, other_scores)
+    sides = np.where(np.abs(difference) < LEVEL, 0, np.sign(difference)).astype(int)
+    differing = np.flatnonzero(sides != sides[-1])
+    return int(sides[-1]), float(
+        at[differing[-1] + 1] if len(differing) and sides[-1] else at[0 if sides[-1] else -1]
+    )
 
 
 def curve_tables(detectors: DetectorScores) -> list[Table]:
@@ -115,23 +182,6 @@ def _paint_curve(
         axes.plot(cost.ravel(), score.ravel(), marker, color=colour, alpha=0.4, markersize=3, markeredgewidth=0)
     mean = score.mean(axis=0)
     axes.plot(at, mean, marker=marker, color=colour, markeredgecolor="white", label=strategy, zorder=order)
-
-
-def _by_seed_and_mean(detectors: DetectorScores, score: str, cost: str) -> pd.DataFrame:
-    """Return a row for each seed's point, after each cycle's its mean, and the full-data detector's mean."""
-    parts = []
-    for (strategy, cycle), of_point in detectors.rounds.groupby(["strategy", "cycle"], sort=False):
-        mean = {"strategy": strategy, "cycle": cycle, "seed": "mean", cost: of_point[cost].mean()}
-        # As objects: numbers of images stay whole beside their mean.
-        parts += [of_point[[*ROUND, cost, score]].astype(object), _spread(of_point[score], mean)]
-    parts.append(_spread(detectors.full[score], {"strategy": FULL_DATA, "seed": "mean"}))
-    return pd.concat(parts)
-
-
-def _spread(scores: pd.Series, key: dict[str, object]) -> pd.DataFrame:
-    spread = Spread.of(scores)
-    values = {str(scores.name): spread.mean, "std": spread.std, "minimum": spread.minimum, "maximum": spread.maximum}
-    return pd.DataFrame([{**key, **values}], dtype=object)
 
 
 @dataclass(frozen=True)

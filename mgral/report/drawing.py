@@ -1,4 +1,4 @@
-"""How every figure looks, and how it becomes SVG that is the same, byte for byte, on each run."""
+"""How every figure looks, and how it becomes SVG and PNG that are the same, byte for byte, on each run."""
 
 import io
 import math
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.typing import RcKeyType
@@ -18,6 +19,8 @@ FEW_LINES = 6
 """Lines of a figure that can have their bands and single points with them."""
 INK = "#22272e"
 FAINT = "#8a929c"
+_PNG_DPI = 192
+"""Twice the 96 pixels of an inch on a screen."""
 
 _STYLE: dict[RcKeyType, object] = {
     "axes.axisbelow": True,
@@ -62,15 +65,13 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A drawing in figures/ and the table with the numbers behind it, which several figures can share."""
+class Drawing:
+    """The same picture in two formats."""
 
-    stem: str
-    """Name of the file without its suffix."""
-    title: str
-    caption: str
     svg: str
-    table: Table
+    """A document."""
+    png: bytes
+    """192 pixels an inch, twice what a screen shows."""
 
     @property
     def inline(self) -> str:
@@ -78,10 +79,30 @@ class Figure:
         return self.svg[self.svg.index("<svg") :]
 
 
-def draw(stem: str, width: float, height: float, paint: Callable[[Axes], None]) -> str:
-    """Return an SVG document of `width` x `height` inches with what `paint` puts on its axes.
+@dataclass(frozen=True)
+class Figure:
+    """A drawing in figures/ and the table with the numbers behind it, which several figures can share."""
 
-    Its ids start with `stem` and a dot, which no stem contains, so that several drawings can share a page.
+    stem: str
+    """Name of the files without their suffix."""
+    title: str
+    conclusion: str
+    """A sentence made from the numbers: what the figure shows, for those too who cannot see it."""
+    caption: str
+    """How to read it."""
+    drawing: Drawing
+    table: Table
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The contents of its files by their names."""
+        return {f"{self.stem}.svg": self.drawing.svg.encode(), f"{self.stem}.png": self.drawing.png}
+
+
+def draw(stem: str, width: float, height: float, paint: Callable[[Axes], None]) -> Drawing:
+    """Return a drawing of `width` x `height` inches with what `paint` puts on its axes.
+
+    The ids of its SVG start with `stem` and a dot, which no stem contains, so that several can share a page.
     """
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": stem}):
         canvas = Canvas(figsize=(width, height), layout="constrained")
@@ -90,11 +111,17 @@ def draw(stem: str, width: float, height: float, paint: Callable[[Axes], None]) 
         content = io.BytesIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         canvas.savefig(content, format="svg", metadata=nothing)
+        # Everything has its place by now; to lay it out again would take as long as to draw it.
+        canvas.set_layout_engine("none")
+        FigureCanvasAgg(canvas)
+        pixels = io.BytesIO()
+        canvas.savefig(pixels, format="png", dpi=_PNG_DPI, metadata={"Software": None})
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", content.getvalue().decode(), flags=re.DOTALL)
     svg = re.sub(r"<!DOCTYPE.*?>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{stem}.", svg)
     # The page, not the drawing, decides how wide it is; the viewBox keeps its proportions.
-    return re.sub(r' width="[^"]*pt" height="[^"]*pt"', "", svg, count=1)
+    svg = re.sub(r' width="[^"]*pt" height="[^"]*pt"', "", svg, count=1)
+    return Drawing(svg, pixels.getvalue())
 
 
 def legend_above(axes: Axes) -> None:

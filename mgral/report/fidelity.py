@@ -139,7 +139,7 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
     gains = _gains_table(trials)
     html = render(
         "fidelity.html.jinja",
-        {"correlation": lambda value: "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")},
+        {"correlation": _signed},
         config=config,
         rows=rows,
         ceiling=ceiling,
@@ -188,7 +188,16 @@ def _forest(rows: Sequence[FidelityRow], ceiling: float) -> Figure:
     )
     drawing = draw(stem, 8.0, 1.0 + 0.24 * len(rows), paint)
     table = Table(stem, pd.DataFrame(cells))
-    return Figure(stem, "How well rewards rank batches", caption, drawing, table)
+    best = rows[0]
+    conclusion = (
+        f"Best: {best.kind}, with a rank correlation of {_signed(best.fidelity.mean)}; "
+        f"at most {_signed(ceiling)} is possible."
+    )
+    return Figure(stem, "How well rewards rank batches", conclusion, caption, drawing, table)
+
+
+def _signed(correlation: float) -> str:
+    return "–" if math.isnan(correlation) else f"{correlation:+.2f}".replace("-", "−")
 
 
 def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
@@ -212,7 +221,12 @@ def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
     ]
     title = f"{'Configured' if row.configured else 'Best'}: {row.kind}"
     caption = "A point is a batch; bars are standard errors over repeated trainings."
-    return Figure(stem, title, caption, draw(stem, 5.0, 3.7, paint), Table(stem, pd.DataFrame(cells)))
+    by_seed = ", ".join(
+        f"{_signed(value)} in seed {seed}" for seed, value in zip(trials, row.fidelity.by_seed, strict=True)
+    )
+    conclusion = f"Rank correlation of looked-up and true gains: {by_seed}."
+    drawing = draw(stem, 5.0, 3.7, paint)
+    return Figure(stem, title, conclusion, caption, drawing, Table(stem, pd.DataFrame(cells)))
 
 
 def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float) -> Figure:
@@ -245,7 +259,10 @@ def _splits(kind: Kind, trials: Mapping[int, Trial], splits: int, ceiling: float
         "the noise ceiling."
     )
     table = Table(stem, pd.DataFrame(cells))
-    return Figure(stem, "How many reward splits are needed", caption, draw(stem, 5.0, 3.7, paint), table)
+    one, every = (float(np.mean([values[place] for values in by_seed.values()])) for place in (0, -1))
+    conclusion = f"One table ranks batches with a correlation of {_signed(one)}, all {splits} with {_signed(every)}."
+    title = "How many reward splits are needed"
+    return Figure(stem, title, conclusion, caption, draw(stem, 5.0, 3.7, paint), table)
 
 
 def _means_of(tables: Array, count: int) -> Array:

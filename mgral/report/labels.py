@@ -1,5 +1,6 @@
 """The labels that each strategy needs: for a share of what all labels give, and for what random ends with."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
@@ -9,7 +10,6 @@ import pandas as pd
 
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.report.bootstrap import NO_INTERVAL, Interval, percentile_interval
-from mgral.report.curves import costs_of
 from mgral.report.detectors import Array, DetectorScores
 from mgral.report.drawing import Table
 from mgral.report.spread import Difference, Spread, difference_cells
@@ -107,26 +107,39 @@ def labels_needed(detectors: DetectorScores, score: str, cost: str, target: Targ
     ]
 
 
-def labels_table(detectors: DetectorScores) -> Table:
-    """Return the labels needed for each target, score, kind of label, strategy and seed; not reached is empty."""
-    parts = []
-    for target, score, cost in product(get_args(Target), CURVE_SCORES, costs_of(detectors.config)):
+def needed_table(detectors: DetectorScores, cost: str) -> Table:
+    """Return the labels of one kind that each seed needs for each target and score; not reached is empty."""
+    seeds = detectors.config.seeds
+    parts = [
+        pd.DataFrame({**key, "strategy": line.strategy, "seed": seeds, "needed": line.by_seed, "last": line.last})
+        for key, line in _all_lines(detectors, cost)
+    ]
+    return Table(f"labels_needed_in_{cost}", pd.concat(parts))
+
+
+def saved_table(detectors: DetectorScores, cost: str) -> Table:
+    """Return the means over seeds of the labels of one kind that are needed for each target, and saved."""
+    rows = [
+        {
+            **key,
+            "strategy": line.strategy,
+            "seeds": len(line.by_seed),
+            "reached": line.reached,
+            "needed": line.by_seed.mean(),
+            "std": line.spread.std if line.spread else np.nan,
+            **(line.interval or NO_INTERVAL)._asdict(),
+            **difference_cells("saved", line.saved),
+            "saved_at_most": line.saved_at_most,
+        }
+        for key, line in _all_lines(detectors, cost)
+    ]
+    return Table(f"labels_saved_in_{cost}", pd.DataFrame(rows))
+
+
+def _all_lines(detectors: DetectorScores, cost: str) -> Iterator[tuple[dict[str, str], LabelsNeeded]]:
+    for target, score in product(get_args(Target), CURVE_SCORES):
         for line in labels_needed(detectors, score, cost, target):
-            key = {"target": target, "score": score, "labels": cost, "strategy": line.strategy}
-            seeds = {"seed": detectors.config.seeds, "reached": ~np.isnan(line.by_seed), "needed": line.by_seed}
-            mean = {
-                "seed": ["mean"],
-                "reached": line.reached,
-                "needed": line.by_seed.mean(),
-                "last": line.last.mean(),
-                "std": line.spread.std if line.spread else np.nan,
-                **(line.interval or NO_INTERVAL)._asdict(),
-                **difference_cells("saved", line.saved),
-                "saved_at_most": line.saved_at_most,
-            }
-            parts += [{**key, **seeds, "last": line.last}, {**key, **mean}]
-    # As objects: a seed either reaches it or not, and of several some number does.
-    return Table("labels_needed", pd.concat([pd.DataFrame(part, dtype=object) for part in parts]))
+            yield {"target": target, "score": score}, line
 
 
 def counted(value: float, sign: bool = False) -> str:

@@ -1,5 +1,6 @@
 """How well the lookup tables predict each other and themselves, and how much their variants differ."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,8 +13,17 @@ from scipy import stats
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import DEFAULT, Estimator
+from mgral.method.lut.validation import ERROR_RATE
 from mgral.report.detectors import Array
-from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
+from mgral.report.drawing import (
+    FAINT,
+    INK,
+    SEED_COLOURS,
+    Figure,
+    Table,
+    draw,
+    seed_colour,
+)
 from mgral.report.ranking import listed
 from mgral.report.results import INITIAL, TABLE, LookupTables, Results
 from mgral.report.spread import points
@@ -29,6 +39,7 @@ _PREDICTIONS = {
     "leave_one_out": ("Left out", "mAP"),
 }
 """What a table of predictions shows, and the quantity."""
+_MARKERS = "os^Dv"
 _PREDICTED = ["estimator", "measured", "predicted"]
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}")
 
@@ -185,19 +196,19 @@ def _predictions(
     results: Results, tables: LookupTables, estimator: Estimator, drawn: pd.DataFrame, table: Table
 ) -> Figure:
     """Draw predicted by measured values of the variants of each table."""
-    what, quantity = _PREDICTIONS[table.stem]
-    stem, title = _stem(f"{table.stem}_{estimator}", tables), f"{what}: {_named(results, tables, estimator)}"
+    kind, quantity = _PREDICTIONS[table.stem]
+    stem, title = _stem(f"{table.stem}_{estimator}", tables), f"{kind}: {_named(results, tables, estimator)}"
     by_table = [of_table for _, of_table in drawn.groupby(TABLE, sort=False)]
 
+    what, names = _table_names(pd.DataFrame([of_table.iloc[0] for of_table in by_table]))
+    columns = max(1, 36 // (4 + max(map(len, names))))
+
     def paint(axes: Axes) -> None:
-        named = set()
-        for of_table in by_table:
-            seed = of_table["seed"].iloc[0]
-            label = None if seed in named else f"seed {seed}"
-            named.add(seed)
-            colour = seed_colour(results.config.seeds.index(seed))
+        # A colour a table, as variants are ranked within tables; where colours repeat, the marker differs.
+        for place, (of_table, name) in enumerate(zip(by_table, names, strict=True)):
+            marker = _MARKERS[place // len(SEED_COLOURS) % len(_MARKERS)]
             cells = of_table["measured"], of_table["predicted"]
-            axes.plot(*cells, "o", color=colour, alpha=0.75, markersize=5, label=label)
+            axes.plot(*cells, marker, color=seed_colour(place), alpha=0.75, markersize=5, label=name)
         every = drawn[["measured", "predicted"]].to_numpy()
         margin = 0.06 * (every.max() - every.min()) or 0.01
         limits = (every.min() - margin, every.max() + margin)
@@ -206,19 +217,50 @@ def _predictions(
         axes.set(xlim=limits, ylim=limits, aspect="equal", **labels)
         axes.xaxis.set_major_formatter(_PERCENT)
         axes.yaxis.set_major_formatter(_PERCENT)
-        axes.legend(loc="upper left", handletextpad=0.2, ncols=1 if len(named) < 5 else 2)
+        axes.legend(
+            title=f"table: {what}",
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=columns,
+            columnspacing=1.0,
+            handletextpad=0.1,
+        )
 
     measured, predicted = ([of[name].to_numpy() for of in by_table] for name in ("measured", "predicted"))
     correlation = rank_correlation(measured, predicted, results.config.seeds[0])
     error = (drawn["predicted"] - drawn["measured"]).abs().mean()
     caption = f"{_describe(correlation)} Mean absolute error {points(error, 2)} points of mAP."
-    return Figure(stem, title, caption, draw(stem, 4.6, 4.4, paint), table)
+    drawing = draw(stem, 4.6, 4.5 + 0.19 * math.ceil(len(names) / columns), paint)
+    return Figure(stem, title, _conclude(correlation, table.stem), caption, drawing, table)
+
+
+def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
+    """Return what differs between tables, seed and split at least, and that of each."""
+    parts = {
+        "strategy": keys["round"].str.removeprefix("strategies/"),
+        **{name: keys[name].astype(str) for name in ("seed", "cycle", "split")},
+    }
+    used = {name: of for name, of in parts.items() if name in ("seed", "split") or of.nunique() > 1}
+    return "/".join(used), ["/".join(of_table) for of_table in zip(*used.values(), strict=True)]
+
+
+def _conclude(correlation: RankCorrelation, kind: str) -> str:
+    """Say whether the ranking is better than chance."""
+    if np.isnan(correlation.mean):
+        return "All values of a side are equal, so that nothing can be ranked."
+    better = "better than chance" if correlation.p_value <= ERROR_RATE else "no better than chance"
+    who = "The tables of other splits rank variants" if kind == "agreement" else "Left-out variants are ranked"
+    return f"{who} {better} (rank correlation {_signed(correlation.mean)}, p = {correlation.p_value:.2g})."
+
+
+def _signed(correlation: float) -> str:
+    return f"{correlation:+.2f}".replace("-", "−")
 
 
 def _describe(correlation: RankCorrelation) -> str:
     if np.isnan(correlation.mean):
         return "Spearman’s rank correlation is undefined: all values of a side are equal."
-    rho = f"{correlation.mean:+.2f}".replace("-", "−")
+    rho = _signed(correlation.mean)
     where = "within the table" if correlation.tables == 1 else f"within tables, mean of {correlation.tables}"
     return (
         f"Spearman’s rank correlation {rho} ({where}; n = {correlation.variants} variants in all; "
@@ -256,8 +298,11 @@ def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Fi
     of_tables = gains.groupby([tables.variants[name] for name in TABLE])
     deviation, gain, above = of_tables.std().mean(), of_tables.mean().mean(), int((gains > 0).sum())
     caption = (
-        f"Points: variants 1 to K on the reward images. Line: variant 0, trained without a subset. Within a table "
-        f"the variants have a standard deviation of {points(deviation, 2)} points. On average they "
-        f"differ from variant 0 by {points(gain, 2, sign=True)} points; {above} of {len(gains)} are above it."
+        "Points: variants 1 to K on the reward images. Line: variant 0, trained without a subset. Within a table "
+        f"the variants have a standard deviation of {points(deviation, 2)} points."
     )
-    return Figure(stem, "mAP of the variants", caption, draw(stem, 5.0, 3.7, paint), table)
+    conclusion = (
+        f"{above} of {len(gains)} variants are above variant 0, and on average they differ from it by "
+        f"{points(gain, 2, sign=True)} points."
+    )
+    return Figure(stem, "mAP of the variants", conclusion, caption, draw(stem, 5.0, 3.7, paint), table)

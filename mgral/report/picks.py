@@ -107,7 +107,7 @@ def _box(corners: Array, label: int) -> Box:
     return Box(x1, y1, round(x2 - x1, 1), round(y2 - y1, 1), label)
 
 
-def picks_table(sheets: list[Sheet], names: tuple[str, ...]) -> Table:
+def picks_table(sheets: list[Sheet]) -> Table:
     """Return the contact sheets as rows."""
     rows = [
         {
@@ -117,7 +117,7 @@ def picks_table(sheets: list[Sheet], names: tuple[str, ...]) -> Table:
             "image": pick.image_id,
             "file_name": pick.file_name,
             "score": pick.score,
-            "boxes": "; ".join(f"{names[label]} {count}" for label, count in pick.classes),
+            "boxes": len(pick.boxes),
         }
         for sheet in sheets
         for pick in sheet.picks

@@ -17,7 +17,7 @@ from mgral.report.curves import COSTS, costs_of, mean_heights
 from mgral.report.detectors import Array, DetectorScores
 from mgral.report.drawing import FAINT, Figure, Table, draw
 from mgral.report.spread import Difference, Spread, difference_cells, points, points_interval
-from mgral.report.styles import Style, strategy_styles
+from mgral.report.styles import Style, baseline_of, first_of_type, strategy_styles
 
 Rankings = Mapping[tuple[str, str], list["RankingRow"]]
 """Rankings by kind of labels and score, those of the budget's kind first."""
@@ -51,8 +51,12 @@ class RankingRow:
 
 
 def ranks_of(means: Array) -> npt.NDArray[np.int64]:
-    """Return the places of strategies, [strategies, ...], by their means: 1 for the highest; equal ones share."""
-    places: npt.NDArray[np.int64] = 1 + (means[None] > means[:, None]).sum(axis=1)
+    """Return the places of strategies, [strategies, ...], by their means: 1 for the highest; equal ones share.
+
+    Those without a mean, NaN, come last.
+    """
+    known = np.nan_to_num(means, nan=-np.inf)
+    places: npt.NDArray[np.int64] = 1 + (known[None] > known[:, None]).sum(axis=1)
     return places
 
 
@@ -130,6 +134,17 @@ def ranking_by_seed(ranked: Rankings, seeds: Sequence[int]) -> Table:
     return Table("ranking_by_seed", pd.concat(parts))
 
 
+def subject_of(config: Config, rows: Sequence[RankingRow]) -> str:
+    """Return the strategy that the page is about: the method under test, or else the best that is not random.
+
+    The method is the instance named mgral, or the first that has an agent.
+    """
+    if config.agents:
+        return "mgral" if "mgral" in config.agents else config.agents[0]
+    random = baseline_of(config)
+    return next((row.strategy for row in rows if row.strategy != random), rows[0].strategy)
+
+
 def conclusions(rows: list[RankingRow], methods: Sequence[str], random: str | None) -> list[str]:
     """Say in plain words how the methods under test did, the first few, and which strategies random beats."""
     if len(rows) < 2:
@@ -142,22 +157,22 @@ def conclusions(rows: list[RankingRow], methods: Sequence[str], random: str | No
     if not behind:
         return [*sentences, f"{random} beats none of the strategies."]
     names = [row.strategy for row in behind]
-    surely = [row.strategy for row in behind if row.to_random and row.to_random.separable]
-    how = "separably" if surely == names else f"separably only {listed(surely)}" if surely else "but not separably"
+    surely = [row.strategy for row in behind if row.to_random and row.to_random.clear]
+    how = "clearly" if surely == names else f"clearly only {listed(surely)}" if surely else "but none clearly"
     return [*sentences, f"{random} beats {listed(names)} on average, {how}."]
 
 
 def _place_in_words(row: RankingRow, rows: list[RankingRow]) -> str:
     assert row.to_best is not None
-    separable = "separable" if row.to_best.separable else "not separable"
     gap = f"{points(abs(row.to_best.spread.mean), 2)} points of mAP"
+    clear = row.to_best.verdict(above="clearly", below="clearly")
     if row.rank == 1:
         if row.to_best.spread.mean == 0:
             return f"{row.strategy} shares the first place with {row.best_other}."
-        return f"{row.strategy} is first, {gap} ahead of {row.best_other}, which is {separable} at these seeds."
+        return f"{row.strategy} is first, {gap} ahead of {row.best_other} ({clear})."
     return (
         f"{row.strategy} is not first: it is number {row.rank} of {len(rows)}; "
-        f"{row.best_other} is {gap} ahead, which is {separable} at these seeds."
+        f"{row.best_other} is {gap} ahead ({clear})."
     )
 
 
@@ -169,17 +184,17 @@ def beyond_counts(by_seed: Mapping[str, Array], config: Config) -> list[str]:
     by_seed
         Mean heights of each strategy's curves, [seeds].
     """
-    counts = next((name for name, own in config.strategies.items() if own.type == COUNTS), None)
+    counts = first_of_type(config, COUNTS)
     if counts is None:
         return []
     sentences = []
     for method in config.agents[:METHODS_IN_WORDS]:
         added = Difference.of(by_seed[method], by_seed[counts])
-        interval = points_interval(added.bootstrap, sign=True)
-        known = f" (95 % of the difference: {interval})" if added.bootstrap.known else ""
+        interval = points_interval(added.interval, sign=True)
+        known = f" (95 % of the difference: {interval})" if added.interval.known else ""
         gap = f"{points(abs(added.spread.mean), 2)} points of mAP"
         side = "below" if added.spread.mean < 0 else "above"
-        sentences.append(f"{method} is {gap} {side} {counts}{known}: {added.verdict}.")
+        sentences.append(f"{method} is {gap} {side} {counts}{known}: {added.verdict()}.")
     return sentences
 
 
@@ -194,11 +209,12 @@ def difference_figures(detectors: DetectorScores, ranked: Rankings) -> list[Figu
     if random is None or len(config.strategies) < 2:
         return []
     styles = strategy_styles(config)
-    return [_difference_figure(rows, *by, random, styles, config.seeds) for by, rows in ranked.items()]
+    table = ranking_by_seed(ranked, config.seeds)
+    return [_difference_figure(rows, *by, random, styles, table) for by, rows in ranked.items()]
 
 
 def _difference_figure(
-    rows: list[RankingRow], cost: str, score: str, random: str, styles: Mapping[str, Style], seeds: Sequence[int]
+    rows: list[RankingRow], cost: str, score: str, random: str, styles: Mapping[str, Style], table: Table
 ) -> Figure:
     """Draw paired differences with their intervals."""
     stem = f"to_random_{score}_by_{cost}"
@@ -223,24 +239,33 @@ def _difference_figure(
             FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−") if value else "0")
         )
 
-    parts: list[dict[str, object]] = [
-        {"strategy": row.strategy, "seed": seeds, "difference": row.by_seed - baseline.by_seed} for row, _ in drawn
-    ]
-    parts += [
-        {
-            "strategy": [row.strategy],
-            "seed": "mean",
-            "difference": difference.spread.mean,
-            **difference.bootstrap._asdict(),
-            "t_low": difference.student.low,
-            "t_high": difference.student.high,
-        }
-        for row, difference in drawn
-    ]
-    table = Table(stem, pd.concat(map(pd.DataFrame, parts)))
     caption = "Small points: single seeds, paired."
-    if len(seeds) >= FEWEST_SEEDS:
+    if len(baseline.by_seed) >= FEWEST_SEEDS:
         caption += " Thick: 95 % paired bootstrap interval of their mean; thin: Student’s."
-    svg = draw(stem, 5.0, 1.0 + 0.3 * len(drawn), paint)
+    drawing = draw(stem, 5.0, 1.0 + 0.3 * len(drawn), paint)
     title = f"Mean {CURVE_SCORES[score]} over {COSTS[cost]}, difference to {random}"
-    return Figure(stem, title, caption, svg, table)
+    return Figure(stem, title, differences_in_words(rows, random), caption, drawing, table)
+
+
+def differences_in_words(rows: Sequence[RankingRow], random: str) -> str:
+    """Say which strategies are clearly above or below random, or on average where seeds are too few for more."""
+    compared = {row.strategy: row.to_random for row in rows if row.to_random}
+    if all(difference.spread.n < FEWEST_SEEDS for difference in compared.values()):
+        higher = sum(difference.spread.mean > 0 for difference in compared.values())
+        return f"{higher} of {len(compared)} are above {random} on average; there are too few seeds to say more."
+    above, below = (
+        [name for name, difference in compared.items() if difference.clear and side * difference.spread.mean > 0]
+        for side in (1, -1)
+    )
+    parts = [
+        f"clearly {side} {random}: {_few(names)}" for side, names in (("above", above), ("below", below)) if names
+    ]
+    rest = len(compared) - len(above) - len(below)
+    if rest == len(compared):
+        return f"No strategy is clearly above or below {random}."
+    words = "; ".join([*parts, *[f"no clear difference: {rest} more"] * (rest > 0)])
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _few(names: Sequence[str], most: int = 4) -> str:
+    return listed(names) if len(names) <= most + 1 else f"{', '.join(names[:most])} and {len(names) - most} more"

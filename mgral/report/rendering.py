@@ -1,4 +1,4 @@
-"""How the pages become HTML: templates, style and the strategies' colours."""
+"""How the pages become HTML: templates, style, script and the strategies' colours."""
 
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -20,8 +20,9 @@ def environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = resources.files("mgral.report").joinpath("style.css").read_text(encoding="utf-8")
-    found.globals |= {"style": Markup(style), "markup": Markup, "colours": {}}
+    own = resources.files("mgral.report")
+    style, script = (Markup(own.joinpath(name).read_text(encoding="utf-8")) for name in ("style.css", "page.js"))
+    found.globals |= {"style": style, "script": script, "markup": Markup, "colours": {}}
     return found
 
 

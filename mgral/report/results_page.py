@@ -17,18 +17,19 @@ from mgral.artefacts.files import read_csv, read_json, write_bytes
 from mgral.config import BudgetConfig, Config, in_words, load_config
 from mgral.report.bootstrap import Interval
 from mgral.report.curves import costs_of, curve_figures
-from mgral.report.detectors import FULL_DATA, TABLE
+from mgral.report.detectors import TABLE, DetectorScores
 from mgral.report.drawing import Table
-from mgral.report.labels import counted, labels_table
+from mgral.report.labels import counted, saved_table
 from mgral.report.ranking import (
     beyond_counts,
     difference_figures,
     ranking_by_seed,
     ranking_table,
     rankings,
+    subject_of,
 )
 from mgral.report.runs import Joined, Run, add_runs, keep_runs, load_run
-from mgral.report.spread import points, points_interval
+from mgral.report.spread import Spread, points, points_interval, points_with_spread
 
 CURVES = "map_by_{}"
 DIFFERENCES = "to_random_map_by_{}"
@@ -83,10 +84,11 @@ def results_page(folder: Path, joined: Joined) -> Page:
     """Return the Markdown page of a finished experiment, of which `folder` has the newest run."""
     config, detectors = joined.config, joined.detectors
     ranked = rankings(detectors)
-    curves = {figure.stem: figure for figure in curve_figures(detectors)}
+    subject = subject_of(config, ranked[costs_of(config)[0], "map"])
+    curves = {figure.stem: figure for figure in curve_figures(detectors, subject)}
     differences = {figure.stem: figure for figure in difference_figures(detectors, ranked)}
     shown = [curves[CURVES.format(cost)] for cost in costs_of(config)]
-    parts = [f"# {config.experiment}", _made_by(joined, folder), _curves(_rows(shown[0].table), config)]
+    parts = [f"# {config.experiment}", _made_by(joined, folder), _curves(detectors)]
     parts += [_image(config, CURVES.format(cost), f"Curves by labelled {cost}") for cost in costs_of(config)]
     parts += [_ranking(_rows(ranking_table(ranked)), config)]
     parts += _beyond_counts(_rows(ranking_by_seed(ranked, config.seeds)), config)
@@ -95,8 +97,8 @@ def results_page(folder: Path, joined: Joined) -> Page:
         shown += [differences[stem] for stem in stems.values()]
         what = "Differences to random by labelled"
         parts += [_image(config, stem, f"{what} {cost}") for cost, stem in stems.items()]
-        parts += [_saved(_rows(labels_table(detectors)), config)]
-    figures = {f"{figure.stem}.svg": figure.svg.encode() for figure in shown}
+        parts += [_saved({cost: _rows(saved_table(detectors, cost)) for cost in costs_of(config)}, config)]
+    figures = {f"{figure.stem}.svg": figure.drawing.svg.encode() for figure in shown}
     if (folder / "fidelity" / "tables" / "fidelity.csv").exists():
         parts += [_fidelity(read_csv(folder / "fidelity" / "tables" / "fidelity.csv"))]
         parts += [_image(config, FIDELITY_FIGURE, "Fidelity")]
@@ -141,14 +143,13 @@ def _commits(run: Run) -> str:
     )
 
 
-def _curves(rows: Sequence[Row], config: Config) -> str:
-    means = [row for row in rows if row["seed"] == "mean"]
+def _curves(detectors: DetectorScores) -> str:
+    config = detectors.config
     lines = [
-        (name, *map(_with_deviation, sorted(of, key=lambda row: int(row["cycle"]))))
+        (name, *(points_with_spread(Spread.of(of_cycle)) for of_cycle in detectors.curve(name, "map").T))
         for name in config.strategies
-        for of in [[row for row in means if row["strategy"] == name]]
     ]
-    (full,) = [row for row in means if row["strategy"] == FULL_DATA]
+    full = points_with_spread(Spread.of(detectors.full["map"]))
     if isinstance(config.budget, BudgetConfig):
         by = f"boxes that are paid for beside those of the {config.initial} initial images"
         at = [cycle * config.budget.amount for cycle in range(config.cycles + 1)]
@@ -156,15 +157,10 @@ def _curves(rows: Sequence[Row], config: Config) -> str:
         by, at = "labelled images", [config.initial + cycle * config.budget for cycle in range(config.cycles + 1)]
     title = f"## Curves\n\nmAP@[.5:.95] on the test images in %, mean over seeds ± standard deviation, by {by}."
     note = (
-        f"A detector of all training images reaches {_with_deviation(full)} %. Labels and scores of each detector: "
+        f"A detector of all training images reaches {full} %. Labels and scores of each detector: "
         f"[{TABLE}.csv]({config.experiment}/{TABLE}.csv)."
     )
     return f"{title}\n\n{_table(('strategy', *map(str, at)), lines)}\n\n{note}"
-
-
-def _with_deviation(row: Row) -> str:
-    mean = points(float(row["map"]))
-    return f"{mean} ± {points(float(row['std']))}" if row["std"] else mean
 
 
 def _ranking(rows: Sequence[Row], config: Config) -> str:
@@ -180,11 +176,11 @@ def _ranking(rows: Sequence[Row], config: Config) -> str:
         "boxes that all strategies share in a seed. Differences to random are paired by seed."
     )
     note = (
-        "Separable: both the paired bootstrap's and Student's interval exclude 0. "
+        "Clear: both the paired bootstrap's and Student's interval exclude 0. "
         "With fewer than three seeds there are no intervals. An image without a box counts as one box."
     )
     columns = chain.from_iterable(
-        (f"place by {cost}", "mean mAP", "to random", "95 % (bootstrap)", "separable") for cost in by_cost
+        (f"place by {cost}", "mean mAP", "to random", "95 % (bootstrap)", "clear") for cost in by_cost
     )
     return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
 
@@ -207,15 +203,11 @@ def _place(row: Row) -> tuple[str, ...]:
     return row["rank"], points(float(row["mean"])), *compared
 
 
-def _saved(rows: Sequence[Row], config: Config) -> str:
-    """Return the labels with which each strategy reaches what random ends with."""
+def _saved(rows: Mapping[str, Sequence[Row]], config: Config) -> str:
+    """Return the labels with which each strategy reaches what random ends with, from the rows of each kind."""
     by_cost = {
-        cost: {
-            row["strategy"]: row
-            for row in rows
-            if (row["target"], row["score"], row["labels"], row["seed"]) == ("random", "map", cost, "mean")
-        }
-        for cost in costs_of(config)
+        cost: {row["strategy"]: row for row in of if (row["target"], row["score"]) == ("random", "map")}
+        for cost, of in rows.items()
     }
     seeds = len(config.seeds)
     lines = [
@@ -230,7 +222,7 @@ def _saved(rows: Sequence[Row], config: Config) -> str:
         "Where a seed never reaches it, there is no mean, and at most so many are saved as if it got there right "
         "after its last cycle."
     )
-    columns = chain.from_iterable((cost, f"{cost} saved", "95 % (bootstrap)", "separable") for cost in by_cost)
+    columns = chain.from_iterable((cost, f"{cost} saved", "95 % (bootstrap)", "clear") for cost in by_cost)
     return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
 
 
@@ -242,15 +234,15 @@ def _labels_cells(row: Row, seeds: int) -> tuple[str, ...]:
     if not row["saved"]:
         return needed, "", "", ""
     saved, *ends = (counted(float(row[name] or "nan"), sign=True) for name in ("saved", "saved_low", "saved_high"))
-    separable = {"True": "yes", "False": "no"}[row["saved_separable"]] if row["saved_low"] else "–"
-    return needed, saved, " to ".join(ends) if row["saved_low"] else "–", separable
+    clear = {"True": "yes", "False": "no"}[row["saved_clear"]] if row["saved_low"] else "–"
+    return needed, saved, " to ".join(ends) if row["saved_low"] else "–", clear
 
 
 def _difference(row: Row, name: str) -> tuple[str, str, str]:
     ends = [row[f"{name}_low"], row[f"{name}_high"]]
     interval = points_interval(Interval(*map(float, ends)), sign=True) if all(ends) else "–"
-    separable = {"True": "yes", "False": "no"}[row[f"{name}_separable"]] if all(ends) else "–"
-    return points(float(row[name]), sign=True), interval, separable
+    clear = {"True": "yes", "False": "no"}[row[f"{name}_clear"]] if all(ends) else "–"
+    return points(float(row[name]), sign=True), interval, clear
 
 
 def _fidelity(rows: Sequence[Row]) -> str:

@@ -46,29 +46,32 @@ class Difference:
         return cls(Spread.of(known), percentile_interval(known), student_interval(known))
 
     @property
-    def separable(self) -> bool:
-        """Whether both intervals exclude 0: of a few seeds the bootstrap's alone is too narrow."""
-        return self.bootstrap.excludes_zero and self.student.excludes_zero
+    def interval(self) -> Interval:
+        """What the difference is judged by: from the lower to the upper end of both; NaN of too few seeds."""
+        ends = list(zip(self.bootstrap, self.student, strict=True))
+        return Interval(min(ends[0]), max(ends[1]))
 
     @property
-    def verdict(self) -> str:
-        """What can be said of the difference, in words."""
+    def clear(self) -> bool:
+        """Whether both intervals exclude 0: of a few seeds the bootstrap's alone is too narrow."""
+        return self.interval.excludes_zero
+
+    def verdict(self, above: str = "clearly above", below: str = "clearly below") -> str:
+        """Say what can be said of the difference; `above` and `below` are the words for a clear one."""
         if self.spread.n < FEWEST_SEEDS:
             return f"{self.spread.n} seed{'s' * (self.spread.n != 1)}: too few for an interval"
-        if self.separable:
-            return "separable"
-        if self.bootstrap.excludes_zero:
-            return "open: Student’s interval includes 0"
-        return "not separable"
+        if not self.clear:
+            return "no clear difference"
+        return above if self.spread.mean > 0 else below
 
 
 def difference_cells(name: str, difference: Difference | None) -> dict[str, object]:
     """Return the cells of a difference by column, all empty for None; `_t` are the ends of Student's interval."""
-    columns = [f"{name}{end}" for end in ("", "_std", "_low", "_high", "_t_low", "_t_high", "_separable")]
+    columns = [f"{name}{end}" for end in ("", "_std", "_low", "_high", "_t_low", "_t_high", "_clear")]
     if difference is None:
         return dict.fromkeys(columns, np.nan)
     spread, bootstrap, student = difference.spread, difference.bootstrap, difference.student
-    values = (spread.mean, spread.std, *bootstrap, *student, difference.separable)
+    values = (spread.mean, spread.std, *bootstrap, *student, difference.clear)
     return dict(zip(columns, values, strict=True))
 
 

@@ -164,7 +164,7 @@ def test_output_of_a_job_that_has_run_is_missing(tmp_path: Path) -> None:
 
 COLUMNS = (
     "labels,score,strategy,seeds,mean,low,high,to_random,to_random_low,to_random_high,best_other,to_best,"
-    "to_best_separable"
+    "to_best_clear"
 )
 
 
@@ -189,7 +189,7 @@ def test_result_with_intervals(tmp_path: Path) -> None:
         "mAP, mean of the curve by images, 5 seeds, with 95 % intervals: "
         "mgral 36.1 (35.0 to 37.2), core_set 34.9 (34.0 to 36.0), random 32.9 (32.0 to 34.0)",
         "Points above random sampling: mgral +3.2 (+1.8 to +4.3), core_set +2.0 (-1.0 to +3.0)",
-        "mgral is 1.23 points ahead of core_set: separable at these seeds.",
+        "mgral is clearly ahead of core_set, by 1.23 points.",
     ]
 
 
@@ -200,7 +200,7 @@ def test_two_seeds_tell_nothing_of_chance(tmp_path: Path) -> None:
     assert result_lines(folder, {"report"}, [])[1:] == [
         "mAP, mean of the curve by images, 2 seeds: mgral 36.1, random 33.1",
         "Points above random sampling: mgral +3.0",
-        "mgral is 3.00 points ahead of random: too few seeds to tell it from chance.",
+        "mgral is 3.00 points ahead of random: too few seeds to say whether that is chance.",
     ]
 
 

@@ -16,7 +16,7 @@ from mgral.labelling.experiments import replaying
 from mgral.labelling.experiments.replaying import ranking_lines
 from mgral.labelling.state import load_project
 
-ROW = {"labels": "images", "score": "map", "mean": 0.3, "to_random": "", "to_random_separable": ""}
+ROW = {"labels": "images", "score": "map", "mean": 0.3, "to_random": "", "to_random_clear": ""}
 
 
 @pytest.fixture(autouse=True)
@@ -30,19 +30,19 @@ def ranking(folder, config):
     name = load_config(folder / config).experiment
     rows = [
         row("few", 0.31, 0.01, rank=2, interval=("", "")),
-        row("better", 0.35, 0.05, rank=1, interval=(0.02, 0.08), separable=True),
+        row("better", 0.35, 0.05, rank=1, interval=(0.02, 0.08), clear=True),
         row("alike", 0.305, 0.005, rank=3, interval=(-0.01, 0.02)),
-        row("worse", 0.2, -0.1, rank=5, interval=(-0.15, -0.05), separable=True),
+        row("worse", 0.2, -0.1, rank=5, interval=(-0.15, -0.05), clear=True),
         {**ROW, "strategy": "random", "rank": 4, "to_random_t_low": "", "to_random_t_high": ""},
         row("by_boxes", 0.9, 0.6, rank=1, interval=(0.5, 0.7), labels="boxes"),
     ]
     write_csv(folder / "results" / name / "tables" / "ranking.csv", rows, tuple(rows[0]))
 
 
-def row(strategy, mean, to_random, rank, interval, separable=False, labels="images"):
+def row(strategy, mean, to_random, rank, interval, clear=False, labels="images"):
     low, high = interval
     own = {"strategy": strategy, "mean": mean, "to_random": to_random, "rank": rank, "labels": labels}
-    return {**ROW, **own, "to_random_t_low": low, "to_random_t_high": high, "to_random_separable": separable}
+    return {**ROW, **own, "to_random_t_low": low, "to_random_t_high": high, "to_random_clear": clear}
 
 
 def labelled_project(folder, *options, count=40):

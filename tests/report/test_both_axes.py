@@ -79,8 +79,8 @@ def test_strategies_change_places_between_images_and_boxes() -> None:
     to_random = {cost: next(r.to_random for r in ranked[cost, "map"] if r.to_random) for cost in ("images", "boxes")}
     assert to_random["images"].spread.mean == pytest.approx(0.25 - 0.2)
     assert to_random["boxes"].spread.mean == pytest.approx(0.15 - 0.2)
-    assert to_random["images"].separable
-    assert to_random["boxes"].separable
+    assert to_random["images"].clear
+    assert to_random["boxes"].clear
 
 
 @pytest.mark.parametrize("worse", [EMPTY, HARMFUL], ids=["empty", "harmful"])
@@ -91,7 +91,7 @@ def test_what_is_worse_than_random_by_construction_is_below_it(worse: Any, cost:
     assert of["worse"].rank == 3
     assert of["worse"].to_random is not None
     assert of["worse"].to_random.spread.mean < 0
-    assert of["worse"].to_random.separable
+    assert of["worse"].to_random.clear
     assert of["worse"].ranks == (3, 3)
 
 
@@ -119,7 +119,7 @@ def test_labels_saved_at_the_map_that_random_ends_with_by_hand() -> None:
     assert found.by_seed == pytest.approx([20 + 10 * (0.05 + s * 0.002) / 0.15 for s in (1, -1, 1, -1)])
     assert found.saved is not None
     assert found.saved.spread.mean == pytest.approx(30 - 20 - 10 / 3)
-    assert found.saved.separable
+    assert found.saved.clear
     by_boxes = needed["boxes"]["crowded"].saved
     assert by_boxes is not None
     assert by_boxes.spread.mean == pytest.approx(60 - (80 + 60 / 3))

@@ -31,7 +31,7 @@ def report(folder: Path) -> str:
 
 
 def section(page: str) -> str:
-    return " ".join(page.split('<section id="data">')[1].split("</section>")[0].split())
+    return " ".join(page.split('<details id="data">')[1].split("</details>")[0].split())
 
 
 def write_groups(folder: Path, pairs: tuple[NearCopy, ...]) -> None:

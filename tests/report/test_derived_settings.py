@@ -5,7 +5,7 @@ import json
 from fabricated_results import fabricate
 
 from mgral.config import load_config
-from mgral.report.page import _facts
+from mgral.report.facts import facts
 from mgral.report.results import load_results
 
 
@@ -15,14 +15,14 @@ def test_the_report_shows_what_each_seed_derived(tmp_path):
     for seed, iterations in ((0, 150), (1, 170)):
         content = {"detector": {}, "iterations": {"detector": iterations, "base": 1, "variant": 1}}
         (tmp_path / f"seed{seed}" / "derived.json").write_text(json.dumps(content))
-    facts = dict(_facts(load_results(tmp_path, load_config(path))))
-    assert facts["Training"].startswith("150 or 170 iterations of 16 images")
-    assert "input size: 32 x 32 pixels (set; the median training image is 64 x 64)" in facts["Seed 1, derived or set"]
-    assert "iterations: detector 170 (derived), base 200 (set)" in facts["Seed 1, derived or set"]
-    assert "detector 150 (derived)" in facts["Seed 0, derived or set"]
+    shown = dict(facts(load_results(tmp_path, load_config(path))))
+    assert shown["Training"].startswith("150 or 170 iterations of 16 images")
+    assert "input size: 32 x 32 pixels (set; the median training image is 64 x 64)" in shown["Seed 1, derived or set"]
+    assert "iterations: detector 170 (derived), base 200 (set)" in shown["Seed 1, derived or set"]
+    assert "detector 150 (derived)" in shown["Seed 0, derived or set"]
 
 
 def test_nothing_is_shown_where_all_is_set(tmp_path):
-    facts = dict(_facts(load_results(tmp_path, load_config(fabricate(tmp_path)))))
-    assert not [name for name in facts if "derived" in name]
-    assert facts["Training"].startswith("300 iterations")
+    shown = dict(facts(load_results(tmp_path, load_config(fabricate(tmp_path)))))
+    assert not [name for name in shown if "derived" in name]
+    assert shown["Training"].startswith("300 iterations")

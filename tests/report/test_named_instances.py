@@ -92,7 +92,7 @@ def test_every_agent_has_its_figures_and_lines(folder: Path) -> None:
 
 
 def test_a_table_costs_once_whoever_uses_it(folder: Path) -> None:
-    strategies = {row["strategy"]: row["table"] for row in rows(folder / "tables" / "cost_and_gain.csv")}
+    strategies = {row["strategy"]: row["table"] for row in rows(folder / "tables" / "cost.csv")}
     costs = {row["table"]: row for row in rows(folder / "tables" / "cost_of_tables.csv")}
     assert strategies["mgral"] == strategies["nearest2"] == "default"
     cold = strategies["cold-8"]

@@ -11,16 +11,14 @@ from click.testing import CliRunner
 from fabricated_results import CLASSES, fabricate, fabricate_costs
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from mgral.artefacts.files import write_json, write_reason
 from mgral.cli.steps.report import command
 from mgral.config import RewardConfig, load_config, registry
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError
 from mgral.method.lut.agreement import predict_each_other
 from mgral.report.drawing import draw
-from mgral.report.lut import rank_correlation
-from mgral.report.page import reward_named
+from mgral.report.facts import reward_named
 from mgral.report.spread import Spread, points
 from mgral.report.styles import class_colours
 
@@ -71,25 +69,30 @@ class _CodedIn:
 
 
 @pytest.mark.parametrize("score", ["map", "ap50"])
-def test_curve_tables_hold_the_metrics_and_their_means(folder: Path, score: str) -> None:
-    table = rows(folder / "tables" / f"{score}_by_boxes.csv")
+def test_tables_hold_the_metrics_and_their_means(folder: Path, score: str) -> None:
+    table, means = rows(folder / "tables" / "detectors.csv"), rows(folder / "tables" / "curves.csv")
     truth = _CodedIn(folder)
     for strategy in ("mgral", "random", "entropy_anchors"):
         for cycle in range(3):
             of_point = {r["seed"]: r for r in table if (r["strategy"], r["cycle"]) == (strategy, str(cycle))}
             values = [metric(folder, seed, strategy, cycle, score) for seed in (0, 1)]
             assert [float(of_point[seed][score]) for seed in "01"] == values
-            assert [int(of_point[s]["boxes"]) for s in "01"] == [
-                truth.labelled_boxes(seed, strategy, cycle) for seed in (0, 1)
-            ]
-            mean = of_point["mean"]
+            boxes = [truth.labelled_boxes(seed, strategy, cycle) for seed in (0, 1)]
+            assert [int(of_point[s]["boxes"]) for s in "01"] == boxes
+            (mean,) = [r for r in means if (r["strategy"], r["cycle"]) == (strategy, str(cycle))]
             assert float(mean[score]) == pytest.approx(sum(values) / 2)
-            assert float(mean["std"]) == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
-            assert (float(mean["minimum"]), float(mean["maximum"])) == (min(values), max(values))
+            assert float(mean["boxes"]) == sum(boxes) / 2
+
+
+def test_seeds_are_numbers_in_every_table(folder: Path) -> None:
+    tables = {path.stem: rows(path) for path in (folder / "tables").rglob("*.csv")}
+    with_seeds = {name for name, of in tables.items() if "seed" in of[0]}
+    assert {row["seed"] for name in with_seeds for row in tables[name]} == {"0", "1"}
+    assert {"detectors", "ranking_by_seed", "labels_needed_in_images", "class_balance", "agreement"} <= with_seeds
 
 
 def test_images_of_the_curve_grow_by_the_budget(folder: Path) -> None:
-    table = rows(folder / "tables" / "map_by_images.csv")
+    table = rows(folder / "tables" / "detectors.csv")
     images = [row["images"] for row in table if row["strategy"] == "entropy_anchors" and row["seed"] == "1"]
     assert images == ["6", "10", "14"]
 
@@ -134,7 +137,8 @@ def test_page_stands_alone_and_holds_every_figure(folder: Path) -> None:
     assert len(ids) == len(set(ids))
     drawn = {path.stem for path in (folder / "figures").glob("*.svg")}
     assert drawn <= set(ids)
-    assert len(drawn) == 4 + 4 + 2 + 3 + 3 + 3 + 3
+    assert len(drawn) == 1 + 4 + 4 + 2 + 3 + 3 + 3 + 3
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == drawn
     assert set(re.findall(r">tables/(\w+)\.csv", text)) <= {path.stem for path in (folder / "tables").glob("*.csv")}
     for path in (folder / "figures").glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
@@ -187,7 +191,7 @@ def test_boxes_of_picks_are_scaled_to_the_cache(folder: Path) -> None:
     )
     expected = [[side / 2 for side in a["bbox"]] for a in coco["annotations"] if a["image_id"] == first]
     svg = "{http://www.w3.org/2000/svg}"
-    drawings = [e for e in page.iter(f"{svg}svg") if e.get("aria-label") == f"{first - 100:04}.jpg"]
+    drawings = [e for e in page.iter(f"{svg}svg") if str(e.get("aria-label")).startswith(f"{first - 100:04}.jpg: ")]
     boxes = [e for e in drawings[0].iter(f"{svg}rect") if e.get("class") == "box"]
     assert [[float(box.get(k, "nan")) for k in ("x", "y", "width", "height")] for box in boxes] == expected
 
@@ -313,39 +317,6 @@ def test_every_estimator_is_compared_with_the_other_splits(folder: Path) -> None
     assert "the kernel (used" not in text
 
 
-def test_rank_correlation_is_not_fooled_by_the_level_of_a_table() -> None:
-    generator = np.random.default_rng(0)
-    measured = [level + 0.01 * generator.standard_normal(8) for level in (0.2, 0.6)]
-    # As a table that knows nothing: the mean of the others.
-    predicted = [(values.sum() - values) / 7 for values in measured]
-    pooled = stats.spearmanr(np.concatenate(measured), np.concatenate(predicted)).statistic
-    within = rank_correlation(measured, predicted, seed=0)
-    assert pooled > 0.3
-    assert within.mean == pytest.approx(-1)
-    assert within.p_value > 0.99
-
-
-def test_rank_correlation_of_one_table_is_spearmans() -> None:
-    generator = np.random.default_rng(1)
-    measured, predicted = generator.random(7), generator.random(7)
-    found = rank_correlation([measured], [predicted], seed=0)
-    exact = stats.permutation_test(
-        (measured,),
-        lambda values: stats.spearmanr(values, predicted).statistic,
-        permutation_type="pairings",
-        alternative="greater",
-        n_resamples=np.inf,
-    )
-    assert found.mean == pytest.approx(stats.spearmanr(measured, predicted).statistic)
-    assert found.p_value == pytest.approx(exact.pvalue, abs=0.02)
-
-
-def test_rank_correlation_of_equal_values_is_undefined() -> None:
-    found = rank_correlation([np.full(4, 0.3)], [np.arange(4.0)], seed=0)
-    assert np.isnan(found.mean)
-    assert found.tables == 0
-
-
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=6))
 def test_spread_encloses_its_mean(values: list[float]) -> None:
     spread = Spread.of(values)
@@ -360,7 +331,7 @@ def test_text_of_numbers() -> None:
 
 
 def test_drawing_takes_any_label() -> None:
-    svg = draw("any", 2, 2, lambda axes: axes.set_xlabel("$x_ <b>& --"))
+    svg = draw("any", 2, 2, lambda axes: axes.set_xlabel("$x_ <b>& --")).svg
     assert ElementTree.fromstring(svg.split("?>", 1)[1]).get("width") is None
 
 
@@ -416,31 +387,6 @@ def test_tables_and_agents_that_could_not_be_made_are_left_out(tmp_path: Path, s
     assert f'<td class="number">{len(seeds) - 1} of {len(seeds)} seeds</td></tr>' in page
     assert (tmp_path / "figures" / "variants.svg").exists() == (len(seeds) == 2)
     assert (tmp_path / "tables" / "agents.csv").exists() == (len(seeds) == 2)
-
-
-def test_a_partial_report_names_what_is_missing(tmp_path: Path) -> None:
-    fabricate(tmp_path)
-    (tmp_path / "seed1" / "strategies" / "entropy_anchors" / "cycle2" / "metrics.json").unlink()
-    (tmp_path / "failed.log").write_text("warming up\nmgral: the disk is full\n")
-    page = run(
-        tmp_path, tmp_path / "partial" / "report.html", "--partial", "--log", tmp_path / "failed.log"
-    ).read_text()
-    assert "Strategy entropy_anchors is left out" in page
-    assert "cycle2/metrics.json" in page
-    assert "failed.log</code>: mgral: the disk is full" in page
-    assert {row["strategy"] for row in rows(tmp_path / "partial" / "tables" / "summary.csv")} == {"mgral", "random"}
-    assert not (tmp_path / "report.html").exists()
-
-
-def test_a_partial_report_leaves_out_a_seed_without_its_shared_rounds(tmp_path: Path) -> None:
-    fabricate(tmp_path)
-    (tmp_path / "seed1" / "full" / "cycle0" / "metrics.json").unlink()
-    page = run(tmp_path, tmp_path / "partial" / "report.html", "--partial").read_text()
-    assert "Seed 1 is left out" in page
-    assert "Strategy" not in page.partition("This is a partial report")[2].partition("</ul>")[0]
-    (tmp_path / "seed0" / "full" / "cycle0" / "metrics.json").unlink()
-    with pytest.raises(StepError, match="no strategy is complete"):
-        run(tmp_path, tmp_path / "partial" / "report.html", "--partial")
 
 
 def test_the_whole_report_removes_the_partial_one_and_what_is_no_longer_drawn(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_each_cycle_adds_its_boxes_but_for_the_last_image(folder: Path) -> None:
         for seed in map(str, SEEDS):
             rows = [
                 row
-                for row in rows_of(folder / "tables" / "map_by_boxes.csv")
+                for row in rows_of(folder / "tables" / "detectors.csv")
                 if (row["strategy"], row["seed"]) == (strategy, seed)
             ]
             start, *later = [int(row["boxes"]) for row in rows]
@@ -59,7 +59,7 @@ def test_batches_are_what_was_paid_and_not_all_that_was_chosen(folder: Path) -> 
 def test_the_page_says_it_and_ranks_by_boxes_first(folder: Path, tmp_path: Path) -> None:
     text = (folder / "report.html").read_text()
     assert "6 images at the start, 9 boxes a cycle, 2 cycles" in text
-    assert text.index("By labelled boxes") < text.index("By labelled images")
+    assert text.index("<h3>By labelled boxes") < text.index("<h3>By labelled images")
     assert rows_of(folder / "tables" / "ranking.csv")[0]["labels"] == "boxes"
     CliRunner().invoke(results.command, [str(folder), "--output", str(tmp_path)], catch_exceptions=False)
     page = (tmp_path / "fabricated.md").read_text()

@@ -20,14 +20,15 @@ from mgral.report.fidelity import build_fidelity_report, load_trials
     help="HTML file to write; figures/ and tables/ are written beside it.",
 )
 def command(config_path: Path, results: Path, output: Path) -> None:
-    """Draw the page that compares looked-up rewards with true gains, and its figures and numbers as SVG and CSV.
+    """Draw the page that compares looked-up rewards with true gains, its figures (SVG, PNG) and its numbers (CSV).
 
     Prints Spearman's correlation of each kind of lookup, the best first, and the noise ceiling.
     """
     config = load_config(config_path)
     report = build_fidelity_report(config, load_trials(results, config))
     for figure in report.figures:
-        write_bytes(output.parent / "figures" / f"{figure.stem}.svg", figure.svg.encode())
+        for name, content in figure.files.items():
+            write_bytes(output.parent / "figures" / name, content)
     for table in report.tables:
         write_bytes(output.parent / "tables" / f"{table.stem}.csv", table.csv)
     write_bytes(output, report.html.encode())

@@ -29,7 +29,7 @@ from mgral.report.spread import points_with_spread
     help="HTML file to write; figures/ and tables/ are written beside it.",
 )
 def command(config_path: Path, partial: bool, logs: tuple[Path, ...], results: Path, output: Path) -> None:
-    """Draw the report of a finished experiment: one HTML file, and its figures and numbers as SVG and CSV.
+    """Draw the report of a finished experiment: one HTML file, its figures as SVG and PNG, its numbers as CSV.
 
     Of an unfinished one, --partial reports what there is; it is removed when the whole report is written.
     Prints each strategy's final mAP in per cent, mean ± standard deviation over seeds.
@@ -37,15 +37,14 @@ def command(config_path: Path, partial: bool, logs: tuple[Path, ...], results: P
     config = load_config(config_path)
     loaded, missing = load_complete(results, config, logs) if partial else (load_results(results, config), None)
     report = build_report(loaded, missing)
-    figures = {output.parent / "figures" / f"{figure.stem}.svg": figure for figure in report.figures}
-    tables = {output.parent / "tables" / f"{table.stem}.csv": table for table in report.tables}
-    for path, figure in figures.items():
-        write_bytes(path, figure.svg.encode())
-    for path, table in tables.items():
-        write_bytes(path, table.csv)
+    figures = {f"figures/{name}": content for figure in report.figures for name, content in figure.files.items()}
+    tables = {f"tables/{table.stem}.csv": table.csv for table in report.tables}
+    written = {output.parent / name: content for name, content in (figures | tables).items()}
+    for path, content in written.items():
+        write_bytes(path, content)
     write_bytes(output, report.html.encode())
     for path in [file for part in ("figures", "tables") for file in files_of(output.parent / part)]:
-        if path not in figures and path not in tables:
+        if path not in written:
             path.unlink()  # of strategies that are no longer compared
     if not partial:
         remove_partial_report(output.parent)

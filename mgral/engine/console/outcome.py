@@ -55,10 +55,12 @@ def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
         names = ("to_random", "to_random_low", "to_random_high")
         lines.append(f"Points above random sampling: {_listed(compared, '+.1f', *names)}")
     if first["to_best"]:
-        sure = "separable" if first["to_best_separable"] == "True" else "not separable"
-        sure = f"{sure} at these seeds" if seeds >= FEWEST_SEEDS else "too few seeds to tell it from chance"
-        gap = f"{100 * float(first['to_best']):.2f}"
-        lines.append(f"{first['strategy']} is {gap} points ahead of {first['best_other']}: {sure}.")
+        gap = f"{100 * float(first['to_best']):.2f} points"
+        if first["to_best_clear"] == "True":
+            lines.append(f"{first['strategy']} is clearly ahead of {first['best_other']}, by {gap}.")
+        else:
+            why = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to say whether that is chance"
+            lines.append(f"{first['strategy']} is {gap} ahead of {first['best_other']}: {why}.")
     return lines
 
 

@@ -149,7 +149,7 @@ def _against_random(row: dict[str, str]) -> str:
     if not row["to_random_t_low"]:
         return f"{mean}, {gain:+.1f} points to random; too few seeds to say whether that is chance"
     interval = f"{100 * float(row['to_random_t_low']):+.1f} to {100 * float(row['to_random_t_high']):+.1f}"
-    if row["to_random_separable"] != "True":
+    if row["to_random_clear"] != "True":
         return f"{mean}, no clear difference to random: {gain:+.1f} points ({interval})"
     return f"{mean}, {'better' if gain > 0 else 'worse'} than random by {abs(gain):.1f} points ({interval})"
 

@@ -154,9 +154,9 @@ def _curve_figure(found: Progress, score: str, cost: str) -> Drawn:
     }
     bars = " Bars: 95 % over resamples of the pictures that are measured on."
     grey = " Grey: 95 % of what is expected of the next detectors." if with_forecast else ""
-    svg = draw(f"{score}_by_{cost}", 5.0, 3.2 + legend_height(names), paint)
+    drawing = draw(f"{score}_by_{cost}", 5.0, 3.2 + legend_height(names), paint)
     title = f"{MEANS[score]} against {COSTS[cost]}"
-    return Drawn(title, captions[cost] + bars + grey, svg[svg.index("<svg") :])
+    return Drawn(title, captions[cost] + bars + grey, drawing.inline)
 
 
 def _paint_points(axes: Axes, at: Sequence[float], scores: Sequence[Score], colour: str, label: str) -> None:
@@ -184,9 +184,9 @@ def _class_figure(curve: Curve, classes: Mapping[int, str]) -> Drawn | None:
             axes.plot([one.pictures for one in known], heights, "o-", color=colour, label=classes[label])
         _in_percent(axes, COSTS["pictures"], "AP@[.5:.95] (%)")
 
-    svg = draw("by_class", 5.0, 3.2 + legend_height([classes[label] for label in shown]), paint)
+    drawing = draw("by_class", 5.0, 3.2 + legend_height([classes[label] for label in shown]), paint)
     which = f"The {len(shown)} classes with the most boxes to measure by." if len(scored) > len(shown) else ""
-    return Drawn("AP of classes against labelled pictures", which, svg[svg.index("<svg") :])
+    return Drawn("AP of classes against labelled pictures", which, drawing.inline)
 
 
 def _in_percent(axes: Axes, across: str, up: str) -> None:

@@ -1,0 +1,116 @@
+"""The settings of an experiment in words, for its report."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from mgral.config import BudgetConfig, CocoData, Config, ProjectData, RewardConfig, SyntheticData, in_words
+from mgral.report.results import Results, images_labelled
+
+
+def knows_boxes(config: Config) -> bool:
+    """Whether the pool was made with knowledge that only an oracle has: which images hold an object."""
+    return isinstance(config.data, CocoData) and config.data.pool == "with_boxes"
+
+
+def instances(config: Config) -> list[tuple[str, str, str]]:
+    """Return name, type and own settings of each strategy; none where all have the experiment's settings."""
+    written = config.model_dump(mode="json")["strategies"]
+    rows = [(name, own.pop("type"), ", ".join(_flat(own))) for name, own in written.items()]
+    return rows if any(name != kind or own for name, kind, own in rows) else []
+
+
+def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}: {json.dumps(value)}".replace('"', "")
+
+
+def in_short(results: Results) -> str:
+    """Return in a line what was compared, on which data, with which detector."""
+    config = results.config
+    names, seeds = len(config.strategies), len(config.seeds)
+    by_command = config.detector.command_gives is not None
+    in_boxes = " images" * isinstance(config.budget, BudgetConfig)
+    parts = [
+        f"{names} {'strategy' if names == 1 else 'strategies'}",
+        f"{seeds} seed{'s' * (seeds > 1)}",
+        f"{config.initial}{in_boxes} + {config.cycles} × {in_words(config.budget)}",
+        _data_name(results),
+        "a detector of your own" if by_command else config.detector.trained.name,
+    ]
+    return " · ".join(parts)
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """Return the settings of the experiment that a reader asks for, by name."""
+    config = results.config
+    train = results.train
+    plural = "s" * (len(config.seeds) > 1)
+    width, height = results.settings[config.seeds[0]].detector.image_canvas.input_size
+    lengths = sorted({str(one.iterations.detector) for one in results.settings.values()}, key=int)
+    by_command = config.detector.command_gives is not None
+    found = [
+        ("Data", _data_name(results)),
+        ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
+        ("Test images", f"{results.test_images:,} with {results.test_boxes:,} boxes"),
+        ("Classes", str(len(train.categories))),
+        (
+            "Labels",
+            f"{config.initial} images at the start, {in_words(config.budget)} a cycle, {config.cycles} cycles",
+        ),
+        ("At the end", at_the_end(results)),
+        (f"Seed{plural}", ", ".join(map(str, config.seeds))),
+        *([("Detector", "external, by detector.command")] if by_command else []),
+        ("Proxy" if by_command else "Detector", f"{config.detector.trained.name}, {width} × {height} px"),
+        (
+            "Training of the proxy" if by_command else "Training",
+            f"{' or '.join(lengths)} iterations of {config.training.batch_size} images in cycle 0, "
+            f"× (labelled / {config.initial})^{config.iterations.growth:g} later",
+        ),
+    ]
+    found += [(f"Seed {seed}, derived or set", "; ".join(lines)) for seed, lines in results.derived.items()]
+    if knows_boxes(config):
+        found.append(("Pool", "only images with a box: knowledge of an oracle"))
+    if config.with_tables:
+        # Of several, those that the experiment gives; what an instance has of its own is in the list of strategies.
+        own = config.for_strategy(config.with_tables[0]) if len(config.with_tables) == 1 else config
+        lut, reward = own.lut, own.reward
+        labels, refresh = lut.labels.replace("_", " "), lut.refresh.replace("_", " ")
+        found += [
+            ("Lookup tables", f"{lut.splits}, of {lut.variants} variants each; labels: {labels}; built {refresh}"),
+            ("Reward", reward_named(reward)),
+        ]
+    if config.agents:
+        own = config.for_strategy(config.agents[0]) if len(config.agents) == 1 else config
+        found.append(("Agent", f"{own.agent.episodes} episodes of {own.agent.samples} batches"))
+    return found
+
+
+def at_the_end(results: Results) -> str:
+    """Return how many images are labelled in the last cycle, in words."""
+    config = results.config
+    labelled = images_labelled(results, tuple(config.strategies), config.cycles)
+    share = f"{labelled} images, {100 * labelled / len(results.train.image_ids):.0f} % of the training set"
+    return f"{share}, in the mean of strategies" if isinstance(config.budget, BudgetConfig) else share
+
+
+def reward_named(reward: RewardConfig) -> str:
+    """Return how rewards are looked up, in words."""
+    if reward.estimator == "regression":
+        return "AP of each class, on a line through the variants by the number of its objects"
+    of = {"by_class": "each class's object counts", "sliced": "embeddings, sliced", "exact": "embeddings, exact"}
+    return f"Wasserstein distance of {of[reward.distance]}; {reward.estimator} estimate"
+
+
+def _data_name(results: Results) -> str:
+    data = results.config.data
+    if isinstance(data, SyntheticData):
+        return f"synthetic scenes, seed {data.seed}"
+    if isinstance(data, ProjectData):
+        return PurePath(data.snapshot).parent.name
+    # The folder's own name only: its place on this machine says nothing about the experiment.
+    return f"{PurePath(data.root).name} ({data.format.upper()} format)"

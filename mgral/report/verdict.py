@@ -1,0 +1,289 @@
+"""What the report says first: whether the method beats random, the labels that it saves, and what to do next."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from mgral.config import Config, SyntheticData
+from mgral.data.groups import Groups
+from mgral.report.bootstrap import FEWEST_SEEDS
+from mgral.report.curves import costs_of
+from mgral.report.labels import LabelsNeeded, counted
+from mgral.report.partial import Missing
+from mgral.report.ranking import COUNTS, RankingRow, listed, subject_of
+from mgral.report.spread import Difference, points, points_interval
+from mgral.report.styles import baseline_of, first_of_type
+
+GOOD_SEEDS = 5
+"""Seeds to have where there are too few; three give intervals, and they are wide."""
+POWER = 0.8
+"""How often a difference of the size that was found is to be clear, for the number of seeds that is advised."""
+MOST_SEEDS = 100
+"""A difference that needs more is none in practice."""
+STEPS = 3
+"""Things to do next that are named."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do next."""
+
+    text: str
+    command: str = ""
+    link: str = ""
+    """Id of the part of the page that says more."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The first screen of the report, in words."""
+
+    subject: str
+    """The strategy that it is about."""
+    others: tuple[str, ...]
+    """Those that it is compared with in words."""
+    headline: str
+    more: tuple[str, ...]
+    saved: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the verdict is made from."""
+
+    config: Config
+    ranked: Mapping[str, list[RankingRow]]
+    """Ranking by mAP by kind of labels, that of the budget first."""
+    saved: Mapping[str, LabelsNeeded]
+    """Labels that each strategy needs for what random ends with, in the budget's kind of labels."""
+    groups: Groups | None
+    missing: Missing | None
+
+    @property
+    def cost(self) -> str:
+        """The kind of labels that the budget counts."""
+        return costs_of(self.config)[0]
+
+    @property
+    def rows(self) -> list[RankingRow]:
+        """The ranking by them."""
+        return self.ranked[self.cost]
+
+    @property
+    def random(self) -> str | None:
+        """The instance that others are compared with."""
+        return baseline_of(self.config)
+
+    def row(self, strategy: str) -> RankingRow:
+        """Return a strategy's row of the ranking."""
+        return next(row for row in self.rows if row.strategy == strategy)
+
+
+def verdict(found: Found) -> Verdict:
+    """Say what an experiment has found, in plain words."""
+    subject = subject_of(found.config, found.rows)
+    counts = first_of_type(found.config, COUNTS)
+    first = next((row.strategy for row in found.rows if row.strategy != subject), None)
+    others = tuple(dict.fromkeys(name for name in (found.random, counts, first) if name and name != subject))
+    return Verdict(
+        subject,
+        others,
+        _headline(found, subject),
+        tuple(_more(found, subject, counts)),
+        _saved(found, subject),
+        tuple(_steps(found, subject))[:STEPS],
+    )
+
+
+def _headline(found: Found, subject: str) -> str:
+    row, random = found.row(subject), found.random
+    if row.mean.n == 0:
+        return f"No verdict: {subject} has no mAP, as there is nothing in the test images to score."
+    if len(found.rows) == 1:
+        final = f"its curve has a mean mAP of {points(row.mean.mean)} %"
+        return f"No verdict: only {subject} was run, so there is nothing to compare it with; {final}."
+    if row.to_random is None:
+        assert row.to_best is not None
+        return f"Random was not run. {_compared(subject, row.best_other, row.to_best)}"
+    assert random is not None
+    return _compared(subject, random, row.to_random)
+
+
+def _compared(subject: str, other: str, difference: Difference) -> str:
+    """Say how two strategies compare, as a sentence."""
+    seeds, gap = difference.spread.n, _gap(difference)
+    side = "below" if difference.spread.mean < 0 else "above"
+    if seeds == 0:
+        return f"No verdict: {subject} and {other} cannot be compared, as no seed has the mAP of both."
+    if seeds < FEWEST_SEEDS:
+        few = "one seed" if seeds == 1 else f"the mean of {seeds} seeds"
+        return f"Too few seeds for a verdict: {subject} is {gap} {side} {other} in {few}."
+    interval = f"95 % interval {points_interval(difference.interval, sign=True)}, {seeds} seeds"
+    if difference.clear:
+        return f"{subject} is clearly {side} {other}, by {gap} ({interval})."
+    signed = f"{points(difference.spread.mean, sign=True)} points of mAP"
+    return f"No clear difference between {subject} and {other}: {signed} ({interval})."
+
+
+def _gap(difference: Difference) -> str:
+    return f"{points(abs(difference.spread.mean))} points of mAP"
+
+
+def _brief(difference: Difference) -> str:
+    """Say what a difference is, in a few words."""
+    gap = f"{points(difference.spread.mean, sign=True)} points"
+    if not difference.interval.known:
+        return gap
+    return f"{difference.verdict()}, {gap} ({points_interval(difference.interval, sign=True)})"
+
+
+def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
+    """Say how it compares with the simple baseline and with the first of the others, and by the other labels."""
+    row = found.row(subject)
+    if row.mean.n == 0:
+        return
+    if counts is None:
+        yield f"The simple baseline, {COUNTS}, was not run."
+    elif counts != subject:
+        beside = Difference.of(row.by_seed, found.row(counts).by_seed)
+        yield f"Compared with {counts}, the simple baseline that only counts objects: {_brief(beside)}."
+    else:
+        yield f"{subject} is the simple baseline: it only counts objects."
+    if row.to_best and found.random and row.best_other not in (found.random, counts):
+        place = f"number {row.rank} of {len(found.rows)}"
+        yield f"{subject} is {place}; compared with {row.best_other}, the best other: {_brief(row.to_best)}."
+    best = subject if not found.config.agents else _winner(found, subject)
+    if best and best not in found.config.agents and len(found.rows) > 2:
+        yield f"{best} was picked as the best of {len(found.rows)} by the same seeds, and so may be lucky."
+    for cost, rows in list(found.ranked.items())[1:]:
+        there = next(one for one in rows if one.strategy == subject).to_random
+        if row.to_random and there and there.verdict() != row.to_random.verdict():
+            yield f"By labelled {cost} it is different: compared with {found.random}, {_brief(there)}."
+
+
+def _saved(found: Found, subject: str) -> str:
+    if found.random is None or subject == found.random:
+        return "Labels saved against random: not known, as there is no other strategy to compare."
+    line, cost, random = found.saved[subject], found.cost, found.random
+    seeds = len(line.by_seed)
+    if line.random is None or np.isnan(line.random).any():
+        return f"Labels saved: not known, as {random} has no mAP at its end in some seeds."
+    if line.saved is None:
+        reached = f"{subject} reaches the mAP that {random} ends with in {line.reached} of {seeds} seeds"
+        if round(line.saved_at_most) <= 0:
+            return f"Labels saved: none, as {reached}."
+        return f"Labels saved: {counted(line.saved_at_most)} {cost} at most, as {reached}."
+    needed, of_random = counted(float(line.by_seed.mean())), counted(float(line.random.mean()))
+    number = line.saved.spread.mean
+    amount = f"{counted(abs(number))} {'fewer' if number >= 0 else 'more'}"
+    known = line.saved.interval
+    sure = line.saved.verdict("clearly fewer", "clearly more")
+    if known.known:
+        sure = f"95 % interval {counted(known.low, sign=True)} to {counted(known.high, sign=True)} saved: {sure}"
+    both = f"{subject} needs {needed} {cost} for the mAP that {random} ends with, and {random} {of_random}"
+    return f"Labels saved: {both}. That is {amount} ({sure})."
+
+
+def _steps(found: Found, subject: str) -> Iterator[Step]:
+    """Yield what to do next, the most urgent first."""
+    config, row = found.config, found.row(subject)
+    if found.missing is not None:
+        yield Step(_missing(found.missing), link="partial")
+    if found.groups and found.groups.pairs:
+        share = f"{len(found.groups.pairs)} of {found.groups.test_images} test images"
+        yield Step(f"Look at the near-copies: {share} have one in training, so scores may be too good.", link="data")
+    if row.mean.n == 0:
+        yield Step("Check the labels of the test images: without a box in them there is no score.")
+        return
+    if found.random is None or len(found.rows) == 1:
+        others = "random" if found.random is None else "the strategy that you want to try"
+        yield Step(f"Run {others} beside it: add it to strategies, and give the same command again.")
+        return
+    difference, seeds = row.to_random, len(config.seeds)
+    if difference is None or difference.spread.n < FEWEST_SEEDS:
+        yield Step(
+            "Run more seeds: three give an interval, five are better. Those that are done are kept.",
+            _command(config, max(GOOD_SEEDS, seeds + 1)),
+        )
+        return
+    winner = _winner(found, subject)
+    if winner:
+        yield _use(config, winner, "Use it" if winner == subject else f"Use {winner}, which is clearly above random,")
+    if not difference.clear:
+        yield _more_seeds(config, difference, seeds)
+    elif difference.spread.mean < 0 and winner is None:
+        yield Step(f"Do not use {subject} on data like these: {found.random} is better and costs nothing.")
+
+
+def _missing(missing: Missing) -> str:
+    parts = [
+        f"{len(lacking)} {one if len(lacking) == 1 else several}"
+        for lacking, one, several in (
+            (missing.strategies, "strategy", "strategies"),
+            (missing.seeds, "seed", "seeds"),
+        )
+        if lacking
+    ]
+    lacking = f", without {listed(parts)}" if parts else ""
+    return f"Finish the experiment: this is a partial report{lacking}. Give the same command again."
+
+
+def _winner(found: Found, subject: str) -> str | None:
+    """Return the strategy to use: the subject if it is clearly above random and none is clearly above it."""
+    above = [row for row in found.rows if row.to_random and row.to_random.clear and row.to_random.spread.mean > 0]
+    names = [row.strategy for row in above]
+    best = found.row(subject).to_best
+    if subject in names and not (best and best.clear and best.spread.mean < 0):
+        return subject
+    return names[0] if names else None
+
+
+def _use(config: Config, strategy: str, words: str) -> Step:
+    own = config.strategies[strategy].type
+    if _is_replay(config):
+        return Step(f"{words} from the next round on: in project.yaml, strategy: {own}")
+    command = f"mgral project init mine --pictures FOLDER --classes A,B --budget 300 --strategy {own}"
+    return Step(f"{words} to choose which of your own pictures to label:", command)
+
+
+def _more_seeds(config: Config, difference: Difference, seeds: int) -> Step:
+    wanted = seeds_needed(difference)
+    rough = f"rough, by the spread of {difference.spread.n} paired differences"
+    if wanted is None:
+        equal = "treat the two as equal, and take the one that costs less"
+        return Step(f"To show a difference this small, more than {MOST_SEEDS} seeds are needed ({rough}): {equal}.")
+    often = f"About {wanted} seeds would show a difference of this size four times in five ({rough})"
+    return Step(f"{often}. Run them, or treat the two as equal.", _command(config, max(wanted, seeds + 1)))
+
+
+def seeds_needed(difference: Difference) -> int | None:
+    """Return the seeds of which `POWER` of all experiments would find a difference of this size; None of too many.
+
+    Student's t test of paired differences that scatter normally, as much as these do.
+    """
+    effect, deviation = abs(difference.spread.mean), difference.spread.std
+    if not effect or not deviation > 0:
+        return None
+    for seeds in range(FEWEST_SEEDS, MOST_SEEDS + 1):
+        least = stats.t.ppf(0.975, seeds - 1)
+        if stats.nct.sf(least, seeds - 1, effect / deviation * np.sqrt(seeds)) >= POWER:
+            return seeds
+    return None
+
+
+def _command(config: Config, seeds: int) -> str:
+    """Return the command that runs so many seeds, those that there are first."""
+    if _is_replay(config):
+        return f"mgral project replay --seeds {seeds}"
+    more = [*config.seeds, *(seed for seed in range(seeds + len(config.seeds)) if seed not in config.seeds)][:seeds]
+    # Only the default experiment is run without a file; the report cannot know the name of another.
+    file = "" if config.experiment == "synthetic" and isinstance(config.data, SyntheticData) else " --configfile FILE"
+    return f'mgral snakemake --cores all{file} --config "seeds={str(more).replace(" ", "")}"'
+
+
+def _is_replay(config: Config) -> bool:
+    """Whether it is a replay of a project's labels, whose configuration is not a person's own."""
+    return getattr(config.data, "root", None) == f"{config.experiment}/data"

@@ -1,0 +1,68 @@
+"""How well tables predict: the correlation within tables, and its figures."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from fabricated_results import fabricate
+from scipy import stats
+
+from mgral.cli.steps.report import command
+from mgral.report.drawing import SEED_COLOURS
+from mgral.report.lut import _table_names, rank_correlation
+
+
+def test_points_have_the_colour_of_their_table(tmp_path: Path) -> None:
+    fabricate(tmp_path, strategies=("mgral", "random"), episodes=4)
+    paths = ["--config", tmp_path / "config.yaml", "--results", tmp_path, "--output", tmp_path / "report.html"]
+    CliRunner().invoke(command, [str(path) for path in paths], catch_exceptions=False)
+    for name in ("agreement_regression", "leave_one_out_regression"):
+        drawing = (tmp_path / "figures" / f"{name}.svg").read_text()
+        fills = re.findall(r'<use [^>]*style="fill: (#\w+)', drawing.lower())
+        # Two seeds with two splits: a table of five variants each, and its entry of the legend.
+        assert {colour: fills.count(colour) for colour in {*fills} & {c.lower() for c in SEED_COLOURS}} == {
+            colour.lower(): 5 + 1 for colour in SEED_COLOURS[:4]
+        }
+
+
+def test_tables_are_named_by_what_differs() -> None:
+    keys = {"round": ["initial", "strategies/cold"], "seed": [0, 0], "cycle": [0, 1], "split": [1, 1]}
+    rows = pd.DataFrame(keys)
+    assert _table_names(rows) == ("strategy/seed/cycle/split", ["initial/0/0/1", "cold/0/1/1"])
+    assert _table_names(rows[:1]) == ("seed/split", ["0/1"])
+
+
+def test_rank_correlation_is_not_fooled_by_the_level_of_a_table() -> None:
+    generator = np.random.default_rng(0)
+    measured = [level + 0.01 * generator.standard_normal(8) for level in (0.2, 0.6)]
+    # As a table that knows nothing: the mean of the others.
+    predicted = [(values.sum() - values) / 7 for values in measured]
+    pooled = stats.spearmanr(np.concatenate(measured), np.concatenate(predicted)).statistic
+    within = rank_correlation(measured, predicted, seed=0)
+    assert pooled > 0.3
+    assert within.mean == pytest.approx(-1)
+    assert within.p_value > 0.99
+
+
+def test_rank_correlation_of_one_table_is_spearmans() -> None:
+    generator = np.random.default_rng(1)
+    measured, predicted = generator.random(7), generator.random(7)
+    found = rank_correlation([measured], [predicted], seed=0)
+    exact = stats.permutation_test(
+        (measured,),
+        lambda values: stats.spearmanr(values, predicted).statistic,
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=np.inf,
+    )
+    assert found.mean == pytest.approx(stats.spearmanr(measured, predicted).statistic)
+    assert found.p_value == pytest.approx(exact.pvalue, abs=0.02)
+
+
+def test_rank_correlation_of_equal_values_is_undefined() -> None:
+    found = rank_correlation([np.full(4, 0.3)], [np.arange(4.0)], seed=0)
+    assert np.isnan(found.mean)
+    assert found.tables == 0

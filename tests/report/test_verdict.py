@@ -1,0 +1,216 @@
+"""What the report says first, of experiments whose answer is known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from mgral.config import resolve_config
+from mgral.data.groups import Groups, NearCopy
+from mgral.report.curves import lead
+from mgral.report.labels import LabelsNeeded
+from mgral.report.partial import Missing
+from mgral.report.ranking import differences_in_words, rank
+from mgral.report.spread import Difference
+from mgral.report.verdict import Found, Verdict, seeds_needed, verdict
+
+LEVELS = np.array([0.20, 0.50, 0.30, 0.45, 0.25])
+WOBBLE = np.array([0.010, -0.012, 0.004, -0.008, 0.012])
+"""Differences of paired seeds, of mean 0.0012."""
+
+
+def said(
+    values: Mapping[str, Any],
+    others: Mapping[str, Any] | None = None,
+    needed: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Verdict:
+    """Return the verdict on heights of curves by strategy, [seeds], and by the other labels where they differ."""
+    arrays = {name: np.array(of) for name, of in values.items()}
+    seeds = len(next(iter(arrays.values())))
+    kinds = {name: {"type": "random" if name == "random" else name} for name in values}
+    config = resolve_config(
+        {"strategies": {**kinds, **settings.pop("strategies", {})}, "seeds": list(range(seeds))}
+        | {"detector": {"name": "small_ssd"}}
+        | {key: value for key, value in settings.items() if key not in ("groups", "missing")}
+    )
+    random = "random" if "random" in values else None
+    costs = ("boxes", "images") if isinstance(settings.get("budget"), Mapping) else ("images", "boxes")
+    ranked = dict(zip(costs, (rank(of, random) for of in (arrays, dict(others or arrays))), strict=True))
+    given = {name: np.array((needed or {}).get(name, [100.0] * seeds)) for name in values}
+    last = np.full(seeds, 160.0)
+    labels = {
+        name: LabelsNeeded(name, of, last, None if name == "random" else given["random"])
+        for name, of in given.items()
+        if random
+    }
+    return verdict(Found(config, ranked, labels, settings.get("groups"), settings.get("missing")))
+
+
+def test_a_clear_winner_is_to_be_used() -> None:
+    found = said(
+        {"mgral": LEVELS + 0.02 + WOBBLE / 4, "random": LEVELS, "sqrt_counts": LEVELS + 0.001 + WOBBLE},
+        needed={"mgral": [80.0, 85, 90, 80, 85]},
+    )
+    assert found.headline == (
+        "mgral is clearly above random, by 2.0 points of mAP (95 % interval +1.7 to +2.4, 5 seeds)."
+    )
+    assert found.more[0].startswith(
+        "Compared with sqrt_counts, the simple baseline that only counts objects: clearly above, +1.8 points (+0."
+    )
+    assert found.saved.startswith(
+        "Labels saved: mgral needs 84 images for the mAP that random ends with, and random 100. That is 16 fewer "
+        "(95 % interval +11 to +21 saved: clearly fewer"
+    )
+    (step,) = found.steps
+    assert step.text == "Use it to choose which of your own pictures to label:"
+    assert step.command.endswith("--budget 300 --strategy mgral")
+
+
+def test_no_clear_difference_says_how_many_seeds_one_would_need() -> None:
+    found = said({"mgral": LEVELS + WOBBLE, "random": LEVELS})
+    assert found.headline.startswith(
+        "No clear difference between mgral and random: +0.1 points of mAP (95 % interval −"
+    )
+    assert "That is 0 fewer (95 % interval 0 to 0 saved: no clear difference)" in found.saved
+    (step,) = found.steps
+    assert "more than 100 seeds are needed (rough, by the spread of 5 paired differences)" in step.text
+    larger = said({"mgral": LEVELS + 0.008 + WOBBLE, "random": LEVELS}).steps[0]
+    assert larger.text.startswith("About 13 seeds would show a difference of this size four times in five (rough, ")
+    assert larger.command.endswith('--config "seeds=[0,1,2,3,4,5,6,7,8,9,10,11,12]"')
+
+
+def test_seeds_needed_are_those_of_which_four_in_five_experiments_are_clear() -> None:
+    wanted = seeds_needed(Difference.of(WOBBLE + 0.008, 0 * WOBBLE))
+    assert wanted is not None
+    effect, deviation = float((WOBBLE + 0.008).mean()), float(WOBBLE.std(ddof=1))
+    for seeds, low, high in ((wanted, 0.78, 1), (wanted - 2, 0, 0.8)):
+        trials = np.random.default_rng(0).normal(effect, deviation, (4000, seeds))
+        assert low < (stats.ttest_1samp(trials, 0, axis=1).pvalue < 0.05).mean() < high
+    assert seeds_needed(Difference.of(LEVELS, LEVELS)) is None
+
+
+def test_too_few_seeds_give_no_verdict_and_the_command_for_more() -> None:
+    two = said({"mgral": LEVELS[:2] + 0.02, "random": LEVELS[:2]})
+    assert two.headline == (
+        "Too few seeds for a verdict: mgral is 2.0 points of mAP above random in the mean of 2 seeds."
+    )
+    assert two.saved.endswith("That is 0 fewer (2 seeds: too few for an interval).")
+    assert two.steps[0].command == 'mgral snakemake --cores all --config "seeds=[0,1,2,3,4]"'
+    one = said({"mgral": LEVELS[:1] - 0.02, "random": LEVELS[:1]}, experiment="mine")
+    assert one.headline == "Too few seeds for a verdict: mgral is 2.0 points of mAP below random in one seed."
+    assert " --configfile FILE " in one.steps[0].command
+
+
+def test_what_is_worse_than_random_is_not_to_be_used() -> None:
+    found = said({"mgral": LEVELS - 0.02 + WOBBLE / 4, "random": LEVELS}, needed={"mgral": [np.nan] * 5})
+    assert found.headline.startswith("mgral is clearly below random, by 2.0 points of mAP")
+    assert found.saved == "Labels saved: none, as mgral reaches the mAP that random ends with in 0 of 5 seeds."
+    assert [step.text for step in found.steps] == [
+        "Do not use mgral on data like these: random is better and costs nothing."
+    ]
+    with_better = said({"mgral": LEVELS - 0.02, "random": LEVELS, "margin": LEVELS + 0.02})
+    assert with_better.more[1].startswith(
+        "mgral is number 3 of 3; compared with margin, the best other: clearly below, −4.0"
+    )
+    assert with_better.more[2] == "margin was picked as the best of 3 by the same seeds, and so may be lucky."
+    assert with_better.steps[0].text.startswith("Use margin, which is clearly above random,")
+
+
+def test_without_random_or_another_there_is_nothing_to_compare() -> None:
+    alone = said({"mgral": LEVELS})
+    assert alone.headline == (
+        "No verdict: only mgral was run, so there is nothing to compare it with; its curve has a mean mAP of 34.0 %."
+    )
+    assert alone.saved.startswith("Labels saved against random: not known")
+    assert alone.steps[0].text.startswith("Run random beside it")
+    random = said({"random": LEVELS})
+    assert random.steps[0].text.startswith("Run the strategy that you want to try beside it")
+    two = said({"mgral": LEVELS + 0.01, "margin": LEVELS})
+    assert two.headline.startswith("Random was not run. mgral is clearly above margin, by 1.0 points")
+
+
+def test_scores_that_are_missing_are_no_verdict() -> None:
+    nothing = np.full(5, np.nan)
+    found = said({"mgral": nothing, "random": nothing}, needed={"mgral": nothing, "random": nothing})
+    assert found.headline == "No verdict: mgral has no mAP, as there is nothing in the test images to score."
+    assert found.more == ()
+    assert found.saved == "Labels saved: not known, as random has no mAP at its end in some seeds."
+    assert found.steps[0].text.startswith("Check the labels of the test images")
+    some = np.where([True, True, True, True, False], LEVELS + 0.02 + WOBBLE / 4, np.nan)
+    assert "4 seeds)" in said({"mgral": some, "random": LEVELS}).headline
+
+
+def test_without_a_method_under_test_the_best_is_spoken_of_and_called_lucky() -> None:
+    found = said({"random": LEVELS, "margin": LEVELS + 0.01, "entropy_anchors": LEVELS + 0.02})
+    assert found.headline.startswith("entropy_anchors is clearly above random")
+    assert "entropy_anchors was picked as the best of 3 by the same seeds, and so may be lucky." in found.more
+
+
+def test_of_many_strategies_the_method_has_its_place() -> None:
+    names = [f"m{place}" for place in range(29)]
+    many = {name: LEVELS + 0.01 + 0.001 * place for place, name in enumerate(names)}
+    found = said(
+        {**many, "mgral": LEVELS + 0.0155, "random": LEVELS}, strategies={n: {"type": "margin"} for n in names}
+    )
+    assert "mgral is number 24 of 31; compared with m28, the best other: clearly below" in found.more[1]
+    assert found.others == ("random", "m28")
+
+
+def test_a_budget_in_boxes_is_judged_by_boxes_and_the_images_are_named_where_they_differ() -> None:
+    budget = {"unit": "boxes", "amount": 20}
+    values = {"mgral": LEVELS + WOBBLE, "random": LEVELS}
+    other = {"mgral": LEVELS + 0.02, "random": LEVELS}
+    found = said(values, other, budget=budget)
+    assert found.headline.startswith("No clear difference between mgral and random")
+    assert (
+        found.more[-1]
+        == "By labelled images it is different: compared with random, clearly above, +2.0 points (+2.0 to +2.0)."
+    )
+    assert " 100 boxes " in found.saved
+    assert "different" not in " ".join(said(values, budget=budget).more)
+
+
+def test_what_is_wrong_comes_first_of_what_to_do() -> None:
+    groups = Groups((), (NearCopy(1, 2, 0.5),), 20, 0)
+    missing = Missing({1: "a file"}, {"margin": "a file", "ppal": "a file"}, {})
+    found = said({"mgral": LEVELS + 0.02, "random": LEVELS}, groups=groups, missing=missing)
+    assert [step.link for step in found.steps] == ["partial", "data", ""]
+    assert found.steps[0].text.startswith(
+        "Finish the experiment: this is a partial report, without 2 strategies and 1 seed."
+    )
+    assert "1 of 20 test images have one in training" in found.steps[1].text
+    assert found.steps[2].text.startswith("Use it")
+
+
+def test_a_replay_is_gone_on_with_by_its_own_commands() -> None:
+    data = {"format": "coco", "root": "replay2/data"}
+    few = said({"mgral": LEVELS[:2], "random": LEVELS[:2]}, experiment="replay2", data=data)
+    assert few.steps[0].command == "mgral project replay --seeds 5"
+    clear = said({"mgral": LEVELS + 0.02, "random": LEVELS}, experiment="replay2", data=data)
+    assert clear.steps[0].text.endswith("in project.yaml, strategy: mgral")
+
+
+def test_where_a_curve_lies_above_another_by_hand() -> None:
+    labels = np.array([10.0, 20, 30, 40])
+    random = np.array([0.1, 0.2, 0.3, 0.4])
+    assert lead(labels, np.array([0.1, 0.15, 0.35, 0.5]), labels, random) == (1, 30)
+    assert lead(labels, np.array([0.1, 0.25, 0.35, 0.5]), labels, random) == (1, 20)
+    assert lead(labels, np.array([0.1, 0.25, 0.35, 0.3]), labels, random) == (-1, 40)
+    assert lead(labels, random, labels, random) == (0, 40)
+    # At 25, where the other curve ends, it is above: there random is at 0.25.
+    assert lead(labels, random, np.array([10.0, 25]), np.array([0.1, 0.2])) == (1, 20)
+
+
+def test_differences_are_named_by_what_is_clear() -> None:
+    values = {"random": LEVELS, "margin": LEVELS + 0.02, "ppal": LEVELS - 0.02, "core_set": LEVELS + WOBBLE}
+    assert differences_in_words(rank(values, "random"), "random") == (
+        "Clearly above random: margin; clearly below random: ppal; no clear difference: 1 more."
+    )
+    equal = {"random": LEVELS, "margin": LEVELS + WOBBLE}
+    assert differences_in_words(rank(equal, "random"), "random") == "No strategy is clearly above or below random."
+    few = {name: of[:2] for name, of in values.items()}
+    assert differences_in_words(rank(few, "random"), "random") == (
+        "1 of 3 are above random on average; there are too few seeds to say more."
+    )
