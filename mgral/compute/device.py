@@ -2,11 +2,13 @@
 
 import os
 import warnings
+from functools import cache
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from mgral.compute.gpus import DEVICE_VARIABLE, only_cpu
+from mgral.compute.gpus import DEVICE_VARIABLE, KEPT_IMAGES_MB, only_cpu
 from mgral.errors import InputError
 
 
@@ -53,6 +55,31 @@ def compute_deterministically() -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
+
+
+def fixed_shapes(device: torch.device) -> bool:
+    """Say whether a device computes what is not needed too, so that no shape depends on numbers: all but the CPU.
+
+    To know such a shape the processor waits for a GPU, which then has nothing to do. On a CPU it saves most of the
+    work.
+    """
+    return device.type != "cpu"
+
+
+def image_memory(device: torch.device) -> int:
+    """Return the bytes that the images of a training may take of a GPU for its length; none of another device.
+
+    A 64th of its memory, and `KEPT_IMAGES_MB` at most, so that many trainings can share a card.
+    """
+    if device.type != "cuda":
+        return 0
+    return int(min(torch.cuda.get_device_properties(device).total_memory // 64, KEPT_IMAGES_MB * 2**20))
+
+
+@cache
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return numbers as float32 on a device, copied there once: each copy waits for what a GPU was told before."""
+    return torch.tensor(values, device=device)
 
 
 def fast_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
