@@ -6,12 +6,14 @@ numbers, so that the training goes on. All is in float32: torch's automatic half
 It would add a conversion of each weight, forward and backward.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 import torch.optim.optimizer as optimizers
 import torch.utils._foreach_utils as of_many
@@ -21,7 +23,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mgral.config import TrainingConfig
-from mgral.models.interface import DenseModel
+from mgral.data.images import Images
+from mgral.models.build import random_detector
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
+from mgral.models.interface import DenseModel, Targets
 from mgral.training import loop
 from mgral.training.batches import TrainingImages
 
@@ -40,6 +46,8 @@ NOT_LAUNCHED = {
 """Operators that make or rename tensors and compute nothing, beside the views."""
 PARTS = ("batch and augmentation", "forward", "loss", "backward", "optimiser and the rest")
 META = torch.device("meta")
+SIDE, BATCH, CLASSES, BOXES = 256, 16, 6, 8
+"""Of what `count_all` counts: pixels, images in a step, classes, boxes of an image."""
 
 
 class Counts:
@@ -185,3 +193,45 @@ class _Operators(TorchDispatchMode):
 
     def _wait(self, what: str) -> None:
         self._counts.count(self._counts.waits, (self._counts.part, what))
+
+
+def count_all() -> dict[str, dict[str, Any]]:
+    """Return the counts of some detectors, by name: operators by part of a step, copies, waits."""
+    on_maps: dict[str, Any] = {
+        "weights": None,
+        "width": SIDE,
+        "height": SIDE,
+        "anchor_scales": (0.08, 0.15, 0.28, 0.5, 0.8),
+        "aspect_ratios": (2.0,),
+    }
+    ssd = SSDConfig(name="ssd", **on_maps)
+    asked: dict[str, tuple[Any, float]] = {
+        "small_ssd": (SmallSSDConfig(width=SIDE, height=SIDE), 0.0),
+        "ssd, tf_efficientnet_lite0": (ssd, 0.0),
+        "the same with `training.moving_average`": (ssd, 0.99),
+        "retinanet, tf_efficientnet_lite0": (TimmRetinaNetConfig(name="retinanet", **on_maps), 0.0),
+    }
+    found = {}
+    for name, (config, average) in asked.items():
+        detector = random_detector(config, CLASSES, 0)
+        assert isinstance(detector, DenseModel)
+        training = TrainingConfig(batch_size=BATCH, moving_average=average)
+        counts = count_steps(detector, _images(config), training)
+        found[name] = {
+            "operators": {part: counts.launched(part) for part in PARTS},
+            "waits": {part: counts.waited(part) for part in PARTS},
+            "copies": sum(counts.copies.values()) / STEPS,
+        }
+    return found
+
+
+def _images(config: Any) -> TrainingImages:
+    sizes, rows = np.full((BATCH, 2), SIDE), np.arange(BATCH)
+    corner = torch.rand(BATCH, BOXES, 2) * SIDE / 2
+    targets = Targets(torch.cat([corner, corner + SIDE / 4], 2), torch.zeros(BATCH, BOXES, dtype=torch.int64))
+    pixels = Images(np.zeros((BATCH, SIDE, SIDE, 3), np.uint8), sizes, config.image_canvas)
+    return TrainingImages(rows, pixels, rows, targets, torch.full((BATCH, 2), float(SIDE)))
+
+
+if __name__ == "__main__":  # by `gpu_page`, of the code of another commit
+    print(json.dumps(count_all()))

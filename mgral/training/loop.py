@@ -201,6 +201,7 @@ class Run:
         """Do one of so many iterations: draw a batch, learn from it and move the weights."""
         factor = learning_rate_factor(iteration, iterations, self.config)
         self.start_step(factor)
+        self.optimizer.zero_grad()
         others = self.unlabelled.draw() if self.unlabelled else repeat(None)
         for part, other in zip(self.labelled.draw(), others, strict=False):
             loss = part.weight * self.loss(part)
@@ -229,9 +230,8 @@ class Run:
             return consistency_loss(self.detector, images)
 
     def start_step(self, factor: float) -> None:
-        """Begin a row of the history, clear the gradients, and let each group learn at a factor of its peak rate."""
+        """Begin a row of the history, and let each group of weights learn at a factor of its peak rate."""
         self.losses.begin(self.config.learning_rate * factor)
-        self.optimizer.zero_grad()
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
