@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from itertools import product
 from multiprocessing import get_context
@@ -35,6 +35,8 @@ COMPILED_SECONDS = 200
 """The same where torch.compile has to work first."""
 SAMPLED = 0.1
 """Seconds between two looks at the card."""
+FAILURES = (OSError, EOFError, TimeoutError)
+"""Of processes that hang, or have died."""
 AP_WAYS = ("plain", "ours", "ours, CUDA graph")
 
 
@@ -81,9 +83,9 @@ def command(
         _write_data(setting, root, *((8, 4) if cpu else (256, 128)))
         book = _Book(output, time.monotonic() + 60 * minutes, setting)
         if cpu:
-            _run_all(book, 0.01, 6, processes=2)
+            _run_all(book, 0.01, 6, seeds=1, processes=2)
         else:
-            _run_all(book, seconds, iterations, processes=16)
+            _run_all(book, seconds, iterations, seeds=3, processes=16)
 
 
 def _write_data(setting: Setting, root: Path | None, train: int, test: int) -> None:
@@ -97,35 +99,47 @@ def _write_data(setting: Setting, root: Path | None, train: int, test: int) -> N
         write_json(setting.folder / f"{split}.json", images.truth())
 
 
-def _run_all(book: "_Book", seconds: float, iterations: int, processes: int) -> None:
+def _run_all(book: "_Book", seconds: float, iterations: int, seeds: int, processes: int) -> None:
     """Measure what matters most first, as a machine may be taken away."""
     several = min(TRIAL, processes)
-    with _mps(book.setting.device) as mps, _Workers(processes, book.setting.device) as workers:
-        book.note("machine", machine() | _card(book.setting.device) | {"gpu": workers.names[0], "mps": mps})
-
-        def speed(way: str, count: int, trainings: int = 1, limit: float = READY_SECONDS) -> None:
-            book.speed(workers, way, count, trainings, seconds, mps, limit)
-
-        speed("plain", several)
+    with _started(book, processes, mps=True) as (workers, mps):
+        facts = machine() | _card(book.setting.device)
+        book.note("machine", facts | {"gpu": workers.names[0], "MPS": mps})
+        book.speed(workers, "plain", several, 1, seconds, mps)
         for count in sorted({several, processes, min(4, processes), 1}, reverse=True):
-            speed("ours", count)
-        speed("ours, CUDA graph", several)
-        speed("ours, CUDA graph", 1)
+            book.speed(workers, "ours", count, 1, seconds, mps)
+        for count in (several, 1):
+            book.speed(workers, "ours, CUDA graph", count, 1, seconds, mps)
+        book.scores(workers, iterations, range(seeds))
+        for way, trainings in (("ours, CUDA graph", several), ("ours", min(4, processes))):
+            book.speed(workers, way, 1, trainings, seconds, mps)
+        for way in ("ours, any order", "ours, memory filled", "plain"):
+            book.speed(workers, way, several, 1, seconds, mps)
+    with _started(book, processes, mps=False) as (workers, _):
         for way in ("plain", "ours", "ours, memory filled", "ours, CUDA graph"):
             book.kernels(workers, way)
-        for way, trainings in (("ours, CUDA graph", several), ("ours, CUDA graph", 4), ("ours", 4)):
-            speed(way, 1, min(trainings, processes))
-        for way in ("ours, any order", "ours, memory filled"):
-            speed(way, several)
-        book.scores(workers, iterations, range(3))
-        speed("plain", several)
-    if mps or book.setting.device == "cpu":
-        with _Workers(processes, book.setting.device) as workers:
-            for way, count in (("ours", several), ("plain", several), ("ours, CUDA graph", several), ("ours", 4)):
-                book.speed(workers, way, count, 1, seconds, False, READY_SECONDS)
-    with _mps(book.setting.device) as mps, _Workers(processes, book.setting.device) as workers:
+        for way in ("ours", "plain", "ours, CUDA graph") if mps else ():
+            book.speed(workers, way, several, 1, seconds, False)
+    with _started(book, processes, mps=True) as (workers, mps):
         for count in (1, several):
             book.speed(workers, "ours, compiled", count, 1, seconds, mps, COMPILED_SECONDS)
+
+
+@contextmanager
+def _started(book: "_Book", processes: int, *, mps: bool) -> Iterator[tuple["_Workers", bool]]:
+    """Start processes, under MPS where that is asked for and works, and say whether it does."""
+    device = book.setting.device
+    with ExitStack() as stack:
+        on = mps and stack.enter_context(_mps(device))
+        try:
+            workers = stack.enter_context(_Workers(processes, device))
+        except FAILURES as error:
+            if not on:
+                raise
+            book.note("processes under MPS", {"failed": f"{type(error).__name__} {error}"})
+            stack.close()
+            on, workers = False, stack.enter_context(_Workers(processes, device))
+        yield workers, on
 
 
 class _Book:
@@ -145,7 +159,7 @@ class _Book:
         click.echo(f"{what}: {', '.join(said)}")
 
     def speed(
-        self, workers: "_Workers", way: str, count: int, trainings: int, seconds: float, mps: bool, limit: float
+        self, workers: "_Workers", way: str, count: int, trainings: int, seconds: float, mps: bool, limit: float = 0
     ) -> None:
         """Measure the images a second of some processes, each with some trainings."""
         what = f"{way}, {count} x {trainings}" if trainings > 1 else f"{way}, {count}"
@@ -154,7 +168,7 @@ class _Book:
         with self._in_time(what) as go:
             if not go:
                 return
-            found, watched = workers.run(jobs, limit, seconds)
+            found, watched = workers.run(jobs, self._left(limit or READY_SECONDS), seconds)
             failed = [one for one in found if isinstance(one, str)]
             if failed:
                 self.note(what, {"failed": failed[0], "processes": len(failed)})
@@ -175,7 +189,7 @@ class _Book:
         what = f"kernels of {way}"
         with self._in_time(what) as go:
             if go:
-                (found,), _ = workers.run([(count_kernels, (self.setting, way))], READY_SECONDS)
+                (found,), _ = workers.run([(count_kernels, (self.setting, way))], self._left(READY_SECONDS))
                 self.note(what, {"failed": found} if isinstance(found, str) else found)
 
     def scores(self, workers: "_Workers", iterations: int, seeds: Sequence[int]) -> None:
@@ -188,7 +202,7 @@ class _Book:
             for start in range(0, len(asked), len(workers.names)):
                 part = asked[start : start + len(workers.names)]
                 jobs = [(score, (self.setting, way, seed, iterations)) for way, seed in part]
-                found += workers.run(jobs, 2 * READY_SECONDS)[0]
+                found += workers.run(jobs, self._left(2 * READY_SECONDS))[0]
             for way in AP_WAYS:
                 mine = [one for (of, _), one in zip(asked, found, strict=True) if of == way]
                 failed = [one for one in mine if isinstance(one, str)]
@@ -196,6 +210,9 @@ class _Book:
                 spread = stdev(scores) if len(scores) > 1 else 0.0
                 done = {"mean": mean(scores), "deviation": spread, "each": scores} if scores else {}
                 self.note(f"AP50 after {iterations} iterations, {way}", {"failed": failed[0]} if failed else done)
+
+    def _left(self, limit: float) -> float:
+        return max(1.0, min(limit, self._end - time.monotonic()))
 
     @contextmanager
     def _in_time(self, what: str) -> Iterator[bool]:
@@ -206,7 +223,7 @@ class _Book:
             return
         try:
             yield True
-        except (OSError, EOFError, TimeoutError) as error:
+        except FAILURES as error:
             self.note(what, {"failed": f"{type(error).__name__} {error}"})
 
 
@@ -215,6 +232,7 @@ class _Workers:
 
     def __init__(self, count: int, device: str) -> None:
         self._device, self._count = device, count
+        self._patience = 1 if device == "cuda" else 10
         self._start()
 
     def __enter__(self) -> "_Workers":
@@ -234,13 +252,18 @@ class _Workers:
             there.close()
             self._pipes.append(here)
             self._processes.append(process)
-        self.names = [_receive(pipe, READY_SECONDS) for pipe in self._pipes]
+        try:
+            self.names = [self._receive(pipe, READY_SECONDS) for pipe in self._pipes]
+        except FAILURES:
+            self._stop()
+            raise
 
     def _stop(self) -> None:
         for pipe in self._pipes:
             pipe.close()
+        end = time.monotonic() + 5  # as MPS may suffer where a process dies at work
         for process in self._processes:
-            process.join(5)
+            process.join(max(0, end - time.monotonic()))
             process.kill()
 
     def run(
@@ -254,7 +277,7 @@ class _Workers:
         try:
             for pipe, job in zip(pipes, jobs, strict=True):
                 pipe.send(job)
-            found = [_receive(pipe, limit) for pipe in pipes]
+            found = [self._receive(pipe, limit) for pipe in pipes]
             if "ready" not in found:
                 return found, {}
             begun = [number for number, one in enumerate(found) if one == "ready"]
@@ -262,18 +285,17 @@ class _Workers:
                 for number in begun:
                     pipes[number].send(seconds)
                 for number in begun:
-                    found[number] = _receive(pipes[number], seconds + READY_SECONDS)
+                    found[number] = self._receive(pipes[number], seconds + READY_SECONDS)
             return found, watched
-        except (TimeoutError, EOFError, OSError):
+        except FAILURES:
             self._stop()
             self._start()
             raise
 
-
-def _receive(pipe: Connection, limit: float) -> Any:
-    if not pipe.poll(limit):
-        raise TimeoutError(f"after {limit:.0f} s")
-    return pipe.recv()
+    def _receive(self, pipe: Connection, limit: float) -> Any:
+        if not pipe.poll(limit * self._patience):
+            raise TimeoutError(f"after {limit * self._patience:.0f} s")
+        return pipe.recv()
 
 
 @contextmanager
