@@ -1,5 +1,6 @@
 """Benchmark `gpu`: many small trainings on one card, by the ways in `gpu_ways`."""
 
+import math
 import os
 import subprocess
 import time
@@ -81,7 +82,7 @@ def command(
     with TemporaryDirectory(prefix="mgral-gpu-") as folder:
         setting = Setting(Path(folder), "cpu" if cpu else "cuda", 64 if cpu else 256, 2 if cpu else 16)
         _write_data(setting, root, *((8, 4) if cpu else (256, 128)))
-        book = _Book(output, time.monotonic() + 60 * minutes, setting)
+        book = _Book(output, math.inf if cpu else time.monotonic() + 60 * minutes, setting)
         if cpu:
             _run_all(book, 0.01, 6, seeds=1, processes=2)
         else:

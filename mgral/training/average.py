@@ -28,14 +28,14 @@ class MovingAverage(AveragedModel):
     def update_parameters(self, model: nn.Module) -> None:
         """Move towards the tensors of the model."""
         done = int(self.n_averaged)
-        decay = min(self._decay, (1 + done) / (10 + done)) if done else 0.0
         pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-        averaged = [pair for pair in pairs if done and pair[0].is_floating_point()]
+        moved = [pair for pair in pairs if done and pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not (done and pair[0].is_floating_point())]
-        if averaged:
-            torch._foreach_lerp_(*map(list, zip(*averaged, strict=True)), 1 - decay)
+        if moved:
+            decay = min(self._decay, (1 + done) / (10 + done))
+            torch._foreach_lerp_([ours for ours, _ in moved], [one for _, one in moved], 1 - decay)
         if copied:
-            torch._foreach_copy_(*map(list, zip(*copied, strict=True)))
+            torch._foreach_copy_([ours for ours, _ in copied], [one for _, one in copied])
         self.n_averaged += 1
 
 

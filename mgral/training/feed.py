@@ -92,7 +92,7 @@ class Feed:
     def _keep(self) -> Tensor:
         """Copy all images to the device, uint8 [n, height, width, 3]."""
         canvas = self._images.images.canvas
-        everything = torch.arange(len(self._images.rows)).split(READ_TOGETHER)
+        everything = torch.split(torch.arange(len(self._images.rows)), READ_TOGETHER)
         kept = torch.empty(
             len(self._images.rows), canvas.height, canvas.width, 3, dtype=torch.uint8, device=self._device
         )
@@ -129,7 +129,7 @@ def pack(tensors: Sequence[Tensor], *, pinned: bool = False) -> Tensor:
 def unpack(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Return views of packed bytes, with the shapes and dtypes of the tensors that were packed."""
     order = _widest_first(like)
-    parts = flat.split([like[index].nbytes for index in order])
+    parts = torch.split(flat, [like[index].nbytes for index in order])
     found = dict(zip(order, parts, strict=True))
     return [found[index].view(one.dtype).view(one.shape) for index, one in enumerate(like)]
 
