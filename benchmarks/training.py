@@ -92,7 +92,7 @@ def command(
         config = config.model_copy(update={"training": training})
     loops: dict[str, Train] = {
         "plain": _PlainLoop(_ImageFiles(results, config)),
-        "decoded": _PlainLoop(_CachedPixels()),
+        "decoded": _PlainLoop(CachedPixels()),
         "mgral": _train_as_here,
     }
     runs: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -205,8 +205,8 @@ class _PlainLoop:
         model.transform.image_std = [PIXEL_DEVIATION / 255] * 3
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: learning_rate_factor(t, iterations, config))
-        samples = _PlainImages(images, self._source)
-        loader = DataLoader(samples, config.batch_size, shuffle=True, drop_last=True, collate_fn=_as_lists)
+        samples = PlainImages(images, self._source)
+        loader = DataLoader(samples, config.batch_size, shuffle=True, drop_last=True, collate_fn=as_lists)
         model.train()
         done = 0
         while done < iterations:
@@ -227,8 +227,11 @@ class _ImageSource(Protocol):
         """Return an image as float32 [3, H, W] in 0..1."""
 
 
-class _CachedPixels:
+class CachedPixels:
+    """Pixels of the image cache."""
+
     def __call__(self, images: TrainingImages, index: int) -> Tensor:
+        """Return an image as float32 [3, H, W] in 0..1."""
         return torch.from_numpy(images.images.image(int(images.rows[index])).copy()).permute(2, 0, 1) / 255
 
 
@@ -244,7 +247,9 @@ class _ImageFiles:
             return pixels
 
 
-class _PlainImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
+class PlainImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
+    """Images and targets one by one, as torchvision's detectors take them, flipped at random."""
+
     def __init__(self, images: TrainingImages, source: _ImageSource) -> None:
         self._images, self._source = images, source
 
@@ -264,5 +269,6 @@ class _PlainImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return image, {"boxes": boxes, "labels": labels[labels >= 0] + 1}
 
 
-def _as_lists(samples: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Any, ...]:
+def as_lists(samples: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Any, ...]:
+    """Return lists of images and of targets."""
     return tuple(zip(*samples, strict=True))

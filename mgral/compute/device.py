@@ -4,11 +4,13 @@ import ctypes
 import os
 import warnings
 from contextlib import suppress
+from functools import cache
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from mgral.compute.gpus import DEVICE_VARIABLE, only_cpu
+from mgral.compute.gpus import DEVICE_VARIABLE, KEPT_IMAGES_MB, only_cpu
 from mgral.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -70,9 +72,36 @@ def compute_deterministically() -> None:
     """Let a GPU compute in full single precision, and give the same bits each time."""
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read when cuBLAS is first used
     torch.use_deterministic_algorithms(True)
+    # Else torch fills each new tensor of a GPU first, so that nobody reads what nothing wrote: a launch for each.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
+
+
+def fixed_shapes(device: torch.device) -> bool:
+    """Say whether a device computes what is not needed too, so that no shape depends on numbers: all but the CPU.
+
+    To know such a shape the processor waits for a GPU, which then has nothing to do. On a CPU it saves most of the
+    work.
+    """
+    return device.type != "cpu"
+
+
+def image_memory(device: torch.device) -> int:
+    """Return the bytes that the images of a training may take of a GPU for its length; none of another device.
+
+    A 64th of its memory, and `KEPT_IMAGES_MB` at most, so that many trainings can share a card.
+    """
+    if device.type != "cuda":
+        return 0
+    return int(min(torch.cuda.get_device_properties(device).total_memory // 64, KEPT_IMAGES_MB * 2**20))
+
+
+@cache
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return numbers as float32 on a device, copied there once: each copy waits for what a GPU was told before."""
+    return torch.tensor(values, device=device)
 
 
 def fast_precision(device: torch.device) -> Literal["float32", "bfloat16"]:

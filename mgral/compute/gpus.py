@@ -14,6 +14,9 @@ HELP = (
 )
 """What the help of every step that can use a GPU says of this."""
 
+KEPT_IMAGES_MB = 512
+"""What the images of a training may take of a GPU's memory for its length, in MiB."""
+
 
 def only_cpu() -> bool:
     """Return whether the environment keeps the steps off the GPUs; raises InputError for a value unknown."""

@@ -3,18 +3,19 @@
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from torchvision.models.detection._utils import encode_boxes
 from torchvision.ops import sigmoid_focal_loss
 
+from mgral.compute.device import fixed_shapes
 from mgral.compute.distributed import mean_over_processes
-from mgral.models.interface import Predictions, Targets
-from mgral.models.multibox import MATCHED_PAIRS, pairwise_iou
+from mgral.models.boxes import encode
+from mgral.models.interface import LOGITS_AT_ONCE, Predictions, Targets, of_anchors
+from mgral.models.multibox import images_at_once, pairwise_iou
 
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.4
 """Overlap from which an anchor is matched, and below which it is background; between them it does not count."""
 BACKGROUND, IGNORED = -1, -2
-CHUNK_LOGITS = 2**26
-"""Logits whose focal loss is computed together: each takes several times its memory on the way."""
+UNWEIGHTED = (1.0, 1.0, 1.0, 1.0)
+"""Of the four offsets."""
 
 
 def match_anchors(anchors: Tensor, targets: Targets) -> Tensor:
@@ -27,8 +28,7 @@ def match_anchors(anchors: Tensor, targets: Targets) -> Tensor:
     batch, most = targets.labels.shape
     if most == 0:
         return torch.full((batch, len(anchors)), BACKGROUND, device=anchors.device)
-    images = max(1, MATCHED_PAIRS // (most * len(anchors)))
-    parts = zip(torch.split(targets.boxes, images), torch.split(targets.labels, images), strict=True)
+    parts = images_at_once(targets, len(anchors))
     return torch.cat([_match(anchors, boxes, labels >= 0) for boxes, labels in parts])
 
 
@@ -50,28 +50,34 @@ def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets, 
     """
     foreground = matched >= 0
     matches = foreground.sum(1).clamp(min=1)
-    image, anchor = foreground.nonzero(as_tuple=True)
-    box = matched[image, anchor]
-    goal = encode_boxes(targets.boxes[image, box], anchors[anchor], anchors.new_ones(4))
-    distance = (predictions.offsets[image, anchor] - goal).abs().sum(1)
+    if fixed_shapes(matched.device):
+        boxes, classes = of_anchors(targets, matched)
+        labels = torch.where(foreground, classes, -1)
+        goal = encode(boxes, anchors, UNWEIGHTED)
+        goal = torch.where(foreground[..., None], goal, predictions.offsets.detach())
+        box_loss = ((predictions.offsets - goal).abs().sum((1, 2)) / matches).sum()
+    else:
+        image, anchor = foreground.nonzero(as_tuple=True)
+        box = matched[image, anchor]
+        labels = torch.full_like(matched, -1)
+        labels[image, anchor] = targets.labels[image, box]
+        goal = encode(targets.boxes[image, box], anchors[anchor], UNWEIGHTED)
+        distance = (predictions.offsets[image, anchor] - goal).abs().sum(1)
+        box_loss = (distance / matches[image]).sum()
 
-    labels = torch.full_like(matched, -1)
-    labels[image, anchor] = targets.labels[image, box]
-    chunk = max(1, CHUNK_LOGITS // predictions.logits[0].numel())
+    chunk = max(1, LOGITS_AT_ONCE // predictions.logits[0].numel())
     chunks = (torch.split(part, chunk) for part in (predictions.logits, labels, matched != IGNORED))
     class_losses = [
         checkpoint(_focal_losses, *part, use_reentrant=False, preserve_rng_state=False)
         for part in zip(*chunks, strict=True)
     ]
-    images = mean_over_processes(torch.tensor(len(matched), device=anchors.device))
-    loss: Tensor = ((distance / matches[image]).sum() + (torch.cat(class_losses) / matches).sum()) / images
+    images = mean_over_processes(torch.full((), len(matched), device=anchors.device))
+    loss: Tensor = (box_loss + (torch.cat(class_losses) / matches).sum()) / images
     return loss
 
 
 def _focal_losses(logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
     """Return the focal loss of each image [B], given logits [B, A, C] and labels [B, A], -1 for background."""
-    goal = torch.zeros_like(logits)
-    image, anchor = (labels >= 0).nonzero(as_tuple=True)
-    goal[image, anchor, labels[image, anchor]] = 1
+    goal = (labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)).to(logits.dtype)
     losses: Tensor = sigmoid_focal_loss(logits, goal)
     return (losses * counted[..., None]).sum((1, 2))

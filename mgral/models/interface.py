@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
+from mgral.compute.device import fixed_shapes
 from mgral.config import TrainingConfig
 from mgral.models.quality import ClassQuality, paired_iou
 from mgral.models.suppression import Found, Limits, suppress
+
+LOGITS_AT_ONCE = 2**26
+"""Logits that are looked at together where all anchors are: what is made of them takes several times their memory."""
 
 
 class Targets(NamedTuple):
@@ -209,6 +213,9 @@ class DenseModel(DetectorModel):
         """Tell `class_quality` of a batch's anchors, matched [B, A] as `match` does; nothing outside of training."""
         if not self.training:
             return
+        if fixed_shapes(matched.device):
+            self.class_quality.take(self._quality_of_all(predictions, targets, matched))
+            return
         image, anchor = (matched >= 0).nonzero(as_tuple=True)
         box = matched[image, anchor]
         labels = targets.labels[image, box]
@@ -216,6 +223,34 @@ class DenseModel(DetectorModel):
         found = self.decode(predictions.offsets[image, anchor], self.anchors[anchor])
         overlaps = paired_iou(found, targets.boxes[image, box])
         self.class_quality.update(distributions.gather(1, labels[:, None] + 1)[:, 0], overlaps, labels)
+
+    def _quality_of_all(self, predictions: Predictions, targets: Targets, matched: Tensor) -> Tensor:
+        """Return the sums of `class_quality` from all anchors, those without a box at zero."""
+        images = max(1, LOGITS_AT_ONCE // predictions.logits[0].numel())
+        parts = (torch.split(part, images) for part in (*predictions, *targets, matched))
+        sums = predictions.logits.new_zeros(2, len(self.class_quality.average))
+        for logits, offsets, boxes, labels, match in zip(*parts, strict=True):
+            of_box, classes = of_anchors(Targets(boxes, labels), match)
+            chances = self.class_probabilities(logits).gather(2, classes[..., None] + 1).flatten()
+            found = self.decode(offsets.flatten(0, 1), self.anchors.repeat(len(match), 1))
+            counted = match.flatten() >= 0
+            overlaps = torch.where(counted, paired_iou(found, of_box.flatten(0, 1)), 0)
+            names = torch.arange(sums.shape[1], device=sums.device)
+            of_class = (classes.flatten()[:, None] == names) & counted[:, None]
+            sums = sums + self.class_quality.sums(chances, overlaps, of_class)
+        return sums
+
+
+def of_anchors(targets: Targets, matched: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the box and the class of each anchor, [B, A, 4] and [B, A], matched [B, A] as `DenseModel.match` does.
+
+    Those of an anchor without a box are of any box of the image, with a class from 0.
+    """
+    if targets.labels.shape[1] == 0:
+        return targets.boxes.new_zeros(*matched.shape, 4), torch.zeros_like(matched)
+    box = matched.clamp(min=0)
+    boxes = targets.boxes.gather(1, box[..., None].expand(-1, -1, 4))
+    return boxes, targets.labels.gather(1, box).clamp(min=0)
 
 
 def full_precision(predictions: Predictions) -> Predictions:

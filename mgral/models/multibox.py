@@ -1,15 +1,23 @@
 """The multibox loss of SSD for a whole batch at once (Liu et al. 2016, section 2.2)."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.detection._utils import encode_boxes
 
+from mgral.compute.device import fixed_shapes
 from mgral.compute.distributed import mean_over_processes
-from mgral.models.interface import Predictions, Targets
+from mgral.models.boxes import Weights, encode
+from mgral.models.interface import Predictions, Targets, of_anchors
 
 MATCHED_PAIRS = 2**18
 """Pairs of box and anchor looked at together: what a processor's cache holds."""
+PAIRS_ON_A_GPU = 2**24
+"""The same on a GPU, where it is few launches that count: 64 MiB each time."""
+MOST_NEGATIVES = 4096
+"""Background anchors of an image that count at most on a GPU, where their number is fixed: the most that it sorts by
+one kernel. The least of so many hardly counts."""
 
 
 def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Tensor:
@@ -31,17 +39,27 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
     batch, most = targets.labels.shape
     if most == 0:
         return torch.full((batch, len(anchors)), -1, dtype=torch.int64, device=anchors.device)
-    images = max(1, MATCHED_PAIRS // (most * len(anchors)))
-    parts = zip(torch.split(targets.boxes, images), torch.split(targets.labels, images), strict=True)
+    parts = images_at_once(targets, len(anchors))
     return torch.cat([_match(anchors, boxes, labels >= 0, iou_threshold) for boxes, labels in parts])
+
+
+def images_at_once(targets: Targets, anchors: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield boxes and labels of as many images as are matched to a number of anchors together."""
+    pairs = PAIRS_ON_A_GPU if fixed_shapes(targets.boxes.device) else MATCHED_PAIRS
+    images = max(1, pairs // (targets.labels.shape[1] * anchors))
+    return zip(torch.split(targets.boxes, images), torch.split(targets.labels, images), strict=True)
 
 
 def _match(anchors: Tensor, boxes: Tensor, valid: Tensor, iou_threshold: float) -> Tensor:
     iou = pairwise_iou(boxes, anchors)
-    matched = torch.full((len(boxes), len(anchors)), -1, dtype=torch.int64, device=boxes.device)
-    # On a CPU amax takes a tenth of the time of max or argmax: few anchors need to know which box is theirs.
-    image, anchor = (iou.amax(dim=1) >= iou_threshold).nonzero(as_tuple=True)
-    matched[image, anchor] = iou[image, :, anchor].argmax(dim=1)
+    if fixed_shapes(boxes.device):
+        best, box = iou.max(dim=1)
+        matched = torch.where(best >= iou_threshold, box, -1)
+    else:
+        matched = torch.full((len(boxes), len(anchors)), -1, dtype=torch.int64, device=boxes.device)
+        # On a CPU amax takes a tenth of the time of max or argmax: few anchors need to know which box is theirs.
+        image, anchor = (iou.amax(dim=1) >= iou_threshold).nonzero(as_tuple=True)
+        matched[image, anchor] = iou[image, :, anchor].argmax(dim=1)
     # Where two boxes share their best anchor the later one keeps it, as in torchvision; amax makes that
     # independent of the order in which a GPU writes.
     best_anchor = iou.argmax(dim=2)
@@ -67,39 +85,79 @@ def multibox_loss(
     targets: Targets,
     matched: Tensor,
     negatives_per_positive: float,
-    box_weights: tuple[float, float, float, float],
+    box_weights: Weights,
 ) -> Tensor:
     """Smooth L1 on matched anchors plus cross-entropy on them and on the hardest background anchors.
 
     The same number as torchvision's `SSD.compute_loss`, without its loop over images. In several processes it is
     divided by the mean of their matched anchors, so that the mean of their losses is that of the whole batch.
     """
+    sums = _sums_of_all if fixed_shapes(matched.device) else _sums_of_counted
+    loss, matches = sums(predictions, anchors, targets, matched, negatives_per_positive, box_weights)
+    matches = mean_over_processes(matches)
+    return loss / torch.where(matches > 0, matches, 1)
+
+
+def _sums_of_counted(
+    predictions: Predictions,
+    anchors: Tensor,
+    targets: Targets,
+    matched: Tensor,
+    negatives_per_positive: float,
+    box_weights: Weights,
+) -> tuple[Tensor, Tensor]:
+    """Return the loss before its division, and the matched anchors, by a gradient for the anchors that count.
+
+    They are few among thousands.
+    """
     foreground = matched >= 0
     image, anchor = foreground.nonzero(as_tuple=True)
     box = matched[image, anchor]
-    goal = encode_boxes(targets.boxes[image, box], anchors[anchor], torch.tensor(box_weights, device=anchors.device))
+    goal = encode(targets.boxes[image, box], anchors[anchor], box_weights)
     box_loss = F.smooth_l1_loss(predictions.offsets[image, anchor], goal, reduction="sum")
 
-    negatives = _hardest_background(predictions.logits, foreground, negatives_per_positive)
-    logits = torch.cat([predictions.logits[image, anchor], predictions.logits[negatives]])
+    counted, worst = _hardest_background(predictions.logits, foreground, negatives_per_positive)
+    of_image, place = counted.nonzero(as_tuple=True)
+    logits = torch.cat([predictions.logits[image, anchor], predictions.logits[of_image, worst[of_image, place]]])
     classes = torch.zeros(len(logits), dtype=torch.int64, device=anchors.device)
     classes[: len(image)] = targets.labels[image, box] + 1
     class_loss = F.cross_entropy(logits, classes, reduction="sum")
-    matches = mean_over_processes(torch.tensor(len(image), device=anchors.device))
-    return (box_loss + class_loss) / torch.where(matches > 0, matches, 1)
+    return box_loss + class_loss, torch.tensor(len(image))
+
+
+def _sums_of_all(
+    predictions: Predictions,
+    anchors: Tensor,
+    targets: Targets,
+    matched: Tensor,
+    negatives_per_positive: float,
+    box_weights: Weights,
+) -> tuple[Tensor, Tensor]:
+    """Return the same numbers from all anchors, those that do not count at a loss of zero: all shapes are fixed."""
+    foreground = matched >= 0
+    boxes, labels = of_anchors(targets, matched)
+    goal = encode(boxes, anchors, box_weights)
+    goal = torch.where(foreground[..., None], goal, predictions.offsets.detach())
+    box_loss = F.smooth_l1_loss(predictions.offsets, goal, reduction="sum")
+
+    negative, worst = _hardest_background(predictions.logits, foreground, negatives_per_positive)
+    counted = foreground | torch.zeros_like(foreground).scatter_(1, worst, negative)
+    classes = torch.where(foreground, labels + 1, 0)
+    each = F.cross_entropy(predictions.logits.flatten(0, 1), classes.flatten(), reduction="none")
+    return box_loss + torch.where(counted.flatten(), each, 0).sum(), foreground.sum()
 
 
 @torch.no_grad()
 def _hardest_background(logits: Tensor, foreground: Tensor, negatives_per_positive: float) -> tuple[Tensor, Tensor]:
-    """Return image and anchor of those that count as background: in each image the worst, so many a positive.
+    """Return anchors [B, K] of each image, those that are worst as background first, and which count, bool [B, K].
 
-    Only these and the positives need a gradient, and they are few among thousands of anchors.
+    So many a positive count.
     """
     # The odds against background rank anchors as the cross-entropy log(1 + odds) does, at a third of the time.
     odds = (logits[..., 1:] - logits[..., :1]).exp_() @ logits.new_ones(logits.shape[-1] - 1)
     odds.masked_fill_(foreground, -1)
     wanted = (negatives_per_positive * foreground.sum(1, keepdim=True)).clamp(max=odds.shape[1])
-    worst, anchor = odds.topk(int(wanted.max().ceil()), dim=1)
+    fixed = fixed_shapes(odds.device)
+    worst, anchor = odds.topk(min(MOST_NEGATIVES, odds.shape[1]) if fixed else int(wanted.max().ceil()), dim=1)
     rank = torch.arange(worst.shape[1], device=odds.device)
-    image, place = ((rank < wanted) & (worst >= 0)).nonzero(as_tuple=True)
-    return image, anchor[image, place]
+    return (rank < wanted) & (worst >= 0), anchor

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 
+from mgral.compute.device import constant
 from mgral.errors import InputError
 from mgral.models.flip import mirror_cells
 from mgral.models.interface import DenseModel, Predictions
@@ -79,4 +80,4 @@ class CentredAnchors(DenseModel):
     def mirror(self, predictions: Predictions) -> Predictions:
         """Swap left and right anchors and turn the sign of dx (CSD, Jeong et al. 2019, section 3.1)."""
         logits, offsets = (mirror_cells(part, self.grids, self.anchors_a_cell) for part in predictions)
-        return Predictions(logits, offsets * offsets.new_tensor([-1.0, 1.0, 1.0, 1.0]))
+        return Predictions(logits, offsets * constant((-1.0, 1.0, 1.0, 1.0), offsets.device))

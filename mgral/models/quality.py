@@ -37,9 +37,18 @@ class ClassQuality(nn.Module):
     @torch.no_grad()
     def update(self, probabilities: Tensor, overlaps: Tensor, labels: Tensor) -> None:
         """Take in a batch: of each matched anchor the probability of its class, its box's IoU, and the class, [n]."""
+        self.take(self.sums(probabilities, overlaps, F.one_hot(labels, len(self.average))))
+
+    def sums(self, probabilities: Tensor, overlaps: Tensor, of_class: Tensor) -> Tensor:
+        """Return the sum of each class's qualities, and their number, [2, C], of n anchors; `of_class` is [n, C]."""
         quality = probabilities**SCORE_EXPONENT * overlaps ** (1 - SCORE_EXPONENT)
-        of_class = F.one_hot(labels, len(self.average)).to(self.average)
-        sums, counts = mean_over_processes(torch.stack([quality @ of_class, of_class.sum(0)]))
+        counted = of_class.to(self.average)
+        return torch.stack([quality @ counted, counted.sum(0)])
+
+    @torch.no_grad()
+    def take(self, sums: Tensor) -> None:
+        """Take in the `sums` of a batch."""
+        sums, counts = mean_over_processes(sums)
         seen = counts > 0
         moved = DECAY * self.average + (1 - DECAY) * sums / torch.where(seen, counts, 1)
         self.average.copy_(torch.where(seen, moved, self.average))

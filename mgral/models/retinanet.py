@@ -11,6 +11,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from mgral.models.boxes import decode, encode
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.flip import Mirror
 from mgral.models.focal import match_anchors, retinanet_loss
@@ -45,14 +46,12 @@ class TorchvisionRetinaNet(DenseModel):
         return match_anchors(self.anchors, targets)
 
     def decode(self, offsets: Tensor, anchors: Tensor) -> Tensor:
-        """Decode by torchvision's coder."""
-        boxes: Tensor = self.retinanet.box_coder.decode_single(offsets, anchors)
-        return boxes
+        """Decode with torchvision's weights."""
+        return decode(offsets, anchors, self.retinanet.box_coder.weights)
 
     def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
-        """Encode by torchvision's coder."""
-        offsets: Tensor = self.retinanet.box_coder.encode_single(boxes, anchors)
-        return offsets
+        """Encode with torchvision's weights."""
+        return encode(boxes, anchors, self.retinanet.box_coder.weights)
 
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
         """Return focal loss plus L1 of a batch."""

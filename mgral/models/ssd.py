@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.ssd import SSD
 
+from mgral.models.boxes import decode, encode
 from mgral.models.interface import DenseModel, Predictions, Targets
 from mgral.models.multibox import match_anchors, multibox_loss
 from mgral.models.pyramid import CentredAnchors, anchor_generator
@@ -48,14 +49,12 @@ class TorchvisionSSD(DenseModel):
         return match_anchors(self.anchors, targets, self.ssd.proposal_matcher.high_threshold)
 
     def decode(self, offsets: Tensor, anchors: Tensor) -> Tensor:
-        """Decode by torchvision's coder."""
-        boxes: Tensor = self.ssd.box_coder.decode_single(offsets, anchors)
-        return boxes
+        """Decode with torchvision's weights."""
+        return decode(offsets, anchors, self.ssd.box_coder.weights)
 
     def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
-        """Encode by torchvision's coder."""
-        offsets: Tensor = self.ssd.box_coder.encode_single(boxes, anchors)
-        return offsets
+        """Encode with torchvision's weights."""
+        return encode(boxes, anchors, self.ssd.box_coder.weights)
 
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over background and classes."""

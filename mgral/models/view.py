@@ -1,9 +1,12 @@
 """What a detector is shown of cached images: their canvas as it is, or a window on each, at the detector's size."""
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mgral.compute.device import constant
 from mgral.config.canvas import Canvas
 from mgral.data.images import FILL
 
@@ -27,7 +30,7 @@ def show(images: Tensor, covered: Tensor, canvas: Canvas) -> Tensor:
     """
     if canvas.view is None:
         return images
-    windows = torch.tensor(WHOLE, device=images.device).expand(len(images), 4)
+    windows = constant(WHOLE, images.device).expand(len(images), 4)
     return look(images, covered, windows, canvas.view)
 
 
@@ -51,7 +54,7 @@ def look(images: Tensor, covered: Tensor, windows: Tensor, size: tuple[int, int]
     """
     grids, inside = [], []
     for axis, (pixels, side) in enumerate(zip(size, (images.shape[3], images.shape[2]), strict=True)):
-        centres = (torch.arange(pixels, device=images.device) + 0.5) / pixels
+        centres = _centres(pixels, images.device)
         start, end, extent = windows[:, axis, None], windows[:, axis + 2, None], covered[:, axis, None]
         place = (start + (end - start) * centres) * extent
         inside.append((place >= 0) & (place <= extent))
@@ -61,5 +64,10 @@ def look(images: Tensor, covered: Tensor, windows: Tensor, size: tuple[int, int]
     shape = len(images), size[1], size[0]
     grid = torch.stack([grids[0][:, None].expand(shape), grids[1][:, :, None].expand(shape)], dim=-1)
     seen = F.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
-    fill = torch.tensor(FILL, dtype=seen.dtype, device=seen.device)[:, None, None]
+    fill = constant(tuple(map(float, FILL)), seen.device)[:, None, None]
     return torch.where((inside[0][:, None] & inside[1][:, :, None])[:, None], seen, fill)
+
+
+@cache
+def _centres(pixels: int, device: torch.device) -> Tensor:
+    return (torch.arange(pixels, device=device) + 0.5) / pixels

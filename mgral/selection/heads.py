@@ -28,9 +28,9 @@ from mgral.errors import InputError, StepError
 from mgral.models.interface import DenseModel, DetectorModel, Predictions, Targets
 from mgral.selection.inference import dense_and_images
 from mgral.selection.query import Query
+from mgral.training.average import make_average
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.detector import train_cycle_detector
-from mgral.training.loop import make_average
 
 LEARNING_RATE = 3e-3
 """Peak learning rate of AdamW; it rises and falls as the detector's does. With 1e-3 `meh_hua` predicted less well."""

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mgral.compute.device import constant
 from mgral.config import AugmentationConfig
 from mgral.config.canvas import Canvas
 from mgral.models.interface import Targets
@@ -84,7 +86,7 @@ def show_changed(
     if changes.windows is not None or canvas.view:
         windows = changes.windows
         if windows is None:
-            windows = torch.tensor(WHOLE, device=images.device).expand(len(images), 4)
+            windows = constant(WHOLE, images.device).expand(len(images), 4)
         images = look(images, covered, windows, canvas.input_size)
         targets = move_boxes(in_sides(targets, covered), windows, canvas.input_size)
     return augment(images, targets, changes)
@@ -134,7 +136,7 @@ def _zoom(images: Tensor, targets: Targets, changes: Tensor) -> tuple[Tensor, Ta
     grid = torch.stack([source_x[:, None].expand(-1, height, -1), source_y[:, :, None].expand(-1, -1, width)], dim=-1)
     zoomed = F.grid_sample(images - FILL, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + FILL
 
-    half = torch.tensor([width, height, width, height], device=images.device) / 2
+    half = constant((width / 2, height / 2, width / 2, height / 2), images.device)
     moved = targets.boxes - half
     moved = moved * zoom[:, None, None] + half + (centre.repeat(1, 2) * half)[:, None]
     clipped = torch.minimum(moved.clamp(min=0), half * 2)
@@ -144,6 +146,7 @@ def _zoom(images: Tensor, targets: Targets, changes: Tensor) -> tuple[Tensor, Ta
     return zoomed, Targets(clipped * kept[..., None], torch.where(kept, targets.labels, -1))
 
 
+@cache
 def _pixel_centres(size: int, device: torch.device) -> Tensor:
     return (torch.arange(size, device=device) * 2 + 1) / size - 1
 

@@ -30,12 +30,22 @@ class TrainingImages:
 
     def batch(self, chosen: Tensor) -> tuple[Tensor, Targets]:
         """Return uint8 images [B, 3, H, W], channels last in memory, and their boxes."""
-        images = torch.from_numpy(self.images.read(self.rows[chosen.numpy()])).permute(0, 3, 1, 2)
-        return images, self.boxes(chosen)
+        return self.pixels(chosen).permute(0, 3, 1, 2), self.boxes(chosen)
 
-    def boxes(self, chosen: Tensor) -> Targets:
-        """Return the boxes of some images, padded to their largest number."""
+    def pixels(self, chosen: Tensor) -> Tensor:
+        """Return the canvases of some images, uint8 [n, H, W, 3]."""
+        return torch.from_numpy(self.images.read(self.rows[chosen.numpy()]))
+
+    @property
+    def pixel_bytes(self) -> int:
+        """What the canvases of all of them take."""
+        return len(self.rows) * self.images.canvas.height * self.images.canvas.width * 3
+
+    def boxes(self, chosen: Tensor, *, padded: bool = False) -> Targets:
+        """Return the boxes of some images, padded to their largest number, or to that of all images."""
         labels = self.targets.labels[chosen]
+        if padded:
+            return Targets(self.targets.boxes[chosen], labels)
         most = int((labels >= 0).sum(1).max()) if labels.numel() else 0
         return Targets(self.targets.boxes[chosen, :most], labels[:, :most])
 

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from mgral.compute.device import constant
 from mgral.models.interface import Targets
 
 LEAST_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
@@ -102,7 +103,7 @@ def move_boxes(boxes: Targets, windows: Tensor, size: tuple[int, int]) -> Target
     """
     window = windows[:, None]
     kept = (boxes.labels >= 0) & _centre_inside(boxes.boxes, window)
-    side = torch.tensor(size * 2, dtype=windows.dtype, device=windows.device)
+    side = constant(tuple(map(float, size * 2)), windows.device)
     start, extent = window[..., :2].repeat(1, 1, 2), (window[..., 2:] - window[..., :2]).repeat(1, 1, 2)
     moved = torch.minimum(((boxes.boxes - start) / extent * side).clamp(min=0), side)
     return Targets(moved * kept[..., None], torch.where(kept, boxes.labels, -1))

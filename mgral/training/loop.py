@@ -7,27 +7,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, AdamW
-from torch.optim.swa_utils import AveragedModel
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import fast_precision
-from mgral.compute.distributed import log_rank0, mean_over_processes, processes, rank, shard
+from mgral.compute.distributed import log_rank0, mean_over_processes, processes, rank
 from mgral.compute.progress import tracked
 from mgral.config import TrainingConfig
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError
 from mgral.models.interface import DenseModel, DetectorModel, Predictions, Targets
-from mgral.training.augmentation import Changes, draw_changes, show_changed
-from mgral.training.batches import Sampler, TrainingImages
+from mgral.training.average import make_average
+from mgral.training.batches import TrainingImages
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, ramp
-from mgral.training.crops import in_sides
+from mgral.training.feed import Feed, Part, place
+from mgral.training.losses import Losses
 
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """What convolutions may compute in, beside float32."""
@@ -99,7 +99,7 @@ def train_detector(
         On a damaged checkpoint, and where `training.compile` has no C++ compiler.
     """
     assert processes() == 1 or (unlabelled is None and follower is None)
-    run = _Run(detector, labelled, config, seed, unlabelled, follower)
+    run = Run(detector, labelled, config, seed, step, unlabelled, follower)
     if checkpoint and (state := checkpoint.load()):
         run.load_state_dict(state)
         log_rank0(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
@@ -110,52 +110,14 @@ def train_detector(
         _compile(detector)
     left = range(run.done, iterations)
     for iteration in left if rank() else tracked(left, step, iterations, done=run.done):
-        factor = learning_rate_factor(iteration, iterations, config)
-        run.start_step(factor)
-        of_labels = of_consistency = 0.0
-        others = run.unlabelled.draw() if run.unlabelled else repeat(None)
-        for part, other in zip(run.labelled.draw(), others, strict=False):
-            with run.precision, run.followed(part.weight):
-                losses = run.network(part.images, part.targets)
-            loss = part.weight * torch.stack(list(losses.values())).sum()
-            of_labels += mean_over_processes(loss.detach()).item()
-            if unlabelled and other and len(other.images):
-                assert isinstance(detector, DenseModel)
-                with run.precision:
-                    distance = consistency_loss(detector, other.images)
-                consistency = other.weight * unlabelled.weight * ramp(iteration, iterations) * distance
-                of_consistency += consistency.item()
-                loss = loss + consistency
-            if not math.isfinite(of_labels + of_consistency):
-                ids = labelled.image_ids[part.chosen.numpy()].tolist()
-                raise StepError(
-                    f"{step}: the loss is {of_labels + of_consistency} at iteration {iteration} (images {ids}); "
-                    "lower training.learning_rate, or look at the boxes of these images"
-                )
-            run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        run.scaler.unscale_(run.optimizer)
-        if config.gradient_norm is not None:
-            clip_grad_norm_(run.parameters, config.gradient_norm, foreach=True)
-        run.scaler.step(run.optimizer)
-        run.scaler.update()
-        if follower:
-            follower.step(factor)
-        if run.average:
-            run.average.update_parameters(detector)
-        run.history.append(
-            {
-                "iteration": iteration,
-                "loss": of_labels,
-                "consistency": of_consistency,
-                "learning_rate": config.learning_rate * factor,
-            }
-        )
+        run.step(iteration, iterations)
         if checkpoint and rank() == 0:
             checkpoint.save_if_due(run.state_dict)
+    run.losses.read()
     if run.average:
         detector.load_state_dict(run.average.module.state_dict())
     detector.eval()
-    return run.history
+    return run.losses.history
 
 
 def _compile(detector: DetectorModel) -> None:
@@ -178,22 +140,6 @@ def learning_rate_factor(iteration: int, iterations: int, config: TrainingConfig
     return 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, iterations - warm_up)))
 
 
-def make_average(model: nn.Module, config: TrainingConfig) -> AveragedModel | None:
-    """Return the moving average of a model's weights, and of its other tensors, if the configuration asks for one.
-
-    Tarvainen, Valpola, *Mean teachers are better role models*, NeurIPS 2017, section 3; its start is that of timm's
-    `ModelEmaV3`.
-    """
-    if not config.moving_average:
-        return None
-
-    def average(before: Tensor, now: Tensor, done: Tensor | int) -> Tensor:
-        decay = min(config.moving_average, (1 + int(done)) / (10 + int(done)))
-        return before.lerp(now, 1 - decay) if before.is_floating_point() else now
-
-    return AveragedModel(model, avg_fn=average, use_buffers=True)
-
-
 def make_optimizer(detector: DetectorModel, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the configured optimiser of a detector's parameter groups."""
     groups, rate, decay = detector.parameter_groups(config), config.learning_rate, config.weight_decay
@@ -204,8 +150,12 @@ def make_optimizer(detector: DetectorModel, config: TrainingConfig) -> torch.opt
     return AdamW(groups, rate, weight_decay=decay, fused=True)
 
 
-class _Run:
-    """All that changes from one iteration to the next, so that a checkpoint holds it whole."""
+class Run:
+    """All that changes from one iteration to the next, so that a checkpoint holds it whole.
+
+    A step of a dense detector waits for no GPU, and no shape in it depends on numbers; what is excepted is in
+    `docs/decisions/062-steps-on-a-gpu.md`.
+    """
 
     def __init__(
         self,
@@ -213,10 +163,11 @@ class _Run:
         labelled: TrainingImages,
         config: TrainingConfig,
         seed: int,
+        step: str,
         unlabelled: Unlabelled | None,
         follower: Follower | None,
     ) -> None:
-        self.detector = detector
+        self.detector, self.config = detector, config
         self.follower = follower
         self.network = DistributedDataParallel(detector) if processes() > 1 else detector
         self.optimizer = make_optimizer(detector, config)
@@ -226,24 +177,75 @@ class _Run:
         precision = fast_precision(device) if config.precision == "auto" else config.precision
         self.precision = torch.autocast(device.type, PRECISIONS.get(precision), precision in PRECISIONS)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
-        seeds = derive_seed(seed, "labelled batches"), derive_seed(seed, "augmentation")
-        self.labelled = _Batches(labelled, config.batch_size, config, *seeds, device)
-        self.unlabelled: _Batches | None = None
+        self.labelled = self._feed(labelled, config.batch_size, seed, "labelled batches", "augmentation")
+        self.unlabelled: Feed | None = None
         if unlabelled:
-            seeds = derive_seed(seed, "unlabelled batches"), derive_seed(seed, "unlabelled augmentation")
-            self.unlabelled = _Batches(unlabelled.images, unlabelled.batch_size, config, *seeds, device)
+            names = "unlabelled batches", "unlabelled augmentation"
+            self.unlabelled = self._feed(unlabelled.images, unlabelled.batch_size, seed, *names)
+            self.weight = unlabelled.weight
         self.average = make_average(detector, config)
-        self.history: list[dict[str, float]] = []
+        self.image_ids = labelled.image_ids
+        self.losses = Losses(step, device)
+
+    def _feed(self, images: TrainingImages, batch_size: int, seed: int, *purposes: str) -> Feed:
+        batches, changes = (derive_seed(seed, purpose) for purpose in purposes)
+        parts, augmentation = self.config.accumulate, self.config.augmentation
+        return Feed(images, batch_size, parts, augmentation, (batches, changes), self.detector.device)
 
     @property
     def done(self) -> int:
-        return len(self.history)
+        """Iterations so far."""
+        return len(self.losses.history)
+
+    def step(self, iteration: int, iterations: int) -> None:
+        """Do one of so many iterations: draw a batch, learn from it and move the weights."""
+        factor = learning_rate_factor(iteration, iterations, self.config)
+        self.start_step(factor)
+        self.optimizer.zero_grad()
+        others = self.unlabelled.draw() if self.unlabelled else repeat(None)
+        for part, other in zip(self.labelled.draw(), others, strict=False):
+            loss = part.weight * self.loss(part)
+            losses = {"loss": mean_over_processes(loss.detach())}
+            if other and len(other.chosen):
+                consistency = other.weight * self.weight * ramp(iteration, iterations) * self.distance(other)
+                losses["consistency"] = consistency.detach()
+                loss = loss + consistency
+            self.losses.add(self.image_ids[part.chosen.numpy()], **losses)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.finish_step(factor)
+
+    def loss(self, part: Part) -> Tensor:
+        """Return the supervised loss of a part of a batch, a scalar on the device."""
+        images, targets = self.labelled.show(place(part.drawn, self.detector.device))
+        with self.precision, self.followed(part.weight):
+            losses = self.network(images, targets)
+        return torch.stack(list(losses.values())).sum()
+
+    def distance(self, part: Part) -> Tensor:
+        """Return the consistency loss of a part of a batch without labels, a scalar on the device."""
+        assert self.unlabelled
+        assert isinstance(self.detector, DenseModel)
+        images, _ = self.unlabelled.show(place(part.drawn, self.detector.device))
+        with self.precision:
+            return consistency_loss(self.detector, images)
 
     def start_step(self, factor: float) -> None:
-        """Clear the gradients, and let each group learn at a factor of its peak rate."""
-        self.optimizer.zero_grad()
+        """Begin a row of the history, and let each group of weights learn at a factor of its peak rate."""
+        self.losses.begin(self.config.learning_rate * factor)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
+
+    def finish_step(self, factor: float) -> None:
+        """Move the weights along the gradients, and all that follows them."""
+        self.scaler.unscale_(self.optimizer)
+        if self.config.gradient_norm is not None:
+            clip_grad_norm_(self.parameters, self.config.gradient_norm, foreach=True)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.follower:
+            self.follower.step(factor)
+        if self.average:
+            self.average.update_parameters(self.detector)
 
     @contextmanager
     def followed(self, weight: float) -> Iterator[None]:
@@ -259,6 +261,8 @@ class _Run:
             self.detector.watch = None
 
     def state_dict(self) -> dict[str, Any]:
+        """Return it; raises StepError on a loss that is not finite, so that none is saved."""
+        self.losses.read()
         return {
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -267,13 +271,14 @@ class _Run:
             "labelled": self.labelled.state_dict(),
             "unlabelled": self.unlabelled.state_dict() if self.unlabelled else None,
             "follower": self.follower.state_dict() if self.follower else None,
-            "history": self.history,
+            "history": self.losses.history,
             # What a detector with dropout draws from.
             "global_generator": torch.get_rng_state(),
             "gpu_generator": torch.cuda.get_rng_state() if self.detector.device.type == "cuda" else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the run that gave `state` was."""
         self.detector.load_state_dict(state["detector"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
@@ -284,70 +289,7 @@ class _Run:
             self.unlabelled.load_state_dict(state["unlabelled"])
         if self.follower:
             self.follower.load_state_dict(state["follower"])
-        self.history = state["history"]
+        self.losses.history = state["history"]
         torch.set_rng_state(state["global_generator"])
         if state["gpu_generator"] is not None:
             torch.cuda.set_rng_state(state["gpu_generator"])
-
-
-class _Part(NamedTuple):
-    """What of a batch goes through the detector at once."""
-
-    weight: float
-    """This process' part of the batch, 0 to 1."""
-    chosen: Tensor
-    """int64 [n]: which images they are; in several processes, those of all."""
-    images: Tensor
-    targets: Targets
-    """Boxes and classes of this process' images, on the device."""
-
-
-class _Batches:
-    """Batches of some images, changed at random, by random numbers of their own.
-
-    These are those of the whole batch, and drawn on the CPU: the same on every device, and for any share of it.
-    """
-
-    def __init__(
-        self,
-        images: TrainingImages,
-        batch_size: int,
-        config: TrainingConfig,
-        sampler_seed: int,
-        augmentation_seed: int,
-        device: torch.device,
-    ) -> None:
-        self._images, self._config, self._device = images, config, device
-        self._sampler = Sampler(len(images.rows), batch_size, sampler_seed)
-        self._generator = torch.Generator().manual_seed(augmentation_seed)
-
-    def draw(self) -> Iterator[_Part]:
-        """Yield the parts of the next batch."""
-        chosen = self._sampler.draw()
-        boxes = in_sides(self._images.boxes(chosen), self._images.covered[chosen])
-        changes = draw_changes(boxes, self._config.augmentation, self._generator)
-        parts = torch.arange(len(chosen)).tensor_split(self._config.accumulate)
-        for number, part in enumerate(parts, start=1):
-            shown = self._show(chosen, shard(part), changes)
-            if number == len(parts):
-                following = self._sampler.peek()
-                self._images.prefetch(following[torch.cat([shard(part) for part in parts])])
-            yield _Part(len(part) / len(chosen), chosen[part], *shown)
-
-    def _show(self, chosen: Tensor, mine: Tensor, changes: Changes) -> tuple[Tensor, Targets]:
-        """Return the images of a batch at the places `mine`, changed, and their boxes, on the device."""
-        pixels, targets = self._images.batch(chosen[mine])
-        return show_changed(
-            pixels.to(self._device),
-            Targets(*(values.to(self._device) for values in targets)),
-            self._images.covered[chosen[mine]].to(self._device),
-            self._images.images.canvas,
-            changes.map(lambda values: values[mine].to(self._device)),
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"sampler": self._sampler.state_dict(), "generator": self._generator.get_state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._sampler.load_state_dict(state["sampler"])
-        self._generator.set_state(state["generator"])

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,3 +253,28 @@ def test_settings_are_compared_on_training_images_and_go_on_where_they_were_stop
     assert {(one["learnt"], one["aside"]) for one in done} == {(8, 4)}
     monkeypatch.delattr("benchmarks.settings._train")
     assert CliRunner().invoke(benchmarks, run, catch_exceptions=False).stdout == first.stdout
+
+
+@slow
+def test_the_run_for_a_card_goes_through_on_a_cpu(tmp_path):
+    """Every way is measured, and every result is in the JSON."""
+    output = tmp_path / "gpu.json"
+    printed = CliRunner().invoke(benchmarks, ["gpu", "--cpu", f"--output={output}"], catch_exceptions=False).stdout
+    results = {one["what"]: one for one in json.loads(output.read_text())["results"]}
+    assert not [one for one in results.values() if "failed" in one or "skipped" in one]
+    assert [line.split(":")[0] for line in printed.splitlines() if ": " in line][:2] == ["machine", "plain, 2"]
+    for way in ("plain", "ours", "ours, CUDA graph", "ours, any order", "ours, memory filled", "ours, compiled"):
+        assert results[f"{way}, 2"]["images_per_second"] > 0
+    assert {"ours, CUDA graph, 1 x 2", "ours, 1 x 2", "kernels of ours"} <= results.keys()
+    for way in ("plain", "ours", "ours, CUDA graph"):
+        assert len(results[f"AP50 after 6 iterations, {way}"]["each"]) == 1
+
+
+@full
+def test_launches_of_a_step_are_written_as_a_page(tmp_path):
+    page = tmp_path / "page.md"
+    arguments = ["gpu", f"--profile={page}", f"--before={Path(__file__).parents[2]}"]
+    CliRunner().invoke(benchmarks, arguments, catch_exceptions=False)
+    totals = [line.split(" | ")[1:] for line in page.read_text().splitlines() if line.startswith("| all | ")]
+    assert len(totals) == 4
+    assert all(before == after and float(waits) == 0 for before, after, waits, _ in totals)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from squares import squares
 from stopping import StoppedError, stop_after
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from mgral.config import AugmentationConfig, TrainingConfig
 from mgral.errors import InputError, StepError
@@ -24,6 +23,7 @@ from mgral.models.interface import Predictions, Targets
 from mgral.models.small_ssd import SmallSSD
 from mgral.models.ssd import BACKGROUND_BIAS
 from mgral.training.augmentation import augment, draw_changes, flip
+from mgral.training.average import MovingAverage
 from mgral.training.batches import Sampler, TrainingImages, training_images
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.consistency import consistency_loss, prediction_distance, ramp
@@ -350,13 +350,13 @@ def test_the_pretrained_part_learns_at_a_rate_of_its_own(labelled: TrainingImage
 def test_the_moving_average_of_the_weights_replaces_them(labelled: TrainingImages, monkeypatch) -> None:
     """Three steps: of the first the weights, then decays 2/11 and 3/12, which are below the one asked for."""
     seen: list[Tensor] = []
-    update = AveragedModel.update_parameters
+    update = MovingAverage.update_parameters
 
-    def watch(average: AveragedModel, detector: nn.Module) -> None:
+    def watch(average: MovingAverage, detector: nn.Module) -> None:
         seen.append(detector.ssd.backbone.stem[0].weight.detach().clone())
         update(average, detector)
 
-    monkeypatch.setattr(AveragedModel, "update_parameters", watch)
+    monkeypatch.setattr(MovingAverage, "update_parameters", watch)
     detector = build_detector(CONFIG, 1, seed=0)
     train_detector(detector, labelled, TrainingConfig(batch_size=4, moving_average=0.9), 3, seed=0, step="detector")
     expected = seen[0]

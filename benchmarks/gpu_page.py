@@ -1,0 +1,74 @@
+"""A page of what a step of a training asks of a GPU, at two commits, by `launches`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import launches
+from mgral.artefacts.files import write_bytes
+
+HEAD = """# Steps of a training, as a GPU is told to do them
+
+Operators that a step launches on a GPU, and how often the processor waits for it, before and after
+[decision 062](../decisions/062-steps-on-a-gpu.md). They are counted on a CPU, on torch's device `meta`, which
+computes nothing (`benchmarks/launches.py`). An operator can be several kernels. Written by
+
+    git worktree add ../before {commit}
+    OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks gpu --profile docs/results/gpu_steps.md --before ../before
+
+with torch {torch}, for {batch} images of {side} x {side} pixels, {boxes} boxes an image, in float32; bfloat16 adds a
+conversion of each weight, forward and backward. Before is {commit}. The first step does not count, as it also makes
+what later ones keep.
+"""
+TABLE = """
+## {name}
+
+| Part of a step | Operators before | after | Waits before | after |
+|---|---|---|---|---|
+"""
+
+
+def write_page(page: Path, before: Path) -> None:
+    """Count by the code of a clone and by this one, in a process each, and write the page."""
+    commit = subprocess.run(
+        ["git", "-C", str(before), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    then, now = (_count(folder) for folder in (before, Path(__file__).parents[1]))
+    text = HEAD.format(
+        commit=commit,
+        torch=torch.__version__.split("+")[0],
+        batch=launches.BATCH,
+        side=launches.SIDE,
+        boxes=launches.BOXES,
+    )
+    for name in now:
+        text += TABLE.format(name=name)
+        columns = [one[name][kind] for kind in ("operators", "waits") for one in (then, now)]
+        for part in launches.PARTS:
+            text += _row(part, *(column[part] for column in columns))
+        text += _row("all", *(sum(column.values()) for column in columns))
+        text += f"\nCopies to the GPU: {then[name]['copies']:g} before, {now[name]['copies']:g} after.\n"
+    write_bytes(page, text.encode())
+
+
+def _row(part: str, *numbers: float) -> str:
+    return f"| {part} | {' | '.join(f'{number:g}' for number in numbers)} |\n"
+
+
+def _count(code: Path) -> dict[str, Any]:
+    environment = os.environ | {"PYTHONPATH": str(code.resolve())}
+    done = subprocess.run(
+        # -P, as a file beside it has the name of one of Python's modules.
+        [sys.executable, "-P", launches.__file__],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
