@@ -160,8 +160,14 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
         yield f"{best} was picked as the best of {len(found.rows)} by the same seeds, and so may be lucky."
     for cost, rows in list(found.ranked.items())[1:]:
         there = next(one for one in rows if one.strategy == subject).to_random
-        if row.to_random and there and there.verdict() != row.to_random.verdict():
+        if row.to_random and there and _otherwise(row.to_random, there):
             yield f"By labelled {cost} it is different: compared with {found.random}, {_brief(there)}."
+
+
+def _otherwise(one: Difference, other: Difference) -> bool:
+    """Whether two differences are told in other words; of too few seeds, whether they have other signs."""
+    few = not (one.interval.known and other.interval.known)
+    return one.spread.mean * other.spread.mean < 0 if few else one.verdict() != other.verdict()
 
 
 def _saved(found: Found, subject: str) -> str:

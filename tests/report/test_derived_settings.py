@@ -1,11 +1,12 @@
 """What the report shows of settings that were derived from the data."""
 
 import json
+from types import SimpleNamespace
 
 from fabricated_results import fabricate
 
-from mgral.config import load_config
-from mgral.report.facts import facts
+from mgral.config import load_config, resolve_config
+from mgral.report.facts import facts, in_short
 from mgral.report.results import load_results
 
 
@@ -26,3 +27,12 @@ def test_nothing_is_shown_where_all_is_set(tmp_path):
     shown = dict(facts(load_results(tmp_path, load_config(fabricate(tmp_path)))))
     assert not [name for name in shown if "derived" in name]
     assert shown["Training"].startswith("300 iterations")
+
+
+def test_a_detector_of_the_users_own_is_named_first():
+    command = "run {train} {test} {output}"
+    own = {"name": "external", "command": command, "proxy": {"name": "small_ssd"}}
+    for detector, words in (({"name": "small_ssd"}, "small_ssd"), (own, "a detector of your own")):
+        config = resolve_config({"detector": detector, "strategies": ["random"], "seeds": [3]})
+        shown = in_short(SimpleNamespace(config=config))
+        assert shown == f"1 strategy · 1 seed · 40 + 3 × 40 images · synthetic scenes, seed 0 · {words}"

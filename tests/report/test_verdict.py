@@ -170,6 +170,9 @@ def test_a_budget_in_boxes_is_judged_by_boxes_and_the_images_are_named_where_the
     )
     assert " 100 boxes " in found.saved
     assert "different" not in " ".join(said(values, budget=budget).more)
+    few, below = ({"mgral": LEVELS[:2] + added, "random": LEVELS[:2]} for added in (0.02, -0.01))
+    assert said(few, below).more[-1] == "By labelled boxes it is different: compared with random, −1.0 points."
+    assert "different" not in " ".join(said(few).more)
 
 
 def test_what_is_wrong_comes_first_of_what_to_do() -> None:
