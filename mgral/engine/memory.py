@@ -17,7 +17,7 @@ def card_memory_mb(config: Config, step: str) -> int:
     if step == "agent":
         return AGENT_MB
     canvas, training = config.detector.largest_canvas, config.training
-    if step in ("detector", "head", "base", "variant"):
+    if step in ("detector", "head", "base", "variant", "gain"):
         images = training.batch_size / training.accumulate
         if step == "variant" and config.lut.labels == "consistency":
             # Each of them and its mirror image.

@@ -148,10 +148,10 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, script):
 @pytest.mark.parametrize("option", [["--profile", "{}"], ["--profile={}"]])
 def test_a_profile_of_the_package_has_a_name(tmp_path, script, option):
     script("")
-    named = [word.format("gpu") for word in option]
-    call_snakemake(["gpu", *named], tmp_path)
-    own = [word.format(ROOT / "workflow" / "profiles" / "gpu") for word in option]
-    assert given(tmp_path) == ["gpu", *own]  # the first one is a target
+    named = [word.format("slurm") for word in option]
+    call_snakemake(["slurm", *named], tmp_path)
+    own = [word.format(ROOT / "workflow" / "profiles" / "slurm") for word in option]
+    assert given(tmp_path) == ["slurm", *own]  # the first one is a target
     call_snakemake(other := [word.format("mycluster") for word in option], tmp_path)
     assert given(tmp_path) == other
 
@@ -159,9 +159,9 @@ def test_a_profile_of_the_package_has_a_name(tmp_path, script, option):
 @pytest.mark.parametrize("place", ["", "settings/snakemake"])
 def test_a_profile_of_ones_own_comes_before_it(tmp_path, script, place):
     script("")
-    (tmp_path / place / "gpu").mkdir(parents=True)
-    call_snakemake(["--profile", "gpu"], tmp_path)
-    assert given(tmp_path) == ["--profile", "gpu"]
+    (tmp_path / place / "slurm").mkdir(parents=True)
+    call_snakemake(["--profile", "slurm"], tmp_path)
+    assert given(tmp_path) == ["--profile", "slurm"]
 
 
 def test_the_path_of_a_profile_starts_where_the_person_is(tmp_path, script):
@@ -175,7 +175,17 @@ def test_the_path_of_a_profile_starts_where_the_person_is(tmp_path, script):
 
 
 def test_snakemake_itself_plans_in_an_empty_folder(tmp_path):
-    command = [sys.executable, "-m", "mgral", "snakemake", "--dry-run", "--profile", "gpu", "--configfile", str(TINY)]
+    command = [
+        sys.executable,
+        "-m",
+        "mgral",
+        "snakemake",
+        "--dry-run",
+        "--profile",
+        "slurm",
+        "--configfile",
+        str(TINY),
+    ]
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "  1  report " in done.stdout
