@@ -18,11 +18,12 @@ from typing import Any, get_args
 from mgral.artefacts import integrity
 from mgral.artefacts.commit import commit
 from mgral.artefacts.files import write_json
-from mgral.compute.gpus import only_cpu
+from mgral.compute.gpus import find_cards, only_cpu
 from mgral.config import Config, Kind, load_config, registry
 from mgral.engine.ownership import check_stage
 from mgral.engine.steps import VERSIONS
 from mgral.engine.workflow import depends_on
+from mgral.errors import InputError
 
 LISTED = 100
 """Input files of one folder from which they are recorded as one hash."""
@@ -155,8 +156,18 @@ def machine(gpus: int) -> dict[str, str]:
         "vector_instructions": _vector_instructions(torch) if torch else "not used",
         "threads": str(torch.get_num_threads()) if torch else "1",
         "container": Path(os.environ.get("APPTAINER_CONTAINER", "none")).name,
-        "gpu": torch.cuda.get_device_name() if torch and gpus and not only_cpu() else "not used",
+        "gpu": _gpu(torch) if gpus and not only_cpu() else "not used",
     }
+
+
+def _gpu(torch: Any) -> str:
+    """Return the model of the first GPU of a step; the step `external` does without torch, its command may not."""
+    if torch:
+        return str(torch.cuda.get_device_name())
+    try:
+        return find_cards()[0].model
+    except InputError:
+        return "unknown"
 
 
 def _vector_instructions(torch: Any) -> str:

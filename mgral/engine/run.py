@@ -65,7 +65,7 @@ def run_snakemake(
 
 def snakemake_line(words: Sequence[str], folder: Path) -> str:
     """Return what a person types in a shell to call Snakemake with these words in a folder."""
-    command = f"{program()} snakemake {'--cpu ' * only_cpu()}{shlex.join(words)}"
+    command = f"{program()} snakemake {shlex.join(words)}{' --cpu' * only_cpu()}"
     return command if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && {command}"
 
 

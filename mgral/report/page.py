@@ -203,6 +203,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ),
     ]
     facts += [(f"Seed {seed}, derived or set", "; ".join(lines)) for seed, lines in results.derived.items()]
+    if results.devices:
+        facts.append(("Computed on", results.devices))
     if _knows_boxes(config):
         facts.append(("Pool", "only images with a box: knowledge of an oracle"))
     if config.with_tables:

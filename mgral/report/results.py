@@ -23,6 +23,7 @@ from mgral.evaluation.voc import VOC_SCORES
 from mgral.method.lut.agreement import predict_each_other
 from mgral.method.lut.estimators import estimators_of
 from mgral.report.data import DataNotes, load_notes
+from mgral.report.devices import devices_used
 from mgral.report.styles import baseline_of
 from mgral.selection.pool import load_labelled
 from mgral.selection.spending import prices
@@ -123,6 +124,8 @@ class Results:
     """The experiment as each seed has it: with what was derived from the data."""
     derived: Mapping[int, tuple[str, ...]]
     """Lines on these settings by seed; none where nothing was derived."""
+    devices: str
+    """Which steps ran on which GPU; empty where none did."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -186,6 +189,7 @@ def load_results(folder: Path, config: Config) -> Results:
         notes=load_notes(folder / "dataset", first, train, images),
         settings=settings,
         derived=_derived_lines(folder, config, settings, train) if config.open_keys else {},
+        devices=devices_used(folder),
     )
 
 

@@ -21,6 +21,7 @@ from mgral.data.derive import load_settings
 from mgral.errors import InputError
 from mgral.report.bootstrap import Interval
 from mgral.report.curves import COSTS, costs_of
+from mgral.report.devices import devices_used
 from mgral.report.labels import counted
 from mgral.report.ranking import beyond_counts
 from mgral.report.results import FULL_DATA
@@ -107,7 +108,7 @@ def _made_by(config: Config, run: Run, folder: Path) -> str:
     commits = [
         f"`{commit[:12]}{'-dirty' * commit.endswith('-dirty')}` ({count})" for commit, count in run.commits.items()
     ]
-    machine = f"{run.machine['system']}, {run.machine['vector_instructions']}, GPU {run.machine['gpu']}"
+    machine = f"{run.machine['system']}, {run.machine['vector_instructions']}, GPU {devices_used(folder) or run.machine['gpu']}"
     rows = [
         ("Commit (artefacts)", ", ".join(commits)),
         ("Machine", f"{machine}, Python {run.machine['python']}, torch {run.packages['torch']}"),

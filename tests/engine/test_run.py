@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from run_workflow import ROOT, TINY
 
+from mgral.cli.main import mgral
+from mgral.cli.project import check, control, next, replay, train
 from mgral.engine import run
 from mgral.engine.run import LOCK, call_snakemake, run_snakemake
 from mgral.errors import InputError, StepError
@@ -39,6 +41,7 @@ def script(tmp_path, monkeypatch):
         return path
 
     monkeypatch.setattr(run, "program", lambda: "mgral")
+    monkeypatch.setenv("MGRAL_DEVICE", "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     monkeypatch.chdir(tmp_path)
     return write
@@ -71,6 +74,18 @@ def test_the_command_that_is_printed_is_the_one_that_runs(tmp_path, script, capf
     # Behind --configfile every word would be taken for a configuration.
     assert given(tmp_path)[-2:] == ["--configfile", "round1/config.yaml"]
     assert (tmp_path / "folder").read_text() == f"{folder}\n"
+
+
+def test_cpu_is_one_word_that_keeps_every_job_there(tmp_path, script, capfd):
+    script(f'echo "$MGRAL_DEVICE" > {tmp_path}/device')
+    with pytest.raises(SystemExit):
+        mgral(["snakemake", "--cores", "1", "--cpu", "all"])
+    assert given(tmp_path) == ["--cores", "1", "all"]
+    assert (tmp_path / "device").read_text() == "cpu\n"
+    for module in (check, control, next, replay, train):
+        assert "cpu" in {option.name for option in module.command.params}
+    run_snakemake(tmp_path, Path("mine.yaml"))
+    assert capfd.readouterr().err == "mgral snakemake --cores all --configfile mine.yaml --cpu\n"
 
 
 def test_in_the_working_directory_no_other_is_named(tmp_path, script, capfd):
