@@ -108,7 +108,8 @@ def _made_by(config: Config, run: Run, folder: Path) -> str:
     commits = [
         f"`{commit[:12]}{'-dirty' * commit.endswith('-dirty')}` ({count})" for commit, count in run.commits.items()
     ]
-    machine = f"{run.machine['system']}, {run.machine['vector_instructions']}, GPU {devices_used(folder) or run.machine['gpu']}"
+    gpu = devices_used(folder) or run.machine["gpu"]
+    machine = f"{run.machine['system']}, {run.machine['vector_instructions']}, GPU {gpu}"
     rows = [
         ("Commit (artefacts)", ", ".join(commits)),
         ("Machine", f"{machine}, Python {run.machine['python']}, torch {run.packages['torch']}"),
