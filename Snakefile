@@ -78,7 +78,7 @@ def refuse(error):
 def no_gpus_because():
     """Why jobs are given no GPU unless somebody asks for it; empty where they are."""
     if not workflow.is_main_process or workflow.resource_settings.nodes:
-        return "jobs run elsewhere"
+        return "with --jobs or another executor, a profile says which jobs get a GPU"
     if PLAN_ONLY in os.environ:
         return "the same plan is wanted on every machine"
     if workflow.resource_settings.resources.get("gpu") == 0:

@@ -35,6 +35,14 @@ NOTES: dict[str, str | int] = {}
 """What else this process says of its step in the records of its outputs."""
 
 
+def forget() -> None:
+    """Begin a step: nothing was read, written or said yet."""
+    READ.clear()
+    WRITTEN.clear()
+    NOTES.clear()
+    _warn.cache_clear()
+
+
 def experiment_folder(path: Path) -> Path | None:
     """Return the folder of the experiment, or of shared pixels, that a file belongs to, if it belongs to one."""
     return next((one for one in path.parents if any((one / name).is_file() for name in (CONFIG, CANVAS))), None)

@@ -12,9 +12,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from mgral.compute.gpus import VISIBLE, Card, find_cards, only_cpu
 from mgral.errors import InputError, StepError
@@ -25,11 +26,46 @@ QUEUE = "queue"
 """File that is locked by the job that looks for room, or waits for it: so none is overtaken for ever."""
 
 
+class Share(NamedTuple):
+    """What a job holds of a card."""
+
+    card: Card
+    path: Path
+    file: int
+    """Descriptor of the open, locked file at `path`."""
+
+    def free(self) -> None:
+        """Give it back."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.file)
+
+
+HELD: list[Share] = []
+"""What this process has taken for its job already, before the job's own code runs."""
+
+
 @contextmanager
 def dealt(gpus: int, memory_mb: int) -> Iterator[None]:
-    """Hold cards for a job, and show it no others, by CUDA_VISIBLE_DEVICES; wait while they are full.
+    """Hold cards for a job, and show it no others; see `take`. It does nothing where some are held already."""
+    shares = [] if HELD else take(gpus, memory_mb)
+    if shares:
+        show(shares)
+    try:
+        yield
+    finally:
+        for share in shares:
+            share.free()
 
-    Where no card can be used it does nothing: `choose_device` then says what is missing.
+
+def show(shares: Sequence[Share]) -> None:
+    """Let this process see the cards of these shares only, from CUDA's start on."""
+    os.environ[VISIBLE] = ",".join(share.card.name for share in shares)
+
+
+def take(gpus: int, memory_mb: int, also: Callable[[Share], None] = lambda _: None) -> list[Share]:
+    """Take a share of so many cards; wait while they are full.
+
+    Where no card can be used there is none: `choose_device` then says what is missing.
 
     Parameters
     ----------
@@ -37,15 +73,27 @@ def dealt(gpus: int, memory_mb: int) -> Iterator[None]:
         Cards that the job is given; more than one are given undivided.
     memory_mb
         What a job of one card takes of its memory, in MiB; 0, or more than the card has, for all of it.
+    also
+        Called with each share before another job can take one.
     """
     cards = _usable(gpus)
     if not 0 < gpus <= len(cards):
-        yield
-        return
-    with ExitStack() as held:
-        mine = _take(cards, gpus, 0 if gpus > 1 else memory_mb, held)
-        os.environ[VISIBLE] = ",".join(card.name for card in mine)
-        yield
+        return []
+    memory_mb = 0 if gpus > 1 else memory_mb
+    room = f"{memory_mb} MiB of a card" if memory_mb else f"{gpus} empty card{'s'[: gpus > 1]}"
+    folder, waiting = (
+        shared_folder(),
+        _Waiting(f"waiting for {room}: other jobs have the {len(cards)} that there are"),
+    )
+    with (folder / QUEUE).open("w") as queue:
+        while not lock(queue.fileno()):
+            waiting.sleep()
+        while len(found := _with_room(cards, memory_mb, in_use(folder))) < gpus:
+            waiting.sleep()
+        shares = [_hold(folder, card, _size(card, memory_mb)) for card in found[:gpus]]
+        for share in shares:
+            also(share)
+    return shares
 
 
 def _usable(gpus: int) -> list[Card]:
@@ -57,56 +105,54 @@ def _usable(gpus: int) -> list[Card]:
         return []
 
 
-def _take(cards: Sequence[Card], count: int, memory_mb: int, held: ExitStack) -> list[Card]:
-    """Wait until so many cards have room, lock a share of each, and return them."""
-    room = f"{memory_mb} MiB of a card" if memory_mb else f"{count} empty card{'s'[: count > 1]}"
-    folder, waiting = _folder(), _Waiting(f"waiting for {room}: other jobs have the {len(cards)} that there are")
-    with (folder / QUEUE).open("w") as queue:
-        while not _locked(queue.fileno()):
-            waiting.sleep()
-        while len(found := _with_room(cards, memory_mb, _in_use(folder))) < count:
-            waiting.sleep()
-        for card in found[:count]:
-            share, path = tempfile.mkstemp(prefix=f"{_key(card)}.{_share(card, memory_mb)}.", dir=folder)
-            held.callback(os.close, share)
-            held.callback(Path(path).unlink, missing_ok=True)
-            fcntl.flock(share, fcntl.LOCK_EX)
-    return found[:count]
+def _hold(folder: Path, card: Card, memory_mb: int) -> Share:
+    file, path = tempfile.mkstemp(prefix=f"{key(card)}.{memory_mb}.", dir=folder)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return Share(card, Path(path), file)
 
 
-def _with_room(cards: Sequence[Card], memory_mb: int, in_use: Counter[str]) -> list[Card]:
+def _with_room(cards: Sequence[Card], memory_mb: int, used: Counter[str]) -> list[Card]:
     """Return the cards on which a job fits, the least used first."""
-    fitting = [card for card in cards if in_use[_key(card)] + _share(card, memory_mb) <= card.memory_mb]
-    return sorted(fitting, key=lambda card: in_use[_key(card)] / card.memory_mb)
+    fitting = [card for card in cards if used[key(card)] + _size(card, memory_mb) <= card.memory_mb]
+    return sorted(fitting, key=lambda card: used[key(card)] / card.memory_mb)
 
 
-def _share(card: Card, memory_mb: int) -> int:
+def _size(card: Card, memory_mb: int) -> int:
     return min(memory_mb or card.memory_mb, card.memory_mb)
 
 
-def _key(card: Card) -> str:
+def key(card: Card) -> str:
+    """Return a card's name as part of a file's."""
     return card.name.replace("/", "_")  # older names of parts of a card have some
 
 
-def _in_use(folder: Path) -> Counter[str]:
-    """Return the MiB of each card that living jobs hold, and remove what the others have left."""
-    in_use: Counter[str] = Counter()
-    for path in folder.glob("*.*.*"):
+def in_use(folder: Path) -> Counter[str]:
+    """Return the MiB of each card, by `key`, that living jobs hold, and remove what others have left."""
+    used: Counter[str] = Counter()
+    for path in living(folder, "*.*.*"):
+        name, memory_mb, _ = path.name.split(".")
+        used[name] += int(memory_mb)
+    return used
+
+
+def living(folder: Path, pattern: str) -> list[Path]:
+    """Return the files in a folder whose process still holds them locked, and remove the others."""
+    found = []
+    for path in sorted(folder.glob(pattern)):
         try:
-            share = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:  # its job has just ended
+            file = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:  # its process has just ended
             continue
-        if _locked(share):
+        if lock(file):
             path.unlink(missing_ok=True)
         else:
-            name, memory_mb, _ = path.name.split(".")
-            in_use[name] += int(memory_mb)
-        os.close(share)
-    return in_use
+            found.append(path)
+        os.close(file)
+    return found
 
 
-def _locked(file: int) -> bool:
-    """Lock a file, and return whether nobody else holds it."""
+def lock(file: int) -> bool:
+    """Lock an open file, and return whether nobody else holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -127,7 +173,7 @@ class _Waiting:
         time.sleep(POLL_SECONDS)
 
 
-def _folder() -> Path:
+def shared_folder() -> Path:
     """Return the folder of this user's shares; raises StepError where another user has made it."""
     folder = Path(tempfile.gettempdir(), f"mgral-cards-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -9,6 +9,7 @@ import resource
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -36,9 +37,7 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
         paths = list(_paths(arguments.values()))
         check_stage(paths)
-        integrity.READ.clear()
-        integrity.WRITTEN.clear()
-        integrity.NOTES.clear()
+        integrity.forget()
         started = perf_counter()
         callback(**arguments)
         cost = _cost(started)
@@ -51,13 +50,32 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+_EARLIER: list[float] = [0.0]
+"""Processor seconds that this process took for other steps."""
+
+
+def begin_anew() -> None:
+    """Let the costs of a further step in this process, on Linux, be its own."""
+    _EARLIER[0] = _processor_seconds()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+
+
+def _processor_seconds() -> float:
+    return sum(one.ru_utime + one.ru_stime for one in _used())
+
+
+def _used() -> list[resource.struct_rusage]:
+    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+
+
 def _cost(started: float) -> dict[str, float]:
     """Return what this process and its ended children took since a time of `perf_counter`."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = _used()
     unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kB elsewhere
     return {
         "wall_seconds": round(perf_counter() - started, 3),
-        "processor_seconds": round(sum(one.ru_utime + one.ru_stime for one in used), 3),
+        "processor_seconds": round(_processor_seconds() - _EARLIER[0], 3),
         "peak_memory_mb": round(max(one.ru_maxrss for one in used) / unit, 1),
     }
 
