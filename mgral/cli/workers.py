@@ -5,7 +5,6 @@ has forked for a job on a card does not end with the job, but waits for the next
 server, when its memory is needed, and with a job that is killed or crashes.
 """
 
-import fcntl
 import gc
 import json
 import os
@@ -22,8 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mgral.cli.jobs import Job
-from mgral.compute.cards import HELD, Share, in_use, key, living, lock, shared_folder, show, take
-from mgral.engine.memory import CONTEXT_MB
+from mgral.compute.cards import HELD, Share, idle_folder, idle_workers, key, lock, shared_folder, show, take
 from mgral.errors import InputError, StepError
 
 
@@ -59,33 +57,34 @@ class Workers:
 
         It returns only where no card can be used: else the process ends here.
         """
-        idle: list[int] = []
-        memory_mb = option(job.arguments, "--vram-mb")
+        claimed: list[Path] = []
+
+        def claim(share: Share) -> Path | None:
+            found = self._claim(share)
+            claimed.extend([found] if found else [])
+            return found
+
         try:
-            shares = take(1, memory_mb, also=lambda share: idle.extend(self._claim(share)))
+            shares = take(1, option(job.arguments, "--vram-mb"), claim)
         except (InputError, StepError) as error:
             print(f"mgral: {error}", file=sys.stderr)
             return 2 if isinstance(error, InputError) else 1
         if not shares:
             return job.run()
-        if idle:
+        for idle in claimed:
             words = json.dumps(call | {"share": str(shares[0].path)}).encode() + b"\n"
-            job.hand_on(self._sockets[idle[0]], words, [shares[0].file])
+            job.hand_on(self._sockets[int(idle.name.split(".")[2])], words, [shares[0].file])
             os._exit(0)
         self.close()
         _work(job, shares[0], own, f"{self._server}.{self._last}")
 
-    def _claim(self, share: Share) -> list[int]:
-        """Return the number of an idle worker on the share's card, and end those that have no room now."""
-        idle = living(_idle_folder(), f"{key(share.card)}.*")
-        ours = [path for path in idle if path.name.split(".")[1] == str(self._server)][:1]
-        room = share.card.memory_mb - in_use(shared_folder())[key(share.card)]
-        others = [path for path in idle if path not in ours]
-        for path in others[room // CONTEXT_MB :]:
-            _end_idle(path)
-        for path in ours:
-            path.unlink()
-        return [int(path.name.split(".")[2]) for path in ours]
+    def _claim(self, share: Share) -> Path | None:
+        """Return the file of an idle worker of this server on a share's card, if there is one, and remove it."""
+        for path in idle_workers(share):
+            if path.name.split(".")[1] == str(self._server):
+                path.unlink()
+                return path
+        return None
 
 
 def option(arguments: list[str], name: str) -> int:
@@ -182,25 +181,9 @@ class _State:
         self._provenance.begin_anew()
 
 
-def _idle_folder() -> Path:
-    folder = shared_folder() / "idle"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 def _hold_idle(share: Share, name: str) -> int:
     """Lock a file that says which worker waits on which card, and return its descriptor."""
     file, path = tempfile.mkstemp(prefix="new-", dir=shared_folder())
     lock(file)  # before others see it, who remove what nobody holds
-    Path(path).rename(_idle_folder() / f"{key(share.card)}.{name}.{os.getpid()}")
+    Path(path).rename(idle_folder() / f"{key(share.card)}.{name}.{os.getpid()}")
     return file
-
-
-def _end_idle(path: Path) -> None:
-    """End an idle worker, and wait until it has."""
-    file = os.open(path, os.O_RDONLY)
-    if not lock(file):
-        os.kill(int(path.name.split(".")[-1]), signal.SIGTERM)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    path.unlink(missing_ok=True)
-    os.close(file)

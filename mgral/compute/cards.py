@@ -7,6 +7,7 @@ of a user share the cards.
 
 import fcntl
 import os
+import signal
 import stat
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from mgral.errors import InputError, StepError
 
 POLL_SECONDS = 0.2
 """Time between two looks for room."""
+CONTEXT_MB = 1500
+"""What CUDA, cuDNN and torch take of a card before there is a tensor, in MiB; not measured yet."""
 QUEUE = "queue"
 """File that is locked by the job that looks for room, or waits for it: so none is overtaken for ever."""
 
@@ -62,7 +65,7 @@ def show(shares: Sequence[Share]) -> None:
     os.environ[VISIBLE] = ",".join(share.card.name for share in shares)
 
 
-def take(gpus: int, memory_mb: int, also: Callable[[Share], None] = lambda _: None) -> list[Share]:
+def take(gpus: int, memory_mb: int, claim: Callable[[Share], Path | None] = lambda _: None) -> list[Share]:
     """Take a share of so many cards; wait while they are full.
 
     Where no card can be used there is none: `choose_device` then says what is missing.
@@ -73,8 +76,9 @@ def take(gpus: int, memory_mb: int, also: Callable[[Share], None] = lambda _: No
         Cards that the job is given; more than one are given undivided.
     memory_mb
         What a job of one card takes of its memory, in MiB; 0, or more than the card has, for all of it.
-    also
-        Called with each share before another job can take one.
+    claim
+        Called with each share before another job can take one; returns which idle worker on its card serves the job.
+        Of the others those end for which there is no room any more.
     """
     cards = _usable(gpus)
     if not 0 < gpus <= len(cards):
@@ -92,7 +96,7 @@ def take(gpus: int, memory_mb: int, also: Callable[[Share], None] = lambda _: No
             waiting.sleep()
         shares = [_hold(folder, card, _size(card, memory_mb)) for card in found[:gpus]]
         for share in shares:
-            also(share)
+            _end_idle(folder, share, claim(share))
     return shares
 
 
@@ -158,6 +162,34 @@ def lock(file: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def idle_workers(share: Share) -> list[Path]:
+    """Return the files of the processes that have started CUDA on a share's card, and wait for a job.
+
+    Their names end with the number of the process. Each counts as CONTEXT_MB, and ends where a job needs that.
+    """
+    return living(idle_folder(), f"{key(share.card)}.*")
+
+
+def _end_idle(folder: Path, share: Share, kept: Path | None) -> None:
+    """End the idle workers that have no room beside the shares of a card, and wait until they have ended."""
+    room = share.card.memory_mb - in_use(folder)[key(share.card)]
+    others = [path for path in idle_workers(share) if path != kept]
+    for path in others[room // CONTEXT_MB :]:
+        file = os.open(path, os.O_RDONLY)
+        if not lock(file):
+            os.kill(int(path.name.split(".")[-1]), signal.SIGTERM)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        path.unlink(missing_ok=True)
+        os.close(file)
+
+
+def idle_folder() -> Path:
+    """Return the folder of the files of idle workers."""
+    folder = shared_folder() / "idle"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 class _Waiting:

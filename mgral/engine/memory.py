@@ -1,9 +1,8 @@
 """How much of a graphics card's memory a job needs, so that Snakemake can let several share one."""
 
+from mgral.compute.cards import CONTEXT_MB
 from mgral.config import Config
 
-CONTEXT_MB = 1500
-"""What CUDA, cuDNN and torch take before there is a tensor, in MiB; not measured yet."""
 TAKEN_TO_KEPT = {"float32": 7.0, "bfloat16": 2.0, "float16": 2.0, "auto": 7.0}
 """What a training takes, divided by what it would keep for the backward pass in float32; most of it is cuDNN's
 workspaces. On an H100 4.6 (SSD300 in float32), 6.8 (RetinaNet in float32) and 1.8 (RetinaNet in half precision).
