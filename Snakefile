@@ -217,7 +217,9 @@ onstart:
                 {
                     job.rule.name: job_card_mb(job)
                     for job in workflow.dag.needrun_jobs()
-                    if job.resources.get("gpu") and not job.resources["vram_mb"]
+                    if job.resources.get("gpu")
+                    and not job.resources["vram_mb"]
+                    and job_card_mb(job) > DEVICES.largest_mb
                 },
             )
             check_memory(CONFIG, on_gpus=given > 0)

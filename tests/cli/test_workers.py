@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from run_workflow import ROOT, TINY, jobs_planned
+from slow import slow
 
 from mgral.cli.workers import option
 from mgral.compute.cards import living
@@ -200,6 +201,7 @@ def test_costs_are_those_of_the_job(served: Path) -> None:
     assert second["peak_memory_mb"] < first["peak_memory_mb"] - 300
 
 
+@slow
 def test_steps_write_the_same_bytes_as_in_forks(served: Path, undisturbed: Path) -> None:
     """All steps of the tiny experiment that can use a GPU, in one worker."""
     shutil.copytree(undisturbed / "results", served / "results")

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from run_workflow import ROOT, TINY, snakemake
+from run_workflow import ROOT, TINY, jobs_planned, snakemake
 from test_profiles import PROFILES, USE_GPU
 
 from mgral.compute.gpus import VISIBLE, Card
@@ -103,6 +103,10 @@ def test_on_a_cluster_only_the_profile_gives_gpus(tmp_path: Path) -> None:
     assert found == {step: {"0"} for step in (*USE_GPU, "select")}
     found = gpus_by_step(snakemake(tmp_path, *PLAN, "--profile", PROFILES / "slurm").stdout)
     assert found["detector"] == {"1"}
+
+
+def test_what_dvc_is_to_do_is_planned_without(tmp_path: Path) -> None:
+    assert {job.resources["gpu"] for job in jobs_planned(tmp_path, "--configfile", TINY)} == {0}
 
 
 def test_what_fits_on_no_card_is_named() -> None:
