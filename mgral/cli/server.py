@@ -36,11 +36,11 @@ class JobServer(ForkingMixIn, UnixStreamServer):
 
     def __init__(self, path: Path) -> None:
         """Listen on a socket at a path; what lies there is replaced."""
+        self._workers = Workers()  # closed below, where the path can be no socket
         path.unlink(missing_ok=True)
         super().__init__(str(path), BaseRequestHandler)
         self._call: dict[str, Any] = {}
         self._streams: list[int] = []
-        self._workers = Workers()
         self._own: socket.socket | None = None
 
     def service_actions(self) -> None:

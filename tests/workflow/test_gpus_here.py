@@ -46,7 +46,6 @@ def test_every_step_that_can_use_a_gpu_gets_one(tmp_path: Path) -> None:
     ("options", "steps", "more"),
     [
         (("--resources", "gpu=0"), set(), {}),
-        ((), set(), {"MGRAL_DEVICE": "cpu"}),
         (
             ("--set-resources", *(f"{step}:gpu=0" for step in USE_GPU - {"detector"}), "select:gpu=0"),
             {"detector"},
