@@ -35,14 +35,6 @@ NOTES: dict[str, str | int] = {}
 """What else this process says of its step in the records of its outputs."""
 
 
-def forget() -> None:
-    """Begin a step: nothing was read, written or said yet."""
-    READ.clear()
-    WRITTEN.clear()
-    NOTES.clear()
-    _warn.cache_clear()
-
-
 def experiment_folder(path: Path) -> Path | None:
     """Return the folder of the experiment, or of shared pixels, that a file belongs to, if it belongs to one."""
     return next((one for one in path.parents if any((one / name).is_file() for name in (CONFIG, CANVAS))), None)
@@ -114,12 +106,13 @@ def parse_record(place: Path) -> dict[str, Any] | None:
 
 def _note(path: Path, digest: str, record: dict[str, Any] | None) -> None:
     if record is not None and record["sha256"] != digest:
-        _warn(path, record["step"])
+        warn(path, record["step"])
     READ[path] = digest
 
 
 @functools.cache
-def _warn(path: Path, step: str) -> None:
+def warn(path: Path, step: str) -> None:
+    """Say on standard error that an artefact was altered since a step wrote it; once in a process."""
     print(
         f"mgral: warning: {path} was altered since step `{step}` wrote it, and is used as it is; "
         f"see: mgral verify {experiment_folder(path)}",

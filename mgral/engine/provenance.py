@@ -37,7 +37,9 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
         paths = list(_paths(arguments.values()))
         check_stage(paths)
-        integrity.forget()
+        integrity.READ.clear()
+        integrity.WRITTEN.clear()
+        integrity.NOTES.clear()
         started = perf_counter()
         callback(**arguments)
         cost = _cost(started)
@@ -55,7 +57,8 @@ _EARLIER: list[float] = [0.0]
 
 
 def begin_anew() -> None:
-    """Let the costs of a further step in this process, on Linux, be its own."""
+    """Let the costs of a further step in this process, on Linux, be its own, and its warnings too."""
+    integrity.warn.cache_clear()
     _EARLIER[0] = _processor_seconds()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
