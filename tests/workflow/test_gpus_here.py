@@ -13,6 +13,7 @@ from mgral.engine.devices import Devices
 
 RUN = ("--cores", "2", "--configfile", TINY)
 PLAN = ("--dry-run", "--printshellcmds", "--configfile", TINY)
+DETECTOR = "results/tiny/seed0/full/cycle0/detector.safetensors"
 TWO = "GPU-a:16000,GPU-b:8000"
 TRAINING = 1506
 """MiB of a training of the tiny experiment."""
@@ -67,32 +68,30 @@ def test_what_is_given_by_hand_wins(
 def test_jobs_at_once_are_bounded_by_the_memory_of_all_cards(
     tmp_path: Path, options: tuple[str, ...], memory: int
 ) -> None:
-    target = "results/tiny/seed0/full/cycle0/detector.safetensors"
-    said = snakemake(tmp_path, target, *RUN, *options, "--verbose", stub=True).stdout
+    said = snakemake(tmp_path, DETECTOR, *RUN, *options, "--verbose", stub=True).stdout
     assert re.search(rf"Resources before job selection: .*'vram_mb': {memory}\b", said)
 
 
 def test_a_line_says_where_it_computes_and_another_device_reruns_nothing(tmp_path: Path) -> None:
-    done = snakemake(tmp_path, *RUN, stub=True)
+    done = snakemake(tmp_path, DETECTOR, *RUN, stub=True)
     assert done.stdout.splitlines()[1] == (
         "Computing on GPUs: 1 x NVIDIA Stand-in of 16.8 GB, 1 x NVIDIA Stand-in of 8.4 GB, "
         "room for 15 trainings at once. Only on the CPU: MGRAL_DEVICE=cpu, or mgral's --cpu"
     )
-    assert "Nothing to do" in snakemake(tmp_path, *RUN, stub=True, MGRAL_DEVICE="cpu").stdout
-    forced = (*RUN, "--force", "results/tiny/seed0/full/cycle0/detector.safetensors")
-    done = snakemake(tmp_path, *forced, stub=True, MGRAL_DEVICE="cpu")
+    assert "Nothing to do" in snakemake(tmp_path, DETECTOR, *RUN, stub=True, MGRAL_DEVICE="cpu").stdout
+    done = snakemake(tmp_path, *RUN, "--force", DETECTOR, stub=True, MGRAL_DEVICE="cpu")
     assert done.stdout.splitlines()[1] == "Computing on the CPU: MGRAL_DEVICE=cpu"
-    forced = (*RUN, "--force", "results/tiny/seed0/full/cycle0/labelled.json")
-    assert "Computing" not in snakemake(tmp_path, *forced, stub=True).stdout
+    without = (*RUN, "--force", "results/tiny/seed0/full/cycle0/labelled.json")
+    assert "Computing" not in snakemake(tmp_path, *without, stub=True).stdout
 
 
 def test_a_gpu_that_is_asked_for_and_too_small_is_refused(tmp_path: Path) -> None:
-    asked = ("--set-resources", "variant:gpu=1")
-    done = snakemake(tmp_path, *RUN, *asked, stub=True, STAND_IN_CARDS="GPU-a:1000,GPU-b:900")
+    asked = (DETECTOR, *RUN, "--set-resources", "detector:gpu=1")
+    done = snakemake(tmp_path, *asked, stub=True, STAND_IN_CARDS="GPU-a:1000,GPU-b:900")
     assert done.returncode == 2
-    assert f"variant was given a GPU and takes about {TRAINING} MiB of it, and the largest has 1000;" in done.stdout
+    assert f"detector was given a GPU and takes about {TRAINING} MiB of it, and the largest has 1000;" in done.stdout
     assert not (tmp_path / "results/tiny/config.yaml").exists()
-    done = snakemake(tmp_path, *RUN, *asked, "variant:vram_mb=900", stub=True, STAND_IN_CARDS="GPU-a:1000")
+    done = snakemake(tmp_path, *asked, "detector:vram_mb=900", stub=True, STAND_IN_CARDS="GPU-a:1000")
     assert done.returncode == 0, done.stdout
 
 
