@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from run_workflow import ROOT, TINY, jobs_planned, snakemake
+from slow import slow
 from test_profiles import PROFILES, USE_GPU
 
 from mgral.compute.gpus import VISIBLE, Card
@@ -64,6 +65,7 @@ def test_what_is_given_by_hand_wins(
     assert found.keys() == USE_GPU | {"select"}
 
 
+@slow
 @pytest.mark.parametrize(("options", "memory"), [((), 24000), (("--resources", "vram_mb=3000"), 3000)])
 def test_jobs_at_once_are_bounded_by_the_memory_of_all_cards(
     tmp_path: Path, options: tuple[str, ...], memory: int
@@ -95,6 +97,7 @@ def test_a_gpu_that_is_asked_for_and_too_small_is_refused(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout
 
 
+@slow
 def test_on_a_cluster_only_the_profile_gives_gpus(tmp_path: Path) -> None:
     planned = (*PLAN, "--executor", "slurm", "--jobs", "2")
     found = gpus_by_step(snakemake(tmp_path, *planned).stdout)
