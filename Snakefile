@@ -5,8 +5,8 @@
 # either. It is checked here, before there are jobs: a faulty one ends with exit code 2 and leaves nothing behind.
 #
 # Jobs: every rule runs one step, `mgral STEP`, on one thread, as two jobs side by side do more than one job on two.
-# `gpu` is 0 in every rule, so that no job waits for a GPU; the profile of a machine that has one gives it to the rules
-# that can use it (workflow/profiles/gpu). With MGRAL_DEVICE=cpu in the environment all of them use the CPU all the same.
+# The rules that can use a GPU get one where jobs run on this machine and it has some (DEVICES); on a cluster by a profile.
+# With MGRAL_DEVICE=cpu in the environment all of them use the CPU.
 
 import atexit
 import os
@@ -27,9 +27,16 @@ from mgral.engine.container import (
 )
 from mgral.engine.installed import in_clone
 from mgral.engine.job_server import job_server
-from mgral.compute.gpus import check_gpus, only_cpu, present_gpus
+from mgral.compute.gpus import check_gpus
 from mgral.errors import InputError, StepError
-from mgral.engine.limits import check_disk, check_folder, check_jobs, check_memory
+from mgral.engine.devices import Devices
+from mgral.engine.limits import (
+    check_card_memory,
+    check_disk,
+    check_folder,
+    check_jobs,
+    check_memory,
+)
 from mgral.engine.console.handler import LogHandler
 from mgral.engine.memory import card_memory_mb
 from mgral.engine.pins import other_versions
@@ -37,7 +44,7 @@ from mgral.engine.ownership import PLAN_ONLY, SNAKEMAKE, check_engine, claim
 from mgral.artefacts.commit import VARIABLE, commit
 from mgral.report.kept import bring_back_report, keep_report
 from mgral.report.timings import earlier_times, record_command, write_timings
-from mgral.config import registry
+from mgral.config import DEFAULT, registry
 from mgral.data.chunks import PixelSettings
 from mgral.data.formats.snapshot import PICTURES
 from mgral.engine.workflow import (
@@ -68,6 +75,17 @@ def refuse(error):
     sys.exit(2 if isinstance(error, InputError) else 1)
 
 
+def no_gpus_because():
+    """Why jobs are given no GPU unless somebody asks for it; empty where they are."""
+    if not workflow.is_main_process or workflow.resource_settings.nodes:
+        return "with --jobs or another executor, a profile says which jobs get a GPU"
+    if PLAN_ONLY in os.environ:
+        return "the same plan is wanted on every machine"
+    if workflow.resource_settings.resources.get("gpu") == 0:
+        return "--resources gpu=0"
+    return ""
+
+
 try:
     CONFIG = configure(CONFIG_FILES, OVERRIDES)
     check_jobs(CONFIG)
@@ -80,8 +98,14 @@ try:
         check_engine(Path("results"), SNAKEMAKE)
     if CONTAINED and workflow.is_main_process and "://" not in CONFIG.container.image:
         check_image(CONFIG.container.image)
+    DEVICES = Devices.here(no_gpus_because())
 except (InputError, StepError) as error:
     refuse(error)
+
+
+# Snakemake starts no more jobs at once than fit on all cards together; each then takes a card with room.
+if DEVICES.cards and "vram_mb" not in workflow.global_resources:
+    workflow.register_resource("vram_mb", DEVICES.memory_mb)
 
 # The console (none with --verbose, and in jobs on a cluster) is told where the results are and, before the first job,
 # which job waits for which.
@@ -147,18 +171,16 @@ def write_partial_report():
         logger.warning(f"The strategies that are complete are reported in {page}")
 
 
-def name_unused_gpus():
-    """Say how to use the GPUs of this machine, where jobs could and none is given to them."""
-    able = any(job.resources.get("vram_mb") for job in workflow.dag.needrun_jobs())
-    if able and not only_cpu() and (gpus := present_gpus()):
-        command = snakemake_command(
-            CONFIG_FILES, OVERRIDES, workflow.dag_settings.targets
-        )
-        place = "workflow/profiles/gpu" if in_clone() else "gpu"
-        logger.warning(
-            f"No job uses the {gpus} GPU{'s'[: gpus > 1]} of this machine; with: "
-            f"{command} --profile {place}"
-        )
+def name_devices(given):
+    """Say on which cards jobs compute or why on none, unless none could or somebody has given them some."""
+    able = [job for job in jobs_asked_for() if job.resources.get("vram_mb") is not None]
+    if not able or (given and not DEVICES.cards):
+        return
+    on_cpu = {job.rule.name: job_card_mb(job) for job in able if not job.resources.gpu}
+    too_large = {
+        step: size for step, size in on_cpu.items() if size > DEVICES.largest_mb
+    }
+    logger.info(DEVICES.line(card_mb("detector", DEFAULT), too_large))
 
 
 def name_other_versions():
@@ -190,9 +212,18 @@ onstart:
         # Jobs elsewhere may have what is not here; they say themselves where it is missing.
         if workflow.local_exec:
             check_gpus(given)
+            check_card_memory(
+                DEVICES,
+                {
+                    job.rule.name: job_card_mb(job)
+                    for job in workflow.dag.needrun_jobs()
+                    if job.resources.get("gpu")
+                    and not job.resources["vram_mb"]
+                    and job_card_mb(job) > DEVICES.largest_mb
+                },
+            )
             check_memory(CONFIG, on_gpus=given > 0)
-            if not given:
-                name_unused_gpus()
+            name_devices(given)
         if CONTAINED and "://" in CONFIG.container.image:  # pulled by now
             check_image(workflow.dag.container_imgs[CONFIG.container.image].path)
         if not CONTAINED:

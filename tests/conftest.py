@@ -1,5 +1,7 @@
 """What tests of several modules start from."""
 
+import os
+
 import pytest
 from filelock import FileLock
 from hypothesis import settings
@@ -8,6 +10,9 @@ from run_workflow import TINY, snakemake
 # No test is timed: this machine may be busy.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# Also on a machine with a GPU: bytes are compared with those of the CPU.
+os.environ["MGRAL_DEVICE"] = "cpu"
 
 LONGEST = ("test_slurm.py", "test_crash.py", "test_dvc.py", "test_end_to_end.py", "test_distributed.py")
 

@@ -106,12 +106,13 @@ def parse_record(place: Path) -> dict[str, Any] | None:
 
 def _note(path: Path, digest: str, record: dict[str, Any] | None) -> None:
     if record is not None and record["sha256"] != digest:
-        _warn(path, record["step"])
+        warn(path, record["step"])
     READ[path] = digest
 
 
 @functools.cache
-def _warn(path: Path, step: str) -> None:
+def warn(path: Path, step: str) -> None:
+    """Say on standard error that an artefact was altered since a step wrote it; once in a process."""
     print(
         f"mgral: warning: {path} was altered since step `{step}` wrote it, and is used as it is; "
         f"see: mgral verify {experiment_folder(path)}",

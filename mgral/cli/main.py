@@ -3,9 +3,11 @@
 import gc
 import os
 import sys
+from collections.abc import Callable
 from copy import copy
 from importlib import import_module
 from traceback import walk_tb
+from typing import Any
 
 import click
 from click.exceptions import NoSuchCommand
@@ -46,7 +48,8 @@ class _Steps(click.Group):
         assert isinstance(command, click.Command)
         assert command.callback is not None
         if cmd_name in STEPS:
-            command.callback = import_module("mgral.engine.provenance").recorded(cmd_name, command.callback)
+            recorded = import_module("mgral.engine.provenance").recorded(cmd_name, command.callback)
+            command.callback = _on_cards(recorded)
         return command
 
     def resolve_command(
@@ -62,6 +65,21 @@ class _Steps(click.Group):
             formatter.write_dl(list(TOOLS.items()))
         with formatter.section("Steps, which Snakemake runs"):
             formatter.write_dl([(name, step.summary) for name, step in STEPS.items()])
+
+
+def _on_cards(callback: Callable[..., None]) -> Callable[..., None]:
+    """Return a step's callback that first waits for the GPUs that it is given."""
+
+    def run(**arguments: Any) -> None:
+        gpus = arguments.get("gpus", 0)
+        if not gpus:
+            callback(**arguments)
+            return
+        memory_mb = click.get_current_context().meta[import_module("mgral.cli.options").VRAM]
+        with import_module("mgral.compute.cards").dealt(gpus, memory_mb):
+            callback(**arguments)
+
+    return run
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:

@@ -1,11 +1,13 @@
 """Command-line options that several steps share."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mgral.compute.gpus import DEVICE_VARIABLE
 from mgral.config import DEFAULT
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -67,6 +69,37 @@ embedding = click.option(
 )
 gpus = click.option(
     "--gpus", type=click.IntRange(0, 1), default=0, help="0 for the CPU, 1 for the first GPU that the job can see."
+)
+
+
+def _keep_to_cpu(_: click.Context, __: click.Parameter, asked: bool) -> None:
+    if asked:
+        os.environ[DEVICE_VARIABLE] = "cpu"  # which jobs have from here
+
+
+cpu = click.option(
+    "--cpu",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep_to_cpu,
+    help=f"Compute on the CPU, even if this machine has a GPU; as {DEVICE_VARIABLE}=cpu in the environment.",
+)
+VRAM = "vram_mb"
+"""Where click keeps the value of --vram-mb for `mgral.cli.main`."""
+
+
+def _keep_vram(ctx: click.Context, _: click.Parameter, memory_mb: int) -> None:
+    ctx.meta[VRAM] = memory_mb
+
+
+vram_mb = click.option(
+    "--vram-mb",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default="all of it",
+    expose_value=False,
+    callback=_keep_vram,
+    help="MiB that the step takes of its GPU's memory: it shares a GPU with others where there is room.",
 )
 results = click.option(
     "--results", type=FOLDER, required=True, help="Folder of an experiment's results, or of a project's round."

@@ -12,15 +12,14 @@ import select
 import signal
 import socket
 import sys
-import threading
-import traceback
 from importlib import import_module
 from pathlib import Path
 from socketserver import BaseRequestHandler, ForkingMixIn, UnixStreamServer
 from typing import Any
 
+from mgral.cli.jobs import Job
 from mgral.cli.main import THREADS
-from mgral.cli.main import main as run_command_line
+from mgral.cli.workers import Workers, option
 from mgral.engine.steps import STEPS
 
 WITH_TORCH = ("torch._dynamo", "torchvision", "mgral.models.build", "mgral.method.agent.network")
@@ -37,10 +36,12 @@ class JobServer(ForkingMixIn, UnixStreamServer):
 
     def __init__(self, path: Path) -> None:
         """Listen on a socket at a path; what lies there is replaced."""
+        self._workers = Workers()  # closed below, where the path can be no socket
         path.unlink(missing_ok=True)
         super().__init__(str(path), BaseRequestHandler)
         self._call: dict[str, Any] = {}
         self._streams: list[int] = []
+        self._own: socket.socket | None = None
 
     def service_actions(self) -> None:
         """Collect ended processes, and end with the standard input."""
@@ -60,21 +61,28 @@ class JobServer(ForkingMixIn, UnixStreamServer):
             return
         request.settimeout(None)
         _import_step(self._call["arguments"])
+        self._own = self._workers.expect() if option(self._call["arguments"], "--gpus") == 1 else None
         super().process_request(request, client_address)
         for stream in self._streams:
             os.close(stream)
+        if self._own:
+            self._own.close()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run the command, in the forked process, and send its exit code."""
-        for standard, stream in enumerate(self._streams):
-            os.dup2(stream, standard)
-            os.close(stream)
-        os.chdir(self._call["folder"])
-        os.environ.clear()
-        os.environ.update(self._call["environment"])
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        threading.Thread(target=_end_with, args=(request,), daemon=True).start()
-        request.sendall(str(_run(self._call["arguments"])).encode())
+        job = Job(request, self._streams, self._call)
+        if self._own:
+            code = self._workers.run(job, self._call, self._own)
+        else:
+            self._workers.close()
+            code = job.run()
+        job.answer(code)
+
+    def server_close(self) -> None:
+        """Wait for the forked processes; idle workers end."""
+        self._workers.close()
+        super().server_close()
 
 
 def _import_step(arguments: list[str]) -> None:
@@ -94,31 +102,6 @@ def _import_step(arguments: list[str]) -> None:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _end_with(connection: socket.socket) -> None:
-    """End this process when its client ends."""
-    connection.recv(1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _run(arguments: list[str]) -> int:
-    """Run the command line in this process, and return its exit code."""
-    sys.argv = ["mgral", *arguments]
-    try:
-        run_command_line()
-        code: Any = 0
-    except SystemExit as ended:
-        code = ended.code
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        code = code or 1
-    return code if isinstance(code, int) else int(code is not None)
 
 
 def main() -> None:

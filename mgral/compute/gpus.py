@@ -2,12 +2,19 @@
 
 import os
 import re
-from importlib import metadata
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
 
 from mgral.errors import InputError
 
 DEVICE_VARIABLE = "MGRAL_DEVICE"
 """With the value `cpu` every step works on the processor, however many GPUs it is given."""
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""What a person, a scheduler or `mgral.compute.cards` gives a process of this machine's cards."""
 HELP = (
     f"With the environment variable {DEVICE_VARIABLE}=cpu a step works on the CPU, however many GPUs it is given, to "
     "try a cluster's set-up without any."
@@ -28,66 +35,110 @@ def only_cpu() -> bool:
     return value == "cpu"
 
 
-def present_gpus() -> int:
-    """Return how many GPUs of NVIDIA this machine has; 0 where its driver does not answer."""
-    import pynvml  # here, as most processes do without
+class Card(NamedTuple):
+    """A GPU, or a part of one that the driver shows as a device (MIG)."""
 
-    try:
-        return _ask_driver()[0]
-    except pynvml.NVMLError:
-        return 0
+    name: str
+    """Its UUID, for CUDA_VISIBLE_DEVICES."""
+    model: str
+    memory_mb: int
+    """All of its memory, in MiB."""
 
 
-def check_gpus(wanted: int) -> None:
-    """Check that this machine has so many GPUs, and a driver that torch can use.
+def find_cards() -> list[Card]:
+    """Return the cards that this process may use: those of CUDA_VISIBLE_DEVICES, if it is set, or all.
+
+    Numbers in it are those of `nvidia-smi`, and UUIDs may be shortened. What follows a name that means nothing is
+    left out, as by CUDA. Of a card that is divided (MIG), name the parts.
 
     Raises
     ------
     InputError
-        Where there is no NVIDIA driver or it fails, shows fewer GPUs, or is older than the CUDA of torch.
+        Where there is none that torch can use, with the reason and, behind a semicolon, what to do.
     """
-    if only_cpu() or wanted == 0:
-        return
-    import pynvml
+    import pynvml  # here, as most processes do without
 
     try:
-        present, version = _ask_driver()
+        pynvml.nvmlInit()
+        try:
+            cards = [_card(handle) for handle in _visible()]
+            supported = pynvml.nvmlSystemGetCudaDriverVersion() // 1000
+        finally:
+            pynvml.nvmlShutdown()
     except pynvml.NVMLError_LibraryNotFound:
-        raise InputError(
-            f"{_asked(wanted)}, but this machine has no NVIDIA driver; install one, or {_without()}"
-        ) from None
+        raise InputError("this machine has no NVIDIA driver; install one") from None
     except pynvml.NVMLError as error:
-        raise InputError(
-            f"{_asked(wanted)}, but the NVIDIA driver fails ({error}); repair it, or {_without()}"
-        ) from None
-    if present < wanted:
-        raise InputError(f"{_asked(wanted)}, but this machine has {present}; lower gpu, or {_without()}")
+        raise InputError(f"the NVIDIA driver fails ({error}); repair it") from None
+    if not cards:
+        named = os.environ.get(VISIBLE)
+        why = "this machine has no GPU" if named is None else f"{VISIBLE}={named} names none of this machine"
+        raise InputError(f"{why}; {'install one' if named is None else 'correct it'}")
+    needed = cuda_of_torch()
+    if needed is None:
+        raise InputError("torch was built without CUDA; install one that was built with it")
     # A driver runs what was built for its own major version of CUDA, or an earlier one.
-    supported, needed = version // 1000, cuda_of_torch()
-    if needed and supported < int(needed):
+    if supported < int(needed):
         raise InputError(
             f"the NVIDIA driver is too old: it goes up to CUDA {supported}, and torch was built for {needed}; "
-            f"update the driver, or {_without()}"
+            "update the driver"
         )
+    return cards
 
 
-def _ask_driver() -> tuple[int, int]:
-    """Return the number of GPUs, and a thousand times the version of CUDA that the driver goes up to."""
+def check_gpus(wanted: int) -> None:
+    """Check that this machine has so many GPUs, and a driver that torch can use; raises InputError."""
+    if only_cpu() or wanted == 0:
+        return
+    try:
+        present = len(find_cards())
+    except InputError as error:
+        raise InputError(f"{_asked(wanted)}, but {error}, or {_without()}") from None
+    if present < wanted:
+        raise InputError(f"{_asked(wanted)}, but this machine has {present}; lower gpu, or {_without()}")
+
+
+def _visible() -> Iterator[Any]:
+    """Yield NVML's handles of the cards that may be used, in their order."""
     import pynvml
 
-    pynvml.nvmlInit()
+    every = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+    named = os.environ.get(VISIBLE)
+    if named is None:
+        yield from every
+        return
+    for name in map(str.strip, named.split(",")):
+        if name.isdecimal():
+            found = every[int(name) :][:1]
+        elif name.startswith("MIG-"):
+            try:
+                found = [pynvml.nvmlDeviceGetHandleByUUID(name)]
+            except pynvml.NVMLError:
+                return
+        else:
+            found = [one for one in every if name and pynvml.nvmlDeviceGetUUID(one).startswith(name)]
+        if len(found) != 1:
+            return
+        yield found[0]
+
+
+def _card(handle: Any) -> Card:
+    import pynvml
+
     try:
-        return pynvml.nvmlDeviceGetCount(), pynvml.nvmlSystemGetCudaDriverVersion()
-    finally:
-        pynvml.nvmlShutdown()
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+    except pynvml.NVMLError_NotSupported:  # it shares the machine's
+        memory = psutil.virtual_memory().total
+    return Card(pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle), memory // 2**20)
 
 
 def cuda_of_torch() -> str | None:
-    """Return the major version of CUDA that the installed torch was built for; None where it does not say."""
-    for requirement in metadata.requires("torch") or []:
-        if found := re.match(r"(?:cuda-toolkit|nvidia-cuda-runtime)\b[^;=]*==(\d+)", requirement):
-            return found[1]
-    return None
+    """Return the major version of CUDA that the installed torch was built for; None where it was built without."""
+    found = find_spec("torch")
+    if found is None or found.origin is None:
+        return None
+    version = Path(found.origin).with_name("version.py").read_text()  # importing torch takes seconds
+    built = re.search(r"^cuda\b.*= '(\d+)", version, re.MULTILINE)
+    return built[1] if built else None
 
 
 def _asked(wanted: int) -> str:

@@ -80,7 +80,9 @@ def _stage(job: Job, config: Config, configfile: Path, versions: bool = True) ->
         # Read from the resolved file, which stage `config` makes: an edge between the two, as narrow as the keys.
         params.append({resolved: keys})
     # DVC makes no folder for a log.
-    stage: dict[str, Any] = {"cmd": job.command_without_log, **({"params": params} if params else {})}
+    # A stage is planned without a GPU, and so takes none of a card's memory.
+    command = re.sub(r" --vram-mb \d+", "", job.command_without_log)
+    stage: dict[str, Any] = {"cmd": command, **({"params": params} if params else {})}
     dependencies = sorted(set(job.inputs) - {resolved})
     if dependencies:
         stage["deps"] = dependencies

@@ -23,7 +23,7 @@ def own_profiles() -> list[str]:
 
 
 def profile(name: str) -> Path:
-    """Return the folder of a profile of Snakemake: default, gpu or slurm.
+    """Return the folder of a profile of Snakemake: default or slurm.
 
     Raises
     ------

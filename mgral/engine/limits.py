@@ -5,16 +5,18 @@ All of it are bounds from below: an experiment that passes may need more, one th
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
 from mgral.artefacts.integrity import CONFIG
+from mgral.compute.gpus import DEVICE_VARIABLE
 from mgral.config import BudgetConfig, Config, ProjectData, SyntheticData, registry
 from mgral.data.chunks import ChunkFiles, PixelSettings
 from mgral.data.formats.project import chunk_path, snapshot_of
 from mgral.data.formats.snapshot import PICTURES, load_chunk
+from mgral.engine.devices import Devices
 from mgral.errors import InputError, StepError
 
 MOST_JOBS = 100_000
@@ -85,6 +87,26 @@ def check_memory(config: Config, on_gpus: bool) -> None:
                 f"{what} needs more than {_gigabytes(needed)} of memory, and this machine has {_gigabytes(memory)}; "
                 f"lower {settings}"
             )
+
+
+def check_card_memory(devices: Devices, asked: Mapping[str, int]) -> None:
+    """Raise InputError where a step was given a GPU and takes more memory than any card has.
+
+    Parameters
+    ----------
+    devices
+        The cards of this machine.
+    asked
+        MiB that such steps take.
+    """
+    if devices.cards and asked:
+        step, needed = max(asked.items(), key=lambda one: one[1])
+        raise InputError(
+            f"{step} was given a GPU and takes about {needed} MiB of it, and the largest has {devices.largest_mb}; "
+            f"lower training.batch_size or the detector's size, raise training.accumulate, or run it without, by "
+            f"--set-resources {step}:gpu=0 (or all without, by {DEVICE_VARIABLE}=cpu). Where it fits all the same: "
+            f"--set-resources {step}:vram_mb={devices.largest_mb}"
+        )
 
 
 def check_disk(config: Config, results: Path) -> None:

@@ -9,6 +9,7 @@ import resource
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -18,11 +19,12 @@ from typing import Any, get_args
 from mgral.artefacts import integrity
 from mgral.artefacts.commit import commit
 from mgral.artefacts.files import write_json
-from mgral.compute.gpus import only_cpu
+from mgral.compute.gpus import find_cards, only_cpu
 from mgral.config import Config, Kind, load_config, registry
 from mgral.engine.ownership import check_stage
 from mgral.engine.steps import VERSIONS
 from mgral.engine.workflow import depends_on
+from mgral.errors import InputError
 
 LISTED = 100
 """Input files of one folder from which they are recorded as one hash."""
@@ -50,13 +52,33 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+_EARLIER: list[float] = [0.0]
+"""Processor seconds that this process took for other steps."""
+
+
+def begin_anew() -> None:
+    """Let the costs of a further step in this process, on Linux, be its own, and its warnings too."""
+    integrity.warn.cache_clear()
+    _EARLIER[0] = _processor_seconds()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+
+
+def _processor_seconds() -> float:
+    return sum(one.ru_utime + one.ru_stime for one in _used())
+
+
+def _used() -> list[resource.struct_rusage]:
+    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+
+
 def _cost(started: float) -> dict[str, float]:
     """Return what this process and its ended children took since a time of `perf_counter`."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = _used()
     unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kB elsewhere
     return {
         "wall_seconds": round(perf_counter() - started, 3),
-        "processor_seconds": round(sum(one.ru_utime + one.ru_stime for one in used), 3),
+        "processor_seconds": round(_processor_seconds() - _EARLIER[0], 3),
         "peak_memory_mb": round(max(one.ru_maxrss for one in used) / unit, 1),
     }
 
@@ -155,8 +177,18 @@ def machine(gpus: int) -> dict[str, str]:
         "vector_instructions": _vector_instructions(torch) if torch else "not used",
         "threads": str(torch.get_num_threads()) if torch else "1",
         "container": Path(os.environ.get("APPTAINER_CONTAINER", "none")).name,
-        "gpu": torch.cuda.get_device_name() if torch and gpus and not only_cpu() else "not used",
+        "gpu": _gpu(torch) if gpus and not only_cpu() else "not used",
     }
+
+
+def _gpu(torch: Any) -> str:
+    """Return the model of the first GPU of a step; the step `external` does without torch, its command may not."""
+    if torch:
+        return str(torch.cuda.get_device_name())
+    try:
+        return find_cards()[0].model
+    except InputError:
+        return "unknown"
 
 
 def _vector_instructions(torch: Any) -> str:

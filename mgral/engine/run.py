@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from mgral.compute.gpus import only_cpu
 from mgral.engine.installed import own_profiles, program, snakefile
 from mgral.engine.installed import profile as own_profile
 from mgral.errors import InputError, StepError
@@ -64,14 +65,14 @@ def run_snakemake(
 
 def snakemake_line(words: Sequence[str], folder: Path) -> str:
     """Return what a person types in a shell to call Snakemake with these words in a folder."""
-    command = f"{program()} snakemake {shlex.join(words)}"
+    command = f"{program()} snakemake {shlex.join(words)}{' --cpu' * only_cpu()}"
     return command if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && {command}"
 
 
 def call_snakemake(words: Sequence[str], folder: Path = Path()) -> int:
     """Call Snakemake with the workflow and the default profile of this package, and return its exit code.
 
-    `--profile gpu` is that of this package, unless there is a folder `gpu` where Snakemake looks for profiles.
+    `--profile slurm` is that of this package, unless there is a folder `slurm` where Snakemake looks for profiles.
     It shares this process's terminal, and so gets Ctrl-C by itself, while this process waits; SIGTERM is passed on.
 
     Raises

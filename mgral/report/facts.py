@@ -73,6 +73,8 @@ def facts(results: Results) -> list[tuple[str, str]]:
         ),
     ]
     found += [(f"Seed {seed}, derived or set", "; ".join(lines)) for seed, lines in results.derived.items()]
+    if results.devices:
+        found.append(("Computed on", results.devices))
     if knows_boxes(config):
         found.append(("Pool", "only images with a box: knowledge of an oracle"))
     if config.with_tables:

@@ -24,6 +24,7 @@ from mgral.method.lut.agreement import predict_each_other
 from mgral.method.lut.estimators import estimators_of
 from mgral.report.data import DataNotes, load_notes
 from mgral.report.detectors import FULL_DATA, ROUND, DetectorScores
+from mgral.report.devices import devices_used
 from mgral.selection.pool import load_labelled
 from mgral.selection.spending import prices
 
@@ -112,6 +113,8 @@ class Results(DetectorScores):
     """The experiment as each seed has it: with what was derived from the data."""
     derived: Mapping[int, tuple[str, ...]]
     """Lines on these settings by seed; none where nothing was derived."""
+    devices: str
+    """Which steps ran on which GPU; empty where none did."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -167,6 +170,7 @@ def load_results(folder: Path, config: Config) -> Results:
         notes=load_notes(folder / "dataset", first, train, images),
         settings=settings,
         derived=_derived_lines(folder, config, settings, train) if config.open_keys else {},
+        devices=devices_used(folder),
     )
 
 

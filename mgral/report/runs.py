@@ -15,6 +15,7 @@ from mgral.artefacts.integrity import RECORDS, file_hash
 from mgral.config import Config, load_config
 from mgral.data.derive import load_settings
 from mgral.errors import InputError
+from mgral.report.devices import devices_used
 from mgral.report.detectors import TABLE, DetectorScores, detectors_table, scores_of
 from mgral.report.timings import RUNS
 
@@ -67,7 +68,7 @@ def load_run(folder: Path) -> Joined:
         seeds=given.seeds,
         commands=tuple(json.loads(commands.read_bytes()).values()),
         commits=dict(sorted(Counter(str(one["commit"]) for one in records).items())),
-        machine=_machine(trained["machine"], made["packages"]["torch"]),
+        machine=_machine(trained["machine"], made["packages"]["torch"], devices_used(folder)),
         settings=_settings(given, folder),
         jobs=sum(int(row["jobs"]) for row in costs),
         wall_s=sum(float(row["wall_s"]) for row in costs),
@@ -118,8 +119,8 @@ def _run(written: Mapping[str, Any]) -> Run:
     return Run(**{**written, "seeds": tuple(written["seeds"]), "commands": tuple(written["commands"])})
 
 
-def _machine(machine: Mapping[str, str], torch: str) -> str:
-    instructions, gpu = machine["vector_instructions"], machine["gpu"]
+def _machine(machine: Mapping[str, str], torch: str, devices: str) -> str:
+    instructions, gpu = machine["vector_instructions"], devices or machine["gpu"]
     return f"{machine['system']}, {instructions}, GPU {gpu}, Python {machine['python']}, torch {torch}"
 
 

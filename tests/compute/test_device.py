@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import warnings
+from collections import namedtuple
 from importlib import import_module
 
 import pynvml
@@ -16,7 +17,7 @@ from run_workflow import TINY, snakemake
 
 from mgral.cli.main import main
 from mgral.compute.device import choose_device, fast_precision
-from mgral.compute.gpus import DEVICE_VARIABLE, check_gpus, cuda_of_torch, present_gpus
+from mgral.compute.gpus import DEVICE_VARIABLE, VISIBLE, Card, check_gpus, cuda_of_torch, find_cards
 from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 
@@ -26,6 +27,7 @@ ON_GPUS = {"agent", "detector", "head", "evaluate", "embed", "pseudo_labels", "b
 @pytest.fixture(autouse=True)
 def _no_device_variable(monkeypatch):
     monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
+    monkeypatch.delenv(VISIBLE, raising=False)
 
 
 @pytest.fixture
@@ -41,6 +43,11 @@ def driver(monkeypatch):
         monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
         monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: gpus)
         monkeypatch.setattr(pynvml, "nvmlSystemGetCudaDriverVersion", lambda: cuda)
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda number: number)
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda number: f"GPU-{number}")
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda number: "NVIDIA H200")
+        memory = namedtuple("memory", "total")(143771 * 2**20)
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda number: memory)
 
     return put
 
@@ -196,6 +203,7 @@ def test_the_steps_on_gpus_say_so(step):
     has_option = "gpus" in {parameter.name for parameter in command.params}
     assert has_option == (step in ON_GPUS | {"external", "prelabels", "held_out"})
     assert (f"{DEVICE_VARIABLE}=cpu" in (command.epilog or "")) == has_option
+    assert ("--vram-mb" in {name for parameter in command.params for name in parameter.opts}) == has_option
 
 
 def test_the_driver_is_asked_without_torch():
@@ -204,11 +212,29 @@ def test_the_driver_is_asked_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_gpus_are_counted_where_the_driver_answers(driver):
-    driver(gpus=2)
-    assert present_gpus() == 2
-    driver(error=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-    assert present_gpus() == 0
+def test_cards_are_known_by_name_and_memory(driver, monkeypatch):
+    driver(gpus=3)
+    monkeypatch.setenv(VISIBLE, "2, GPU-0")
+    assert find_cards() == [Card("GPU-2", "NVIDIA H200", 143771), Card("GPU-0", "NVIDIA H200", 143771)]
+
+
+@pytest.mark.parametrize(
+    ("visible", "why"),
+    [(None, "this machine has no GPU; install one"), ("3", "CUDA_VISIBLE_DEVICES=3 names none of this machine;")],
+)
+def test_a_machine_without_a_card_that_may_be_used(visible, why, driver, monkeypatch):
+    driver(gpus=0 if visible is None else 3)
+    if visible:
+        monkeypatch.setenv(VISIBLE, visible)
+    with pytest.raises(InputError, match=why):
+        find_cards()
+
+
+def test_a_torch_without_cuda_uses_no_card(driver, monkeypatch):
+    driver(gpus=1)
+    monkeypatch.setattr("mgral.compute.gpus.cuda_of_torch", lambda: None)
+    with pytest.raises(InputError, match="torch was built without CUDA; install one"):
+        find_cards()
 
 
 @pytest.mark.parametrize(

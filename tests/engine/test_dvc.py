@@ -116,7 +116,8 @@ def planned_stages(configfile: Path) -> dict[str, Stage]:
         read = {f"{resolved}:{key}" for key in settings if key not in ("type", "step_version")}
         if job.rule.name == "config":
             read = {str(configfile)}
-        stages[re.sub(r" +", " ", re.sub(r" >>? \S+ 2>&1", "", job.shellcmd))] = Stage(
+        command = re.sub(r" >>? \S+ 2>&1| --vram-mb \d+", "", job.shellcmd)
+        stages[re.sub(r" +", " ", command)] = Stage(
             frozenset(map(str, job.input)) - {resolved},
             frozenset(
                 {*map(str, job.output), *([f"{Path(resolved).parent}/.engine"] if job.rule.name == "config" else [])}

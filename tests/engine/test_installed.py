@@ -63,7 +63,7 @@ def test_the_wheel_holds_the_package_and_the_files_of_the_workflow(wheel):
         "mgral/engine/versions.yaml",
         "mgral/labelling/sheet.html.jinja",
         "mgral/pipeline/Snakefile",
-        "mgral/pipeline/profiles/gpu/config.yaml",
+        "mgral/pipeline/profiles/slurm/config.yaml",
         "mgral/pipeline/requirements.lock",
         "mgral/pipeline/workflow/rules/report.smk",
         "mgral/pipeline/workflow/schemas/config.schema.json",
@@ -80,11 +80,11 @@ def test_every_file_of_the_workflow_is_linked_from_the_package():
 
 
 def test_profiles_are_found_by_name():
-    assert {name: profile(name) for name in ("default", "gpu", "slurm")} == {
+    assert {name: profile(name) for name in ("default", "slurm")} == {
         path.name: path for path in (ROOT / "workflow" / "profiles").iterdir()
     }
-    with pytest.raises(InputError, match="there is no profile gpus; choose one of default, gpu, slurm"):
-        profile("gpus")
+    with pytest.raises(InputError, match="there is no profile gpu; choose one of default, slurm"):
+        profile("gpu")
 
 
 def test_constraints_are_the_versions_of_the_lock():
@@ -158,7 +158,7 @@ def test_an_experiment_by_the_wheel_alone(tool, undisturbed, tmp_path):
     record = json.loads((results / "provenance" / "report.html.json").read_text())
     assert record["commit"] == commit()
     assert "are as their steps wrote them" in call(tool, folder, "verify", "results/tiny")
-    assert call(tool, folder, "profile", "gpu") == f"{package / 'pipeline' / 'profiles' / 'gpu'}\n"
+    assert call(tool, folder, "profile", "slurm") == f"{package / 'pipeline' / 'profiles' / 'slurm'}\n"
     assert call(tool, folder, "constraints") == pins.constraints()
 
 

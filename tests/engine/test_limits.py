@@ -171,17 +171,3 @@ def test_names_and_numbers_within_others_are_told_apart(tmp_path):
     jobs = planned(tmp_path, "--configfile", TINY, "--config", *changes)
     selections = [(w["seed"], w["strategy"], w["cycle"]) for rule, w in jobs if rule == "select"]
     assert len(set(selections)) == len(selections) == 3 * len(names) * 11
-
-
-def test_a_gpu_that_no_job_uses_is_named_with_the_command_that_does(tmp_path):
-    driver = tmp_path / "driver" / "pynvml.py"
-    driver.parent.mkdir()
-    driver.write_text(
-        "class NVMLError(Exception): pass\nnvmlInit = nvmlShutdown = lambda: None\n"
-        "nvmlDeviceGetCount = lambda: 1\nnvmlSystemGetCudaDriverVersion = lambda: 99000\n"
-    )
-    run = (tmp_path, "--cores", "1", "--configfile", TINY, "--config", "cycles=1", "strategies=[random]")
-    done = snakemake(*run, stub=True, PYTHONPATH=str(driver.parent), STUB_FAILS="synthesize")
-    command = "--config cycles=1 'strategies=[\"random\"]' --profile workflow/profiles/gpu"
-    assert "No job uses the 1 GPU of this machine; with: .venv/bin/snakemake --cores all" in done.stdout
-    assert command in done.stdout

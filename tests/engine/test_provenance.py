@@ -32,7 +32,7 @@ from mgral.errors import StepError
 def experiment(tmp_path, monkeypatch):
     """An experiment's folder, results/it below the working directory, with a data set of 12 images."""
     monkeypatch.chdir(tmp_path)
-    integrity._warn.cache_clear()  # as in a process of its own
+    integrity.warn.cache_clear()  # as in a process of its own
     folder = Path("results/it")
     images = [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in range(12)]
     coco = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]}

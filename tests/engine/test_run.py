@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from run_workflow import ROOT, TINY
 
+from mgral.cli.main import mgral
+from mgral.cli.project import check, control, next, replay, train
 from mgral.engine import run
 from mgral.engine.run import LOCK, call_snakemake, run_snakemake
 from mgral.errors import InputError, StepError
@@ -39,6 +41,7 @@ def script(tmp_path, monkeypatch):
         return path
 
     monkeypatch.setattr(run, "program", lambda: "mgral")
+    monkeypatch.setenv("MGRAL_DEVICE", "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     monkeypatch.chdir(tmp_path)
     return write
@@ -71,6 +74,18 @@ def test_the_command_that_is_printed_is_the_one_that_runs(tmp_path, script, capf
     # Behind --configfile every word would be taken for a configuration.
     assert given(tmp_path)[-2:] == ["--configfile", "round1/config.yaml"]
     assert (tmp_path / "folder").read_text() == f"{folder}\n"
+
+
+def test_cpu_is_one_word_that_keeps_every_job_there(tmp_path, script, capfd):
+    script(f'echo "$MGRAL_DEVICE" > {tmp_path}/device')
+    with pytest.raises(SystemExit):
+        mgral(["snakemake", "--cores", "1", "--cpu", "all"])
+    assert given(tmp_path) == ["--cores", "1", "all"]
+    assert (tmp_path / "device").read_text() == "cpu\n"
+    for module in (check, control, next, replay, train):
+        assert "cpu" in {option.name for option in module.command.params}
+    run_snakemake(tmp_path, Path("mine.yaml"))
+    assert capfd.readouterr().err == "mgral snakemake --cores all --configfile mine.yaml --cpu\n"
 
 
 def test_in_the_working_directory_no_other_is_named(tmp_path, script, capfd):
@@ -148,10 +163,10 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, script):
 @pytest.mark.parametrize("option", [["--profile", "{}"], ["--profile={}"]])
 def test_a_profile_of_the_package_has_a_name(tmp_path, script, option):
     script("")
-    named = [word.format("gpu") for word in option]
-    call_snakemake(["gpu", *named], tmp_path)
-    own = [word.format(ROOT / "workflow" / "profiles" / "gpu") for word in option]
-    assert given(tmp_path) == ["gpu", *own]  # the first one is a target
+    named = [word.format("slurm") for word in option]
+    call_snakemake(["slurm", *named], tmp_path)
+    own = [word.format(ROOT / "workflow" / "profiles" / "slurm") for word in option]
+    assert given(tmp_path) == ["slurm", *own]  # the first one is a target
     call_snakemake(other := [word.format("mycluster") for word in option], tmp_path)
     assert given(tmp_path) == other
 
@@ -159,9 +174,9 @@ def test_a_profile_of_the_package_has_a_name(tmp_path, script, option):
 @pytest.mark.parametrize("place", ["", "settings/snakemake"])
 def test_a_profile_of_ones_own_comes_before_it(tmp_path, script, place):
     script("")
-    (tmp_path / place / "gpu").mkdir(parents=True)
-    call_snakemake(["--profile", "gpu"], tmp_path)
-    assert given(tmp_path) == ["--profile", "gpu"]
+    (tmp_path / place / "slurm").mkdir(parents=True)
+    call_snakemake(["--profile", "slurm"], tmp_path)
+    assert given(tmp_path) == ["--profile", "slurm"]
 
 
 def test_the_path_of_a_profile_starts_where_the_person_is(tmp_path, script):
@@ -175,7 +190,17 @@ def test_the_path_of_a_profile_starts_where_the_person_is(tmp_path, script):
 
 
 def test_snakemake_itself_plans_in_an_empty_folder(tmp_path):
-    command = [sys.executable, "-m", "mgral", "snakemake", "--dry-run", "--profile", "gpu", "--configfile", str(TINY)]
+    command = [
+        sys.executable,
+        "-m",
+        "mgral",
+        "snakemake",
+        "--dry-run",
+        "--profile",
+        "slurm",
+        "--configfile",
+        str(TINY),
+    ]
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "  1  report " in done.stdout

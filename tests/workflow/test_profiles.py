@@ -19,11 +19,10 @@ def read(name):
     return yaml.safe_load((PROFILES / name / "config.yaml").read_text())
 
 
-@pytest.mark.parametrize("name", ["gpu", "slurm"])
-def test_gpus_go_to_the_rules_that_compute_on_one(name):
+def test_gpus_go_to_the_rules_that_compute_on_one():
     of_select = "1 if input.get('detector') else 0"
     rules = USE_GPU | OF_FIDELITY | {"head", "external", "prelabels", "held_out"}
-    assert read(name)["set-resources"] == {rule: {"gpu": 1} for rule in rules} | {"select": {"gpu": of_select}}
+    assert read("slurm")["set-resources"] == {rule: {"gpu": 1} for rule in rules} | {"select": {"gpu": of_select}}
 
 
 def test_groups_are_of_rules():
@@ -62,8 +61,8 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has an NVIDIA driver")
 def test_a_gpu_that_is_not_there_is_said_before_the_first_job(tmp_path):
-    run = ("--cores", "1", "--profile", PROFILES / "gpu", "--configfile", TINY)
-    done = snakemake(tmp_path, *run)
+    run = ("--cores", "1", "--configfile", TINY, "--set-resources", "detector:gpu=1")
+    done = snakemake(tmp_path, *run, MGRAL_DEVICE="")
     assert done.returncode == 2, done.stdout
     assert re.search(r"jobs are given 1 GPU .*, but this machine has no NVIDIA driver; .* run without", done.stdout)
     assert not (tmp_path / "results" / "tiny" / "config.yaml").exists()

@@ -112,13 +112,13 @@ def test_a_killed_job_has_no_message(tmp_path: Path) -> None:
     [
         (("--config", "budgets=3"), 2, "budgets: unknown key"),
         (("results/tiny/nothing",), 1, "No rule to produce results/tiny/nothing"),
-        (("--profile", ROOT / "workflow/profiles/gpu"), 2, "jobs are given 1 GPU"),
+        (("--set-resources", "detector:gpu=99"), 2, "jobs are given 99 GPUs"),
     ],
 )
 def test_quiet_hides_no_failure_before_the_first_job(
     tmp_path: Path, options: tuple[str | Path, ...], code: int, sentence: str
 ) -> None:
-    done = snakemake(tmp_path, *options, *RUN, "--quiet", "all", PATH="/usr/bin:/bin")
+    done = snakemake(tmp_path, *options, *RUN, "--quiet", "all", PATH="/usr/bin:/bin", MGRAL_DEVICE="")
     assert done.returncode == code
     assert sentence in done.stdout
     assert " jobs in " not in done.stdout

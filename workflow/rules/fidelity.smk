@@ -68,8 +68,8 @@ rule gain:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "detector"),
+        gpu=gpus_of("gain"),
+        vram_mb=vram_mb_of("gain"),
     params:
         derived=derived_option,
         depends_on=settings_of("gain"),
@@ -78,7 +78,7 @@ rule gain:
         "mgral gain --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled} --candidates {input.candidates} --test-dataset {input.test_dataset}"
         " --test-images {input.test_images}{params.weights} --first {wildcards.first} --last {wildcards.last}"
-        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output} > {log} 2>&1"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output} > {log} 2>&1"
 
 
 rule lookup:

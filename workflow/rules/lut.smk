@@ -43,14 +43,14 @@ rule pseudo_labels:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "evaluate"),
+        gpu=gpus_of("pseudo_labels"),
+        vram_mb=vram_mb_of("pseudo_labels"),
     params:
         derived=derived_option,
         depends_on=settings_of("pseudo_labels"),
     shell:
         "mgral pseudo_labels --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
-        " --labelled {input.labelled} --detector {input.detector} --gpus {resources.gpu} --output {output} > {log} 2>&1"
+        " --labelled {input.labelled} --detector {input.detector} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output} > {log} 2>&1"
 
 
 rule subsets:
@@ -92,8 +92,8 @@ rule base:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "base"),
+        gpu=gpus_of("base"),
+        vram_mb=vram_mb_of("base"),
     params:
         derived=derived_option,
         depends_on=settings_of("base"),
@@ -101,7 +101,7 @@ rule base:
     shell:
         "mgral base --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split}"
-        " --table {wildcards.table} --gpus {resources.gpu} --output {output} > {log} 2>&1"
+        " --table {wildcards.table} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output} > {log} 2>&1"
 
 
 rule variant:
@@ -122,10 +122,8 @@ rule variant:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=lambda wildcards: card_memory_mb(
-            CONFIG.with_settings("table", wildcards.table), "variant"
-        ),
+        gpu=gpus_of("variant"),
+        vram_mb=vram_mb_of("variant"),
     params:
         derived=derived_option,
         depends_on=settings_of("variant"),
@@ -135,7 +133,7 @@ rule variant:
     shell:
         "mgral variant --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --subsets {input.subsets}{params.pseudo_labels} --base {input.base} --first {wildcards.first} --last {wildcards.last}"
-        " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --table {wildcards.table} --gpus {resources.gpu} --output {output} > {log} 2>&1"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --split {wildcards.split} --table {wildcards.table} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output} > {log} 2>&1"
 
 
 rule table:

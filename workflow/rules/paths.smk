@@ -7,6 +7,7 @@
 #   table, reward, embedding   names of settings that instances share: `default`, or digits (Config.name_of)
 #   split (of the images that measure rewards), first and last (variant or batch of a job)
 
+import functools
 import re
 
 EXPERIMENT = "results/{experiment}"
@@ -47,8 +48,7 @@ DERIVED = (
 GIVES = CONFIG.detector.command_gives
 FINDS = "detector.safetensors" if GIVES is None else "external.safetensors"
 EMBEDS = FINDS if "features" in (GIVES or ()) else "detector.safetensors"
-# Memory of the process of a job that runs the detector, in MB. vram_mb is the memory of the card, in MiB, so that
-# several jobs can share one: `--resources vram_mb=24000` bounds their sum.
+# Memory of the process of a job that runs the detector, in MB.
 MEM_MB = CONFIG.detector.trained.process_mb
 # Of the rules that lead to the table and through the agent: what waits for them is the longest chain of jobs.
 LONGEST_CHAIN = 1
@@ -112,6 +112,30 @@ def tables_of(strategy, cycle):
         f"{folder}/split{split}/{reward}/table.safetensors"
         for split in range(CONFIG.strategies[strategy].lut.splits)
     ]
+
+
+@functools.cache
+def card_mb(step, table):
+    """What a job of a step takes of a card's memory, in MiB."""
+    return card_memory_mb(CONFIG.with_settings("table", table), step)
+
+
+def job_card_mb(job):
+    return card_mb(job.rule.name, job.wildcards_dict.get("table", DEFAULT))
+
+
+def gpus_of(step):
+    """The resource `gpu`: 1 where this machine has a card on which the job fits. A profile may give others."""
+    return lambda wildcards: DEVICES.gpus(
+        card_mb(step, wildcards.get("table", DEFAULT))
+    )
+
+
+def vram_mb_of(step):
+    """The resource `vram_mb`: the memory of the card, so that several jobs can share one."""
+    return lambda wildcards: DEVICES.share(
+        card_mb(step, wildcards.get("table", DEFAULT))
+    )
 
 
 def filled(pattern, **wildcards):

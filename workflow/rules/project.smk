@@ -92,14 +92,14 @@ rule prelabels:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "evaluate"),
+        gpu=gpus_of("prelabels"),
+        vram_mb=vram_mb_of("prelabels"),
     params:
         derived=derived_option,
         depends_on=depends_on(CONFIG, "prelabels"),
     shell:
         "mgral prelabels --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
-        " --selection {input.selection} --detector {input.detector} --gpus {resources.gpu} --output {output} > {log} 2>&1"
+        " --selection {input.selection} --detector {input.detector} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output} > {log} 2>&1"
 
 
 rule held_out:
@@ -119,12 +119,12 @@ rule held_out:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "evaluate"),
+        gpu=gpus_of("held_out"),
+        vram_mb=vram_mb_of("held_out"),
     params:
         derived=derived_option,
         depends_on=settings_of("held_out"),
     shell:
         "mgral held_out --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
-        " --snapshot {input.snapshot} --seed {wildcards.seed} --detector {input.detector} --gpus {resources.gpu}"
+        " --snapshot {input.snapshot} --seed {wildcards.seed} --detector {input.detector} --gpus {resources.gpu} --vram-mb {resources.vram_mb}"
         " --output {output} > {log} 2>&1"

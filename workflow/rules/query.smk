@@ -32,8 +32,8 @@ rule agent:
     threads: 1
     resources:
         mem_mb=3500,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "agent"),
+        gpu=gpus_of("agent"),
+        vram_mb=vram_mb_of("agent"),
     params:
         depends_on=settings_of("agent"),
         tables=lambda wildcards, input: " ".join(
@@ -42,7 +42,7 @@ rule agent:
     shell:
         "mgral agent --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
         " --strategy {wildcards.strategy} --embeddings {input.embeddings} {params.tables}"
-        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --output {output.weights}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output.weights}"
         " --log-csv {output.episodes} --summary {output.summary} > {log} 2>&1"
 
 
@@ -80,8 +80,13 @@ rule select:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "select"),
+        # Strategies that run the detector.
+        gpu=lambda wildcards, input: (
+            gpus_of("select")(wildcards) if input.get("detector") else 0
+        ),
+        vram_mb=lambda wildcards, input: (
+            vram_mb_of("select")(wildcards) if input.get("detector") else 0
+        ),
     params:
         depends_on=settings_of("select"),
         requires=lambda wildcards, input: " ".join(
@@ -99,4 +104,4 @@ rule select:
     shell:
         "mgral select --config {input.config} --strategy {wildcards.strategy} --dataset {input.dataset}"
         " --labelled {input.labelled} --seed {wildcards.seed} --cycle {wildcards.cycle} {params.requires}{params.controls}"
-        " --gpus {resources.gpu} --output {output} > {log} 2>&1"
+        " --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output} > {log} 2>&1"

@@ -115,8 +115,8 @@ rule detector:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "detector"),
+        gpu=gpus_of("detector"),
+        vram_mb=vram_mb_of("detector"),
     params:
         derived=derived_option,
         depends_on=settings_of("detector"),
@@ -124,7 +124,7 @@ rule detector:
     shell:
         "mgral detector --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
         " --labelled {input.labelled}{params.weights} --seed {wildcards.seed} --cycle {wildcards.cycle}"
-        " --gpus {resources.gpu} --output {output.weights} --log-csv {output.training} > {log} 2>&1"
+        " --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output.weights} --log-csv {output.training} > {log} 2>&1"
 
 
 rule head:
@@ -144,8 +144,8 @@ rule head:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "head"),
+        gpu=gpus_of("head"),
+        vram_mb=vram_mb_of("head"),
     params:
         derived=derived_option,
         depends_on=settings_of("head"),
@@ -153,7 +153,7 @@ rule head:
     shell:
         "mgral head --config {input.config}{params.derived} --type {wildcards.type} --dataset {input.dataset}"
         " --images {input.images} --labelled {input.labelled}{params.weights} --detector {input.detector}"
-        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --vram-mb {resources.vram_mb}"
         " --output {output.weights} --log-csv {output.training} > {log} 2>&1"
 
 
@@ -173,9 +173,9 @@ rule external:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        # Nobody knows what a command takes of a card, so it has the card for itself: Snakemake makes it all there is.
-        vram_mb=1_000_000,
+        # Nobody knows what a command takes of a card, so it has a card for itself.
+        gpu=DEVICES.gpus(1),
+        vram_mb=DEVICES.largest_mb or 1_000_000,
     params:
         depends_on=settings_of("external"),
         root=lambda wildcards, input: f" --root {input.root}" if input.root else "",
@@ -183,7 +183,7 @@ rule external:
     shell:
         "mgral external --config {input.config} --dataset {input.dataset}"
         " --test-dataset {input.test_dataset}{params.root} --labelled {input.labelled} --seed {wildcards.seed}"
-        " --cycle {wildcards.cycle} --gpus {resources.gpu} --folder {params.folder} --output {output} > {log} 2>&1"
+        " --cycle {wildcards.cycle} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --folder {params.folder} --output {output} > {log} 2>&1"
 
 
 rule evaluate:
@@ -201,14 +201,14 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=MEM_MB,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "evaluate"),
+        gpu=gpus_of("evaluate"),
+        vram_mb=vram_mb_of("evaluate"),
     params:
         derived=derived_option,
         depends_on=settings_of("evaluate"),
     shell:
         "mgral evaluate --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
-        " --detector {input.detector} --gpus {resources.gpu}"
+        " --detector {input.detector} --gpus {resources.gpu} --vram-mb {resources.vram_mb}"
         " --metrics {output.metrics} --detections {output.detections} > {log} 2>&1"
 
 
@@ -229,8 +229,8 @@ rule embed:
     threads: 1
     resources:
         mem_mb=4000,
-        gpu=0,
-        vram_mb=card_memory_mb(CONFIG, "embed"),
+        gpu=gpus_of("embed"),
+        vram_mb=vram_mb_of("embed"),
     params:
         derived=derived_option,
         depends_on=settings_of("embed"),
@@ -241,5 +241,5 @@ rule embed:
         ),
     shell:
         "mgral embed --config {input.config}{params.derived} --dataset {input.dataset} --images {input.images}"
-        " --labelled {input.labelled} {params.detector} --seed {wildcards.seed} --gpus {resources.gpu}"
+        " --labelled {input.labelled} {params.detector} --seed {wildcards.seed} --gpus {resources.gpu} --vram-mb {resources.vram_mb}"
         " --embedding {wildcards.embedding} --output {output} > {log} 2>&1"

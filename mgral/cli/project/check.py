@@ -21,6 +21,7 @@ from mgral.labelling.exchange.read import FormatName
 @options.task_formats
 @options.cores
 @options.profile
+@options.cpu
 @options.snakemake_words
 def command(
     folder: Path,

@@ -13,6 +13,7 @@ from mgral.cli.project import options
 @click.option("--repeats", type=click.IntRange(2, 100), help="Detectors to train of each kind.  [default: 5]")
 @options.cores
 @options.profile
+@options.cpu
 @options.snakemake_words
 def command(
     folder: Path, repeats: int | None, cores: str | None, profile: Path | None, words: tuple[str, ...]

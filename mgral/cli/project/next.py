@@ -29,6 +29,7 @@ from mgral.labelling.exchange.read import FormatName
 )
 @options.cores
 @options.profile
+@options.cpu
 @click.option("--anyway", is_flag=True, help="Open a round even if nothing of the last one has come back.")
 @options.snakemake_words
 def command(

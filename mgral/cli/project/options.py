@@ -31,9 +31,8 @@ task_formats = click.option(
     help="Labelling tools to write tasks for; may be repeated.",
 )
 cores = click.option("--cores", help="Cores of this machine to use.  [default: all, or what the profile says]")
-profile = click.option(
-    "--profile", type=click.Path(path_type=Path), help="Profile of Snakemake: gpu, slurm, or a folder."
-)
+profile = click.option("--profile", type=click.Path(path_type=Path), help="Profile of Snakemake: slurm, or a folder.")
+cpu = options.cpu
 snakemake_words = click.argument("words", metavar="[-- SNAKEMAKE OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 empty = click.option(
     "--empty",

@@ -29,6 +29,7 @@ from mgral.labelling.experiments.replaying import CYCLES, SEEDS, Options, Replay
 @click.option("--estimate", is_flag=True, help="Only say what it will cost.")
 @options.cores
 @options.profile
+@options.cpu
 @options.snakemake_words
 def command(
     folder: Path,

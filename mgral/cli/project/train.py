@@ -12,6 +12,7 @@ from mgral.cli.project import options
 @options.folder
 @options.cores
 @options.profile
+@options.cpu
 @options.snakemake_words
 def command(folder: Path, cores: str | None, profile: Path | None, words: tuple[str, ...]) -> None:
     """Train a detector on all that is labelled, without choosing pictures: the last step, once the budget is used.

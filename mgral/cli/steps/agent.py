@@ -39,6 +39,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.seed
 @options.cycle
 @options.gpus
+@options.vram_mb
 @options.written("Agent to write.")
 @click.option("--log-csv", type=options.FILE, required=True, help="CSV to write, a line an episode.")
 @click.option("--summary", type=options.FILE, required=True, help="JSON file to write.")

@@ -31,6 +31,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.split
 @options.table
 @options.gpus
+@options.vram_mb
 @options.written("Weights to write (safetensors).")
 def command(
     config_path: Path,

@@ -33,6 +33,7 @@ from mgral.training.detector import train_cycle_detector
     default=0,
     help="0 for the CPU, or on how many GPUs of this machine to train: a process each, with a share of each batch.",
 )
+@options.vram_mb
 @options.written("Weights to write (safetensors).")
 @click.option("--log-csv", type=options.FILE, required=True, help="Loss and learning rate of each iteration.")
 def command(

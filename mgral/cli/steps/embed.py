@@ -34,6 +34,7 @@ RANDOM_FEATURES = (
 @options.seed
 @options.embedding
 @options.gpus
+@options.vram_mb
 @options.written("Embeddings to write (safetensors).")
 def command(
     config_path: Path,

@@ -29,6 +29,7 @@ NAMES = {"map": "mAP", "ap50": "AP50", "ap75": "AP75", "ap50_11point": "VOC 11 p
 @click.option("--metrics", type=options.FILE, required=True, help="Scores to write (JSON).")
 @click.option("--detections", type=options.FILE, required=True, help="COCO results to write.")
 @options.gpus
+@options.vram_mb
 @options.as_json
 def command(
     config_path: Path,

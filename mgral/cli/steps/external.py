@@ -29,6 +29,7 @@ from mgral.training.external import clear_scratch, input_lists, read_output, run
 @options.seed
 @options.cycle
 @click.option("--gpus", type=click.IntRange(min=0), default=0, help="What the command is told by {gpus}.")
+@options.vram_mb
 @click.option("--folder", type=options.FOLDER, required=True, help="Where the command's own files and its log lie.")
 @options.written("What it found, checked, as arrays (safetensors).")
 def command(

@@ -34,6 +34,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.seed
 @options.cycle
 @options.gpus
+@options.vram_mb
 @options.written("JSON to write: mAP on the test images, of each batch and repeat.")
 def command(
     config_path: Path,

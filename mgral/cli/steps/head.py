@@ -31,6 +31,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.seed
 @options.cycle
 @options.gpus
+@options.vram_mb
 @options.written("Weights of the head to write (safetensors).")
 @click.option("--log-csv", type=options.FILE, required=True, help="Loss of the head in each iteration.")
 def command(

@@ -25,6 +25,7 @@ LOWEST_SCORE = 0.05
 @click.option("--selection", type=options.FILE, required=True, help="JSON with the images to label next.")
 @options.detector
 @options.gpus
+@options.vram_mb
 @options.written("COCO results to write, image by image in the order of the selection.")
 def command(
     config_path: Path,

@@ -24,6 +24,7 @@ from mgral.selection.pool import load_labelled
 @options.labelled
 @options.detector
 @options.gpus
+@options.vram_mb
 @options.written("JSON to write: the objects that the detector sees in the pool, as COCO results.")
 def command(
     config_path: Path,

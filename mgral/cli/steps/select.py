@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     "--controls", type=click.IntRange(min=0), default=0, help="Images to draw at random beside the budget (projects)."
 )
 @options.gpus
+@options.vram_mb
 @options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
 def command(
     config_path: Path,

@@ -41,6 +41,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.split
 @options.table
 @options.gpus
+@options.vram_mb
 @options.written("JSON to write: mAP and AP50 of each variant on the reward images, and what it learnt from.")
 def command(
     config_path: Path,

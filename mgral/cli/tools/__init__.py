@@ -11,7 +11,7 @@ TOOLS = {
     "convert": "Write a data set in another format: COCO, VOC or YOLO.",
     "dvc": "Write the workflow as DVC stages.",
     "estimate": "Estimate what an experiment costs: jobs, images, hours, disk.",
-    "profile": "Print where a profile of Snakemake is: gpu or slurm.",
+    "profile": "Print where a profile of Snakemake is, such as slurm.",
     "constraints": "Print the versions of packages with which reruns are exact.",
 }
 """What each does, in the order of the help."""

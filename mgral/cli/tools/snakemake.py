@@ -4,14 +4,16 @@ import sys
 
 import click
 
+from mgral.cli import options
 from mgral.engine.run import call_snakemake
 
 
 @click.command("snakemake", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@options.cpu
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def command(words: tuple[str, ...]) -> None:
     """Run Snakemake in the working directory, on the workflow and the default profile of this package.
 
-    All words go to Snakemake, --help too.
+    All words but --cpu go to Snakemake, --help too. --cpu keeps all jobs on the CPU, even if this machine has a GPU.
     """
     sys.exit(call_snakemake(words))

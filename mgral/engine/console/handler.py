@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 MESSAGES = re.compile(
-    r"Terminating|Will exit|Trying to restart|Pulling |SLURM run ID|\d+ jobs have (missing|outdated)"
+    r"Computing on |Terminating|Will exit|Trying to restart|Pulling |SLURM run ID|\d+ jobs have (missing|outdated)"
 )
 """How the messages begin that are shown while jobs run; all of Snakemake's are in `.snakemake/log`."""
 SHOWN_JOBS = 8
