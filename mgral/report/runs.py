@@ -15,8 +15,8 @@ from mgral.artefacts.integrity import RECORDS, file_hash
 from mgral.config import Config, load_config
 from mgral.data.derive import load_settings
 from mgral.errors import InputError
-from mgral.report.devices import devices_used
 from mgral.report.detectors import TABLE, DetectorScores, detectors_table, scores_of
+from mgral.report.devices import devices_used
 from mgral.report.timings import RUNS
 
 RUNS_FILE = "runs.json"
