@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from fabricated_results import fabricate
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from mgral.cli.steps.report import command
@@ -25,7 +27,7 @@ from mgral.report.bootstrap import (
 from mgral.report.choices import evenness
 from mgral.report.labels import LabelsNeeded, counted, first_crossing, needed_in_words
 from mgral.report.ranking import beyond_counts, conclusions, rank, ranks_of
-from mgral.report.spread import Difference
+from mgral.report.spread import Difference, Spread, points
 from mgral.report.styles import BASELINE, METHOD, strategy_styles
 
 # The mean heights of five paired seeds, whose level differs far more between seeds than between strategies.
@@ -102,6 +104,19 @@ def test_verdict_asks_for_both_intervals() -> None:
 
 def test_seeds_without_a_score_are_left_out() -> None:
     assert Difference.of([0.5, float("nan"), 0.7, 0.6], [0.4, 0.4, 0.4, 0.4]).spread.n == 3
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=6))
+def test_spread_encloses_its_mean(values: list[float]) -> None:
+    spread = Spread.of(values)
+    assert spread.n == sum(value == value for value in values)
+    if spread.n:
+        assert spread.minimum - 1e-12 <= spread.mean <= spread.maximum + 1e-12
+    assert np.isnan(spread.std) == (spread.n < 2)
+
+
+def test_text_of_numbers() -> None:
+    assert [points(0.1234), points(-0.05, sign=True), points(float("nan"))] == ["12.3", "−5.0", "–"]
 
 
 def test_equal_means_share_the_better_place() -> None:

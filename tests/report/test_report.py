@@ -5,12 +5,9 @@ import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from fabricated_results import CLASSES, fabricate, fabricate_costs
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mgral.artefacts.files import write_json, write_reason
 from mgral.cli.steps.report import command
@@ -19,7 +16,6 @@ from mgral.errors import InputError
 from mgral.method.lut.agreement import predict_each_other
 from mgral.report.drawing import draw
 from mgral.report.facts import reward_named
-from mgral.report.spread import Spread, points
 from mgral.report.styles import class_colours
 
 
@@ -317,22 +313,11 @@ def test_every_estimator_is_compared_with_the_other_splits(folder: Path) -> None
     assert "the kernel (used" not in text
 
 
-@given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=6))
-def test_spread_encloses_its_mean(values: list[float]) -> None:
-    spread = Spread.of(values)
-    assert spread.n == sum(value == value for value in values)
-    if spread.n:
-        assert spread.minimum - 1e-12 <= spread.mean <= spread.maximum + 1e-12
-    assert np.isnan(spread.std) == (spread.n < 2)
-
-
-def test_text_of_numbers() -> None:
-    assert [points(0.1234), points(-0.05, sign=True), points(float("nan"))] == ["12.3", "−5.0", "–"]
-
-
 def test_drawing_takes_any_label() -> None:
-    svg = draw("any", 2, 2, lambda axes: axes.set_xlabel("$x_ <b>& --")).svg
-    assert ElementTree.fromstring(svg.split("?>", 1)[1]).get("width") is None
+    drawing = draw("any", 2, 2, lambda axes: axes.set_xlabel("$x_ <b>& --"))
+    assert ElementTree.fromstring(drawing.svg.split("?>", 1)[1]).get("width") is None
+    # 2 inches at 192 pixels, in the header of the file.
+    assert drawing.png[16:24] == (384).to_bytes(4) * 2
 
 
 def test_scores_by_vocs_rules_are_shown_where_there_are_some(folder: Path, tmp_path: Path) -> None:
