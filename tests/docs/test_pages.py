@@ -80,7 +80,9 @@ def commands_of(line: str) -> list[list[str]]:
     words[0] = Path(words[0]).name
     ends = [place for place, word in enumerate(words) if word in (">", "&&", ";", "|")]
     words = words[: ends[0]] if ends else words
-    return [words[1:]] if words[:2] == ["mgral", "snakemake"] else [words]
+    if words[:2] == ["mgral", "snakemake"]:  # the only one of its own options
+        return [[word for word in words[1:] if word != "--cpu"]]
+    return [words]
 
 
 NAMES = ("mgral", "snakemake", ".venv/bin/mgral", ".venv/bin/snakemake", "../.venv/bin/mgral")
