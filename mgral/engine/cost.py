@@ -136,12 +136,17 @@ def planned_in_images(config: Config, sizes: Sizes) -> Config:
     return config.model_copy(update={"budget": max(1, min(round(config.budget.amount / price), most))})
 
 
-def plan_work(config: Config, sizes: Sizes, jobs: Iterable[Job]) -> dict[str, Work]:
-    """Return what the planned jobs of each step do, in the order of `STEPS`, steps without jobs left out."""
+def work_of_jobs(config: Config, sizes: Sizes, jobs: Iterable[Job]) -> list[Work]:
+    """Return what each planned job does."""
     config = planned_in_images(config, sizes)
+    return [_work_of(job, with_names(config, job.wildcards), sizes) for job in jobs]
+
+
+def plan_work(config: Config, sizes: Sizes, jobs: Sequence[Job]) -> dict[str, Work]:
+    """Return what the planned jobs of each step do, in the order of `STEPS`, steps without jobs left out."""
     by_step: dict[str, list[Work]] = defaultdict(list)
-    for job in jobs:
-        by_step[job.rule].append(_work_of(job, with_names(config, job.wildcards), sizes))
+    for job, work in zip(jobs, work_of_jobs(config, sizes, jobs), strict=True):
+        by_step[job.rule].append(work)
     return {step: Work(*map(sum, zip(*by_step[step], strict=True))) for step in STEPS if step in by_step}
 
 

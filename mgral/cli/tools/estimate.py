@@ -22,8 +22,10 @@ from mgral.engine.cost import (
     plan_experiment,
     plan_work,
     planned_in_images,
+    work_of_jobs,
 )
 from mgral.engine.plan import plan_all
+from mgral.engine.schedule import schedule
 from mgral.engine.workflow import configure
 from mgral.errors import InputError
 
@@ -60,7 +62,7 @@ hold boxes."""
     "--cores",
     type=click.IntRange(min=1),
     show_default="all, or 1 with --gpus",
-    help="Jobs side by side: as many are timed at once, as each is slower than one alone.",
+    help="Jobs at once, on cores or cards; --measure times as many at once, as each is slower than one alone.",
 )
 @options.gpus
 @options.as_json
@@ -86,10 +88,10 @@ def command(
         check_budget(config, known.train)
     except ValueError as error:
         raise InputError(str(error)) from None
-    jobs_planned = plan_experiment(files, config, given)
+    plan = plan_experiment(files, config, given)
     derived = derive_here(config, results)
     config = derived or assume_settings(config)
-    work = plan_work(config, known, jobs_planned)
+    work, of_jobs = plan_work(config, known, plan), work_of_jobs(config, known, plan)
     jobs = cores or (1 if gpus else _cores_here())
     rates = measured_here(config, known, gpus, jobs) if measure else {}
     measured = load_speeds(speeds, config, rates)
@@ -102,8 +104,13 @@ def command(
         return
     click.echo(f"{known.train} training and {known.test} test images, {known.classes} classes\n")
     click.echo("\n".join(_lines(work, hours)))
-    if jobs > 1 and (one_after_the_other := _sum(hours.values())):
-        click.echo(f"\nWith {jobs} jobs side by side: {one_after_the_other / jobs:.2f} hours or more")
+    if _sum(hours.values()) is not None:
+        lengths = [measured.hours(job.rule, one) or 0.0 for job, one in zip(plan, of_jobs, strict=True)]
+        lasts = schedule(plan, lengths, jobs)
+        click.echo(
+            f"\nWith {jobs} job{'s'[: jobs > 1]} at once: {lasts.side_by_side:.2f} hours, and never below "
+            f"{lasts.longest_chain:.2f}, the longest chain of jobs that wait for each other"
+        )
     if isinstance(config.budget, BudgetConfig):
         planned = images_in(planned_in_images(config, known).budget)
         why = "" if known.boxes else ", the most that they can pay for: the boxes of an image are not known yet"
