@@ -15,8 +15,8 @@ from mgral.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
-MOST_BYTES = 2**31 - 1
-"""The largest that mallopt takes."""
+KEPT_BYTES = 2**28
+"""Tensors up to this size take memory again that was freed; at most twice as much of it stays unused for long."""
 
 
 def choose_device(gpus: int) -> torch.device:
@@ -45,8 +45,8 @@ def keep_freed_memory() -> None:
     """
     with suppress(AttributeError, OSError):  # another C library
         library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, MOST_BYTES)
-        library.mallopt(M_TRIM_THRESHOLD, MOST_BYTES)
+        library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
 
 
 def _check(gpus: int) -> None:

@@ -260,5 +260,6 @@ def test_a_step_on_the_cpu_uses_the_memory_again_that_it_frees():
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     choose_device(0)
-    new_pages()
+    for _ in range(3):
+        new_pages()
     assert new_pages() < 5 * (1 << 26) / resource.getpagesize() / 10
