@@ -4,6 +4,7 @@ import pytest
 import torch
 from slow import slow
 
+from mgral.compute.gpus import KEPT_IMAGES_MB
 from mgral.config import resolve_config
 from mgral.engine.memory import CONTEXT_MB, TAKEN_TO_KEPT, card_memory_mb
 from mgral.models.build import random_detector
@@ -49,7 +50,7 @@ def test_a_training_keeps_as_much_as_is_said(config):
     images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8)
     targets = Targets(torch.tensor([[[4.0, 4, 50, 40]]] * 2), torch.zeros(2, 1, dtype=torch.int64))
     said = resolve_config({"detector": config.model_dump(), "training": {"batch_size": 2}})
-    estimated = (card_memory_mb(said, "detector") - CONTEXT_MB) / TAKEN_TO_KEPT["float32"]
+    estimated = (card_memory_mb(said, "detector") - CONTEXT_MB - KEPT_IMAGES_MB) / TAKEN_TO_KEPT["float32"]
     found = kept_mb(detector, lambda: detector.loss(detector.predictions(images), targets))
     assert found == pytest.approx(estimated, rel=0.15, abs=0.5)
     assert kept_mb(detector, lambda: consistency_loss(detector, images)) == pytest.approx(2 * found, rel=0.2)
@@ -77,7 +78,8 @@ def test_parts_of_a_batch_take_less_and_unlabelled_images_more():
             "semi_supervised": {"batch_size": 4},
             "training": {"batch_size": 8, **training},
         }
-        return card_memory_mb(resolve_config(values), step) - CONTEXT_MB
+        kept = KEPT_IMAGES_MB * (2 if step == "variant" else 1)  # labelled and unlabelled images
+        return card_memory_mb(resolve_config(values), step) - CONTEXT_MB - kept
 
     assert memory("base") == memory("detector")
     assert memory("variant") == pytest.approx(2 * memory("detector"), abs=1)

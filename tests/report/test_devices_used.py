@@ -9,7 +9,7 @@ from fabricated_results import fabricate
 from mgral.artefacts.files import write_json
 from mgral.config import load_config
 from mgral.report.devices import devices_used
-from mgral.report.page import _facts
+from mgral.report.facts import facts
 from mgral.report.results import load_results
 
 
@@ -30,7 +30,7 @@ def on_cpu(tmp_path: Path) -> Path:
 
 def test_nothing_is_said_where_no_gpu_was_used(on_cpu: Path) -> None:
     assert devices_used(on_cpu) == devices_used(on_cpu / "none") == ""
-    assert "Computed on" not in dict(_facts(load_results(on_cpu, load_config(fabricate(on_cpu)))))
+    assert "Computed on" not in dict(facts(load_results(on_cpu, load_config(fabricate(on_cpu)))))
 
 
 def test_steps_are_named_by_device(on_cpu: Path) -> None:
@@ -38,7 +38,7 @@ def test_steps_are_named_by_device(on_cpu: Path) -> None:
         record(on_cpu, step, step, "NVIDIA H200", gpus=1)
     said = "NVIDIA H200: 2 of 3 steps (detector, embed); CPU: 1 of 3 steps (agent)"
     assert devices_used(on_cpu) == said
-    assert dict(_facts(load_results(on_cpu, load_config(fabricate(on_cpu)))))["Computed on"] == said
+    assert dict(facts(load_results(on_cpu, load_config(fabricate(on_cpu)))))["Computed on"] == said
     record(on_cpu, "agent", "agent", "NVIDIA H200", gpus=1)
     assert devices_used(on_cpu) == "NVIDIA H200: 3 of 3 steps"
 

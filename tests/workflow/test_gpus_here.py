@@ -16,7 +16,7 @@ RUN = ("--cores", "2", "--configfile", TINY)
 PLAN = ("--dry-run", "--printshellcmds", "--configfile", TINY)
 DETECTOR = "results/tiny/seed0/full/cycle0/detector.safetensors"
 TWO = "GPU-a:16000,GPU-b:8000"
-TRAINING = 1506
+TRAINING = 2018
 """MiB of a training of the tiny experiment."""
 
 
@@ -54,7 +54,7 @@ def test_every_step_that_can_use_a_gpu_gets_one(tmp_path: Path) -> None:
             {},
         ),
         # The agent takes 2500 MiB, and is left on the CPU.
-        ((), USE_GPU - {"agent"} | {"select"}, {"STAND_IN_CARDS": f"{TWO},GPU-c:2000", VISIBLE: "2"}),
+        ((), USE_GPU - {"agent"} | {"select"}, {"STAND_IN_CARDS": f"{TWO},GPU-c:2100", VISIBLE: "2"}),
     ],
 )
 def test_what_is_given_by_hand_wins(
@@ -78,7 +78,7 @@ def test_a_line_says_where_it_computes_and_another_device_reruns_nothing(tmp_pat
     done = snakemake(tmp_path, DETECTOR, *RUN, stub=True)
     assert done.stdout.splitlines()[1] == (
         "Computing on GPUs: 1 x NVIDIA Stand-in of 16.8 GB, 1 x NVIDIA Stand-in of 8.4 GB, "
-        "room for 15 trainings at once. Only on the CPU: MGRAL_DEVICE=cpu, or mgral's --cpu"
+        "room for 10 trainings at once. Only on the CPU: MGRAL_DEVICE=cpu, or mgral's --cpu"
     )
     assert "Nothing to do" in snakemake(tmp_path, DETECTOR, *RUN, stub=True, MGRAL_DEVICE="cpu").stdout
     done = snakemake(tmp_path, *RUN, "--force", DETECTOR, stub=True, MGRAL_DEVICE="cpu")

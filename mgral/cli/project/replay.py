@@ -70,4 +70,4 @@ def _estimate(replay: Replay) -> None:
             break
         command = estimate.command.callback
         assert command is not None
-        command((replay.configfile,), None, measured, False, 0, False)
+        command((replay.configfile,), None, measured, False, None, 0, False)
