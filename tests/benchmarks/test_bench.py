@@ -255,7 +255,7 @@ def test_settings_are_compared_on_training_images_and_go_on_where_they_were_stop
     assert CliRunner().invoke(benchmarks, run, catch_exceptions=False).stdout == first.stdout
 
 
-@slow
+@full
 def test_the_run_for_a_card_goes_through_on_a_cpu(tmp_path):
     """Every way is measured, and every result is in the JSON."""
     output = tmp_path / "gpu.json"

@@ -69,7 +69,7 @@ def batch(project: Path) -> tuple[object, dict[str, bytes]]:
     return sent, files
 
 
-@slow
+@full
 @pytest.mark.timeout(2400)
 def test_a_round_killed_at_random_moments_ends_with_the_same_batch(begun, whole, tmp_path):
     """Nothing is lost, and no picture is sent twice."""
