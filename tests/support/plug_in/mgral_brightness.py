@@ -1,4 +1,4 @@
-"""A plug-in: the images whose objects lie on the brightest pictures."""
+"""A plug-in: the brightest of the images in which the detector finds something."""
 
 import numpy as np
 
