@@ -8,38 +8,18 @@ same ones for all strategies.
 
 from functools import cache
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 from mgral.artefacts.seeds import derive_seed
+from mgral.report.intervals import NO_INTERVAL, Interval
 
 RESAMPLES = 10_000
 FEWEST_SEEDS = 3
 """Fewest seeds for an interval. With two, a resample's mean takes only three values."""
 _TAILS = (0.025, 0.975)
-
-
-class Interval(NamedTuple):
-    """A 95 % interval; NaN where there is none."""
-
-    low: float
-    high: float
-
-    @property
-    def known(self) -> bool:
-        """Whether there is one."""
-        return not np.isnan(self.low)
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether all of it lies on one side of 0."""
-        return self.low > 0 or self.high < 0
-
-
-NO_INTERVAL = Interval(np.nan, np.nan)
 
 
 @cache

@@ -15,10 +15,10 @@ import numpy as np
 
 from mgral.artefacts.files import read_csv, read_json, write_bytes
 from mgral.config import BudgetConfig, Config, in_words, load_config
-from mgral.report.bootstrap import Interval
 from mgral.report.curves import costs_of, curve_figures
 from mgral.report.detectors import TABLE, DetectorScores
 from mgral.report.drawing import Table
+from mgral.report.intervals import interval_in
 from mgral.report.labels import counted, saved_table
 from mgral.report.ranking import (
     beyond_counts,
@@ -34,6 +34,7 @@ from mgral.report.spread import Spread, points, points_interval, points_with_spr
 CURVES = "map_by_{}"
 DIFFERENCES = "to_random_map_by_{}"
 FIDELITY_FIGURE = "fidelity"
+INTERVALS = "95 %: the outer ends of the paired bootstrap's and Student's interval. Clear: both exclude 0."
 Row = Mapping[str, str]
 
 
@@ -176,11 +177,10 @@ def _ranking(rows: Sequence[Row], config: Config) -> str:
         "boxes that all strategies share in a seed. Differences to random are paired by seed."
     )
     note = (
-        "Clear: both the paired bootstrap's and Student's interval exclude 0. "
-        "With fewer than three seeds there are no intervals. An image without a box counts as one box."
+        f"{INTERVALS} With fewer than three seeds there are no intervals. An image without a box counts as one box."
     )
     columns = chain.from_iterable(
-        (f"place by {cost}", "mean mAP", "to random", "95 % (bootstrap)", "clear") for cost in by_cost
+        (f"place by {cost}", "mean mAP", "to random", "95 % (outer ends)", "clear") for cost in by_cost
     )
     return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
 
@@ -220,9 +220,9 @@ def _saved(rows: Mapping[str, Sequence[Row]], config: Config) -> str:
     )
     note = (
         "Where a seed never reaches it, there is no mean, and at most so many are saved as if it got there right "
-        "after its last cycle."
+        f"after its last cycle. {INTERVALS}"
     )
-    columns = chain.from_iterable((cost, f"{cost} saved", "95 % (bootstrap)", "clear") for cost in by_cost)
+    columns = chain.from_iterable((cost, f"{cost} saved", "95 % (outer ends)", "clear") for cost in by_cost)
     return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
 
 
@@ -233,16 +233,18 @@ def _labels_cells(row: Row, seeds: int) -> tuple[str, ...]:
     needed = counted(float(row["needed"]))
     if not row["saved"]:
         return needed, "", "", ""
-    saved, *ends = (counted(float(row[name] or "nan"), sign=True) for name in ("saved", "saved_low", "saved_high"))
-    clear = {"True": "yes", "False": "no"}[row["saved_clear"]] if row["saved_low"] else "–"
-    return needed, saved, " to ".join(ends) if row["saved_low"] else "–", clear
+    interval, clear = interval_in(row, "saved"), _clear(row, "saved")
+    ends = " to ".join(counted(end, sign=True) for end in interval) if interval.known else "–"
+    return needed, counted(float(row["saved"]), sign=True), ends, clear
 
 
 def _difference(row: Row, name: str) -> tuple[str, str, str]:
-    ends = [row[f"{name}_low"], row[f"{name}_high"]]
-    interval = points_interval(Interval(*map(float, ends)), sign=True) if all(ends) else "–"
-    clear = {"True": "yes", "False": "no"}[row[f"{name}_clear"]] if all(ends) else "–"
-    return points(float(row[name]), sign=True), interval, clear
+    interval = points_interval(interval_in(row, name), sign=True)
+    return points(float(row[name]), sign=True), interval, _clear(row, name)
+
+
+def _clear(row: Row, name: str) -> str:
+    return {"True": "yes", "False": "no"}[row[f"{name}_clear"]] if interval_in(row, name).known else "–"
 
 
 def _fidelity(rows: Sequence[Row]) -> str:

@@ -6,7 +6,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from mgral.report.bootstrap import FEWEST_SEEDS, Interval, percentile_interval, student_interval
+from mgral.report.bootstrap import FEWEST_SEEDS, percentile_interval, student_interval
+from mgral.report.intervals import Interval, outer_ends
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,8 @@ class Difference:
 
     @property
     def interval(self) -> Interval:
-        """What the difference is judged by: from the lower to the upper end of both; NaN of too few seeds."""
-        ends = list(zip(self.bootstrap, self.student, strict=True))
-        return Interval(min(ends[0]), max(ends[1]))
+        """What the difference is judged by: the outer ends of both; NaN of too few seeds."""
+        return outer_ends(self.bootstrap, self.student)
 
     @property
     def clear(self) -> bool:
@@ -81,10 +81,16 @@ def _known(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def points(value: float, digits: int = 1, sign: bool = False) -> str:
-    """Write a score between 0 and 1 in per cent, or an en dash for NaN."""
+    """Write a score between 0 and 1 in per cent, what rounds to 0 without a sign, or an en dash for NaN."""
     if np.isnan(value):
         return "–"
-    return f"{100 * value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+    signed = sign and not rounds_to_zero(value, digits)
+    return f"{100 * value:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
+
+
+def rounds_to_zero(value: float, digits: int = 1) -> bool:
+    """Whether a score between 0 and 1 is 0 in per cent as it is written."""
+    return round(100 * value, digits) == 0
 
 
 def points_with_spread(spread: Spread, sign: bool = False) -> str:

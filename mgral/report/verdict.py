@@ -10,10 +10,12 @@ from mgral.config import Config, SyntheticData
 from mgral.data.groups import Groups
 from mgral.report.bootstrap import FEWEST_SEEDS
 from mgral.report.curves import costs_of
+from mgral.report.detectors import Array
 from mgral.report.labels import LabelsNeeded, counted
+from mgral.report.learnt import learnt_nothing
 from mgral.report.partial import Missing
 from mgral.report.ranking import COUNTS, RankingRow, listed, subject_of
-from mgral.report.spread import Difference, points, points_interval
+from mgral.report.spread import Difference, points, points_interval, rounds_to_zero
 from mgral.report.styles import baseline_of, first_of_type
 
 GOOD_SEEDS = 5
@@ -59,8 +61,15 @@ class Found:
     """Ranking by mAP by kind of labels, that of the budget first."""
     saved: Mapping[str, LabelsNeeded]
     """Labels that each strategy needs for what random ends with, in the budget's kind of labels."""
+    full: Array
+    """[seeds]: mAP of the detector of all labels."""
     groups: Groups | None
     missing: Missing | None
+
+    @property
+    def nothing(self) -> str:
+        """The sentence on a detector that has learnt almost nothing, or empty."""
+        return learnt_nothing(self.full.tolist())
 
     @property
     def cost(self) -> str:
@@ -100,6 +109,8 @@ def verdict(found: Found) -> Verdict:
 
 def _headline(found: Found, subject: str) -> str:
     row, random = found.row(subject), found.random
+    if found.nothing:
+        return found.nothing
     if row.mean.n == 0:
         return f"No verdict: {subject} has no mAP, as there is nothing in the test images to score."
     if len(found.rows) == 1:
@@ -120,33 +131,43 @@ def _compared(subject: str, other: str, difference: Difference) -> str:
         return f"No verdict: {subject} and {other} cannot be compared, as no seed has the mAP of both."
     if seeds < FEWEST_SEEDS:
         few = "one seed" if seeds == 1 else f"the mean of {seeds} seeds"
+        if rounds_to_zero(difference.spread.mean):
+            return f"Too few seeds for a verdict: no difference between {subject} and {other} in {few}."
         return f"Too few seeds for a verdict: {subject} is {gap} {side} {other} in {few}."
     interval = f"95 % interval {points_interval(difference.interval, sign=True)}, {seeds} seeds"
     if difference.clear:
         return f"{subject} is clearly {side} {other}, by {gap} ({interval})."
+    if rounds_to_zero(difference.spread.mean):
+        return f"No difference between {subject} and {other} in the mean ({interval})."
     signed = f"{points(difference.spread.mean, sign=True)} points of mAP"
     return f"No clear difference between {subject} and {other}: {signed} ({interval})."
 
 
 def _gap(difference: Difference) -> str:
-    return f"{points(abs(difference.spread.mean))} points of mAP"
+    """Write the size of a difference."""
+    mean = difference.spread.mean
+    return f"{'less than 0.1' if rounds_to_zero(mean) else points(abs(mean))} points of mAP"
 
 
 def _brief(difference: Difference) -> str:
     """Say what a difference is, in a few words."""
-    gap = f"{points(difference.spread.mean, sign=True)} points"
-    if not difference.interval.known:
-        return gap
-    return f"{difference.verdict()}, {gap} ({points_interval(difference.interval, sign=True)})"
+    mean, interval = difference.spread.mean, difference.interval
+    zero = rounds_to_zero(mean)
+    words = "no difference" if zero else f"{points(mean, sign=True)} points"
+    if not interval.known:
+        return words
+    if not zero or difference.clear:
+        words = f"{difference.verdict()}, {'less than 0.1 points' if zero else words}"
+    return f"{words} ({points_interval(interval, sign=True)})"
 
 
 def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
     """Say how it compares with the simple baseline and with the first of the others, and by the other labels."""
     row = found.row(subject)
-    if row.mean.n == 0:
+    if row.mean.n == 0 or found.nothing:
         return
     if counts is None:
-        yield f"The simple baseline, {COUNTS}, was not run."
+        yield f"The simple baseline, {COUNTS}, was not run: add it to strategies."
     elif counts != subject:
         beside = Difference.of(row.by_seed, found.row(counts).by_seed)
         yield f"Compared with {counts}, the simple baseline that only counts objects: {_brief(beside)}."
@@ -171,6 +192,8 @@ def _otherwise(one: Difference, other: Difference) -> bool:
 
 
 def _saved(found: Found, subject: str) -> str:
+    if found.nothing:
+        return "Labels saved: not known, as the detector has learnt almost nothing."
     if found.random is None or subject == found.random:
         return "Labels saved against random: not known, as there is no other strategy to compare."
     line, cost, random = found.saved[subject], found.cost, found.random
@@ -178,10 +201,9 @@ def _saved(found: Found, subject: str) -> str:
     if line.random is None or np.isnan(line.random).any():
         return f"Labels saved: not known, as {random} has no mAP at its end in some seeds."
     if line.saved is None:
-        reached = f"{subject} reaches the mAP that {random} ends with in {line.reached} of {seeds} seeds"
-        if round(line.saved_at_most) <= 0:
-            return f"Labels saved: none, as {reached}."
-        return f"Labels saved: {counted(line.saved_at_most)} {cost} at most, as {reached}."
+        most = f"at most {counted(line.saved_at_most)} {cost}" if round(line.saved_at_most) > 0 else "none"
+        in_seeds = f"only {line.reached} of {seeds} seeds" if line.reached else "no seed"
+        return f"Labels saved: {most}. {subject} reaches the final mAP of {random} in {in_seeds}."
     needed, of_random = counted(float(line.by_seed.mean())), counted(float(line.random.mean()))
     number = line.saved.spread.mean
     amount = f"{counted(abs(number))} {'fewer' if number >= 0 else 'more'}"
@@ -196,6 +218,9 @@ def _saved(found: Found, subject: str) -> str:
 def _steps(found: Found, subject: str) -> Iterator[Step]:
     """Yield what to do next, the most urgent first."""
     config, row = found.config, found.row(subject)
+    if found.nothing:
+        yield from _steps_to_learn(config)
+        return
     if found.missing is not None:
         yield Step(_missing(found.missing), link="partial")
     if found.groups and found.groups.pairs:
@@ -222,6 +247,15 @@ def _steps(found: Found, subject: str) -> Iterator[Step]:
         yield _more_seeds(config, difference, seeds)
     elif difference.spread.mean < 0 and winner is None:
         yield Step(f"Do not use {subject} on data like these: {found.random} is better and costs nothing.")
+
+
+def _steps_to_learn(config: Config) -> Iterator[Step]:
+    yield Step(
+        "Train longer: raise iterations.detector, or leave out the sections detector and iterations, so that they "
+        "are derived from the data."
+    )
+    if not isinstance(config.data, SyntheticData):
+        yield Step("Check the labels and the names of the classes:", "mgral data --configfile FILE")
 
 
 def _missing(missing: Missing) -> str:

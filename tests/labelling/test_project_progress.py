@@ -18,7 +18,7 @@ from mgral.labelling.progress.curve import Curve, Point, Score
 from mgral.labelling.progress.effort import Accepted, Effort, Times
 from mgral.labelling.progress.forecast import fit_law
 from mgral.labelling.settings import ProjectSettings
-from mgral.report.bootstrap import Interval
+from mgral.report.intervals import Interval
 
 TIMES = Times({1: (30.0,), 2: (60.0, None)}, left_open=1, boxes=9)
 

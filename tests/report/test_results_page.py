@@ -60,6 +60,10 @@ def test_scores_on_a_page_are_those_of_the_tables(finished: Path, tmp_path: Path
     places = place.split(" | ")
     assert [(row["labels"], row["rank"]) for row in rows] == [("images", places[0]), ("boxes", places[5])]
     assert [float(places[n]) / 100 for n in (1, 6)] == pytest.approx([float(r["mean"]) for r in rows], abs=0.0006)
+    outer = [(min(r["to_random_low"], r["to_random_t_low"], key=float), r["to_random_t_high"]) for r in rows]
+    shown = [tuple(float(end.replace("−", "-")) / 100 for end in places[n].split(" to ")) for n in (3, 8)]
+    assert shown == [pytest.approx(list(map(float, ends)), abs=0.0006) for ends in outer]
+    assert all(float(row["to_random_t_high"]) > float(row["to_random_high"]) for row in rows)
     rows = []
     for cost in ("images", "boxes"):
         with (finished / "tables" / f"labels_saved_in_{cost}.csv").open() as file:

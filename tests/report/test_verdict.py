@@ -33,7 +33,7 @@ def said(
     config = resolve_config(
         {"strategies": {**kinds, **settings.pop("strategies", {})}, "seeds": list(range(seeds))}
         | {"detector": {"name": "small_ssd"}}
-        | {key: value for key, value in settings.items() if key not in ("groups", "missing")}
+        | {key: value for key, value in settings.items() if key not in ("groups", "missing", "full")}
     )
     random = "random" if "random" in values else None
     costs = ("boxes", "images") if isinstance(settings.get("budget"), Mapping) else ("images", "boxes")
@@ -45,7 +45,8 @@ def said(
         for name, of in given.items()
         if random
     }
-    return verdict(Found(config, ranked, labels, settings.get("groups"), settings.get("missing")))
+    full = np.full(seeds, settings.get("full", 0.6))
+    return verdict(Found(config, ranked, labels, full, settings.get("groups"), settings.get("missing")))
 
 
 def test_a_clear_winner_is_to_be_used() -> None:
@@ -73,6 +74,7 @@ def test_no_clear_difference_says_how_many_seeds_one_would_need() -> None:
     assert found.headline.startswith(
         "No clear difference between mgral and random: +0.1 points of mAP (95 % interval −"
     )
+    assert found.more[0] == "The simple baseline, sqrt_counts, was not run: add it to strategies."
     assert "That is 0 fewer (95 % interval 0 to 0 saved: no clear difference)" in found.saved
     (step,) = found.steps
     assert "more than 100 seeds are needed (rough, by the spread of 5 paired differences)" in step.text
@@ -106,7 +108,7 @@ def test_too_few_seeds_give_no_verdict_and_the_command_for_more() -> None:
 def test_what_is_worse_than_random_is_not_to_be_used() -> None:
     found = said({"mgral": LEVELS - 0.02 + WOBBLE / 4, "random": LEVELS}, needed={"mgral": [np.nan] * 5})
     assert found.headline.startswith("mgral is clearly below random, by 2.0 points of mAP")
-    assert found.saved == "Labels saved: none, as mgral reaches the mAP that random ends with in 0 of 5 seeds."
+    assert found.saved == "Labels saved: none. mgral reaches the final mAP of random in no seed."
     assert [step.text for step in found.steps] == [
         "Do not use mgral on data like these: random is better and costs nothing."
     ]
@@ -116,6 +118,46 @@ def test_what_is_worse_than_random_is_not_to_be_used() -> None:
     )
     assert with_better.more[2] == "margin was picked as the best of 3 by the same seeds, and so may be lucky."
     assert with_better.steps[0].text.startswith("Use margin, which is clearly above random,")
+
+
+def test_labels_saved_have_a_bound_where_some_seeds_never_reach_random() -> None:
+    found = said({"mgral": LEVELS[:3], "random": LEVELS[:3]}, needed={"mgral": [20.0, 30, np.nan]})
+    # Random needs 100 in each seed, and the last seed at least 160: (80 + 70 - 60) / 3.
+    assert found.saved == (
+        "Labels saved: at most 30 images. mgral reaches the final mAP of random in only 2 of 3 seeds."
+    )
+
+
+def test_a_difference_that_rounds_to_zero_is_none() -> None:
+    for tiny in (-0.0004, 0.0, 0.0004):
+        few = said({"mgral": LEVELS[:2] + tiny, "random": LEVELS[:2], "sqrt_counts": LEVELS[:2]})
+        assert few.headline == (
+            "Too few seeds for a verdict: no difference between mgral and random in the mean of 2 seeds."
+        )
+        assert few.more[0].endswith("only counts objects: no difference.")
+    even = WOBBLE - WOBBLE.mean()
+    found = said({"mgral": LEVELS + even - 0.0002, "random": LEVELS, "sqrt_counts": LEVELS})
+    assert found.headline.startswith("No difference between mgral and random in the mean (95 % interval −")
+    assert "only counts objects: no difference (−" in found.more[0]
+    sure = said({"mgral": LEVELS + 0.0003, "random": LEVELS, "sqrt_counts": LEVELS})
+    assert sure.headline == (
+        "mgral is clearly above random, by less than 0.1 points of mAP (95 % interval 0.0 to 0.0, 5 seeds)."
+    )
+    assert "clearly above, less than 0.1 points (0.0 to 0.0)" in sure.more[0]
+
+
+def test_a_detector_that_learnt_nothing_has_no_verdict_and_is_to_be_trained_longer() -> None:
+    values = {"mgral": LEVELS[:2] / 100, "random": LEVELS[:2] / 90}
+    missing = Missing({1: "a file"}, {}, {})
+    found = said(values, full=0.0199, missing=missing, data={"format": "coco", "root": "there"})
+    assert found.headline.startswith("The detector has learnt almost nothing: its mAP with all labels is 2.0 %.")
+    assert [step.command for step in found.steps] == ["", "mgral data --configfile FILE"]
+    assert found.steps[0].text.startswith("Train longer: raise iterations.detector")
+    assert "seed" not in " ".join([found.headline, found.saved, *(step.text for step in found.steps)])
+    assert found.more == ()
+    assert len(said(values, full=0.0199).steps) == 1  # labels of synthetic images are right
+    assert said(values, full=0.02).headline.startswith("Too few seeds")
+    assert said(values, full=np.nan).headline.startswith("Too few seeds")
 
 
 def test_without_random_or_another_there_is_nothing_to_compare() -> None:

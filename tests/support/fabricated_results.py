@@ -37,6 +37,7 @@ def fabricate(
     splits: int = 2,
     budget: int | Mapping[str, Any] = 4,
     data: Mapping[str, Any] | None = None,
+    full: float = 0.55,
 ) -> Path:
     """Write what the report reads into `folder` and return the path of its configuration."""
     config = resolve_config(
@@ -56,7 +57,7 @@ def fabricate(
     generator = np.random.default_rng(7)
     _dataset(folder / "dataset", generator, classes, images, side)
     for seed in seeds:
-        _seed(folder / f"seed{seed}", generator, config, classes, images, episodes)
+        _seed(folder / f"seed{seed}", generator, config, classes, images, episodes, full)
     return folder / "config.yaml"
 
 
@@ -90,12 +91,18 @@ def _dataset(folder: Path, generator: np.random.Generator, classes: Sequence[str
 
 
 def _seed(
-    folder: Path, generator: np.random.Generator, config: Config, classes: Sequence[str], images: int, episodes: int
+    folder: Path,
+    generator: np.random.Generator,
+    config: Config,
+    classes: Sequence[str],
+    images: int,
+    episodes: int,
+    full: float,
 ) -> None:
     ids = generator.permutation(images) + 100
     initial = ids[: config.initial].tolist()
     _round(folder / "initial" / "cycle0", generator, initial, 0.2, classes)
-    write_json(folder / "full" / "cycle0" / "metrics.json", metrics(generator, 0.55, classes))
+    write_json(folder / "full" / "cycle0" / "metrics.json", metrics(generator, full, classes))
     for rank, (strategy, own) in enumerate(config.strategies.items()):
         labelled, unspent = list(initial), 0
         for cycle in range(config.cycles + 1):

@@ -2,8 +2,11 @@
 
 import csv
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+
+from mgral.report.intervals import interval_in
+from mgral.report.learnt import learnt_nothing
 
 PAGES = {"report": "report.html", "fidelity": "fidelity/report.html"}
 NAMED = 5
@@ -27,9 +30,13 @@ def result_lines(results: Path, rules: Collection[str], outputs: Sequence[str]) 
     pages = [results / page for rule, page in PAGES.items() if rule in (rules or PAGES)]
     lines = [f"Report: {page}" for page in pages if page.exists()]
     if results / PAGES["report"] in pages and lines and (ranked := _rows(results / "tables" / "ranking.csv")):
+        # Those of all labels have no cycle.
+        full = [float(row["map"] or "nan") for row in _rows(results / "tables" / "detectors.csv") if not row["cycle"]]
         # The first is by the labels that the budget counts.
-        first = (ranked[0]["labels"], "map")
-        lines += _ranking_lines([row for row in ranked if (row["labels"], row["score"]) == first])
+        kinds = dict.fromkeys(row["labels"] for row in ranked)
+        by_map = [[row for row in ranked if (row["labels"], row["score"]) == (kind, "map")] for kind in kinds]
+        nothing = learnt_nothing(full) if full else ""
+        lines += [nothing] if nothing else [*_ranking_lines(by_map[0]), *_other_lines(*by_map)]
         rounds = Counter(row["strategy"] for row in _rows(results / "tables" / "random_rounds.csv"))
         if rounds:
             named = ", ".join(f"{strategy} {count}" for strategy, count in rounds.items())
@@ -48,15 +55,17 @@ def _rows(table: Path) -> list[dict[str, str]]:
 def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Return mean mAP, the difference to random sampling, and how sure the first place is; three lines at most."""
     first, seeds = rows[0], int(rows[0]["seeds"])
-    of = f"{seeds} seed{'s' * (seeds > 1)}{', with 95 % intervals' * bool(first['low'])}"
-    lines = [f"mAP, mean of the curve by {first['labels']}, {of}: {_listed(rows, '.1f', 'mean', 'low', 'high')}"]
+    of = f"{seeds} seed{'s' * (seeds > 1)}"
+    lines = [f"mAP, mean of the curve by {first['labels']}, {of}: {_listed(rows, _mean)}"]
     compared = [row for row in rows if row["to_random"]]
     if compared:
-        names = ("to_random", "to_random_low", "to_random_high")
-        lines.append(f"Points above random sampling: {_listed(compared, '+.1f', *names)}")
+        known = ", with 95 % intervals" * any(interval_in(row, "to_random").known for row in compared)
+        lines.append(f"Points above random sampling{known}: {_listed(compared, _to_random)}")
     if first["to_best"]:
         gap = f"{100 * float(first['to_best']):.2f} points"
-        if first["to_best_clear"] == "True":
+        if gap == "0.00 points":
+            lines.append(f"No difference between {first['strategy']} and {first['best_other']}.")
+        elif first["to_best_clear"] == "True":
             lines.append(f"{first['strategy']} is clearly ahead of {first['best_other']}, by {gap}.")
         else:
             why = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to say whether that is chance"
@@ -64,10 +73,35 @@ def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     return lines
 
 
-def _listed(rows: Sequence[Mapping[str, str]], form: str, *columns: str) -> str:
-    """Write a mean and, where there is one, its 95 % interval of each row, in per cent."""
-    texts = []
-    for row in rows[:NAMED]:
-        mean, *ends = (f"{100 * float(row[name]):{form}}" for name in columns if row[name])
-        texts.append(f"{row['strategy']} {mean}" + (f" ({' to '.join(ends)})" if ends else ""))
+def _other_lines(rows: Sequence[Mapping[str, str]], *others: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield a line on each other kind of labels by which the strategies, random included, come in another order."""
+    order = [row["strategy"] for row in rows]
+    for there in others:
+        if [row["strategy"] for row in there] != order:
+            compared = [row for row in there if row["to_random"]]
+            of = (
+                f"points above random sampling {_listed(compared, _to_random)}" if compared else _listed(there, _mean)
+            )
+            yield f"By labelled {there[0]['labels']} it is different: {of}"
+
+
+def _listed(rows: Sequence[Mapping[str, str]], words: Callable[[Mapping[str, str]], str]) -> str:
+    texts = [f"{row['strategy']} {words(row)}" for row in rows[:NAMED]]
     return ", ".join(texts) + (f" and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
+
+
+def _mean(row: Mapping[str, str]) -> str:
+    return f"{100 * float(row['mean']):.1f}" if row["mean"] else "–"
+
+
+def _to_random(row: Mapping[str, str]) -> str:
+    """Write a difference to random sampling in points, with its 95 % interval where there is one."""
+    gap, interval = _signed(float(row["to_random"])), interval_in(row, "to_random")
+    words = "no difference" if gap == "0.0" else gap
+    return f"{words} ({_signed(interval.low)} to {_signed(interval.high)})" if interval.known else words
+
+
+def _signed(value: float) -> str:
+    """Write a score between 0 and 1 in per cent; 0 has no sign."""
+    text = f"{100 * value:+z.1f}"
+    return "0.0" if text == "+0.0" else text

@@ -23,7 +23,8 @@ from mgral.labelling.progress.evaluated import Audit, Entry, Evaluated, gather
 from mgral.labelling.results import LEAST_BOXES
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
-from mgral.report.bootstrap import NO_INTERVAL, Interval, middle
+from mgral.report.bootstrap import middle
+from mgral.report.intervals import NO_INTERVAL, Interval
 
 RESAMPLES = 1000
 FEWEST_IMAGES = 10

@@ -21,8 +21,8 @@ from mgral.labelling.results import LEAST_BOXES
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 from mgral.labelling.status import WORDS, spent
-from mgral.report.bootstrap import Interval
 from mgral.report.drawing import FAINT, FEW_LINES, INK, draw, legend_above, legend_height
+from mgral.report.intervals import Interval
 from mgral.report.rendering import environment
 from mgral.report.spread import points, points_interval
 from mgral.report.styles import METHOD, class_colours
