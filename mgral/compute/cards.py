@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -208,7 +208,8 @@ class _Waiting:
 def shared_folder() -> Path:
     """Return the folder of this user's shares; raises StepError where another user has made it."""
     folder = Path(tempfile.gettempdir(), f"mgral-cards-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):  # also where it is no folder
+        folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise StepError(f"{folder} is not this user's folder; remove it, or set TMPDIR to another place")

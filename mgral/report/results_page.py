@@ -15,6 +15,7 @@ import numpy as np
 
 from mgral.artefacts.files import read_csv, read_json, write_bytes
 from mgral.config import BudgetConfig, Config, in_words, load_config
+from mgral.errors import InputError
 from mgral.report.curves import costs_of, curve_figures
 from mgral.report.detectors import TABLE, DetectorScores
 from mgral.report.drawing import Table
@@ -70,10 +71,14 @@ def write_results(folders: Sequence[Path], output: Path, add: bool = False) -> l
     for folder in folders:
         name = load_config(folder / "config.yaml").experiment
         joined = load_run(folder)
+        if name in pages:
+            raise InputError(
+                f"{folder}: another folder is of {name}, too, and a page is written of one; give them one after the "
+                "other, the later ones with --add"
+            )
         pages[name] = results_page(folder, add_runs(joined, output / name) if add else joined)
     for name, page in pages.items():
         write_bytes(output / f"{name}.md", page.text.encode())
-        (output / name).mkdir(exist_ok=True)
         keep_runs(page.joined, output / name)
         for file, content in page.figures.items():
             write_bytes(output / name / file, content)

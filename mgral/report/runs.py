@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from pydantic import TypeAdapter, ValidationError
 
-from mgral.artefacts.files import read_csv, write_bytes, write_json
+from mgral.artefacts.files import read_csv, read_json, write_bytes, write_json
 from mgral.artefacts.integrity import RECORDS, file_hash
 from mgral.config import Config, load_config
 from mgral.data.derive import load_settings
@@ -57,16 +58,17 @@ class Joined:
 def load_run(folder: Path) -> Joined:
     """Read a finished experiment; raises InputError where there is none."""
     record, commands = folder / RECORDS / "report.html.json", folder / "timings" / RUNS
-    if not record.exists() or not commands.exists():
+    table = folder / "tables" / f"{TABLE}.csv"
+    if not all(path.exists() for path in (record, commands, table)):
         raise InputError(f"{folder} holds no finished experiment run by Snakemake; run it to its report first")
-    made = json.loads(record.read_bytes())
-    records = [json.loads(path.read_bytes()) for path in (folder / RECORDS).rglob("*.json")]
+    made = read_json(record)
+    records = [read_json(path) for path in (folder / RECORDS).rglob("*.json")]
     trained = next((one for one in records if one["step"] == "detector"), made)
     given = load_config(folder / "config.yaml")
     costs = read_csv(folder / "timings" / "costs_by_step.csv")
     run = Run(
         seeds=given.seeds,
-        commands=tuple(json.loads(commands.read_bytes()).values()),
+        commands=tuple(read_json(commands).values()),
         commits=dict(sorted(Counter(str(one["commit"]) for one in records).items())),
         machine=_machine(trained["machine"], made["packages"]["torch"], devices_used(folder)),
         settings=_settings(given, folder),
@@ -75,7 +77,7 @@ def load_run(folder: Path) -> Joined:
         core_s=sum(float(row["core_s"]) for row in costs if row["core_s"]),
         memory_mb=max(float(row["peak_memory_mb"]) for row in costs if row["peak_memory_mb"]),
     )
-    detectors = scores_of([pd.read_csv(folder / "tables" / f"{TABLE}.csv")], given)
+    detectors = scores_of([pd.read_csv(table)], given)
     return Joined(load_settings(given, folder, given.seeds[0]), detectors, (run,))
 
 
@@ -85,11 +87,13 @@ def add_runs(new: Joined, kept: Path) -> Joined:
     Raises
     ------
     InputError
-        Where they are of other settings or another data set, or share a seed.
+        Where they are of other settings or another data set, or share a seed, or where the files beside the page are
+        not as they were written.
     """
-    if not (kept / RUNS_FILE).exists():
+    page = kept.parent / f"{kept.name}.md"
+    if not page.exists() and not (kept / RUNS_FILE).exists():
         return new
-    runs = tuple(_run(one) for one in json.loads((kept / RUNS_FILE).read_bytes()))
+    runs = _kept_runs(kept / RUNS_FILE)
     experiment = new.config.experiment
     for run in runs:
         differing = [name for name, value in new.runs[0].settings.items() if run.settings.get(name) != value]
@@ -103,8 +107,9 @@ def add_runs(new: Joined, kept: Path) -> Joined:
                 f"{experiment}: seeds {', '.join(map(str, sorted(shared)))} are on its page already; run others, or "
                 "leave out --add, which writes the page anew"
             )
-    earlier = pd.read_csv(kept / f"{TABLE}.csv")
-    detectors = scores_of([earlier, detectors_table(new.detectors).rows], new.config)
+    rows = detectors_table(new.detectors).rows
+    earlier = _kept_rows(kept / f"{TABLE}.csv", rows, {seed for run in runs for seed in run.seeds})
+    detectors = scores_of([earlier, rows], new.config)
     config = new.config.model_copy(update={"seeds": detectors.config.seeds})
     return Joined(config, detectors, (*runs, *new.runs))
 
@@ -115,8 +120,42 @@ def keep_runs(joined: Joined, folder: Path) -> None:
     write_json(folder / RUNS_FILE, [asdict(run) for run in joined.runs])
 
 
-def _run(written: Mapping[str, Any]) -> Run:
-    return Run(**{**written, "seeds": tuple(written["seeds"]), "commands": tuple(written["commands"])})
+def _kept_runs(path: Path) -> tuple[Run, ...]:
+    try:
+        runs = TypeAdapter(tuple[Run, ...]).validate_python(read_json(path))
+    except (InputError, ValidationError):
+        raise _damaged(path) from None
+    if not runs:
+        raise _damaged(path)
+    return runs
+
+
+def _kept_rows(path: Path, like: pd.DataFrame, seeds: Set[int]) -> pd.DataFrame:
+    """Return the rows of a page's detectors, which are those of a new run, `like`, for each of the page's seeds."""
+    try:
+        rows = pd.read_csv(path)
+    except (OSError, ValueError):
+        raise _damaged(path) from None
+    if set(rows.columns) != set(like.columns):
+        raise _damaged(path)
+    of_a_seed = like[like["seed"] == like["seed"].iloc[0]]
+    expected = Counter((detector, seed) for detector in _detectors(of_a_seed) for seed in seeds)
+    numbers = all(is_numeric_dtype(rows[name]) for name in rows.columns if name != "strategy")
+    if not numbers or Counter(zip(_detectors(rows), rows["seed"], strict=True)) != expected:
+        raise _damaged(path)
+    return rows
+
+
+def _detectors(rows: pd.DataFrame) -> list[tuple[str, float]]:
+    """Return strategy and cycle of each row, -1 for the detector of all labels."""
+    return list(zip(rows["strategy"], rows["cycle"].fillna(-1).astype(float), strict=True))
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(
+        f"{path} is missing, or not as `mgral results` wrote it; restore it, or leave out --add, which writes the "
+        "page anew"
+    )
 
 
 def _machine(machine: Mapping[str, str], torch: str, devices: str) -> str:

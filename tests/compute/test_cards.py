@@ -163,7 +163,12 @@ def test_where_no_card_is_dealt_nothing_waits(tmp_path: Path, start: Start, kept
     assert given(tmp_path, "second") == ["all"]
 
 
-def test_another_users_folder_is_refused(tmp_path: Path, start: Start) -> None:
-    (tmp_path / f"mgral-cards-{os.getuid()}").symlink_to("/")
+@pytest.mark.parametrize("instead", ["/", "nowhere", None], ids=["of another user", "dead link", "file"])
+def test_what_is_not_this_users_folder_is_refused(tmp_path: Path, start: Start, instead: str | None) -> None:
+    folder = tmp_path / f"mgral-cards-{os.getuid()}"
+    if instead is None:
+        folder.touch()
+    else:
+        folder.symlink_to(instead)
     _, errors = start("job", TWO).communicate(timeout=60)
     assert "is not this user's folder; remove it, or set TMPDIR" in errors

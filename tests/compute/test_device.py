@@ -220,7 +220,11 @@ def test_cards_are_known_by_name_and_memory(driver, monkeypatch):
 
 @pytest.mark.parametrize(
     ("visible", "why"),
-    [(None, "this machine has no GPU; install one"), ("3", "CUDA_VISIBLE_DEVICES=3 names none of this machine;")],
+    [
+        (None, "this machine has no GPU; install one"),
+        ("3", "CUDA_VISIBLE_DEVICES=3 names none of this machine;"),
+        ("0,0", "CUDA_VISIBLE_DEVICES=0,0 names a card twice, and CUDA then shows none; correct it"),
+    ],
 )
 def test_a_machine_without_a_card_that_may_be_used(visible, why, driver, monkeypatch):
     driver(gpus=0 if visible is None else 3)

@@ -157,6 +157,17 @@ def test_a_finished_run_gives_its_own_speeds(tmp_path):
     assert speeds.hours("evaluate", work["evaluate"]) is None
 
 
+@pytest.mark.parametrize(
+    "content", ["", "step,jobs\ndetector,1\n", "step,jobs,wall_s\ndetector,one,2\n", "step,jobs,wall_s\nd\n"]
+)
+def test_a_run_of_damaged_times_gives_no_speeds(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(config_yaml(load_config(TINY)))
+    (tmp_path / "timings").mkdir()
+    (tmp_path / "timings" / "costs_by_step.csv").write_text(content)
+    with pytest.raises(InputError, match=r"costs_by_step\.csv is damaged .*; delete it, and run"):
+        load_speeds([tmp_path], load_config(TINY), {})
+
+
 def test_the_size_of_a_data_set_comes_from_where_it_is_known(tmp_path):
     config = resolve_config({"data": {"format": "coco", "root": str(tmp_path / "data")}})
     with pytest.raises(InputError, match="is not known yet; give --sizes TRAIN TEST CLASSES, or run"):
@@ -196,6 +207,11 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     [
         ("{", "is not JSON"),
         ("[1]", "holds no rates"),
+        ('{"rates": {}}', "holds no rates"),
+        *(
+            (f'{{"rates": {{"steps_a_second": {rate}}}}}', "steps_a_second is .* no speed; measure again")
+            for rate in ("0", "-3", "NaN", "Infinity", "null", "true", '"fast"')
+        ),
         ('{"detector": "ssd300_vgg16", "rates": {}}', "is of ssd300_vgg16, the experiment of small_ssd; measure"),
     ],
 )

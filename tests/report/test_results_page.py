@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,9 @@ def test_an_experiment_without_a_report_is_refused_before_anything_is_written(fi
     with pytest.raises(InputError, match="unfinished holds no finished experiment run by Snakemake"):
         run(tmp_path / "pages", finished, tmp_path / "unfinished")
     assert not (tmp_path / "pages").exists()
+    (part(finished, tmp_path / "cleared", seeds=(1,)) / "tables" / "detectors.csv").unlink()
+    with pytest.raises(InputError, match="cleared holds no finished experiment run by Snakemake"):
+        run(tmp_path / "pages", tmp_path / "cleared")
 
 
 def test_commits_are_counted_over_all_artefacts(finished: Path, tmp_path: Path) -> None:
@@ -130,3 +134,39 @@ def test_seeds_of_other_settings_or_of_the_page_itself_are_not_added(finished: P
     with pytest.raises(InputError, match=r"of other settings \(initial, data\)"):
         run(tmp_path, other, "--add")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_two_folders_of_one_experiment_are_not_written_over_each_other(finished: Path, tmp_path: Path) -> None:
+    folders = [part(finished, tmp_path / str(seed), seeds=(seed,)) for seed in (0, 1)]
+    with pytest.raises(InputError, match="another folder is of fabricated, too"):
+        run(tmp_path / "pages", *folders, "--add")
+    assert not (tmp_path / "pages").exists()
+
+
+EDITS: dict[str, tuple[str, Callable[[str], str | None]]] = {
+    "empty": ("runs.json", lambda _: ""),
+    "without runs": ("runs.json", lambda _: "[]"),
+    "without a key": ("runs.json", lambda text: text.replace("wall_s", "wall")),
+    "text for a number": ("runs.json", lambda text: re.sub('"wall_s": [0-9.]+', '"wall_s": "long"', text)),
+    "runs are missing": ("runs.json", lambda _: None),
+    "scores are missing": ("detectors.csv", lambda _: None),
+    "nothing": ("detectors.csv", lambda _: ""),
+    "the header only": ("detectors.csv", lambda text: text.splitlines()[0]),
+    "without a column": ("detectors.csv", lambda text: text.replace(",map,", ",mean,")),
+    "a row twice": ("detectors.csv", lambda text: text + text.splitlines()[-1]),
+    "without a row": ("detectors.csv", lambda text: text.rsplit("\n", 2)[0]),
+    "of another seed": ("detectors.csv", lambda text: text.replace(",0,0,", ",0,7,")),
+    "text": ("detectors.csv", lambda text: text.rsplit(",", 1)[0] + ",high\n"),
+}
+
+
+@pytest.mark.parametrize(("file", "edit"), EDITS.values(), ids=EDITS)
+def test_seeds_are_not_added_to_files_that_were_edited(
+    finished: Path, tmp_path: Path, file: str, edit: Callable[[str], str | None]
+) -> None:
+    run(tmp_path, part(finished, tmp_path / "a", seeds=(0,)))
+    path = tmp_path / "fabricated" / file
+    edited = edit(path.read_text())
+    path.unlink() if edited is None else path.write_text(edited)
+    with pytest.raises(InputError, match=rf"{file} is missing, or not as .* leave out --add"):
+        run(tmp_path, part(finished, tmp_path / "b", seeds=(1,)), "--add")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -50,7 +51,12 @@ hold boxes."""
     default=(Path("params.yaml"),),
     help="Configuration of the experiment; of several, a later one overrides an earlier one.",
 )
-@click.option("--sizes", type=int, nargs=3, help="Training images, test images, classes  [default: as far as known]")
+@click.option(
+    "--sizes",
+    type=click.IntRange(min=1),
+    nargs=3,
+    help="Training images, test images, classes  [default: as far as known]",
+)
 @click.option(
     "--speeds",
     type=click.Path(path_type=Path, exists=True),
@@ -171,6 +177,11 @@ def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
         raise InputError(f"{path} holds no rates; give what `mgral estimate --measure --json` prints")
     if (found := content.get("detector", config.detector.name)) != config.detector.name:
         raise InputError(f"{path} is of {found}, the experiment of {config.detector.name}; measure that one")
+    if not content["rates"]:
+        raise InputError(f"{path} holds no rates; give what `mgral estimate --measure --json` prints")
+    for name, rate in content["rates"].items():
+        if type(rate) not in (int, float) or not 0 < rate < math.inf:
+            raise InputError(f"{path}: {name} is {rate!r}, and no speed; measure again")
     return dict(content["rates"])
 
 
@@ -193,14 +204,25 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
     ]:
         raise InputError(f"{folder} was run with detector.{', '.join(differ)}; give a run with the same detector")
     work = plan_work(config, find_sizes(config, folder), plan_all(folder / "config.yaml"))
-    with times.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    ran_jobs = _costs_by_step(times)
     # Where jobs were run again, or some not by Snakemake, their times are not those of this work.
     return {
-        row["step"]: (float(row["wall_s"]), work[row["step"]])
-        for row in rows
-        if row["step"] in work and int(row["jobs"]) == work[row["step"]].jobs
+        step: (wall, work[step])
+        for step, (jobs, wall) in ran_jobs.items()
+        if step in work and jobs == work[step].jobs
     }
+
+
+def _costs_by_step(path: Path) -> dict[str, tuple[int, float]]:
+    """Return jobs and wall seconds of each step."""
+    try:
+        with path.open(newline="") as file:
+            rows = csv.DictReader(file)
+            if not rows.fieldnames:
+                raise ValueError("it is empty")
+            return {row["step"]: (int(row["jobs"]), float(row["wall_s"])) for row in rows}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it, and run the experiment to its report") from None
 
 
 def _lines(work: dict[str, Work], hours: dict[str, float | None]) -> list[str]:
