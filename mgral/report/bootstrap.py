@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.report.intervals import NO_INTERVAL, Interval
+from mgral.evaluation.intervals import NO_INTERVAL, Interval
 
 RESAMPLES = 10_000
 FEWEST_SEEDS = 3

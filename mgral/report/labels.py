@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mgral.evaluation.coco import CURVE_SCORES
+from mgral.evaluation.intervals import NO_INTERVAL, Interval
 from mgral.report.bootstrap import percentile_interval
 from mgral.report.detectors import Array, DetectorScores
 from mgral.report.drawing import Table
-from mgral.report.intervals import NO_INTERVAL, Interval
 from mgral.report.spread import Difference, Spread, difference_cells
 
 SHARE = 0.9

@@ -12,11 +12,11 @@ from matplotlib.ticker import FuncFormatter
 
 from mgral.config import Config
 from mgral.evaluation.coco import CURVE_SCORES
+from mgral.evaluation.intervals import Interval
 from mgral.report.bootstrap import FEWEST_SEEDS, percentile_interval, rank_interval, resampled_means
 from mgral.report.curves import COSTS, costs_of, mean_heights
 from mgral.report.detectors import Array, DetectorScores
 from mgral.report.drawing import FAINT, Figure, Table, draw
-from mgral.report.intervals import Interval
 from mgral.report.spread import Difference, Spread, difference_cells, points, points_interval
 from mgral.report.styles import Style, baseline_of, first_of_type, strategy_styles
 

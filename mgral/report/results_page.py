@@ -16,10 +16,10 @@ import numpy as np
 from mgral.artefacts.files import read_csv, read_json, write_bytes
 from mgral.config import BudgetConfig, Config, in_words, load_config
 from mgral.errors import InputError
+from mgral.evaluation.intervals import interval_in
 from mgral.report.curves import costs_of, curve_figures
 from mgral.report.detectors import TABLE, DetectorScores
 from mgral.report.drawing import Table
-from mgral.report.intervals import interval_in
 from mgral.report.labels import counted, saved_table
 from mgral.report.ranking import (
     beyond_counts,

@@ -6,8 +6,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from mgral.evaluation.intervals import Interval, outer_ends
 from mgral.report.bootstrap import FEWEST_SEEDS, percentile_interval, student_interval
-from mgral.report.intervals import Interval, outer_ends
 
 
 @dataclass(frozen=True)

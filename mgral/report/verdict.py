@@ -8,11 +8,11 @@ from scipy import stats
 
 from mgral.config import Config, SyntheticData
 from mgral.data.groups import Groups
+from mgral.evaluation.learnt import learnt_nothing
 from mgral.report.bootstrap import FEWEST_SEEDS
 from mgral.report.curves import costs_of
 from mgral.report.detectors import Array
 from mgral.report.labels import LabelsNeeded, counted
-from mgral.report.learnt import learnt_nothing
 from mgral.report.partial import Missing
 from mgral.report.ranking import COUNTS, RankingRow, listed, subject_of
 from mgral.report.spread import Difference, points, points_interval, rounds_to_zero

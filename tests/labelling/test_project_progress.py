@@ -12,13 +12,13 @@ import pytest
 from photo_project import answered, run, start
 
 from mgral.artefacts.files import write_json
+from mgral.evaluation.intervals import Interval
 from mgral.labelling import running
 from mgral.labelling.progress.advice import Progress, advice, progress_lines
 from mgral.labelling.progress.curve import Curve, Point, Score
 from mgral.labelling.progress.effort import Accepted, Effort, Times
 from mgral.labelling.progress.forecast import fit_law
 from mgral.labelling.settings import ProjectSettings
-from mgral.report.intervals import Interval
 
 TIMES = Times({1: (30.0,), 2: (60.0, None)}, left_open=1, boxes=9)
 

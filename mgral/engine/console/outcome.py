@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mgral.report.intervals import interval_in
-from mgral.report.learnt import learnt_nothing
+from mgral.evaluation.intervals import interval_in
+from mgral.evaluation.learnt import learnt_nothing
 
 PAGES = {"report": "report.html", "fidelity": "fidelity/report.html"}
 NAMED = 5

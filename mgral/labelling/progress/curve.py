@@ -16,6 +16,7 @@ from mgral.artefacts.files import read_json, write_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.errors import InputError, StepError
 from mgral.evaluation.agreement import agreement
+from mgral.evaluation.intervals import NO_INTERVAL, Interval
 from mgral.evaluation.precision import trusted_score
 from mgral.evaluation.resampled import match_class
 from mgral.labelling.progress.effort import Times
@@ -24,7 +25,6 @@ from mgral.labelling.results import LEAST_BOXES
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 from mgral.report.bootstrap import middle
-from mgral.report.intervals import NO_INTERVAL, Interval
 
 RESAMPLES = 1000
 FEWEST_IMAGES = 10

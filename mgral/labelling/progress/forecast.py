@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, ndtr
 
-from mgral.report.intervals import Interval
+from mgral.evaluation.intervals import Interval
 
 FEWEST_ROUNDS = 3
 """Rounds from which there is a forecast: the law has three unknown numbers."""

@@ -10,6 +10,7 @@ from typing import get_args
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from mgral.evaluation.intervals import Interval
 from mgral.labelling.batch_files import SHEET
 from mgral.labelling.experiments.comparing import cross_validated_lines
 from mgral.labelling.opening import round_folder
@@ -22,7 +23,6 @@ from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 from mgral.labelling.status import WORDS, spent
 from mgral.report.drawing import FAINT, FEW_LINES, INK, draw, legend_above, legend_height
-from mgral.report.intervals import Interval
 from mgral.report.rendering import environment
 from mgral.report.spread import points, points_interval
 from mgral.report.styles import METHOD, class_colours
