@@ -15,7 +15,6 @@ def test_every_strategy_pays_the_same_boxes_in_a_tiny_experiment(tmp_path):
     change = (f"budget={{unit: boxes, amount: {AMOUNT}}}", f"strategies=[{', '.join(STRATEGIES)}]")
     done = snakemake(tmp_path, "--cores", "2", "--configfile", TINY, "--config", *change)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "mAP, mean of the curve by boxes, 1 seed" in done.stdout
     folder = tmp_path / "results" / "tiny"
     truth = read_json(folder / "dataset" / "train.json")
     held = [annotation["image_id"] for annotation in truth["annotations"]]
