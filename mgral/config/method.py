@@ -32,17 +32,19 @@ class LutConfig(Section):
     variants_per_job: Count = 1
     """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
     subset_size: Count | None = None
-    """Images in a subset; unless given as many as a strategy is asked for in a cycle."""
+    """Images in a subset; unless given as many as a strategy is asked for in a cycle. Not of variants that start anew
+    from labels."""
     clusters: Count = 8
     """k-means clusters that the subsets are mixtures of."""
     concentration: tuple[PositiveFloat, PositiveFloat] = (0.1, 10.0)
     """Dirichlet concentration of the first and of the last subset's mixture weights. The smaller, the fewer clusters
     a subset draws from. It rises by the same factor from subset to subset."""
-    labels: Labels = "pseudo_labels"
-    """What a variant learns from its subset: consistency without labels (the paper), labels already paid for, or the
-    labels that the cycle's detector gives; then rewards are measured by its labels too, on other images."""
-    start: Start = "warm"
-    """Where variants start: at the base weights, or anew, and then `iterations.base` steps longer."""
+    labels: Labels = "labels"
+    """What a variant learns from its subset: labels already paid for; the labels that the cycle's detector gives, by
+    which rewards are measured too, on other images; or consistency without labels (the paper)."""
+    start: Start = "cold"
+    """Where variants start: anew as detectors do, or warm, at base weights that all variants of a table share. Anew
+    from labels, subsets are of many sizes, and each variant learns as long as a detector of as many images."""
     refresh: Literal["once", "every_cycle"] = "once"
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
     reward_fraction: Fraction = 0.4
@@ -60,8 +62,8 @@ class RewardConfig(Section):
     projections: Count = 64
     """Projections of the sliced distance."""
     estimator: Estimator = "regression"
-    """A line through the variants that rises with the square root of how much of a class there is (`by_class` only);
-    or a soft mean over the variants; or the nearest variant's value (the paper)."""
+    """AP of each class, learned from all variants by ridge regression on what their images are made of (`by_class`
+    only); or a soft mean over the variants; or the nearest variant's value (the paper)."""
 
     @model_validator(mode="after")
     def _regression_is_of_classes(self) -> "RewardConfig":

@@ -32,7 +32,7 @@ from mgral.engine.plan import EVERY_JOB, Job, plan_jobs
 from mgral.engine.steps import STEPS
 from mgral.engine.workflow import annotation_files, check_data, with_names
 from mgral.errors import InputError
-from mgral.method.lut.plan import rewards_of_pool
+from mgral.method.lut.plan import rewards_of_pool, sizes_of
 from mgral.selection.pool import draw_initial
 from mgral.selection.spending import LEAST_PRICE
 from mgral.training.length import detector_iterations
@@ -182,11 +182,13 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
             return Work(1, seen=0 if "features" in (gives or ()) else sizes.train)
         case "pseudo_labels":
             return Work(1, seen=pool)
+        case "base" if lut.start == "cold":
+            return Work(1)
         case "base":
             return Work(1, trained=batch * known(iterations.base, "iterations.base"))
         case "variant":
             first, last = int(job.wildcards["first"]), int(job.wildcards["last"])
-            trained = sum(variant_images(config, variant) for variant in range(first, last + 1))
+            trained = sum(variant_images(config, variant, labelled) for variant in range(first, last + 1))
             return Work(1, trained=trained, seen=(last + 1 - first) * reward_images(lut, labelled, sizes.train))
         case "agent":
             return Work(1, episodes=config.agent.episodes)
@@ -203,11 +205,17 @@ def detector_images(config: Config, labelled: int) -> int:
     return config.training.batch_size * steps
 
 
-def variant_images(config: Config, variant: int) -> int:
+def variant_images(config: Config, variant: int, labelled: int) -> int:
     """Return the images of the training batches of a variant; 0 has no subset to learn from."""
-    consistent = config.lut.labels == "consistency" and variant > 0
+    lut, iterations = config.lut, config.iterations
+    if lut.labels == "labels" and lut.start == "cold":
+        sizes = [0, *sizes_of(labelled - reward_images(lut, labelled, 0), lut.variants)]
+        return detector_images(config, sizes[variant])
+    consistent = lut.labels == "consistency" and variant > 0
     unlabelled = config.semi_supervised.batch_size if consistent else 0
-    return known(config.iterations.variant, "iterations.variant") * (config.training.batch_size + unlabelled)
+    steps = known(iterations.variant, "iterations.variant")
+    steps += known(iterations.base, "iterations.base") if lut.start == "cold" else 0
+    return steps * (config.training.batch_size + unlabelled)
 
 
 def reward_images(lut: LutConfig, labelled: int, train: int) -> int:

@@ -63,7 +63,17 @@ STEPS: dict[str, Step] = {
     "base": Step("Train the detector that every variant starts from.", ("detector", "training", "iterations.base")),
     "variant": Step(
         "Train one variant and measure its mAP on the reward images.",
-        ("detector", "evaluation", "training", "iterations.base", "iterations.variant", "semi_supervised"),
+        (
+            "detector",
+            "evaluation",
+            "training",
+            "initial",
+            "iterations.base",
+            "iterations.detector",
+            "iterations.growth",
+            "iterations.variant",
+            "semi_supervised",
+        ),
     ),
     "table": Step(
         "Gather the variants into the lookup table.", ("embedding", "reward.distance", "reward.projections")

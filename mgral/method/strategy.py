@@ -41,7 +41,7 @@ DRAW = "mgral random selection"
     requires=("embeddings", "counts", "agent"),
     settings={
         "embedding": {"object_counts": False},
-        "lut": {"labels": "consistency", "splits": 1},
+        "lut": {"labels": "consistency", "start": "warm", "splits": 1},
         "reward": {"distance": "sliced", "estimator": "nearest"},
         "agent": {"baseline": "previous"},
     },

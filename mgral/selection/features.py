@@ -51,7 +51,7 @@ def embed_features(
     features, class_scores = given
     components = project(features, config.embedding.dimensions)
     nothing = np.zeros((len(components), len(dataset.categories)), np.float32)
-    embeddings = Embeddings(dataset.image_ids, components, nothing, class_scores, np.array([], np.int64))
+    embeddings = Embeddings(dataset.image_ids, components, nothing, nothing, class_scores, np.array([], np.int64))
     return count_again(embeddings, dataset, labelled, seed)
 
 

@@ -10,8 +10,9 @@ from mgral.compute.device import choose_device
 from mgral.config import Config, images_in
 from mgral.method.agent.network import Agent
 from mgral.method.agent.training import Episode, train_agent, uniform_batches
-from mgral.method.lut.reward import LookupTable, Reward
-from mgral.method.lut.validation import Validation, validate_tables
+from mgral.method.lut.learned import LearnedTables
+from mgral.method.lut.reward import AnyTables, Reward
+from mgral.method.lut.validation import Validation, validate
 from mgral.selection.pool import check_pool
 from mgral.selection.query import highest
 from mgral.training.checkpoint import Checkpoint
@@ -48,7 +49,7 @@ class TrainedAgent(NamedTuple):
 
 def train_validated_agent(
     config: Config,
-    table: LookupTable,
+    table: AnyTables,
     pool: npt.NDArray[np.int64],
     seed: int,
     cycle: int = 0,
@@ -75,15 +76,18 @@ def train_validated_agent(
     budget = images_in(config.budget)
     check_pool(pool, budget)
     device = choose_device(gpus).type
-    features = table.features_of(pool)
-    vectors, reward = features.vectors, table.over(features, device)
+    vectors = table.embeddings.features_of(pool, config.embedding).vectors
+    reward = table.over(pool, device)
     agent, log = train_agent(vectors, reward, config.agent, budget, seed, cycle, checkpoint, device)
-    validation = validate_tables(reward.rewards, len(pool), budget, seed, cycle)
+    validation = validate(table, reward, len(pool), budget, seed, cycle)
     if validation:
         agent.validated.fill_(validation.valid)
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
     compared = compare_with_random(agent, vectors, reward, budget, rng)
-    return TrainedAgent(agent, log, _summarise(compared, log, reward.baseline_map, validation))
+    summary = _summarise(compared, log, reward.baseline_map, validation)
+    if isinstance(table, LearnedTables):
+        summary["p_value"] = table.regression.p_value
+    return TrainedAgent(agent, log, summary)
 
 
 def _summarise(

@@ -50,7 +50,7 @@ def draw_candidates(
     rng = np.random.default_rng(derive_seed(seed, "fidelity batches", cycle))
     candidates = [Candidate(0, None, ())]
     for number, concentration in enumerate(np.geomspace(PUREST, MOST_MIXED, batches).tolist(), start=1):
-        (rows,) = draw_subsets(assignment, budget, [concentration], rng)
+        (rows,) = draw_subsets(assignment, [budget], [concentration], rng)
         candidates.append(Candidate(number, concentration, tuple(sorted(pool[rows].tolist()))))
     return candidates
 
