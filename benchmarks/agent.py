@@ -14,11 +14,12 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.config import AgentConfig
 from mgral.method.agent.training import train_agent, uniform_batches
-from mgral.method.lut.by_amount import ByAmount
 from mgral.method.lut.by_distance import ByDistance, SubsetDistance
-from mgral.method.lut.reward import PoolReward, RewardTable
+from mgral.method.lut.composition import FEATURES, KINDS, Composition
+from mgral.method.lut.learned import LearnedReward
+from mgral.method.lut.reward import MeanReward, Reward, RewardTable
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
-from mgral.selection.embeddings import ImageFeatures, Scale
+from mgral.selection.embeddings import ImageFeatures
 
 LOOK_UPS = 5
 """Lookups of an episode's batches, of which the mean time counts."""
@@ -63,12 +64,10 @@ def command(
     vectors = rng.standard_normal((images, dimensions), dtype=np.float32)
     counts = rng.standard_exponential((images, classes), dtype=np.float32)
     subsets = uniform_batches(images, budget, variants, rng)
-    table = (
-        table_by_class(counts, subsets, rng)
-        if distance == "by_class"
-        else sliced_table(vectors[subsets], projections, rng)
-    )
-    reward = table.over(ImageFeatures(vectors, counts), device=device.type)
+    reward: Reward = learned_reward(counts, rng)
+    if distance == "sliced":
+        table = sliced_table(vectors[subsets], projections, rng)
+        reward = MeanReward([table.over(ImageFeatures(vectors, counts), device=device.type)])
     measured: Measurements = {
         "images": images,
         "dimensions": dimensions,
@@ -89,13 +88,15 @@ def command(
     show(measured | machine(), as_json)
 
 
-def table_by_class(
-    counts: npt.NDArray[np.float32], subsets: npt.NDArray[np.int64], rng: np.random.Generator
-) -> RewardTable:
-    """Return a table with a random AP of each class, by object counts, float32 [N, C], and subsets, int64 [K, M]."""
-    size, scale = (len(subsets), counts.shape[1]), Scale.of(counts)
-    estimate = ByAmount(scale.zero, scale.unit, amounts=rng.random(size), values=rng.random(size))
-    return RewardTable(counts[subsets], np.arange(size[1]), scale, 0.0, estimate)
+def learned_reward(counts: npt.NDArray[np.float32], rng: np.random.Generator) -> LearnedReward:
+    """Return a regression of random weights on what images are made of, given object counts, float32 [N, C]."""
+    images, classes = counts.shape
+    kinds = np.eye(KINDS, dtype=np.float32)[rng.integers(KINDS, size=images)]
+    one = np.ones((images, 1), np.float32)
+    amounts = np.concatenate([one, np.minimum(counts, 1), counts, kinds], axis=1)
+    composition = Composition(np.arange(images), amounts, classes)
+    weights = rng.random((classes, len(FEATURES)))
+    return LearnedReward(0.0, weights, composition, amounts.sum(axis=0, dtype=np.float64), amounts)
 
 
 def sliced_table(subsets: npt.NDArray[np.float32], projections: int, rng: np.random.Generator) -> RewardTable:
@@ -107,7 +108,7 @@ def sliced_table(subsets: npt.NDArray[np.float32], projections: int, rng: np.ran
     return RewardTable(subsets, None, None, 0.0, estimate)
 
 
-def measure_look_ups(reward: PoolReward, images: int, budget: int, rng: np.random.Generator) -> Measurements:
+def measure_look_ups(reward: Reward, images: int, budget: int, rng: np.random.Generator) -> Measurements:
     """Time lookups of as many batches at a time as an episode draws."""
     batches = uniform_batches(images, budget, AgentConfig().samples, rng)
     reward.lookup(batches)  # what a process does for the first time takes longer
@@ -118,7 +119,7 @@ def measure_look_ups(reward: PoolReward, images: int, budget: int, rng: np.rando
 
 
 def measure_steps(
-    vectors: npt.NDArray[np.float32], reward: PoolReward, budget: int, episodes: int, device: str
+    vectors: npt.NDArray[np.float32], reward: Reward, budget: int, episodes: int, device: str
 ) -> Measurements:
     """Time episodes of a training, less what comes before the first and the first itself.
 

@@ -16,9 +16,9 @@ from mgral.artefacts.files import read_arrays
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, load_config
 from mgral.errors import InputError, StepError
-from mgral.method.lut.reward import MeanReward, RewardTable
+from mgral.method.lut.reward import load_tables
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, exact_distance, project_and_sort
-from mgral.selection.embeddings import ImageFeatures
+from mgral.selection.embeddings import load_embeddings
 
 PAPER_BATCHES = (1000, 2345)
 """Query batches of the paper: PASCAL VOC, and 2 % of MS COCO."""
@@ -66,11 +66,11 @@ def measure_look_up(results: Path) -> Measurements:
     """Time lookups of one batch of the subsets' size in all tables, by the experiment's distance and estimator."""
     config, tables = find_tables(results)
     subsets = read_arrays(tables[0])["counts" if config.reward.distance == "by_class" else "embeddings"]
-    values = subsets[0] + np.random.default_rng(0).normal(0, 0.1, subsets[0].shape).astype(np.float32)
-    # A table uses either vectors or counts.
-    pool = ImageFeatures(vectors=values, counts=values)
-    reward = MeanReward([RewardTable.load(path, config.reward).over(pool) for path in tables])
-    batches = np.arange(len(values))[None]
+    name = f"{config.embedding_in(load_config(results / 'config.yaml'))}.safetensors"
+    embeddings = load_embeddings(tables[0].parents[4] / "embeddings" / name)
+    size = min(subsets.shape[1], len(embeddings.image_ids))
+    reward = load_tables(tables, embeddings, config).over(embeddings.image_ids[:size])
+    batches = np.arange(size)[None]
     return {
         "tables": len(tables),
         "variants": len(subsets),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mgral.config import Distance, EmbeddingConfig, RewardConfig
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.lut.estimators import estimators_of
+from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.reward import RewardTable
 from mgral.method.lut.table import VariantScores, table_arrays
@@ -62,12 +63,17 @@ def lookup_everywhere(
     """
     found = {}
     for (name, of_images), distance in product(embeddings.items(), DISTANCES):
-        batches = of_images.features_of([one.images for one in candidates[1:]], embedding)
+        ids = [one.images for one in candidates[1:]]
+        batches = of_images.features_of(ids, embedding)
         of_distance = reward.model_copy(update={"distance": distance})
         arrays, _ = table_arrays(scores, plan, of_images, embedding, of_distance, seed)
         for estimator in estimators_of(distance):
-            table = RewardTable.of(arrays, of_distance.model_copy(update={"estimator": estimator}))
-            found[Kind(plan.labels, plan.start, name, distance, estimator)] = table.lookup(batches)
+            kind = Kind(plan.labels, plan.start, name, distance, estimator)
+            if estimator == "regression":
+                found[kind] = LearnedTables.of([arrays], of_images).reward(ids)
+            else:
+                table = RewardTable.of(arrays, of_distance.model_copy(update={"estimator": estimator}))
+                found[kind] = table.lookup(batches)
     return found
 
 

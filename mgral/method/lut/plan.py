@@ -46,7 +46,7 @@ class SubsetPlan:
 
     @property
     def images(self) -> npt.NDArray[np.int64]:
-        """Return the subsets' images as rows of one length, int64 [K, M]; those of smaller subsets stand repeatedly."""
+        """The subsets' images as rows of one length, int64 [K, M]; smaller subsets repeat theirs evenly."""
         longest = max(map(len, self.subsets))
         places = [np.arange(longest) * len(one) // longest for one in self.subsets[1:]]
         return np.array([np.array(one)[at] for one, at in zip(self.subsets[1:], places, strict=True)], dtype=np.int64)
