@@ -103,7 +103,7 @@ def _expected(sample: Sample, features: Float64, images: int, weights: Float64) 
 
 
 def described(table: Mapping[str, npt.NDArray[Any]], composition: Composition) -> dict[str, Float64]:
-    """Return the arrays of a table that describe what its variants have learnt from: features [K, C, F], images [K]."""
+    """Return a table's arrays on what its variants have learnt from: `features`, [K, C, F], and `learnt`, [K]."""
     sets = [np.union1d(table["base"], images) for images in table["images"]]
     totals = np.stack([composition.totals(images) for images in sets])
     return {"features": composition.features(totals), "learnt": np.array([len(one) for one in sets], np.float64)}

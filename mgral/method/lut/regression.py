@@ -11,8 +11,8 @@ predictions are scaled to the measured differences of mAP by least squares.
 The penalties are those of the least squared error of mAP in cross-validation: over the tables, which measured other
 images, or over the variants of a single table. Whether the variants tell anything is tested by shuffling them within
 their tables. Where values have nothing to do with what images are made of, the error is as low as it was found in
-`ERROR_RATE` of the cases (Phipson and Smyth 2010). The penalties are chosen anew each time, so that the choice is part
-of the test. Where the test is not passed, the prior is used: more images of a class are better.
+`ERROR_RATE` of the cases (Phipson and Smyth 2010). The penalties are chosen anew each time, as the choice is part of
+the test. Where the test is not passed, the prior is used: more images of a class are better.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ class Sample(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """Differences of mAP between the variants of a table, [sum of K of all tables], beyond their numbers of images."""
+    """Differences of mAP between the variants of a table beyond their numbers of images, [sum of K of all tables]."""
 
     measured: Float64
     learned: Float64

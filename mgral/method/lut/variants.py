@@ -130,12 +130,9 @@ def train_variants(
 
 def _iterations(config: Config, plan: SubsetPlan, number: int) -> int:
     """Return the optimiser steps of a variant; one that starts anew from labels learns as long as a detector does."""
-    if plan.start == "warm":
-        return known(config.iterations.variant, "iterations.variant")
-    if plan.labels != "labels":
-        return known(config.iterations.variant, "iterations.variant") + known(
-            config.iterations.base, "iterations.base"
-        )
+    if plan.start == "warm" or plan.labels != "labels":
+        base = known(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
+        return base + known(config.iterations.variant, "iterations.variant")
     images = len(plan.base) + len(plan.subsets[number])
     first = known(config.iterations.detector, "iterations.detector")
     return detector_iterations(first, config.iterations.growth, images / config.initial) if images else 0
