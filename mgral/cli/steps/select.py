@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mgral.data.dataset import Dataset
     from mgral.method.agent.network import Agent
-    from mgral.method.lut.reward import LookupTable
+    from mgral.method.lut.reward import AnyTables
     from mgral.models.interface import DetectorModel
 
 
@@ -155,7 +155,7 @@ def _count_again(embeddings: Embeddings, dataset: "Dataset", labelled: Rows, see
     return count_again(embeddings, dataset, labelled, seed)
 
 
-def _open_tables(paths: tuple[Path, ...], embeddings: Embeddings, config: Config) -> "LookupTable | NotMade":
+def _open_tables(paths: tuple[Path, ...], embeddings: Embeddings, config: Config) -> "AnyTables | NotMade":
     from mgral.method.lut.reward import load_tables
 
     try:
