@@ -40,7 +40,9 @@ def test_no_image_has_features_of_0():
 def test_amounts_add_up_over_sets():
     composition = described(COUNTS, [0, 9, 4], IDS)
     np.testing.assert_array_equal(composition.totals(IDS), composition.totals([9]) + composition.totals([7, 8]))
-    np.testing.assert_array_equal(composition.of_images([[9, 7]]), [[composition.totals([9]), composition.totals([7])]])
+    np.testing.assert_array_equal(
+        composition.of_images([[9, 7]]), [[composition.totals([9]), composition.totals([7])]]
+    )
 
 
 def test_crowding_is_objects_in_an_image_however_many_images():

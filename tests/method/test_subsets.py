@@ -110,7 +110,7 @@ def test_subsets_go_from_one_kind_to_all():
 
 
 def _shares_of_two_kinds(lut, labelled, embedding=EmbeddingConfig()):  # noqa: B008 - frozen
-    """Return the size of each subset and its share of the odd images, which have five objects, where others have none."""
+    """Return the size of each subset and its share of odd images, which have five objects and the others none."""
     ids = np.arange(80)
     counts = np.where(ids % 2, 5, 0)[:, None].astype(np.float32)
     components = np.random.default_rng(0).normal(size=(80, 1)).astype(np.float32) / 100

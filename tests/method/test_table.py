@@ -18,7 +18,7 @@ from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.reward import LookupTable, RewardTable, load_tables, read_table, tables_of
 from mgral.method.lut.table import VariantScores, count_scale, load_variants, table_arrays
-from mgral.selection.embeddings import ImageFeatures, Scale, load_embeddings
+from mgral.selection.embeddings import ImageFeatures, load_embeddings
 
 MAPS = np.array([0.10, 0.20, 0.30, 0.40])
 CLASS_MAPS = np.array([[0.1, 0.1, np.nan], [0.3, 0.1, np.nan], [0.1, 0.5, np.nan], [0.6, 0.2, np.nan]])
