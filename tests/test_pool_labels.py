@@ -126,5 +126,6 @@ def test_labels_of_the_pool_do_not_matter(chains, name):
 def test_labels_of_labelled_images_do_matter(chains):
     as_it_is, _, of_labelled = chains
     same = {name for name in as_it_is if of_labelled[name] == as_it_is[name]}
-    # Under pseudo-labels the plan is drawn from image ids and clusters alone. Variants that start anew share no training.
+    # Under pseudo-labels the plan is drawn from image ids and clusters alone. Before variants that start anew nothing
+    # is trained.
     assert same <= {"random", "random_no_copies", "subsets, pseudo_labels", "base, labels"}
