@@ -51,9 +51,6 @@ class Reward(Protocol):
     def lookup(self, batches: Rows) -> Float64:
         """Return the mAP, 0 to 1, float64 [S], expected of batches of the pool, rows int64 [S, B]."""
 
-    def with_each(self, rows: Rows, tried: Rows) -> Float64:
-        """Return the mAP, float64 [n], expected of one batch, rows int64 [B], with each of n other rows in turn."""
-
 
 @dataclass(frozen=True)
 class RewardTable:
