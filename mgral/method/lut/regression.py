@@ -48,8 +48,8 @@ class Sample(NamedTuple):
         """Return what differs between variants beyond the number of their images; 0 where a class has no AP."""
         known = np.stack([np.ones(len(self.images)), np.log(np.maximum(self.images, 1))], axis=1)
         rest = np.eye(len(known)) - known @ np.linalg.pinv(known)
-        measured: Mask = np.isfinite(self.values).all(axis=0)
-        features = np.einsum("jk,kcf->jcf", rest, self.features) * measured[:, None]
+        measured = np.isfinite(self.values).all(axis=0)
+        features = np.einsum("jk,kcf->jcf", rest, self.features) * np.expand_dims(measured, 1)
         return Sample(features, rest @ np.where(measured, self.values, 0), self.images)
 
 
