@@ -21,18 +21,8 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 COMMON = ("map", "baseline_map", "values", "kernel_widths")
-BY_CLASS = (
-    *COMMON,
-    "classes",
-    "images",
-    "base",
-    "features",
-    "learnt",
-    "counts",
-    "count_zero",
-    "count_unit",
-    "count_mean",
-)
+LEARNED = ("classes", "images", "base", "features", "learnt")
+BY_CLASS = (*COMMON, *LEARNED, "counts", "count_zero", "count_unit", "count_mean")
 BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
 """Arrays of a table, by what its distance compares."""
 LOOKED_UP_IMAGES = 1 << 18
