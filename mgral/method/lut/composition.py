@@ -15,9 +15,9 @@ from mgral.selection.embeddings import Embeddings
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-FEATURES = ("images", "objects", "crowding", "variety")
-"""What the AP of a class is predicted from: the images that show it, its objects, objects of all classes in an image,
-and how evenly the images are of all kinds. The first is what is worth something without any table."""
+FEATURES = ("images", "crowding", "variety")
+"""What the AP of a class is predicted from: the images that show it, the objects of all classes in an image, and how
+evenly the images are of all kinds. The first is worth something without any table."""
 KINDS = 32
 """k-means clusters of the images, for their variety."""
 
@@ -55,14 +55,11 @@ class Composition:
     def features(self, totals: Float64) -> Float64:
         """Return the features by class, float64 [..., C, F], of sets with these totals, [..., J].
 
-        AP rises with the logarithm of the images and objects of a class.
+        AP rises with the logarithm of the images of a class.
         """
         count = np.maximum(totals[..., :1], 1)
         images, objects, kinds = np.split(totals[..., 1:], [self.classes, 2 * self.classes], axis=-1)
         crowding = np.log1p(objects.sum(axis=-1, keepdims=True) / count)
         variety = np.log(np.maximum(np.sqrt(np.maximum(kinds, 0)).sum(axis=-1, keepdims=True) / np.sqrt(count), 1))
-        by_class = np.broadcast_to
-        return np.stack(
-            [np.log1p(images), np.log1p(objects), by_class(crowding, images.shape), by_class(variety, images.shape)],
-            axis=-1,
-        )
+        of_all = (np.broadcast_to(one, images.shape) for one in (crowding, variety))
+        return np.stack([np.log1p(images), *of_all], axis=-1)
