@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 COMMON = ("map", "baseline_map", "values", "kernel_widths")
-LEARNED = ("classes", "images", "base", "features", "learnt")
+LEARNED = ("classes", "images", "base", "features", "roots", "learnt")
 BY_CLASS = (*COMMON, *LEARNED, "counts", "count_zero", "count_unit", "count_mean")
 BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
 """Arrays of a table, by what its distance compares."""
@@ -55,6 +55,8 @@ class RewardTable:
     """The classes whose AP is looked up by their counts, int64 [G]; None where mAP is by embeddings."""
     scale: Scale | None
     """Scale of the counts, where classes are looked up."""
+    maps: Float64
+    """mAP of variants 1..K, float64 [K]."""
     baseline_map: float
     """mAP of variant 0, which has no subset."""
     estimate: ByDistance
@@ -70,10 +72,10 @@ class RewardTable:
         """Take the arrays of `table.safetensors`."""
         distance = subset_distance(arrays, reward.distance)
         estimate = ByDistance(distance, arrays["values"], reward.estimator, arrays["kernel_widths"])
-        baseline = float(arrays["baseline_map"][0])
+        known = arrays["map"], float(arrays["baseline_map"][0]), estimate
         if reward.distance != "by_class":
-            return cls(arrays["embeddings"], None, None, baseline, estimate)
-        return cls(arrays["counts"], arrays["classes"], count_scale(arrays), baseline, estimate)
+            return cls(arrays["embeddings"], None, None, *known)
+        return cls(arrays["counts"], arrays["classes"], count_scale(arrays), *known)
 
     def lookup(self, batches: ImageFeatures) -> Float64:
         """Return the looked-up mAP, 0 to 1, float64 [S], of S batches."""
