@@ -31,8 +31,9 @@ from mgral.selection.spending import prices
 TABLE = ["table", "reward", "seed", "round", "cycle", "split"]
 """Columns that name a lookup table: its two settings, and whose detector it was made with."""
 INITIAL = "initial"
-COUNTS_ALONE = "counts_alone"
 """Folder of the round that all strategies start from."""
+COUNTS_ALONE = "counts_alone"
+"""Stands in the place of an estimator where variants are predicted by object counts, without what tables learn."""
 SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 EPISODE = ("episode", "reward", "best", "random_reward", "random_best")
 AGENT = (
