@@ -20,7 +20,7 @@ from mgral.data.derive import load_settings, settings_lines
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
 from mgral.evaluation.voc import VOC_SCORES
-from mgral.method.lut.agreement import predict_by_counts, predict_each_other
+from mgral.method.lut.agreement import Compared, predict_by_counts, predict_each_other
 from mgral.method.lut.estimators import estimators_of
 from mgral.report.data import DataNotes, load_notes
 from mgral.report.detectors import FULL_DATA, ROUND, DetectorScores
@@ -309,7 +309,7 @@ def _load_agreement(variants: pd.DataFrame, reward: RewardConfig) -> pd.DataFram
         for _, found in variants.groupby(["seed", "round", "cycle"], sort=False):
             files = [Path(file) for file in found["file"].unique()]
             if len(files) > 1:
-                compared = {estimator: predict_each_other(files, by_estimator)}
+                compared: dict[str, list[Compared]] = {estimator: predict_each_other(files, by_estimator)}
                 if estimator == "regression":
                     compared[COUNTS_ALONE] = predict_by_counts(files, by_estimator)
                 for name, of_tables in compared.items():

@@ -41,15 +41,12 @@ def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Com
     if config.estimator == "regression":
         return _by_regression([as_sample(read_table(path, config)) for path in tables])
     loaded = [RewardTable.load(path, config) for path in tables]
-    return [
-        Compared(
-            table.maps - table.baseline_map,
-            np.mean(
-                [other.lookup_subsets(table) - other.baseline_map for other in loaded if other is not table], axis=0
-            ),
-        )
-        for table in loaded
-    ]
+    found = []
+    for table in loaded:
+        others = [other for other in loaded if other is not table]
+        predicted = np.mean([other.lookup_subsets(table) - other.baseline_map for other in others], axis=0)
+        found.append(Compared(table.maps - table.baseline_map, predicted))
+    return found
 
 
 def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[Compared]:

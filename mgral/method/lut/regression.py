@@ -48,7 +48,7 @@ class Sample(NamedTuple):
         """Return what differs between variants beyond the number of their images; 0 where a class has no AP."""
         known = np.stack([np.ones(len(self.images)), np.log(np.maximum(self.images, 1))], axis=1)
         rest = np.eye(len(known)) - known @ np.linalg.pinv(known)
-        measured = np.isfinite(self.values).all(axis=0)
+        measured: Mask = np.asarray(np.isfinite(self.values).all(axis=0))
         features = np.einsum("jk,kcf->jcf", rest, self.features) * measured[:, None]
         return Sample(features, rest @ np.where(measured, self.values, 0), self.images)
 
@@ -162,4 +162,5 @@ def solve(squares: Float64, products: Float64, shared: float, own: float) -> Flo
     right = (products - np.einsum("cfg,cg->cf", squares @ inverse, products)).sum(axis=0)
     weights: Float64 = np.linalg.solve(left, right)
     rest = products - squares @ weights
-    return weights + np.einsum("cfg,cg->cf", inverse, rest)
+    found: Float64 = weights + np.einsum("cfg,cg->cf", inverse, rest)
+    return found
