@@ -12,7 +12,7 @@ from mgral.artefacts.files import map_arrays
 from mgral.config import Config, EmbeddingConfig, RewardConfig
 from mgral.errors import InputError
 from mgral.method.lut.by_distance import ByDistance
-from mgral.method.lut.learned import LearnedTables
+from mgral.method.lut.learned import LearnedReward, LearnedTables
 from mgral.method.lut.table import count_arrays, count_scale, subset_distance
 from mgral.selection.embeddings import Embeddings, ImageFeatures, Scale
 
@@ -40,9 +40,6 @@ class Reward(Protocol):
 
     def lookup(self, batches: Rows) -> Float64:
         """Return the mAP, 0 to 1, float64 [S], expected of batches of the pool, rows int64 [S, B]."""
-
-    def with_each(self, rows: Rows, tried: Rows) -> Float64:
-        """Return the mAP, float64 [n], expected of one batch, rows int64 [B], with each of n other rows in turn."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +171,7 @@ class LookupTable:
 
 
 AnyTables = LookupTable | LearnedTables
+AnyReward = MeanReward | LearnedReward
 
 
 def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -> AnyTables:
