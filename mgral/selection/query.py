@@ -57,7 +57,7 @@ class Query:
     """In the detector's place, what a command of the user's own has found in all training images."""
     embeddings: Embeddings | None = None
     tables: object = None
-    """The `mgral.method.lut.reward.LookupTable`, of a package above this one, or the `NotMade` in its place."""
+    """The `mgral.method.lut.reward.AnyTables`, of a package above this one, or the `NotMade` in its place."""
     agent: object = None
     """The trained `mgral.method.agent.network.Agent`, likewise."""
     head: "nn.Module | None" = None

@@ -27,7 +27,7 @@ CONFIG = resolve_config(
         "data": {"format": "synthetic", "train_images": 400, "test_images": 30},
         "training": {"batch_size": 4},
         "iterations": {"detector": 10, "growth": 1.0, "base": 7, "variant": 3},
-        "lut": {"splits": 3, "variants": 5, "labels": "consistency", "reward_fraction": 0.2},
+        "lut": {"splits": 3, "variants": 5, "labels": "consistency", "start": "warm", "reward_fraction": 0.2},
         "semi_supervised": {"batch_size": 2},
         "agent": {"episodes": 9},
     }
@@ -35,10 +35,10 @@ CONFIG = resolve_config(
 SIZES = Sizes(400, 30, 6)
 
 
-def work_of(rule: str, **wildcards: object) -> Work:
+def work_of(rule: str, config: Config = CONFIG, **wildcards: object) -> Work:
     """What one planned job does."""
     named = {name: str(value) for name, value in wildcards.items()}
-    return plan_work(CONFIG, SIZES, [Job(rule, named, (), (), (), "", {})])[rule]
+    return plan_work(config, SIZES, [Job(rule, named, (), (), (), "", {})])[rule]
 
 
 def test_images_are_counted_by_hand():
@@ -59,6 +59,18 @@ def test_images_are_counted_by_hand():
     assert work_of("select", strategy="mgral", cycle=1) == Work(1)
     assert work_of("select", strategy="cald", cycle=1) == Work(1, seen=5 * 250)
     assert work_of("report") == Work(1)
+
+
+@pytest.mark.parametrize("labels", ["consistency", "pseudo_labels", "labels"])
+def test_variants_that_start_anew_are_trained_longer_and_their_base_is_not(labels):
+    config = CONFIG.model_copy(update={"lut": CONFIG.lut.model_copy(update={"labels": labels, "start": "cold"})})
+    table = {"round": "initial", "cycle": 0, "table": "default"}
+    assert work_of("base", config, **table) == Work(1)
+    # Base and variant take ten steps. From labels, a variant learns as a detector of its 24 to 80 images would, which
+    # takes as many steps as a tenth of them, and variant 0 of none.
+    first, last = (work_of("variant", config, **table, first=k, last=k).trained for k in (0, 5))
+    unlabelled = 10 * 2 if labels == "consistency" else 0
+    assert (first, last) == ((0, 8 * 4) if labels == "labels" else (10 * 4, 10 * 4 + unlabelled))
 
 
 def test_boxes_are_taken_for_images_by_those_of_the_data_or_for_as_many_as_they_can_pay():
@@ -123,7 +135,9 @@ def test_a_few_iterations_are_timed_here():
 
 
 def test_disk_is_that_of_the_largest_artefacts():
-    config = resolve_config({"seeds": (0,), "strategies": ("mgral",), "lut": {"splits": 2, "variants": 5}})
+    config = resolve_config(
+        {"seeds": (0,), "strategies": ("mgral",), "lut": {"splits": 2, "variants": 5, "start": "warm"}}
+    )
     jobs = {"detector": 3, "base": 2, "embed": 1, "table": 2, "evaluate": 3}
     work = {step: Work(count) for step, count in jobs.items()}
     disk = estimate_disk(config, Sizes(480, 160, 6), work, detector_bytes=1000)
@@ -131,6 +145,9 @@ def test_disk_is_that_of_the_largest_artefacts():
     assert disk["weights"] == 5 * 1000
     assert disk["embeddings"] == 480 * ((32 + 6) * 4 + 8)
     assert disk["tables"] == 2 * 5 * 40 * 4 * 6  # counts of six classes
+    # Anew from labels, subsets are as large as what is labelled and measures no reward.
+    anew = config.model_copy(update={"lut": config.lut.model_copy(update={"start": "cold"}), "initial": 90})
+    assert estimate_disk(anew, Sizes(480, 160, 6), work, detector_bytes=1000)["tables"] == 2 * 5 * 54 * 4 * 6
 
 
 def test_hours_follow_from_measured_speeds_only():

@@ -235,7 +235,8 @@ def _lines(work: dict[str, Work], hours: dict[str, float | None]) -> list[str]:
     lines.append(f"{'together':14}{jobs:7}{trained:20}{seen:19}{_shown(_sum(hours.values()))}")
     on_gpus = [hours[step] for step in ON_GPUS if step in hours]
     if any(found is not None for found in on_gpus):
-        unknown = [step for step in ON_GPUS if step in hours and hours[step] is None]
+        # A base that is not trained takes hardly any time.
+        unknown = [step for step in ON_GPUS if step in hours and hours[step] is None and any(work[step][1:])]
         without = f", without {', '.join(unknown)}, of which no speed is known" if unknown else ""
         lines.append(f"\nHours of the steps that can use a GPU: {_shown(_sum(on_gpus)).strip()}{without}")
     return lines

@@ -185,7 +185,11 @@ def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -
     InputError
         Naming the table that cannot serve.
     """
-    arrays = [_read_with(path, embeddings, config) for path in paths]
+    return tables_of([_read_with(path, embeddings, config) for path in paths], embeddings, config)
+
+
+def tables_of(arrays: Sequence[Mapping[str, npt.NDArray[Any]]], embeddings: Embeddings, config: Config) -> AnyTables:
+    """Take the arrays of the tables of all reward splits."""
     if config.reward.estimator == "regression":
         return LearnedTables.of(arrays, embeddings)
     tables = tuple(RewardTable.of(one, config.reward) for one in arrays)
