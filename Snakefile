@@ -28,7 +28,7 @@ from mgral.engine.container import (
 from mgral.engine.installed import in_clone
 from mgral.engine.job_server import job_server
 from mgral.compute.gpus import check_gpus
-from mgral.errors import InputError, StepError
+from mgral.errors import PROGRAM, InputError, StepError, program
 from mgral.engine.devices import Devices
 from mgral.engine.limits import (
     check_card_memory,
@@ -117,7 +117,9 @@ CONSOLES = [
 for console in CONSOLES:
     console.results = Path(f"results/{CONFIG.experiment}")
 
-# Snakemake works without the environment being activated: its jobs find the `mgral` beside it.
+# Snakemake works without the environment being activated: its jobs find the `mgral` beside it. Commands
+# that they print are for people, whose shell may not.
+os.environ.setdefault(PROGRAM, program())
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
 )

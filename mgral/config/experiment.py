@@ -35,7 +35,7 @@ from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, La
 from mgral.config.reading import read_values
 from mgral.config.section import Count, Name, PathText, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 
 
 class ContainerConfig(Section):
@@ -361,7 +361,7 @@ def _explain(error: dict[str, Any]) -> str:
     if key == "version":
         return f"version: this mgral reads version 2, found {error['input']!r}; rename what it names, and set it"
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; remove it or correct it (`mgral config --schema` lists all)"
+        return f"{key}: unknown key; remove it or correct it (`{program()} config --schema` lists all)"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":

@@ -22,7 +22,7 @@ from mgral.data.formats.write_yolo import write_yolo
 from mgral.data.paths import link_or_copy
 from mgral.data.read import read_splits
 from mgral.data.records import Coco
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 
 FormatName = Literal["coco", "voc", "yolo"]
 Splits = Mapping[str, Coco]
@@ -91,7 +91,9 @@ def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conve
 def _read(data: DataConfig, root: Path) -> tuple[Checked, Splits]:
     """Return the checked data set, and its splits with the images that have no labels, which the checks leave out."""
     if isinstance(data, ProjectData):
-        raise InputError("data.format: a round of a project is no data set to convert; see: mgral project --help")
+        raise InputError(
+            f"data.format: a round of a project is no data set to convert; see: {program()} project --help"
+        )
     checked = read_splits(data, root)
     splits = {"train": checked.train, "test": checked.test}
     if isinstance(data, SyntheticData) or UNLABELLED not in checked.findings.repairs:

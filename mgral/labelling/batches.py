@@ -10,7 +10,7 @@ import numpy as np
 from mgral.artefacts.files import read_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, load_config, registry
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.batch_files import unique_names
 from mgral.labelling.opening import COLD, CONFIG, round_folder
 from mgral.labelling.records import Batch, Box, FoundBox, Task
@@ -185,7 +185,7 @@ def picture_path(folder: Path, settings: ProjectSettings, file: str) -> Path:
     if name not in folders:
         raise InputError(
             f"project.yaml names no folder of pictures {name!r}, where {file} was; name it so again, or look for "
-            "the pictures elsewhere: mgral project scan"
+            f"the pictures elsewhere: {program()} project scan"
         )
     return folder / folders[name] / below
 

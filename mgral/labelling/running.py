@@ -15,7 +15,7 @@ from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import load_snapshot
 from mgral.data.groups import load_groups
 from mgral.engine.run import run_snakemake
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.evaluation.precision import trusted_score
 from mgral.labelling.batch_files import SHEET, TASKS, write_batch
 from mgral.labelling.batches import AUDIT, again_batch, detector_folder, results_folder, round_batch
@@ -29,7 +29,7 @@ from mgral.labelling.results import LEAST_BOXES, ClassResult, class_results, res
 from mgral.labelling.rounds import end_training, open_round, publish_round
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
-from mgral.labelling.status import again, ways_back
+from mgral.labelling.status import IMPORT, again, ways_back
 
 MEANS = {"ap50": "AP50", "map": "mAP"}
 """Scores of all classes, and how people know them."""
@@ -192,8 +192,8 @@ def second_look_lines(folder: Path, output: Path, count: int) -> list[str]:
         load_project(folder).pushed,
     )
     if pushed:
-        lines.append(f"  or send them: mgral project push {shlex.quote(str(output))}")
-    return [*lines, f"  when people have labelled: mgral project {'pull' if pushed else 'import FILE'}"]
+        lines.append(f"  or send them: {program()} project push {shlex.quote(str(output))}")
+    return [*lines, f"  when people have labelled: {program()} project {'pull' if pushed else IMPORT}"]
 
 
 def _found_boxes(folder: Path, project: Project, number: int) -> dict[int, tuple[FoundBox, ...]]:
@@ -258,7 +258,7 @@ def _summary(folder: Path, number: int, notes: Sequence[str], options: BatchOpti
     lines += [f"  {note}" for note in notes]
     lines += [f"  look at them: {target / SHEET}", f"  load into your tool: {target / TASKS}"]
     if not project.sent[number]:
-        return [*lines[:-2], "  nothing of it is left; choose others: mgral project next"]
+        return [*lines[:-2], f"  nothing of it is left; choose others: {program()} project next"]
     if options.people > 1:
         lines[-1] = f"  load into your tool: {target}/person1/{TASKS}, and so on"
     *send, back = ways_back(project)

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mgral.data.findings import NAMED
+from mgral.errors import program
 from mgral.labelling.importing import disagreeing
 from mgral.labelling.records import CONFIRMED, State
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 
+IMPORT = "import FILE (FILE: what your tool exported)"
+ADD_CLASSES = "classes add NAME (NAME: a class; add each)"
 WORDS: dict[State, str] = {
     "untouched": "nobody was asked for them",
     "sent": "in a batch, not back yet",
@@ -83,7 +86,7 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
         names = {project.classes[one] for missing in waiting.values() for one in missing}
         lines.append(
             f"to look at again: {len(waiting)} pictures were labelled before there was {', '.join(sorted(names))}; "
-            "make tasks of them: mgral project again FOLDER"
+            f"make tasks of them in a new folder: {program()} project again again"
         )
     return lines
 
@@ -91,15 +94,15 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
 def next_step(settings: ProjectSettings, project: Project) -> str:
     """Return what a person does next with a project, as a line."""
     if not project.classes:
-        return "next: mgral project classes add NAME"
+        return f"next: {program()} project {ADD_CLASSES}"
     if begun := project.rounds.keys() - project.sent.keys():
         command = "train" if begun <= project.trainings else "next"
-        return f"next: mgral project {command}, which goes on with the round that was begun"
+        return f"next: {program()} project {command}, which goes on with the round that was begun"
     used = spent(project) >= settings.budget
     after = (
-        "mgral project train and mgral project export, or raise `budget` in project.yaml"
+        f"{program()} project train and {program()} project export, or raise `budget` in project.yaml"
         if used
-        else "mgral project next"
+        else f"{program()} project next"
     )
     out = project.counts()["sent"]
     if out:
@@ -110,15 +113,15 @@ def next_step(settings: ProjectSettings, project: Project) -> str:
 def ways_back(project: Project) -> list[str]:
     """Return the commands by which the labels of the latest round come back: by a server, once one was pushed to."""
     if not project.pushed:
-        return ["mgral project import FILE"]
+        return [f"{program()} project {IMPORT}"]
     latest = max((number for number, images in project.sent.items() if images), default=0)
     there = any(latest in one.rounds for one in project.pushed.values())
-    return ["mgral project pull"] if there else ["mgral project push", "mgral project pull"]
+    return [f"{program()} project pull"] if there else [f"{program()} project push", f"{program()} project pull"]
 
 
 def _class_lines(project: Project) -> Sequence[str]:
     if not project.classes:
-        return ["classes: none yet; add them: mgral project classes add NAME"]
+        return [f"classes: none yet; add them: {program()} project {ADD_CLASSES}"]
     trained, audited = class_counts(project), class_counts(project, "audit")
     width = max(len(name) for name in project.classes.values())
     lines = [f"classes, with their boxes to train on and in the audit or test set:{'':>{max(0, width - 60)}}"]
@@ -136,7 +139,7 @@ def _round_line(project: Project, number: int) -> str:
             "" if number in project.sent else "; begun"
         )
     if number not in project.sent:
-        return f"round {number}: opened, its batch is not made; go on: mgral project next"
+        return f"round {number}: opened, its batch is not made; go on: {program()} project next"
     images = [project.images[image] for image in project.sent[number]]
     states = Counter(image.state for image in images)
     done = sum(states[state] for state in CONFIRMED)

@@ -8,6 +8,7 @@ from scipy import stats
 
 from mgral.config import Config, SyntheticData
 from mgral.data.groups import Groups
+from mgral.engine.installed import program_in_results
 from mgral.evaluation.learnt import learnt_nothing
 from mgral.report.bootstrap import FEWEST_SEEDS
 from mgral.report.curves import costs_of
@@ -255,7 +256,9 @@ def _steps_to_learn(config: Config) -> Iterator[Step]:
         "are derived from the data."
     )
     if not isinstance(config.data, SyntheticData):
-        yield Step("Check the labels and the names of the classes:", "mgral data --configfile FILE")
+        yield Step(
+            "Check the labels and the names of the classes:", f"{program_in_results()} data {_configfile(config)}"
+        )
 
 
 def _missing(missing: Missing) -> str:
@@ -285,8 +288,11 @@ def _use(config: Config, strategy: str, words: str) -> Step:
     own = config.strategies[strategy].type
     if _is_replay(config):
         return Step(f"{words} from the next round on: in project.yaml, strategy: {own}")
-    command = f"mgral project init mine --pictures FOLDER --classes A,B --budget 300 --strategy {own}"
-    return Step(f"{words} to choose which of your own pictures to label:", command)
+    command = (
+        f"{program_in_results()} project init mine --pictures photos --classes car,dog --budget 300 --strategy {own}"
+    )
+    yours = "with the name of their folder in the place of photos, and your classes in that of car,dog"
+    return Step(f"{words} to choose which of your own pictures to label, {yours}:", command)
 
 
 def _more_seeds(config: Config, difference: Difference, seeds: int) -> Step:
@@ -317,11 +323,15 @@ def seeds_needed(difference: Difference) -> int | None:
 def _command(config: Config, seeds: int) -> str:
     """Return the command that runs so many seeds, those that there are first."""
     if _is_replay(config):
-        return f"mgral project replay --seeds {seeds}"
+        return f"{program_in_results()} project replay --seeds {seeds}"
     more = [*config.seeds, *(seed for seed in range(seeds + len(config.seeds)) if seed not in config.seeds)][:seeds]
-    # Only the default experiment is run without a file; the report cannot know the name of another.
-    file = "" if config.experiment == "synthetic" and isinstance(config.data, SyntheticData) else " --configfile FILE"
-    return f'mgral snakemake --cores all{file} --config "seeds={str(more).replace(" ", "")}"'
+    listed_seeds = str(more).replace(" ", "")
+    return f'{program_in_results()} snakemake --cores all {_configfile(config)} --config "seeds={listed_seeds}"'
+
+
+def _configfile(config: Config) -> str:
+    """Return the option with the only configuration whose name the report knows: that beside it."""
+    return f"--configfile results/{config.experiment}/config.yaml"
 
 
 def _is_replay(config: Config) -> bool:

@@ -117,7 +117,7 @@ def test_an_absurd_size_ends_before_the_first_job(tmp_path):
         ("fidelity --cores all --configfile a.yaml", None),
         (
             "-n --configfile a.yaml fidelity",
-            "name targets first: .venv/bin/snakemake fidelity --cores all --configfile a.yaml",
+            "name targets first: mgral snakemake fidelity --cores all --configfile a.yaml",
         ),
         (
             "--configfile=a.yaml results/x/report.html",
@@ -145,7 +145,7 @@ def test_a_result_is_no_configuration(tmp_path):
     result.write_text("{}")
     done = snakemake(tmp_path, "--cores", "1", "--configfile", TINY, "results/tiny/metrics.json")
     assert done.returncode == 2
-    assert "name targets first: .venv/bin/snakemake results/tiny/metrics.json --cores all --configfile" in done.stdout
+    assert "name targets first: mgral snakemake results/tiny/metrics.json --cores all --configfile" in done.stdout
 
 
 @pytest.mark.parametrize(

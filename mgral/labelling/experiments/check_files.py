@@ -8,6 +8,7 @@ from typing import Any
 
 from mgral.artefacts.files import write_bytes
 from mgral.config import PictureSettings
+from mgral.errors import program
 from mgral.evaluation.label_errors import Kind, Suspect
 from mgral.labelling.batch_files import SHEET
 from mgral.labelling.batches import second_look
@@ -55,7 +56,7 @@ def check_lines(check: Check) -> list[str]:
     return [
         *lines,
         f"  look at them: {own / SHEET}; all of them: {own / ERRORS}",
-        "  give them to people for another look: mgral project check --last --output FOLDER",
+        f"  give them to people for another look, in a new folder: {program()} project check --last --output again",
     ]
 
 

@@ -13,7 +13,7 @@ from mgral.config import load_config
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.evaluation.difference import Arm, Difference, difference, measured_scores
 from mgral.labelling.experiments.comparing import (
     SCORES,
@@ -27,6 +27,7 @@ from mgral.labelling.experiments.comparing import (
 from mgral.labelling.opening import CONFIG, round_folder
 from mgral.labelling.settings import FILE, ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
+from mgral.labelling.status import IMPORT
 
 KIND = "control"
 REPEATS = 5
@@ -34,11 +35,10 @@ LEAST = 10
 """Labelled pictures of each kind from which they are compared."""
 NO_AUDIT = (
     "detectors are compared on the audit set, and there is none: set `audit` in project.yaml before the first round, "
-    "or begin a project with a test set (mgral project init --test-pictures)"
+    f"or begin a project with a test set ({program()} project init --test-pictures)"
 )
-AUDIT_OUT = (
-    "detectors are compared on the audit set, and nothing of it is labelled; label it first: mgral project import"
-)
+AUDIT_OUT = "detectors are compared on the audit set, and nothing of it is labelled; label it first: "
+f"{program()} project {IMPORT}"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from cvat_sdk.core.uploading import DataUploader, Uploader
 from mgral.artefacts.files import atomic_path
 from mgral.compute.progress import tracked
 from mgral.data.formats.safe_xml import XmlError, parse_xml, read_xml
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, StepError, program
 from mgral.labelling.batch_files import PICTURES, TASKS, check_pictures
 from mgral.labelling.classes import name_today
 from mgral.labelling.importing import Names
@@ -41,7 +41,7 @@ JOB = 20
 QUALITY = 70
 """Of the copies that people see while they label, 1 to 100: the SDK's own default."""
 LONGEST_LABEL, LONGEST_NAME = 64, 256
-REMOVED = "pictures were removed from their tasks there; they stay sent (mgral project recall)"
+REMOVED = f"pictures were removed from their tasks there; they stay sent ({program()} project recall)"
 LACKING = "pictures of completed jobs are not in what was exported; they stay sent"
 OTHERS = "pictures there are not of this project; left out"
 Frame = tuple[str, bool]
@@ -169,7 +169,7 @@ class Cvat:
         raise InputError(
             f"{self._login.url}/projects/{known}, which this project was pushed to, is not there any more, or this "
             f"login may not see it, or it is another's: its name has no {mark!r}, and no task has pictures of this "
-            "project. Use the right login, or make a new one: mgral project push --anew"
+            f"project. Use the right login, or make a new one: {program()} project push --anew"
         )
 
 

@@ -12,7 +12,7 @@ from mgral.artefacts.files import write_json
 from mgral.compute.progress import tracked
 from mgral.data.findings import NAMED
 from mgral.data.values import whole
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, StepError, program
 from mgral.labelling.batch_files import PICTURES
 from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES, MODEL, label_config
 from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
@@ -155,8 +155,8 @@ class LabelStudio:
             return found
         raise InputError(
             f"{self._rest.url}/projects/{number}, which this project was pushed to, is not there any more, or is not "
-            f"for the account of the token; give the right token ({VARIABLE}), or make a new one: mgral project push "
-            "--anew"
+            f"for the account of the token; give the right token ({VARIABLE}), or make a new one: "
+            f"{program()} project push --anew"
         )
 
     def _fit(self, found: _Json, project: Project) -> list[str]:
