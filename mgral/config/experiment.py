@@ -99,7 +99,8 @@ class Config(Section):
         default=cast(dict[str, StrategyConfig], None)
     )
     """What is compared: names of strategies, or named instances with settings of their own, or all that the detector
-    is enough for. Unless given they are mgral, random and an entropy: entropy_anchors where the detector is dense."""
+    is enough for. Unless given they are mgral, random, sqrt_counts, the simple baseline, and an entropy:
+    entropy_anchors where the detector is dense."""
 
     @field_validator("training", mode="before")
     @classmethod
