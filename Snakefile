@@ -34,6 +34,7 @@ from mgral.engine.limits import (
     check_card_memory,
     check_disk,
     check_folder,
+    check_images,
     check_jobs,
     check_memory,
 )
@@ -93,6 +94,7 @@ try:
         check_folder(Path(f"results/{CONFIG.experiment}"))
     check_files(CONFIG)
     if workflow.is_main_process:
+        check_images(CONFIG)
         check_command(CONFIG.detector)
     if PLAN_ONLY not in os.environ and "--unlock" not in sys.argv:
         check_engine(Path("results"), SNAKEMAKE)

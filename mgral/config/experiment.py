@@ -298,9 +298,11 @@ def check_budget(config: Config, images: int) -> None:
         return
     asked = config.initial + config.cycles * config.budget
     if asked > images:
+        budget, initial = (images - config.initial) // config.cycles, images - config.cycles * config.budget
+        fits = [f"{key} to {most}" for key, most in (("budget", budget), ("initial", initial)) if most > 0]
         raise ValueError(
             f"budget: {config.initial} initial images and {config.cycles} cycles of {config.budget} are {asked}, "
-            f"but there are {images} training images; lower budget, cycles or initial"
+            f"but there are {images} training images; lower {' or '.join(fits) or 'budget, cycles and initial'}"
         )
 
 

@@ -12,10 +12,11 @@ import psutil
 
 from mgral.artefacts.integrity import CONFIG
 from mgral.compute.gpus import DEVICE_VARIABLE
-from mgral.config import BudgetConfig, Config, ProjectData, SyntheticData, registry
+from mgral.config import BudgetConfig, Config, ProjectData, SyntheticData, check_budget, registry
 from mgral.data.chunks import ChunkFiles, PixelSettings
 from mgral.data.formats.project import chunk_path, snapshot_of
 from mgral.data.formats.snapshot import PICTURES, load_chunk
+from mgral.data.read import count_listed
 from mgral.engine.devices import Devices
 from mgral.errors import InputError, StepError
 
@@ -76,6 +77,19 @@ def check_jobs(config: Config) -> None:
             f"the experiment has about {jobs:,} jobs, and at most {MOST_JOBS:,} can be planned; use fewer seeds, "
             "cycles, strategies, lut.variants or lut.splits, or raise lut.variants_per_job"
         )
+
+
+def check_images(config: Config) -> None:
+    """Raise InputError where the data set lists fewer images than the experiment labels, saying what would fit."""
+    if isinstance(config.data, SyntheticData | ProjectData):
+        return  # the former was checked with the configuration, and the latter takes what there is
+    images = count_listed(config.data)
+    if images is None:
+        return
+    try:
+        check_budget(config, images)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def check_memory(config: Config, on_gpus: bool) -> None:
