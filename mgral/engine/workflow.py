@@ -124,7 +124,7 @@ def with_names(config: Config, names: Names) -> Config:
 def depends_on(config: Config, step: str, names: Names | None = None) -> str:
     """Return the settings that a job's outputs depend on, as JSON; Snakemake runs the job again when it changes.
 
-    With them the version of the step and, of what a plug-in brings, its package and version.
+    With them the version of the step and, of what a plug-in brings, its package with version and code.
 
     Parameters
     ----------

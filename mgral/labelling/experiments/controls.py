@@ -37,8 +37,10 @@ NO_AUDIT = (
     "detectors are compared on the audit set, and there is none: set `audit` in project.yaml before the first round, "
     f"or begin a project with a test set ({program()} project init --test-pictures)"
 )
-AUDIT_OUT = "detectors are compared on the audit set, and nothing of it is labelled; label it first: "
-f"{program()} project {IMPORT}"
+AUDIT_OUT = (
+    "detectors are compared on the audit set, and nothing of it is labelled; label it first: "
+    f"{program()} project {IMPORT}"
+)
 
 
 @dataclass(frozen=True)
