@@ -103,6 +103,13 @@ def check_memory(config: Config, on_gpus: bool) -> None:
             )
 
 
+def check_card_resources(asked: Mapping[tuple[str, str], object]) -> None:
+    """Raise InputError where a resource of a step, by both names, is neither a number from 0 nor missing (None)."""
+    for (step, name), value in asked.items():
+        if value is not None and not (isinstance(value, int) and value >= 0):
+            raise InputError(f"--set-resources {step}:{name}={value}: it is no whole number from 0; give one")
+
+
 def check_card_memory(devices: Devices, asked: Mapping[str, int]) -> None:
     """Raise InputError where a step was given a GPU and takes more memory than any card has.
 

@@ -10,7 +10,7 @@ from run_workflow import TINY, planned, snakemake
 from mgral.config import Config, resolve_config
 from mgral.engine import limits
 from mgral.engine.configfiles import explain_command
-from mgral.engine.limits import check_disk, check_folder, check_images, check_jobs, check_memory
+from mgral.engine.limits import check_card_resources, check_disk, check_folder, check_images, check_jobs, check_memory
 from mgral.errors import InputError, StepError
 
 
@@ -103,6 +103,13 @@ def test_of_a_damaged_or_large_list_the_step_that_reads_it_speaks(tmp_path, monk
     check_images(config)
     (tmp_path / "train.json").unlink()
     check_images(config)
+
+
+@pytest.mark.parametrize("value", ["one", -1, 0.5])
+def test_a_number_of_gpus_that_is_none_is_named(value):
+    check_card_resources({("detector", "gpu"): 1, ("base", "gpu"): 0, ("data", "vram_mb"): None})
+    with pytest.raises(InputError, match=f"--set-resources detector:gpu={value}: it is no whole number from 0"):
+        check_card_resources({("base", "gpu"): 1, ("detector", "gpu"): value})
 
 
 SLICED = {"distance": "sliced", "estimator": "kernel"}
