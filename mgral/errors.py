@@ -24,6 +24,11 @@ def program(folder: Path = Path()) -> str:
     return shlex.quote(min(os.path.relpath(own, folder.resolve()), str(own), key=len))
 
 
+def number_of(count: int, one: str, several: str = "") -> str:
+    """Return a count with its words, such as `1 picture` and `2 pictures`; the plural has an `s` unless given."""
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
+
+
 class InputError(Exception):
     """What the user gave cannot be used: exit code 2, nothing written.
 
