@@ -32,6 +32,7 @@ from mgral.errors import PROGRAM, InputError, StepError, program
 from mgral.engine.devices import Devices
 from mgral.engine.limits import (
     check_card_memory,
+    check_card_resources,
     check_disk,
     check_folder,
     check_images,
@@ -53,6 +54,7 @@ from mgral.engine.workflow import (
     check_files,
     config_options,
     configure,
+    data_warning,
     depends_on,
     downloads,
     label_folders,
@@ -103,6 +105,10 @@ try:
     DEVICES = Devices.here(no_gpus_because())
 except (InputError, StepError) as error:
     refuse(error)
+
+
+if workflow.is_main_process and (warning := data_warning(CONFIG)):
+    logger.warning(warning)
 
 
 # Snakemake starts no more jobs at once than fit on all cards together; each then takes a card with room.
@@ -207,11 +213,18 @@ def jobs_asked_for():
 # whether the settings of the jobs behind it changed: a job that reruns hides them, even where they take its output as
 # `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
 onstart:
-    given = max(
-        (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()),
-        default=0,
-    )
     try:
+        check_card_resources(
+            {
+                (job.rule.name, name): job.resources.get(name)
+                for job in workflow.dag.needrun_jobs()
+                for name in ("gpu", "vram_mb")
+            }
+        )
+        given = max(
+            (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()),
+            default=0,
+        )
         check_disk(CONFIG, REPORTS[0])
         # Jobs elsewhere may have what is not here; they say themselves where it is missing.
         if workflow.local_exec:

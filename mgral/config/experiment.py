@@ -284,8 +284,7 @@ class Config(Section):
 def check_budget(config: Config, images: int) -> None:
     """Raise ValueError where the experiment asks for more labels than there are training `images`.
 
-    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`). A round of a project
-    asks people, and takes what there is.
+    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`); a round takes any.
     """
     if isinstance(config.data, ProjectData):
         return
@@ -296,9 +295,9 @@ def check_budget(config: Config, images: int) -> None:
                 "images, so none is left to choose; lower initial"
             )
         return
-    asked = config.initial + config.cycles * config.budget
-    if asked > images:
-        budget, initial = (images - config.initial) // config.cycles, images - config.cycles * config.budget
+    chosen = config.cycles * config.budget
+    if (asked := config.initial + chosen) > images:
+        budget, initial = (images - config.initial) // config.cycles, images - chosen
         fits = [f"{key} to {most}" for key, most in (("budget", budget), ("initial", initial)) if most > 0]
         raise ValueError(
             f"budget: {config.initial} initial images and {config.cycles} cycles of {config.budget} are {asked}, "

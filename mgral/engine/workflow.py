@@ -69,6 +69,16 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
     return resolve_config(_merge(values, typed))
 
 
+def data_warning(config: Config) -> str:
+    """Return what a person should know of a configuration that names no data; empty for others."""
+    if "data" in config.model_fields_set:
+        return ""
+    return (
+        "The configuration has no section `data`, so synthetic images are drawn. For your own name them: "
+        "data: {format: coco, root: FOLDER}, or voc or yolo"
+    )
+
+
 def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
     """Return the options with which `mgral config` makes the same configuration."""
     here = Path.cwd()

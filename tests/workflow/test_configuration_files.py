@@ -15,6 +15,7 @@ from mgral.engine.workflow import (
     check_data,
     config_options,
     configure,
+    data_warning,
     label_state,
     refresh_config,
 )
@@ -49,6 +50,18 @@ def test_configuration_file_stands_alone(tmp_path):
     other = write_yaml(tmp_path / "other.yaml", {"cycles": 4})
     assert configure([default], {}).budget == 7
     assert configure([other], {}) == resolve_config({"cycles": 4})
+
+
+def test_a_configuration_without_data_is_told_to_be_of_synthetic_images(tmp_path):
+    file = write_yaml(tmp_path / "mine.yaml", {"initial": 4, "budget": 2})
+    assert "has no section `data`, so synthetic images are drawn" in data_warning(configure([file], {}))
+    named = write_yaml(tmp_path / "named.yaml", {"data": {"format": "synthetic"}})
+    for config in (
+        configure([named], {}),
+        configure([file, named], {}),
+        configure([file], {"data": {"format": "synthetic"}}),
+    ):
+        assert not data_warning(config)
 
 
 def test_later_file_and_overrides_win_key_by_key(tmp_path):
