@@ -22,7 +22,7 @@ from mgral.data.formats.write_yolo import write_yolo
 from mgral.data.paths import link_or_copy
 from mgral.data.read import read_splits
 from mgral.data.records import Coco
-from mgral.errors import InputError, program
+from mgral.errors import InputError, number_of, program
 
 FormatName = Literal["coco", "voc", "yolo"]
 Splits = Mapping[str, Coco]
@@ -136,7 +136,8 @@ def _names(splits: Splits, to: FormatName) -> dict[str, dict[int, str]]:
     unknown = [str(path) for *_, path in paths if not path.name.lower().endswith(FORMATS[to].suffixes)]
     if unknown:
         raise InputError(
-            f"{len(unknown)} pictures have no suffix that the format {to} knows, the first being {unknown[0]}; "
+            f"{number_of(len(unknown), 'picture has', 'pictures have')} no suffix that the format {to} "
+            f"knows, the first being {unknown[0]}; "
             "rename them"
         )
     times = Counter((folder, path.stem.casefold()) for folder, _, _, path in paths)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mgral.data.convert import FormatName
-from mgral.errors import InputError, program
+from mgral.errors import InputError, number_of, program
 from mgral.labelling.batch_files import check_pictures, unique_names
 from mgral.labelling.batches import picture_path
 from mgral.labelling.exchange.export import LabelledPicture, export_labels, refuse_filled
@@ -68,9 +68,13 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
     classes = [name for _, name in sorted(project.classes.items())]
     lost = export_labels(label_format, output, written["train"], classes, audit=written["audit"], pictures=pictures)
     lines = [
-        f"{output}: {len(written['train'])} pictures to train on, {len(written['audit'])} of the audit or test set"
+        f"{output}: {number_of(len(written['train']), 'picture')} to train on, {len(written['audit'])} "
+        "of the audit or test set"
     ]
     lines += [f"  {count} {statement}" for statement, count in lost.items()]
     if left_out:
-        lines.append(f"  {left_out} labelled pictures are left out: people disagree, or they lack a class")
+        lines.append(
+            f"  {number_of(left_out, 'labelled picture is', 'labelled pictures are')} left out: people "
+            "disagree, or they lack a class"
+        )
     return lines

@@ -10,7 +10,7 @@ from mgral.config import Config, images_in
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import PICTURES, load_snapshot
-from mgral.errors import InputError, program
+from mgral.errors import InputError, number_of, program
 from mgral.labelling.ledger import Writer, writing
 from mgral.labelling.opening import (
     CONFIG,
@@ -177,12 +177,14 @@ def _with_budget(
     )
     if drawn and (left <= 0 or not pool):
         raise InputError(
-            f"the audit set of {audit} pictures leaves nothing to choose of {len(project.images)} pictures and a "
+            f"the audit set of {number_of(audit, 'picture')} leaves nothing to choose of "
+            f"{number_of(len(project.images), 'picture')} and a "
             f"budget of {settings.budget}; lower `audit` in project.yaml, or raise `budget`"
         )
     if left <= 0:
         raise InputError(
-            f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to go on, or train "
+            f"the budget of {number_of(settings.budget, 'picture')} is used; raise `budget` in "
+            "project.yaml to go on, or train "
             f"on all labels ({program()} project train) and take them ({program()} project export)"
         )
     if not pool:

@@ -15,7 +15,7 @@ from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import load_snapshot
 from mgral.data.groups import load_groups
 from mgral.engine.run import run_snakemake
-from mgral.errors import InputError, program
+from mgral.errors import InputError, number_of, program
 from mgral.evaluation.precision import trusted_score
 from mgral.labelling.batch_files import SHEET, TASKS, write_batch
 from mgral.labelling.batches import AUDIT, again_batch, detector_folder, results_folder, round_batch
@@ -188,7 +188,7 @@ def second_look_lines(folder: Path, output: Path, count: int) -> list[str]:
     if not count:
         return ["no picture has to be looked at again"]
     lines, pushed = (
-        [f"{count} pictures to look at again: load {output / TASKS} into your tool"],
+        [f"{number_of(count, 'picture')} to look at again: load {output / TASKS} into your tool"],
         load_project(folder).pushed,
     )
     if pushed:
@@ -215,14 +215,19 @@ def round_results(folder: Path, number: int) -> list[ClassResult]:
         return []
     test: dict[str, Any] = read_json(results / "dataset" / "test.json")
     try:
+        scores = read_json(metrics)
+        numbers = [*(scores[key] for key in MEANS), *(row["map"] for row in scores["per_class"])]
+        if not all(isinstance(one, float | int | None) for one in numbers):
+            raise TypeError
         names = {one["id"]: one["name"] for one in test["categories"]}
         boxes = dict.fromkeys(names.values(), 0)
         for one in test["annotations"]:
             boxes[names[one["category_id"]]] += 1
-        return class_results(read_json(metrics), boxes)
+        return class_results(scores, boxes)
     except (KeyError, TypeError):
         raise InputError(
-            f"{metrics} or dataset/test.json of its round is damaged; bring it back, or delete it"
+            f"{metrics} or dataset/test.json of its round is damaged; bring it back, or delete it and make it again: "
+            f"{program()} snakemake --cores all --configfile round{number}/{CONFIG}"
         ) from None
 
 
@@ -252,7 +257,7 @@ def _summary(folder: Path, number: int, notes: Sequence[str], options: BatchOpti
     project, target = load_project(folder), round_folder(folder, number)
     audit = sum(project.images[image].role == AUDIT for image in project.sent[number])
     lines = [
-        f"round {number}: {len(project.sent[number])} pictures to label"
+        f"round {number}: {number_of(len(project.sent[number]), 'picture')} to label"
         + (f", {audit} of them the audit set" if audit else "")
     ]
     lines += [f"  {note}" for note in notes]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mgral.data.findings import NAMED
-from mgral.errors import program
+from mgral.errors import number_of, program
 from mgral.labelling.importing import disagreeing
 from mgral.labelling.records import CONFIRMED, State
 from mgral.labelling.settings import ProjectSettings
@@ -60,13 +60,13 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
     audit = [image for image in project.images.values() if image.role == "audit"]
     test = sum(image.role == "test" for image in project.images.values())
     back = sum(image.state in CONFIRMED for image in audit)
-    lines = [f"project {settings.project}: {len(project.pictures)} pictures"]
+    lines = [f"project {settings.project}: {number_of(len(project.pictures), 'picture')}"]
     lines += [f"  {counts[state]:>7}  {state:<10} {WORDS[state]}" for state in get_args(State) if counts[state]]
-    lines.append(f"budget: {spent(project)} of {settings.budget} pictures used")
+    lines.append(f"budget: {spent(project)} of {number_of(settings.budget, 'picture')} used")
     if audit:
-        lines.append(f"audit set: {len(audit)} pictures, {back} labelled; never trained on")
+        lines.append(f"audit set: {number_of(len(audit), 'picture')}, {back} labelled; never trained on")
     if test:
-        lines.append(f"test set: {test} pictures; never trained on")
+        lines.append(f"test set: {number_of(test, 'picture')}; never trained on")
     lines += _class_lines(project)
     for number in sorted(project.rounds):
         lines.append(_round_line(project, number))
@@ -80,12 +80,14 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
         )
         more = f" and {len(disagreed) - NAMED} more" if len(disagreed) > NAMED else ""
         lines.append(
-            f"people disagree on {len(disagreed)} pictures, and {used}: {', '.join(disagreed[:NAMED])}{more}"
+            f"people disagree on {number_of(len(disagreed), 'picture')}, and {used}: "
+            f"{', '.join(disagreed[:NAMED])}{more}"
         )
     if waiting := again(project):
         names = {project.classes[one] for missing in waiting.values() for one in missing}
         lines.append(
-            f"to look at again: {len(waiting)} pictures were labelled before there was {', '.join(sorted(names))}; "
+            f"to look at again: {number_of(len(waiting), 'picture was', 'pictures were')} labelled "
+            f"before there was {', '.join(sorted(names))}; "
             f"make tasks of them in a new folder: {program()} project again again"
         )
     return lines
@@ -106,7 +108,8 @@ def next_step(settings: ProjectSettings, project: Project) -> str:
     )
     out = project.counts()["sent"]
     if out:
-        return f"next: {' and '.join(ways_back(project))}, for the {out} pictures that are out; then {after}"
+        waiting = number_of(out, "picture that is", "pictures that are")
+        return f"next: {' and '.join(ways_back(project))}, for {waiting} out; then {after}"
     return f"next: {after}"
 
 
@@ -129,7 +132,10 @@ def _class_lines(project: Project) -> Sequence[str]:
         f"  {name:<{width}} {trained[number]:>7} {audited[number]:>7}" for number, name in project.classes.items()
     ]
     if split := {number for number in trained if number not in project.classes}:
-        lines.append(f"  {sum(trained[number] for number in split)} boxes are of classes that were split since")
+        lines.append(
+            f"  {number_of(sum(trained[number] for number in split), 'box is', 'boxes are')} of classes "
+            "that were split since"
+        )
     return lines
 
 
@@ -146,4 +152,6 @@ def _round_line(project: Project, number: int) -> str:
     rest = ", ".join(
         f"{states[state]} {state}" for state in ("sent", "draft", "skipped", "withdrawn") if states[state]
     )
-    return f"round {number}: {len(images)} pictures sent, {done} labelled" + (f"; {rest}" if rest else "")
+    return f"round {number}: {number_of(len(images), 'picture')} sent, {done} labelled" + (
+        f"; {rest}" if rest else ""
+    )

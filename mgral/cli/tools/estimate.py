@@ -28,7 +28,7 @@ from mgral.engine.cost import (
 from mgral.engine.plan import plan_all
 from mgral.engine.schedule import schedule
 from mgral.engine.workflow import configure
-from mgral.errors import InputError, program
+from mgral.errors import InputError, number_of, program
 
 ON_GPUS = ("detector", "head", "external", "evaluate", "embed", "base", "variant", "agent", "select")
 """Steps whose hours are GPU hours where they are given a GPU."""
@@ -108,7 +108,10 @@ def command(
         found = {"sizes": known._asdict(), "steps": steps, "jobs_side_by_side": jobs, "disk_bytes": disk}
         click.echo(json.dumps({**found, "detector": config.detector.name, "rates": dict(measured.rates)}, indent=1))
         return
-    click.echo(f"{known.train} training and {known.test} test images, {known.classes} classes\n")
+    click.echo(
+        f"{known.train} training and {number_of(known.test, 'test image')}, "
+        f"{number_of(known.classes, 'class', 'classes')}\n"
+    )
     click.echo("\n".join(_lines(work, hours)))
     if _sum(hours.values()) is not None:
         lengths = [measured.hours(job.rule, one) or 0.0 for job, one in zip(plan, of_jobs, strict=True)]

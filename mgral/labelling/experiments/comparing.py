@@ -18,7 +18,7 @@ from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import PICTURES, Snapshot, load_chunk, load_snapshot
 from mgral.engine.run import run_snakemake
-from mgral.errors import InputError, program
+from mgral.errors import InputError, number_of, program
 from mgral.evaluation.cross_validation import as_units
 from mgral.labelling.experiments.copies import near_copies
 from mgral.labelling.ledger import writing
@@ -198,7 +198,7 @@ def cross_validated_lines(folder: Path, project: Project) -> list[str]:
     try:
         if (scores := cross_validated(folder)) is not None:
             held_out = scores["held_out"]
-            chosen = f"{held_out['images']} labelled pictures, which were chosen and are no random sample"
+            chosen = f"{number_of(held_out['images'], 'labelled picture')}, chosen and no random sample"
             return [f"cross-validation ({scores['name']}) on {chosen}: {score_words(held_out)}"]
     except (InputError, KeyError, TypeError, AttributeError):
         return [f"{SCORES} of the latest check is damaged; delete it, and measure again: {program()} project check"]

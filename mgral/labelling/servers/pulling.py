@@ -6,7 +6,7 @@ from typing import get_args
 from urllib.parse import urlsplit
 
 from mgral.data.findings import Findings
-from mgral.errors import InputError, StepError, program
+from mgral.errors import InputError, StepError, number_of, program
 from mgral.labelling.returning import import_files
 from mgral.labelling.servers.interface import Pulled, Tool
 from mgral.labelling.servers.pushing import Connect, checked_url, connect
@@ -101,8 +101,8 @@ def _nowhere(project: Project, found: Sequence[Pulled]) -> list[str]:
         ]
         if gone:
             lines.append(
-                f"{len(gone)} pictures of round {number} are on no server, never sent or deleted there; to send "
-                f"them: {program()} project push --round {number}"
+                f"{number_of(len(gone), f'picture of round {number} is', f'pictures of round {number} are')} on no "
+                f"server, never sent or deleted there; to send again: {program()} project push --round {number}"
             )
     return lines
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
 
-from mgral.errors import InputError, program
+from mgral.errors import InputError, number_of, program
 from mgral.labelling.batch_files import PICTURES, TASKS
 from mgral.labelling.ledger import writing
 from mgral.labelling.opening import round_folder
@@ -82,8 +82,10 @@ def push(
             if there is None or there.id != pushed.id or share.round not in there.rounds:
                 writer.add("pushed", [{**vars(place), "id": pushed.id, "round": share.round}])
             what = f"round {share.round}" if share.round else str(share.folder)
-            known = f", {pushed.there} were there" if pushed.there else ""
-            lines.append(f"{what}{share.person and f', {share.person}'}: {pushed.sent} pictures sent{known}")
+            known = f", {number_of(pushed.there, 'was', 'were')} there" if pushed.there else ""
+            lines.append(
+                f"{what}{share.person and f', {share.person}'}: {number_of(pushed.sent, 'picture')} sent{known}"
+            )
             lines += [f"  {line}" for line in pushed.lines]
     return [*lines, f"when people have labelled: {program()} project pull"]
 
