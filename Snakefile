@@ -196,7 +196,7 @@ def name_devices(given):
 def name_other_versions():
     """Say which packages are not those that exact reruns need."""
     if others := other_versions():
-        remedy = "make setup" if in_clone() else "see: mgral constraints --help"
+        remedy = "make setup" if in_clone() else f"see: {program()} constraints --help"
         logger.warning(
             "Results may differ in the last bits from those of other machines, as these packages are not of the "
             f"pinned versions ({remedy}): {'; '.join(others)}"
