@@ -66,14 +66,14 @@ def count_listed(data: DiskData) -> int | None:
     try:
         if data.format == "coco":
             path = root / data.train_annotations
-            return len(read_json(path)["images"]) if path.stat().st_size <= QUICK_BYTES else None
-        if data.format == "voc":
+            listed = len(read_json(path)["images"]) if path.stat().st_size <= QUICK_BYTES else 0
+        elif data.format == "voc":
             listed = len(read_lists(root, data.train_split, findings))
         else:
             listed = len(set(read_listing(root, data, findings).train))
     except (InputError, OSError, KeyError, TypeError):
         return None
-    return None if findings.faults else listed
+    return None if findings.faults or not listed else listed
 
 
 def read_splits(data: DataConfig, root: Path) -> Checked:

@@ -132,6 +132,8 @@ def test_a_few_iterations_are_timed_here():
 @slow
 def test_an_interrupt_ends_all_that_is_timed_without_traces(tmp_path):
     """Of the keyboard, which reaches the processes that are timed as well."""
+    # A shell without job control starts what it leaves in the background with SIGINT ignored, which is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     code = "from mgral.cli.main import main; main()"
     options = ["estimate", "--configfile", TINY, "--measure", "--sizes", "24", "8", "2", "--cores", "2"]
     done = subprocess.Popen(

@@ -186,7 +186,7 @@ def test_a_corrected_label_is_seen_by_the_next_run(tmp_path):
     for path in labels:
         path.write_text("<annotation/>")
     config = tmp_path / "voc.yaml"
-    config.write_text("{experiment: watched, data: {format: voc, root: set}}")
+    config.write_text("{experiment: watched, initial: 1, cycles: 1, budget: 1, data: {format: voc, root: set}}")
     wanted = ["results/watched/dataset/train.json", "--configfile", config, "--cores", "1"]
     assert snakemake(tmp_path, *wanted, stub=True).returncode == 0
     assert planned(tmp_path, *wanted, stub=True) == []
