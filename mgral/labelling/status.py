@@ -124,7 +124,7 @@ def ways_back(project: Project) -> list[str]:
 
 def _class_lines(project: Project) -> Sequence[str]:
     if not project.classes:
-        return [f"classes: none yet; add them: {program()} project {ADD_CLASSES}"]
+        return ["classes: none yet"]
     trained, audited = class_counts(project), class_counts(project, "audit")
     width = max(len(name) for name in project.classes.values())
     lines = [f"classes, with their boxes to train on and in the audit or test set:{'':>{max(0, width - 60)}}"]
