@@ -67,10 +67,17 @@ def _discard(path: Path) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole, synchronised with the disk; raises StepError as `atomic_path` does."""
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write_all({path: content})
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write files as `write_bytes` does: all of them or, where one cannot be written, none. The first appear last."""
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            with stack.enter_context(atomic_path(path)).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -93,6 +100,11 @@ def dump_json(partial: Path, value: Any) -> None:
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def json_text(value: Any) -> str:
+    """Return JSON as `write_json` writes it."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, unique_keys: bool = False) -> Any:

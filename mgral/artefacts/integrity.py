@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mgral.errors import program
+
 CONFIG = "config.yaml"
 """Lies in an experiment's folder, and is how that is found. It is kept up to date, so it has no record itself."""
 CANVAS = "canvas.json"
@@ -115,6 +117,6 @@ def warn(path: Path, step: str) -> None:
     """Say on standard error that an artefact was altered since a step wrote it; once in a process."""
     print(
         f"mgral: warning: {path} was altered since step `{step}` wrote it, and is used as it is; "
-        f"see: mgral verify {experiment_folder(path)}",
+        f"see: {program()} verify {experiment_folder(path)}",
         file=sys.stderr,
     )

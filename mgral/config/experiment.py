@@ -35,7 +35,7 @@ from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, La
 from mgral.config.reading import read_values
 from mgral.config.section import Count, Name, PathText, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 
 
 class ContainerConfig(Section):
@@ -99,7 +99,8 @@ class Config(Section):
         default=cast(dict[str, StrategyConfig], None)
     )
     """What is compared: names of strategies, or named instances with settings of their own, or all that the detector
-    is enough for. Unless given they are mgral, random and an entropy: entropy_anchors where the detector is dense."""
+    is enough for. Unless given they are mgral, random, sqrt_counts, the simple baseline, and an entropy:
+    entropy_anchors where the detector is dense."""
 
     @field_validator("training", mode="before")
     @classmethod
@@ -283,8 +284,7 @@ class Config(Section):
 def check_budget(config: Config, images: int) -> None:
     """Raise ValueError where the experiment asks for more labels than there are training `images`.
 
-    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`). A round of a project
-    asks people, and takes what there is.
+    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`); a round takes any.
     """
     if isinstance(config.data, ProjectData):
         return
@@ -295,11 +295,13 @@ def check_budget(config: Config, images: int) -> None:
                 "images, so none is left to choose; lower initial"
             )
         return
-    asked = config.initial + config.cycles * config.budget
-    if asked > images:
+    chosen = config.cycles * config.budget
+    if (asked := config.initial + chosen) > images:
+        budget, initial = (images - config.initial) // config.cycles, images - chosen
+        fits = [f"{key} to {most}" for key, most in (("budget", budget), ("initial", initial)) if most > 0]
         raise ValueError(
             f"budget: {config.initial} initial images and {config.cycles} cycles of {config.budget} are {asked}, "
-            f"but there are {images} training images; lower budget, cycles or initial"
+            f"but there are {images} training images; lower {' or '.join(fits) or 'budget, cycles and initial'}"
         )
 
 
@@ -361,7 +363,7 @@ def _explain(error: dict[str, Any]) -> str:
     if key == "version":
         return f"version: this mgral reads version 2, found {error['input']!r}; rename what it names, and set it"
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; remove it or correct it (`mgral config --schema` lists all)"
+        return f"{key}: unknown key; remove it or correct it (`{program()} config --schema` lists all)"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":

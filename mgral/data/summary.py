@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mgral.data.records import Coco
+from mgral.errors import number_of
 
 Counts = dict[str, dict[str, int]]
 
@@ -36,6 +37,7 @@ def split_summary(name: str, coco: Coco) -> str:
     """Return a line of what a split holds."""
     empty = len(coco["images"]) - len({annotation["image_id"] for annotation in coco["annotations"]})
     return (
-        f"{name}: {len(coco['images'])} images ({empty} without boxes), {len(coco['annotations'])} boxes, "
-        f"{len(coco['categories'])} classes"
+        f"{name}: {number_of(len(coco['images']), 'image')} ({empty} without boxes), "
+        f"{number_of(len(coco['annotations']), 'box', 'boxes')}, "
+        f"{number_of(len(coco['categories']), 'class', 'classes')}"
     )

@@ -5,8 +5,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from mgral.config import read_values
-from mgral.engine.installed import SNAKEMAKE
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 
 SUFFIXES = (".yaml", ".yml", ".json")
 OPTIONS = ("--configfile", "--configfiles")
@@ -21,7 +20,7 @@ def check_configfiles(files: Sequence[Path]) -> None:
         words = [*taken, "--cores", "all", *(["--configfile", *right] if right else [])]
         raise InputError(
             f"--configfile takes every word behind it, and so {taken[0]} for a configuration; name targets first: "
-            f"{SNAKEMAKE} {' '.join(words)}"
+            f"{program()} snakemake {' '.join(words)}"
         )
 
 

@@ -203,13 +203,16 @@ def detector_images(config: Config, labelled: int) -> int:
     return config.training.batch_size * steps
 
 
+def table_images(config: Config, labelled: int) -> int:
+    """Return the images of all training batches behind a lookup table."""
+    return base_images(config) + sum(variant_images(config, k, labelled) for k in range(config.lut.variants + 1))
+
+
 def base_images(config: Config) -> int:
-    """Return the images of the training batches of a base, which variants that start anew have not."""
-    return (
-        0
-        if config.lut.start == "cold"
-        else config.training.batch_size * known(config.iterations.base, "iterations.base")
-    )
+    """Return the images of the training batches of a base; variants that start anew have none."""
+    if config.lut.start == "cold":
+        return 0
+    return config.training.batch_size * known(config.iterations.base, "iterations.base")
 
 
 def variant_images(config: Config, variant: int, labelled: int) -> int:

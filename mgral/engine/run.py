@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from mgral.compute.gpus import only_cpu
-from mgral.engine.installed import own_profiles, program, snakefile
+from mgral.engine.installed import own_profiles, snakefile
 from mgral.engine.installed import profile as own_profile
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, StepError, program
 
 LOCK = Path(".snakemake", "mgral.lock")
 
@@ -65,7 +65,7 @@ def run_snakemake(
 
 def snakemake_line(words: Sequence[str], folder: Path) -> str:
     """Return what a person types in a shell to call Snakemake with these words in a folder."""
-    command = f"{program()} snakemake {shlex.join(words)}{' --cpu' * only_cpu()}"
+    command = f"{program(folder)} snakemake {shlex.join(words)}{' --cpu' * only_cpu()}"
     return command if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && {command}"
 
 

@@ -69,6 +69,16 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
     return resolve_config(_merge(values, typed))
 
 
+def data_warning(config: Config) -> str:
+    """Return what a person should know of a configuration that names no data; empty for others."""
+    if "data" in config.model_fields_set:
+        return ""
+    return (
+        "The configuration has no section `data`, so synthetic images are drawn. For your own name them: "
+        "data: {format: coco, root: FOLDER}, or voc or yolo"
+    )
+
+
 def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
     """Return the options with which `mgral config` makes the same configuration."""
     here = Path.cwd()
@@ -124,7 +134,7 @@ def with_names(config: Config, names: Names) -> Config:
 def depends_on(config: Config, step: str, names: Names | None = None) -> str:
     """Return the settings that a job's outputs depend on, as JSON; Snakemake runs the job again when it changes.
 
-    With them the version of the step and, of what a plug-in brings, its package and version.
+    With them the version of the step and, of what a plug-in brings, its package with version and code.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from mgral.compute.progress import tracked
 from mgral.config import PictureSettings
 from mgral.data.findings import Findings, Kind
 from mgral.data.paths import is_file, link_or_copy
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.exchange.tasks import check_tasks, write_tasks
 from mgral.labelling.records import Batch
@@ -27,7 +27,7 @@ COLUMNS = ("file", "rank", "score", "reason", "image", "person")
 CONTROL = "drawn at random, as a control"
 MISSING = Kind(
     "pictures are not on disk",
-    "bring them back, find those that were renamed (`mgral project scan`), or withdraw them from the project",
+    f"bring them back, find those that were renamed (`{program()} project scan`), or withdraw them from the project",
 )
 LONGEST = 200
 """Bytes of a name at most: file systems take 255, and labelling tools add to names."""

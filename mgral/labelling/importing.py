@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from mgral.data.findings import Findings, Kind
+from mgral.errors import program
 from mgral.labelling.classes import classes_called, today
 from mgral.labelling.records import CONFIRMED, Box, Returned, ReturnedFile
 from mgral.labelling.state import BoxRow, ImageState, Label, Project
@@ -18,13 +19,14 @@ from mgral.labelling.state import BoxRow, ImageState, Label, Project
 OTHER_PROJECT = Kind("files are of another project", "import them there, or take out what names the project")
 UNKNOWN_PICTURES = Kind(
     "pictures are not of this project",
-    "correct the names, or run `mgral project scan` if they are new; `--unknown leave_out` imports the others",
+    f"correct the names, or run `{program()} project scan` if they are new; `--unknown leave_out` imports the others",
 )
 PICTURES_LEFT_OUT = Kind("pictures are not of this project", "left out (`--unknown leave_out`)")
 AMBIGUOUS = Kind("pictures have a name that several have", "name them by their folder too")
 UNKNOWN_CLASSES = Kind(
     "classes are not of this project",
-    "add them (`mgral project classes add NAME`), or say which they are (`--rename THEIRS=OURS`)",
+    f"add them (`{program()} project classes add NAME`, NAME being theirs), or say which of "
+    "yours they are (`--rename THEIRS=OURS`)",
 )
 OTHER_SIZES = Kind(
     "pictures have another size than the labels say",
@@ -49,7 +51,7 @@ SEVERAL_MEANINGS = Kind(
 )
 STALE = Kind("labels are older than what the same person said later", "left out")
 DRAFTS = Kind("drafts are of pictures that the same person has finished", "left out")
-WITHDRAWN = Kind("pictures are withdrawn", "kept, and not used until `mgral project recall`")
+WITHDRAWN = Kind("pictures are withdrawn", f"kept, and not used until `{program()} project recall`")
 UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
 """What Label Studio puts before the name of an uploaded picture."""
 SAME_IOU = 0.5

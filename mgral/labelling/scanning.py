@@ -18,7 +18,7 @@ from mgral.data.decoding import PictureError, decode, pillow_limits
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.snapshot import Picture
 from mgral.data.headers import picture_size
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 
@@ -40,8 +40,8 @@ RENAMED = Kind("pictures were renamed or moved", "recognised by their bytes; the
 MISSING = Kind("pictures are missing", "left out of new rounds until they are back")
 CHANGED = Kind(
     "pictures have other bytes than before, under the same name",
-    "their labels may not fit: bring the old files back; or `mgral project scan --changed new` takes them for new "
-    "pictures, and the old ones for missing",
+    f"their labels may not fit: bring the old files back; or `{program()} project scan --changed new` takes them "
+    "for new pictures, and the old ones for missing",
 )
 TAKEN_AS_NEW = Kind("pictures have other bytes than before", "they are new pictures, the old ones are missing")
 KNOWN_BOTH = Kind(

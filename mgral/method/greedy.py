@@ -20,8 +20,7 @@ import numpy as np
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
-from mgral.method.lut.learned import LearnedReward
-from mgral.method.lut.reward import AnyTables, MeanReward
+from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward
 from mgral.method.lut.validation import NOT_VALID, validate
 from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_uniformly
 
@@ -49,7 +48,7 @@ def choose(query: Query) -> Choice:
     return choose_greedily(reward, len(query.pool), query.budget, rng)
 
 
-def choose_greedily(reward: MeanReward | LearnedReward, pool: int, budget: int, rng: np.random.Generator) -> Choice:
+def choose_greedily(reward: AnyReward, pool: int, budget: int, rng: np.random.Generator) -> Choice:
     """Choose `budget` rows of a pool of N images, each time the one with which the batch is worth most.
 
     Of equal ones the earlier is taken. Undecided where the first place makes no difference.

@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from pydantic import TypeAdapter, ValidationError
 
-from mgral.artefacts.files import read_csv, read_json, write_bytes, write_json
+from mgral.artefacts.files import json_text, read_csv, read_json
 from mgral.artefacts.integrity import RECORDS, file_hash
 from mgral.config import Config, load_config
 from mgral.data.derive import load_settings
@@ -114,10 +114,10 @@ def add_runs(new: Joined, kept: Path) -> Joined:
     return Joined(config, detectors, (*runs, *new.runs))
 
 
-def keep_runs(joined: Joined, folder: Path) -> None:
-    """Write scores and runs beside a page, to which seeds can be added later."""
-    write_bytes(folder / f"{TABLE}.csv", detectors_table(joined.detectors).csv)
-    write_json(folder / RUNS_FILE, [asdict(run) for run in joined.runs])
+def kept_runs(joined: Joined) -> dict[str, bytes]:
+    """Return the files with scores and runs that lie beside a page, so that seeds can be added to it later."""
+    runs = json_text([asdict(run) for run in joined.runs])
+    return {f"{TABLE}.csv": detectors_table(joined.detectors).csv, RUNS_FILE: runs.encode()}
 
 
 def _kept_runs(path: Path) -> tuple[Run, ...]:

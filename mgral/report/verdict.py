@@ -8,6 +8,7 @@ from scipy import stats
 
 from mgral.config import Config, SyntheticData
 from mgral.data.groups import Groups
+from mgral.engine.installed import program_in_results
 from mgral.evaluation.learnt import learnt_nothing
 from mgral.report.bootstrap import FEWEST_SEEDS
 from mgral.report.curves import costs_of
@@ -15,7 +16,7 @@ from mgral.report.detectors import Array
 from mgral.report.labels import LabelsNeeded, counted
 from mgral.report.partial import Missing
 from mgral.report.ranking import COUNTS, RankingRow, listed, subject_of
-from mgral.report.spread import Difference, points, points_interval, rounds_to_zero
+from mgral.report.spread import Difference, in_brief, points, points_interval, rounds_to_zero
 from mgral.report.styles import baseline_of, first_of_type
 
 GOOD_SEEDS = 5
@@ -149,18 +150,6 @@ def _gap(difference: Difference) -> str:
     return f"{'less than 0.1' if rounds_to_zero(mean) else points(abs(mean))} points of mAP"
 
 
-def _brief(difference: Difference) -> str:
-    """Say what a difference is, in a few words."""
-    mean, interval = difference.spread.mean, difference.interval
-    zero = rounds_to_zero(mean)
-    words = "no difference" if zero else f"{points(mean, sign=True)} points"
-    if not interval.known:
-        return words
-    if not zero or difference.clear:
-        words = f"{difference.verdict()}, {'less than 0.1 points' if zero else words}"
-    return f"{words} ({points_interval(interval, sign=True)})"
-
-
 def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
     """Say how it compares with the simple baseline and with the first of the others, and by the other labels."""
     row = found.row(subject)
@@ -170,19 +159,19 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
         yield f"The simple baseline, {COUNTS}, was not run: add it to strategies."
     elif counts != subject:
         beside = Difference.of(row.by_seed, found.row(counts).by_seed)
-        yield f"Compared with {counts}, the simple baseline that only counts objects: {_brief(beside)}."
+        yield f"Compared with {counts}, the simple baseline that only counts objects: {in_brief(beside)}."
     else:
         yield f"{subject} is the simple baseline: it only counts objects."
     if row.to_best and found.random and row.best_other not in (found.random, counts):
         place = f"number {row.rank} of {len(found.rows)}"
-        yield f"{subject} is {place}; compared with {row.best_other}, the best other: {_brief(row.to_best)}."
+        yield f"{subject} is {place}; compared with {row.best_other}, the best other: {in_brief(row.to_best)}."
     best = subject if not found.config.agents else _winner(found, subject)
     if best and best not in found.config.agents and len(found.rows) > 2:
         yield f"{best} was picked as the best of {len(found.rows)} by the same seeds, and so may be lucky."
     for cost, rows in list(found.ranked.items())[1:]:
         there = next(one for one in rows if one.strategy == subject).to_random
         if row.to_random and there and _otherwise(row.to_random, there):
-            yield f"By labelled {cost} it is different: compared with {found.random}, {_brief(there)}."
+            yield f"By labelled {cost} it is different: compared with {found.random}, {in_brief(there)}."
 
 
 def _otherwise(one: Difference, other: Difference) -> bool:
@@ -255,7 +244,9 @@ def _steps_to_learn(config: Config) -> Iterator[Step]:
         "are derived from the data."
     )
     if not isinstance(config.data, SyntheticData):
-        yield Step("Check the labels and the names of the classes:", "mgral data --configfile FILE")
+        yield Step(
+            "Check the labels and the names of the classes:", f"{program_in_results()} data {_configfile(config)}"
+        )
 
 
 def _missing(missing: Missing) -> str:
@@ -285,8 +276,11 @@ def _use(config: Config, strategy: str, words: str) -> Step:
     own = config.strategies[strategy].type
     if _is_replay(config):
         return Step(f"{words} from the next round on: in project.yaml, strategy: {own}")
-    command = f"mgral project init mine --pictures FOLDER --classes A,B --budget 300 --strategy {own}"
-    return Step(f"{words} to choose which of your own pictures to label:", command)
+    command = (
+        f"{program_in_results()} project init mine --pictures photos --classes car,dog --budget 300 --strategy {own}"
+    )
+    yours = "with the name of their folder in the place of photos, and your classes in that of car,dog"
+    return Step(f"{words} to choose which of your own pictures to label, {yours}:", command)
 
 
 def _more_seeds(config: Config, difference: Difference, seeds: int) -> Step:
@@ -317,11 +311,15 @@ def seeds_needed(difference: Difference) -> int | None:
 def _command(config: Config, seeds: int) -> str:
     """Return the command that runs so many seeds, those that there are first."""
     if _is_replay(config):
-        return f"mgral project replay --seeds {seeds}"
+        return f"{program_in_results()} project replay --seeds {seeds}"
     more = [*config.seeds, *(seed for seed in range(seeds + len(config.seeds)) if seed not in config.seeds)][:seeds]
-    # Only the default experiment is run without a file; the report cannot know the name of another.
-    file = "" if config.experiment == "synthetic" and isinstance(config.data, SyntheticData) else " --configfile FILE"
-    return f'mgral snakemake --cores all{file} --config "seeds={str(more).replace(" ", "")}"'
+    listed_seeds = str(more).replace(" ", "")
+    return f'{program_in_results()} snakemake --cores all {_configfile(config)} --config "seeds={listed_seeds}"'
+
+
+def _configfile(config: Config) -> str:
+    """Return the option with the only configuration whose name the report knows: that beside it."""
+    return f"--configfile results/{config.experiment}/config.yaml"
 
 
 def _is_replay(config: Config) -> bool:

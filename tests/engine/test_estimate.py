@@ -1,11 +1,18 @@
 """The estimate: its counts against Snakemake's plan, its sums by hand, and what it says where it knows too little."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from run_workflow import TINY
+from slow import slow
 
 from mgral.artefacts.files import write_csv, write_json
 from mgral.cli.main import mgral
@@ -132,6 +139,32 @@ def test_a_few_iterations_are_timed_here():
     assert set(found["rates"]) == {"training_images_a_second", "inference_images_a_second", "steps_a_second"}
     assert all(rate > 0 for rate in found["rates"].values())
     assert found["steps"]["detector"]["hours"] > 0
+
+
+@slow
+def test_an_interrupt_ends_all_that_is_timed_without_traces(tmp_path):
+    """Of the keyboard, which reaches the processes that are timed as well."""
+    # A shell without job control starts what it leaves in the background with SIGINT ignored, which is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = "from mgral.cli.main import main; main()"
+    options = ["estimate", "--configfile", TINY, "--measure", "--sizes", "24", "8", "2", "--cores", "2"]
+    done = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, options)],
+        cwd=tmp_path,
+        start_new_session=True,
+        text=True,
+        stderr=subprocess.PIPE,
+    )
+    timed = []
+    while len(timed) < 2:
+        assert done.poll() is None
+        timed = [one for one in psutil.Process(done.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        time.sleep(0.02)
+    os.killpg(done.pid, signal.SIGINT)
+    _, errors = done.communicate(timeout=60)
+    assert done.returncode
+    assert "Traceback" not in errors
+    assert not [one for one in timed if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_disk_is_that_of_the_largest_artefacts():

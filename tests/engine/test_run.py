@@ -12,7 +12,6 @@ from run_workflow import ROOT, TINY
 
 from mgral.cli.main import mgral
 from mgral.cli.project import check, control, next, replay, train
-from mgral.engine import run
 from mgral.engine.run import LOCK, call_snakemake, run_snakemake
 from mgral.errors import InputError, StepError
 
@@ -40,7 +39,6 @@ def script(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "executable", str(path))
         return path
 
-    monkeypatch.setattr(run, "program", lambda: "mgral")
     monkeypatch.setenv("MGRAL_DEVICE", "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     monkeypatch.chdir(tmp_path)

@@ -175,7 +175,7 @@ def test_it_writes_what_can_be_read_and_fails_for_the_rest(results, pixels, tmp_
     (tmp_path / "bad.png").write_bytes(b"")
     done, found = run(results, tmp_path / "bad.png", tmp_path / "good.png")
     assert done.exit_code == 1
-    assert "1 pictures are left out" in str(done.exception)
+    assert "1 picture is left out" in str(done.exception)
     assert "bad.png" in str(done.exception)
     assert [one["file_name"] for one in found["images"]] == [(tmp_path / "good.png").as_posix()]
 

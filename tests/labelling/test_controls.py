@@ -59,7 +59,7 @@ def test_how_many_are_drawn(tmp_path, control, batch, count):
 def test_a_part_of_the_batch_is_drawn_and_the_batch_does_not_tell_which(tmp_path):
     project = controlled(tmp_path)
     said = run("next", "--folder", project, "--format", "label_studio")
-    assert "4 were drawn at random, as a control, and lie among the others; 1 of them were chosen too" in said
+    assert "4 were drawn at random, as a control, among the others; 1 of them chosen too" in said
     snapshot, config = (
         read_json(project / "round1" / "snapshot.json"),
         (project / "round1" / "config.yaml").read_text(),
@@ -94,6 +94,12 @@ def test_people_who_share_a_batch_are_not_told_either(tmp_path):
         own = rows(project / "round1" / f"person{person}" / "selection.csv")
         assert not any("control" in row["reason"] or row["score"] for row in own)
     assert sum("control" in row["reason"] for row in rows(project / "round1" / "selection.csv")) == 4
+
+
+def test_a_batch_without_a_place_for_a_control_says_so(tmp_path):
+    said = run("next", "--folder", controlled(tmp_path, batch=1))
+    assert "no control was drawn beside it, as a batch of 1 has no place for one" in said
+    assert "1 was drawn at random" in run("next", "--folder", controlled(tmp_path / "two", batch=2))
 
 
 def test_without_controls_nothing_of_a_batch_changes(tmp_path):

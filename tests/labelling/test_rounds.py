@@ -95,7 +95,9 @@ def test_the_budget_ends_the_rounds_and_the_last_batch_is_cut_to_it(tmp_path):
         assert run("status", "--folder", project).endswith("next: mgral project next\n")
         next_round(project)
         assert len(chosen(project, number)) == size
-        assert f"next: mgral project import FILE, for the {size} pictures" in run("status", "--folder", project)
+        assert f"next: mgral project import FILE (FILE: what your tool exported), for {size} pictures" in run(
+            "status", "--folder", project
+        )
         run("import", answered(project, number), "--folder", project)
     assert "next: mgral project train and mgral project export, or raise" in run("status", "--folder", project)
     assert "the budget of 11 pictures is used; raise `budget`" in next_round(project, fails=2)

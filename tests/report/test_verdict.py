@@ -1,9 +1,12 @@
 """What the report says first, of experiments whose answer is known."""
 
+import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from run_workflow import ROOT
 from scipy import stats
 
 from mgral.config import resolve_config
@@ -65,8 +68,9 @@ def test_a_clear_winner_is_to_be_used() -> None:
         "(95 % interval +11 to +21 saved: clearly fewer"
     )
     (step,) = found.steps
-    assert step.text == "Use it to choose which of your own pictures to label:"
+    assert step.text.startswith("Use it to choose which of your own pictures to label, with the name of their folder")
     assert step.command.endswith("--budget 300 --strategy mgral")
+    assert not re.search("FILE|FOLDER", step.command)
 
 
 def test_no_clear_difference_says_how_many_seeds_one_would_need() -> None:
@@ -99,10 +103,21 @@ def test_too_few_seeds_give_no_verdict_and_the_command_for_more() -> None:
         "Too few seeds for a verdict: mgral is 2.0 points of mAP above random in the mean of 2 seeds."
     )
     assert two.saved.endswith("That is 0 fewer (2 seeds: too few for an interval).")
-    assert two.steps[0].command == 'mgral snakemake --cores all --config "seeds=[0,1,2,3,4]"'
+    assert two.steps[0].command.endswith(
+        'mgral snakemake --cores all --configfile results/synthetic/config.yaml --config "seeds=[0,1,2,3,4]"'
+    )
     one = said({"mgral": LEVELS[:1] - 0.02, "random": LEVELS[:1]}, experiment="mine")
     assert one.headline == "Too few seeds for a verdict: mgral is 2.0 points of mAP below random in one seed."
-    assert " --configfile FILE " in one.steps[0].command
+    assert " --configfile results/mine/config.yaml " in one.steps[0].command
+
+
+def test_in_a_clone_commands_are_paths_from_the_working_directory(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(ROOT / ".venv" / "bin" / "python"))
+    for folder, start in ((ROOT, ""), (ROOT / "docs", "../")):
+        monkeypatch.chdir(folder)
+        for values in ({"mgral": LEVELS[:2]}, {"mgral": LEVELS + 0.02}):
+            step = said({**values, "random": LEVELS[: len(values["mgral"])]}).steps[0]
+            assert step.command.startswith(f"{start}.venv/bin/mgral ")
 
 
 def test_what_is_worse_than_random_is_not_to_be_used() -> None:
@@ -151,7 +166,8 @@ def test_a_detector_that_learnt_nothing_has_no_verdict_and_is_to_be_trained_long
     missing = Missing({1: "a file"}, {}, {})
     found = said(values, full=0.0199, missing=missing, data={"format": "coco", "root": "there"})
     assert found.headline.startswith("The detector has learnt almost nothing: its mAP with all labels is 2.0 %.")
-    assert [step.command for step in found.steps] == ["", "mgral data --configfile FILE"]
+    assert found.steps[0].command == ""
+    assert found.steps[1].command.endswith("mgral data --configfile results/synthetic/config.yaml")
     assert found.steps[0].text.startswith("Train longer: raise iterations.detector")
     assert "seed" not in " ".join([found.headline, found.saved, *(step.text for step in found.steps)])
     assert found.more == ()
@@ -232,7 +248,7 @@ def test_what_is_wrong_comes_first_of_what_to_do() -> None:
 def test_a_replay_is_gone_on_with_by_its_own_commands() -> None:
     data = {"format": "coco", "root": "replay2/data"}
     few = said({"mgral": LEVELS[:2], "random": LEVELS[:2]}, experiment="replay2", data=data)
-    assert few.steps[0].command == "mgral project replay --seeds 5"
+    assert few.steps[0].command.endswith("mgral project replay --seeds 5")
     clear = said({"mgral": LEVELS + 0.02, "random": LEVELS}, experiment="replay2", data=data)
     assert clear.steps[0].text.endswith("in project.yaml, strategy: mgral")
 

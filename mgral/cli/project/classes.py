@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mgral.cli.project import options
+from mgral.errors import number_of, program
 from mgral.labelling import classes
 from mgral.labelling.ledger import writing
 from mgral.labelling.state import load_project
@@ -28,7 +29,9 @@ def _record(folder: Path, change: Any, *given: Any) -> None:
     click.echo(f"classes: {', '.join(project.classes.values())}")
     if waiting := again(project):
         click.echo(
-            f"{len(waiting)} pictures have to be looked at again; make tasks of them: mgral project again FOLDER"
+            f"{number_of(len(waiting), 'picture has', 'pictures have')} to be looked at again; make "
+            "tasks of them in a new folder: "
+            f"{program()} project again again"
         )
 
 

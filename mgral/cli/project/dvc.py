@@ -7,7 +7,7 @@ import click
 
 from mgral.artefacts.files import write_bytes
 from mgral.cli.project import options
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.opening import CONFIG, check_rounds, round_folder
 from mgral.labelling.state import load_project
 
@@ -26,7 +26,7 @@ def command(folder: Path) -> None:
     project = load_project(folder)
     check_rounds(folder, project)
     if not project.rounds:
-        raise InputError("there is no round yet; open the first: mgral project next")
+        raise InputError(f"there is no round yet; open the first: {program()} project next")
     rounds = [round_folder(Path(), number) / CONFIG for number in sorted(project.rounds)]
     with chdir(folder):  # as the paths of stages start there
         write_bytes(Path(FILE), project_yaml(rounds))

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from mgral.cli.project import options
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of
 from mgral.labelling.ledger import writing
 from mgral.labelling.state import load_project
 
@@ -29,4 +29,4 @@ def command(pictures: tuple[str, ...], number: int | None, folder: Path) -> None
         images |= {image for image in project.sent.get(number or -1, []) if project.images[image].state == "sent"}
         back = sorted(image for image in images if project.images[image].state in ("sent", "withdrawn"))
         writer.add("recalled", [{"image": image} for image in back])
-    click.echo(f"{len(back)} pictures can be chosen again")
+    click.echo(f"{number_of(len(back), 'picture')} can be chosen again")

@@ -6,6 +6,7 @@ import click
 
 from mgral.cli.found import show_repairs
 from mgral.cli.project import options
+from mgral.errors import number_of
 from mgral.labelling.ledger import writing
 from mgral.labelling.rounds import record_pictures
 from mgral.labelling.settings import load_project_settings
@@ -27,4 +28,4 @@ def command(folder: Path, changed: str) -> None:
         project, findings, missing = record_pictures(folder, writer, settings, before, changed == "new")
     show_repairs(findings, "pictures:", "")
     new = len(project.pictures) - len(before.pictures)
-    click.echo(f"{len(project.pictures)} pictures, {new} of them new; {len(missing)} are missing")
+    click.echo(f"{number_of(len(project.pictures), 'picture')}, {new} new, {len(missing)} missing")

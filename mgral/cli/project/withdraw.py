@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from mgral.cli.project import options
+from mgral.errors import number_of, program
 from mgral.labelling.ledger import writing
 from mgral.labelling.state import load_project
 
@@ -18,4 +19,6 @@ def command(pictures: tuple[str, ...], reason: str, folder: Path) -> None:
     with writing(folder) as writer:
         images = options.images_of(load_project(folder), pictures)
         writer.add("withdrawn", [{"image": image, "reason": reason} for image in images])
-    click.echo(f"{len(images)} pictures are withdrawn; back with: mgral project recall")
+    click.echo(
+        f"{number_of(len(images), 'picture is', 'pictures are')} withdrawn; back with: {program()} project recall"
+    )

@@ -16,6 +16,7 @@ from mgral.data.derive import derive_settings, settings_lines
 from mgral.data.findings import Kind
 from mgral.data.read import data_folder, listing_files, read_splits
 from mgral.data.summary import class_counts, counts_table, split_summary
+from mgral.errors import number_of
 from mgral.selection.pool import draw_initial
 from mgral.selection.spending import check_boxes, prices_of
 
@@ -63,7 +64,11 @@ def command(
         click.echo(split_summary(name, coco), err=True)
     if checked.labelled is not None:
         pool = len(checked.train["images"]) - len(checked.labelled)
-        click.echo(f"{len(checked.labelled)} training images are labelled, {pool} can be chosen", err=True)
+        click.echo(
+            f"{number_of(len(checked.labelled), 'training image is', 'training images are')} labelled, "
+            f"{pool} can be chosen",
+            err=True,
+        )
     if isinstance(config.budget, BudgetConfig):
         data = as_dataset(checked.train)
         images = config.budget.amount / prices_of(data, data.image_ids).mean()

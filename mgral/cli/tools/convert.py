@@ -11,6 +11,7 @@ from mgral.cli.found import faults_shown, show_repairs
 from mgral.config import load_config
 from mgral.data.convert import FormatName, convert
 from mgral.data.read import data_folder
+from mgral.errors import number_of
 
 
 @click.command("convert")
@@ -33,6 +34,9 @@ def command(config_path: Path, root: Path | None, to: FormatName, output: Path, 
         counts = {"pictures": done.images, "hard_links": done.linked, "lost": dict(done.lost)}
         click.echo(json.dumps({**counts, **done.findings.as_json()}, indent=1))
         return
-    click.echo(f"{output}: {done.images} pictures, {done.linked} hard links and {done.images - done.linked} copies")
+    click.echo(
+        f"{output}: {number_of(done.images, 'picture')}, {done.linked} hard links and "
+        f"{done.images - done.linked} copies"
+    )
     for statement, count in done.lost.items():
         click.echo(f"  {count} {statement}")

@@ -28,7 +28,7 @@ from mgral.engine.cost import (
 from mgral.engine.plan import plan_all
 from mgral.engine.schedule import schedule
 from mgral.engine.workflow import configure
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 
 ON_GPUS = ("detector", "head", "external", "evaluate", "embed", "base", "variant", "agent", "select")
 """Steps whose hours are GPU hours where they are given a GPU."""
@@ -108,7 +108,10 @@ def command(
         found = {"sizes": known._asdict(), "steps": steps, "jobs_side_by_side": jobs, "disk_bytes": disk}
         click.echo(json.dumps({**found, "detector": config.detector.name, "rates": dict(measured.rates)}, indent=1))
         return
-    click.echo(f"{known.train} training and {known.test} test images, {known.classes} classes\n")
+    click.echo(
+        f"{known.train} training and {number_of(known.test, 'test image')}, "
+        f"{number_of(known.classes, 'class', 'classes')}\n"
+    )
     click.echo("\n".join(_lines(work, hours)))
     if _sum(hours.values()) is not None:
         lengths = [measured.hours(job.rule, one) or 0.0 for job, one in zip(plan, of_jobs, strict=True)]
@@ -171,14 +174,14 @@ def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
         content = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(
-            f"{path} is not JSON ({error}); give what `mgral estimate --measure --json` prints"
+            f"{path} is not JSON ({error}); give what `{program()} estimate --measure --json` prints"
         ) from None
     if not isinstance(content, dict) or not isinstance(content.get("rates"), dict):
-        raise InputError(f"{path} holds no rates; give what `mgral estimate --measure --json` prints")
+        raise InputError(f"{path} holds no rates; give what `{program()} estimate --measure --json` prints")
     if (found := content.get("detector", config.detector.name)) != config.detector.name:
         raise InputError(f"{path} is of {found}, the experiment of {config.detector.name}; measure that one")
     if not content["rates"]:
-        raise InputError(f"{path} holds no rates; give what `mgral estimate --measure --json` prints")
+        raise InputError(f"{path} holds no rates; give what `{program()} estimate --measure --json` prints")
     for name, rate in content["rates"].items():
         if type(rate) not in (int, float) or not 0 < rate < math.inf:
             raise InputError(f"{path}: {name} is {rate!r}, and no speed; measure again")

@@ -11,7 +11,7 @@ from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import PictureSettings
 from mgral.data.findings import Findings, Kind, described
-from mgral.errors import StepError
+from mgral.errors import StepError, number_of
 from mgral.evaluation.precision import WITHOUT_LABELS, trusted_score
 from mgral.evaluation.predict import found_json, predict
 from mgral.evaluation.trained import Trained, find_trained
@@ -61,10 +61,17 @@ def command(
     found = found_json(predicted, trained.categories, least)
     write_json(output, found)
     objects, images = len(found["annotations"]), len(found["images"])
-    click.echo(f"{output}: {objects} objects in {images} pictures, by {trained.folder}, of score {least:g} and more")
+    click.echo(
+        f"{output}: {number_of(objects, 'object')} in {number_of(images, 'picture')}, by "
+        f"{trained.folder}, of score {least:g} and more"
+    )
     if faults := predicted.findings.faults:
         left_out = sum(map(len, faults.values()))
-        raise StepError("\n".join([f"{left_out} pictures are left out of {output}", *described(faults, "")]))
+        raise StepError(
+            "\n".join(
+                [f"{number_of(left_out, 'picture is', 'pictures are')} left out of {output}", *described(faults, "")]
+            )
+        )
 
 
 def _pictures(given: tuple[Path, ...]) -> list[Path]:

@@ -13,7 +13,7 @@ from mgral.artefacts.files import read_json, write_bytes, write_json
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.evaluation.coco import of_images
 from mgral.evaluation.cross_validation import deal_folds, score_held_out, score_several
 from mgral.evaluation.label_errors import Suspect, likely_errors
@@ -82,9 +82,9 @@ def run_check(
     if last:
         before = latest(folder, CHECK)
         if before is None or not before.done:
-            raise InputError("no check is done yet; make one, or go on with it: mgral project check")
+            raise InputError(f"no check is done yet; make one, or go on with it: {program()} project check")
         if not all(path.exists() for path in _targets(before, before.snapshot())):
-            raise InputError(f"{before.results} is not whole any more; make it again: mgral project check")
+            raise InputError(f"{before.results} is not whole any more; make it again: {program()} project check")
         with whole(before):
             return _outcome(before), Findings()
     experiment = open_experiment(folder, CHECK, _plan(folder, folds or FOLDS))

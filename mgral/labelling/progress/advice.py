@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from mgral.errors import number_of
 from mgral.labelling.opening import usable_label
 from mgral.labelling.progress.curve import Curve, project_curve
 from mgral.labelling.progress.effort import Effort, effort
@@ -133,7 +134,7 @@ def _curve_lines(found: Progress) -> list[str]:
     if not curve.points:
         return [f"  {note}" for note in curve.notes]
     which = "last rounds" if len(curve.points) > SHOWN else "rounds"
-    measured = f"on {curve.images} pictures with today's labels (95 % intervals):"
+    measured = f"on {number_of(curve.images, 'picture')} with today's labels (95 % intervals):"
     lines = [f"{found.name} of the {which} in %, {measured}"]
     rows = list(zip(curve.points, (None, *curve.gains[found.score]), (None, *curve.agreement), strict=True))
     for point, gain, agrees in rows[-SHOWN:]:

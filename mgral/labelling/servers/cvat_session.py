@@ -204,7 +204,7 @@ def ended(client: Any, number: str, what: str) -> Any:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def number_of(response: Any) -> str:
+def job_of(response: Any) -> str:
     """Return the number of the background job that an answer names."""
     found = json.loads(response.data)
     if not isinstance(found, dict) or not isinstance(found.get("rq_id"), str):

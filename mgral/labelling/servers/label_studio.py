@@ -12,7 +12,7 @@ from mgral.artefacts.files import write_json
 from mgral.compute.progress import tracked
 from mgral.data.findings import NAMED
 from mgral.data.values import whole
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, StepError, number_of, program
 from mgral.labelling.batch_files import PICTURES
 from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES, MODEL, label_config
 from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
@@ -89,10 +89,13 @@ class LabelStudio:
                 lines += self._place(number, share, missing, pictures)
                 self._send(number, share.project, missing)
         if done := len(lacking) - len(missing):
-            lines.append(f"{done} pictures were not sent: they are labelled or withdrawn by now")
+            lines.append(f"{number_of(done, 'picture was', 'pictures were')} not sent: labelled or withdrawn by now")
         twice = sum(there[key_of(task["data"])] > 1 for task in tasks)
         if twice:
-            lines.append(f"{twice} pictures are there twice; delete the tasks that nobody has begun")
+            lines.append(
+                f"{number_of(twice, 'picture is', 'pictures are')} there twice; delete the tasks that "
+                "nobody has begun"
+            )
         lines.append(f"{self._rest.url}/projects/{number}")
         return Pushed(number, len(missing), len(tasks) - len(lacking), tuple(lines))
 
@@ -155,8 +158,8 @@ class LabelStudio:
             return found
         raise InputError(
             f"{self._rest.url}/projects/{number}, which this project was pushed to, is not there any more, or is not "
-            f"for the account of the token; give the right token ({VARIABLE}), or make a new one: mgral project push "
-            "--anew"
+            f"for the account of the token; give the right token ({VARIABLE}), or make a new one: "
+            f"{program()} project push --anew"
         )
 
     def _fit(self, found: _Json, project: Project) -> list[str]:
