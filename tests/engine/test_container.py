@@ -188,7 +188,7 @@ def test_the_same_bytes_inside(undisturbed, tmp_path, arguments):
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(IMAGE is None, reason=WHERE)
 def test_a_plug_in_of_the_image_chooses(tmp_path):
-    """`make container` builds the image --with tests/support/plug_in; here it is installed for the plan."""
+    """`make container` builds the image --with examples/plugin_strategy; here it is installed for the plan."""
     install_project(tmp_path / "packages")
     strategies = "strategies={random: {}, bright: {type: brightness}}"
     asked = ("--config", f"container={{image: {IMAGE}}}", "cycles=1", strategies)
