@@ -253,7 +253,7 @@ def differences_in_words(rows: Sequence[RankingRow], random: str) -> str:
     compared = {row.strategy: row.to_random for row in rows if row.to_random}
     if all(difference.spread.n < FEWEST_SEEDS for difference in compared.values()):
         higher = sum(difference.spread.mean > 0 for difference in compared.values())
-        return f"{higher} of {len(compared)} are above {random} on average; there are too few seeds to say more."
+        return f"{higher} of {len(compared)} are above {random} on average; there are too few seeds for a conclusion."
     above, below = (
         [name for name, difference in compared.items() if difference.clear and side * difference.spread.mean > 0]
         for side in (1, -1)
