@@ -23,7 +23,7 @@ CHECKPOINT_SECONDS = 60.0
 SECONDS_VARIABLE = "MGRAL_CHECKPOINT_SECONDS"
 HELP = (
     f"A training keeps its state in OUTPUT.checkpoint, every {CHECKPOINT_SECONDS:.0f} seconds or as the environment "
-    f"variable {SECONDS_VARIABLE} says. After a stop the same command goes on from there, to the same bytes; it "
+    f"variable {SECONDS_VARIABLE} sets. After a stop the same command continues from there, to the same bytes; it "
     "removes the file in the end."
 )
 """What the help of every step that trains says of this."""

@@ -33,13 +33,12 @@ from mgral.errors import InputError
 ON_GPUS = ("detector", "head", "external", "evaluate", "embed", "base", "variant", "agent", "select")
 """Steps whose hours are GPU hours where they are given a GPU."""
 WITHOUT_SPEEDS = """
-No hours without measured speeds: add --measure to time a few iterations on this machine; or give --speeds the folder
-of a finished run of the same detector (results/NAME), or what --measure --json printed on the machine that is to run
-it."""
+Hours need measured speeds: add --measure to time a few iterations on this machine; or --speeds with the folder of a
+finished run of the same detector (results/NAME), or with the output of --measure --json on another machine."""
 
 ASSUMED = """
-What follows from the data is not known before they are there: the largest input size is assumed, and that all images
-hold boxes."""
+The data are not on disk, so settings derived from them are unknown: the largest input size is assumed, and that all
+images have boxes."""
 
 
 @click.command("estimate")
@@ -49,26 +48,26 @@ hold boxes."""
     type=options.FILE,
     multiple=True,
     default=(Path("params.yaml"),),
-    help="Configuration of the experiment; of several, a later one overrides an earlier one.",
+    help="Configuration of the experiment; if given several times, later files override earlier ones.",
 )
 @click.option(
     "--sizes",
     type=click.IntRange(min=1),
     nargs=3,
-    help="Training images, test images, classes  [default: as far as known]",
+    help="Training images, test images, classes.  [default: those of the data on disk]",
 )
 @click.option(
     "--speeds",
     type=click.Path(path_type=Path, exists=True),
     multiple=True,
-    help="Folder of a finished run, or what --measure --json printed elsewhere; may be repeated.",
+    help="Folder of a finished run, or output of --measure --json on another machine; may be repeated.",
 )
 @click.option("--measure", is_flag=True, help="Time a few iterations of training, detection and agent here.")
 @click.option(
     "--cores",
     type=click.IntRange(min=1),
     show_default="all, or 1 with --gpus",
-    help="Jobs at once, on cores or cards; --measure times as many at once, as each is slower than one alone.",
+    help="Jobs at once, on cores or GPUs; --measure times this many at once, because each is slower then.",
 )
 @options.gpus
 @options.as_json
@@ -81,10 +80,10 @@ def command(
     gpus: int,
     as_json: bool,
 ) -> None:
-    """Estimate an experiment: its jobs, the images that are trained on and detected on, hours and disk.
+    """Estimate the cost of an experiment: jobs, images trained on and detected on, hours, disk.
 
-    Jobs are those that Snakemake plans from nothing. Hours are those of a step's jobs one after the other, each as
-    fast as it is beside the others.
+    Jobs are those that Snakemake plans without any results. Hours are the sum over a step's jobs, at the speed that
+    each job has while others run.
     """
     config = configure(files, {})
     given = Sizes(*sizes) if sizes else None
