@@ -189,7 +189,7 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     arguments = ["estimate", "--configfile", str(TINY), "--sizes", "1000", "10", "3"]
     done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     assert "1000 training and 10 test images, 3 classes" in done.stdout
-    assert "No hours without measured speeds: add --measure to time a few iterations on this machine" in done.stdout
+    assert "Hours need measured speeds: add --measure to time a few iterations on this machine" in done.stdout
     rates = tmp_path / "speeds.json"
     rates.write_text('{"detector": "small_ssd", "rates": {"training_images_a_second": 100}}')
     done = CliRunner().invoke(mgral, [*arguments, "--speeds", str(rates)], catch_exceptions=False)

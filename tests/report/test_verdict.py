@@ -168,7 +168,7 @@ def test_without_random_or_another_there_is_nothing_to_compare() -> None:
     assert alone.headline == (
         "No verdict: only mgral was run, so there is nothing to compare it with; its curve has a mean mAP of 34.0 %."
     )
-    assert alone.saved.startswith("Labels saved against random: not known")
+    assert alone.saved.startswith("Labels saved compared with random: unknown")
     assert alone.steps[0].text.startswith("Run random beside it")
     random = said({"random": LEVELS})
     assert random.steps[0].text.startswith("Run the strategy that you want to try beside it")
@@ -181,7 +181,7 @@ def test_scores_that_are_missing_are_no_verdict() -> None:
     found = said({"mgral": nothing, "random": nothing}, needed={"mgral": nothing, "random": nothing})
     assert found.headline == "No verdict: mgral has no mAP, because the test images have no boxes to score."
     assert found.more == ()
-    assert found.saved == "Labels saved: not known, as random has no mAP at its end in some seeds."
+    assert found.saved == "Labels saved: unknown, because random has no final mAP in some seeds."
     assert found.steps[0].text.startswith("Check the labels of the test images")
     some = np.where([True, True, True, True, False], LEVELS + 0.02 + WOBBLE / 4, np.nan)
     assert "4 seeds)" in said({"mgral": some, "random": LEVELS}).headline
