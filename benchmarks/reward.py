@@ -59,7 +59,7 @@ def find_tables(results: Path) -> tuple[Config, list[Path]]:
             tables = [folder / f"split{split}" / reward / "table.safetensors" for split in range(own.lut.splits)]
             if all(path.exists() for path in tables):
                 return own, tables
-    raise InputError(f"{results} holds no lookup tables; run the workflow first, or name another --results")
+    raise InputError(f"{results} contains no lookup tables; run the workflow first, or name another --results")
 
 
 def measure_look_up(results: Path) -> Measurements:

@@ -58,7 +58,7 @@ def read_values(path: Path) -> dict[str, Any]:
     if size > LARGEST:
         raise InputError(f"{path} holds more than {LARGEST:,} values, aliases (`*name`) written out; remove those")
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no keys; write some, such as `experiment: mine`")
+        raise InputError(f"{path} contains no keys; write some, such as `experiment: mine`")
     return values
 
 

@@ -18,7 +18,7 @@ from mgral.errors import InputError
 ROUNDING = 0.05
 """Pixels by which a box may leave its image without a count: annotation files round to 0.01 and less."""
 
-NO_IMAGES = Kind("splits hold no image", "name a split that has images")
+NO_IMAGES = Kind("splits contain no image", "name a split that has images")
 REPEATED = Kind("images share an id or a file", "give each its own, once")
 MISSING = Kind("images are not on disk", "add them, or correct the folder of the images")
 SIZE_READ = Kind("images have no size in the annotations", "it is read from the picture")
@@ -31,7 +31,7 @@ EMPTY = Kind(
     "images have no annotation",
     "taken for images without objects; if nobody has looked at them yet, set `data.unlabelled: leave_out`",
 )
-NOTHING_LABELLED = Kind("splits hold no labelled image", "add their labels, or correct the folder of the labels")
+NOTHING_LABELLED = Kind("splits contain no labelled image", "add their labels, or correct the folder of the labels")
 COPIES = Kind(
     "training images are test images too",
     "remove them from one split, as a score on images that were trained on means nothing, or set `data.copies: "

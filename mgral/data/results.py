@@ -211,7 +211,7 @@ def read_features(path: Path, dataset: Dataset, findings: Findings) -> npt.NDArr
         verify_file(path)
         arrays = np.load(path, allow_pickle=False)
         if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array; write it by numpy.savez, with image_ids and features")
+            raise ValueError("it contains a single array; write it by numpy.savez, with image_ids and features")
         with arrays:
             ids, features = arrays["image_ids"], arrays["features"]
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:

@@ -40,7 +40,7 @@ def merge_classes(project: Project, names: Sequence[str], into: str) -> dict[str
 
 
 def split_class(project: Project, name: str, into: Sequence[str]) -> dict[str, Any]:
-    """Return the change that makes several classes of one; images that show it have to be looked at again."""
+    """Return the change that makes several classes of one; images that show it must be checked again."""
     number = _id_of(project, name)
     if len(set(into)) < 2:
         raise InputError("classes: a split gives two classes or more; to give one another name: classes rename")

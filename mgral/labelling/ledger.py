@@ -78,7 +78,7 @@ def read_ledger(folder: Path) -> list[Line]:
 
 
 def _no_project(folder: Path) -> str:
-    return f"{folder} holds no project ({FILE}); go to its folder, bring the file back, or: mgral project init"
+    return f"{folder} contains no project ({FILE}); go to its folder, bring the file back, or: mgral project init"
 
 
 def new_line(what: What, events: Sequence[Event], file: str = "", sha256: str = "") -> Line:

@@ -31,7 +31,7 @@ def spent(project: Project) -> int:
 
 
 def again(project: Project) -> dict[int, frozenset[int]]:
-    """Return the images that have to be looked at again, and the classes that they were not looked through for."""
+    """Return the images that must be checked again, and the classes that they were not looked through for."""
     found = {}
     for number, image in project.images.items():
         label = image.confirmed

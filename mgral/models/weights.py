@@ -108,16 +108,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: {error.strerror}; correct detector.weights") from None
     except pickle.UnpicklingError:  # whose text advises to run what is in the file
         raise InputError(
-            f"{path} holds no weights that can be read (other objects than tensors, or no such file at all); {GIVE}"
+            f"{path} contains no weights that can be read (other objects than tensors, or no such file); {GIVE}"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, KeyError) as error:
         reason = "it is empty" if not content else _first_words(error)
-        raise InputError(f"{path} holds no weights that can be read ({reason}); {GIVE}") from None
+        raise InputError(f"{path} contains no weights that can be read ({reason}); {GIVE}") from None
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping):
-        raise InputError(f"{path} holds no state dict; give what torch.save(model.state_dict(), ...) wrote")
+        raise InputError(f"{path} contains no state dict; give what torch.save(model.state_dict(), ...) wrote")
     return {re.sub(WRAPPED, "", str(name)): one for name, one in state.items() if isinstance(one, Tensor)}
 
 
@@ -143,12 +143,12 @@ def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> 
         )
     if other := [name for name, one in fits.items() if _is_plain(own[name]) and not _is_plain(one)]:
         raise InputError(
-            f"detector.weights: {len(other)} tensors of {source} hold no real numbers, such as {other[0]} "
+            f"detector.weights: {len(other)} tensors of {source} contain no real numbers, such as {other[0]} "
             f"({fits[other[0]].dtype}); give weights that are neither quantised nor converted"
         )
     if spoilt := [name for name, one in fits.items() if _is_plain(one) and not torch.isfinite(one.float()).all()]:
         raise InputError(
-            f"detector.weights: {len(spoilt)} tensors of {source} hold numbers that are not finite, such as "
+            f"detector.weights: {len(spoilt)} tensors of {source} contain numbers that are not finite, such as "
             f"{spoilt[0]}; give weights of a training that went well"
         )
     anew = Counter(

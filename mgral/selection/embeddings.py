@@ -91,12 +91,12 @@ def load_embeddings(path: Path) -> Embeddings:
             arrays[name].astype(np.float32, copy=False) for name in ("components", "object_counts", "class_scores")
         )
     except KeyError as error:
-        raise InputError(f"{path} holds no array {error}; run the step `embed` again") from None
+        raise InputError(f"{path} contains no array {error}; run the step `embed` again") from None
     parts = components, counts, class_scores
     if any(one.ndim != 2 or one.shape[:1] != image_ids.shape for one in parts) or len(image_ids) == 0:
-        raise InputError(f"{path} does not hold one embedding an image; run the step `embed` again")
+        raise InputError(f"{path} does not contain one embedding for each image; run the step `embed` again")
     if not all(np.isfinite(one).all() for one in parts):
-        raise InputError(f"{path} holds an embedding that is not finite; run the steps `detector` and `embed` again")
+        raise InputError(f"{path} contains an embedding that is not finite; run `detector` and `embed` again")
     return Embeddings(image_ids, *parts, counted, path)
 
 

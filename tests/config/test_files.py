@@ -28,7 +28,7 @@ BOMB = "\n".join(
         (b"2024-99-99: 1\n", "is not YAML"),
         (b"seeds: \x00\n", "is not YAML"),
         (b"seeds: [\n", "is not YAML"),
-        (b"", "holds no keys"),
+        (b"", "contains no keys"),
         (
             b"seeds: [0]\ndata: {root: a, root: b}\nseeds: [1]\n",
             r"keys twice in a section: `root` \(lines 2 and 2\), `seeds` \(lines 1 and 3\); keep one",

@@ -169,7 +169,7 @@ def test_a_single_array_is_no_file_of_features(tmp_path):
     findings = Findings()
     read_features(tmp_path / "features.npz", DATASET, findings)
     ((place,),) = findings.faults.values()
-    assert "it holds a single array" in place
+    assert "it contains a single array" in place
 
 
 def boxes(*of):

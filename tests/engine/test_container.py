@@ -83,7 +83,7 @@ def test_an_image_of_another_version_of_a_step_is_refused(tmp_path, image, monke
     [
         ("echo 'mgral 0.0.1'", "lacks what is here: mgral .*It has: mgral 0.0.1. Build it anew"),
         ("echo 'FATAL: \"mgral\": executable file not found in $PATH' >&2; exit 255", "runs no mgral .*not found"),
-        ("exit 1", "runs no mgral .no message.; build it anew: make image, in a clone"),
+        ("exit 1", "runs no mgral .no message.; build it again: make image, in a clone"),
     ],
 )
 def test_an_image_without_it_is_refused(tmp_path, image, monkeypatch, answer, message):

@@ -206,8 +206,8 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     ("content", "message"),
     [
         ("{", "is not JSON"),
-        ("[1]", "holds no rates"),
-        ('{"rates": {}}', "holds no rates"),
+        ("[1]", "contains no rates"),
+        ('{"rates": {}}', "contains no rates"),
         *(
             (f'{{"rates": {{"steps_a_second": {rate}}}}}', "steps_a_second is .* no speed; measure again")
             for rate in ("0", "-3", "NaN", "Infinity", "null", "true", '"fast"')
@@ -219,7 +219,7 @@ def test_speeds_that_are_none(tmp_path, content, message):
     (tmp_path / "speeds.json").write_text(content)
     with pytest.raises(InputError, match=message):
         load_speeds([tmp_path / "speeds.json"], Config(), {})
-    with pytest.raises(InputError, match=r"holds no timings/costs_by_step\.csv; give the folder of a run that is"):
+    with pytest.raises(InputError, match=r"contains no timings/costs_by_step\.csv; give the folder of a run that is"):
         load_speeds([tmp_path], Config(), {})
 
 

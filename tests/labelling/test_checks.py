@@ -166,7 +166,7 @@ def test_what_was_interrupted_goes_on_and_says_what_changed_meanwhile(project, t
 def test_results_that_were_deleted_are_made_again(project, detectors):
     said = check(project)
     shutil.rmtree(project / "results")
-    assert "is not whole any more; make it again: mgral project check" in check(project, "--last", fails=2)
+    assert "is not complete any more; make it again: mgral project check" in check(project, "--last", fails=2)
     assert check(project) == said
     assert detectors.runs == ["check1", "check1"]
 
@@ -315,6 +315,6 @@ def test_where_nothing_is_wrong_no_tasks_are_written(tmp_path, detectors):
     project = start(tmp_path, "--labels", coco_labels(tmp_path / "labels.json", TRUE))
     check(project)
     said = check(project, "--last", "--output", tmp_path / "again")
-    assert "no picture has to be looked at again" in said
+    assert "no picture needs another check" in said
     assert "tasks" not in said
     assert not (tmp_path / "again").exists()

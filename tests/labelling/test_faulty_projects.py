@@ -179,7 +179,7 @@ def test_exports_name_missing_pictures_and_what_keeps_labels_back(tmp_path):
     set_key(project, pictures={"elsewhere": str(tmp_path / "photos")})
     assert "no folder of pictures 'photos'" in run(*words, fails=2)
     run("classes", "add", "bus", "--folder", project)
-    assert "have to be looked at again" in run(*words, fails=2)
+    assert "must be checked again" in run(*words, fails=2)
 
 
 def test_names_too_long_for_a_disk_are_shortened(tmp_path):

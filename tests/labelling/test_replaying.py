@@ -167,7 +167,7 @@ def test_the_ranking_in_words(tmp_path):
     run("replay", "--folder", project)
     assert ranking_lines(project / "results" / "replay1") == [
         "better: mean mAP 35.0 %, better than random by 5.0 points (+2.0 to +8.0)",
-        "few: mean mAP 31.0 %, +1.0 points to random; too few seeds to say whether that is chance",
+        "few: mean mAP 31.0 %, +1.0 points to random; too few seeds to exclude chance",
         "alike: mean mAP 30.5 %, no clear difference to random: +0.5 points (-1.0 to +2.0)",
         "random: mean mAP 30.0 %, what the others are compared with",
         "worse: mean mAP 20.0 %, worse than random by 10.0 points (-15.0 to -5.0)",

@@ -169,7 +169,7 @@ def test_a_new_class_waits_for_another_look(tmp_path):
     project = start(tmp_path)
     next_round(project)
     run("import", answered(project, 1), "--folder", project)
-    assert "8 pictures have to be looked at again" in run("classes", "add", "cow", "--folder", project)
+    assert "8 pictures must be checked again" in run("classes", "add", "cow", "--folder", project)
     next_round(project)
     assert [name for _, name in read_json(project / "round2" / "snapshot.json")["classes"]] == ["car", "dog"]
     run("again", project / "relook", "--folder", project)
@@ -177,7 +177,7 @@ def test_a_new_class_waits_for_another_look(tmp_path):
     looked = project / "relook" / "tasks" / "cvat" / "annotations.xml"
     assert "8 not looked at" in run("import", looked, "--folder", project)
     run("import", looked, "--empty", "checked", "--folder", project)
-    assert "no picture has to be looked at again" in run("again", project / "other", "--folder", project)
+    assert "no picture needs another check" in run("again", project / "other", "--folder", project)
     next_round(project, "--anyway")
     snapshot = read_json(project / "round3" / "snapshot.json")
     assert [name for _, name in snapshot["classes"]] == ["car", "dog", "cow"]
@@ -240,7 +240,7 @@ def test_an_audit_set_without_an_object_has_no_score(tmp_path):
     run("import", answered(project, 1, boxes=[]), "--folder", project)
     next_round(project)
     said = run("status", "--folder", project)
-    assert "detector of round 2, on the audit set: nothing to measure by, as no object is labelled there" in said
+    assert "detector of round 2, on the audit set: no score: no object is labelled there" in said
 
 
 def test_a_training_learns_from_all_labels_and_sends_nothing(tmp_path):

@@ -117,8 +117,7 @@ def test_what_is_worse_than_random_is_not_to_be_used() -> None:
         "mgral is number 3 of 3; compared with margin, the best other: clearly below, −4.0"
     )
     assert (
-        with_better.more[2]
-        == "margin was chosen as the best of 3 by the same seeds: its lead may be partly chance."
+        with_better.more[2] == "margin was chosen as the best of 3 by the same seeds: its lead may be partly chance."
     )
     assert with_better.steps[0].text.startswith("Use margin, which is clearly above random,")
 
@@ -191,8 +190,7 @@ def test_without_a_method_under_test_the_best_is_spoken_of_and_called_lucky() ->
     found = said({"random": LEVELS, "margin": LEVELS + 0.01, "entropy_anchors": LEVELS + 0.02})
     assert found.headline.startswith("entropy_anchors is clearly above random")
     assert (
-        "entropy_anchors was chosen as the best of 3 by the same seeds: its lead may be partly chance."
-        in found.more
+        "entropy_anchors was chosen as the best of 3 by the same seeds: its lead may be partly chance." in found.more
     )
 
 

@@ -128,4 +128,4 @@ def test_three_rounds(opened, monkeypatch):
     count, faults = verify(shared)
     assert count == 6
     assert {fault.artefact.split(".")[0] for fault in faults} == {chunk}
-    assert "was made of other content of" in faults[0].problems[0]
+    assert "was made from other content of" in faults[0].problems[0]

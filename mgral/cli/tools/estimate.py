@@ -173,11 +173,11 @@ def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
             f"{path} is not JSON ({error}); give what `mgral estimate --measure --json` prints"
         ) from None
     if not isinstance(content, dict) or not isinstance(content.get("rates"), dict):
-        raise InputError(f"{path} holds no rates; give what `mgral estimate --measure --json` prints")
+        raise InputError(f"{path} contains no rates; give what `mgral estimate --measure --json` prints")
     if (found := content.get("detector", config.detector.name)) != config.detector.name:
         raise InputError(f"{path} is of {found}, the experiment of {config.detector.name}; measure that one")
     if not content["rates"]:
-        raise InputError(f"{path} holds no rates; give what `mgral estimate --measure --json` prints")
+        raise InputError(f"{path} contains no rates; give what `mgral estimate --measure --json` prints")
     for name, rate in content["rates"].items():
         if type(rate) not in (int, float) or not 0 < rate < math.inf:
             raise InputError(f"{path}: {name} is {rate!r}, and no speed; measure again")
@@ -194,7 +194,7 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
     """Return the seconds of a run beside the work that its own configuration plans."""
     times = folder / "timings" / "costs_by_step.csv"
     if not times.is_file():
-        raise InputError(f"{folder} holds no timings/{times.name}; give the folder of a run that is finished")
+        raise InputError(f"{folder} contains no timings/{times.name}; give the folder of a run that is finished")
     given = load_config(folder / "config.yaml")
     config = load_settings(given, folder, given.seeds[0])
     ran, asked = (_what_takes_time(one.detector) for one in (config, planned))

@@ -18,7 +18,7 @@ from mgral.evaluation.trained import Trained, find_trained
 from mgral.labelling.scanning import SUFFIXES
 
 NOT_THERE = Kind("files or folders are not there", "correct their paths")
-NO_PICTURES = Kind("folders hold no pictures", f"name files, or folders with files that end in {' '.join(SUFFIXES)}")
+NO_PICTURES = Kind("folders contain no pictures", f"name files, or folders with files ending in {' '.join(SUFFIXES)}")
 
 
 @click.command("predict", epilog=HELP)

@@ -131,7 +131,7 @@ def _check_entries(folder: Folder, path: Path) -> None:
         found = _count(place)
         if found != expected and not (place.is_dir() and found > expected):
             raise InputError(
-                f"{place} has {found:,} of {expected:,} images, so {folder.name} is not whole; complete it, or move "
+                f"{place} has {found:,} of {expected:,} images, so {folder.name} is not complete; complete it, or move "
                 "it away to have it downloaded"
             )
 

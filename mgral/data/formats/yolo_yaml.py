@@ -108,7 +108,7 @@ def parse_yaml(content: bytes, path: str, findings: Findings) -> dict[Any, Any]:
     else:
         if isinstance(values, dict):
             return values
-        findings.fault(UNREADABLE, f"{path}: it holds no keys")
+        findings.fault(UNREADABLE, f"{path}: it contains no keys")
     return {}
 
 

@@ -68,7 +68,7 @@ def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
         elif first["to_best_clear"] == "True":
             lines.append(f"{first['strategy']} is clearly ahead of {first['best_other']}, by {gap}.")
         else:
-            why = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to say whether that is chance"
+            why = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to exclude chance"
             lines.append(f"{first['strategy']} is {gap} ahead of {first['best_other']}: {why}.")
     return lines
 

@@ -32,7 +32,7 @@ NO_BOX = Kind("shapes are none that a box can be drawn around", "draw boxes in t
 FRACTIONS = Kind(
     "files have all boxes within the first pixel of their pictures", "give pixels; these are fractions of the picture"
 )
-NO_LABELS = Kind("files hold no picture and no task", "nothing is imported; was the right thing exported?")
+NO_LABELS = Kind("files contain no picture and no task", "nothing is imported; export the right project")
 NO_SIZE = Kind(
     "pictures of unknown size have labels in fractions", "add the pictures to the project, or remove their labels"
 )

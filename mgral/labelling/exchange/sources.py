@@ -68,7 +68,7 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; check the file") from None
     except _DAMAGED:
-        raise InputError(f"{path} is no whole zip archive; export it again, or copy it again") from None
+        raise InputError(f"{path} is no complete zip archive; export it again, or copy it again") from None
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -44,7 +44,7 @@ def check_lines(check: Check) -> list[str]:
     with whole(check.experiment):
         lines = _score_lines(scores, project)
     if check.changed:
-        lines.append(f"labels of {check.changed} pictures have changed since it was opened: nothing is said of them")
+        lines.append(f"labels of {check.changed} pictures have changed since it was opened: they are left out")
     if not check.suspects:
         return [*lines, "no label is likely to be wrong"]
     counts = Counter(one.kind for one in check.suspects)
@@ -54,8 +54,8 @@ def check_lines(check: Check) -> list[str]:
     own = check.experiment.own
     return [
         *lines,
-        f"  look at them: {own / SHEET}; all of them: {own / ERRORS}",
-        "  give them to people for another look: mgral project check --last --output FOLDER",
+        f"  view them: {own / SHEET}; all of them: {own / ERRORS}",
+        "  let people check them: mgral project check --last --output FOLDER",
     ]
 
 

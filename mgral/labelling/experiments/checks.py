@@ -84,7 +84,7 @@ def run_check(
         if before is None or not before.done:
             raise InputError("no check is done yet; make one, or go on with it: mgral project check")
         if not all(path.exists() for path in _targets(before, before.snapshot())):
-            raise InputError(f"{before.results} is not whole any more; make it again: mgral project check")
+            raise InputError(f"{before.results} is not complete any more; make it again: mgral project check")
         with whole(before):
             return _outcome(before), Findings()
     experiment = open_experiment(folder, CHECK, _plan(folder, folds or FOLDS))
@@ -92,7 +92,7 @@ def run_check(
     if folds is not None and len(snapshot.without) != folds:
         raise InputError(
             f"{experiment.name} was begun with {len(snapshot.without)} folds and is not done; go on without --folds, "
-            f"or delete {experiment.own} to begin anew"
+            f"or delete {experiment.own} to start again"
         )
     targets = _targets(experiment, snapshot)
     if anew := not experiment.done or not all(path.exists() for path in targets):

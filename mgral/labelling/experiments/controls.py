@@ -117,7 +117,7 @@ def run_control(
     if repeats is not None and len(snapshot.without) != 2 * repeats:
         raise InputError(
             f"{experiment.name} was begun with {len(snapshot.without) // 2} repeats and is not done; go on without "
-            f"--repeats, or delete {experiment.own} to begin anew"
+            f"--repeats, or delete {experiment.own} to start again"
         )
     if not experiment.done:
         targets = [experiment.detector(one) / "metrics.json" for one in range(len(snapshot.without))]
@@ -206,4 +206,4 @@ def verdict_line(strategies: str, found: Difference) -> str:
         case "worse":
             return f"choosing by {strategies} is worse than drawing at random on your pictures: {points}"
         case _:
-            return f"whether choosing by {strategies} is better than at random cannot be told yet: {points}"
+            return f"whether choosing by {strategies} is better than at random cannot be decided yet: {points}"

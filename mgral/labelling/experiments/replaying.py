@@ -147,7 +147,7 @@ def _against_random(row: dict[str, str]) -> str:
         return f"{mean}, what the others are compared with"
     gain = 100 * float(row["to_random"])
     if not row["to_random_t_low"]:
-        return f"{mean}, {gain:+.1f} points to random; too few seeds to say whether that is chance"
+        return f"{mean}, {gain:+.1f} points to random; too few seeds to exclude chance"
     interval = f"{100 * float(row['to_random_t_low']):+.1f} to {100 * float(row['to_random_t_high']):+.1f}"
     if row["to_random_clear"] != "True":
         return f"{mean}, no clear difference to random: {gain:+.1f} points ({interval})"

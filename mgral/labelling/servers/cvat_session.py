@@ -60,7 +60,7 @@ class Login:
         for name, value in ((TOKEN, token), (ORGANIZATION, organization or "")):
             # Else the message about the header that cannot be sent would show it.
             if not value.isascii() or not value.isprintable():
-                raise InputError(f"{name} holds characters that cannot be sent, such as an end of line; set it again")
+                raise InputError(f"{name} has characters that cannot be sent, such as an end of line; set it again")
         if token:
             return cls(url, AccessTokenCredentials(token), token, organization)
         user, password = os.environ.get(USER), os.environ.get(PASSWORD)
@@ -141,7 +141,7 @@ class Login:
             ) from None
         except CvatSdkException as error:
             raise StepError(
-                f"{self.url}: {self._without_secret(str(error))}; look at the server, and run the same command again"
+                f"{self.url}: {self._without_secret(str(error))}; check the server, and run the same command again"
             ) from None
         except (*OTHER_ANSWERS, refusals.OpenApiException) as error:
             other = f"it is version {versions[0]}; install the cvat-sdk of that version" if versions else "is it one?"
@@ -198,7 +198,7 @@ def ended(client: Any, number: str, what: str) -> Any:
         elif time.monotonic() - since > STANDSTILL:
             raise StepError(
                 f"CVAT has made no progress for {STANDSTILL / 60:g} minutes, to {what} ({status}); are its workers "
-                "running? The same command goes on later"
+                "running? Run the same command again later"
             )
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)

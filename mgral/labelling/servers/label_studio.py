@@ -60,7 +60,7 @@ class LabelStudio:
                 "environment"
             )
         if not value.isascii() or not value.isprintable() or " " in value:
-            raise InputError(f"{VARIABLE} holds no token: it has spaces or other characters that no token has")
+            raise InputError(f"{VARIABLE} contains no token: it has spaces or other characters that no token has")
         with _explained(url):
             rest = Rest(url, Token("Token", value))
             if value.count(".") == 2:  # a personal access token, which buys others that are valid for minutes

@@ -187,7 +187,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"detector.checkpoint: {path} is not JSON ({error}); copy the folder again") from None
     if not isinstance(values, dict):
-        raise ValueError(f"detector.checkpoint: {path} holds no keys; copy the folder again")
+        raise ValueError(f"detector.checkpoint: {path} contains no keys; copy the folder again")
     return values
 
 
