@@ -30,7 +30,7 @@ Our choices, each the simplest reasonable one:
 - A box is right if it has an IoU of 0.5 with a labelled box of its class that no better box has matched. Crowds and
   difficult objects are not among the labels, so detections of them count as wrong.
 - For a class with fewer than 5 right or fewer than 5 wrong boxes, a regression over the boxes of all classes is used;
-if these are too few as well, the confidence is the probability.
+  if these are too few as well, the confidence is the probability.
 - The uncertainty of an image is the sum over its boxes; four candidates are kept for each image to choose, as in
   PPAL.
 - The weight of a class with n labelled boxes is sqrt(m / n), where the most frequent class has m.
