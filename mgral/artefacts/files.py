@@ -1,4 +1,4 @@
-"""Reading and writing the files that pass between steps; each appears whole or not at all."""
+"""Reading and writing the files that pass between steps; each appears completely or not at all."""
 
 import csv
 import glob
@@ -25,7 +25,7 @@ from mgral.errors import InputError, SparseError, StepError
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 """NumPy types of the arrays that can be mapped into memory, by their names in safetensors."""
 REASON = "reason"
-"""Key, in JSON and in the metadata of safetensors, of why an artefact holds nothing else."""
+"""Key, in JSON and in the metadata of safetensors, of why an artefact contains no other data."""
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def _discard(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole, synchronised with the disk; raises StepError as `atomic_path` does."""
+    """Write a file completely, synchronised with the disk; raises StepError as `atomic_path` does."""
     with atomic_path(path) as partial, partial.open("wb") as file:
         file.write(content)
         file.flush()
@@ -157,7 +157,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     InputError
         Where the file is missing or damaged.
     SparseError
-        Where it holds the reason why there are none.
+        Where it contains the reason why there are none.
     """
     try:
         content = read_verified(path)

@@ -13,7 +13,7 @@ from mgral.config.section import Count, Fraction, PathText, Probability, Section
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 """What the names of files of weights end in."""
 Gift = Literal["probabilities", "features"]
-"""What the files of a detector that is a command may hold beside boxes and scores of the test images."""
+"""What the files of a detector that is a command may contain beside boxes and scores of the test images."""
 
 
 def is_weights_file(text: str) -> bool:
@@ -108,7 +108,7 @@ class DetectorConfig(Section, ABC):
 
     @property
     def command_gives(self) -> tuple[Gift, ...] | None:
-        """What the files of a detector hold that is a command (`external`); None for one that is trained here."""
+        """What the files of a detector contain that is a command (`external`); None for one that is trained here."""
         return None
 
     @property
@@ -139,7 +139,7 @@ class DetectorConfig(Section, ABC):
 
     @property
     def caches_files(self) -> bool:
-        """Whether the cache holds image files as they are, not pixels."""
+        """Whether the cache contains image files as they are, not pixels."""
         return False
 
     @property
@@ -173,7 +173,7 @@ class TorchvisionConfig(DetectorConfig):
 
     @property
     def caches_files(self) -> bool:
-        """Whether the cache holds image files as they are, not pixels."""
+        """Whether the cache contains image files as they are, not pixels."""
         return self.cache == "encoded"
 
 

@@ -116,6 +116,6 @@ class _AnyOfThem:
 
 
 AnyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read_by_data), _AnyOfThem()]
-"""The field of a configuration that holds the section of one of the detectors."""
+"""The field of a configuration that contains the section of one of the detectors."""
 ProxyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read_proxy), _AnyOfThem(EXTERNAL)]
-"""The field of a section that holds the section of one of the detectors that are trained here."""
+"""The field of a section that contains the section of one of the detectors that are trained here."""

@@ -1,4 +1,4 @@
-"""A whole experiment, and how it is read from YAML."""
+"""A complete experiment, and how it is read from YAML."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -67,7 +67,7 @@ FORMATS = ("synthetic", "voc", "coco", "yolo", "project")
 
 
 class Config(Section):
-    """A whole experiment."""
+    """A complete experiment."""
 
     version: Literal[2] = 2
     """Version of the configuration's keys; it rises when a key is renamed or removed."""
@@ -334,7 +334,7 @@ def completed(given: Mapping[Any, Any], defaults: Mapping[str, Any]) -> dict[Any
 
 
 def config_yaml(config: Config) -> bytes:
-    """Return the whole configuration, defaults filled in, as the text of config.yaml."""
+    """Return the complete configuration, defaults filled in, as the text of config.yaml."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()
 
 

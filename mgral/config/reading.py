@@ -9,7 +9,7 @@ import yaml
 from mgral.errors import InputError
 
 LARGEST = 100_000
-"""Values that a configuration file may hold."""
+"""Values that a configuration file may contain."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,7 +38,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """Read a YAML file of configuration keys without validating them; raises InputError where it holds none."""
+    """Read a YAML file of configuration keys without validating them; raises InputError where it contains none."""
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"{path} is no regular file; name an existing configuration file")

@@ -106,7 +106,7 @@ def check_splits(train: Split, test: Split, root: Path, data: DiskData, findings
 
 
 def with_boxes(coco: Coco) -> Coco:
-    """Leave out the images that hold no box to learn from: none at all, or only crowds."""
+    """Leave out the images that contain no box to learn from: none at all, or only crowds."""
     learnable = {a["image_id"] for a in coco["annotations"] if not a["iscrowd"]}
     return _with_images(coco, [image for image in coco["images"] if image["id"] in learnable])
 

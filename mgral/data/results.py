@@ -77,7 +77,7 @@ class FoundBoxes(NamedTuple):
 def read_found(
     path: Path, dataset: Dataset, image_ids: npt.NDArray[np.int64], probabilities: bool, findings: Findings
 ) -> FoundBoxes:
-    """Read COCO results, noting all that is wrong with them; only without a fault are they whole.
+    """Read COCO results, noting all that is wrong with them; only without a fault are they complete.
 
     Parameters
     ----------

@@ -50,8 +50,8 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
         What follows `--configfile`; a later file overrides an earlier one.
     overrides
         What follows `--config`, on top of the files: nested values are merged key by key, except that a `data`
-        section that names a format, or a `detector` section that names a detector, replaces the whole section, as the
-        keys of another one mean nothing to it.
+        section that names a format, or a `detector` section that names a detector, replaces the complete section, as
+        the keys of another one mean nothing to it.
 
     Raises
     ------
@@ -242,7 +242,7 @@ class RoundData(NamedTuple):
 
 
 def round_data(config: Config) -> RoundData | None:
-    """Return what the snapshot of a round holds; None for a benchmark."""
+    """Return what the snapshot of a round contains; None for a benchmark."""
     if not isinstance(config.data, ProjectData):
         return None
     snapshot = snapshot_of(config.data)

@@ -97,7 +97,7 @@ class Names:
     def find(self, name: str) -> set[int]:
         """Return the images that a name can mean; one where it is clear.
 
-        By the whole path, by the name in a batch, by the last part of the path, and by that without its suffix.
+        By the complete path, by the name in a batch, by the last part of the path, and by that without its suffix.
         """
         plain = name.replace("\\", "/").removeprefix("./")
         last = PurePosixPath(plain).name

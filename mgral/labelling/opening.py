@@ -213,7 +213,7 @@ def _values(settings: ProjectSettings, name: str, images: int) -> dict[str, Any]
 
 
 def check_config(folder: Path, settings: ProjectSettings, project: Project) -> None:
-    """Raise InputError where project.yaml asks for a configuration that there is not, or for pictures turned anew."""
+    """Raise InputError where project.yaml asks for a configuration that there is not, or for pictures turned again."""
     number = max(project.rounds, default=0) + 1
     try:
         planned_config(settings, number, 1)
@@ -240,13 +240,13 @@ def frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dic
 
 
 def write_round(folder: Path, snapshot: Snapshot, config: Config) -> str:
-    """Write the folder of a round, which appears whole, and return the digest of its snapshot."""
+    """Write the folder of a round, which appears completely, and return the digest of its snapshot."""
     write_experiment(round_folder(folder, snapshot.round), snapshot, config)
     return snapshot_digest(folder, snapshot.round)
 
 
 def write_experiment(target: Path, snapshot: Snapshot, config: Config) -> None:
-    """Write what an experiment is computed from into a new folder, which appears whole."""
+    """Write what an experiment is computed from into a new folder, which appears completely."""
     with atomic_path(target) as partial:
         partial.mkdir()
         dump_json(partial / SNAPSHOT, snapshot.as_json())

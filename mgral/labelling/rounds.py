@@ -195,7 +195,7 @@ Publish = Callable[[Project, ProjectSettings, int, Path], Sequence[dict[str, obj
 def publish_round(folder: Path, number: int, publish: Publish) -> None:
     """Put the files of a round's batch in its folder, and note in the ledger what is sent, once.
 
-    The files are made beside it and moved there. What a killed command left of them is made anew, as long as the
+    The files are made beside it and moved there. What a killed command left of them is made again, as long as the
     ledger does not know of it.
     """
     with writing(folder) as writer:

@@ -184,7 +184,7 @@ def _written(
 
 
 def second_look_lines(folder: Path, output: Path, count: int) -> list[str]:
-    """Return what a person does with the tasks of so many pictures to look at again, as lines."""
+    """Return what a person does with the tasks of so many pictures to check again, as lines."""
     if not count:
         return ["no picture needs another check"]
     lines, pushed = (

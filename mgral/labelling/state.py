@@ -78,7 +78,7 @@ class OnServer:
     id: str
     """The server's own number of it."""
     rounds: frozenset[int]
-    """Rounds that were pushed there, 0 for pictures to look at again."""
+    """Rounds that were pushed there, 0 for pictures to check again."""
 
 
 @dataclass

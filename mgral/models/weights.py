@@ -25,7 +25,7 @@ from mgral.models.detectors.transformers import CHECKPOINT, TransformersConfig
 from mgral.models.interface import DetectorModel
 
 STATISTICS = r"^class_quality\.|\bnum_batches_tracked$"
-"""Names of what is no weight: it is gathered anew in each training."""
+"""Names of what is no weight: it is gathered again in each training."""
 WRAPPERS = ("model", "state_dict")
 """Keys under which trainings of others put a detector's weights."""
 WRAPPED = r"^((module|_orig_mod)\.)+"
@@ -37,7 +37,7 @@ def obtain_weights(config: DetectorConfig, mirror: str | None, folder: Path) -> 
     """Return the state dict that `config.weights` stands for, by the names of who made it.
 
     What is published is downloaded into `folder`, unless it came with the packages. Raises InputError and StepError
-    as `fetch` does, and where a file holds no weights.
+    as `fetch` does, and where a file contains no weights.
     """
     if isinstance(config, TransformersConfig) and config.weights == CHECKPOINT:
         from mgral.models.transformers_detector import load_checkpoint  # the package may be missing
@@ -99,7 +99,7 @@ def _with_digits(url: Any) -> Published | None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read safetensors or a state dict of torch's; raises InputError where a file holds neither."""
+    """Read safetensors or a state dict of torch's; raises InputError where a file contains neither."""
     try:
         content = read_verified(path)
         safe = path.suffix.lower() == ".safetensors"

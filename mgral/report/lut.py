@@ -245,7 +245,7 @@ def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
 
 
 def _conclude(correlation: RankCorrelation, kind: str) -> str:
-    """Say whether the ranking is better than chance."""
+    """Report whether the ranking is better than chance."""
     if np.isnan(correlation.mean):
         return "All values on one axis are equal, so nothing can be ranked."
     better = "better than chance" if correlation.p_value <= ERROR_RATE else "no better than chance"

@@ -92,7 +92,7 @@ class Found:
 
 
 def verdict(found: Found) -> Verdict:
-    """Say what an experiment has found, in plain words."""
+    """Report what an experiment has found, in plain words."""
     subject = subject_of(found.config, found.rows)
     counts = first_of_type(found.config, COUNTS)
     first = next((row.strategy for row in found.rows if row.strategy != subject), None)
@@ -124,7 +124,7 @@ def _headline(found: Found, subject: str) -> str:
 
 
 def _compared(subject: str, other: str, difference: Difference) -> str:
-    """Say how two strategies compare, as a sentence."""
+    """Report how two strategies compare, as a sentence."""
     seeds, gap = difference.spread.n, _gap(difference)
     side = "below" if difference.spread.mean < 0 else "above"
     if seeds == 0:
@@ -150,7 +150,7 @@ def _gap(difference: Difference) -> str:
 
 
 def _brief(difference: Difference) -> str:
-    """Say what a difference is, in a few words."""
+    """Report what a difference is, in a few words."""
     mean, interval = difference.spread.mean, difference.interval
     zero = rounds_to_zero(mean)
     words = "no difference" if zero else f"{points(mean, sign=True)} points"
@@ -162,7 +162,7 @@ def _brief(difference: Difference) -> str:
 
 
 def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
-    """Say how it compares with the simple baseline and with the first of the others, and by the other labels."""
+    """Report how it compares with the simple baseline and with the first of the others, and by the other labels."""
     row = found.row(subject)
     if row.mean.n == 0 or found.nothing:
         return

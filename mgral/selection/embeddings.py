@@ -83,7 +83,7 @@ class Embeddings:
 
 
 def load_embeddings(path: Path) -> Embeddings:
-    """Map an embeddings file; raises InputError where it is damaged or holds a value that is not finite."""
+    """Map an embeddings file; raises InputError where it is damaged or contains a value that is not finite."""
     arrays = map_arrays(path)
     try:
         image_ids, counted = (arrays[name].astype(np.int64, copy=False) for name in ("image_ids", "counted"))

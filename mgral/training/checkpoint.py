@@ -77,7 +77,7 @@ class Checkpoint:
         return state
 
     def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Write what `state` returns, if the time for it has come; it may hold what `weights_only` can load."""
+        """Write what `state` returns, if the time for it has come; it may contain what `weights_only` can load."""
         if time.monotonic() - self._last < self._every:
             return
         payload = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Step `label`: the chosen images join the labelled set, with the labels that the data set holds for them."""
+"""Step `label`: the chosen images join the labelled set, with the labels that the data set contains for them."""
 
 from pathlib import Path
 

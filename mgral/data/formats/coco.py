@@ -61,7 +61,7 @@ class _File:
     strict: bool
     findings: Findings
     converted: Counter[str] = field(default_factory=Counter)
-    """By field: values that mean a whole number and are written in another way."""
+    """By field: values that mean an integer and are written in another way."""
 
     def whole(self, entry: Mapping[str, Any], key: str, meaning: int | None) -> int | None:
         """Return what a value means, and count it where it is not the number itself."""
@@ -86,7 +86,7 @@ def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Sp
 
     Ids of images and classes may start at 0 and have gaps. Where one of them is a text, or a number of more than 64
     bits, all of its kind are numbered from 1. Annotation ids are moved up where they start below 1, as pycocotools
-    takes a match with annotation 0 for no match at all, and numbered anew where they repeat.
+    takes a match with annotation 0 for no match at all, and numbered again where they repeat.
 
     Faulty entries are noted in `findings` and left out.
 

@@ -295,7 +295,8 @@ def may_be_keypoints(lines: list[list[float]]) -> bool:
 def _span(numbers: list[float]) -> float | None:
     """Return which part of a box, the first four numbers, the points behind it span: of the sides, the larger.
 
-    0 where at most one point is seen; None where the first four are no box in the picture, or do not hold the points.
+    0 where at most one point is seen; None where the first four are no box in the picture, or do not contain the
+    points.
     """
     x, y, width, height, *rest = numbers
     if len(rest) == 4 and all(abs(a - b + c - d) <= BEYOND for a, b, c, d in (numbers[::2], numbers[1::2])):

@@ -1,4 +1,4 @@
-"""What a run came to, in a few lines: where the report is, and what its tables hold."""
+"""What a run came to, in a few lines: where the report is, and what its tables contain."""
 
 import csv
 from collections import Counter

@@ -51,7 +51,7 @@ UNCHANGED = Kind(
     "taken for untouched; `--empty checked` takes them for labelled, where somebody looked at every picture",
 )
 SAME = 1.0
-"""Pixels by which a corner may differ and still be the one that was sent: some formats have whole pixels only."""
+"""Pixels by which a corner may differ and still be the one that was sent: some formats have integer pixels only."""
 
 
 @dataclass(frozen=True)

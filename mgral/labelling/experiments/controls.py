@@ -77,7 +77,7 @@ def kinds_of(project: Project, images: Sequence[int]) -> Kinds:
 def parts(kinds: Kinds, images: Sequence[int], repeats: int) -> tuple[tuple[int, ...], ...]:
     """Return what each detector does not learn: in turn, one learns a part of what was chosen, one of the controls.
 
-    Each part is drawn anew, uniformly and without replacement.
+    Each part is drawn again, uniformly and without replacement.
     """
     rng = np.random.default_rng(derive_seed(0, "control", "parts"))
     without = []

@@ -141,7 +141,7 @@ def ranking_lines(results: Path) -> list[str]:
 
 
 def _against_random(row: dict[str, str]) -> str:
-    """Say how a strategy's mean height of the curve compares with that of random; intervals are Student's."""
+    """Report how a strategy's mean height of the curve compares with that of random; intervals are Student's."""
     mean = f"mean mAP {100 * float(row['mean']):.1f} %"
     if not row["to_random"]:
         return f"{mean}, what the others are compared with"

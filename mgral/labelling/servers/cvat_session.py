@@ -1,4 +1,4 @@
-"""CVAT's SDK with limits of time, and with errors that say what to do and hold no secret."""
+"""CVAT's SDK with limits of time, and with errors that say what to do and contain no secret."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ class Login:
     url: str
     credentials: Credentials = field(repr=False)
     secret: str = field(repr=False)
-    """What no message may hold."""
+    """What no message may contain."""
     organization: str | None
     """Short name of the organization whose projects are used; None for those of the person, and all that they see."""
 

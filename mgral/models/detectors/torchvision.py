@@ -26,7 +26,7 @@ class Facts(NamedTuple):
     """What is known of a model before torch is imported."""
 
     weights: tuple[str, ...]
-    """torchvision's names of the weights that it may start from, those of the whole detector first."""
+    """torchvision's names of the weights that it may start from, those of the complete detector first."""
     stages: int
     """Stages of the backbone that can be frozen; 0 where torchvision trains all of them."""
     weight_mb: float

@@ -162,7 +162,7 @@ class TransformersConfig(DetectorConfig):
 
     @property
     def caches_files(self) -> bool:
-        """Whether the cache holds image files as they are, not pixels."""
+        """Whether the cache contains image files as they are, not pixels."""
         return self.cache == "encoded"
 
     @property

@@ -175,12 +175,12 @@ def class_weights(counts: npt.NDArray[np.int64]) -> Floats:
 
 def sums(boxes: Boxes, values: Floats, images: int) -> Floats:
     """Return the sum of the values of each image's boxes, float64 [images]."""
-    # Without a box `bincount` makes them whole numbers.
+    # Without a box `bincount` makes them integers.
     return np.bincount(boxes.images, values, images).astype(np.float64)
 
 
 def class_diversity(boxes: Boxes, probabilities: Floats, weights: Floats, images: int) -> Floats:
-    """Return the weighted number of classes that each image probably holds, float64 [images]."""
+    """Return the weighted number of classes that each image probably contains, float64 [images]."""
     likeliest = np.zeros((images, len(weights)))
     np.maximum.at(likeliest, (boxes.images, boxes.labels), probabilities)
     return likeliest @ weights
