@@ -16,7 +16,7 @@ from mgral.artefacts.integrity import RECORDS, file_hash
 from mgral.errors import InputError
 
 DIFFERING = ("logs", "timings", "external", RECORDS)
-"""Folders of an experiment that contain what differs from run to run: times, versions, commits, files of a command."""
+"""Folders of an experiment whose contents differ from run to run: times, versions, commits, files of a command."""
 
 
 class Comparison(NamedTuple):

@@ -24,10 +24,10 @@ PICTURES_LEFT_OUT = Kind("pictures are not of this project", "left out (`--unkno
 AMBIGUOUS = Kind("pictures have a name that several have", "name them by their folder too")
 UNKNOWN_CLASSES = Kind(
     "classes are not of this project",
-    "add them (`mgral project classes add NAME`), or say which they are (`--rename THEIRS=OURS`)",
+    "add them (`mgral project classes add NAME`), or give their names here (`--rename THEIRS=OURS`)",
 )
 OTHER_SIZES = Kind(
-    "pictures have another size than the labels say",
+    "pictures have another size than in the labels",
     "the boxes are of other pictures, or of copies of another size: export them for the pictures of the project",
 )
 TEST_PICTURES = Kind("pictures of the test set were labelled anew", "used, as corrections of the test set")
@@ -45,9 +45,9 @@ OTHER_PICTURE = Kind(
 FORMER_NAMES = Kind("classes have a former name", "taken for what they are now")
 SEVERAL_MEANINGS = Kind(
     "classes have a name that was another class's when the pictures were sent",
-    "say which are meant (`--rename NAME=NAME` for the class that has the name now)",
+    "give the class that is meant (`--rename NAME=NAME` for the class that has the name now)",
 )
-STALE = Kind("labels are older than what the same person said later", "left out")
+STALE = Kind("labels are older than another label of the same person", "left out")
 DRAFTS = Kind("drafts are of pictures that the same person has finished", "left out")
 WITHDRAWN = Kind("pictures are withdrawn", "kept, and not used until `mgral project recall`")
 UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")

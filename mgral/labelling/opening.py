@@ -213,7 +213,7 @@ def _values(settings: ProjectSettings, name: str, images: int) -> dict[str, Any]
 
 
 def check_config(folder: Path, settings: ProjectSettings, project: Project) -> None:
-    """Raise InputError where project.yaml asks for a configuration that there is not, or for pictures turned again."""
+    """Raise InputError where project.yaml asks for a configuration that does not exist, or for other rotations."""
     number = max(project.rounds, default=0) + 1
     try:
         planned_config(settings, number, 1)
@@ -273,6 +273,6 @@ def check_rounds(folder: Path, project: Project) -> None:
     altered = [str(number) for number, known in project.rounds.items() if snapshot_digest(folder, number) != known]
     if altered:
         raise InputError(
-            f"the snapshot or config.yaml of round {', '.join(altered)} was altered; bring it back from a copy or "
-            "from Git, as later rounds are compared with it"
+            f"the snapshot or config.yaml of round {', '.join(altered)} was altered; restore it from a copy or "
+            "from Git, because later rounds are compared with it"
         )

@@ -139,9 +139,7 @@ def _found_round(folder: Path, writer: Writer, project: Project) -> Project:
     if not target.exists():
         return project
     if not (target / SNAPSHOT).is_file() or load_snapshot(target / SNAPSHOT).project != project.id:
-        raise InputError(
-            f"{target} is none that this project made, and stands where its next round will be; move it away"
-        )
+        raise InputError(f"{target} was not made by this project, and the next round needs that name; move it away")
     writer.add("round", [{"round": number, "snapshot": snapshot_digest(folder, number)}])
     return load_project(folder)
 
@@ -152,8 +150,8 @@ def _check_progress(project: Project, anyway: bool) -> None:
     last = max((number for number, images in project.sent.items() if images), default=0)
     if last and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last]):
         raise InputError(
-            f"nothing of round {last} has come back, so a new round knows no more than the last one; import labels "
-            "first (mgral project import FILE), or open it anyway (--anyway)"
+            f"no label of round {last} was imported, so a new round has no more information than the last one; "
+            "import labels first (mgral project import FILE), or start it anyway (--anyway)"
         )
 
 
@@ -180,8 +178,8 @@ def _with_budget(
         )
     if left <= 0:
         raise InputError(
-            f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to go on, or train "
-            "on all labels (mgral project train) and take them (mgral project export)"
+            f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to continue, or "
+            "train on all labels (mgral project train) and export them (mgral project export)"
         )
     if not pool:
         raise InputError("there is no picture left to choose: all were sent, labelled, skipped or withdrawn")

@@ -188,7 +188,7 @@ def second_look_lines(folder: Path, output: Path, count: int) -> list[str]:
     if not count:
         return ["no picture needs another check"]
     lines, pushed = (
-        [f"{count} pictures to look at again: load {output / TASKS} into your tool"],
+        [f"{count} pictures to check again: load {output / TASKS} into your tool"],
         load_project(folder).pushed,
     )
     if pushed:

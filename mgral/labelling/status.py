@@ -82,8 +82,8 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
     if waiting := again(project):
         names = {project.classes[one] for missing in waiting.values() for one in missing}
         lines.append(
-            f"to look at again: {len(waiting)} pictures were labelled before there was {', '.join(sorted(names))}; "
-            "make tasks of them: mgral project again FOLDER"
+            f"to check again: {len(waiting)} pictures were labelled before there was {', '.join(sorted(names))}; "
+            "write tasks for them: mgral project again FOLDER"
         )
     return lines
 

@@ -129,7 +129,7 @@ def _network(name: str) -> Any:
 
 
 def _stages(network: nn.Module, ends: Sequence[str]) -> list[nn.Module]:
-    """Split a network behind the parts of these names; one whose parts do not follow each other stays in one piece."""
+    """Split a network behind the parts of these names; if its parts do not follow each other, it is not split."""
     if not isinstance(network, IN_SEQUENCE):
         return [network]
     parts: dict[str, nn.Module] = {}

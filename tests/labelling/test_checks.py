@@ -186,14 +186,14 @@ def test_a_command_that_looks_at_nothing_else_is_refused(project):
     settings = yaml.safe_load(path.read_text()) | {"settings": {"detector": detector}, "strategy": "random"}
     path.write_text(yaml.safe_dump(settings))
     said = check(project, fails=2)
-    assert "gives probabilities; add them to detector.gives" in said
+    assert "writes probabilities; add them to detector.gives" in said
 
 
 def test_the_list_goes_out_as_tasks_and_what_comes_back_corrects_labels(project, tmp_path):
     check(project)
     before = spent(load_project(project))
     said = check(project, "--last", "--output", tmp_path / "look", "--most", "3")
-    assert "3 pictures to look at again" in said
+    assert "3 pictures to check again" in said
     tasks = read_json(tmp_path / "look" / "tasks" / "label_studio" / "label_studio.json")
     reasons = {task["data"]["image"].rpartition("/")[2]: task["data"]["mgral_reason"] for task in tasks}
     assert len(reasons) == 3

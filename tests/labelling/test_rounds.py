@@ -64,7 +64,7 @@ def test_only_what_a_person_confirmed_is_learnt_and_what_is_out_is_not_sent_agai
     first = chosen(project, 1)
     kinds = {4: "done", 5: "skipped", 6: "draft", 7: "untouched"}
     said = run("import", answered(project, 1, state=lambda p: kinds.get(p, "done")), "--folder", project)
-    assert "7 new, 1 not looked at" in said
+    assert "7 new, 1 not checked" in said
     assert states(project) == {"untouched": 22, "sent": 1, "draft": 1, "skipped": 1, "labelled": 5}
     next_round(project)
     snapshot = read_json(project / "round2" / "snapshot.json")
@@ -146,10 +146,10 @@ def test_an_old_file_imported_again_does_not_bring_back_what_was_corrected(tmp_p
         run("import", file, "--folder", project)
     before = image_of(project, "p1.png")
     for file in (first, same):
-        assert "was imported before; 1 as they were" in run("import", file, "--folder", project)
+        assert "was imported before; 1 unchanged" in run("import", file, "--folder", project)
     assert image_of(project, "p1.png") == before
     said = run("import", first, "--folder", project, "--empty", "checked")
-    assert "was imported before; 1 new, 1 as they were" in said
+    assert "was imported before; 1 new, 1 unchanged" in said
     assert image_of(project, "p2.png").state == "empty"
 
 
@@ -161,7 +161,7 @@ def test_pictures_left_out_at_first_are_imported_once_they_are_there(tmp_path):
     run("import", labels, "--unknown", "leave_out", "--folder", project)
     photos(tmp_path / "photos", 1, first=3)
     run("scan", "--folder", project)
-    assert "1 new, 2 as they were" in run("import", labels, "--folder", project)
+    assert "1 new, 2 unchanged" in run("import", labels, "--folder", project)
 
 
 def test_a_new_class_waits_for_another_look(tmp_path):
@@ -175,7 +175,7 @@ def test_a_new_class_waits_for_another_look(tmp_path):
     run("again", project / "relook", "--folder", project)
     assert "relook is there already" in run("again", project / "relook", "--folder", project, fails=2)
     looked = project / "relook" / "tasks" / "cvat" / "annotations.xml"
-    assert "8 not looked at" in run("import", looked, "--folder", project)
+    assert "8 not checked" in run("import", looked, "--folder", project)
     run("import", looked, "--empty", "checked", "--folder", project)
     assert "no picture needs another check" in run("again", project / "other", "--folder", project)
     next_round(project, "--anyway")

@@ -27,7 +27,7 @@ def _record(folder: Path, change: Any, *given: Any) -> None:
     project = load_project(folder)
     click.echo(f"classes: {', '.join(project.classes.values())}")
     if waiting := again(project):
-        click.echo(f"{len(waiting)} pictures must be checked again; make tasks of them: mgral project again FOLDER")
+        click.echo(f"{len(waiting)} pictures must be checked again; write tasks for them: mgral project again FOLDER")
 
 
 @command.command("add")

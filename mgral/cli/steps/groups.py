@@ -55,7 +55,7 @@ def _summary(groups: Groups, images: int) -> str:
         lines.append("  scores can be better than on new pictures; split by video, place or day instead")
     if groups.flat_test_images:
         lines.append(
-            f"{groups.flat_test_images} more test images differ as little from a training image, but have too little "
-            "contrast to tell"
+            f"{groups.flat_test_images} more test images are as similar to a training image, but have too little "
+            "contrast for a decision"
         )
     return "\n".join(lines)

@@ -36,8 +36,8 @@ from mgral.labelling.state import Project, load_project
 
 FOLDS = 5
 NO_POOL = (
-    "a detector that is a command looks at pictures that it has not learnt only where it gives probabilities; add "
-    "them to detector.gives, or check labels by another detector"
+    "a detector that is a command can check labels only if it writes probabilities; add them to detector.gives, or "
+    "use another detector"
 )
 ERRORS = "errors.csv"
 COLUMNS = ("file", "image", "kind", "class", "x", "y", "width", "height", "sure", "reason")

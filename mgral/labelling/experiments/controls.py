@@ -181,8 +181,8 @@ def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:
     lines = [
         f"{experiment.name}: {len(snapshot.without) // 2} detectors learnt {learnt} of {numbers[0]} chosen pictures, "
         f"and as many {learnt} of {numbers[1]} controls, beside the {scores['before']} labelled before",
-        f"on the {where} of {scores['audit']['images']} pictures: mAP {chosen:.1f} % with what was chosen, "
-        f"{drawn:.1f} % with what was drawn at random",
+        f"on the {where} of {scores['audit']['images']} pictures: mAP {chosen:.1f} % with chosen pictures, "
+        f"{drawn:.1f} % with controls",
         verdict_line(_strategies(experiment.folder, project), found),
     ]
     if changed := len(changed_since(snapshot, settings, project)):

@@ -121,12 +121,12 @@ class Login:
                 raise StepError(f"{self.url} fails ({said}); run the same command again later") from None
             if error.status == 404:
                 raise InputError(
-                    f"{self.url} does not know what it is asked for ({said}); is it a CVAT, and did somebody delete "
-                    "something there? If so, run the same command again"
+                    f"{self.url} does not have what was requested ({said}); check that it is a CVAT. If somebody "
+                    "deleted something there, run the same command again"
                 ) from None
             raise InputError(
-                f"{self.url} refuses ({said}); let somebody give you the right to do that there, or look at what is "
-                "wrong with the project, and run the same command again"
+                f"{self.url} refuses ({said}); ask for the permission there, or check the project, and run the same "
+                "command again"
             ) from None
         except urllib3.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
@@ -136,8 +136,8 @@ class Login:
                     "SSL_CERT_FILE"
                 ) from None
             raise StepError(
-                f"{self.url} does not answer, or stopped in the middle ({type(reason).__name__}); start it, or look "
-                "at the network, and run the same command again"
+                f"{self.url} does not answer, or stopped in the middle ({type(reason).__name__}); start it, or check "
+                "the network, and run the same command again"
             ) from None
         except CvatSdkException as error:
             raise StepError(
