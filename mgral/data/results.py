@@ -269,5 +269,5 @@ def load_features(path: Path) -> npt.NDArray[np.float32]:
 
 def _array(path: Path, arrays: dict[str, npt.NDArray[Any]], name: str) -> npt.NDArray[Any]:
     if name not in arrays:
-        raise InputError(f"{path} holds no {name}; delete it and run the step `external` again")
+        raise InputError(f"{path} contains no {name}; delete it and run the step `external` again")
     return arrays[name]

@@ -60,7 +60,7 @@ def run_snakemake(
     if code < 0:
         raise StepError(f"Snakemake was killed ({signal.Signals(-code).name}); the same command continues")
     if code:
-        raise StepError("Snakemake has not done all; the reason is above, and the same command goes on")
+        raise StepError("Snakemake has not done all; the reason is above, and the same command continues")
 
 
 def snakemake_line(words: Sequence[str], folder: Path) -> str:

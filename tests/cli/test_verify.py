@@ -51,7 +51,7 @@ def test_all_is_well_wherever_the_folder_is(tmp_path):
     shutil.move(FOLDER, tmp_path / "moved")
     assert verified(folder=tmp_path / "moved").exit_code == 0
     (tmp_path / "moved/seed0/labelled.json").write_text("")
-    assert "selection.json\n  was made of other content" in verified(folder=tmp_path / "moved").stdout
+    assert "selection.json\n  was made from other content" in verified(folder=tmp_path / "moved").stdout
 
 
 @pytest.mark.usefixtures("experiment")

@@ -246,6 +246,6 @@ def test_words_of_each_verdict():
         "95 % interval +0.4 to +5.8"
     )
     assert "is worse" in verdict_line("ppal", Difference(-0.03, -0.05, -0.01))
-    assert "whether choosing by ppal is better than at random cannot be told yet" in verdict_line(
+    assert "whether choosing by ppal is better than at random cannot be decided yet" in verdict_line(
         "ppal", Difference(0.03, -0.05, 0.08)
     )

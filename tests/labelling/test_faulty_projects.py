@@ -137,7 +137,7 @@ def test_a_round_of_which_nothing_is_left_is_done_and_the_next_can_follow(tmp_pa
     monkeypatch.setattr(running, "run_snakemake", labelled_meanwhile)
     said = run("next", "--folder", project, "--format", "coco")
     assert "round 1: 0 pictures" in said
-    assert "nothing of it is left" in said
+    assert "none of them is left" in said
     monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
     run("next", "--folder", project)
     assert max(load_project(project).sent) == 2
