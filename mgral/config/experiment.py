@@ -374,7 +374,7 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "tuple_type":
         return f"{key}: is a list, found {error['input']!r}; write it as [{error['input']}]"
     if error["type"] == "int_type" and isinstance(error["input"], float) and error["input"].is_integer():
-        return f"{key}: a whole number has no point and no exponent; write {error['input']:.0f}"
+        return f"{key}: an integer has no point and no exponent; write {error['input']:.0f}"
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         return f"{key}: YAML reads this name as {error['input']!r}, which is no text; put it in quotes"
     if error["type"] == "union_tag_invalid":

@@ -68,10 +68,10 @@ def test_a_budget_is_written_in_one_way(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("budget: 1e2", "budget: a whole number has no point and no exponent; write 100"),
+        ("budget: 1e2", "budget: an integer has no point and no exponent; write 100"),
         (
             "budget: {unit: boxes, amount: 1e2}",
-            "budget.amount: a whole number has no point and no exponent; write 100",
+            "budget.amount: an integer has no point and no exponent; write 100",
         ),
         (
             "budget: {unit: pictures, amount: 5}",
