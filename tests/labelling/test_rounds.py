@@ -105,7 +105,7 @@ def test_the_budget_ends_the_rounds_and_the_last_batch_is_cut_to_it(tmp_path):
 def test_a_round_is_not_opened_while_nothing_has_come_back_unless_asked_to(tmp_path):
     project = start(tmp_path)
     next_round(project)
-    assert "nothing of round 1 has come back" in next_round(project, fails=2)
+    assert "no label of round 1 was imported" in next_round(project, fails=2)
     assert not (project / "round2").exists()
     next_round(project, "--anyway")
     assert not set(chosen(project, 1)) & set(chosen(project, 2))
@@ -257,7 +257,7 @@ def test_a_training_learns_from_all_labels_and_sends_nothing(tmp_path):
     assert "round 2: trains on all labels, chooses nothing" in run("status", "--folder", project)
     next_round(project)
     assert len(chosen(project, 3)) == 4
-    assert "nothing of round 3 has come back" in next_round(project, fails=2)
+    assert "no label of round 3 was imported" in next_round(project, fails=2)
 
 
 def test_a_training_that_was_stopped_is_finished_before_the_next_batch(tmp_path, monkeypatch):

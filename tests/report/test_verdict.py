@@ -79,7 +79,7 @@ def test_no_clear_difference_says_how_many_seeds_one_would_need() -> None:
     (step,) = found.steps
     assert "more than 100 seeds are needed (a rough estimate from the spread of 5 paired differences)" in step.text
     larger = said({"mgral": LEVELS + 0.008 + WOBBLE, "random": LEVELS}).steps[0]
-    assert larger.text.startswith("About 13 seeds would show a difference of this size four times in five (rough, ")
+    assert larger.text.startswith("About 13 seeds would show a difference of this size four times in five (a rough estimate ")
     assert larger.command.endswith('--config "seeds=[0,1,2,3,4,5,6,7,8,9,10,11,12]"')
 
 
@@ -168,7 +168,7 @@ def test_without_random_or_another_there_is_nothing_to_compare() -> None:
         "No verdict: only mgral was run, so there is nothing to compare it with; its curve has a mean mAP of 34.0 %."
     )
     assert alone.saved.startswith("Labels saved compared with random: unknown")
-    assert alone.steps[0].text.startswith("Run random beside it")
+    assert alone.steps[0].text.startswith("Run random for comparison")
     random = said({"random": LEVELS})
     assert random.steps[0].text.startswith("Run the strategy that you want to try beside it")
     two = said({"mgral": LEVELS + 0.01, "margin": LEVELS})
