@@ -104,7 +104,7 @@ def read_json(path: Path, unique_keys: bool = False) -> Any:
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); replace it or correct its syntax") from None
     except RecursionError:
-        raise InputError(f"{path}: its lists and objects lie too deep in each other; replace it") from None
+        raise InputError(f"{path}: its lists and objects are nested too deeply; replace it") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

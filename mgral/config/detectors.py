@@ -97,7 +97,7 @@ def _read_by_data(value: Any, info: ValidationInfo) -> Any:
 
 def _read_proxy(value: Any) -> Any:
     if isinstance(value, dict) and value.get("name") == EXTERNAL:
-        raise ValueError(f"detector.proxy: {EXTERNAL} is none that is trained here; choose another")
+        raise ValueError(f"detector.proxy: {EXTERNAL} is not trained by MGRAL; choose another")
     return read_section(value)
 
 

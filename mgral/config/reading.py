@@ -52,7 +52,7 @@ def read_values(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path} is not YAML ({error}); correct its syntax") from None
     except RecursionError:
-        raise InputError(f"{path}: its sections lie too deep in each other; write fewer levels") from None
+        raise InputError(f"{path}: its sections are nested too deeply; write fewer levels") from None
     if loader.repeated:
         raise InputError(f"{path} has keys twice in a section: {', '.join(loader.repeated)}; keep one of each")
     if size > LARGEST:

@@ -31,7 +31,7 @@ def write_synthetic(data: SyntheticData, output: Path) -> None:
     there already and contains something.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} is there already; delete it or name another folder")
+        raise InputError(f"{output} exists already; delete it or name another folder")
     with atomic_path(output) as partial:
         for split, images in (("train", data.train_images), ("test", data.test_images)):
             (partial / split).mkdir(parents=True)

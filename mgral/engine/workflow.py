@@ -356,7 +356,7 @@ def _check_round(config: Config, data: ProjectData) -> None:
         raise InputError("detector.width: is null, and all rounds of a project need one input size; set it")
     missing = [file for file in annotation_files(config) if not Path(file).is_file()]
     if missing:
-        raise InputError(f"data: there is no file {', '.join(missing)}; bring it back from a copy or from Git")
+        raise InputError(f"data: there is no file {', '.join(missing)}; restore it from a copy or from Git")
     folders = picture_folders(project_folder(data))
     if absent := [f"{name} ({folder})" for name, folder in folders.items() if not folder.is_dir()]:
         raise InputError(

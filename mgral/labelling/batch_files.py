@@ -77,7 +77,7 @@ def write_batch(
         Where it cannot be written.
     """
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} is there already; delete it or name another folder")
+        raise InputError(f"{folder} exists already; delete it or name another folder")
     check_pictures([task.path for task in batch.tasks], "the batch")
     for name in formats:
         check_tasks(batch, name)

@@ -113,4 +113,4 @@ def _check_new(project: Project, names: Sequence[str], leaving: Sequence[str] = 
             )
     taken = sorted({name for name in names if name in {*project.classes.values()} - {*leaving}})
     if taken or len(set(names)) < len(names):
-        raise InputError(f"classes: {', '.join(taken) or 'a name'} is there already; choose another name")
+        raise InputError(f"classes: {', '.join(taken) or 'a name'} exists already; choose another name")

@@ -264,7 +264,7 @@ def snapshot_digest(folder: Path, number: int) -> str:
         try:
             digest.update(path.read_bytes())
         except OSError as error:
-            raise InputError(f"{path}: {error.strerror}; bring it back from a copy or from Git") from None
+            raise InputError(f"{path}: {error.strerror}; restore it from a copy or from Git") from None
     return digest.hexdigest()
 
 

@@ -92,7 +92,7 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
         if waiting := sorted(set(project.rounds) - set(project.sent)):
             if (waiting[0] in project.trainings) != training:
                 command = "next" if training else "train"
-                raise InputError(f"round {waiting[0]} is not finished; go on with it first: mgral project {command}")
+                raise InputError(f"round {waiting[0]} is not finished; continue it first: mgral project {command}")
             return Opened(waiting[0], resumed=True)
         check_config(folder, settings, project)
         if not project.classes:

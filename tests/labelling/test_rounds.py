@@ -173,7 +173,7 @@ def test_a_new_class_waits_for_another_look(tmp_path):
     next_round(project)
     assert [name for _, name in read_json(project / "round2" / "snapshot.json")["classes"]] == ["car", "dog"]
     run("again", project / "relook", "--folder", project)
-    assert "relook is there already" in run("again", project / "relook", "--folder", project, fails=2)
+    assert "relook exists already" in run("again", project / "relook", "--folder", project, fails=2)
     looked = project / "relook" / "tasks" / "cvat" / "annotations.xml"
     assert "8 not checked" in run("import", looked, "--folder", project)
     run("import", looked, "--empty", "checked", "--folder", project)
@@ -267,13 +267,13 @@ def test_a_training_that_was_stopped_is_finished_before_the_next_batch(tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(running, "run_snakemake", stopped)
         run("train", "--folder", project, fails=1)
-        assert "round 2 is not finished; go on with it first: mgral project train" in next_round(project, fails=2)
+        assert "round 2 is not finished; continue it first: mgral project train" in next_round(project, fails=2)
     assert "next: mgral project train, which goes on" in run("status", "--folder", project)
     run("train", "--folder", project)
     with monkeypatch.context() as patch:
         patch.setattr(running, "run_snakemake", stopped)
         next_round(project, fails=1)
-    assert "go on with it first: mgral project next" in run("train", "--folder", project, fails=2)
+    assert "continue it first: mgral project next" in run("train", "--folder", project, fails=2)
     next_round(project)
     assert len(chosen(project, 3)) == 4
 

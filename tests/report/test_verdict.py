@@ -79,7 +79,9 @@ def test_no_clear_difference_says_how_many_seeds_one_would_need() -> None:
     (step,) = found.steps
     assert "more than 100 seeds are needed (a rough estimate from the spread of 5 paired differences)" in step.text
     larger = said({"mgral": LEVELS + 0.008 + WOBBLE, "random": LEVELS}).steps[0]
-    assert larger.text.startswith("About 13 seeds would show a difference of this size four times in five (a rough estimate ")
+    assert larger.text.startswith(
+        "About 13 seeds would show a difference of this size four times in five (a rough estimate "
+    )
     assert larger.command.endswith('--config "seeds=[0,1,2,3,4,5,6,7,8,9,10,11,12]"')
 
 

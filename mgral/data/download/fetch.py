@@ -81,7 +81,7 @@ def linked_checksum(url: str) -> Checksum:
     except requests.HTTPError as error:
         raise InputError(f"{url}: {error}; set detector.weights to a file, or to null") from None
     except requests.RequestException as error:
-        raise StepError(f"{url}: {error}; see to the connection, or set detector.weights to a file") from None
+        raise StepError(f"{url}: {error}; check the connection, or set detector.weights to a file") from None
     digits = response.headers.get("X-Linked-Etag", "").strip('"')
     if not re.fullmatch("[0-9a-f]{64}", digits):
         raise InputError(f"{url} names no checksum, so it cannot be verified; set detector.weights to a file")
@@ -160,8 +160,8 @@ def _complete(url: str, partial: Path, size: int | None) -> None:
         tqdm.write(f"{url}: {reason}; goes on", file=sys.stderr)
         time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.5, 1.5))
     raise StepError(
-        f"{url}: {reason}; {_size(partial):,} bytes have arrived. See to the connection, or give a `data.mirror`, "
-        "and run again: it goes on from there"
+        f"{url}: {reason}; {_size(partial):,} bytes have arrived. Check the connection, or give a `data.mirror`, "
+        "and run again: it continues from there"
     )
 
 

@@ -29,8 +29,8 @@ OUTSIDE_ROOT = Kind(
     "images are named by a path that leaves the data folder",
     "name them inside it, or set `data.root` to one above",
 )
-NO_SIZE = Kind("images have a size that is none", "give `width` and `height` as whole pixels, or leave both out")
-NO_BOX = Kind("annotations have a `bbox` that is none", "give x, y, width, height as numbers, sizes not negative")
+NO_SIZE = Kind("images have a size that is not valid", "give `width` and `height` as whole pixels, or leave both out")
+NO_BOX = Kind("annotations have a `bbox` that is not valid", "give x, y, width, height as numbers, sizes from 0")
 NO_CROWD_FLAG = Kind("annotations have an `iscrowd` that is neither 0 nor 1", "give 0, or 1 for a crowd")
 UNKNOWN = Kind(
     "annotations name an image or a class that is not in their file", "correct or remove them, or add what they name"

@@ -108,7 +108,7 @@ def export_labels(
 def refuse_filled(folder: Path) -> None:
     """Raise InputError where a folder is there and contains something."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{folder} is there already; delete it or name another folder")
+        raise InputError(f"{folder} exists already; delete it or name another folder")
 
 
 def checked(pictures: Iterable[LabelledPicture], classes: Sequence[str], format: FormatName | None) -> Findings:

@@ -82,7 +82,7 @@ def run_check(
     if last:
         before = latest(folder, CHECK)
         if before is None or not before.done:
-            raise InputError("no check is done yet; make one, or go on with it: mgral project check")
+            raise InputError("no check is done yet; make one, or continue it: mgral project check")
         if not all(path.exists() for path in _targets(before, before.snapshot())):
             raise InputError(f"{before.results} is not complete any more; make it again: mgral project check")
         with whole(before):
@@ -91,7 +91,7 @@ def run_check(
     snapshot = experiment.snapshot()
     if folds is not None and len(snapshot.without) != folds:
         raise InputError(
-            f"{experiment.name} was begun with {len(snapshot.without)} folds and is not done; go on without --folds, "
+            f"{experiment.name} was begun with {len(snapshot.without)} folds and is not done; continue without it, "
             f"or delete {experiment.own} to start again"
         )
     targets = _targets(experiment, snapshot)
