@@ -231,7 +231,7 @@ def _steps(found: Found, subject: str) -> Iterator[Step]:
         return
     if found.random is None or len(found.rows) == 1:
         others = "random" if found.random is None else "the strategy that you want to try"
-        yield Step(f"Run {others} for comparison: add it to strategies, and give the same command again.")
+        yield Step(f"Run {others} too: add it to strategies, and give the same command again.")
         return
     difference, seeds = row.to_random, len(config.seeds)
     if difference is None or difference.spread.n < FEWEST_SEEDS:

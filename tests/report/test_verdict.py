@@ -170,9 +170,9 @@ def test_without_random_or_another_there_is_nothing_to_compare() -> None:
         "No verdict: only mgral was run, so there is nothing to compare it with; its curve has a mean mAP of 34.0 %."
     )
     assert alone.saved.startswith("Labels saved compared with random: unknown")
-    assert alone.steps[0].text.startswith("Run random for comparison")
+    assert alone.steps[0].text.startswith("Run random too")
     random = said({"random": LEVELS})
-    assert random.steps[0].text.startswith("Run the strategy that you want to try beside it")
+    assert random.steps[0].text.startswith("Run the strategy that you want to try too")
     two = said({"mgral": LEVELS + 0.01, "margin": LEVELS})
     assert two.headline.startswith("Random was not run. mgral is clearly above margin, by 1.0 points")
 
