@@ -182,7 +182,8 @@ def _with_budget(
     if left <= 0:
         raise InputError(
             f"the budget of {number_of(settings.budget, 'picture')} is used; raise `budget` in project.yaml to "
-            f"continue, or train on all labels ({program()} project train) and export them ({program()} project export)"
+            f"continue, or train on all labels ({program()} project train) and export them "
+            f"({program()} project export)"
         )
     if not pool:
         raise InputError("there is no picture left to choose: all were sent, labelled, skipped or withdrawn")

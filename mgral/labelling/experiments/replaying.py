@@ -145,7 +145,7 @@ def ranking_lines(results: Path) -> list[str]:
 
 
 def _against_random(row: dict[str, str]) -> str:
-    """Report how a strategy's mean height of the curve compares with that of random, with its intervals' outer ends."""
+    """Report how a strategy's mean height of the curve compares with that of random, with intervals' outer ends."""
     mean = f"mean mAP {100 * float(row['mean']):.1f} %"
     if not row["to_random"]:
         return f"{mean}, what the others are compared with"
