@@ -131,7 +131,7 @@ def check_card_memory(devices: Devices, asked: Mapping[str, int]) -> None:
 
 
 def check_disk(config: Config, results: Path) -> None:
-    """Check that results can be written, and that the disk can hold the images.
+    """Check that results can be written, and that the disk has room for the images.
 
     Raises
     ------

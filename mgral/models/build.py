@@ -84,5 +84,5 @@ def load_detector(path: Path, config: DetectorConfig, classes: int) -> DetectorM
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
     except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path} does not hold this detector ({error}); delete it and run its step again") from None
+        raise InputError(f"{path} does not contain this detector ({error}); delete it, run its step again") from None
     return detector.eval()

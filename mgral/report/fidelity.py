@@ -86,10 +86,10 @@ def load_trial(folder: Path, tables: Sequence[str], splits: int) -> Trial:
         try:
             by_batch |= {one["batch"]: one["map"] for one in read_json(path)["gains"]}
         except (KeyError, TypeError) as error:
-            raise InputError(f"{path} does not hold gains ({error}); run the step `gain` again") from None
+            raise InputError(f"{path} does not contain gains ({error}); run the step `gain` again") from None
     batches = list(range(1, len(by_batch)))
     if sorted(by_batch) != [0, *batches]:
-        raise InputError(f"{folder} does not hold the gains of batches 0 to M; run `snakemake fidelity` again")
+        raise InputError(f"{folder} does not contain the gains of batches 0 to M; run `snakemake fidelity` again")
     looked_up: dict[Kind, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for table, split in product(tables, range(splits)):
         for row in read_csv(folder / table / f"split{split}" / "lookups.csv"):

@@ -64,8 +64,8 @@ def write_results(folders: Sequence[Path], output: Path, add: bool = False) -> l
     Raises
     ------
     InputError
-        Naming the folder that holds no finished experiment, or what keeps its seeds from being added, before anything
-        is written.
+        Before anything is written; it names the folder without a finished experiment, or what keeps seeds from being
+        added.
     """
     pages: dict[str, Page] = {}
     for folder in folders:

@@ -89,7 +89,7 @@ def test_look_ups_in_a_table_are_measured(distance, tmp_path):
     write_arrays(cycle / "embeddings" / "default.safetensors", embeddings.arrays())
     name = f"{config.name_of('reward', 'ours')}/table.safetensors"
     write_arrays(splits / "split0" / name, _table(distance))
-    with pytest.raises(InputError, match="holds no lookup tables; run the workflow"):
+    with pytest.raises(InputError, match="contains no lookup tables; run the workflow"):
         measure_look_up(tmp_path)
     write_arrays(splits / "split1" / name, _table(distance))
     found = measure_look_up(tmp_path)
@@ -131,7 +131,7 @@ def test_the_training_that_is_measured_is_of_variant_1_of_the_experiments_table(
 
 def test_an_experiment_without_an_agent_has_no_table_to_measure(tmp_path):
     write_json(tmp_path / "config.yaml", {"strategies": ["random"]})
-    with pytest.raises(InputError, match="holds no lookup tables"):
+    with pytest.raises(InputError, match="contains no lookup tables"):
         measure_look_up(tmp_path)
 
 

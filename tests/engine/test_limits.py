@@ -181,7 +181,7 @@ def test_an_absurd_size_ends_before_the_first_job(tmp_path):
         ("--configfiles a.yaml results/x/metrics.json", "and so results/x/metrics.json for a configuration"),
         ("--configfile none.yaml", "none.yaml: No such file or directory; name an existing configuration file"),
         ("--configfile utf16.yaml -n", "utf16.yaml is not in UTF-8; save it in that encoding"),
-        ("--configfile text.yaml", "text.yaml holds no keys"),
+        ("--configfile text.yaml", "text.yaml contains no keys"),
     ],
 )
 def test_what_snakemake_cannot_read_is_explained(tmp_path, monkeypatch, words, message):

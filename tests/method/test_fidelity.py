@@ -149,7 +149,7 @@ def test_gains_that_are_missing_are_an_error(tmp_path):
     fabricate(tmp_path, seeds=(0,))
     place = tmp_path / "seed0" / "fidelity" / "cycle1"
     (place / "gains0-5.json").unlink()
-    with pytest.raises(InputError, match="does not hold the gains of batches 0 to M"):
+    with pytest.raises(InputError, match="does not contain the gains of batches 0 to M"):
         load_trial(place, TABLES, 3)
 
 

@@ -20,7 +20,7 @@ from mgral.report.fidelity import build_fidelity_report, load_trials
     help="HTML file to write; figures/ and tables/ are written beside it.",
 )
 def command(config_path: Path, results: Path, output: Path) -> None:
-    """Draw the page that compares looked-up rewards with true gains, its figures (SVG, PNG) and its numbers (CSV).
+    """Write the page that compares looked-up rewards with true gains, with figures (SVG, PNG) and tables (CSV).
 
     Prints Spearman's correlation of each kind of lookup, the best first, and the noise ceiling.
     """

@@ -32,7 +32,7 @@ COLUMNS = (*Kind._fields, "batch", "looked_up")
 @click.option("--initial-embeddings", type=options.FILE, required=True, help="Embeddings by the initial detector.")
 @options.seed
 @options.table
-@options.written("CSV to write: a line a batch and kind of lookup.")
+@options.written("CSV to write: a row for each batch and kind of lookup.")
 @click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANTS.json...")
 def command(
     config_path: Path,
@@ -47,7 +47,7 @@ def command(
     output: Path,
     variants: tuple[Path, ...],
 ) -> None:
-    """Look the candidate batches up."""
+    """Predict the gain of the candidate batches with the lookup tables."""
     config = load_config(config_path).with_settings("table", table)
     plan = load_plan(subsets)
     data, known = load_dataset(dataset), load_labelled(labelled)
