@@ -140,7 +140,7 @@ class Drawn(NamedTuple):
     """Whether the batch holds the candidate already, bool [T, S, n]."""
 
 
-@torch.no_grad
+@torch.no_grad()
 def draw_batches(agent: BatchAgent, reward: AmountsReward, candidates: Rows, seen: Seen, uniform: Tensor) -> Drawn:
     """Draw S batches of T images, image by image, by a softmax over the scores of what is left.
 
@@ -183,11 +183,11 @@ def draw_batches(agent: BatchAgent, reward: AmountsReward, candidates: Rows, see
 def log_probabilities(agent: BatchAgent, hidden: Tensor, drawn: Drawn, steps: Tensor) -> Tensor:
     """Return the log-probability of what was chosen in some steps, int64 [t], differentiable: [t, S]."""
     scores = agent(hidden, drawn.gains[steps], drawn.similarities[steps])
-    logs = scores.masked_fill(drawn.taken[steps], float("-inf")).log_softmax(dim=-1)
+    logs: Tensor = scores.masked_fill(drawn.taken[steps], float("-inf")).log_softmax(dim=-1)
     return logs.gather(-1, drawn.picks[steps][..., None])[..., 0]
 
 
-@torch.no_grad
+@torch.no_grad()
 def choose_batch(
     agent: BatchAgent, reward: AmountsReward, embeddings: Float32, budget: int, seed: int, cycle: int
 ) -> Choice:
@@ -201,7 +201,7 @@ def choose_batch(
         similarities = torch.zeros(len(tried))
         if len(rows):
             similarities = (seen.directions[tried] @ seen.directions[rows].T).amax(dim=1)
-        scores = agent(seen.hidden[tried], agent.standardised(gains), similarities)
-        return scores.numpy().astype(np.float64)
+        scores: Tensor = agent(seen.hidden[tried], agent.standardised(gains), similarities)
+        return scores.double().numpy()
 
     return choose_in_turn(score, len(embeddings), budget, rng)
