@@ -105,7 +105,7 @@ def sliced_table(subsets: npt.NDArray[np.float32], projections: int, rng: np.ran
     directions = draw_projections(dimensions, projections, rng)
     distance = SubsetDistance(subsets, SlicedDistance(directions, project_and_sort(subsets, directions)), "sliced")
     estimate = ByDistance(distance, rng.random((variants, 1)), "kernel", np.ones(1))
-    return RewardTable(subsets, None, None, 0.0, estimate)
+    return RewardTable(subsets, None, None, estimate.values[:, 0], 0.0, estimate)
 
 
 def measure_look_ups(reward: Reward, images: int, budget: int, rng: np.random.Generator) -> Measurements:

@@ -169,7 +169,7 @@ def plan_experiment(files: Sequence[Path], config: Config, sizes: Sizes | None) 
 
 def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
     """Return what one job does, with the settings of its own strategy or table."""
-    batch, iterations, lut = config.training.batch_size, config.iterations, config.lut
+    lut = config.lut
     full = job.wildcards.get("round") == "full"
     labelled = sizes.train if full else config.initial + int(job.wildcards.get("cycle", 0)) * images_in(config.budget)
     pool, gives = sizes.train - labelled, config.detector.command_gives
@@ -182,10 +182,8 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
             return Work(1, seen=0 if "features" in (gives or ()) else sizes.train)
         case "pseudo_labels":
             return Work(1, seen=pool)
-        case "base" if lut.start == "cold":
-            return Work(1)
         case "base":
-            return Work(1, trained=batch * known(iterations.base, "iterations.base"))
+            return Work(1, trained=base_images(config))
         case "variant":
             first, last = int(job.wildcards["first"]), int(job.wildcards["last"])
             trained = sum(variant_images(config, variant, labelled) for variant in range(first, last + 1))
@@ -203,6 +201,18 @@ def detector_images(config: Config, labelled: int) -> int:
     first = known(config.iterations.detector, "iterations.detector")
     steps = detector_iterations(first, config.iterations.growth, labelled / config.initial)
     return config.training.batch_size * steps
+
+
+def table_images(config: Config, labelled: int) -> int:
+    """Return the images of all training batches behind a lookup table."""
+    return base_images(config) + sum(variant_images(config, k, labelled) for k in range(config.lut.variants + 1))
+
+
+def base_images(config: Config) -> int:
+    """Return the images of the training batches of a base; variants that start anew have none."""
+    if config.lut.start == "cold":
+        return 0
+    return config.training.batch_size * known(config.iterations.base, "iterations.base")
 
 
 def variant_images(config: Config, variant: int, labelled: int) -> int:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
-from mgral.method.lut.reward import AnyTables, MeanReward, Reward
+from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward
 from mgral.method.lut.validation import NOT_VALID, validate
 from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_uniformly
 
@@ -54,7 +54,7 @@ def choose(query: Query) -> Choice:
     return choose_greedily(reward, len(query.pool), query.budget, rng)
 
 
-def choose_greedily(reward: Reward, pool: int, budget: int, rng: np.random.Generator) -> Choice:
+def choose_greedily(reward: AnyReward, pool: int, budget: int, rng: np.random.Generator) -> Choice:
     """Choose `budget` rows of a pool of N images, each time the one with which the batch is worth most."""
     return choose_in_turn(reward.with_each, pool, budget, rng, by_distance=isinstance(reward, MeanReward))
 

@@ -157,12 +157,17 @@ def _count_again(embeddings: Embeddings, dataset: "Dataset", labelled: Rows, see
 
 
 def _open_tables(paths: tuple[Path, ...], embeddings: Embeddings, config: Config) -> "AnyTables | NotMade":
+    """Read the tables; a regression has a prior to choose by where there is too little data for them."""
+    from mgral.method.lut.learned import LearnedTables
     from mgral.method.lut.reward import load_tables
 
     try:
         return load_tables(paths, embeddings, config)
     except SparseError as error:
-        return NotMade(str(error))
+        if config.reward.estimator != "regression" or not len(embeddings.counted):
+            return NotMade(str(error))
+        click.echo(f"note: {error}; a batch is worth what the images are that show its classes", err=True)
+        return LearnedTables.of([], embeddings)
 
 
 def _open_agent(path: Path) -> "Agent | BatchAgent | NotMade":

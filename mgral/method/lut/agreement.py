@@ -2,24 +2,32 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mgral.config import RewardConfig
 from mgral.method.lut.learned import as_sample
-from mgral.method.lut.regression import predict_left_out
+from mgral.method.lut.regression import Sample, predict_left_out
 from mgral.method.lut.reward import RewardTable, read_table
 
 Float64 = npt.NDArray[np.float64]
+Arrays = dict[str, npt.NDArray[Any]]
 
 
-def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Float64]:
-    """Return for each table what the others predict that its variants gain over their variants 0.
+class Compared(NamedTuple):
+    """The variants of a table: what they gain in mAP, -1 to 1, [K], and what the other tables predict."""
+
+    measured: Float64
+    predicted: Float64
+
+
+def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Compared]:
+    """Compare what variants gain over their variant 0 with what the tables of the other splits predict.
 
     The variants of other splits were measured on other reward images: what they predict is not these images' noise.
-    The regression predicts differences between a table's variants, which are given here beside the mean of the table.
+    Of a regression it is what variants gain beyond what the number of their images explains.
 
     Parameters
     ----------
@@ -28,19 +36,26 @@ def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Flo
 
     Returns
     -------
-    For each table a gain in mAP for each of its variants, -1 to 1, float64 [K].
+    One for each table, in their order.
     """
     if config.estimator == "regression":
-        return _by_regression([read_table(path, config) for path in tables])
+        return _by_regression([as_sample(read_table(path, config)) for path in tables])
     loaded = [RewardTable.load(path, config) for path in tables]
-    return [
-        np.mean([other.lookup_subsets(table) - other.baseline_map for other in loaded if other is not table], axis=0)
-        for table in loaded
-    ]
+    found = []
+    for table in loaded:
+        others = [other for other in loaded if other is not table]
+        predicted = np.mean([other.lookup_subsets(table) - other.baseline_map for other in others], axis=0)
+        found.append(Compared(table.maps - table.baseline_map, predicted))
+    return found
 
 
-def _by_regression(tables: Sequence[dict[str, npt.NDArray[Any]]]) -> list[Float64]:
-    predicted = predict_left_out([as_sample(one) for one in tables]).learned
-    ends = np.cumsum([len(one["map"]) for one in tables])[:-1]
-    gains = [one["map"].mean() - one["baseline_map"][0] for one in tables]
-    return [gain + part for gain, part in zip(gains, np.split(predicted, ends), strict=True)]
+def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[Compared]:
+    """Compare with a regression on the roots of the objects of each class alone, the form that needs no table."""
+    arrays = [read_table(path, config) for path in tables]
+    return _by_regression([as_sample({**one, "features": one["roots"][..., None]}) for one in arrays])
+
+
+def _by_regression(samples: Sequence[Sample]) -> list[Compared]:
+    found = predict_left_out(samples)
+    ends = np.cumsum([len(one.values) for one in samples])[:-1]
+    return [Compared(*of) for of in zip(np.split(found.measured, ends), np.split(found.learned, ends), strict=True)]

@@ -52,6 +52,11 @@ class Composition:
         totals: Float64 = self.of_images(np.asarray(image_ids, np.int64)).sum(axis=0, dtype=np.float64)
         return totals
 
+    def roots(self, totals: Float64) -> Float64:
+        """Return the roots of the objects of each class, float64 [..., C]: the form that needs no table."""
+        roots: Float64 = np.sqrt(totals[..., 1 + self.classes : 1 + 2 * self.classes])
+        return roots
+
     def features(self, totals: Float64) -> Float64:
         """Return the features by class, float64 [..., C, F], of sets with these totals, [..., J].
 

@@ -103,10 +103,14 @@ def _expected(sample: Sample, features: Float64, images: int, weights: Float64) 
 
 
 def described(table: Mapping[str, npt.NDArray[Any]], composition: Composition) -> dict[str, Float64]:
-    """Return a table's arrays on what its variants have learnt from: `features`, [K, C, F], and `learnt`, [K]."""
+    """Return a table's arrays on what its variants have learnt from.
+
+    `features`, [K, C, F]; `roots` of the objects of each class, [K, C]; and how many images, `learnt`, [K].
+    """
     sets = [np.union1d(table["base"], images) for images in table["images"]]
     totals = np.stack([composition.totals(images) for images in sets])
-    return {"features": composition.features(totals), "learnt": np.array([len(one) for one in sets], np.float64)}
+    sizes = np.array([len(one) for one in sets], np.float64)
+    return {"features": composition.features(totals), "roots": composition.roots(totals), "learnt": sizes}
 
 
 def as_sample(table: Mapping[str, npt.NDArray[Any]]) -> Sample:

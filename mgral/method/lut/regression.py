@@ -29,6 +29,8 @@ PENALTIES = tuple(product((3.0, 30.0, 300.0, 3e4), (30.0, 300.0, 3000.0, 3e5)))
 """Of the shared weights and of the deviations, to choose from."""
 FOLDS = 6
 """Parts of the variants of a single table that are left out in turn."""
+LEAST = 0.01
+"""Least weight of the prior, in mAP."""
 PERMUTATIONS = 199
 ERROR_RATE = 0.05
 """How often values that have nothing to do with subsets may pass for knowledge."""
@@ -48,7 +50,7 @@ class Sample(NamedTuple):
         """Return what differs between variants beyond the number of their images; 0 where a class has no AP."""
         known = np.stack([np.ones(len(self.images)), np.log(np.maximum(self.images, 1))], axis=1)
         rest = np.eye(len(known)) - known @ np.linalg.pinv(known)
-        measured = np.isfinite(self.values).all(axis=0)
+        measured: Mask = np.asarray(np.isfinite(self.values).all(axis=0))
         features = np.einsum("jk,kcf->jcf", rest, self.features) * measured[:, None]
         return Sample(features, rest @ np.where(measured, self.values, 0), self.images)
 
@@ -79,7 +81,7 @@ class Regression(NamedTuple):
 def learn(samples: Sequence[Sample], classes: int, features: int, seed: int = 0) -> Regression:
     """Learn the weights, [C, F], from the variants of any number of tables; without one they are the prior's."""
     prior = np.zeros((classes, features))
-    prior[:, 0] = 1.0
+    prior[:, 0] = _slope(samples)
     if not samples:
         return Regression(prior, Predicted(np.zeros(0), np.zeros(0)), 1.0)
     problem, rng = _Problem(samples), np.random.default_rng(seed)
@@ -88,6 +90,17 @@ def learn(samples: Sequence[Sample], classes: int, features: int, seed: int = 0)
     p_value = (1 + sum(one <= error for one in lowest)) / (1 + PERMUTATIONS)
     weights = problem.fit(np.ones(len(problem.values), bool), problem.values)[best] / problem.unit
     return Regression(weights if p_value <= ERROR_RATE else prior, predicted, p_value)
+
+
+def _slope(samples: Sequence[Sample]) -> float:
+    """Return the mAP for a unit of the first feature in the mean over the classes, `LEAST` at least."""
+    slopes = [LEAST]
+    for one in samples:
+        measured = np.isfinite(one.values).all(axis=0)
+        amounts = one.features[:, measured, 0].mean(axis=1)
+        if measured.any() and np.ptp(amounts) > 0:
+            slopes.append(np.polyfit(amounts, one.values[:, measured].mean(axis=1), 1)[0])
+    return max(LEAST, float(np.mean(slopes[1:] or slopes)))
 
 
 def predict_left_out(samples: Sequence[Sample]) -> Predicted:
@@ -162,4 +175,5 @@ def solve(squares: Float64, products: Float64, shared: float, own: float) -> Flo
     right = (products - np.einsum("cfg,cg->cf", squares @ inverse, products)).sum(axis=0)
     weights: Float64 = np.linalg.solve(left, right)
     rest = products - squares @ weights
-    return weights + np.einsum("cfg,cg->cf", inverse, rest)
+    found: Float64 = weights + np.einsum("cfg,cg->cf", inverse, rest)
+    return found

@@ -12,7 +12,7 @@ from mgral.artefacts.files import map_arrays
 from mgral.config import Config, EmbeddingConfig, RewardConfig
 from mgral.errors import InputError
 from mgral.method.lut.by_distance import ByDistance
-from mgral.method.lut.learned import LearnedTables
+from mgral.method.lut.learned import LearnedReward, LearnedTables
 from mgral.method.lut.table import count_arrays, count_scale, subset_distance
 from mgral.selection.embeddings import Embeddings, ImageFeatures, Scale
 
@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 COMMON = ("map", "baseline_map", "values", "kernel_widths")
-LEARNED = ("classes", "images", "base", "features", "learnt")
+LEARNED = ("classes", "images", "base", "features", "roots", "learnt")
 BY_CLASS = (*COMMON, *LEARNED, "counts", "count_zero", "count_unit", "count_mean")
 BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
 """Arrays of a table, by what its distance compares."""
@@ -41,9 +41,6 @@ class Reward(Protocol):
     def lookup(self, batches: Rows) -> Float64:
         """Return the mAP, 0 to 1, float64 [S], expected of batches of the pool, rows int64 [S, B]."""
 
-    def with_each(self, rows: Rows, tried: Rows) -> Float64:
-        """Return the mAP, float64 [n], expected of one batch, rows int64 [B], with each of n other rows in turn."""
-
 
 @dataclass(frozen=True)
 class RewardTable:
@@ -55,6 +52,8 @@ class RewardTable:
     """The classes whose AP is looked up by their counts, int64 [G]; None where mAP is by embeddings."""
     scale: Scale | None
     """Scale of the counts, where classes are looked up."""
+    maps: Float64
+    """mAP of variants 1..K, float64 [K]."""
     baseline_map: float
     """mAP of variant 0, which has no subset."""
     estimate: ByDistance
@@ -70,10 +69,10 @@ class RewardTable:
         """Take the arrays of `table.safetensors`."""
         distance = subset_distance(arrays, reward.distance)
         estimate = ByDistance(distance, arrays["values"], reward.estimator, arrays["kernel_widths"])
-        baseline = float(arrays["baseline_map"][0])
+        known = arrays["map"], float(arrays["baseline_map"][0]), estimate
         if reward.distance != "by_class":
-            return cls(arrays["embeddings"], None, None, baseline, estimate)
-        return cls(arrays["counts"], arrays["classes"], count_scale(arrays), baseline, estimate)
+            return cls(arrays["embeddings"], None, None, *known)
+        return cls(arrays["counts"], arrays["classes"], count_scale(arrays), *known)
 
     def lookup(self, batches: ImageFeatures) -> Float64:
         """Return the looked-up mAP, 0 to 1, float64 [S], of S batches."""
@@ -172,6 +171,7 @@ class LookupTable:
 
 
 AnyTables = LookupTable | LearnedTables
+AnyReward = MeanReward | LearnedReward
 
 
 def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -> AnyTables:

@@ -145,7 +145,8 @@ def table_arrays(
         "kernel": leave_one_out(pairwise, values, "kernel", widths),
     }
     if reward.distance == "by_class":
-        predicted["regression"] = values.mean() + predict_left_out([as_sample(table)]).learned
+        left_out = predict_left_out([as_sample(table)])
+        predicted["regression"] = values.mean(axis=1) - left_out.measured + left_out.learned
     return table, _leave_one_out_rows(scores, predicted)
 
 

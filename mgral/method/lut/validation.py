@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.method.lut.learned import LearnedTables
-from mgral.method.lut.reward import AnyTables, MeanReward, PoolReward, Reward
+from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward, PoolReward
 from mgral.selection.query import highest
 
 ERROR_RATE = 0.05
@@ -48,7 +48,9 @@ class Validation(NamedTuple):
         return self.p_value <= ERROR_RATE
 
 
-def validate(tables: AnyTables, reward: Reward, pool: int, budget: int, seed: int, cycle: int) -> Validation | None:
+def validate(
+    tables: AnyTables, reward: AnyReward, pool: int, budget: int, seed: int, cycle: int
+) -> Validation | None:
     """Test the tables of a reward over a pool; see `validate_tables`. A regression is tested as it is learned."""
     if isinstance(tables, LearnedTables):
         return None
