@@ -77,6 +77,7 @@ SLICED = {"distance": "sliced", "estimator": "kernel"}
                 "strategies": {
                     "a": {
                         "type": "mgral",
+                        "agent": {"policy": "lstm"},
                         "reward": {"distance": "sliced", "estimator": "kernel", "projections": 10**9},
                     }
                 }
