@@ -139,6 +139,17 @@ class Config(Section):
                 f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature "
                 f"maps, and {self.detector.trained.name} has none; choose other labels, or another detector"
             )
+        by_distance = [
+            name
+            for name in self.agents
+            if self.strategies[name].agent.policy == "batch"
+            and self.strategies[name].reward.estimator != "regression"
+        ]
+        if by_distance:
+            faults.append(
+                f"agent.policy: batch (of {', '.join(by_distance)}) adds up what images are worth to a batch, which "
+                "only reward.estimator: regression knows; set agent.policy: lstm, or the estimator to regression"
+            )
         training, trained = self.training, self.detector.trained
         if training.batch_size < (least := trained.least_images * training.accumulate):
             parts = training.batch_size // training.accumulate

@@ -98,6 +98,9 @@ def _line(strategy: str, cycle: int, agents: pd.DataFrame, seeds: int) -> dict[s
         "strategy": strategy,
         "cycle": str(cycle),
         "selected": points_with_spread(Spread.of(agents["selected_reward"])),
+        "greedy": points_with_spread(Spread.of(agents["greedy_reward"]))
+        if agents["greedy_reward"].notna().any()
+        else "–",
         "random": points_with_spread(Spread.of(agents["random_mean"])),
         "above": _signed(Spread.of(agents["standard_deviations_above"])),
         "best": points_with_spread(Spread.of(agents["random_best_as_often"])),

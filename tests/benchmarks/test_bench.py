@@ -177,10 +177,12 @@ def test_an_iteration_of_a_detector_is_measured(monkeypatch):
         assert found[f"{way}_peak_memory_mb"] > 100
 
 
-@pytest.mark.parametrize(("distance", "option"), [("by_class", "classes"), ("sliced", "projections")])
-def test_the_agents_steps_and_look_ups_are_measured(distance, option):
+@pytest.mark.parametrize(
+    ("policy", "distance", "option"), [("batch", "by_class", "classes"), ("lstm", "sliced", "projections")]
+)
+def test_the_agents_steps_and_look_ups_are_measured(policy, distance, option):
     sizes = ["--images=60", "--dimensions=4", "--budget=6", "--variants=3", f"--{option}=4", "--episodes=1"]
-    arguments = ["agent", *sizes, f"--distance={distance}", "--json"]
+    arguments = ["agent", *sizes, f"--policy={policy}", f"--distance={distance}", "--json"]
     result = CliRunner().invoke(benchmarks, arguments, catch_exceptions=False)
     found = json.loads(result.stdout)
     assert (found["images"], found["budget"], found["device"]) == (60, 6, "cpu")

@@ -124,13 +124,15 @@ SLICED = {"distance": "sliced", "estimator": "kernel"}
         ),
         ({"training": {"batch_size": 10**8}}, "a training step needs .*, or training.batch_size"),
         ({"detector": {"width": 10**7, "height": 10**6}}, "a training step needs .*detector small_ssd"),
-        ({"agent": {"hidden": 10**6}}, "the agent of mgral needs .*; lower agent.hidden"),
+        ({"agent": {"hidden": 10**9}}, "an episode of mgral needs .*; lower agent.samples or agent.hidden"),
+        ({"agent": {"policy": "lstm", "hidden": 10**6}}, "the agent of mgral needs .*; lower agent.hidden"),
         ({"agent": {"samples": 10**9}}, "an episode of mgral needs .*; lower agent.samples"),
         (
             {
                 "strategies": {
                     "a": {
                         "type": "mgral",
+                        "agent": {"policy": "lstm"},
                         "reward": {"distance": "sliced", "estimator": "kernel", "projections": 10**9},
                     }
                 }

@@ -34,7 +34,7 @@ CONFIG = Config(
     iterations={"detector": 2, "base": 1, "variant": 1},
     lut={"variants": 2, "clusters": 2, "splits": 1, "labels": "pseudo_labels", "start": "warm"},
     reward={"distance": "sliced", "estimator": "kernel"},
-    agent={"episodes": 1, "samples": 2},
+    agent={"policy": "lstm", "episodes": 1, "samples": 2},
     evaluation={"score_threshold": 0.0},
     fidelity={"repeats": 2},
     # Those with settings of their own are run by name alone, as the one agent is of the experiment's.

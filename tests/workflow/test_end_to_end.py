@@ -156,7 +156,7 @@ def test_the_other_reward_source_distance_estimator_and_reference(finished):
     change = (
         "lut={labels: labels, refresh: every_cycle, splits: 2, variants_per_job: 3}",
         "reward={distance: exact, estimator: nearest}",
-        "agent={baseline: previous}",
+        "agent={policy: lstm, baseline: previous}",
     )
     cycles = load_config(TINY).cycles
     last = f"results/tiny/seed0/strategies/mgral/cycle{cycles - 1}/selection.json"

@@ -12,7 +12,7 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.engine.workflow import depends_on
 from mgral.errors import SparseError
-from mgral.method.agent.training import Episode
+from mgral.method.agent.episodes import Episode
 from mgral.method.agent.validated import train_validated_agent
 from mgral.method.lut.reward import load_tables
 from mgral.selection.embeddings import load_embeddings
@@ -57,10 +57,11 @@ def command(
     log_csv: Path,
     summary: Path,
 ) -> None:
-    """Train the agent on looked-up rewards, and test the lookup tables of the reward splits.
+    """Train the agent on looked-up rewards.
 
-    If the tables agree no better than tables with shuffled values, `select` draws at random. If a table could not be
-    made, the reason is written in place of the agent, and `select` draws at random too.
+    If tables are looked up by distances and agree no better than tables with shuffled values, `select` draws at random.
+    If a table could not be made, the reason is written in place of the agent, and `select` draws at random too. Agents
+    that see their batch are trained on the CPU.
     """
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)

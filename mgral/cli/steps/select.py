@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mgral.data.dataset import Dataset
+    from mgral.method.agent.batch_agent import BatchAgent
     from mgral.method.agent.network import Agent
     from mgral.method.lut.reward import AnyTables
     from mgral.models.interface import DetectorModel
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     "--table",
     type=options.FILE,
     multiple=True,
-    help="Lookup table of a reward split; repeat it for each (mgral_greedy).",
+    help="Lookup table of a reward split; repeat it for each (mgral, mgral_greedy).",
 )
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral, paper).")
 @click.option(
@@ -172,7 +173,7 @@ def _open_tables(paths: tuple[Path, ...], embeddings: Embeddings, config: Config
         return LearnedTables.of([], embeddings)
 
 
-def _open_agent(path: Path) -> "Agent | NotMade":
+def _open_agent(path: Path) -> "Agent | BatchAgent | NotMade":
     from mgral.method.agent.network import load_agent
 
     try:
