@@ -40,7 +40,8 @@ class Trial:
 
     def looked_up(self, kind: Kind) -> Array:
         """Return the prediction by all tables of a kind, [M]: mAP, or without a table on a scale of its own."""
-        return self.tables[kind][-1]
+        found: Array = self.tables[kind][-1]
+        return found
 
     def of_part(self, part: str) -> npt.NDArray[np.bool_]:
         """Return which batches are of a part, [M], one of `PARTS`."""
