@@ -90,8 +90,8 @@ STEPS: dict[str, Step] = {
     ),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(
-        "Draw batches whose looked-up reward is compared with their true gain.",
-        ("budget", "fidelity", "lut.clusters"),
+        "Draw and choose batches whose looked-up reward is compared with their true gain.",
+        ("budget", "detector", "embedding", "evaluation", "fidelity", "lut.clusters", "reward"),
     ),
     "gain": Step(
         "Train detectors with candidate batches labelled, and score them on the test images.",

@@ -59,7 +59,7 @@ def _start_from(detector: DetectorModel, path: Path) -> None:
         raise InputError(f"{path}: {error.strerror}; run the step `weights`") from None
     except (SafetensorError, RuntimeError) as error:
         raise InputError(
-            f"{path} does not hold weights of this detector ({error}); delete it and run the step `weights` again"
+            f"{path} does not contain weights of this detector ({error}); delete it and run the step `weights` again"
         ) from None
 
 

@@ -262,15 +262,18 @@ def _fidelity(rows: Sequence[Row]) -> str:
             *(row[kind] for kind in kinds),
             _correlation(row["spearman"]),
             f"{_correlation(row['low'])} to {_correlation(row['high'])}",
+            _correlation(row["random"]),
+            _correlation(row["strategies"]),
         )
         for row in rows
     ]
     title = (
         "## Fidelity\n\nSpearman's rank correlation of looked-up and true gains of candidate batches, with a 95 % "
         f"interval. At most {_correlation(rows[0]['ceiling'])} is possible, as gains are noisy. Gains are of test "
-        "images; no choice is made by them."
+        "images; no choice is made by them. The last two columns are over the batches that were drawn at random, and "
+        "over those that strategies chose."
     )
-    return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %'), lines)}"
+    return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %', 'random', 'strategies'), lines)}"
 
 
 def _correlation(value: str) -> str:

@@ -51,7 +51,7 @@ def test_ssd300_takes_vgg16_and_trains_all_but_its_first_stage(tmp_path):
     with pytest.raises(InputError, match="starts from random weights as configured; leave out --weights"):
         build_detector(SmallSSDConfig(), 1, 0, tmp_path / "w.safetensors")
     save_file({"features.0.weight": torch.zeros(3)}, tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match=r"w\.safetensors does not hold weights of this detector"):
+    with pytest.raises(InputError, match=r"w\.safetensors does not contain weights of this detector"):
         build_detector(config, 1, 0, tmp_path / "w.safetensors")
 
 
