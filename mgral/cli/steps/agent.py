@@ -59,9 +59,9 @@ def command(
 ) -> None:
     """Train the agent on looked-up rewards.
 
-    If tables are looked up by distances and agree no better than tables with shuffled values, `select` draws at random.
-    If a table could not be made, the reason is written in place of the agent, and `select` draws at random too. Agents
-    that see their batch are trained on the CPU.
+    If tables are looked up by distances and agree no better than tables with shuffled values, `select` draws at
+    random. If a table could not be made, the reason is written in place of the agent, and `select` draws at random
+    too. Agents that see their batch are trained on the CPU.
     """
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)
