@@ -25,6 +25,8 @@ from mgral.report.fidelity_trials import (
 from mgral.report.rendering import render
 
 CHOSEN_COLOUR = "#D55E00"
+ROUNDING = 1e-9
+"""Up to which a difference of correlations is none."""
 MARKERS = {"random": "o", "strategies": "^"}
 
 
@@ -79,9 +81,9 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
 def in_a_sentence(found: Comparison) -> str:
     """Say whether the reward in use beats counts alone, and what part of the noise ceiling it reaches."""
     gap = found.difference
-    if gap.low > 0:
+    if gap.low > ROUNDING:
         verdict = "The reward in use ranks batches better than counts alone, by"
-    elif gap.high < 0:
+    elif gap.high < -ROUNDING:
         verdict = "The reward in use ranks batches worse than counts alone, by"
     else:
         verdict = "Whether the reward in use ranks batches better than counts alone stays open, with a difference of"

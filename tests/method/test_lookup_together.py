@@ -80,5 +80,5 @@ def test_variants_go_with_the_plan_beside_them(tmp_path):
     for found, wanted in zip(_load_splits(plans, files), SPLITS, strict=True):
         assert found.plan == wanted.plan
         assert found.scores.maps.tolist() == wanted.scores.maps.tolist()
-    with pytest.raises(click.UsageError, match="no --subsets beside .*split1/variants4-6.json"):
+    with pytest.raises(click.UsageError, match=r"no --subsets beside .*split1/variants4-6\.json"):
         _load_splits(plans[:1], files)

@@ -121,6 +121,11 @@ def test_the_sentence(found, said):
     assert in_a_sentence(found) == said
 
 
+def test_no_difference_is_claimed_from_rounding():
+    assert in_a_sentence(comparison(1e-16, 0.3)).startswith("Whether")
+    assert in_a_sentence(comparison(-0.3, -1e-16)).startswith("Whether")
+
+
 def test_the_page_begins_with_the_sentence_and_its_tables_have_the_halves():
     report = build_fidelity_report(CONFIG, {0: MIXED})
     assert report.sentence == in_a_sentence(report.comparisons["all"])
