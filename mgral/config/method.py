@@ -86,7 +86,7 @@ class AgentConfig(Section):
     """Episodes of the agent's training."""
     samples: Annotated[int, Field(ge=2, le=10**9)] = 12
     """Batches drawn and looked up in an episode."""
-    learning_rate: PositiveFloat = 3e-3
+    learning_rate: PositiveFloat = 1e-2
     """Learning rate of the agent's Adam optimiser; under `batch` it falls to 0 on a line."""
     hidden: Count = 32
     """Units of the hidden layer, and of the LSTM."""
