@@ -82,7 +82,7 @@ class AgentConfig(Section):
     policy: Policy = "batch"
     """Image by image, by what the batch holds already, under `reward.estimator: regression`; or the scores that an
     LSTM gives all images in one pass (the paper)."""
-    episodes: Count = 100
+    episodes: Count = 80
     """Episodes of the agent's training."""
     samples: Annotated[int, Field(ge=2, le=10**9)] = 12
     """Batches drawn and looked up in an episode."""
