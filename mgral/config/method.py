@@ -82,11 +82,11 @@ class AgentConfig(Section):
     policy: Policy = "batch"
     """Image by image, by what the batch holds already, under `reward.estimator: regression`; or the scores that an
     LSTM gives all images in one pass (the paper)."""
-    episodes: Count = 100
+    episodes: Count = 80
     """Episodes of the agent's training."""
     samples: Annotated[int, Field(ge=2, le=10**9)] = 12
     """Batches drawn and looked up in an episode."""
-    learning_rate: PositiveFloat = 3e-3
+    learning_rate: PositiveFloat = 1e-2
     """Learning rate of the agent's Adam optimiser; under `batch` it falls to 0 on a line."""
     hidden: Count = 32
     """Units of the hidden layer, and of the LSTM."""

@@ -52,7 +52,14 @@ DRAW = "mgral random selection"
         "embedding": {"object_counts": False},
         "lut": {"labels": "consistency", "start": "warm", "splits": 1},
         "reward": {"distance": "sliced", "estimator": "nearest"},
-        "agent": {"policy": "lstm", "baseline": "previous", "episodes": 300, "samples": 64, "hidden": 64},
+        "agent": {
+            "policy": "lstm",
+            "baseline": "previous",
+            "episodes": 300,
+            "samples": 64,
+            "learning_rate": 3e-3,
+            "hidden": 64,
+        },
     },
 )
 def choose(query: Query) -> Choice:

@@ -59,7 +59,7 @@ def _reward_table(arrays, estimator="kernel"):
     sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
     distance = SubsetDistance(arrays["embeddings"], sliced, "sliced")
     lookup = ByDistance(distance, arrays["values"], estimator, arrays["kernel_widths"])
-    return RewardTable(arrays["embeddings"], None, None, 0.19, lookup)
+    return RewardTable(arrays["embeddings"], None, None, arrays["map"], 0.19, lookup)
 
 
 def _features(vectors):
@@ -142,7 +142,12 @@ def test_the_agent_learns_which_cluster_is_worth_more(baseline, estimator):
     arrays = _table_arrays(vectors, clusters)
     table = _table(arrays, vectors, estimator)
     agent, log = train_agent(
-        vectors, table, AgentConfig(baseline=baseline, episodes=80, samples=64, hidden=64), BUDGET, 0, 0
+        vectors,
+        table,
+        AgentConfig(baseline=baseline, episodes=80, samples=64, learning_rate=3e-3, hidden=64),
+        BUDGET,
+        0,
+        0,
     )
     selected, mean, deviation = _compared(agent, vectors, table)
     # The nearest variant's value is a step function: the best variant's is the most there is, 2.9 deviations up.

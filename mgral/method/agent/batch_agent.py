@@ -16,9 +16,12 @@ from mgral.selection.query import Choice
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 SHARPNESS = 2.0
 """Weight of the gain before training: the batches of an untrained agent are good, and differ from each other."""
+SMALLEST = 1e-12
+"""A spread of mAP below this is rounding."""
 
 
 class AmountsReward(Protocol):
@@ -49,22 +52,19 @@ class BatchAgent(nn.Module):
 
         score = sharpness * gain + MLP([e, gain, similarity])
 
-    The gain is that of the reward by adding the image to the batch so far, standardised by the gains of the pool's
-    images alone. The similarity is the largest cosine of e with an image of the batch, and 0 while it is empty. The
-    MLP starts at 0, so that an untrained agent is a soft greedy choice.
+    The gain is that of the reward by adding the image to the batch so far. It is standardised over the images that
+    are left, as gains fall while the batch grows. The similarity is the largest cosine of e with an image of the
+    batch, and 0 while it is empty. The MLP starts at 0, so that an untrained agent is a soft greedy choice.
     """
 
     mean: Tensor
     deviation: Tensor
-    gain: Tensor
-    """Mean and standard deviation of the gains of the pool's images alone, float64 [2]."""
 
-    def __init__(self, mean: Tensor, deviation: Tensor, gain: Tensor, hidden: int) -> None:
-        """Take the mean and the standard deviation of the pool's embeddings, float32 [D] each, and of gains."""
+    def __init__(self, mean: Tensor, deviation: Tensor, hidden: int) -> None:
+        """Take the mean and the standard deviation of the pool's embeddings, float32 [D] each."""
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
-        self.register_buffer("gain", gain)
         self.log_sharpness = nn.Parameter(torch.tensor([SHARPNESS]).log())
         self.images = nn.Linear(len(mean), hidden)
         self.state = nn.Linear(2, hidden, bias=False)
@@ -83,14 +83,6 @@ class BatchAgent(nn.Module):
         standardised = (embeddings - self.mean) / self.deviation
         return Seen(functional.normalize(standardised, dim=1), self.images(standardised))
 
-    def standardised(self, gains: Float64) -> Tensor:
-        """Return gains in mAP, [...], by the mean and the deviation of those of the pool, float32."""
-        return self.in_deviations(gains - float(self.gain[0]))
-
-    def in_deviations(self, differences: Float64) -> Tensor:
-        """Return differences in mAP, [...], by the deviation of the pool's gains, float32."""
-        return torch.from_numpy((differences / float(self.gain[1])).astype(np.float32))
-
     def forward(self, hidden: Tensor, gains: Tensor, similarities: Tensor) -> Tensor:
         """Return the scores, [..., n], of n images.
 
@@ -102,7 +94,7 @@ class BatchAgent(nn.Module):
             Standardised gains, and similarities in -1..1, [..., n] each.
         """
         of_gain, of_similarity = self.state.weight.unbind(dim=1)
-        inner = hidden + gains[..., None] * of_gain + similarities[..., None] * of_similarity
+        inner = hidden.addcmul(gains[..., None], of_gain).addcmul(similarities[..., None], of_similarity)
         of_state: Tensor = self.last(functional.relu(inner))[..., 0]
         return self.log_sharpness.exp() * gains + of_state
 
@@ -111,16 +103,20 @@ class BatchAgent(nn.Module):
         return {name: tensor.numpy() for name, tensor in self.state_dict().items()}
 
 
-def build_batch_agent(
-    embeddings: Float32, reward: AmountsReward, hidden: int, generator: torch.Generator
-) -> BatchAgent:
+def build_batch_agent(embeddings: Float32, hidden: int, generator: torch.Generator) -> BatchAgent:
     """Return an untrained agent that standardises by the given pool, float32 [N, D]."""
-    gains = reward.lookup(np.arange(len(embeddings))[:, None]) - reward.worth(np.zeros(reward.pool.shape[1]))
-    deviation = gains.std()
-    scale = torch.tensor([gains.mean(), deviation if deviation > 0 else 1.0], dtype=torch.float64)
-    agent = BatchAgent(*mean_and_deviation(embeddings), scale, hidden)
+    agent = BatchAgent(*mean_and_deviation(embeddings), hidden)
     agent.initialise(generator)
     return agent
+
+
+def standardised(worth: Float64, left: Mask) -> Tensor:
+    """Return the worth of batches with each of n images, [..., n], by mean and deviation over those left, float32."""
+    count = left.sum(axis=-1, keepdims=True)
+    centred = worth - (worth * left).sum(axis=-1, keepdims=True) / count
+    deviation = np.sqrt((centred**2 * left).sum(axis=-1, keepdims=True) / count)
+    scaled = centred / np.where(deviation > SMALLEST, deviation, np.inf)
+    return torch.from_numpy(scaled.astype(np.float32))
 
 
 class Drawn(NamedTuple):
@@ -166,7 +162,7 @@ def draw_batches(agent: BatchAgent, reward: AmountsReward, candidates: Rows, see
     worth, picks, states = [reward.worth(totals)], [], []
     for step in range(size):
         with_each = reward.worth(totals[:, None] + amounts)
-        gains = agent.standardised(with_each - worth[-1][:, None])
+        gains = standardised(with_each, ~taken.numpy())
         states.append((gains, similarities, taken))
         scores = agent(seen.hidden, gains, similarities).masked_fill(taken, float("-inf"))
         first = scores[0] if step == 0 else first
@@ -197,11 +193,11 @@ def choose_batch(
 
     def score(rows: Rows, tried: Rows) -> Float64:
         totals = reward.pool[rows].sum(axis=0, dtype=np.float64)
-        gains = reward.worth(totals + reward.pool[tried]) - reward.worth(totals)
+        gains = standardised(reward.worth(totals + reward.pool[tried]), np.ones(len(tried), bool))
         similarities = torch.zeros(len(tried))
         if len(rows):
             similarities = (seen.directions[tried] @ seen.directions[rows].T).amax(dim=1)
-        scores: Tensor = agent(seen.hidden[tried], agent.standardised(gains), similarities)
+        scores: Tensor = agent(seen.hidden[tried], gains, similarities)
         return scores.double().numpy()
 
     return choose_in_turn(score, len(embeddings), budget, rng)

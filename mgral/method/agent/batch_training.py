@@ -6,6 +6,7 @@ import torch
 
 from mgral.config import AgentConfig
 from mgral.method.agent.batch_agent import (
+    SMALLEST,
     AmountsReward,
     BatchAgent,
     build_batch_agent,
@@ -47,9 +48,7 @@ def train_batch_agent(
     InputError
         On a damaged checkpoint.
     """
-    run = Training(
-        lambda generator: build_batch_agent(embeddings, reward, config.hidden, generator), config, seed, cycle
-    )
+    run = Training(lambda generator: build_batch_agent(embeddings, config.hidden, generator), config, seed, cycle)
     agent, count, pool = run.agent, config.samples, len(embeddings)
     size = min(budget, HORIZON)
     learnt = max(1, round(LEARNT_STEPS * size))
@@ -62,7 +61,8 @@ def train_batch_agent(
         uniform = torch.rand(size, count, len(candidates), generator=run.generator, dtype=torch.float64)
         drawn = draw_batches(agent, reward, candidates, seen, uniform)
         to_go = drawn.worth[-1] - drawn.worth[:-1]
-        advantages = agent.in_deviations(to_go - to_go.mean(axis=1, keepdims=True)) * (count / (count - 1))
+        against = to_go - to_go.mean(axis=1, keepdims=True)
+        advantages = torch.from_numpy((against / max(against.std(), SMALLEST)).astype(np.float32))
         steps = torch.randperm(size, generator=run.generator)[:learnt]
         loss = -(advantages[steps] * log_probabilities(agent, seen.hidden, drawn, steps)).mean()
         rewards = drawn.worth[-1]

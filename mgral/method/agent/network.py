@@ -120,5 +120,5 @@ def load_agent(path: Path) -> Agent | BatchAgent:
 def _untrained(tensors: dict[str, Tensor]) -> Agent | BatchAgent:
     scale = tensors["mean"], tensors["deviation"]
     if "log_sharpness" in tensors:
-        return BatchAgent(*scale, tensors["gain"], len(tensors["state.weight"]))
+        return BatchAgent(*scale, len(tensors["state.weight"]))
     return Agent(*scale, tensors["cell.weight_hh"].shape[1], int(tensors["window"][0]))
