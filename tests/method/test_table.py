@@ -211,7 +211,7 @@ def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
         RewardTable.load(path, SLICED)
     del arrays["sorted"]
     write_arrays(path, arrays)
-    with pytest.raises(InputError, match=r"table\.safetensors contains no array sorted"):
+    with pytest.raises(InputError, match=r"table\.safetensors holds no array sorted"):
         RewardTable.load(path, SLICED)
 
 
@@ -383,7 +383,7 @@ def test_regression_on_whole_embeddings_is_refused_with_the_configuration():
 
 def test_a_table_of_whole_embeddings_does_not_serve_regression(tmp_path):
     path, _ = _table(tmp_path, SLICED)
-    with pytest.raises(InputError, match=r"table\.safetensors contains no array classes; run the step `table` again"):
+    with pytest.raises(InputError, match=r"table\.safetensors holds no array classes; run the step `table` again"):
         RewardTable.load(path, RewardConfig())
 
 
