@@ -79,7 +79,7 @@ def test_braces_of_the_shell_are_left_alone():
 
 
 def test_a_proxy_is_no_command():
-    with pytest.raises(InputError, match=r"detector\.proxy: external is none that is trained here"):
+    with pytest.raises(InputError, match=r"detector\.proxy: external is not trained by MGRAL"):
         config(proxy={"name": "external", "command": COMMAND})
 
 

@@ -24,7 +24,7 @@ BOMB = "\n".join(
         (b"seeds: [\xff]\n", "is not in UTF-8"),
         (b"seeds: &a [*a]\n", "holds more than 100,000 values"),
         (BOMB.encode(), "holds more than 100,000 values"),
-        (b"seeds: " + b"[" * 5000, "lie too levels deep"),
+        (b"seeds: " + b"[" * 5000, "nested too deeply"),
         (b"2024-99-99: 1\n", "is not YAML"),
         (b"seeds: \x00\n", "is not YAML"),
         (b"seeds: [\n", "is not YAML"),

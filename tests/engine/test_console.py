@@ -66,7 +66,7 @@ def test_progress_is_the_last_count_in_the_log(tmp_path: Path, text: str, progre
 @pytest.mark.parametrize(
     ("before", "end"),
     [
-        (1.0, ["", "Stopped: 0 of 3 jobs are done; the same command goes on from here."]),
+        (1.0, ["", "Stopped: 0 of 3 jobs are done; the same command continues from here."]),
         (60.0, ["", "failed: seed 0  detector", "    It left no message: it may have been killed"]),
     ],
 )
