@@ -57,7 +57,7 @@ def _reward_table(arrays, estimator="kernel"):
     sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
     distance = SubsetDistance(arrays["embeddings"], sliced, "sliced")
     lookup = ByDistance(distance, arrays["values"], estimator, arrays["kernel_widths"])
-    return RewardTable(arrays["embeddings"], None, None, 0.19, lookup)
+    return RewardTable(arrays["embeddings"], None, None, arrays["map"], 0.19, lookup)
 
 
 def _features(vectors):
