@@ -1,4 +1,4 @@
-"""Reading and writing the files that pass between steps; each appears whole or not at all."""
+"""Reading and writing the files that pass between steps; each appears completely or not at all."""
 
 import csv
 import glob
@@ -25,7 +25,7 @@ from mgral.errors import InputError, SparseError, StepError
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 """NumPy types of the arrays that can be mapped into memory, by their names in safetensors."""
 REASON = "reason"
-"""Key, in JSON and in the metadata of safetensors, of why an artefact holds nothing else."""
+"""Key, in JSON and in the metadata of safetensors, of why an artefact contains no other data."""
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def _discard(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole, synchronised with the disk; raises StepError as `atomic_path` does."""
+    """Write a file completely, synchronised with the disk; raises StepError as `atomic_path` does."""
     write_all({path: content})
 
 
@@ -116,7 +116,7 @@ def read_json(path: Path, unique_keys: bool = False) -> Any:
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); replace it or correct its syntax") from None
     except RecursionError:
-        raise InputError(f"{path}: its lists and objects lie too deep in each other; replace it") from None
+        raise InputError(f"{path}: its lists and objects are nested too deeply; replace it") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     InputError
         Where the file is missing or damaged.
     SparseError
-        Where it holds the reason why there are none.
+        Where it contains the reason why there are none.
     """
     try:
         content = read_verified(path)

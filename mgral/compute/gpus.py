@@ -16,8 +16,8 @@ DEVICE_VARIABLE = "MGRAL_DEVICE"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """What a person, a scheduler or `mgral.compute.cards` gives a process of this machine's cards."""
 HELP = (
-    f"With the environment variable {DEVICE_VARIABLE}=cpu a step works on the CPU, however many GPUs it is given, to "
-    "try a cluster's set-up without any."
+    f"With the environment variable {DEVICE_VARIABLE}=cpu a step runs on the CPU, whatever --gpus is, to test a "
+    "cluster's set-up without GPUs."
 )
 """What the help of every step that can use a GPU says of this."""
 

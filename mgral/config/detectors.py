@@ -114,7 +114,7 @@ def _read_by_data(value: Any, info: ValidationInfo) -> Any:
 
 def _read_proxy(value: Any) -> Any:
     if isinstance(value, dict) and value.get("name") == EXTERNAL:
-        raise ValueError(f"detector.proxy: {EXTERNAL} is none that is trained here; choose another")
+        raise ValueError(f"detector.proxy: {EXTERNAL} is not trained by MGRAL; choose another")
     return read_section(value)
 
 
@@ -133,6 +133,6 @@ class _AnyOfThem:
 
 
 AnyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read_by_data), _AnyOfThem()]
-"""The field of a configuration that holds the section of one of the detectors."""
+"""The field of a configuration that contains the section of one of the detectors."""
 ProxyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read_proxy), _AnyOfThem(EXTERNAL)]
-"""The field of a section that holds the section of one of the detectors that are trained here."""
+"""The field of a section that contains the section of one of the detectors that are trained here."""

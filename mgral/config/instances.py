@@ -47,7 +47,7 @@ class StrategyConfig(Section):
     """A strategy of the experiment; settings that it does not name are the experiment's."""
 
     type: Annotated[str, AfterValidator(_known)]
-    """The registered strategy; the name of the instance unless given."""
+    """The registered strategy; by default the name of the instance."""
     embedding: EmbeddingConfig
     lut: LutConfig
     reward: RewardConfig
@@ -56,10 +56,11 @@ class StrategyConfig(Section):
 
 
 class GivenStrategy(Section):
-    """A strategy as a configuration names it; the sections hold only what differs from the experiment's."""
+    """A strategy as a configuration names it; its sections contain only the settings that differ from the
+    experiment's."""
 
     type: str | None = None
-    """The registered strategy; the name of the instance unless given."""
+    """The registered strategy; by default the name of the instance."""
     embedding: EmbeddingConfig | None = None
     lut: LutConfig | None = None
     reward: RewardConfig | None = None

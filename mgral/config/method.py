@@ -10,6 +10,7 @@ Estimator = Literal["regression", "kernel", "nearest"]
 Distance = Literal["by_class", "sliced", "exact"]
 Labels = Literal["consistency", "labels", "pseudo_labels"]
 Start = Literal["warm", "cold"]
+Policy = Literal["batch", "lstm"]
 
 
 class EmbeddingConfig(Section):
@@ -76,20 +77,24 @@ class RewardConfig(Section):
 
 
 class AgentConfig(Section):
-    """The LSTM agent and its policy gradient."""
+    """The agent and its policy gradient."""
 
-    episodes: Count = 300
+    policy: Policy = "batch"
+    """Image by image, by what the batch holds already, under `reward.estimator: regression`; or the scores that an
+    LSTM gives all images in one pass (the paper)."""
+    episodes: Count = 100
     """Episodes of the agent's training."""
-    samples: Count = 64
+    samples: Annotated[int, Field(ge=2, le=10**9)] = 12
     """Batches drawn and looked up in an episode."""
     learning_rate: PositiveFloat = 3e-3
-    """Learning rate of the agent's Adam optimiser."""
-    hidden: Count = 64
-    """Units of the LSTM and of the MLP's hidden layer."""
+    """Learning rate of the agent's Adam optimiser; under `batch` it falls to 0 on a line."""
+    hidden: Count = 32
+    """Units of the hidden layer, and of the LSTM."""
     window: Count = 32
     """Images that the LSTM sees in a row; windows are scored in parallel."""
     baseline: Literal["moving_average", "previous"] = "moving_average"
-    """What a reward is compared with: the moving average of past rewards, or the previous episode's reward."""
+    """What a reward is compared with under `lstm`: the moving average of past rewards, or the previous episode's
+    reward. Under `batch` that is the other batches of the episode."""
     baseline_decay: Fraction = 0.9
     """Weight of the past in the moving average."""
 
@@ -100,6 +105,6 @@ class FidelityConfig(Section):
     cycle: Annotated[int, Field(ge=0, le=10**9)] = 1
     """Cycle of strategy `random` whose labelled set and pool the batches are tried on."""
     batches: Annotated[int, Field(ge=4, le=10**9)] = 24
-    """M, candidate batches: from batches of similar images to mixed batches."""
+    """M, candidate batches: half of them drawn at random, the others chosen by strategies."""
     repeats: Annotated[int, Field(ge=2, le=10**9)] = 3
     """Detectors trained for each batch, which differ in their random numbers, so that the noise is known."""

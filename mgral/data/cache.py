@@ -101,7 +101,7 @@ def cache_splits(
     """Decode the images of all splits, write them and their thumbnails, and return what was repaired.
 
     Rows are in the order of the data set. The arrays are mapped partial files, so they may exceed the memory; they
-    are renamed when all are whole. Each image is read once, whether pixels or files are kept.
+    are renamed when all are complete. Each image is read once, whether pixels or files are kept.
 
     Parameters
     ----------

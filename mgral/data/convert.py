@@ -61,7 +61,7 @@ def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conve
     """Write a data set that is configured and in the folder `root` in another format into the folder `output`.
 
     The pictures are hard links where the file system can, else copies. Beside them is a config.yaml whose section
-    `data` reads the new folder. The folder appears whole or not at all.
+    `data` reads the new folder. The folder appears completely or not at all.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conve
         Where `output` cannot be written.
     """
     if output.exists() or output.is_symlink():
-        raise InputError(f"{output} is there already; delete it or name another folder")
+        raise InputError(f"{output} exists already; delete it or name another folder")
     checked, splits = _read(data, root)
     names = _names(splits, to)
     lost = _lost_ids(data, splits, to) + _lost_areas(splits, to)

@@ -1,4 +1,4 @@
-"""What a data set holds, counted and as text."""
+"""What a data set contains, counted and as text."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def counts_table(counts: Mapping[str, Counts]) -> str:
 
 
 def split_summary(name: str, coco: Coco) -> str:
-    """Return a line of what a split holds."""
+    """Return a line of what a split contains."""
     empty = len(coco["images"]) - len({annotation["image_id"] for annotation in coco["annotations"]})
     return (
         f"{name}: {number_of(len(coco['images']), 'image')} ({empty} without boxes), "

@@ -19,7 +19,7 @@ def check_configfiles(files: Sequence[Path]) -> None:
         right = [str(name) for name in names if str(name) not in taken]
         words = [*taken, "--cores", "all", *(["--configfile", *right] if right else [])]
         raise InputError(
-            f"--configfile takes every word behind it, and so {taken[0]} for a configuration; name targets first: "
+            f"--configfile takes every word after it, and so {taken[0]} for a configuration; name targets first: "
             f"{program()} snakemake {' '.join(words)}"
         )
 

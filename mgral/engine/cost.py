@@ -40,7 +40,7 @@ from mgral.training.length import detector_iterations
 PUBLISHED = {"voc2007+2012": (16551, 4952, 20), "coco2017": (118287, 5000, 80)}
 """Training images, test images and classes of the data sets that can be downloaded, by `data.download`."""
 COCO_WITH_BOXES = 117266
-"""COCO's training images that hold a box to learn from."""
+"""COCO's training images that contain a box to learn from."""
 SYNTHETIC_CLASSES = 6
 
 

@@ -131,7 +131,7 @@ def check_card_memory(devices: Devices, asked: Mapping[str, int]) -> None:
 
 
 def check_disk(config: Config, results: Path) -> None:
-    """Check that results can be written, and that the disk can hold the images.
+    """Check that results can be written, and that the disk has room for the images.
 
     Raises
     ------
@@ -161,9 +161,14 @@ def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
     batch = 1 if isinstance(config.budget, BudgetConfig) else config.budget
     for name in config.agents:
         agent = config.strategies[name].agent
-        # An LSTM and a layer of `hidden` squared, with what Adam keeps of each weight.
-        yield 4 * 4 * 5 * agent.hidden**2, f"the agent of {name}", "agent.hidden"
-        yield 8 * agent.samples * batch, f"an episode of {name}", "agent.samples"
+        if agent.policy == "lstm":
+            # An LSTM and a layer of `hidden` squared, with what Adam keeps of each weight.
+            yield 4 * 4 * 5 * agent.hidden**2, f"the agent of {name}", "agent.hidden"
+            yield 8 * agent.samples * batch, f"an episode of {name}", "agent.samples"
+        else:
+            # The hidden layer of the images that all batches choose from in a step, and its gradient.
+            hidden = 2 * 4 * agent.samples * 3 * batch * agent.hidden
+            yield hidden, f"an episode of {name}", "agent.samples or agent.hidden"
     for name in config.with_tables:
         reward, lut = config.strategies[name].reward, config.strategies[name].lut
         if reward.distance == "sliced":

@@ -58,9 +58,9 @@ def run_snakemake(
     if code == 2:
         raise InputError("Snakemake did not start; the reason is above: correct it, and give the same command again")
     if code < 0:
-        raise StepError(f"Snakemake was killed ({signal.Signals(-code).name}); the same command goes on")
+        raise StepError(f"Snakemake was killed ({signal.Signals(-code).name}); the same command continues")
     if code:
-        raise StepError("Snakemake has not done all; the reason is above, and the same command goes on")
+        raise StepError("Snakemake has not done all; the reason is above, and the same command continues")
 
 
 def snakemake_line(words: Sequence[str], folder: Path) -> str:

@@ -50,8 +50,8 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
         What follows `--configfile`; a later file overrides an earlier one.
     overrides
         What follows `--config`, on top of the files: nested values are merged key by key, except that a `data`
-        section that names a format, or a `detector` section that names a detector, replaces the whole section, as the
-        keys of another one mean nothing to it.
+        section that names a format, or a `detector` section that names a detector, replaces the complete section, as
+        the keys of another one mean nothing to it.
 
     Raises
     ------
@@ -252,7 +252,7 @@ class RoundData(NamedTuple):
 
 
 def round_data(config: Config) -> RoundData | None:
-    """Return what the snapshot of a round holds; None for a benchmark."""
+    """Return what the snapshot of a round contains; None for a benchmark."""
     if not isinstance(config.data, ProjectData):
         return None
     snapshot = snapshot_of(config.data)
@@ -366,7 +366,7 @@ def _check_round(config: Config, data: ProjectData) -> None:
         raise InputError("detector.width: is null, and all rounds of a project need one input size; set it")
     missing = [file for file in annotation_files(config) if not Path(file).is_file()]
     if missing:
-        raise InputError(f"data: there is no file {', '.join(missing)}; bring it back from a copy or from Git")
+        raise InputError(f"data: there is no file {', '.join(missing)}; restore it from a copy or from Git")
     folders = picture_folders(project_folder(data))
     if absent := [f"{name} ({folder})" for name, folder in folders.items() if not folder.is_dir()]:
         raise InputError(

@@ -47,7 +47,7 @@ def write_batch(
     settings: PictureSettings | None = None,
     results: Sequence[ClassResult] = (),
 ) -> Owners:
-    """Write the files of a batch into a new folder, which appears whole or not at all.
+    """Write the files of a batch into a new folder, which appears completely or not at all.
 
     There are selection.csv, sheet.html, pictures/ (hard links where there can be some, else copies) and
     tasks/FORMAT/. Split over several people, the folder has the first two of all, and person1/, person2/, ... have
@@ -77,7 +77,7 @@ def write_batch(
         Where it cannot be written.
     """
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} is there already; delete it or name another folder")
+        raise InputError(f"{folder} exists already; delete it or name another folder")
     check_pictures([task.path for task in batch.tasks], "the batch")
     for name in formats:
         check_tasks(batch, name)

@@ -94,7 +94,7 @@ def mixed(ordered: Sequence[Row], others: Sequence[Row], seed: int) -> list[Row]
 def again_batch(
     folder: Path, settings: ProjectSettings, project: Project, images: Mapping[int, frozenset[int]]
 ) -> Batch:
-    """Return tasks for images that have to be looked at again, with the boxes that they have.
+    """Return tasks for images that must be checked again, with the boxes that they have.
 
     Parameters
     ----------

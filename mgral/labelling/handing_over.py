@@ -39,8 +39,8 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
         found["audit" if state.role else "train"].append(image)
     if not boxes and left_out:
         raise InputError(
-            f"no labelled picture can be exported: people disagree on {left_out}, or they have to be looked at "
-            f"again; see {program()} project status"
+            f"no labelled picture can be exported: people disagree on {left_out}, or they must be checked again; "
+            f"see {program()} project status"
         )
     if not boxes:
         raise InputError(f"no picture is labelled yet; import labels first: {program()} project {IMPORT}")

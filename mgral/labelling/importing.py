@@ -25,11 +25,11 @@ PICTURES_LEFT_OUT = Kind("pictures are not of this project", "left out (`--unkno
 AMBIGUOUS = Kind("pictures have a name that several have", "name them by their folder too")
 UNKNOWN_CLASSES = Kind(
     "classes are not of this project",
-    f"add them (`{program()} project classes add NAME`, NAME being theirs), or say which of "
-    "yours they are (`--rename THEIRS=OURS`)",
+    f"add them (`{program()} project classes add NAME`, NAME being theirs), or give their names here "
+    "(`--rename THEIRS=OURS`)",
 )
 OTHER_SIZES = Kind(
-    "pictures have another size than the labels say",
+    "pictures have another size than in the labels",
     "the boxes are of other pictures, or of copies of another size: export them for the pictures of the project",
 )
 TEST_PICTURES = Kind("pictures of the test set were labelled anew", "used, as corrections of the test set")
@@ -47,9 +47,9 @@ OTHER_PICTURE = Kind(
 FORMER_NAMES = Kind("classes have a former name", "taken for what they are now")
 SEVERAL_MEANINGS = Kind(
     "classes have a name that was another class's when the pictures were sent",
-    "say which are meant (`--rename NAME=NAME` for the class that has the name now)",
+    "give the class that is meant (`--rename NAME=NAME` for the class that has the name now)",
 )
-STALE = Kind("labels are older than what the same person said later", "left out")
+STALE = Kind("labels are older than another label of the same person", "left out")
 DRAFTS = Kind("drafts are of pictures that the same person has finished", "left out")
 WITHDRAWN = Kind("pictures are withdrawn", f"kept, and not used until `{program()} project recall`")
 UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
@@ -99,7 +99,7 @@ class Names:
     def find(self, name: str) -> set[int]:
         """Return the images that a name can mean; one where it is clear.
 
-        By the whole path, by the name in a batch, by the last part of the path, and by that without its suffix.
+        By the complete path, by the name in a batch, by the last part of the path, and by that without its suffix.
         """
         plain = name.replace("\\", "/").removeprefix("./")
         last = PurePosixPath(plain).name

@@ -93,7 +93,7 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
             if (waiting[0] in project.trainings) != training:
                 command = "next" if training else "train"
                 raise InputError(
-                    f"round {waiting[0]} is not finished; go on with it first: {program()} project {command}"
+                    f"round {waiting[0]} is not finished; continue it first: {program()} project {command}"
                 )
             return Opened(waiting[0], resumed=True)
         check_config(folder, settings, project)
@@ -141,9 +141,7 @@ def _found_round(folder: Path, writer: Writer, project: Project) -> Project:
     if not target.exists():
         return project
     if not (target / SNAPSHOT).is_file() or load_snapshot(target / SNAPSHOT).project != project.id:
-        raise InputError(
-            f"{target} is none that this project made, and stands where its next round will be; move it away"
-        )
+        raise InputError(f"{target} was not made by this project, and the next round needs that name; move it away")
     writer.add("round", [{"round": number, "snapshot": snapshot_digest(folder, number)}])
     return load_project(folder)
 
@@ -154,8 +152,8 @@ def _check_progress(project: Project, anyway: bool) -> None:
     last = max((number for number, images in project.sent.items() if images), default=0)
     if last and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last]):
         raise InputError(
-            f"nothing of round {last} has come back, so a new round knows no more than the last one; open it anyway "
-            f"(--anyway), or import labels first: {program()} project {IMPORT}"
+            f"no label of round {last} was imported, so a new round has no more information than the last one; "
+            f"start it anyway (--anyway), or import labels first: {program()} project {IMPORT}"
         )
 
 
@@ -183,9 +181,9 @@ def _with_budget(
         )
     if left <= 0:
         raise InputError(
-            f"the budget of {number_of(settings.budget, 'picture')} is used; raise `budget` in "
-            "project.yaml to go on, or train "
-            f"on all labels ({program()} project train) and take them ({program()} project export)"
+            f"the budget of {number_of(settings.budget, 'picture')} is used; raise `budget` in project.yaml to "
+            f"continue, or train on all labels ({program()} project train) and export them "
+            f"({program()} project export)"
         )
     if not pool:
         raise InputError("there is no picture left to choose: all were sent, labelled, skipped or withdrawn")
@@ -199,7 +197,7 @@ Publish = Callable[[Project, ProjectSettings, int, Path], Sequence[dict[str, obj
 def publish_round(folder: Path, number: int, publish: Publish) -> None:
     """Put the files of a round's batch in its folder, and note in the ledger what is sent, once.
 
-    The files are made beside it and moved there. What a killed command left of them is made anew, as long as the
+    The files are made beside it and moved there. What a killed command left of them is made again, as long as the
     ledger does not know of it.
     """
     with writing(folder) as writer:

@@ -113,7 +113,7 @@ def run_training(
 
 
 def write_again(folder: Path, output: Path, options: BatchOptions) -> int:
-    """Write tasks for all images that have to be looked at again into a new folder, and return how many there are."""
+    """Write tasks for all images that must be checked again into a new folder, and return how many there are."""
     with writing(folder) as writer:
         settings, project = load_project_settings(folder), load_project(folder)
         waiting = again(project)
@@ -184,11 +184,11 @@ def _written(
 
 
 def second_look_lines(folder: Path, output: Path, count: int) -> list[str]:
-    """Return what a person does with the tasks of so many pictures to look at again, as lines."""
+    """Return what a person does with the tasks of so many pictures to check again, as lines."""
     if not count:
-        return ["no picture has to be looked at again"]
+        return ["no picture needs another check"]
     lines, pushed = (
-        [f"{number_of(count, 'picture')} to look at again: load {output / TASKS} into your tool"],
+        [f"{number_of(count, 'picture')} to check again: load {output / TASKS} into your tool"],
         load_project(folder).pushed,
     )
     if pushed:
@@ -238,7 +238,7 @@ def score_lines(folder: Path, project: Project) -> list[str]:
             metrics = read_json(detector_folder(folder, number) / "metrics.json")
             where = "test set" if any(image.role == "test" for image in project.images.values()) else "audit set"
             scores = [f"{name} {100 * metrics[key]:.1f} %" for key, name in MEANS.items() if metrics[key] is not None]
-            found = ", ".join(scores) or "nothing to measure by, as no object is labelled there"
+            found = ", ".join(scores) or "no score: no object is labelled there"
             lines = [f"detector of round {number}, on the {where}: {found}"]
             if few := sum(row.boxes < LEAST_BOXES for row in rows):
                 lines.append(f"  rough means: {few} of {len(rows)} classes have fewer than {LEAST_BOXES} boxes there")
@@ -261,9 +261,9 @@ def _summary(folder: Path, number: int, notes: Sequence[str], options: BatchOpti
         + (f", {audit} of them the audit set" if audit else "")
     ]
     lines += [f"  {note}" for note in notes]
-    lines += [f"  look at them: {target / SHEET}", f"  load into your tool: {target / TASKS}"]
+    lines += [f"  view them: {target / SHEET}", f"  load into your tool: {target / TASKS}"]
     if not project.sent[number]:
-        return [*lines[:-2], f"  nothing of it is left; choose others: {program()} project next"]
+        return [*lines[:-2], f"  none of them is left; choose others: {program()} project next"]
     if options.people > 1:
         lines[-1] = f"  load into your tool: {target}/person1/{TASKS}, and so on"
     *send, back = ways_back(project)

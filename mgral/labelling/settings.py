@@ -98,7 +98,7 @@ def load_project_settings(folder: Path) -> ProjectSettings:
     path = folder / FILE
     if not path.is_file():
         raise InputError(
-            f"{folder} holds no project ({FILE}); go to its folder, or make one: {program()} project init"
+            f"{folder} contains no project ({FILE}); go to its folder, or make one: {program()} project init"
         )
     try:
         return ProjectSettings.model_validate(read_values(path))

@@ -68,7 +68,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
     Parameters
     ----------
     folder
-        It may be there already, and hold pictures, but no project.
+        It may be there already, and contain pictures, but no project.
     identity
         A text that no other project has.
 

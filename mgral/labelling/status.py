@@ -34,7 +34,7 @@ def spent(project: Project) -> int:
 
 
 def again(project: Project) -> dict[int, frozenset[int]]:
-    """Return the images that have to be looked at again, and the classes that they were not looked through for."""
+    """Return the images that must be checked again, and the classes that they were not looked through for."""
     found = {}
     for number, image in project.images.items():
         label = image.confirmed
@@ -86,9 +86,9 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
     if waiting := again(project):
         names = {project.classes[one] for missing in waiting.values() for one in missing}
         lines.append(
-            f"to look at again: {number_of(len(waiting), 'picture was', 'pictures were')} labelled "
+            f"to check again: {number_of(len(waiting), 'picture was', 'pictures were')} labelled "
             f"before there was {', '.join(sorted(names))}; "
-            f"make tasks of them in a new folder: {program()} project again again"
+            f"write tasks for them in a new folder: {program()} project again again"
         )
     return lines
 

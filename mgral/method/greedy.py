@@ -16,7 +16,10 @@ batch is random. Where a regression is learned from them that is no better than 
 chosen by its prior (`mgral.method.lut.regression`).
 """
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
@@ -24,8 +27,11 @@ from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward
 from mgral.method.lut.validation import NOT_VALID, validate
 from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_uniformly
 
+Float64 = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
 TRIED_IMAGES = 1 << 22
-"""Images that are tried for all places of a batch together, by a regression."""
+"""Images that are tried for all places of a batch together, by a regression or an agent."""
 LOOKED_UP_IMAGES = 1 << 17
 """Images in all batches that are looked up for one place by distances: the images so far, and each that is tried."""
 FEWEST = 20
@@ -49,21 +55,39 @@ def choose(query: Query) -> Choice:
 
 
 def choose_greedily(reward: AnyReward, pool: int, budget: int, rng: np.random.Generator) -> Choice:
-    """Choose `budget` rows of a pool of N images, each time the one with which the batch is worth most.
+    """Choose `budget` rows of a pool of N images, each time the one with which the batch is worth most."""
+    return choose_in_turn(reward.with_each, pool, budget, rng, by_distance=isinstance(reward, MeanReward))
+
+
+def choose_in_turn(
+    score: Callable[[Rows, Rows], Float64],
+    pool: int,
+    budget: int,
+    rng: np.random.Generator,
+    by_distance: bool = False,
+) -> Choice:
+    """Choose `budget` rows of a pool of N images, each time the one of the highest score, in float64.
 
     Of equal ones the earlier is taken. Undecided where the first place makes no difference.
+
+    Parameters
+    ----------
+    score
+        Returns the scores, [n], of rows that are tried, int64 [n], given the batch so far, rows int64 [B].
+    by_distance
+        Whether a score takes as long as the batch is large.
     """
     left = np.arange(pool)
     rows = np.array([], dtype=np.int64)
-    scores, undecided = [], False
+    found, undecided = [], False
     for place in range(budget):
-        most = LOOKED_UP_IMAGES // (place + 1) if isinstance(reward, MeanReward) else TRIED_IMAGES // budget
+        most = LOOKED_UP_IMAGES // (place + 1) if by_distance else TRIED_IMAGES // budget
         count = min(len(left), max(FEWEST, most))
         tried = left if count == len(left) else np.sort(rng.choice(left, count, replace=False))
-        worth = reward.with_each(rows, tried)
-        undecided |= place == 0 and all_equal(worth)
-        best = int(worth.argmax())
+        scores = score(rows, tried)
+        undecided |= place == 0 and all_equal(scores)
+        best = int(scores.argmax())
         rows = np.append(rows, tried[best])
-        scores.append(float(worth[best]))
+        found.append(float(scores[best]))
         left = left[left != tried[best]]
-    return Choice(rows, np.array(scores), undecided=undecided)
+    return Choice(rows, np.array(found), undecided=undecided)

@@ -38,6 +38,7 @@ SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 EPISODE = ("episode", "reward", "best", "random_reward", "random_best")
 AGENT = (
     "selected_reward",
+    "greedy_reward",
     "random_mean",
     "random_std",
     "random_batches",

@@ -64,8 +64,8 @@ def write_results(folders: Sequence[Path], output: Path, add: bool = False) -> l
     Raises
     ------
     InputError
-        Naming the folder that holds no finished experiment, or what keeps its seeds from being added, before anything
-        is written.
+        Before anything is written; it names the folder without a finished experiment, or what keeps seeds from being
+        added.
     """
     pages: dict[str, Page] = {}
     for folder in folders:
@@ -262,15 +262,18 @@ def _fidelity(rows: Sequence[Row]) -> str:
             *(row[kind] for kind in kinds),
             _correlation(row["spearman"]),
             f"{_correlation(row['low'])} to {_correlation(row['high'])}",
+            _correlation(row["random"]),
+            _correlation(row["strategies"]),
         )
         for row in rows
     ]
     title = (
         "## Fidelity\n\nSpearman's rank correlation of looked-up and true gains of candidate batches, with a 95 % "
         f"interval. At most {_correlation(rows[0]['ceiling'])} is possible, as gains are noisy. Gains are of test "
-        "images; no choice is made by them."
+        "images; no choice is made by them. The last two columns are over the batches that were drawn at random, and "
+        "over those that strategies chose."
     )
-    return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %'), lines)}"
+    return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %', 'random', 'strategies'), lines)}"
 
 
 def _correlation(value: str) -> str:

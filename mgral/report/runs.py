@@ -60,7 +60,7 @@ def load_run(folder: Path) -> Joined:
     record, commands = folder / RECORDS / "report.html.json", folder / "timings" / RUNS
     table = folder / "tables" / f"{TABLE}.csv"
     if not all(path.exists() for path in (record, commands, table)):
-        raise InputError(f"{folder} holds no finished experiment run by Snakemake; run it to its report first")
+        raise InputError(f"{folder} contains no finished experiment run by Snakemake; run it to its report first")
     made = read_json(record)
     records = [read_json(path) for path in (folder / RECORDS).rglob("*.json")]
     trained = next((one for one in records if one["step"] == "detector"), made)

@@ -58,7 +58,7 @@ class Difference:
         return self.interval.excludes_zero
 
     def verdict(self, above: str = "clearly above", below: str = "clearly below") -> str:
-        """Say what can be said of the difference; `above` and `below` are the words for a clear one."""
+        """Return the verdict on the difference in words; `above` and `below` are the words for a clear one."""
         if self.spread.n < FEWEST_SEEDS:
             return f"{self.spread.n} seed{'s' * (self.spread.n != 1)}: too few for an interval"
         if not self.clear:

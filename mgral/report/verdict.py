@@ -93,7 +93,7 @@ class Found:
 
 
 def verdict(found: Found) -> Verdict:
-    """Say what an experiment has found, in plain words."""
+    """Report what an experiment has found, in plain words."""
     subject = subject_of(found.config, found.rows)
     counts = first_of_type(found.config, COUNTS)
     first = next((row.strategy for row in found.rows if row.strategy != subject), None)
@@ -113,7 +113,7 @@ def _headline(found: Found, subject: str) -> str:
     if found.nothing:
         return found.nothing
     if row.mean.n == 0:
-        return f"No verdict: {subject} has no mAP, as there is nothing in the test images to score."
+        return f"No verdict: {subject} has no mAP, because the test images have no boxes to score."
     if len(found.rows) == 1:
         final = f"its curve has a mean mAP of {points(row.mean.mean)} %"
         return f"No verdict: only {subject} was run, so there is nothing to compare it with; {final}."
@@ -125,11 +125,11 @@ def _headline(found: Found, subject: str) -> str:
 
 
 def _compared(subject: str, other: str, difference: Difference) -> str:
-    """Say how two strategies compare, as a sentence."""
+    """Report how two strategies compare, as a sentence."""
     seeds, gap = difference.spread.n, _gap(difference)
     side = "below" if difference.spread.mean < 0 else "above"
     if seeds == 0:
-        return f"No verdict: {subject} and {other} cannot be compared, as no seed has the mAP of both."
+        return f"No verdict: {subject} and {other} cannot be compared, because no seed has the mAP of both."
     if seeds < FEWEST_SEEDS:
         few = "one seed" if seeds == 1 else f"the mean of {seeds} seeds"
         if rounds_to_zero(difference.spread.mean):
@@ -151,7 +151,7 @@ def _gap(difference: Difference) -> str:
 
 
 def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
-    """Say how it compares with the simple baseline and with the first of the others, and by the other labels."""
+    """Report how it compares with the simple baseline and with the first of the others, and by the other labels."""
     row = found.row(subject)
     if row.mean.n == 0 or found.nothing:
         return
@@ -167,7 +167,7 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
         yield f"{subject} is {place}; compared with {row.best_other}, the best other: {in_brief(row.to_best)}."
     best = subject if not found.config.agents else _winner(found, subject)
     if best and best not in found.config.agents and len(found.rows) > 2:
-        yield f"{best} was picked as the best of {len(found.rows)} by the same seeds, and so may be lucky."
+        yield f"{best} was chosen as the best of {len(found.rows)} by the same seeds: its lead may be partly chance."
     for cost, rows in list(found.ranked.items())[1:]:
         there = next(one for one in rows if one.strategy == subject).to_random
         if row.to_random and there and _otherwise(row.to_random, there):
@@ -182,13 +182,13 @@ def _otherwise(one: Difference, other: Difference) -> bool:
 
 def _saved(found: Found, subject: str) -> str:
     if found.nothing:
-        return "Labels saved: not known, as the detector has learnt almost nothing."
+        return "Labels saved: unknown, because the detector has learnt almost nothing."
     if found.random is None or subject == found.random:
-        return "Labels saved against random: not known, as there is no other strategy to compare."
+        return "Labels saved compared with random: unknown, because there is no other strategy to compare."
     line, cost, random = found.saved[subject], found.cost, found.random
     seeds = len(line.by_seed)
     if line.random is None or np.isnan(line.random).any():
-        return f"Labels saved: not known, as {random} has no mAP at its end in some seeds."
+        return f"Labels saved: unknown, because {random} has no final mAP in some seeds."
     if line.saved is None:
         most = f"at most {counted(line.saved_at_most)} {cost}" if round(line.saved_at_most) > 0 else "none"
         in_seeds = f"only {line.reached} of {seeds} seeds" if line.reached else "no seed"
@@ -200,7 +200,7 @@ def _saved(found: Found, subject: str) -> str:
     sure = line.saved.verdict("clearly fewer", "clearly more")
     if known.known:
         sure = f"95 % interval {counted(known.low, sign=True)} to {counted(known.high, sign=True)} saved: {sure}"
-    both = f"{subject} needs {needed} {cost} for the mAP that {random} ends with, and {random} {of_random}"
+    both = f"for the final mAP of {random}, {subject} needs {needed} {cost} and {random} {of_random}"
     return f"Labels saved: {both}. That is {amount} ({sure})."
 
 
@@ -216,16 +216,16 @@ def _steps(found: Found, subject: str) -> Iterator[Step]:
         share = f"{len(found.groups.pairs)} of {found.groups.test_images} test images"
         yield Step(f"Look at the near-copies: {share} have one in training, so scores may be too good.", link="data")
     if row.mean.n == 0:
-        yield Step("Check the labels of the test images: without a box in them there is no score.")
+        yield Step("Check the labels of the test images: without boxes there is no score.")
         return
     if found.random is None or len(found.rows) == 1:
         others = "random" if found.random is None else "the strategy that you want to try"
-        yield Step(f"Run {others} beside it: add it to strategies, and give the same command again.")
+        yield Step(f"Run {others} too: add it to strategies, and give the same command again.")
         return
     difference, seeds = row.to_random, len(config.seeds)
     if difference is None or difference.spread.n < FEWEST_SEEDS:
         yield Step(
-            "Run more seeds: three give an interval, five are better. Those that are done are kept.",
+            "Run more seeds: three give an interval, five are better. Finished seeds are kept.",
             _command(config, max(GOOD_SEEDS, seeds + 1)),
         )
         return
@@ -285,7 +285,7 @@ def _use(config: Config, strategy: str, words: str) -> Step:
 
 def _more_seeds(config: Config, difference: Difference, seeds: int) -> Step:
     wanted = seeds_needed(difference)
-    rough = f"rough, by the spread of {difference.spread.n} paired differences"
+    rough = f"a rough estimate from the spread of {difference.spread.n} paired differences"
     if wanted is None:
         equal = "treat the two as equal, and take the one that costs less"
         return Step(f"To show a difference this small, more than {MOST_SEEDS} seeds are needed ({rough}): {equal}.")

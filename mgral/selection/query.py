@@ -68,9 +68,10 @@ class Query:
     """In the detector's place, what a command of the user's own has found in all training images."""
     embeddings: Embeddings | None = None
     tables: object = None
-    """The `mgral.method.lut.reward.AnyTables`, of a package above this one, or the `NotMade` in its place."""
+    """Lookup tables (`mgral.method.lut.reward.AnyTables`), of a package above this one, or the `NotMade` in their
+    place."""
     agent: object = None
-    """The trained `mgral.method.agent.network.Agent`, likewise."""
+    """The trained agent (`mgral.method.agent.validated.AnyAgent`), likewise."""
     head: "nn.Module | None" = None
     """The strategy's head, trained along with the detector, in evaluation mode, on the detector's device."""
     groups: Sequence[Sequence[int]] | None = None

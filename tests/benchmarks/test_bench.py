@@ -89,7 +89,7 @@ def test_look_ups_in_a_table_are_measured(distance, tmp_path):
     write_arrays(cycle / "embeddings" / "default.safetensors", embeddings.arrays())
     name = f"{config.name_of('reward', 'ours')}/table.safetensors"
     write_arrays(splits / "split0" / name, _table(distance))
-    with pytest.raises(InputError, match="holds no lookup tables; run the workflow"):
+    with pytest.raises(InputError, match="contains no lookup tables; run the workflow"):
         measure_look_up(tmp_path)
     write_arrays(splits / "split1" / name, _table(distance))
     found = measure_look_up(tmp_path)
@@ -131,7 +131,7 @@ def test_the_training_that_is_measured_is_of_variant_1_of_the_experiments_table(
 
 def test_an_experiment_without_an_agent_has_no_table_to_measure(tmp_path):
     write_json(tmp_path / "config.yaml", {"strategies": ["random"]})
-    with pytest.raises(InputError, match="holds no lookup tables"):
+    with pytest.raises(InputError, match="contains no lookup tables"):
         measure_look_up(tmp_path)
 
 
@@ -177,10 +177,12 @@ def test_an_iteration_of_a_detector_is_measured(monkeypatch):
         assert found[f"{way}_peak_memory_mb"] > 100
 
 
-@pytest.mark.parametrize(("distance", "option"), [("by_class", "classes"), ("sliced", "projections")])
-def test_the_agents_steps_and_look_ups_are_measured(distance, option):
+@pytest.mark.parametrize(
+    ("policy", "distance", "option"), [("batch", "by_class", "classes"), ("lstm", "sliced", "projections")]
+)
+def test_the_agents_steps_and_look_ups_are_measured(policy, distance, option):
     sizes = ["--images=60", "--dimensions=4", "--budget=6", "--variants=3", f"--{option}=4", "--episodes=1"]
-    arguments = ["agent", *sizes, f"--distance={distance}", "--json"]
+    arguments = ["agent", *sizes, f"--policy={policy}", f"--distance={distance}", "--json"]
     result = CliRunner().invoke(benchmarks, arguments, catch_exceptions=False)
     found = json.loads(result.stdout)
     assert (found["images"], found["budget"], found["device"]) == (60, 6, "cpu")

@@ -11,6 +11,7 @@ PAPER = {
     "embedding": {"object_counts": False},
     "lut": {"labels": "consistency", "splits": 1},
     "reward": {"distance": "sliced", "estimator": "nearest"},
+    "agent": {"policy": "lstm"},
 }
 
 
@@ -29,7 +30,8 @@ def test_an_instance_has_the_experiments_settings_but_for_its_own():
     config = resolve_config({"strategies": {"paper": PAPER}, "lut": {"variants": 5, "splits": 3}})
     paper = config.for_strategy("paper")
     assert (paper.lut.variants, paper.lut.splits, paper.lut.labels) == (5, 1, "consistency")
-    assert (paper.reward.estimator, paper.agent) == ("nearest", config.agent)
+    assert (paper.reward.estimator, paper.agent.policy) == ("nearest", "lstm")
+    assert paper.agent.episodes == config.agent.episodes
     assert (config.lut.labels, config.lut.start) == ("labels", "cold")
 
 
@@ -54,8 +56,12 @@ def test_equal_settings_have_one_name_whatever_the_instances_are_called():
                 },
                 "a": changed,
                 "b": changed,
-                "kernel": {"type": "mgral", "reward": {"estimator": "kernel"}},
-                "sliced": {"type": "mgral", "reward": {"distance": "sliced", "estimator": "kernel"}},
+                "kernel": {"type": "mgral", "agent": {"policy": "lstm"}, "reward": {"estimator": "kernel"}},
+                "sliced": {
+                    "type": "mgral",
+                    "agent": {"policy": "lstm"},
+                    "reward": {"distance": "sliced", "estimator": "kernel"},
+                },
             }
         }
     )

@@ -10,7 +10,7 @@ from run_workflow import ROOT
 from mgral.config import detectors, registry, resolve_config
 from mgral.errors import InputError
 
-PLUG_IN = ROOT / "tests" / "support" / "plug_in" / "mgral_brightness.py"
+PLUG_IN = ROOT / "examples" / "plugin_strategy" / "mgral_brightness.py"
 
 
 @pytest.fixture

@@ -324,7 +324,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert [entry["count"] for entry in found["repairs"]] == [1]
     again = CliRunner().invoke(mgral, arguments)
     assert isinstance(again.exception, InputError)
-    assert "is there already" in str(again.exception)
+    assert "exists already" in str(again.exception)
 
 
 def test_a_failed_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

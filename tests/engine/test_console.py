@@ -225,7 +225,7 @@ def test_two_seeds_tell_nothing_of_chance(tmp_path: Path) -> None:
     assert result_lines(folder, {"report"}, [])[1:] == [
         "mAP, mean of the curve by images, 2 seeds: mgral 36.1, random 33.1",
         "Points above random sampling: mgral +3.0",
-        "mgral is 3.00 points ahead of random: too few seeds to say whether that is chance.",
+        "mgral is 3.00 points ahead of random: too few seeds to exclude chance.",
     ]
 
 

@@ -239,7 +239,7 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     arguments = ["estimate", "--configfile", str(TINY), "--sizes", "1000", "10", "3"]
     done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     assert "1000 training and 10 test images, 3 classes" in done.stdout
-    assert "No hours without measured speeds: add --measure to time a few iterations on this machine" in done.stdout
+    assert "Hours need measured speeds: add --measure to time a few iterations on this machine" in done.stdout
     rates = tmp_path / "speeds.json"
     rates.write_text('{"detector": "small_ssd", "rates": {"training_images_a_second": 100}}')
     done = CliRunner().invoke(mgral, [*arguments, "--speeds", str(rates)], catch_exceptions=False)
@@ -256,8 +256,8 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     ("content", "message"),
     [
         ("{", "is not JSON"),
-        ("[1]", "holds no rates"),
-        ('{"rates": {}}', "holds no rates"),
+        ("[1]", "contains no rates"),
+        ('{"rates": {}}', "contains no rates"),
         *(
             (f'{{"rates": {{"steps_a_second": {rate}}}}}', "steps_a_second is .* no speed; measure again")
             for rate in ("0", "-3", "NaN", "Infinity", "null", "true", '"fast"')
@@ -269,7 +269,7 @@ def test_speeds_that_are_none(tmp_path, content, message):
     (tmp_path / "speeds.json").write_text(content)
     with pytest.raises(InputError, match=message):
         load_speeds([tmp_path / "speeds.json"], Config(), {})
-    with pytest.raises(InputError, match=r"holds no timings/costs_by_step\.csv; give the folder of a run that is"):
+    with pytest.raises(InputError, match=r"contains no timings/costs_by_step\.csv; give the folder of a run that is"):
         load_speeds([tmp_path], Config(), {})
 
 

@@ -124,13 +124,15 @@ SLICED = {"distance": "sliced", "estimator": "kernel"}
         ),
         ({"training": {"batch_size": 10**8}}, "a training step needs .*, or training.batch_size"),
         ({"detector": {"width": 10**7, "height": 10**6}}, "a training step needs .*detector small_ssd"),
-        ({"agent": {"hidden": 10**6}}, "the agent of mgral needs .*; lower agent.hidden"),
+        ({"agent": {"hidden": 10**9}}, "an episode of mgral needs .*; lower agent.samples or agent.hidden"),
+        ({"agent": {"policy": "lstm", "hidden": 10**6}}, "the agent of mgral needs .*; lower agent.hidden"),
         ({"agent": {"samples": 10**9}}, "an episode of mgral needs .*; lower agent.samples"),
         (
             {
                 "strategies": {
                     "a": {
                         "type": "mgral",
+                        "agent": {"policy": "lstm"},
                         "reward": {"distance": "sliced", "estimator": "kernel", "projections": 10**9},
                     }
                 }
@@ -181,7 +183,7 @@ def test_an_absurd_size_ends_before_the_first_job(tmp_path):
         ("--configfiles a.yaml results/x/metrics.json", "and so results/x/metrics.json for a configuration"),
         ("--configfile none.yaml", "none.yaml: No such file or directory; name an existing configuration file"),
         ("--configfile utf16.yaml -n", "utf16.yaml is not in UTF-8; save it in that encoding"),
-        ("--configfile text.yaml", "text.yaml holds no keys"),
+        ("--configfile text.yaml", "text.yaml contains no keys"),
     ],
 )
 def test_what_snakemake_cannot_read_is_explained(tmp_path, monkeypatch, words, message):

@@ -96,8 +96,8 @@ def test_in_the_working_directory_no_other_is_named(tmp_path, script, capfd):
     ("ending", "error", "message"),
     [
         ("exit 2", InputError, "did not start; the reason is above"),
-        ("exit 1", StepError, "has not done all; .* the same command goes on"),
-        ("kill -KILL $$", StepError, r"was killed \(SIGKILL\); the same command goes on"),
+        ("exit 1", StepError, "has not done all; .* the same command continues"),
+        ("kill -KILL $$", StepError, r"was killed \(SIGKILL\); the same command continues"),
     ],
 )
 def test_what_went_wrong_decides_the_exit_code(tmp_path, script, ending, error, message):

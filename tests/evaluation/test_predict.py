@@ -215,9 +215,9 @@ def test_one_of_several_detectors_is_named(tmp_path):
     with pytest.raises(InputError, match="no 'full'; name one"):
         find_trained(results, place="full")
     assert find_trained(results, place="full/cycle0").folder == results / "seed0" / "full" / "cycle0"
-    with pytest.raises(InputError, match="seed1 holds no trained detector"):
+    with pytest.raises(InputError, match="seed1 contains no trained detector"):
         find_trained(results, seed=1)
-    with pytest.raises(InputError, match="holds no results"):
+    with pytest.raises(InputError, match="contains no results"):
         find_trained(tmp_path)
 
 

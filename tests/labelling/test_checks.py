@@ -163,7 +163,7 @@ def test_what_was_interrupted_goes_on_and_says_what_changed_meanwhile(project, t
 def test_results_that_were_deleted_are_made_again(project, detectors):
     said = check(project)
     shutil.rmtree(project / "results")
-    assert "is not whole any more; make it again: mgral project check" in check(project, "--last", fails=2)
+    assert "is not complete any more; make it again: mgral project check" in check(project, "--last", fails=2)
     assert check(project) == said
     assert detectors.runs == ["check1", "check1"]
 
@@ -183,14 +183,14 @@ def test_a_command_that_looks_at_nothing_else_is_refused(project):
     settings = yaml.safe_load(path.read_text()) | {"settings": {"detector": detector}, "strategy": "random"}
     path.write_text(yaml.safe_dump(settings))
     said = check(project, fails=2)
-    assert "gives probabilities; add them to detector.gives" in said
+    assert "writes probabilities; add them to detector.gives" in said
 
 
 def test_the_list_goes_out_as_tasks_and_what_comes_back_corrects_labels(project, tmp_path):
     check(project)
     before = spent(load_project(project))
     said = check(project, "--last", "--output", tmp_path / "look", "--most", "3")
-    assert "3 pictures to look at again" in said
+    assert "3 pictures to check again" in said
     tasks = read_json(tmp_path / "look" / "tasks" / "label_studio" / "label_studio.json")
     reasons = {task["data"]["image"].rpartition("/")[2]: task["data"]["mgral_reason"] for task in tasks}
     assert len(reasons) == 3
@@ -312,6 +312,6 @@ def test_where_nothing_is_wrong_no_tasks_are_written(tmp_path, detectors):
     project = start(tmp_path, "--labels", coco_labels(tmp_path / "labels.json", TRUE))
     check(project)
     said = check(project, "--last", "--output", tmp_path / "again")
-    assert "no picture has to be looked at again" in said
+    assert "no picture needs another check" in said
     assert "tasks" not in said
     assert not (tmp_path / "again").exists()

@@ -198,7 +198,7 @@ def told(monkeypatch, project, chosen, drawn):
     [
         (1.0, 0.25, "choosing by typiclust and entropy_sum is better than drawing at random on your pictures: +74"),
         (0.25, 1.0, "choosing by typiclust and entropy_sum is worse than drawing at random on your pictures: -74"),
-        (0.5, 0.5, "cannot be told yet: +0.0 points of mAP, 95 % interval +0.0 to +0.0"),
+        (0.5, 0.5, "cannot be decided yet: +0.0 points of mAP, 95 % interval +0.0 to +0.0"),
     ],
 )
 def test_what_is_told_follows_from_the_scores(project, monkeypatch, chosen, drawn, words):
@@ -252,6 +252,6 @@ def test_words_of_each_verdict():
         "95 % interval +0.4 to +5.8"
     )
     assert "is worse" in verdict_line("ppal", Difference(-0.03, -0.05, -0.01))
-    assert "whether choosing by ppal is better than at random cannot be told yet" in verdict_line(
+    assert "whether choosing by ppal is better than at random cannot be decided yet" in verdict_line(
         "ppal", Difference(0.03, -0.05, 0.08)
     )

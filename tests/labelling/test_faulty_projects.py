@@ -138,7 +138,7 @@ def test_a_round_of_which_nothing_is_left_is_done_and_the_next_can_follow(tmp_pa
     monkeypatch.setattr(running, "run_snakemake", labelled_meanwhile)
     said = run("next", "--folder", project, "--format", "coco")
     assert "round 1: 0 pictures" in said
-    assert "nothing of it is left" in said
+    assert "none of them is left" in said
     monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
     run("next", "--folder", project)
     assert max(load_project(project).sent) == 2
@@ -180,7 +180,7 @@ def test_exports_name_missing_pictures_and_what_keeps_labels_back(tmp_path):
     set_key(project, pictures={"elsewhere": str(tmp_path / "photos")})
     assert "no folder of pictures 'photos'" in run(*words, fails=2)
     run("classes", "add", "bus", "--folder", project)
-    assert "have to be looked at again" in run(*words, fails=2)
+    assert "must be checked again" in run(*words, fails=2)
 
 
 def test_names_too_long_for_a_disk_are_shortened(tmp_path):

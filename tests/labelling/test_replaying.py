@@ -167,7 +167,7 @@ def test_the_ranking_in_words(tmp_path):
     run("replay", "--folder", project)
     assert ranking_lines(project / "results" / "replay1") == [
         "better: mean mAP 35.0 %, compared with random: clearly above, +5.0 points (+2.0 to +9.0)",
-        "few: mean mAP 31.0 %, compared with random: +1.0 points; too few seeds to say whether that is chance",
+        "few: mean mAP 31.0 %, compared with random: +1.0 points; too few seeds to exclude chance",
         "alike: mean mAP 30.5 %, compared with random: no clear difference, +0.5 points (-1.0 to +2.0)",
         "even: mean mAP 30.0 %, compared with random: no difference (-2.0 to +2.0)",
         "random: mean mAP 30.0 %, what the others are compared with",

@@ -41,7 +41,7 @@ def experiment(tmp_path):
     ]
     write_json(tmp_path / "variants0-3.json", {"variants": variants})
     batches = [[], [12, 13, 14, 15], [16, 17, 18, 19]]
-    drawn = [{"batch": k, "concentration": 1.0, "images": images} for k, images in enumerate(batches)]
+    drawn = [{"batch": k, "source": "random", "images": images} for k, images in enumerate(batches)]
     write_json(tmp_path / "candidates.json", {"batches": drawn})
     write_json(tmp_path / "config.yaml", {})
     images = [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in IDS.tolist()]

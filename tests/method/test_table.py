@@ -16,7 +16,7 @@ from mgral.method.lut.composition import Composition
 from mgral.method.lut.estimators import estimate, kernel, leave_one_out, median_distances, nearest
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.plan import SubsetPlan
-from mgral.method.lut.reward import LookupTable, RewardTable, load_tables, read_table, tables_of
+from mgral.method.lut.reward import LookupTable, RewardTable, as_tables, load_tables, read_table
 from mgral.method.lut.table import VariantScores, count_scale, load_variants, table_arrays
 from mgral.selection.embeddings import ImageFeatures, load_embeddings
 
@@ -258,7 +258,7 @@ def test_tables_read_from_files_reward_as_those_in_memory(tmp_path, estimator, k
     path, config = tmp_path / "table.safetensors", Config().model_copy(update={"reward": reward})
     write_arrays(path, arrays)
     read = load_tables([path, path], _with_object_counts(), config)
-    made = tables_of([arrays, arrays], _with_object_counts(), config)
+    made = as_tables([arrays, arrays], _with_object_counts(), config.embedding, config.reward)
     assert isinstance(read, kind)
     assert isinstance(made, kind)
     np.testing.assert_array_equal(read.reward([[10, 31], [20, 21]]), made.reward([[10, 31], [20, 21]]))
@@ -333,7 +333,7 @@ def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_wh
     with pytest.raises(InputError, match=r"variants1-1\.json: class_map holds"):
         load_variants(paths, PLAN)
     write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": 3})
-    with pytest.raises(InputError, match=r"variants1-1\.json does not hold variants"):
+    with pytest.raises(InputError, match=r"variants1-1\.json does not contain variants"):
         load_variants(paths, PLAN)
     write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3]})
     with pytest.raises(InputError, match=r"AP of different classes; run the step `variant`"):

@@ -86,11 +86,11 @@ def test_every_figure_of_a_page_is_beside_it_and_the_list_names_all_pages(finish
 
 def test_an_experiment_without_a_report_is_refused_before_anything_is_written(finished: Path, tmp_path: Path) -> None:
     fabricate(tmp_path / "unfinished")
-    with pytest.raises(InputError, match="unfinished holds no finished experiment run by Snakemake"):
+    with pytest.raises(InputError, match="unfinished contains no finished experiment run by Snakemake"):
         run(tmp_path / "pages", finished, tmp_path / "unfinished")
     assert not (tmp_path / "pages").exists()
     (part(finished, tmp_path / "cleared", seeds=(1,)) / "tables" / "detectors.csv").unlink()
-    with pytest.raises(InputError, match="cleared holds no finished experiment run by Snakemake"):
+    with pytest.raises(InputError, match="cleared contains no finished experiment run by Snakemake"):
         run(tmp_path / "pages", tmp_path / "cleared")
 
 

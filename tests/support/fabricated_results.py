@@ -168,6 +168,7 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
     write_csv(folder / "agent.csv", rows, ("episode", *values, "loss", "entropy"))
     summary = {
         "selected_reward": float(reward[-1] + 0.005),
+        "greedy_reward": float(reward[-1] + 0.004),
         "random_mean": 0.3,
         "random_std": 0.004,
         "random_batches": 200,

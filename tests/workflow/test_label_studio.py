@@ -84,7 +84,7 @@ def test_two_rounds_with_all_that_people_do(place, people):
     people.submit(both, [box("dog", 50.0)], completed_by=second)
     said = run("pull", "--folder", project)
     assert "of them 1 draft, 1 skipped" in said
-    assert "3 not looked at" in said
+    assert "3 not checked" in said
     found = load_project(project)
 
     def image(task):

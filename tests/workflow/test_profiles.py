@@ -11,7 +11,7 @@ from test_workflow import FIDELITY, OF_A_TEACHER, PIPELINE
 
 PROFILES = ROOT / "workflow" / "profiles"
 USE_GPU = {"detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "agent"}
-OF_FIDELITY = {"gain"}
+OF_FIDELITY = {"candidates", "gain"}
 OF_PROJECTS = {"pictures", "index", "prelabels", "held_out"}
 
 

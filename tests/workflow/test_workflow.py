@@ -146,7 +146,7 @@ def test_a_job_depends_on_the_version_of_a_plug_in(monkeypatch):
 
 @pytest.mark.parametrize(
     ("strategy", "sections"),
-    [("mgral", {"budget"}), ("core_set", {"budget"}), ("ppal", {"budget", "detector", "evaluation"})],
+    [("mgral", {"budget", "reward"}), ("core_set", {"budget"}), ("ppal", {"budget", "detector", "evaluation"})],
 )
 def test_selection_depends_on_what_its_strategy_requires(strategy, sections):
     config = resolve_config({"strategies": {"it": {"type": strategy}}})
@@ -155,7 +155,8 @@ def test_selection_depends_on_what_its_strategy_requires(strategy, sections):
 
 
 def test_a_job_depends_on_its_own_strategys_settings():
-    own = {"type": "mgral", "agent": {"episodes": 9}, "lut": {"variants": 5}, "reward": {"estimator": "kernel"}}
+    agent = {"policy": "lstm", "episodes": 9}
+    own = {"type": "mgral", "agent": agent, "lut": {"variants": 5}, "reward": {"estimator": "kernel"}}
     config = resolve_config({"strategies": {"mgral": {}, "own": own}})
     of_agents = [json.loads(depends_on(config, "agent", {"strategy": name})) for name in ("mgral", "own")]
     assert [settings["agent"]["episodes"] for settings in of_agents] == [config.agent.episodes, 9]
@@ -341,12 +342,17 @@ INSTANCES = {
         "embedding": {"object_counts": False},
         "lut": {"labels": "consistency"},
         "reward": {"distance": "sliced", "estimator": "nearest"},
+        "agent": {"policy": "lstm"},
     },
     "taught": {"type": "mgral", "lut": {"labels": "pseudo_labels"}},
     "warm": {"type": "mgral", "lut": {"start": "warm"}},
     "warm-again_2": {"type": "mgral", "lut": {"start": "warm"}},
-    "sliced": {"type": "mgral", "reward": {"distance": "sliced", "estimator": "kernel"}},
-    "kernel": {"type": "mgral", "reward": {"estimator": "kernel"}},
+    "sliced": {
+        "type": "mgral",
+        "agent": {"policy": "lstm"},
+        "reward": {"distance": "sliced", "estimator": "kernel"},
+    },
+    "kernel": {"type": "mgral", "agent": {"policy": "lstm"}, "reward": {"estimator": "kernel"}},
     "long": {"type": "mgral", "agent": {"episodes": 4}},
     "full": {"type": "random"},
     "0": {"type": "core_set"},

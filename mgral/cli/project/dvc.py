@@ -17,7 +17,7 @@ FILE = "dvc.yaml"
 @click.command("dvc")
 @options.folder
 def command(folder: Path) -> None:
-    """Write dvc.yaml, with which `dvc repro` computes all rounds again from their snapshots.
+    """Write dvc.yaml, so that `dvc repro` computes all rounds again from their snapshots.
 
     Run it in the project's folder, and again after each round.
     """

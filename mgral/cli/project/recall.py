@@ -12,12 +12,14 @@ from mgral.labelling.state import load_project
 
 @click.command("recall")
 @click.argument("pictures", nargs=-1)
-@click.option("--round", "number", type=click.IntRange(min=1), help="All that were sent in this round and not back.")
+@click.option(
+    "--round", "number", type=click.IntRange(min=1), help="All pictures of this round that are not labelled yet."
+)
 @options.folder
 def command(pictures: tuple[str, ...], number: int | None, folder: Path) -> None:
-    """Take back pictures that were sent and not labelled, or withdrawn, so that they can be chosen again.
+    """Let pictures that were sent and not labelled, or withdrawn, be chosen again.
 
-    Labels that come back for them later are used all the same.
+    Labels that are imported for them later are used too.
     """
     if not pictures and number is None:
         raise click.UsageError("name pictures, or a round (--round)")

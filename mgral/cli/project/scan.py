@@ -19,10 +19,10 @@ from mgral.labelling.state import load_project
     "--changed",
     type=click.Choice(["refuse", "new"]),
     default="refuse",
-    help="Files with other bytes than before: an error, or new pictures, and the old ones missing.",
+    help="Files whose bytes have changed: an error, or new pictures, with the old ones missing.",
 )
 def command(folder: Path, changed: str) -> None:
-    """Look for new, renamed and missing pictures; `next` does so too."""
+    """Search for new, renamed and missing pictures; `next` does this too."""
     with writing(folder) as writer:
         settings, before = load_project_settings(folder), load_project(folder)
         project, findings, missing = record_pictures(folder, writer, settings, before, changed == "new")

@@ -12,10 +12,10 @@ from mgral.labelling.state import load_project
 
 @click.command("withdraw")
 @click.argument("pictures", nargs=-1, required=True)
-@click.option("--reason", default="", help="Why; kept in the ledger.")
+@click.option("--reason", default="", help="The reason, for the ledger.")
 @options.folder
 def command(pictures: tuple[str, ...], reason: str, folder: Path) -> None:
-    """Take pictures out of the project: they are not chosen, trained on or evaluated on from the next round on."""
+    """Take pictures out of the project: from the next round on, they are not chosen or used."""
     with writing(folder) as writer:
         images = options.images_of(load_project(folder), pictures)
         writer.add("withdrawn", [{"image": image, "reason": reason} for image in images])

@@ -17,14 +17,15 @@ from mgral.errors import number_of
 @click.command("convert")
 @options.config
 @options.root
-@click.option("--to", type=click.Choice(get_args(FormatName)), required=True, help="The other format.")
-@click.option("--output", type=options.FOLDER, required=True, help="Folder to write; it must not be there.")
+@click.option("--to", type=click.Choice(get_args(FormatName)), required=True, help="The new format.")
+@click.option("--output", type=options.FOLDER, required=True, help="Folder to write; it must not exist.")
 @options.as_json
 def command(config_path: Path, root: Path | None, to: FormatName, output: Path, as_json: bool) -> None:
     """Write the data set of a configuration in another format: the same pictures, both splits, all boxes.
 
-    The pictures are hard links where the file system can, else copies: a program that changes one in place changes
-    the original too. What the format cannot carry is counted. `data` in the new folder's config.yaml reads it.
+    The pictures are hard links if the file system supports them, otherwise copies. With links, a program that changes
+    a picture in place changes the original too. Information that the format cannot store is counted. The new folder's
+    config.yaml has a section `data` that reads it.
     """
     config = load_config(config_path)
     with faults_shown(as_json):

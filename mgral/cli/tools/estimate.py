@@ -33,13 +33,12 @@ from mgral.errors import InputError, number_of, program
 ON_GPUS = ("detector", "head", "external", "evaluate", "embed", "base", "variant", "agent", "select")
 """Steps whose hours are GPU hours where they are given a GPU."""
 WITHOUT_SPEEDS = """
-No hours without measured speeds: add --measure to time a few iterations on this machine; or give --speeds the folder
-of a finished run of the same detector (results/NAME), or what --measure --json printed on the machine that is to run
-it."""
+Hours need measured speeds: add --measure to time a few iterations on this machine; or --speeds with the folder of a
+finished run of the same detector (results/NAME), or with the output of --measure --json on another machine."""
 
 ASSUMED = """
-What follows from the data is not known before they are there: the largest input size is assumed, and that all images
-hold boxes."""
+The data are not on disk, so settings derived from them are unknown: the largest input size is assumed, and that all
+images have boxes."""
 
 
 @click.command("estimate")
@@ -49,26 +48,26 @@ hold boxes."""
     type=options.FILE,
     multiple=True,
     default=(Path("params.yaml"),),
-    help="Configuration of the experiment; of several, a later one overrides an earlier one.",
+    help="Configuration of the experiment; if given several times, later files override earlier ones.",
 )
 @click.option(
     "--sizes",
     type=click.IntRange(min=1),
     nargs=3,
-    help="Training images, test images, classes  [default: as far as known]",
+    help="Training images, test images, classes.  [default: those of the data on disk]",
 )
 @click.option(
     "--speeds",
     type=click.Path(path_type=Path, exists=True),
     multiple=True,
-    help="Folder of a finished run, or what --measure --json printed elsewhere; may be repeated.",
+    help="Folder of a finished run, or output of --measure --json on another machine; may be repeated.",
 )
 @click.option("--measure", is_flag=True, help="Time a few iterations of training, detection and agent here.")
 @click.option(
     "--cores",
     type=click.IntRange(min=1),
     show_default="all, or 1 with --gpus",
-    help="Jobs at once, on cores or cards; --measure times as many at once, as each is slower than one alone.",
+    help="Jobs at once, on cores or GPUs; --measure times this many at once, because each is slower then.",
 )
 @options.gpus
 @options.as_json
@@ -81,10 +80,10 @@ def command(
     gpus: int,
     as_json: bool,
 ) -> None:
-    """Estimate an experiment: its jobs, the images that are trained on and detected on, hours and disk.
+    """Estimate the cost of an experiment: jobs, images trained on and detected on, hours, disk.
 
-    Jobs are those that Snakemake plans from nothing. Hours are those of a step's jobs one after the other, each as
-    fast as it is beside the others.
+    Jobs are those that Snakemake plans without any results. Hours are the sum over a step's jobs, at the speed that
+    each job has while others run.
     """
     config = configure(files, {})
     given = Sizes(*sizes) if sizes else None
@@ -177,11 +176,11 @@ def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
             f"{path} is not JSON ({error}); give what `{program()} estimate --measure --json` prints"
         ) from None
     if not isinstance(content, dict) or not isinstance(content.get("rates"), dict):
-        raise InputError(f"{path} holds no rates; give what `{program()} estimate --measure --json` prints")
+        raise InputError(f"{path} contains no rates; give what `{program()} estimate --measure --json` prints")
     if (found := content.get("detector", config.detector.name)) != config.detector.name:
         raise InputError(f"{path} is of {found}, the experiment of {config.detector.name}; measure that one")
     if not content["rates"]:
-        raise InputError(f"{path} holds no rates; give what `{program()} estimate --measure --json` prints")
+        raise InputError(f"{path} contains no rates; give what `{program()} estimate --measure --json` prints")
     for name, rate in content["rates"].items():
         if type(rate) not in (int, float) or not 0 < rate < math.inf:
             raise InputError(f"{path}: {name} is {rate!r}, and no speed; measure again")
@@ -198,7 +197,7 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
     """Return the seconds of a run beside the work that its own configuration plans."""
     times = folder / "timings" / "costs_by_step.csv"
     if not times.is_file():
-        raise InputError(f"{folder} holds no timings/{times.name}; give the folder of a run that is finished")
+        raise InputError(f"{folder} contains no timings/{times.name}; give the folder of a run that is finished")
     given = load_config(folder / "config.yaml")
     config = load_settings(given, folder, given.seeds[0])
     ran, asked = (_what_takes_time(one.detector) for one in (config, planned))

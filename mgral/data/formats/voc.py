@@ -116,7 +116,7 @@ def read_voc(root: Path, data: VocData, findings: Findings) -> tuple[Split, Spli
 
 
 def layout_folder(root: Path, split: str) -> Path:
-    """Return the folder that holds the layout of a split: the root itself, or the one before the slash."""
+    """Return the folder that contains the layout of a split: the root itself, or the one before the slash."""
     return root / PurePosixPath(split).parent
 
 

@@ -18,7 +18,7 @@ REASONS = {
     "Set of input": "other inputs",
     "Input files updated": "input will change",
 }
-"""What each of Snakemake's reasons holds, in short; the first that is found is the reason."""
+"""What each of Snakemake's reasons contains, in short; the first that is found is the reason."""
 VERSION = re.compile(r"version\W+(\d+)")
 
 

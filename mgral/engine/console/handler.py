@@ -36,7 +36,7 @@ UP_TO_DATE = "Nothing to be done"
 FAILED_JOB = re.compile(r"RuleException:\nCalledProcessError|Exiting because a job|.*\nAt least one job did not")
 """What Snakemake says where a job failed, which its log explains better."""
 NO_MESSAGE = ["It left no message: it may have been killed, for instance because memory ran out."]
-GO_ON = "the same command goes on from here."
+GO_ON = "the same command continues from here."
 TARGET = "all"
 """The rule that only names what to make."""
 
@@ -218,9 +218,9 @@ class LogHandler(LogHandlerBase):
             places = [f"log: {log}" for log in logs if log.exists()]
             lines += [f"failed: {title}", *(f"    {line}" for line in (*(words or NO_MESSAGE), *places))]
         waiting = self.total - len(self.jobs) + len(self.failed) - len(shown)
-        kept = f"{waiting} of {self.total} could not run because of it. " if waiting > 0 else ""
+        kept = f"{waiting} of {self.total} could not run because of this. " if waiting > 0 else ""
         failed = f"{number_of(len(shown), 'job')} failed. " if shown else ""
-        return [*lines, "", f"{failed}{kept}When the cause is removed: {GO_ON}"]
+        return [*lines, "", f"{failed}{kept}After the cause is removed, {GO_ON}"]
 
     def _print(self, text: str, style: str = "") -> None:
         with suppress(BrokenPipeError):  # such as of `| head`

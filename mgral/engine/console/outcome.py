@@ -1,4 +1,4 @@
-"""What a run came to, in a few lines: where the report is, and what its tables hold."""
+"""What a run came to, in a few lines: where the report is, and what its tables contain."""
 
 import csv
 from collections import Counter
@@ -73,7 +73,7 @@ def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
         elif first["to_best_clear"] == "True":
             lines.append(f"{first['strategy']} is clearly ahead of {first['best_other']}, by {gap}.")
         else:
-            why = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to say whether that is chance"
+            why = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to exclude chance"
             lines.append(f"{first['strategy']} is {gap} ahead of {first['best_other']}: {why}.")
     return lines
 

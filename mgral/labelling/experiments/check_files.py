@@ -46,8 +46,7 @@ def check_lines(check: Check) -> list[str]:
         lines = _score_lines(scores, project)
     if check.changed:
         lines.append(
-            f"labels of {number_of(check.changed, 'picture')} have changed since it was opened: nothing "
-            "is said of them"
+            f"labels of {number_of(check.changed, 'picture')} have changed since it was opened: they are left out"
         )
     if not check.suspects:
         return [*lines, "no label is likely to be wrong"]
@@ -58,8 +57,8 @@ def check_lines(check: Check) -> list[str]:
     own = check.experiment.own
     return [
         *lines,
-        f"  look at them: {own / SHEET}; all of them: {own / ERRORS}",
-        f"  give them to people for another look, in a new folder: {program()} project check --last --output again",
+        f"  view them: {own / SHEET}; all of them: {own / ERRORS}",
+        f"  let people check them, in a new folder: {program()} project check --last --output again",
     ]
 
 

@@ -213,7 +213,7 @@ def cross_validated_lines(folder: Path, project: Project) -> list[str]:
 def score_words(scores: Mapping[str, Any]) -> str:
     """Return AP50 and mAP with their intervals in percent, as `score_held_out` and `score_several` give them."""
     found = [f"{name} {in_percent(scores[key])}" for key, name in MEANS.items() if scores[key]]
-    return ", ".join(found) or "nothing to measure by, as no object is labelled there"
+    return ", ".join(found) or "no score: no object is labelled there"
 
 
 def in_percent(value: Mapping[str, float], unit: str = " %") -> str:

@@ -79,7 +79,7 @@ def kinds_of(project: Project, images: Sequence[int]) -> Kinds:
 def parts(kinds: Kinds, images: Sequence[int], repeats: int) -> tuple[tuple[int, ...], ...]:
     """Return what each detector does not learn: in turn, one learns a part of what was chosen, one of the controls.
 
-    Each part is drawn anew, uniformly and without replacement.
+    Each part is drawn again, uniformly and without replacement.
     """
     rng = np.random.default_rng(derive_seed(0, "control", "parts"))
     without = []
@@ -119,7 +119,7 @@ def run_control(
     if repeats is not None and len(snapshot.without) != 2 * repeats:
         raise InputError(
             f"{experiment.name} was begun with {len(snapshot.without) // 2} repeats and is not done; go on without "
-            f"--repeats, or delete {experiment.own} to begin anew"
+            f"--repeats, or delete {experiment.own} to start again"
         )
     if not experiment.done:
         targets = [experiment.detector(one) / "metrics.json" for one in range(len(snapshot.without))]
@@ -184,9 +184,8 @@ def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:
     lines = [
         f"{experiment.name}: {len(snapshot.without) // 2} detectors learnt {learnt} of {numbers[0]} chosen pictures, "
         f"and as many {learnt} of {numbers[1]} controls, beside the {scores['before']} labelled before",
-        f"on the {where} of {number_of(scores['audit']['images'], 'picture')}: mAP {chosen:.1f} % with "
-        "what was chosen, "
-        f"{drawn:.1f} % with what was drawn at random",
+        f"on the {where} of {number_of(scores['audit']['images'], 'picture')}: mAP {chosen:.1f} % with chosen "
+        f"pictures, {drawn:.1f} % with controls",
         verdict_line(_strategies(experiment.folder, project), found),
     ]
     if changed := len(changed_since(snapshot, settings, project)):
@@ -210,4 +209,4 @@ def verdict_line(strategies: str, found: Difference) -> str:
         case "worse":
             return f"choosing by {strategies} is worse than drawing at random on your pictures: {points}"
         case _:
-            return f"whether choosing by {strategies} is better than at random cannot be told yet: {points}"
+            return f"whether choosing by {strategies} is better than at random cannot be decided yet: {points}"

@@ -145,12 +145,12 @@ def ranking_lines(results: Path) -> list[str]:
 
 
 def _against_random(row: dict[str, str]) -> str:
-    """Say how a strategy's mean height of the curve compares with that of random, with its intervals' outer ends."""
+    """Report how a strategy's mean height of the curve compares with that of random, with intervals' outer ends."""
     mean = f"mean mAP {100 * float(row['mean']):.1f} %"
     if not row["to_random"]:
         return f"{mean}, what the others are compared with"
     difference = difference_in(row, "to_random")
-    few = "" if difference.interval.known else "; too few seeds to say whether that is chance"
+    few = "" if difference.interval.known else "; too few seeds to exclude chance"
     return f"{mean}, compared with random: {in_brief(difference)}{few}".replace("−", "-")
 
 

@@ -166,7 +166,7 @@ class Cvat:
     def _known_project(self, client: Any, known: str, project: Project) -> Any:
         """Return the project of a number; raises InputError where it is gone, or another's.
 
-        Where a server began anew, another project may have the number.
+        Where a server began again, another project may have the number.
         """
         mark, names = _mark(project), Names(project)
         with suppress(NotFoundException, ForbiddenException):

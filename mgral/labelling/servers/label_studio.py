@@ -60,7 +60,7 @@ class LabelStudio:
                 "environment"
             )
         if not value.isascii() or not value.isprintable() or " " in value:
-            raise InputError(f"{VARIABLE} holds no token: it has spaces or other characters that no token has")
+            raise InputError(f"{VARIABLE} contains no token: it has spaces or other characters that no token has")
         with _explained(url):
             rest = Rest(url, Token("Token", value))
             if value.count(".") == 2:  # a personal access token, which buys others that are valid for minutes
@@ -120,7 +120,7 @@ class LabelStudio:
             return Pulled((file,), "unknown", tuple(lines), there)
 
     def _found(self, share: Share) -> str | None:
-        """Return the number of the server's project that holds a share, by the mark in its description."""
+        """Return the number of the server's project that contains a share, by the mark in its description."""
         mark, found, page = _mark(share), [], 1
         while True:
             answer = self._rest.get("/api/projects", {"page": page, "page_size": 100, "include": "id,description"})
@@ -153,7 +153,7 @@ class LabelStudio:
             if refused.status != 404:
                 raise
             found = {}
-        # Where the server began anew, another project may have the number.
+        # Where the server began again, another project may have the number.
         if f"mgral:{project.id}" in (found.get("description") or "") or (found and self._data(number, project)):
             return found
         raise InputError(
@@ -326,7 +326,7 @@ def _explained(url: str) -> Iterator[None]:
         raise InputError(
             f"{url} answers otherwise than Label Studio 1.23 does ({type(error).__name__}: {error}); use that version"
         ) from error
-    except ValueError as error:  # its words may hold a token
+    except ValueError as error:  # its words may contain a token
         raise InputError(f"{url} answers otherwise than Label Studio 1.23 does; use that version") from error
     except UnsureError as unsure:
         raise StepError(f"{url}: {unsure}; see to the server, and run the same command again") from None

@@ -63,7 +63,9 @@ def pull(
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StepError(f"{output} cannot be made ({error.strerror}); mend the rights of the folder") from None
+            raise StepError(
+                f"{output} cannot be made ({error.strerror}); correct the permissions of the folder"
+            ) from None
         found.append(connect(tool, where).pull(number, project, output))
         lines += found[-1].lines
     lines += _nowhere(project, found) if url is None else []

@@ -54,7 +54,7 @@ def push(
         Whose share of a split round, from 1; None for all.
     pictures
         How they get there; None as the server can.
-    anew
+    again
         Make a new project on the server where the one in the ledger is gone.
 
     Returns
@@ -108,7 +108,7 @@ def checked_url(url: str) -> str:
     Raises
     ------
     InputError
-        Where it is none, or holds a user's name or password, which would get into the ledger. The message does not
+        Where it is none, or contains a user's name or password, which would get into the ledger. The message does not
         repeat it.
     """
     try:

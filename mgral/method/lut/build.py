@@ -8,7 +8,7 @@ import numpy.typing as npt
 from mgral.config import Config
 from mgral.data.image_set import ImageSet
 from mgral.method.lut.pseudo_labels import label_pool
-from mgral.method.lut.reward import AnyTables, tables_of
+from mgral.method.lut.reward import AnyTables, as_tables
 from mgral.method.lut.subsets import plan_subsets
 from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.variants import train_base, train_variants
@@ -57,4 +57,4 @@ def build_table(
         variants = train_variants(config, data, plan, base, numbers, *place, pseudo_labels=pseudo_labels)
         arrays, _ = table_arrays(VariantScores.of(variants), plan, embeddings, config.embedding, config.reward, seed)
         tables.append(arrays)
-    return tables_of(tables, embeddings, config)
+    return as_tables(tables, embeddings, config.embedding, config.reward)

@@ -185,15 +185,20 @@ def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -
     InputError
         Naming the table that cannot serve.
     """
-    return tables_of([_read_with(path, embeddings, config) for path in paths], embeddings, config)
+    arrays = [_read_with(path, embeddings, config) for path in paths]
+    return as_tables(arrays, embeddings, config.embedding, config.reward)
 
 
-def tables_of(arrays: Sequence[Mapping[str, npt.NDArray[Any]]], embeddings: Embeddings, config: Config) -> AnyTables:
-    """Take the arrays of the tables of all reward splits."""
-    if config.reward.estimator == "regression":
+def as_tables(
+    arrays: Sequence[Mapping[str, npt.NDArray[Any]]],
+    embeddings: Embeddings,
+    embedding: EmbeddingConfig,
+    reward: RewardConfig,
+) -> AnyTables:
+    """Return the tables of all reward splits, given the arrays of each `table.safetensors`."""
+    if reward.estimator == "regression":
         return LearnedTables.of(arrays, embeddings)
-    tables = tuple(RewardTable.of(one, config.reward) for one in arrays)
-    return LookupTable(tables, embeddings, config.embedding)
+    return LookupTable(tuple(RewardTable.of(one, reward) for one in arrays), embeddings, embedding)
 
 
 def _read_with(path: Path, embeddings: Embeddings, config: Config) -> dict[str, npt.NDArray[Any]]:
