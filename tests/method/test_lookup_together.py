@@ -74,7 +74,7 @@ def test_variants_go_with_the_plan_beside_them(tmp_path):
         write_json(folder / "subsets.json", plan(seed).to_json())
         listed = [one._asdict() for one in variants(seed)]
         write_json(folder / "variants0-3.json", {"variants": listed[:4]})
-        write_json(folder / "variants4-6\.json", {"variants": listed[4:]})
+        write_json(folder / "variants4-6.json", {"variants": listed[4:]})
     plans = [tmp_path / f"split{number}" / "subsets.json" for number in (0, 1)]
     files = sorted(tmp_path.glob("split*/variants*.json"), reverse=True)
     for found, wanted in zip(_load_splits(plans, files), SPLITS, strict=True):
