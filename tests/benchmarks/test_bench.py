@@ -62,7 +62,8 @@ def _table(distance):
     of_images = rng.random((5, 6, 3), dtype=np.float32)
     if distance == "by_class":
         scale = {f"count_{name}": np.ones(3) for name in ("zero", "unit", "mean")}
-        learnt = {"features": rng.random((5, 3, 4)), "learnt": np.arange(5) + 6.0, "base": np.array([], np.int64)}
+        learnt = {"features": rng.random((5, 3, 3)), "roots": rng.random((5, 3)), "learnt": np.arange(5) + 6.0}
+        learnt["base"] = np.array([], np.int64)
         images = {"counts": of_images, "classes": np.arange(3), "images": np.arange(30).reshape(5, 6)}
         return table | scale | learnt | images | {"values": rng.random((5, 3))}
     projections = {"projections": rng.random((3, 4), np.float32), "sorted": rng.random((5, 6, 4), np.float32)}
@@ -77,7 +78,7 @@ REWARDS = {
 
 @pytest.mark.parametrize("distance", REWARDS)
 def test_look_ups_in_a_table_are_measured(distance, tmp_path):
-    own = {"type": "mgral", "lut": {"splits": 2}, "reward": REWARDS[distance]}
+    own = {"type": "mgral", "agent": {"policy": "lstm"}, "lut": {"splits": 2}, "reward": REWARDS[distance]}
     write_json(tmp_path / "config.yaml", {"strategies": {"random": {}, "ours": own}})
     config = load_config(tmp_path / "config.yaml")
     cycle = tmp_path / "seed3" / "initial" / "cycle0"

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_embeddings import made_embeddings
 
+from mgral.errors import InputError
 from mgral.method.lut.composition import FEATURES, Composition
 
 COUNTS = np.array([[2, 0], [0, 3], [1, 1]], float)
@@ -27,9 +28,18 @@ def test_the_features_of_three_images_by_hand():
     """Two images at one place, one far away: two kinds, of which two images and one."""
     found = features_of(described(COUNTS, [0, 9, 0], IDS), IDS)
     np.testing.assert_allclose(found["images"], np.log1p([2, 2]))
-    np.testing.assert_allclose(found["objects"], np.log1p([3, 4]))
     np.testing.assert_allclose(found["crowding"], np.log1p(7 / 3), rtol=1e-6)
     np.testing.assert_allclose(found["variety"], np.log((np.sqrt(2) + 1) / np.sqrt(3)))
+
+
+def test_the_roots_of_the_objects_of_each_class_by_hand():
+    composition = described(COUNTS, [0, 9, 0], IDS)
+    np.testing.assert_allclose(composition.roots(composition.totals(IDS)), np.sqrt([3, 4]))
+
+
+def test_an_image_without_an_embedding_is_an_error_naming_it():
+    with pytest.raises(InputError, match=r"images \[1\] have no embedding"):
+        described(COUNTS, [0, 9, 0], IDS).totals([7, 1])
 
 
 def test_no_image_has_features_of_0():
@@ -63,11 +73,10 @@ def test_variety_is_0_of_one_kind_and_most_where_kinds_are_even():
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=8), st.data())
-def test_one_more_image_never_lowers_images_and_objects_of_a_class(counts, data):
+def test_one_more_image_never_lowers_the_images_of_a_class(counts, data):
     composition = described(np.array(counts, float), range(len(counts)))
     order = data.draw(st.permutations(range(len(counts))))
     fewer, more = features_of(composition, order[:-1]), features_of(composition, order)
     shown = np.array(counts[order[-1]]) > 0
-    for name in ("images", "objects"):
-        assert (more[name] >= fewer[name]).all()
-        np.testing.assert_array_equal(more[name] > fewer[name], shown)
+    assert (more["images"] >= fewer["images"]).all()
+    np.testing.assert_array_equal(more["images"] > fewer["images"], shown)

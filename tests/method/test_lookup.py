@@ -31,7 +31,7 @@ def experiment(tmp_path):
         embeddings = made_embeddings(IDS, PLACES[moved] + jitter, np.column_stack([objects, objects]), LABELLED)
         write_arrays(tmp_path / f"{name}.safetensors", embeddings.arrays())
     subsets = [[], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
-    plan = {"labels": "labels", "start": "cold", "reward": [30], "base": [31]}
+    plan = {"labels": "labels", "start": "cold", "reward": [30], "base": []}
     listed = [{"variant": k, "images": images} for k, images in enumerate(subsets)]
     write_json(tmp_path / "subsets.json", {**plan, "subsets": listed})
     maps = [0.05, 0.1, 0.3, 0.2]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mgral.method.lut.composition import FEATURES
-from mgral.method.lut.regression import ERROR_RATE, Sample, learn, predict_left_out, solve
+from mgral.method.lut.regression import ERROR_RATE, LEAST, Sample, learn, predict_left_out, solve
 
 VARIANTS, CLASSES, F = 16, 3, len(FEATURES)
-IMAGES, OBJECTS, CROWDING, VARIETY = range(F)
+IMAGES, CROWDING, VARIETY = range(F)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def samples_of(seed, weights, noise=0.01, tables=2, of_size=0.05):
         objects = shown * objects_each
         crowding = np.log1p(objects.sum(axis=1) / images)[:, None]
         variety = rng.uniform(0, 1.5, (VARIANTS, 1))
-        features = np.stack(np.broadcast_arrays(np.log1p(shown), np.log1p(objects), crowding, variety), axis=-1)
+        features = np.stack(np.broadcast_arrays(np.log1p(shown), crowding, variety), axis=-1)
         values = 0.2 + of_size * np.log(images)[:, None] + (features * weights).sum(axis=-1)
         found.append(Sample(features, values + rng.normal(0, noise, values.shape), images))
     return found
@@ -38,12 +38,12 @@ def learned(samples):
 
 
 def test_presence_is_worth_something_and_crowding_costs():
-    found = learned(samples_of(0, [0.04, 0, -0.06, 0]))
+    found = learned(samples_of(0, [0.04, -0.06, 0]))
     assert found.valid
     of_all = found.weights.mean(axis=0)
-    assert of_all[IMAGES] + of_all[OBJECTS] > 0 > of_all[CROWDING]
+    assert of_all[IMAGES] > 0 > of_all[CROWDING]
     # Two batches that show a class in as many images, one of them with three times the objects.
-    sparse, crowded = (np.log1p([8, 8 * each, each, 0]) for each in (1, 3))
+    sparse, crowded = (np.log1p([8, each, 0]) for each in (1, 3))
     assert (found.weights @ sparse > found.weights @ crowded).all()
 
 
@@ -51,12 +51,12 @@ def test_the_class_whose_ap_rises_more_is_worth_more():
     weights = np.zeros((CLASSES, F))
     weights[:, IMAGES] = [0.01, 0.05, 0.1]
     found = learned(samples_of(0, weights))
-    more = found.weights @ (np.log1p([20, 60, 3, 0]) - np.log1p([10, 30, 3, 0]))
+    more = found.weights @ (np.log1p([20, 3, 0]) - np.log1p([10, 3, 0]))
     assert more[0] < more[1] < more[2]
 
 
 def test_the_variants_left_out_are_predicted():
-    samples = samples_of(0, [0.04, 0, -0.06, 0], tables=3)
+    samples = samples_of(0, [0.04, -0.06, 0], tables=3)
     found = predict_left_out(samples)
     measured = np.concatenate([one.of_one_size().values.mean(axis=1) for one in samples])
     np.testing.assert_allclose(found.measured, measured)
@@ -75,7 +75,20 @@ def test_values_without_any_relation_are_rarely_valid_and_the_prior_is_used(tabl
     assert sum(one.valid for one in found) <= at_most(cases)
     for one in found:
         if not one.valid:
-            np.testing.assert_array_equal(one.weights, np.eye(F)[[IMAGES] * CLASSES])
+            assert (one.weights[:, IMAGES] == one.weights[0, IMAGES]).all()
+            assert one.weights[0, IMAGES] >= LEAST
+            assert not one.weights[:, [CROWDING, VARIETY]].any()
+
+
+def test_the_prior_has_the_slope_that_map_has_over_the_images_of_a_class():
+    """Variants of one class and of alike sets, whose AP rises by 0.3 or falls with the logarithm of their images."""
+    images = np.geomspace(20, 80, 6)
+    features = np.zeros((6, CLASSES, F))
+    features[:, :, IMAGES] = np.log(images)[:, None]
+    for slope, expected in ((0.3, 0.3), (-0.3, LEAST)):
+        found = learned([Sample(features, slope * features[:, :, IMAGES], images)])
+        assert not found.valid
+        np.testing.assert_allclose(found.weights, expected * np.eye(F)[[IMAGES] * CLASSES])
 
 
 def test_ap_that_rises_with_the_number_of_images_alone_leaves_nothing_to_learn():
@@ -86,7 +99,7 @@ def test_ap_that_rises_with_the_number_of_images_alone_leaves_nothing_to_learn()
 def test_without_a_table_the_prior_is_used():
     found = learned([])
     assert not found.valid
-    np.testing.assert_array_equal(found.weights, np.eye(F)[[IMAGES] * CLASSES])
+    np.testing.assert_array_equal(found.weights, LEAST * np.eye(F)[[IMAGES] * CLASSES])
 
 
 def test_a_class_that_no_table_measured_has_the_weights_that_all_share(monkeypatch):
@@ -98,7 +111,7 @@ def test_a_class_that_no_table_measured_has_the_weights_that_all_share(monkeypat
         one.values[:, 2] = np.nan
     found = learned(samples)
     assert found.valid
-    first, second, unmeasured = found.weights @ np.log1p([20, 60, 3, 0])
+    first, second, unmeasured = found.weights @ np.log1p([20, 3, 0])
     assert first < unmeasured < second
     for one in samples:
         one.features[:, 2] *= 7
@@ -112,12 +125,12 @@ def test_a_class_that_some_tables_measured_is_learned_from_those():
     samples[0].values[:, 2] = np.nan
     found = learned(samples)
     assert found.valid
-    worth = found.weights @ np.log1p([20, 60, 3, 0])
+    worth = found.weights @ np.log1p([20, 3, 0])
     assert worth[2] > worth[:2].max()
 
 
 def test_each_part_of_a_single_table_is_predicted_by_the_others():
-    samples = samples_of(0, [0.04, 0, -0.06, 0], noise=0.005, tables=1)
+    samples = samples_of(0, [0.04, -0.06, 0], noise=0.005, tables=1)
     assert learned(samples).valid
     found = predict_left_out(samples)
     assert np.corrcoef(found.learned, found.measured)[0, 1] > 0.8
@@ -126,9 +139,9 @@ def test_each_part_of_a_single_table_is_predicted_by_the_others():
     assert np.mean([((one.learned - one.measured) ** 2).sum() / (one.measured**2).sum() for one in noise]) > 0.8
 
 
-@pytest.mark.parametrize("factors", [[10, 1, 1, 1], [0.1, 3, 100, 1e-3]])
+@pytest.mark.parametrize("factors", [[10, 1, 1], [0.1, 100, 1e-3]])
 def test_the_units_of_features_do_not_matter(factors):
-    samples = samples_of(0, [0.04, 0, -0.06, 0])
+    samples = samples_of(0, [0.04, -0.06, 0])
     scaled = [one._replace(features=one.features * factors) for one in samples]
     found, other = learned(samples), learned(scaled)
     np.testing.assert_allclose(other.predicted.learned, found.predicted.learned, atol=1e-9)

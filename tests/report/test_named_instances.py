@@ -15,7 +15,7 @@ from mgral.cli.steps.report import command
 
 INSTANCES = {
     "mgral": {},
-    "nearest2": {"type": "mgral", "reward": {"estimator": "nearest"}},
+    "nearest2": {"type": "mgral", "agent": {"policy": "lstm"}, "reward": {"estimator": "nearest"}},
     "warm-8": {"type": "mgral", "lut": {"start": "warm", "refresh": "every_cycle", "splits": 1}},
     "1-a_b": {"type": "random"},
     "margin_7": {"type": "margin"},

@@ -215,7 +215,8 @@ def _table(folder: Path, generator: np.random.Generator, variants: int, reward: 
         "count_zero": np.full(3, -4.0),
         "count_unit": np.ones(3),
         "count_mean": np.zeros(3),
-        "features": generator.random((variants, 3, 4)),
+        "features": generator.random((variants, 3, 3)),
+        "roots": generator.random((variants, 3)),
         "learnt": np.full(variants, 4.0),
         "base": np.array([], np.int64),
     }
