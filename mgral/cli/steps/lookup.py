@@ -55,7 +55,7 @@ def command(
     output: Path,
     variants: tuple[Path, ...],
 ) -> None:
-    """Predict the gain of candidate batches with the tables of one kind: of the first split, and of all splits."""
+    """Predict the gain of candidate batches with the tables of one kind: of the first split and of all."""
     config = load_config(config_path).with_settings("table", table)
     data, known = load_dataset(dataset), load_labelled(labelled)
     # As the steps `agent` and `select` count, of whose rewards this is to tell.
