@@ -25,8 +25,11 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-PENALTIES = tuple(product((3.0, 30.0, 300.0, 3e4), (30.0, 300.0, 3000.0, 3e5)))
-"""Of the shared weights and of the deviations, to choose from."""
+PENALTIES = tuple(
+    (shared, own) for shared, own in product((3.0, 30.0, 300.0, 3e4), (30.0, 300.0, 3000.0, 3e5)) if shared <= own
+)
+"""Of the shared weights and of the deviations, to choose from. Deviations are penalised at least as much, so that a
+class without an AP gets what the others share."""
 FOLDS = 6
 """Parts of the variants of a single table that are left out in turn."""
 LEAST = 0.01
