@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Train an agent of default size on random embeddings and a random table: its steps and lookups a second.
 
-    A step holds all that an episode does: lookups, scores, loss, gradient. Memory in MB.
+    A step contains all that an episode does: lookups, scores, loss, gradient. Memory in MB.
     """
     if budget > images:
         raise click.UsageError(f"--budget {budget} is above --images {images}")
@@ -150,7 +150,7 @@ def measure_steps(
 
 @contextmanager
 def _timed() -> Iterator[list[float]]:
-    """Give a list that holds the seconds once the block is done."""
+    """Give a list that contains the seconds once the block is done."""
     seconds: list[float] = []
     start = perf_counter()
     yield seconds

@@ -37,8 +37,8 @@ LOOK_UPS = 201
 def command(results: Path, as_json: bool) -> None:
     """Time one lookup in an experiment's tables, one training of its variant 1, and lookups at the paper's sizes.
 
-    The training is a whole process, as the workflow runs it, with its start-up and the measuring of the variant; the
-    seconds without start-up leave out what the same process takes to print its help.
+    The training is a complete process, as the workflow runs it, with its start-up and the measuring of the variant;
+    the seconds without start-up leave out what the same process takes to print its help.
     """
     measurements = measure_look_up(results) | measure_training(results)
     measurements["training_to_look_up"] = float(measurements["training_seconds"]) / float(
@@ -59,7 +59,7 @@ def find_tables(results: Path) -> tuple[Config, list[Path]]:
             tables = [folder / f"split{split}" / reward / "table.safetensors" for split in range(own.lut.splits)]
             if all(path.exists() for path in tables):
                 return own, tables
-    raise InputError(f"{results} holds no lookup tables; run the workflow first, or name another --results")
+    raise InputError(f"{results} contains no lookup tables; run the workflow first, or name another --results")
 
 
 def measure_look_up(results: Path) -> Measurements:

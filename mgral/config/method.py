@@ -105,6 +105,6 @@ class FidelityConfig(Section):
     cycle: Annotated[int, Field(ge=0, le=10**9)] = 1
     """Cycle of strategy `random` whose labelled set and pool the batches are tried on."""
     batches: Annotated[int, Field(ge=4, le=10**9)] = 24
-    """M, candidate batches: from batches of similar images to mixed batches."""
+    """M, candidate batches: half of them drawn at random, the others chosen by strategies."""
     repeats: Annotated[int, Field(ge=2, le=10**9)] = 3
     """Detectors trained for each batch, which differ in their random numbers, so that the noise is known."""

@@ -40,7 +40,7 @@ from mgral.training.length import detector_iterations
 PUBLISHED = {"voc2007+2012": (16551, 4952, 20), "coco2017": (118287, 5000, 80)}
 """Training images, test images and classes of the data sets that can be downloaded, by `data.download`."""
 COCO_WITH_BOXES = 117266
-"""COCO's training images that hold a box to learn from."""
+"""COCO's training images that contain a box to learn from."""
 SYNTHETIC_CLASSES = 6
 
 
@@ -219,8 +219,8 @@ def variant_images(config: Config, variant: int, labelled: int) -> int:
     """Return the images of the training batches of a variant; 0 has no subset to learn from."""
     lut, iterations = config.lut, config.iterations
     if lut.labels == "labels" and lut.start == "cold":
-        sizes = [0, *sizes_of(labelled - reward_images(lut, labelled, 0), lut.variants)]
-        return detector_images(config, sizes[variant])
+        sizes = [0, *sizes_of(labelled - reward_images(lut, labelled, labelled), lut.variants)]
+        return detector_images(config, sizes[variant]) if variant else 0
     consistent = lut.labels == "consistency" and variant > 0
     unlabelled = config.semi_supervised.batch_size if consistent else 0
     steps = known(iterations.variant, "iterations.variant")
@@ -239,6 +239,8 @@ def estimate_disk(config: Config, sizes: Sizes, work: Mapping[str, Work], detect
     """Return the bytes of what takes most of the disk, the data set itself left out; detections at their most."""
     lut = config.lut
     size = lut.subset_size or images_in(planned_in_images(config, sizes).budget)
+    if lut.labels == "labels" and lut.start == "cold":
+        size = config.initial - reward_images(lut, config.initial, sizes.train)
     dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes
     columns = sizes.classes if config.reward.distance == "by_class" else dimensions + config.reward.projections
     result = {"image_id": sizes.test, "category_id": sizes.classes, "bbox": [1000.25] * 4, "score": 0.12345}

@@ -1,10 +1,12 @@
 """How fast this machine trains, detects and teaches an agent: a few iterations, timed on random images."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from statistics import fmean, median
 from time import perf_counter
@@ -63,14 +65,30 @@ def measure_rates(config: Config, sizes: Sizes, gpus: int, jobs: int = 1) -> dic
     barrier = context.Barrier(jobs)
     try:
         with ProcessPoolExecutor(jobs, context, _take_barrier, (barrier,)) as pool:
-            timed = [pool.submit(_measure_beside, config, sizes, gpus, number) for number in range(jobs)]
-            found = [one.result() for one in timed]
+            with _interrupts_held_back():
+                timed = [pool.submit(_measure_beside, config, sizes, gpus, number) for number in range(jobs)]
+            try:
+                found = [one.result() for one in timed]
+            except KeyboardInterrupt:
+                for process in active_children():
+                    process.terminate()
+                raise
     except BrokenProcessPool:
         raise StepError(
             f"one of {jobs} processes that were timed at once was killed; had the machine too little memory? "
             "Give --cores a smaller number, to Snakemake too"
         ) from None
     return {name: fmean(rates[name] for rates in found) for name in found[0]}
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let processes that are started here never see Ctrl-C, of which each would print where it was."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _measure(config: Config, sizes: Sizes, gpus: int, wait: Callable[[], Any]) -> dict[str, float]:

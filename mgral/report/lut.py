@@ -129,7 +129,7 @@ def table_sections(results: Results) -> list[TableSection]:
 
 def _missing(tables: LookupTables) -> str:
     missing = tables.planned - tables.made
-    return f"{missing} of {tables.planned} tables could not be made, as there is too little data." if missing else ""
+    return f"{missing} of {tables.planned} tables could not be made: there is too little data." if missing else ""
 
 
 def _table(stem: str, parts: list[pd.DataFrame], values: list[str]) -> Table:
@@ -263,9 +263,9 @@ def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
 
 
 def _conclude(correlation: RankCorrelation, kind: str) -> str:
-    """Say whether the ranking is better than chance."""
+    """Report whether the ranking is better than chance."""
     if np.isnan(correlation.mean):
-        return "All values of a side are equal, so that nothing can be ranked."
+        return "All values on one axis are equal, so nothing can be ranked."
     better = "better than chance" if correlation.p_value <= ERROR_RATE else "no better than chance"
     who = "The tables of other splits rank variants" if kind == "agreement" else "Left-out variants are ranked"
     return f"{who} {better} (rank correlation {_signed(correlation.mean)}, p = {correlation.p_value:.2g})."
@@ -277,7 +277,7 @@ def _signed(correlation: float) -> str:
 
 def _describe(correlation: RankCorrelation) -> str:
     if np.isnan(correlation.mean):
-        return "Spearman’s rank correlation is undefined: all values of a side are equal."
+        return "Spearman’s rank correlation is undefined: all values on one axis are equal."
     rho = _signed(correlation.mean)
     where = "within the table" if correlation.tables == 1 else f"within tables, mean of {correlation.tables}"
     return (

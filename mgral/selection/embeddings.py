@@ -86,7 +86,7 @@ class Embeddings:
 
 
 def load_embeddings(path: Path) -> Embeddings:
-    """Map an embeddings file; raises InputError where it is damaged or holds a value that is not finite."""
+    """Map an embeddings file; raises InputError where it is damaged or contains a value that is not finite."""
     arrays = map_arrays(path)
     try:
         image_ids, counted = (arrays[name].astype(np.int64, copy=False) for name in ("image_ids", "counted"))
@@ -95,12 +95,12 @@ def load_embeddings(path: Path) -> Embeddings:
             for name in ("components", "object_counts", "class_presence", "class_scores")
         )
     except KeyError as error:
-        raise InputError(f"{path} holds no array {error}; run the step `embed` again") from None
+        raise InputError(f"{path} contains no array {error}; run the step `embed` again") from None
     parts = components, counts, presence, class_scores
     if any(one.ndim != 2 or one.shape[:1] != image_ids.shape for one in parts) or len(image_ids) == 0:
-        raise InputError(f"{path} does not hold one embedding an image; run the step `embed` again")
+        raise InputError(f"{path} does not contain one embedding for each image; run the step `embed` again")
     if not all(np.isfinite(one).all() for one in parts):
-        raise InputError(f"{path} holds an embedding that is not finite; run the steps `detector` and `embed` again")
+        raise InputError(f"{path} contains an embedding that is not finite; run `detector` and `embed` again")
     return Embeddings(image_ids, *parts, counted, path)
 
 

@@ -1,4 +1,4 @@
-"""How many objects of each class an image holds, as the labelled images tell that it looks like.
+"""How many objects of each class an image contains, predicted from similar labelled images.
 
 A weak detector often finds the wrong class, while images of one class look alike. So what a detector makes of an
 image, its features and what it finds, is taken for a description, of which the labelled images say what it means.

@@ -61,7 +61,7 @@ def test_withdrawn_pictures_are_not_sent_and_a_task_without_them_is_found_again(
     first, second, *others = ranked(project / "round2")
     run("withdraw", "--folder", project, first, "--reason", "private")
     said = push(project, server)
-    assert "1 pictures were not sent" in said
+    assert "1 picture was not sent" in said
     assert list(server.shown(12)) == [second, *others]
     assert all(server.shown(12).values())
     run("withdraw", "--folder", project, second, "--reason", "private too")

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import write_arrays
-from mgral.config import RewardConfig
+from mgral.config import EmbeddingConfig, RewardConfig
 from mgral.method.lut.agreement import predict_each_other
+from mgral.method.lut.plan import SubsetPlan
+from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.wasserstein import draw_projections, project_and_sort
 
 NEAREST = RewardConfig(distance="sliced", estimator="nearest", projections=4)
@@ -43,3 +46,25 @@ def test_a_table_is_predicted_by_what_the_others_gain_and_never_by_itself(write_
     np.testing.assert_allclose(first, [(0.2 + 0.2) / 2, (0.1 - 0.1) / 2])
     np.testing.assert_allclose(second, [(0.7 - 0.1) / 2, (0.1 + 0.2) / 2])
     np.testing.assert_allclose(third, [(0.1 + 0.2) / 2, (0.7 + 0.1) / 2])
+
+
+def test_by_regression_the_gains_of_a_table_are_about_its_own_mean(tmp_path):
+    """AP rises with the images that show the class; the second table's is higher throughout, which none predicts."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 2, (40, 1))
+    embeddings = made_embeddings(np.arange(40), rng.normal(size=(40, 2)), counts)
+    tables, measured, sizes = [], [], np.linspace(8, 30, 10).astype(int)
+    for name, level in (("first", 0.2), ("second", 0.5)):
+        subsets = [np.sort(rng.choice(40, size, replace=False)).tolist() for size in sizes]
+        shown = np.array([counts[rows].sum() for rows in subsets])
+        maps = np.array([0.05, *(level + 0.2 * np.log1p(shown))])
+        plan = SubsetPlan("labels", "cold", (), (), ((), *map(tuple, subsets)))
+        scores = VariantScores(maps, maps[:, None])
+        arrays, _ = table_arrays(scores, plan, embeddings, EmbeddingConfig(), RewardConfig(), seed=0)
+        tables.append(tmp_path / f"{name}.safetensors")
+        write_arrays(tables[-1], arrays)
+        measured.append(maps[1:] - maps[0])
+    for predicted, own in zip(predict_each_other(tables, RewardConfig()), measured, strict=True):
+        assert predicted.mean() == pytest.approx(own.mean())
+        of_size = np.polyval(np.polyfit(np.log(sizes), own, 1), np.log(sizes))
+        assert np.corrcoef(predicted, own - of_size)[0, 1] > 0.8

@@ -215,7 +215,9 @@ def _table(folder: Path, generator: np.random.Generator, variants: int, reward: 
         "count_zero": np.full(3, -4.0),
         "count_unit": np.ones(3),
         "count_mean": np.zeros(3),
-        "amounts": np.arange(1.0, variants + 1)[:, None],
+        "features": generator.random((variants, 3, 4)),
+        "learnt": np.full(variants, 4.0),
+        "base": np.array([], np.int64),
     }
     write_arrays(folder / "table.safetensors", common | (by_class if reward.distance == "by_class" else by_vector))
 

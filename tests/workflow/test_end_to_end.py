@@ -134,7 +134,7 @@ def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finish
     config = load_config(TINY)
     kinds = {name: config.with_settings("table", name).lut for name in config.fidelity_tables()}
     (table,) = [name for name, lut in kinds.items() if (lut.labels, lut.start) == ("labels", "cold")]
-    wanted = (f"{place}/gains0-1.json", f"{place}/{table}/split0/lookups.csv")
+    wanted = (f"{place}/gains0-1.json", f"{place}/{table}/lookups.csv")
     change = ("fidelity={cycle: 0}", "lut={variants_per_job: 4}")
     done = snakemake(finished.parent.parent, *wanted, "--cores", "2", "--configfile", TINY, "--config", *change)
     assert done.returncode == 0, done.stdout

@@ -10,7 +10,7 @@ from run_workflow import ROOT, TINY, environment_of, snakemake
 from terminal import run_in_terminal
 
 RUN = ("--cores", "2", "--configfile", TINY)
-GO_ON = "When the cause is removed: the same command goes on from here."
+GO_ON = "After the cause is removed, the same command continues from here."
 SLOW = """
 case $1 in
 detector) for i in 20 40; do echo "detector $i/40" >&2; sleep 0.7; done ;;
@@ -90,7 +90,7 @@ def test_a_failure_is_explained_at_the_bottom_and_once(tmp_path: Path, quiet: st
         "    mgral: the stub fails at embed",
         "    log: results/tiny/logs/embed/seed0/initial/cycle0/default.log",
         "",
-        f"1 job failed. 16 of 45 could not run because of it. {GO_ON}",
+        f"1 job failed. 16 of 45 could not run because of this. {GO_ON}",
     ]
 
 
@@ -99,7 +99,7 @@ def test_a_job_that_writes_nothing_is_named_at_the_bottom(tmp_path: Path) -> Non
     assert done.returncode == 1
     end = done.stdout.splitlines()[-8:]
     assert any("results/tiny/dataset/groups.json" in line for line in end)
-    assert end[-1] == f"1 of 45 could not run because of it. {GO_ON}"
+    assert end[-1] == f"1 of 45 could not run because of this. {GO_ON}"
 
 
 def test_a_killed_job_has_no_message(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     assert code == 1, written
     end = written[written.rindex("\x1b[?25h") :]
     assert "Stopped: " in end
-    assert " of 45 jobs are done; the same command goes on from here." in end
+    assert " of 45 jobs are done; the same command continues from here." in end
     assert "failed: " not in end
 
 

@@ -41,7 +41,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.gpus
 @options.vram_mb
 @options.written("Agent to write.")
-@click.option("--log-csv", type=options.FILE, required=True, help="CSV to write, a line an episode.")
+@click.option("--log-csv", type=options.FILE, required=True, help="CSV to write, a row for each episode.")
 @click.option("--summary", type=options.FILE, required=True, help="JSON file to write.")
 def command(
     config_path: Path,
@@ -59,9 +59,9 @@ def command(
 ) -> None:
     """Train the agent on looked-up rewards.
 
-    Where tables are looked up by distances and agree no better than tables whose values are shuffled, `select` draws
-    at random. Where a table could not be made, the reason is written in place of the agent, and `select` draws at
-    random too. Agents that see their batch are trained on the CPU.
+    If tables are looked up by distances and agree no better than tables with shuffled values, `select` draws at
+    random. If a table could not be made, the reason is written in place of the agent, and `select` draws at random
+    too. Agents that see their batch are trained on the CPU.
     """
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)

@@ -62,11 +62,14 @@ if TYPE_CHECKING:
     "random_no_copies).",
 )
 @click.option(
-    "--controls", type=click.IntRange(min=0), default=0, help="Images to draw at random beside the budget (projects)."
+    "--controls",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Images to draw at random beyond the budget (projects).",
 )
 @options.gpus
 @options.vram_mb
-@options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
+@options.written("JSON to write: the chosen ids, best first, their scores, and the number of forward passes.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],
@@ -86,11 +89,11 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Choose the images to label next, in the order in which they are to be labelled.
+    """Choose the images to label next, in the order in which to label them.
 
-    With a budget in boxes these are more images than the boxes are likely to pay for, and the output says how many
-    boxes may be spent. Where the strategy scores all images alike, or what it chooses by could not be made, the
-    images are drawn at random, and the output says why.
+    With a budget in boxes these are more images than the boxes are likely to pay for, and the output has the number
+    of boxes to spend. If the strategy gives all images the same score, or its inputs could not be made, the images
+    are drawn at random, and the output has the reason.
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
     given |= {"agent": agent, "head": head, "groups": groups}

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.data.dataset import find_rows
+from mgral.errors import InputError
 from mgral.method.lut.subsets import cluster
 from mgral.selection.embeddings import Embeddings
 
@@ -43,8 +44,11 @@ class Composition:
         return cls(embeddings.image_ids, amounts, embeddings.counts.shape[1])
 
     def of_images(self, image_ids: npt.ArrayLike) -> Float32:
-        """Return the amounts of ids of any shape, float32 [..., J]."""
-        amounts: Float32 = self.amounts[find_rows(self.image_ids, image_ids)[0]]
+        """Return the amounts of ids of any shape, float32 [..., J]; InputError on an unknown id."""
+        rows, unknown = find_rows(self.image_ids, image_ids)
+        if len(unknown):
+            raise InputError(f"images {unknown[:5].tolist()} have no embedding; run the step `embed` again")
+        amounts: Float32 = self.amounts[rows]
         return amounts
 
     def totals(self, image_ids: npt.ArrayLike) -> Float64:

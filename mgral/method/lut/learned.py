@@ -73,7 +73,9 @@ class LearnedTables:
         samples = [as_sample({**one, **described(one, composition)}) for one in tables]
         regression = learn(samples, composition.classes, len(FEATURES))
         labelled = composition.features(composition.totals(embeddings.counted))
-        expected = [_expected(one, labelled, len(embeddings.counted), regression.weights) for one in samples]
+        # The prior ranks batches, and is not in units of mAP.
+        weights = regression.weights * regression.valid
+        expected = [_expected(one, labelled, len(embeddings.counted), weights) for one in samples]
         return cls(regression, float(np.mean(expected)) if expected else 0.0, composition, embeddings)
 
     def reward(self, batches: npt.ArrayLike) -> Float64:

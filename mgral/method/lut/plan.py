@@ -76,6 +76,6 @@ def load_plan(path: Path) -> SubsetPlan:
         raise InputError(f"{path} is not a plan of subsets ({error}); run the step `subsets` again") from None
     if variants != list(range(len(subsets))) or len(subsets) < 3 or subsets[0] or not all(subsets[1:]):
         raise InputError(
-            f"{path} does not hold variant 0 without images and variants 1..K with some; run the step `subsets` again"
+            f"{path} does not contain variant 0 without images and variants 1..K with some; run the step `subsets` again"
         )
     return plan

@@ -186,10 +186,19 @@ def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -
         Naming the table that cannot serve.
     """
     arrays = [_read_with(path, embeddings, config) for path in paths]
-    if config.reward.estimator == "regression":
+    return as_tables(arrays, embeddings, config.embedding, config.reward)
+
+
+def as_tables(
+    arrays: Sequence[Mapping[str, npt.NDArray[Any]]],
+    embeddings: Embeddings,
+    embedding: EmbeddingConfig,
+    reward: RewardConfig,
+) -> AnyTables:
+    """Return the tables of all reward splits, given the arrays of each `table.safetensors`."""
+    if reward.estimator == "regression":
         return LearnedTables.of(arrays, embeddings)
-    tables = tuple(RewardTable.of(one, config.reward) for one in arrays)
-    return LookupTable(tables, embeddings, config.embedding)
+    return LookupTable(tuple(RewardTable.of(one, reward) for one in arrays), embeddings, embedding)
 
 
 def _read_with(path: Path, embeddings: Embeddings, config: Config) -> dict[str, npt.NDArray[Any]]:

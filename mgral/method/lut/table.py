@@ -87,7 +87,7 @@ def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[Variant]:
             for one in content["variants"]
         ]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path} does not hold variants ({error}); run the step `variant` again") from None
+        raise InputError(f"{path} does not contain variants ({error}); run the step `variant` again") from None
     for one in variants:
         _check_variant(path, plan, one)
         yield one
