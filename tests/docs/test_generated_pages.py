@@ -37,7 +37,7 @@ def test_every_strategy_is_told_with_what_it_costs():
 def test_types_and_defaults_are_in_words():
     page = PAGES["configuration.md"]
     adam = "Learning rate of the agent's Adam optimiser; under `batch` it falls to 0 on a line."
-    assert f"| `learning_rate` | number above 0 | `0.003` | {adam} |" in page
+    assert f"| `learning_rate` | number above 0 | `0.01` | {adam} |" in page
     assert "| `variants` | integer from 2 | `12` |" in page
     assert "| `distance` | `by_class` or `sliced` or `exact` | `by_class` |" in page
     assert "| `concentration` | list of numbers above 0 | `[0.1, 10]` |" in page
