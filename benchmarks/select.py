@@ -30,7 +30,7 @@ def measure_selection(images: int, dimensions: int, classes: int, budget: int) -
     rng = np.random.default_rng(0)
     embeddings = rng.standard_normal((images, dimensions), dtype=np.float32)
     reward = random_reward(rng.standard_exponential((images, classes), dtype=np.float32), rng)
-    agent = build_batch_agent(embeddings, reward, AgentConfig().hidden, torch.Generator().manual_seed(0))
+    agent = build_batch_agent(embeddings, AgentConfig().hidden, torch.Generator().manual_seed(0))
     start = perf_counter()
     chosen = choose_batch(agent, reward, embeddings, budget, 0, 0)
     seconds = perf_counter() - start

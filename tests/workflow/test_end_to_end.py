@@ -52,7 +52,7 @@ def test_a_run_ends_with_the_times_of_all_its_jobs(finished):
     with (finished / "timings" / "jobs.csv").open(newline="") as file:
         measured = Counter(row["step"] for row in csv.DictReader(file))
     without = {"config", "download", "weights", "external", "candidates", "gain", "lookup", "fidelity"}
-    without |= {"input_size", "derive", "head", "pictures", "index", "prelabels", "held_out"}
+    without |= {"input_size", "derive", "head", "pictures", "index", "prelabels", "held_out", "pseudo_labels"}
     assert set(measured) == set(STEPS) - without
     with (finished / "timings" / "costs_by_step.csv").open(newline="") as file:
         assert {row["step"]: int(row["jobs"]) for row in csv.DictReader(file)} == measured
