@@ -51,7 +51,7 @@ image: ## Build the image of docker/Dockerfile, and mgral.sif where Apptainer is
 	docker/build $(OPTIONS)
 
 container: setup ## Build the image with a plug-in and run experiments inside it, to the same bytes as outside.
-	docker/build --with tests/support/plug_in $(OPTIONS)
+	docker/build --with examples/plugin_strategy $(OPTIONS)
 	OMP_NUM_THREADS=1 MGRAL_SIF="$(CURDIR)/mgral.sif" $(BIN)/pytest tests/engine/test_container.py
 
 slurm: ## Install Slurm, which the cluster tests need (Debian and Ubuntu, as root).

@@ -28,12 +28,14 @@ from mgral.engine.container import (
 from mgral.engine.installed import in_clone
 from mgral.engine.job_server import job_server
 from mgral.compute.gpus import check_gpus
-from mgral.errors import InputError, StepError
+from mgral.errors import PROGRAM, InputError, StepError, program
 from mgral.engine.devices import Devices
 from mgral.engine.limits import (
     check_card_memory,
+    check_card_resources,
     check_disk,
     check_folder,
+    check_images,
     check_jobs,
     check_memory,
 )
@@ -52,6 +54,7 @@ from mgral.engine.workflow import (
     check_files,
     config_options,
     configure,
+    data_warning,
     depends_on,
     downloads,
     label_folders,
@@ -93,6 +96,7 @@ try:
         check_folder(Path(f"results/{CONFIG.experiment}"))
     check_files(CONFIG)
     if workflow.is_main_process:
+        check_images(CONFIG)
         check_command(CONFIG.detector)
     if PLAN_ONLY not in os.environ and "--unlock" not in sys.argv:
         check_engine(Path("results"), SNAKEMAKE)
@@ -101,6 +105,10 @@ try:
     DEVICES = Devices.here(no_gpus_because())
 except (InputError, StepError) as error:
     refuse(error)
+
+
+if workflow.is_main_process and (warning := data_warning(CONFIG)):
+    logger.warning(warning)
 
 
 # Snakemake starts no more jobs at once than fit on all cards together; each then takes a card with room.
@@ -117,7 +125,9 @@ CONSOLES = [
 for console in CONSOLES:
     console.results = Path(f"results/{CONFIG.experiment}")
 
-# Snakemake works without the environment being activated: its jobs find the `mgral` beside it.
+# Snakemake works without the environment being activated: its jobs find the `mgral` beside it. Commands
+# that they print are for people, whose shell may not.
+os.environ.setdefault(PROGRAM, program())
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
 )
@@ -186,7 +196,7 @@ def name_devices(given):
 def name_other_versions():
     """Say which packages are not those that exact reruns need."""
     if others := other_versions():
-        remedy = "make setup" if in_clone() else "see: mgral constraints --help"
+        remedy = "make setup" if in_clone() else f"see: {program()} constraints --help"
         logger.warning(
             "Results may differ in the last bits from those of other machines, as these packages are not of the "
             f"pinned versions ({remedy}): {'; '.join(others)}"
@@ -203,11 +213,18 @@ def jobs_asked_for():
 # whether the settings of the jobs behind it changed: a job that reruns hides them, even where they take its output as
 # `ancient`. So the file is brought up to date here, before the first job and not in a dry run.
 onstart:
-    given = max(
-        (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()),
-        default=0,
-    )
     try:
+        check_card_resources(
+            {
+                (job.rule.name, name): job.resources.get(name)
+                for job in workflow.dag.needrun_jobs()
+                for name in ("gpu", "vram_mb")
+            }
+        )
+        given = max(
+            (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()),
+            default=0,
+        )
         check_disk(CONFIG, REPORTS[0])
         # Jobs elsewhere may have what is not here; they say themselves where it is missing.
         if workflow.local_exec:

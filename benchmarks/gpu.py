@@ -129,7 +129,7 @@ def _run_all(book: "_Book", seconds: float, iterations: int, seeds: int, process
 
 @contextmanager
 def _started(book: "_Book", processes: int, *, mps: bool) -> Iterator[tuple["_Workers", bool]]:
-    """Start processes, under MPS where that is asked for and works, and say whether it does."""
+    """Start processes, under MPS where that is asked for and works, and report whether it does."""
     device = book.setting.device
     with ExitStack() as stack:
         on = mps and stack.enter_context(_mps(device))
@@ -218,7 +218,7 @@ class _Book:
 
     @contextmanager
     def _in_time(self, what: str) -> Iterator[bool]:
-        """Say whether there is time left, and note what goes wrong."""
+        """Report whether there is time left, and note what goes wrong."""
         if time.monotonic() > self._end:
             self.note(what, {"skipped": "no time left"})
             yield False
@@ -337,7 +337,7 @@ def _card(device: str) -> dict[str, Any]:
 
 @contextmanager
 def _mps(device: str) -> Iterator[bool]:
-    """Run NVIDIA's Multi-Process Service for the processes that start meanwhile, and say whether it is there."""
+    """Run NVIDIA's Multi-Process Service for the processes that start meanwhile, and report whether it is there."""
     if device == "cpu":
         yield False
         return

@@ -16,9 +16,9 @@ from mgral.artefacts.files import read_arrays
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, load_config
 from mgral.errors import InputError, StepError
-from mgral.method.lut.reward import MeanReward, RewardTable
+from mgral.method.lut.reward import load_tables
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, exact_distance, project_and_sort
-from mgral.selection.embeddings import ImageFeatures
+from mgral.selection.embeddings import load_embeddings
 
 PAPER_BATCHES = (1000, 2345)
 """Query batches of the paper: PASCAL VOC, and 2 % of MS COCO."""
@@ -37,8 +37,8 @@ LOOK_UPS = 201
 def command(results: Path, as_json: bool) -> None:
     """Time one lookup in an experiment's tables, one training of its variant 1, and lookups at the paper's sizes.
 
-    The training is a whole process, as the workflow runs it, with its start-up and the measuring of the variant; the
-    seconds without start-up leave out what the same process takes to print its help.
+    The training is a complete process, as the workflow runs it, with its start-up and the measuring of the variant;
+    the seconds without start-up leave out what the same process takes to print its help.
     """
     measurements = measure_look_up(results) | measure_training(results)
     measurements["training_to_look_up"] = float(measurements["training_seconds"]) / float(
@@ -59,18 +59,18 @@ def find_tables(results: Path) -> tuple[Config, list[Path]]:
             tables = [folder / f"split{split}" / reward / "table.safetensors" for split in range(own.lut.splits)]
             if all(path.exists() for path in tables):
                 return own, tables
-    raise InputError(f"{results} holds no lookup tables; run the workflow first, or name another --results")
+    raise InputError(f"{results} contains no lookup tables; run the workflow first, or name another --results")
 
 
 def measure_look_up(results: Path) -> Measurements:
     """Time lookups of one batch of the subsets' size in all tables, by the experiment's distance and estimator."""
     config, tables = find_tables(results)
     subsets = read_arrays(tables[0])["counts" if config.reward.distance == "by_class" else "embeddings"]
-    values = subsets[0] + np.random.default_rng(0).normal(0, 0.1, subsets[0].shape).astype(np.float32)
-    # A table uses either vectors or counts.
-    pool = ImageFeatures(vectors=values, counts=values)
-    reward = MeanReward([RewardTable.load(path, config.reward).over(pool) for path in tables])
-    batches = np.arange(len(values))[None]
+    name = f"{config.embedding_in(load_config(results / 'config.yaml'))}.safetensors"
+    embeddings = load_embeddings(tables[0].parents[4] / "embeddings" / name)
+    size = min(subsets.shape[1], len(embeddings.image_ids))
+    reward = load_tables(tables, embeddings, config).over(embeddings.image_ids[:size])
+    batches = np.arange(size)[None]
     return {
         "tables": len(tables),
         "variants": len(subsets),

@@ -52,7 +52,7 @@ def strategies_page() -> str:
     titles = {module: ", ".join(info.name for info in infos) for module, infos in families.items()}
     lines = [
         "# All strategies" + BEGINNING,
-        "How strategies are named in a configuration: [Strategies](../strategies.md).\n",
+        "How to name strategies in a configuration: [Strategies](../strategies.md).\n",
         "| Name | Chooses by | Requires | Detectors | Cost |\n|---|---|---|---|---|",
     ]
     for info in found:
@@ -60,10 +60,10 @@ def strategies_page() -> str:
         requires = ", ".join(f"`{one}`" for one in info.requires)
         lines.append(f"| {link} | {info.summary} | {requires} | {_served_by(info)} | {_cost(info)} |")
     lines.append(
-        "\nCost is what choosing takes in a cycle beside the cycle's detector. Lookup tables and their embeddings "
-        "are made once for all cycles, unless `lut.refresh` says otherwise. Commands are detectors that are a "
-        "[program of your own](../external-detector.md). What is required: [A strategy of your "
-        "own](../extending.md#the-file).\n"
+        "\nCost is the cost of choosing a batch, in addition to the cycle's detector. Lookup tables and their "
+        "embeddings are made once for all cycles, unless `lut.refresh` is `every_cycle`. A command is a detector "
+        "that is [your own program](../external-detector.md). The requirements are explained in "
+        "[A strategy of your own](../extending.md#the-file).\n"
     )
     for module, infos in families.items():
         lines += [f"## {titles[module]}\n", *_family(module, infos)]
@@ -73,8 +73,8 @@ def strategies_page() -> str:
 def _family(module: str, infos: list[StrategyInfo]) -> Iterator[str]:
     head, *sections = SECTION.split(cleandoc(importlib.import_module(module).__doc__ or ""))
     first, _, rest = head.partition("\n")
-    said = first.partition(": ")[2]
-    yield said[0].upper() + said[1:]
+    summary = first.partition(": ")[2]
+    yield summary[0].upper() + summary[1:]
     if rest.strip():
         yield f"\n{rest.strip()}"
     docs = {info.name: cleandoc(registry.strategy_function(info.name).__doc__ or "") for info in infos}
@@ -90,16 +90,16 @@ def _family(module: str, infos: list[StrategyInfo]) -> Iterator[str]:
 
 
 def _served_by(info: StrategyInfo) -> str:
-    """Say with which detectors a strategy works, as the checks of a configuration do."""
+    """Return the detectors that a strategy works with, by the checks of a configuration."""
     if "dense" in info.requires:
         return "with anchors"
     command = resolve_config({"detector": {"name": "external", "command": "{train} {test} {output}"}}).detector
     with_all = command.model_copy(update={"gives": ("probabilities", "features")})
     if command.lacks(info.requires, info.views) is None:
-        return "with anchors; commands, where their proxy has them" if _needs_dense(info) else "all"
+        return "with anchors; commands whose proxy has anchors" if _needs_dense(info) else "all"
     if with_all.lacks(info.requires, info.views) is None:
         return "all, commands with `probabilities`"
-    return "all but commands"
+    return "all except commands"
 
 
 def _needs_dense(info: StrategyInfo) -> bool:
@@ -110,9 +110,9 @@ def _needs_dense(info: StrategyInfo) -> bool:
 def _cost(info: StrategyInfo) -> str:
     parts = []
     if "head" in info.requires:
-        parts.append("a training of the detector for the head")
+        parts.append("one more training of the detector, with the head")
     if info.runs_detector:
-        parts.append("the pool shown to the detector" + (f" {info.views} times" if info.views > 1 else ""))
+        parts.append("inference on the pool" + (f", {info.views} times" if info.views > 1 else ""))
     if {"embeddings", "counts"}.intersection(info.requires):
         parts.append("embeddings of all training images")
     if info.needs_tables:
@@ -134,9 +134,9 @@ def detectors_page() -> str:
     sections = {one["properties"]["name"]["const"]: one for one in options}
     lines = [
         "# Detectors" + BEGINNING,
-        "How one is chosen: [Your own data](../your-data.md#which-detector). One of your own: as "
+        "How to choose one: [Your own data](../your-data.md#which-detector). Your own detector: as "
         "[a package](../extending-detector.md), or as [a command](../external-detector.md).\n",
-        "| `detector.name` | What it is | Anchors | Derived from the data where null | `mgral onnx` | Needs |\n"
+        "| `detector.name` | What it is | Anchors | Derived from the data if null | `mgral onnx` | Needs |\n"
         "|---|---|---|---|---|---|",
     ]
     for name, section in found.items():
@@ -148,15 +148,15 @@ def detectors_page() -> str:
         lines.append(f"| {' | '.join(row)} |")
     dense = [f"`{one.name}`" for one in ours if "dense" in one.requires or _needs_dense(one)]
     lines.append(
-        f"\nA detector with anchors serves all {len(ours)} strategies of MGRAL. One without serves all but "
-        f"{', '.join(dense)}; a command also not those that show changed images "
-        f"([All strategies](strategies.md)). `weights` takes a file for every detector but a command.\n"
+        f"\nAll {len(ours)} strategies of MGRAL work with a detector with anchors. Without anchors all work except "
+        f"{', '.join(dense)}; with a command those that use augmented images do not work either "
+        f"([All strategies](strategies.md)). `weights` accepts a file for every detector except a command.\n"
     )
     for name, section in found.items():
         lines += [f"## {name}\n", _first_sentence(section) + "\n"]
         if section.training_defaults:
             given = ", ".join(f"`{key}: {_value(one)}`" for key, one in section.training_defaults.items())
-            lines.append(f"Unless they are given, settings of `training` are {given}.\n")
+            lines.append(f"Defaults of `training` for this detector: {given}.\n")
         if name == "torchvision":
             lines.append("| `model` | `weights` that it may start from |\n|---|---|")
             lines += [f"| `{one}` | {', '.join(f'`{w}`' for w in facts.weights)} |" for one, facts in FACTS.items()]
@@ -181,7 +181,7 @@ def configuration_page() -> str:
     plain["budget"] = properties["budget"]
     lines = [
         "# Configuration" + BEGINNING,
-        "Every key of a configuration. How it is given: [Experiments](../experiments.md#settings). Editors can check "
+        "Every key of a configuration. How to set them: [Experiments](../experiments.md#settings). Editors can check "
         "a file against `workflow/schemas/config.schema.json`.\n",
         "## Keys without a section\n",
         *_table({"properties": {key: properties[key] for key in properties if key in plain}}, known),
@@ -205,7 +205,7 @@ def configuration_page() -> str:
         name = section["properties"]["format"]["const"]
         lines += [f"### data, format {name}\n", _text(section["description"]) + "\n", *_table(section, known), ""]
     lines += ["## detector\n", "The section has other keys for each `name`: [Detectors](detectors.md).\n"]
-    lines += ["## A strategy of its own settings\n", _text(known["GivenStrategy"]["description"]) + "\n"]
+    lines += ["## A strategy with its own settings\n", _text(known["GivenStrategy"]["description"]) + "\n"]
     return "\n".join([*lines, *_table(known["GivenStrategy"], known), ""])
 
 
@@ -227,7 +227,7 @@ def _table(section: Schema, known: Schema) -> list[str]:
         if not meaning and "const" in one:  # the name of the section itself
             continue
         if key in section.get("required", ()):
-            default = "must be given"
+            default = "required"
         elif isinstance(one.get("default"), dict):
             default = "as in its section"
         else:
@@ -249,10 +249,10 @@ def _kind(schema: Schema) -> str:
             return " or ".join(dict.fromkeys(map(_kind, schema[several])))
     kind = schema.get("type")
     if kind in ("integer", "number"):
-        return ("whole number" if kind == "integer" else "number") + _bounds(schema)
+        return ("integer" if kind == "integer" else "number") + _bounds(schema)
     if kind == "array":
         parts = [_kind(one) for one in schema.get("prefixItems", ())] or [_kind(schema.get("items", {}))]
-        return "list of " + re.sub(r"\b(number|text)\b", r"\1s", ", ".join(dict.fromkeys(parts)))
+        return "list of " + re.sub(r"\b(integer|number|text)\b", r"\1s", ", ".join(dict.fromkeys(parts)))
     words = {"boolean": "`true` or `false`", "string": "text", "null": "`null`", "object": "keys and values"}
     return words.get(kind or "", "any value")
 
@@ -280,7 +280,7 @@ def commands_page() -> str:
     context = click.Context(mgral, info_name="mgral", terminal_width=WIDTH, max_content_width=WIDTH, **given)
     lines = [
         "# Commands" + BEGINNING,
-        "Steps are run by Snakemake or DVC; tools are for people. What help does not say: "
+        "Snakemake or DVC runs the steps; people use the other commands. Conventions: "
         "[Changing MGRAL](../developing.md#commands).\n",
         _help(context, mgral),
     ]

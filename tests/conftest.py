@@ -13,6 +13,8 @@ settings.load_profile("untimed")
 
 # Also on a machine with a GPU: bytes are compared with those of the CPU.
 os.environ["MGRAL_DEVICE"] = "cpu"
+# Messages name commands in the same way wherever the environment is, active or not.
+os.environ["MGRAL_PROGRAM"] = "mgral"
 
 LONGEST = ("test_slurm.py", "test_crash.py", "test_dvc.py", "test_end_to_end.py", "test_distributed.py")
 

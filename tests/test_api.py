@@ -1,5 +1,6 @@
-"""`import mgral`: what it offers, and the example of docs/api.md."""
+"""`import mgral`: what it offers, and its example, which docs/api.md includes."""
 
+import runpy
 import subprocess
 import sys
 
@@ -27,12 +28,11 @@ def test_importing_it_and_reading_a_configuration_do_not_import_torch():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_synthetic(SyntheticData(train_images=32, test_images=8), tmp_path / "my_data")
-    example = (ROOT / "docs" / "api.md").read_text().split("```python\n")[1].split("```")[0]
-    names = {}
-    exec(example, names)
+    monkeypatch.setattr(sys, "argv", ["one_round.py", "my_data"])
+    names = runpy.run_path(str(ROOT / "examples" / "api" / "one_round.py"))
     chosen, other, table = names["chosen"], names["other"], names["table"]
     for one in (chosen, other):
         assert len(set(one.images.tolist())) == 4

@@ -10,7 +10,8 @@ from mgral.method.lut.subsets import plan_subsets
 from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.variants import train_base, train_variants
 
-LABELS = ("pseudo_labels", "consistency", "labels")
+STARTS = {"pseudo_labels": "warm", "consistency": "warm", "labels": "cold"}
+"""Where variants start, by what they learn from."""
 SEED, CYCLE, SPLIT = PLACE = 0, 1, 0
 CONFIG = resolve_config(
     {
@@ -47,7 +48,7 @@ def whole_chain(train, labelled):
     pseudo_labels = label_pool(CONFIG, train, labelled, detector)
     assert pseudo_labels.objects
     found["pseudo_labels"] = pseudo_labels.to_json()
-    for labels in LABELS:
+    for labels in STARTS:
         config = with_labels(labels)
         plan = plan_subsets(config, dataset, labelled, embeddings, *PLACE)
         base = train_base(config, train, plan, *PLACE)
@@ -78,7 +79,9 @@ def whole_chain(train, labelled):
 
 
 def with_labels(labels) -> Config:
-    return CONFIG.model_copy(update={"lut": CONFIG.lut.model_copy(update={"labels": labels})})
+    return CONFIG.model_copy(
+        update={"lut": CONFIG.lut.model_copy(update={"labels": labels, "start": STARTS[labels]})}
+    )
 
 
 def with_exchanged_labels(coco, image_ids):
@@ -110,7 +113,7 @@ NAMES = [
     "embeddings",
     "pseudo_labels",
     *(f"agent, {name}" for name in CONFIG.with_tables),
-    *(f"{one}, {kind}" for one in ARTEFACTS for kind in LABELS),
+    *(f"{one}, {kind}" for one in ARTEFACTS for kind in STARTS),
 ]
 
 
@@ -123,5 +126,6 @@ def test_labels_of_the_pool_do_not_matter(chains, name):
 def test_labels_of_labelled_images_do_matter(chains):
     as_it_is, _, of_labelled = chains
     same = {name for name in as_it_is if of_labelled[name] == as_it_is[name]}
-    # Under pseudo-labels the plan is drawn from image ids and clusters alone.
-    assert same <= {"random", "random_no_copies", "subsets, pseudo_labels"}
+    # Under pseudo-labels the plan is drawn from image ids and clusters alone. Before variants that start anew nothing
+    # is trained.
+    assert same <= {"random", "random_no_copies", "subsets, pseudo_labels", "base, labels"}

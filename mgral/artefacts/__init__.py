@@ -1,1 +1,1 @@
-"""Files between steps: written whole or not at all, read with a check, and random seeds by purpose."""
+"""Files between steps: written completely or not at all, read with a check, and random seeds by purpose."""

@@ -1,4 +1,4 @@
-"""Reading and writing the files that pass between steps; each appears whole or not at all."""
+"""Reading and writing the files that pass between steps; each appears completely or not at all."""
 
 import csv
 import glob
@@ -25,7 +25,7 @@ from mgral.errors import InputError, SparseError, StepError
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 """NumPy types of the arrays that can be mapped into memory, by their names in safetensors."""
 REASON = "reason"
-"""Key, in JSON and in the metadata of safetensors, of why an artefact holds nothing else."""
+"""Key, in JSON and in the metadata of safetensors, of why an artefact contains no other data."""
 
 
 @contextmanager
@@ -66,11 +66,18 @@ def _discard(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole, synchronised with the disk; raises StepError as `atomic_path` does."""
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a file completely, synchronised with the disk; raises StepError as `atomic_path` does."""
+    write_all({path: content})
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write files as `write_bytes` does: all of them or, where one cannot be written, none. The first appear last."""
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            with stack.enter_context(atomic_path(path)).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -95,6 +102,11 @@ def dump_json(partial: Path, value: Any) -> None:
         os.fsync(file.fileno())
 
 
+def json_text(value: Any) -> str:
+    """Return JSON as `write_json` writes it."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
 def read_json(path: Path, unique_keys: bool = False) -> Any:
     """Read JSON; raises InputError where the file is missing or is not JSON, or, if asked to, repeats a key."""
     try:
@@ -104,7 +116,7 @@ def read_json(path: Path, unique_keys: bool = False) -> Any:
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); replace it or correct its syntax") from None
     except RecursionError:
-        raise InputError(f"{path}: its lists and objects lie too deep in each other; replace it") from None
+        raise InputError(f"{path}: its lists and objects are nested too deeply; replace it") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -157,7 +169,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     InputError
         Where the file is missing or damaged.
     SparseError
-        Where it holds the reason why there are none.
+        Where it contains the reason why there are none.
     """
     try:
         content = read_verified(path)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mgral.errors import program
+
 CONFIG = "config.yaml"
 """Lies in an experiment's folder, and is how that is found. It is kept up to date, so it has no record itself."""
 CANVAS = "canvas.json"
@@ -62,7 +64,7 @@ def verify_file(path: Path, large: int | None = None) -> None:
     """
     record = load_record(path)
     size = path.stat().st_size
-    # Its time of change is no help: Snakemake sets that of all outputs anew when a job is done.
+    # Its time of change is no help: Snakemake sets that of all outputs again when a job is done.
     if record is not None and size == record["bytes"] and size >= (LARGE if large is None else large):
         READ[path] = record["sha256"]
     else:
@@ -112,9 +114,9 @@ def _note(path: Path, digest: str, record: dict[str, Any] | None) -> None:
 
 @functools.cache
 def warn(path: Path, step: str) -> None:
-    """Say on standard error that an artefact was altered since a step wrote it; once in a process."""
+    """Report on standard error that an artefact was altered since a step wrote it; once in a process."""
     print(
         f"mgral: warning: {path} was altered since step `{step}` wrote it, and is used as it is; "
-        f"see: mgral verify {experiment_folder(path)}",
+        f"see: {program()} verify {experiment_folder(path)}",
         file=sys.stderr,
     )

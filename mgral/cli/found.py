@@ -17,7 +17,8 @@ OTHER = Kind("other faults", "each says what to do")
 def faults_shown(as_json: bool) -> Iterator[None]:
     """Print what else was found where a data set cannot be used, before the error goes on.
 
-    Repairs go to standard error, as they may hold the cause; with `as_json` faults and repairs go to standard output.
+    Repairs go to standard error, as they may contain the cause; with `as_json` faults and repairs go to standard
+    output.
     """
     try:
         yield

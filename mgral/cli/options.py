@@ -36,36 +36,36 @@ config = click.option(
     "config_path",
     type=FILE,
     required=True,
-    help="The experiment's config.yaml, or a configuration of your own.",
+    help="The experiment's config.yaml, or your own configuration.",
 )
 dataset = click.option("--dataset", type=FILE, required=True, help="COCO JSON written by the step `data`.")
-root = click.option("--root", type=FOLDER, help="Data folder, in place of the configured one.")
+root = click.option("--root", type=FOLDER, help="Data folder, in place of `data.root`.")
 images = click.option("--images", type=FILE, required=True, help="Image cache (.npy) of the same data set.")
 labelled = click.option("--labelled", type=FILE, required=True, help="JSON with the ids labelled so far.")
 subsets = click.option("--subsets", type=FILE, required=True, help="Plan written by the step `subsets`.")
 embeddings = click.option("--embeddings", type=FILE, required=True, help="Embeddings of all training images.")
-weights = click.option(
-    "--weights", type=FILE, help="Written by the step `weights`, where detector.weights names some."
-)
+weights = click.option("--weights", type=FILE, help="Written by the step `weights`, if detector.weights is not null.")
 detector = click.option("--detector", type=FILE, required=True, help="Weights written by the step `detector`.")
 derived = click.option(
     "--derived",
     type=FILE,
     multiple=True,
-    help="Derived settings, written by the step `input_size` or `derive`; of several, each adds to the one before.",
+    help="Derived settings, written by the step `input_size` or `derive`; may be repeated.",
 )
 seed = click.option("--seed", type=int, required=True, help="The repetition; all random numbers derive from it.")
 cycle = click.option("--cycle", type=click.IntRange(min=0), required=True, help="The cycle, from 0.")
 split = click.option(
-    "--split", type=click.IntRange(min=0), required=True, help="The reward split whose table this is for, from 0."
+    "--split", type=click.IntRange(min=0), required=True, help="The reward split of the table, from 0."
 )
 strategy = click.option("--strategy", required=True, help="Name of the strategy in the configuration.")
 table = click.option(
-    "--table", default=DEFAULT, help="Name of the settings of its lookup table, as its folder has it."
+    "--table", default=DEFAULT, help="Name of the lookup table's settings, as in the name of its folder."
 )
-reward = click.option("--reward", default=DEFAULT, help="Name of the settings of the reward, as its folder has it.")
+reward = click.option(
+    "--reward", default=DEFAULT, help="Name of the reward's settings, as in the name of its folder."
+)
 embedding = click.option(
-    "--embedding", default=DEFAULT, help="Name of the settings of the embeddings, as their file has it."
+    "--embedding", default=DEFAULT, help="Name of the embeddings' settings, as in the name of their file."
 )
 gpus = click.option(
     "--gpus", type=click.IntRange(0, 1), default=0, help="0 for the CPU, 1 for the first GPU that the job can see."
@@ -82,7 +82,7 @@ cpu = click.option(
     is_flag=True,
     expose_value=False,
     callback=_keep_to_cpu,
-    help=f"Compute on the CPU, even if this machine has a GPU; as {DEVICE_VARIABLE}=cpu in the environment.",
+    help=f"Compute on the CPU, even if there is a GPU; the same as {DEVICE_VARIABLE}=cpu in the environment.",
 )
 VRAM = "vram_mb"
 """Where click keeps the value of --vram-mb for `mgral.cli.main`."""
@@ -99,18 +99,16 @@ vram_mb = click.option(
     show_default="all of it",
     expose_value=False,
     callback=_keep_vram,
-    help="MiB that the step takes of its GPU's memory: it shares a GPU with others where there is room.",
+    help="MiB of GPU memory that the step needs: it shares a GPU with other jobs if there is enough memory.",
 )
 results = click.option(
     "--results", type=FOLDER, required=True, help="Folder of an experiment's results, or of a project's round."
 )
-repetition = click.option(
-    "--seed", type=int, show_default="the first", help="The repetition that the detector is of."
-)
+repetition = click.option("--seed", type=int, show_default="the first", help="The repetition of the detector.")
 trained_round = click.option(
     "--round",
     "place",
     metavar="FOLDER",
-    help="Which of several detectors: its folder below that of the repetition, such as full/cycle0.",
+    help="Folder of the detector in that of the repetition, such as full/cycle0.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

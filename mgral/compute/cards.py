@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from mgral.compute.gpus import VISIBLE, Card, find_cards, only_cpu
 from mgral.errors import InputError, StepError
@@ -89,7 +89,7 @@ def take(gpus: int, memory_mb: int, claim: Callable[[Share], Path | None] = lamb
         shared_folder(),
         _Waiting(f"waiting for {room}: other jobs have the {len(cards)} that there are"),
     )
-    with (folder / QUEUE).open("w") as queue:
+    with _open_queue(folder) as queue:
         while not lock(queue.fileno()):
             waiting.sleep()
         while len(found := _with_room(cards, memory_mb, in_use(folder))) < gpus:
@@ -98,6 +98,13 @@ def take(gpus: int, memory_mb: int, claim: Callable[[Share], Path | None] = lamb
         for share in shares:
             _end_idle(folder, share, claim(share))
     return shares
+
+
+def _open_queue(folder: Path) -> TextIO:
+    try:
+        return (folder / QUEUE).open("w")
+    except OSError as error:
+        raise StepError(f"{folder / QUEUE} cannot be written ({error.strerror}); remove it") from None
 
 
 def _usable(gpus: int) -> list[Card]:
@@ -142,7 +149,7 @@ def in_use(folder: Path) -> Counter[str]:
 def living(folder: Path, pattern: str) -> list[Path]:
     """Return the files in a folder whose process still holds them locked, and remove the others."""
     found = []
-    for path in sorted(folder.glob(pattern)):
+    for path in sorted(path for path in folder.glob(pattern) if not path.is_dir()):
         try:
             file = os.open(path, os.O_RDONLY)
         except FileNotFoundError:  # its process has just ended
@@ -188,7 +195,10 @@ def _end_idle(folder: Path, share: Share, kept: Path | None) -> None:
 def idle_folder() -> Path:
     """Return the folder of the files of idle workers."""
     folder = shared_folder() / "idle"
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:  # such as a file of this name
+        raise StepError(f"{folder} is to be a folder, and cannot be made ({error.strerror}); remove it") from None
     return folder
 
 

@@ -41,7 +41,7 @@ def choose_device(gpus: int) -> torch.device:
 def keep_freed_memory() -> None:
     """Let the C library keep for this process what it frees, where that library is glibc.
 
-    Otherwise each tensor of some size asks the kernel for empty pages anew, which took up to a third of a training.
+    Otherwise each tensor of some size asks the kernel for empty pages again, which took up to a third of a training.
     """
     with suppress(AttributeError, OSError):  # another C library
         library = ctypes.CDLL(None)
@@ -80,7 +80,7 @@ def compute_deterministically() -> None:
 
 
 def fixed_shapes(device: torch.device) -> bool:
-    """Say whether a device computes what is not needed too, so that no shape depends on numbers: all but the CPU.
+    """Report whether a device computes what is not needed too, so that no shape depends on numbers: all but the CPU.
 
     To know such a shape the processor waits for a GPU, which then has nothing to do. On a CPU it saves most of the
     work.

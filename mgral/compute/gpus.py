@@ -16,8 +16,8 @@ DEVICE_VARIABLE = "MGRAL_DEVICE"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """What a person, a scheduler or `mgral.compute.cards` gives a process of this machine's cards."""
 HELP = (
-    f"With the environment variable {DEVICE_VARIABLE}=cpu a step works on the CPU, however many GPUs it is given, to "
-    "try a cluster's set-up without any."
+    f"With the environment variable {DEVICE_VARIABLE}=cpu a step runs on the CPU, whatever --gpus is, to test a "
+    "cluster's set-up without GPUs."
 )
 """What the help of every step that can use a GPU says of this."""
 
@@ -61,7 +61,7 @@ def find_cards() -> list[Card]:
     try:
         pynvml.nvmlInit()
         try:
-            cards = [_card(handle) for handle in _visible()]
+            every = [_card(handle) for handle in _visible()]
             supported = pynvml.nvmlSystemGetCudaDriverVersion() // 1000
         finally:
             pynvml.nvmlShutdown()
@@ -69,6 +69,9 @@ def find_cards() -> list[Card]:
         raise InputError("this machine has no NVIDIA driver; install one") from None
     except pynvml.NVMLError as error:
         raise InputError(f"the NVIDIA driver fails ({error}); repair it") from None
+    cards = [card for card in every if card.memory_mb]
+    if every and not cards:
+        raise InputError(f"the NVIDIA driver says that {every[0].model} has no memory; repair it")
     if not cards:
         named = os.environ.get(VISIBLE)
         why = "this machine has no GPU" if named is None else f"{VISIBLE}={named} names none of this machine"

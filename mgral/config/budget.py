@@ -12,13 +12,13 @@ FORMS = ("a number", "unit and amount")
 
 
 class BudgetConfig(Section):
-    """What is paid for in a cycle."""
+    """The budget of each cycle."""
 
     unit: Literal["images", "boxes"]
-    """Boxes: an image costs the boxes that its labels have, and 1 without any. What a cycle leaves or overspends
-    counts in the next one."""
+    """With `boxes`, an image costs as many boxes as it has labels, and 1 if it has none. The remainder or excess of a
+    cycle counts in the next one."""
     amount: Count
-    """Images or boxes of a cycle."""
+    """Images or boxes in each cycle."""
 
 
 def _form(given: Any) -> str:

@@ -19,10 +19,10 @@ class Canvas:
     width: int
     height: int
     placement: Literal["stretch", "shrink", "fit"] = "stretch"
-    """Stretched over the whole of it; or at the top left, with the aspect ratio kept: shrunk where the image is
+    """Stretched over all of it; or at the top left, with the aspect ratio kept: shrunk where the image is
     larger (`shrink`), or shrunk or enlarged until one side is filled (`fit`)."""
     view: tuple[int, int] | None = None
-    """Size to which a detector is shown what the image covers; None shows it the whole canvas as it is."""
+    """Size to which a detector is shown what the image covers; None shows it the complete canvas as it is."""
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -41,20 +41,21 @@ class SyntheticData(Section):
     seed: int = 0
     """Seed of the scenes; independent of the experiment's seeds."""
     strict: bool = False
-    """Make a faulty box an error instead of dropping it with a count."""
+    """Make a faulty box an error; otherwise faulty boxes are dropped and counted."""
 
 
 class PictureSettings(Section):
     """How the files of pictures become pixels."""
 
     exif: Exif = "apply"
-    """Turn pictures upright as their EXIF orientation says, as labelling tools show them, or take them as stored."""
+    """Rotate pictures upright by their EXIF orientation, as labelling tools show them, or use them as stored."""
     deep_grey: DeepGrey = "refuse"
-    """Grey pictures of more than 8 bits: refused, or scaled to 8 bits from the full range of their type (16 bits from
-    0 to 65535, floats from 0 to 1) or from each picture's own range, lowest value black and highest white."""
+    """Grey pictures of more than 8 bits: refuse them, or scale them to 8 bits. `full_range` scales from the full
+    range of their type (16 bits from 0 to 65535, floats from 0 to 1), `own_range` from the lowest to the highest
+    value of each picture."""
     max_pixels: Annotated[int, Field(ge=2)] = 178_956_970
-    """Pixels of the largest picture that is opened. Larger ones are refused, as a small file can claim any size and
-    so fill the memory; the default is Pillow's limit. Decoding takes about 8 bytes a pixel."""
+    """Largest number of pixels of a picture. Larger pictures are refused, because a small file can declare any size
+    and fill the memory. The default is Pillow's limit. Decoding takes about 8 bytes a pixel."""
 
 
 class FolderData(PictureSettings):
@@ -63,17 +64,18 @@ class FolderData(PictureSettings):
     root: Annotated[str, Field(min_length=1), AfterValidator(expanduser)]
     """The folder of the data set, absolute or relative to the working directory; `~` is the home folder."""
     mirror: PathText | None = None
-    """URL, or folder, that has the archives of a download, and the backbone's weights, by their published names; the
-    public hosts unless given. Checksums are the same."""
+    """URL or folder with the archives of a download and the backbone's weights, under their published names; the
+    default is the public hosts. The published checksums are required."""
     classes: Names | None = None
-    """Names of the classes to learn; boxes of others are left out, with a count. Else those that the files list."""
+    """Names of the classes to learn; boxes of other classes are left out and counted. null: the classes listed in the
+    files."""
     unlabelled: Literal["leave_out", "background"] = "leave_out"
-    """Images that have no labels: left out, as no one can label them in a replay, or taken for images without
-    objects."""
+    """Images without labels: leave them out, because nobody can label them in an experiment, or count them as images
+    without objects."""
     copies: Literal["refuse", "leave_out"] = "refuse"
-    """Training images whose file is a test image too, under any name: an error, or left out of training."""
+    """Training images that are also test images, under any name: an error, or left out of training."""
     strict: bool = False
-    """Make a faulty box an error instead of dropping it with a count."""
+    """Make a faulty box an error; otherwise faulty boxes are dropped and counted."""
 
 
 class VocData(FolderData):
@@ -85,37 +87,41 @@ class VocData(FolderData):
 
     format: Literal["voc"]
     download: Literal["voc2007+2012"] | None = None
-    """What to download into `root`, unless it is there: PASCAL VOC 2007 and 2012, 2.9 GB, as VOC2007 and VOC2012."""
+    """Data set to download into `root` unless it is there: PASCAL VOC 2007 and 2012, 2.9 GB, as VOC2007 and
+    VOC2012."""
     train_split: VocSplits = ("trainval",)
     """The split, or splits, whose images can be labelled."""
     test_split: VocSplits = ("test",)
-    """The split, or splits, that only the final evaluation of a cycle sees."""
+    """The split, or splits, used only for the evaluation of each cycle's detector."""
     train_difficult: bool = False
-    """Learn objects marked `difficult`, and count them in rewards, as any other; else neither sees them."""
+    """Use objects marked `difficult` in training and in rewards like any other; otherwise ignore them."""
     test_difficult: bool = False
-    """Score objects marked `difficult` as any other; else finding them counts neither way, as in VOC."""
+    """Score objects marked `difficult` like any other; otherwise detecting them counts neither as right nor as wrong,
+    as in VOC."""
 
 
 class CocoData(FolderData):
-    """COCO JSON files and the image folders that belong to them; their paths are relative to `root`."""
+    """COCO JSON files and their image folders; paths are relative to `root`."""
 
     format: Literal["coco"]
     download: Literal["coco2017"] | None = None
-    """What to download into `root`, unless it is there: COCO 2017, 20 GB, as annotations, train2017 and val2017."""
+    """Data set to download into `root` unless it is there: COCO 2017, 20 GB, as annotations, train2017 and
+    val2017."""
     train_annotations: PathText = "annotations/instances_train.json"
     """COCO JSON of the images that can be labelled."""
     train_images: PathText = "train"
     """Folder of those images."""
     test_annotations: PathText = "annotations/instances_test.json"
-    """COCO JSON that only the final evaluation of a cycle sees."""
+    """COCO JSON of the test images, used only for the evaluation of each cycle's detector."""
     test_images: PathText = "test"
     """Folder of those images."""
     unlabelled: Literal["leave_out", "background"] = "background"
-    """Images without an annotation: COCO JSON does not say whether somebody looked for objects in them. Taken for
-    images without objects, or left out, as no one can label them in a replay."""
+    """Images without an annotation, which in COCO JSON can be empty or unlabelled: count them as images without
+    objects, or leave them out, because nobody can label them in an experiment."""
     pool: Literal["all", "with_boxes"] = "all"
-    """Training images that can be labelled: all, or those with a box to learn from, as torchvision, mmdetection and
-    detectron2 have it: 117,266 of COCO 2017's 118,287. But which these are is known to who has looked at all only."""
+    """Training images that can be labelled: all, or only those with a box to learn from, as in torchvision,
+    mmdetection and detectron2 (117,266 of COCO 2017's 118,287). Without labels nobody knows which images these
+    are."""
 
 
 class YoloData(FolderData):
@@ -123,12 +129,11 @@ class YoloData(FolderData):
 
     format: Literal["yolo"]
     data_yaml: Annotated[str, Field(pattern=r"^([^/.][^/]*/)*[^/.][^/]*$")] = "data.yaml"
-    """The file that names the classes and the splits, relative to `root`."""
+    """The file with the classes and the splits, relative to `root`."""
     train_split: Annotated[str, Field(min_length=1)] = "train"
     """The key of that file with the images that can be labelled."""
     test_split: Annotated[str, Field(min_length=1)] | None = None
-    """The key with those that only the final evaluation of a cycle sees: `test`, or `val` where there is no `test`,
-    unless given."""
+    """The key of that file with the test images. null: `test`, or `val` if there is no `test`."""
 
 
 class ProjectData(PictureSettings):
@@ -136,22 +141,23 @@ class ProjectData(PictureSettings):
 
     format: Literal["project"]
     snapshot: Annotated[str, Field(pattern=r"^([^/.][^/]*/)+[^/.][^/]*$")]
-    """The file of the round's labels, such as `round3/snapshot.json`, relative to the working directory, which is the
-    project's folder."""
+    """The file of the round's labels, such as `round3/snapshot.json`, relative to the project's folder, which is the
+    working directory."""
 
 
 class NearCopiesConfig(Section):
-    """When two pictures are near-copies, such as neighbouring frames of a video, as 24 x 24 grey thumbnails."""
+    """Criteria for near-copies, such as neighbouring frames of a video, on grey thumbnails of 24 x 24 pixels."""
 
     difference: Annotated[float, Field(ge=0, le=255)] = 5.0
-    """Largest root mean square of their difference, in grey levels of 255."""
+    """Largest root mean square difference of two thumbnails, in grey levels of 255."""
     of_contrast: Annotated[float, Field(gt=0)] = 0.4
-    """Largest share of it in the standard deviation of the thumbnail of less contrast. Flat pictures of different
-    things, such as objects on the same ground, differ by few grey levels, but they do not vary by more."""
+    """Largest ratio of that difference to the standard deviation of the thumbnail with less contrast. It keeps flat
+    pictures of different objects, such as objects on the same ground, from counting as near-copies: they differ by
+    few grey levels, but vary by few too."""
     pattern: Annotated[str | None, AfterValidator(_compiles), Field(exclude_if=lambda value: value is None)] = None
-    """Of a project: a regular expression on the path of a picture, in place of the thumbnails. Pictures in which it
-    finds the same text, in its groups or else as a whole, are near-copies: `(video\\d+)_frame` puts all frames of a
-    video together."""
+    """Only in a project: a regular expression for the path of a picture, used in place of the thumbnails. Pictures
+    with the same matched text are near-copies; if the expression has groups, only their text counts. For example,
+    `(video\\d+)_frame` groups all frames of a video."""
 
 
 DiskData = VocData | CocoData | YoloData

@@ -13,7 +13,7 @@ from mgral.config.section import Count, Fraction, PathText, Probability, Section
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 """What the names of files of weights end in."""
 Gift = Literal["probabilities", "features"]
-"""What the files of a detector that is a command may hold beside boxes and scores of the test images."""
+"""What the files of a detector that is a command may contain beside boxes and scores of the test images."""
 
 
 def is_weights_file(text: str) -> bool:
@@ -61,8 +61,8 @@ class DetectorConfig(Section, ABC):
 
     name: str
     weights: Annotated[PathText | None, known_weights()] = None
-    """What trainings start from: a file of weights of the same detector or of its backbone (safetensors, or a state
-    dict of torch's), relative to the working directory; null starts from random weights."""
+    """Weights that trainings start from: a file for the same detector or its backbone (safetensors, or a torch state
+    dict), relative to the working directory; null starts from random weights."""
 
     @property
     def weights_file(self) -> str | None:
@@ -108,7 +108,7 @@ class DetectorConfig(Section, ABC):
 
     @property
     def command_gives(self) -> tuple[Gift, ...] | None:
-        """What the files of a detector hold that is a command (`external`); None for one that is trained here."""
+        """What the files of a detector contain that is a command (`external`); None for one that is trained here."""
         return None
 
     @property
@@ -139,7 +139,7 @@ class DetectorConfig(Section, ABC):
 
     @property
     def caches_files(self) -> bool:
-        """Whether the cache holds image files as they are, not pixels."""
+        """Whether the cache contains image files as they are, not pixels."""
         return False
 
     @property
@@ -168,20 +168,21 @@ class TorchvisionConfig(DetectorConfig):
     """The settings that torchvision's detectors share."""
 
     cache: Literal["decoded", "encoded"]
-    """Whether the cache holds pixels, or files, which are decoded anew in each epoch by a few threads."""
+    """Whether the cache contains decoded pixels, or the image files, which a few threads decode again in each
+    epoch."""
 
     @property
     def caches_files(self) -> bool:
-        """Whether the cache holds image files as they are, not pixels."""
+        """Whether the cache contains image files as they are, not pixels."""
         return self.cache == "encoded"
 
 
 class EvaluationConfig(Section):
-    """How boxes become detections before they are scored."""
+    """How predicted boxes are filtered before they are scored."""
 
     score_threshold: Probability = 0.01
     """Detections below it are dropped."""
     nms_iou: Fraction = 0.45
-    """Overlap above which the weaker of two detections of a class is dropped."""
+    """IoU above which the weaker of two detections of a class is dropped."""
     max_detections: Count = 100
-    """Detections kept an image."""
+    """Largest number of detections kept for each image."""

@@ -6,7 +6,10 @@ configuration is read, so it should not import torch; a plug-in that has its net
 
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -50,9 +53,23 @@ def entry_points(group: str) -> metadata.EntryPoints:
 
 
 def package_of(group: str, name: str) -> str | None:
-    """Return the installed package, with its version, that brings a strategy or detector; None for those of mgral."""
-    found = [point.dist for point in entry_points(group).select(name=name) if point.dist is not None]
-    return f"{found[0].name} {found[0].version}" if found else None
+    """Return the installed package that brings a strategy or detector, with its version and a digest of its code.
+
+    None for those of mgral. The code is that of the entry point's module, or of all of the package that it is in.
+    """
+    found = [(point.dist, point.module) for point in entry_points(group).select(name=name) if point.dist is not None]
+    return f"{found[0][0].name} {found[0][0].version} {_code_digest(found[0][1])}" if found else None
+
+
+@cache
+def _code_digest(module: str) -> str:
+    spec = find_spec(module.partition(".")[0])
+    places = map(Path, (spec and (spec.submodule_search_locations or [spec.origin or ""])) or ())
+    digest = sha256()
+    for place in places:
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(f"{path.relative_to(place)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def detectors() -> Mapping[str, type[DetectorConfig]]:
@@ -97,7 +114,7 @@ def _read_by_data(value: Any, info: ValidationInfo) -> Any:
 
 def _read_proxy(value: Any) -> Any:
     if isinstance(value, dict) and value.get("name") == EXTERNAL:
-        raise ValueError(f"detector.proxy: {EXTERNAL} is none that is trained here; choose another")
+        raise ValueError(f"detector.proxy: {EXTERNAL} is not trained by MGRAL; choose another")
     return read_section(value)
 
 
@@ -116,6 +133,6 @@ class _AnyOfThem:
 
 
 AnyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read_by_data), _AnyOfThem()]
-"""The field of a configuration that holds the section of one of the detectors."""
+"""The field of a configuration that contains the section of one of the detectors."""
 ProxyDetector = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read_proxy), _AnyOfThem(EXTERNAL)]
-"""The field of a section that holds the section of one of the detectors that are trained here."""
+"""The field of a section that contains the section of one of the detectors that are trained here."""

@@ -1,4 +1,4 @@
-"""A whole experiment, and how it is read from YAML."""
+"""A complete experiment, and how it is read from YAML."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -35,15 +35,15 @@ from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, La
 from mgral.config.reading import read_values
 from mgral.config.section import Count, Name, PathText, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 
 
 class ContainerConfig(Section):
-    """Where the jobs run, not what they do: it is left out of config.yaml, and changes no result."""
+    """The image in which jobs run. It changes no result, so it is left out of config.yaml."""
 
     image: PathText = "docker://mgral/mgral:0.1.0"
-    """What `snakemake --use-singularity` runs the jobs in: a registry's image, or the path of a SIF, which
-    `make image` builds in a clone."""
+    """Image for `snakemake --use-singularity`: an address in a registry, or the path of a SIF file, which `make
+    image` builds in a clone."""
 
 
 RENAMED = {
@@ -67,10 +67,10 @@ FORMATS = ("synthetic", "voc", "coco", "yolo", "project")
 
 
 class Config(Section):
-    """A whole experiment."""
+    """A complete experiment."""
 
     version: Literal[2] = 2
-    """Version of the configuration's keys; raised when one is renamed or removed."""
+    """Version of the configuration's keys; it rises when a key is renamed or removed."""
     experiment: Name = "synthetic"
     """Name of the results folder."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=-(10**18), le=10**18)], ...], Field(min_length=1)] = (0, 1)
@@ -80,12 +80,12 @@ class Config(Section):
     initial: Count = 40
     """Labelled images at the start."""
     budget: Budget = 40
-    """Images labelled in a cycle, or `{unit: boxes, amount: 500}`: the boxes that are paid for in a cycle."""
+    """Images labelled in each cycle, or `{unit: boxes, amount: 500}`: boxes labelled in each cycle."""
     data: DataConfig = SyntheticData()
     near_copies: NearCopiesConfig = NearCopiesConfig()
     detector: Annotated[AnyDetector, Field(validate_default=True)] = cast(DetectorConfig, {})
     training: Annotated[TrainingConfig, Field(validate_default=True)] = cast(TrainingConfig, {})
-    """What is not given is as the detector is best trained."""
+    """Settings of training; some defaults depend on the detector."""
     iterations: Annotated[IterationsConfig, Field(validate_default=True)] = cast(IterationsConfig, {})
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -98,8 +98,9 @@ class Config(Section):
     strategies: Annotated[dict[InstanceName, StrategyConfig], Field(min_length=1, validate_default=True)] = Field(
         default=cast(dict[str, StrategyConfig], None)
     )
-    """What is compared: names of strategies, or named instances with settings of their own, or all that the detector
-    is enough for. Unless given they are mgral, random and an entropy: entropy_anchors where the detector is dense."""
+    """Strategies to compare: a list of names, named instances with their own settings, or `all` that work with the
+    detector. The default is mgral, random, sqrt_counts (the simple baseline) and the first of entropy_anchors,
+    entropy_sum and core_set that works with the detector."""
 
     @field_validator("training", mode="before")
     @classmethod
@@ -137,6 +138,17 @@ class Config(Section):
             faults.append(
                 f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature "
                 f"maps, and {self.detector.trained.name} has none; choose other labels, or another detector"
+            )
+        by_distance = [
+            name
+            for name in self.agents
+            if self.strategies[name].agent.policy == "batch"
+            and self.strategies[name].reward.estimator != "regression"
+        ]
+        if by_distance:
+            faults.append(
+                f"agent.policy: batch (of {', '.join(by_distance)}) adds up what images are worth to a batch, which "
+                "only reward.estimator: regression knows; set agent.policy: lstm, or the estimator to regression"
             )
         training, trained = self.training, self.detector.trained
         if training.batch_size < (least := trained.least_images * training.accumulate):
@@ -283,8 +295,7 @@ class Config(Section):
 def check_budget(config: Config, images: int) -> None:
     """Raise ValueError where the experiment asks for more labels than there are training `images`.
 
-    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`). A round of a project
-    asks people, and takes what there is.
+    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`); a round takes any.
     """
     if isinstance(config.data, ProjectData):
         return
@@ -295,11 +306,13 @@ def check_budget(config: Config, images: int) -> None:
                 "images, so none is left to choose; lower initial"
             )
         return
-    asked = config.initial + config.cycles * config.budget
-    if asked > images:
+    chosen = config.cycles * config.budget
+    if (asked := config.initial + chosen) > images:
+        budget, initial = (images - config.initial) // config.cycles, images - chosen
+        fits = [f"{key} to {most}" for key, most in (("budget", budget), ("initial", initial)) if most > 0]
         raise ValueError(
             f"budget: {config.initial} initial images and {config.cycles} cycles of {config.budget} are {asked}, "
-            f"but there are {images} training images; lower budget, cycles or initial"
+            f"but there are {images} training images; lower {' or '.join(fits) or 'budget, cycles and initial'}"
         )
 
 
@@ -333,7 +346,7 @@ def completed(given: Mapping[Any, Any], defaults: Mapping[str, Any]) -> dict[Any
 
 
 def config_yaml(config: Config) -> bytes:
-    """Return the whole configuration, defaults filled in, as the text of config.yaml."""
+    """Return the complete configuration, defaults filled in, as the text of config.yaml."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()
 
 
@@ -361,7 +374,7 @@ def _explain(error: dict[str, Any]) -> str:
     if key == "version":
         return f"version: this mgral reads version 2, found {error['input']!r}; rename what it names, and set it"
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; remove it or correct it (`mgral config --schema` lists all)"
+        return f"{key}: unknown key; remove it or correct it (`{program()} config --schema` lists all)"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
@@ -373,7 +386,7 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "tuple_type":
         return f"{key}: is a list, found {error['input']!r}; write it as [{error['input']}]"
     if error["type"] == "int_type" and isinstance(error["input"], float) and error["input"].is_integer():
-        return f"{key}: a whole number has no point and no exponent; write {error['input']:.0f}"
+        return f"{key}: an integer has no point and no exponent; write {error['input']:.0f}"
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         return f"{key}: YAML reads this name as {error['input']!r}, which is no text; put it in quotes"
     if error["type"] == "union_tag_invalid":

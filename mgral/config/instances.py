@@ -47,7 +47,7 @@ class StrategyConfig(Section):
     """A strategy of the experiment; settings that it does not name are the experiment's."""
 
     type: Annotated[str, AfterValidator(_known)]
-    """The registered strategy; the name of the instance unless given."""
+    """The registered strategy; by default the name of the instance."""
     embedding: EmbeddingConfig
     lut: LutConfig
     reward: RewardConfig
@@ -56,10 +56,11 @@ class StrategyConfig(Section):
 
 
 class GivenStrategy(Section):
-    """A strategy as a configuration names it; the sections hold only what differs from the experiment's."""
+    """A strategy as a configuration names it; its sections contain only the settings that differ from the
+    experiment's."""
 
     type: str | None = None
-    """The registered strategy; the name of the instance unless given."""
+    """The registered strategy; by default the name of the instance."""
     embedding: EmbeddingConfig | None = None
     lut: LutConfig | None = None
     reward: RewardConfig | None = None
@@ -90,7 +91,7 @@ def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
             if not isinstance(detector, DetectorConfig) or suits(detector, info)
         ]
         third = next(name for name in ("entropy_anchors", "entropy_sum", "core_set") if name in enough)
-        given = enough if given == "all" else ("mgral", "random", third)
+        given = enough if given == "all" else ("mgral", "random", "sqrt_counts", third)
     if isinstance(given, list | tuple):
         if not all(isinstance(name, str) for name in given):
             raise ValueError(f"strategies: {list(given)!r} is no list of names; see docs/strategies.md")

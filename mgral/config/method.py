@@ -10,6 +10,7 @@ Estimator = Literal["regression", "kernel", "nearest"]
 Distance = Literal["by_class", "sliced", "exact"]
 Labels = Literal["consistency", "labels", "pseudo_labels"]
 Start = Literal["warm", "cold"]
+Policy = Literal["batch", "lstm"]
 
 
 class EmbeddingConfig(Section):
@@ -32,17 +33,19 @@ class LutConfig(Section):
     variants_per_job: Count = 1
     """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
     subset_size: Count | None = None
-    """Images in a subset; unless given as many as a strategy is asked for in a cycle."""
+    """Images in a subset; unless given as many as a strategy is asked for in a cycle. Not of variants that start anew
+    from labels."""
     clusters: Count = 8
     """k-means clusters that the subsets are mixtures of."""
     concentration: tuple[PositiveFloat, PositiveFloat] = (0.1, 10.0)
     """Dirichlet concentration of the first and of the last subset's mixture weights. The smaller, the fewer clusters
     a subset draws from. It rises by the same factor from subset to subset."""
-    labels: Labels = "pseudo_labels"
-    """What a variant learns from its subset: consistency without labels (the paper), labels already paid for, or the
-    labels that the cycle's detector gives; then rewards are measured by its labels too, on other images."""
-    start: Start = "warm"
-    """Where variants start: at the base weights, or anew, and then `iterations.base` steps longer."""
+    labels: Labels = "labels"
+    """What a variant learns from its subset: labels already paid for; the labels that the cycle's detector gives, by
+    which rewards are measured too, on other images; or consistency without labels (the paper)."""
+    start: Start = "cold"
+    """Where variants start: anew as detectors do, or warm, at base weights that all variants of a table share. Anew
+    from labels, subsets are of many sizes, and each variant learns as long as a detector of as many images."""
     refresh: Literal["once", "every_cycle"] = "once"
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
     reward_fraction: Fraction = 0.4
@@ -60,8 +63,8 @@ class RewardConfig(Section):
     projections: Count = 64
     """Projections of the sliced distance."""
     estimator: Estimator = "regression"
-    """A line through the variants that rises with the square root of how much of a class there is (`by_class` only);
-    or a soft mean over the variants; or the nearest variant's value (the paper)."""
+    """AP of each class, learned from all variants by ridge regression on what their images are made of (`by_class`
+    only); or a soft mean over the variants; or the nearest variant's value (the paper)."""
 
     @model_validator(mode="after")
     def _regression_is_of_classes(self) -> "RewardConfig":
@@ -74,20 +77,24 @@ class RewardConfig(Section):
 
 
 class AgentConfig(Section):
-    """The LSTM agent and its policy gradient."""
+    """The agent and its policy gradient."""
 
-    episodes: Count = 300
+    policy: Policy = "batch"
+    """Image by image, by what the batch holds already, under `reward.estimator: regression`; or the scores that an
+    LSTM gives all images in one pass (the paper)."""
+    episodes: Count = 80
     """Episodes of the agent's training."""
-    samples: Count = 64
+    samples: Annotated[int, Field(ge=2, le=10**9)] = 12
     """Batches drawn and looked up in an episode."""
-    learning_rate: PositiveFloat = 3e-3
-    """Learning rate of the agent's Adam optimiser."""
-    hidden: Count = 64
-    """Units of the LSTM and of the MLP's hidden layer."""
+    learning_rate: PositiveFloat = 1e-2
+    """Learning rate of the agent's Adam optimiser; under `batch` it falls to 0 on a line."""
+    hidden: Count = 32
+    """Units of the hidden layer, and of the LSTM."""
     window: Count = 32
     """Images that the LSTM sees in a row; windows are scored in parallel."""
     baseline: Literal["moving_average", "previous"] = "moving_average"
-    """What a reward is compared with: the moving average of past rewards, or the previous episode's reward."""
+    """What a reward is compared with under `lstm`: the moving average of past rewards, or the previous episode's
+    reward. Under `batch` that is the other batches of the episode."""
     baseline_decay: Fraction = 0.9
     """Weight of the past in the moving average."""
 
@@ -98,6 +105,6 @@ class FidelityConfig(Section):
     cycle: Annotated[int, Field(ge=0, le=10**9)] = 1
     """Cycle of strategy `random` whose labelled set and pool the batches are tried on."""
     batches: Annotated[int, Field(ge=4, le=10**9)] = 24
-    """M, candidate batches: from batches of similar images to mixed batches."""
+    """M, candidate batches: half of them drawn at random, the others chosen by strategies."""
     repeats: Annotated[int, Field(ge=2, le=10**9)] = 3
     """Detectors trained for each batch, which differ in their random numbers, so that the noise is known."""

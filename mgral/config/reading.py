@@ -9,7 +9,7 @@ import yaml
 from mgral.errors import InputError
 
 LARGEST = 100_000
-"""Values that a configuration file may hold."""
+"""Values that a configuration file may contain."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,7 +38,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """Read a YAML file of configuration keys without validating them; raises InputError where it holds none."""
+    """Read a YAML file of configuration keys without validating them; raises InputError where it contains none."""
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"{path} is no regular file; name an existing configuration file")
@@ -52,13 +52,13 @@ def read_values(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path} is not YAML ({error}); correct its syntax") from None
     except RecursionError:
-        raise InputError(f"{path}: its sections lie too deep in each other; write fewer levels") from None
+        raise InputError(f"{path}: its sections are nested too deeply; write fewer levels") from None
     if loader.repeated:
         raise InputError(f"{path} has keys twice in a section: {', '.join(loader.repeated)}; keep one of each")
     if size > LARGEST:
         raise InputError(f"{path} holds more than {LARGEST:,} values, aliases (`*name`) written out; remove those")
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no keys; write some, such as `experiment: mine`")
+        raise InputError(f"{path} contains no keys; write some, such as `experiment: mine`")
     return values
 
 

@@ -128,7 +128,7 @@ def register(
 
 
 def register_head(name: str, build: Callable[..., Any], loss: Callable[..., Any]) -> None:
-    """Say how the head of a strategy that requires one is made and trained; see `HeadFunctions`."""
+    """Report how the head of a strategy that requires one is made and trained; see `HeadFunctions`."""
     _heads[name] = HeadFunctions(build, loss)
 
 

@@ -15,31 +15,33 @@ class AugmentationConfig(Section):
     flip: Probability = 0.5
     """Probability of a horizontal flip."""
     zoom_in: Annotated[float, Field(ge=1)] = 1.5
-    """Largest enlargement, of which the image shows a crop; log-uniform with `zoom_out`, 1 turns it off."""
+    """Largest enlargement, after which the image is cropped; the factor is drawn log-uniformly between `zoom_out` and
+    `zoom_in`. 1 turns it off."""
     zoom_out: Annotated[float, Field(ge=1)] = 1.5
-    """Largest shrinking, onto a grey canvas; 1 turns it off, as is better where objects are small already."""
+    """Largest reduction, onto a grey canvas. 1 turns it off, which is better if objects are already small."""
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Largest relative change of brightness, contrast and saturation; 0 turns it off."""
     crop: Literal["zoom", "iou"] = "zoom"
-    """What is shown of an image: `zoom_in` and `zoom_out` as they say, or SSD's crops, which overlap a box by a drawn
-    share and have their own shape, in an image that was made smaller first (`expand`)."""
+    """How images are cropped: by `zoom_in` and `zoom_out`, or by SSD's random crops. Those overlap a box by a drawn
+    IoU, have a random shape, and are taken from an image that was reduced first (`expand`)."""
     expand: Annotated[float, Field(ge=1)] = 4.0
-    """Largest shrinking before SSD's crops, of every second image."""
+    """Largest reduction before SSD's crops, applied to every second image."""
     distort: Probability = 0.0
     """Probability of each of SSD's photometric distortions: brightness, contrast, saturation and hue."""
 
 
 class IterationsConfig(Section):
-    """Optimiser steps of each kind of training; null derives them from the number of initially labelled images, as is
-    the default of all detectors but `small_ssd`, which has 300, 200 and 60."""
+    """Optimiser steps of each kind of training. null, the default, derives them from the number of initially labelled
+    images; only `small_ssd` has fixed defaults: 300, 200 and 60."""
 
     detector: Count | None = None
     """Iterations of the detector of cycle 0, trained on `initial` images."""
     growth: Probability = 0.75
-    """How a detector's steps grow with its labelled images n: detector * (n / initial)^growth. 0 gives all detectors
-    the same number of steps, 1 the same number of epochs; the full-data detector follows it too."""
+    """Exponent with which a detector's steps grow with its number n of labelled images: detector * (n /
+    initial)^growth. 0 gives all detectors the same number of steps, 1 the same number of epochs. The full-data
+    detector follows this too."""
     base: Count | None = None
-    """Iterations of the base detector, from which every variant of the lookup table starts."""
+    """Iterations of the base detector; every variant of the lookup table starts from it."""
     variant: Count | None = None
     """Iterations of each variant."""
 
@@ -66,32 +68,35 @@ class TrainingConfig(Section):
     learning_rate: PositiveFloat = 2e-3
     """Peak learning rate, reached after the warm-up."""
     backbone_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Factor of the learning rate for the part that pre-trained weights are for."""
+    """Factor of the learning rate for the pretrained part of the detector."""
     weight_decay: NonNegativeFloat = 5e-4
-    """Weight decay, of neither biases nor normalisation layers."""
+    """Weight decay; biases and normalisation layers have none."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or stochastic gradient descent with `momentum`."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of the optimiser `sgd`."""
     schedule: Literal["cosine", "steps"] = "cosine"
-    """How the learning rate falls: by a half cosine to zero, or to a tenth at each of `steps`."""
+    """How the learning rate falls: along a half cosine to zero, or to a tenth at each of `steps`."""
     steps: tuple[Fraction, ...] = (2 / 3, 5 / 6)
-    """Parts of the iterations after which the schedule `steps` lowers the learning rate; SSD's and RetinaNet's."""
+    """Fractions of the iterations after which the schedule `steps` lowers the learning rate; the default is that of
+    SSD and RetinaNet."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Part of the iterations in which the learning rate rises linearly."""
+    """Fraction of the iterations in which the learning rate rises linearly."""
     gradient_norm: PositiveFloat | None = 10.0
-    """Norm at which gradients are clipped, or null."""
+    """Norm to which gradients are clipped; null does not clip."""
     moving_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay an iteration of a moving average of the weights, which replaces them in the end; 0 is none. Early on it
-    forgets faster: at most (1 + n) / (10 + n) is kept after n iterations."""
+    """Decay in each iteration of a moving average of the weights, which replaces the weights at the end; 0 turns it
+    off. Early iterations decay faster: the factor is at most (1 + n) / (10 + n) after n iterations."""
     accumulate: Count = 1
-    """Parts in which a batch goes through the detector, one after the other, where it is too large for the memory.
-    The loss is their mean; batch normalisation sees a part at a time."""
+    """Number of parts into which a batch is divided (gradient accumulation), for batches too large for the memory.
+    The loss is the mean over the parts; batch normalisation uses one part at a time."""
     precision: Precision = "float32"
     """Number type of convolutions; losses and weights stay in float32. bfloat16 is faster on GPUs and on processors
-    with AVX512-BF16 or AMX, slower on others; auto is bfloat16 there, else float32. float16 is for GPUs."""
+    with AVX512-BF16 or AMX, and slower on others; auto is bfloat16 where it is faster, otherwise float32. float16 is
+    for GPUs."""
     compile: bool = False
-    """Compile the detector by torch.compile, which wants a C++ compiler: minutes once, and then faster iterations."""
+    """Compile the detector by torch.compile, which needs a C++ compiler. That takes minutes once; iterations are then
+    faster."""
     augmentation: AugmentationConfig = AugmentationConfig()
 
     @model_validator(mode="after")

@@ -21,15 +21,16 @@ from mgral.data.decoding import DAMAGED, STORED_SIZE, UPRIGHT_SIZE, Picture, Pic
 from mgral.data.findings import Findings, Kind
 from mgral.data.images import packed_head, to_canvas
 from mgral.data.thumbnails import SIDE, thumbnail
+from mgral.errors import program
 
 MISSING = Kind("images are not on disk", "put the files there, or remove their entries from the annotations")
 LOST = Kind(
     "pictures are not where they were found",
-    "put them back, or run `mgral project scan`, which finds renamed ones by their content",
+    f"put them back, or run `{program()} project scan`, which finds renamed ones by their content",
 )
 ALTERED = Kind(
     "pictures are not what they were when they were found",
-    "put the old files back, or run `mgral project scan`, which takes what is there now for other pictures",
+    f"put the old files back, or run `{program()} project scan`, which takes what is there now for other pictures",
 )
 CHANGING = Kind("images change while they are read", "run the step again when they do not")
 
@@ -100,7 +101,7 @@ def cache_splits(
     """Decode the images of all splits, write them and their thumbnails, and return what was repaired.
 
     Rows are in the order of the data set. The arrays are mapped partial files, so they may exceed the memory; they
-    are renamed when all are whole. Each image is read once, whether pixels or files are kept.
+    are renamed when all are complete. Each image is read once, whether pixels or files are kept.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from mgral.errors import InputError
 ROUNDING = 0.05
 """Pixels by which a box may leave its image without a count: annotation files round to 0.01 and less."""
 
-NO_IMAGES = Kind("splits hold no image", "name a split that has images")
+NO_IMAGES = Kind("splits contain no image", "name a split that has images")
 REPEATED = Kind("images share an id or a file", "give each its own, once")
 MISSING = Kind("images are not on disk", "add them, or correct the folder of the images")
 SIZE_READ = Kind("images have no size in the annotations", "it is read from the picture")
@@ -31,7 +31,7 @@ EMPTY = Kind(
     "images have no annotation",
     "taken for images without objects; if nobody has looked at them yet, set `data.unlabelled: leave_out`",
 )
-NOTHING_LABELLED = Kind("splits hold no labelled image", "add their labels, or correct the folder of the labels")
+NOTHING_LABELLED = Kind("splits contain no labelled image", "add their labels, or correct the folder of the labels")
 COPIES = Kind(
     "training images are test images too",
     "remove them from one split, as a score on images that were trained on means nothing, or set `data.copies: "
@@ -106,7 +106,7 @@ def check_splits(train: Split, test: Split, root: Path, data: DiskData, findings
 
 
 def with_boxes(coco: Coco) -> Coco:
-    """Leave out the images that hold no box to learn from: none at all, or only crowds."""
+    """Leave out the images that contain no box to learn from: none at all, or only crowds."""
     learnable = {a["image_id"] for a in coco["annotations"] if not a["iscrowd"]}
     return _with_images(coco, [image for image in coco["images"] if image["id"] in learnable])
 

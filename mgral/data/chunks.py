@@ -19,10 +19,11 @@ from mgral.data.formats.snapshot import Picture, Snapshot, load_chunk
 from mgral.data.images import write_index
 from mgral.data.pictures import load_places
 from mgral.data.thumbnails import load_thumbnails
+from mgral.errors import program
 
 GONE = Kind(
     "pictures are gone, and the round needs them",
-    "put them back, run `mgral project scan`, and delete the files of their chunk, which is named with each",
+    f"put them back, run `{program()} project scan`, and delete the files of their chunk, which is named with each",
 )
 
 

@@ -13,12 +13,12 @@ DIFFERENT = Kind(
     "classes have several names, or several ids", "give a class the same id and the same name in both files"
 )
 NOT_IN_TRAINING = Kind("classes of test boxes are not listed for the training images", "list them in both files")
-NO_CLASSES = Kind("annotation files hold no class that has a box", "give `categories`, and boxes of them")
+NO_CLASSES = Kind("annotation files contain no class with a box", "give `categories`, and boxes of them")
 NO_TRAINING_BOX = Kind(
     "classes have test boxes, but no box in the training images",
     "add training images that show them, or declare the classes that have some under `data.classes`",
 )
-NO_TEST_BOX = Kind("test sets hold no box to be scored on", "name another test split")
+NO_TEST_BOX = Kind("test sets contain no box to score", "name another test split")
 ONLY_CROWDS = Kind(
     "annotation files mark all boxes as crowds (`iscrowd` or `difficult` is 1 everywhere)",
     "set it to 0, as a converter wrote it; crowds are neither learnt nor scored",

@@ -22,7 +22,7 @@ from mgral.data.formats.write_yolo import write_yolo
 from mgral.data.paths import link_or_copy
 from mgral.data.read import read_splits
 from mgral.data.records import Coco
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 
 FormatName = Literal["coco", "voc", "yolo"]
 Splits = Mapping[str, Coco]
@@ -61,7 +61,7 @@ def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conve
     """Write a data set that is configured and in the folder `root` in another format into the folder `output`.
 
     The pictures are hard links where the file system can, else copies. Beside them is a config.yaml whose section
-    `data` reads the new folder. The folder appears whole or not at all.
+    `data` reads the new folder. The folder appears completely or not at all.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conve
         Where `output` cannot be written.
     """
     if output.exists() or output.is_symlink():
-        raise InputError(f"{output} is there already; delete it or name another folder")
+        raise InputError(f"{output} exists already; delete it or name another folder")
     checked, splits = _read(data, root)
     names = _names(splits, to)
     lost = _lost_ids(data, splits, to) + _lost_areas(splits, to)
@@ -91,7 +91,9 @@ def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conve
 def _read(data: DataConfig, root: Path) -> tuple[Checked, Splits]:
     """Return the checked data set, and its splits with the images that have no labels, which the checks leave out."""
     if isinstance(data, ProjectData):
-        raise InputError("data.format: a round of a project is no data set to convert; see: mgral project --help")
+        raise InputError(
+            f"data.format: a round of a project is no data set to convert; see: {program()} project --help"
+        )
     checked = read_splits(data, root)
     splits = {"train": checked.train, "test": checked.test}
     if isinstance(data, SyntheticData) or UNLABELLED not in checked.findings.repairs:
@@ -134,7 +136,8 @@ def _names(splits: Splits, to: FormatName) -> dict[str, dict[int, str]]:
     unknown = [str(path) for *_, path in paths if not path.name.lower().endswith(FORMATS[to].suffixes)]
     if unknown:
         raise InputError(
-            f"{len(unknown)} pictures have no suffix that the format {to} knows, the first being {unknown[0]}; "
+            f"{number_of(len(unknown), 'picture has', 'pictures have')} no suffix that the format {to} "
+            f"knows, the first being {unknown[0]}; "
             "rename them"
         )
     times = Counter((folder, path.stem.casefold()) for folder, _, _, path in paths)

@@ -52,7 +52,7 @@ class Dataset:
         return replace(self, boxes=tuple(boxes), labels=tuple(labels))
 
     def object_counts(self, image_ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return how many objects of each class the given images hold, int64 [n, C], in their order."""
+        """Return how many objects of each class the given images contain, int64 [n, C], in their order."""
         counts = np.zeros((np.size(image_ids), len(self.categories)), dtype=np.int64)
         for count, row in zip(counts, self.rows(image_ids), strict=True):
             np.add.at(count, self.labels[row], 1)

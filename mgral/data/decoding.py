@@ -236,7 +236,7 @@ def _signature(content: bytes) -> str:
 def pillow_limits(max_pixels: int) -> Iterator[None]:
     """Let Pillow open pictures of up to `max_pixels`, and no larger, and keep its warnings to itself.
 
-    Both are settings of the whole process, so this is for its main thread.
+    Both are settings of the complete process, so this is for its main thread.
     """
     before = Image.MAX_IMAGE_PIXELS
     # Pillow warns above its limit and raises above twice the limit.

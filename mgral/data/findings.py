@@ -74,7 +74,7 @@ def described(found: Mapping[Kind, list[str]], all_listed: str = ALL_LISTED) -> 
 
 
 def _shown(place: str) -> str:
-    """Return a place as a terminal can show it: names in data sets hold anything, and are of any length."""
+    """Return a place as a terminal can show it: names in data sets contain anything, and are of any length."""
     if len(place) > LONGEST:
         place = f"{place[: LONGEST // 2]} ... {place[-LONGEST // 2 :]}"
     return place if place.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in place)

@@ -21,8 +21,8 @@ BLOCK = 4
 ROWS, COLUMNS = 1024, 2048
 """Images that are compared at once with as many others; together they take about 50 MB."""
 _GREY = 128
-"""Subtracted from thumbnails. Then all sums of products of two of them are whole numbers below 2^24, which float32
-holds exactly, so that distances are exact in whatever order they are summed."""
+"""Subtracted from thumbnails. Then all sums of products of two of them are integers below 2^24, which float32
+represents exactly, so that distances are exact in whatever order they are summed."""
 
 Ids = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -113,7 +113,7 @@ def find_groups(train: Ids, of_train: Bytes, test: Ids, of_test: Bytes, settings
 def groups_by_name(images: Ids, names: Sequence[str], pattern: str) -> tuple[tuple[int, ...], ...]:
     """Return the images [N] in whose names a regular expression finds the same text, in groups of at least two.
 
-    The text is that of all groups of the expression, or of the whole where it has none; names without it are in no
+    The text is that of all groups of the expression, or the complete match if it has none; names without it are in no
     group.
     """
     members: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
@@ -195,7 +195,7 @@ def _nearest(asked: _Sorted, known: _Sorted, settings: NearCopiesConfig) -> tupl
 def _compare(
     first: _Sorted, second: _Sorted, settings: NearCopiesConfig, labels: npt.NDArray[np.int64] | None = None
 ) -> Iterator[_Chunk]:
-    """Yield the parts of [first, second] that hold all pairs that are alike, with their distances.
+    """Yield the parts of [first, second] that contain all pairs that are alike, with their distances.
 
     Neither the difference of two means nor the root mean square of the differences of block means can exceed that of
     the pixels, so pairs that differ more in either are passed over. With `labels` the two sets are the same: each

@@ -23,7 +23,7 @@ FORMATS = (
 """Pillow's names of the formats that are read. For some others, such as EPS, Pillow runs a program on the file."""
 
 _TAIL = 2**17
-"""Bytes at the end of a PNG file that may hold EXIF, which is seldom above 2**16."""
+"""Bytes at the end of a PNG file that may contain EXIF, which is seldom above 2**16."""
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
 
 

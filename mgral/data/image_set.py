@@ -25,7 +25,7 @@ class ImageSet:
     """COCO JSON of the split, or the file that it is in."""
 
     def truth(self) -> Mapping[str, Any]:
-        """Return the COCO JSON that detections are scored against; a file is read anew, as it can be large."""
+        """Return the COCO JSON that detections are scored against; a file is read again, as it can be large."""
         if isinstance(self.source, Path):
             coco: Mapping[str, Any] = read_json(self.source)
             return coco

@@ -91,7 +91,7 @@ def _open_chunks(paths: tuple[Path, ...], files: npt.NDArray[np.int64], rows: np
 
 
 class Images:
-    """The images of a split on their canvas, whether the cache holds pixels or files."""
+    """The images of a split on their canvas, whether the cache contains pixels or files."""
 
     def __init__(self, stored: npt.NDArray[np.uint8] | Chunks, sizes: npt.NDArray[np.int64], canvas: Canvas) -> None:
         """Take the cached array, pixels [N, height, width, 3] or packed files, and the original sizes [N, 2]."""
@@ -105,13 +105,13 @@ class Images:
         return len(self.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let another process map the cache itself: what is mapped would be pickled whole."""
+        """Let another process map the cache itself: what is mapped would be pickled completely."""
         stored = Path(str(self.stored.filename)) if isinstance(self.stored, np.memmap) else self.stored
         return _reopen, (stored, self.sizes, self.canvas)
 
     @property
     def encoded(self) -> bool:
-        """Whether the cache holds files."""
+        """Whether the cache contains files."""
         return self.stored.ndim == 1
 
     @property
@@ -143,7 +143,7 @@ class Images:
         return self._decoders.submit(self._decode_row, row)
 
     def _prepare_pillow(self) -> None:
-        """Let Pillow open what the cache holds without a warning: the step `cache` has checked it."""
+        """Let Pillow open what the cache contains without a warning: the step `cache` has checked it."""
         packed = self.stored.arrays[0] if isinstance(self.stored, Chunks) else self.stored
         exif, deep_grey = _WAYS[int(packed[: OFFSET.itemsize].view(OFFSET)[0])]
         self._settings = PictureSettings(exif=exif, deep_grey=deep_grey)
@@ -238,7 +238,7 @@ def _map_cache(path: Path, step: str, large: int | None = None) -> npt.NDArray[n
 
 
 def _held(stored: npt.NDArray[np.uint8]) -> int:
-    """Return how many images an array says that it holds; less than 0 where it is none of images."""
+    """Return how many images an array says that it contains; less than 0 where it is none of images."""
     if stored.ndim == 1 and stored.nbytes >= 2 * OFFSET.itemsize:
         head = int(stored.view(np.uint8)[OFFSET.itemsize : 2 * OFFSET.itemsize].view(OFFSET)[0])
         return head // OFFSET.itemsize - 2

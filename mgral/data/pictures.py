@@ -8,7 +8,7 @@ from typing import Any
 from mgral.artefacts.files import read_json
 from mgral.config import read_values
 from mgral.data.formats.snapshot import PICTURES
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 
 SETTINGS = "project.yaml"
 """File in the project's folder that has the folders of pictures by name."""
@@ -42,7 +42,7 @@ def load_places(project: Path) -> Places:
     try:
         renamed = {int(image): place for image, place in read_json(moved).items()} if moved.exists() else {}
     except (AttributeError, ValueError) as error:
-        raise InputError(f"{moved} is damaged ({error!r}); run: mgral project scan") from None
+        raise InputError(f"{moved} is damaged ({error!r}); run: {program()} project scan") from None
     return Places(project, picture_folders(project), renamed)
 
 
@@ -70,5 +70,8 @@ def with_places(coco: Mapping[str, Any], project: Path) -> dict[str, Any]:
     places = load_places(project)
     images = [(image, places.path(image["id"], image["file_name"])) for image in coco["images"]]
     if gone := [image["file_name"] for image, path in images if path is None]:
-        raise InputError(f"{len(gone)} pictures are gone, such as {gone[0]}; put them back: mgral project scan")
+        raise InputError(
+            f"{number_of(len(gone), 'picture is', 'pictures are')} gone, such as {gone[0]}; put back or "
+            f"run: {program()} project scan"
+        )
     return {**coco, "images": [{**image, "file_name": str(path.absolute())} for image, path in images if path]}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mgral.artefacts.files import read_json
 from mgral.config import CocoData, Config, DataConfig, DiskData, PictureSettings, ProjectData, SyntheticData
 from mgral.data.cache import SplitFiles, cache_splits
 from mgral.data.check import Checked, check_splits, with_boxes
@@ -13,13 +14,17 @@ from mgral.data.derive import derive_from_images
 from mgral.data.findings import Findings
 from mgral.data.formats.coco import read_coco
 from mgral.data.formats.project import project_folder, read_round
-from mgral.data.formats.voc import read_voc
+from mgral.data.formats.voc import read_lists, read_voc
 from mgral.data.formats.yolo import read_yolo
+from mgral.data.formats.yolo_yaml import read_listing
 from mgral.data.image_set import ImageSet
 from mgral.data.images import load_images
 from mgral.data.records import Split
 from mgral.data.synthetic import write_synthetic
 from mgral.errors import InputError
+
+QUICK_BYTES = 50_000_000
+"""Of COCO JSON that is read to count images before the first job: a second or less."""
 
 
 def data_folder(data: DataConfig, root: Path | None) -> Path:
@@ -49,6 +54,26 @@ def listing_files(data: DataConfig, root: Path) -> list[Path]:
     if disk.format == "coco":
         return [root / disk.train_annotations, root / disk.test_annotations]
     return [root / disk.data_yaml] if disk.format == "yolo" else []
+
+
+def count_listed(data: DiskData) -> int | None:
+    """Return how many training images a data set lists; checks may leave some out.
+
+    None where that takes long to know or cannot be known, as before a download, or where something is wrong, which
+    `read_splits` says.
+    """
+    root, findings = Path(data.root), Findings()
+    try:
+        if data.format == "coco":
+            path = root / data.train_annotations
+            listed = len(read_json(path)["images"]) if path.stat().st_size <= QUICK_BYTES else 0
+        elif data.format == "voc":
+            listed = len(read_lists(root, data.train_split, findings))
+        else:
+            listed = len(set(read_listing(root, data, findings).train))
+    except (InputError, OSError, KeyError, TypeError):
+        return None
+    return None if findings.faults or not listed else listed
 
 
 def read_splits(data: DataConfig, root: Path) -> Checked:

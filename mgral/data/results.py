@@ -77,7 +77,7 @@ class FoundBoxes(NamedTuple):
 def read_found(
     path: Path, dataset: Dataset, image_ids: npt.NDArray[np.int64], probabilities: bool, findings: Findings
 ) -> FoundBoxes:
-    """Read COCO results, noting all that is wrong with them; only without a fault are they whole.
+    """Read COCO results, noting all that is wrong with them; only without a fault are they complete.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def read_features(path: Path, dataset: Dataset, findings: Findings) -> npt.NDArr
         verify_file(path)
         arrays = np.load(path, allow_pickle=False)
         if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array; write it by numpy.savez, with image_ids and features")
+            raise ValueError("it contains a single array; write it by numpy.savez, with image_ids and features")
         with arrays:
             ids, features = arrays["image_ids"], arrays["features"]
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -269,5 +269,5 @@ def load_features(path: Path) -> npt.NDArray[np.float32]:
 
 def _array(path: Path, arrays: dict[str, npt.NDArray[Any]], name: str) -> npt.NDArray[Any]:
     if name not in arrays:
-        raise InputError(f"{path} holds no {name}; delete it and run the step `external` again")
+        raise InputError(f"{path} contains no {name}; delete it and run the step `external` again")
     return arrays[name]

@@ -23,7 +23,7 @@ _VISIBLE = 0.35
 
 
 class SceneKind(NamedTuple):
-    """Scenes that look alike and hold alike objects."""
+    """Scenes that look alike and contain alike objects."""
 
     name: str
     train_share: float
@@ -97,7 +97,7 @@ class Frame(NamedTuple):
     pixels: npt.NDArray[np.uint8]
     """Shape [SIZE, SIZE, 3], RGB."""
     boxes: list[tuple[int, int, int, int]]
-    """x, y, width, height in whole pixels; the whole shape's, hidden parts included, as far as it is in the image."""
+    """x, y, width, height in integer pixels, of the shape with its hidden parts, as far as it is in the image."""
     labels: list[int]
     """Indices into `CLASSES`."""
 
@@ -108,7 +108,7 @@ def draw_scene(kind: SceneKind, rng: np.random.Generator) -> Scene:
     clutter = tuple(_draw_line(rng) for _ in range(rng.integers(kind.clutter // 2, kind.clutter + 1)))
     count = 0 if rng.random() < kind.empty else int(rng.integers(kind.objects[0], kind.objects[1] + 1))
     weights = np.array(kind.weights)
-    # A scene that can hold every class does, so that even a small training set shows each.
+    # A scene that can contain every class does, so that even a small training set shows each.
     labels = list(rng.permutation(len(CLASSES))) if kind.objects[0] >= len(CLASSES) else []
     labels += list(rng.choice(len(CLASSES), max(count - len(labels), 0), p=weights / weights.sum()))
     shapes: list[_Shape] = []

@@ -1,9 +1,10 @@
-"""What a data set holds, counted and as text."""
+"""What a data set contains, counted and as text."""
 
 from collections import Counter
 from collections.abc import Mapping
 
 from mgral.data.records import Coco
+from mgral.errors import number_of
 
 Counts = dict[str, dict[str, int]]
 
@@ -33,9 +34,10 @@ def counts_table(counts: Mapping[str, Counts]) -> str:
 
 
 def split_summary(name: str, coco: Coco) -> str:
-    """Return a line of what a split holds."""
+    """Return a line of what a split contains."""
     empty = len(coco["images"]) - len({annotation["image_id"] for annotation in coco["annotations"]})
     return (
-        f"{name}: {len(coco['images'])} images ({empty} without boxes), {len(coco['annotations'])} boxes, "
-        f"{len(coco['categories'])} classes"
+        f"{name}: {number_of(len(coco['images']), 'image')} ({empty} without boxes), "
+        f"{number_of(len(coco['annotations']), 'box', 'boxes')}, "
+        f"{number_of(len(coco['categories']), 'class', 'classes')}"
     )

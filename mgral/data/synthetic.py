@@ -2,9 +2,9 @@
 
 Scenes come in kinds that differ in background, difficulty and classes. Nearly half of the training images are of one
 easy kind that shows few objects of two common classes, while two classes are seen mostly in rare kinds; the test set
-holds the kinds more evenly. About two fifths of the training images are frames of short videos, and so nearly repeat
-each other; every test image is a scene of its own. A choice that avoids repetition and finds the rare kinds teaches a
-detector more than a uniform one.
+contains the kinds more evenly. About two fifths of the training images are frames of short videos, and so nearly
+repeat each other; every test image is a scene of its own. A choice that avoids repetition and finds the rare kinds
+teaches a detector more than a uniform one.
 """
 
 from pathlib import Path
@@ -27,11 +27,11 @@ _VIDEO_SHARE = 0.4
 def write_synthetic(data: SyntheticData, output: Path) -> None:
     """Write `output`: annotations/instances_{train,test}.json and the images {train,test}/000001.png, ...
 
-    The same settings give the same pixels. The folder appears whole or not at all. Raises InputError where it is
-    there already and holds something.
+    The same settings give the same pixels. The folder appears completely or not at all. Raises InputError where it is
+    there already and contains something.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} is there already; delete it or name another folder")
+        raise InputError(f"{output} exists already; delete it or name another folder")
     with atomic_path(output) as partial:
         for split, images in (("train", data.train_images), ("test", data.test_images)):
             (partial / split).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Plain values as annotation files hold them: whole numbers as 3, 3.0 or "3", yes and no in six ways."""
+"""Plain values as annotation files contain them: integers as 3, 3.0 or "3", yes and no in six ways."""
 
 import math
 import re
@@ -24,12 +24,12 @@ def number(value: object) -> float | None:
         return None
     try:
         return value if math.isfinite(value) else None
-    except OverflowError:  # a whole number beyond the largest float
+    except OverflowError:  # an integer beyond the largest float
         return None
 
 
 def whole(value: object) -> int | None:
-    """Return a whole number, given as 3, 3.0 or "3"; None for anything else."""
+    """Return an integer, given as 3, 3.0 or "3"; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -54,7 +54,7 @@ def flag(value: object) -> int | None:
 
 
 def identifier(value: object) -> int | str | None:
-    """Return an id: a whole number where it is one, else its text; None where it is neither."""
+    """Return an id: an integer where it is one, else its text; None where it is neither."""
     if (found := whole(value)) is not None:
         return found
     return (value.strip() or None) if isinstance(value, str) else None

@@ -16,7 +16,7 @@ from mgral.artefacts.integrity import RECORDS, file_hash
 from mgral.errors import InputError
 
 DIFFERING = ("logs", "timings", "external", RECORDS)
-"""Folders of an experiment that hold what differs from run to run: times, versions, commits, files of a command."""
+"""Folders of an experiment whose contents differ from run to run: times, versions, commits, files of a command."""
 
 
 class Comparison(NamedTuple):
@@ -34,13 +34,13 @@ class Renamed:
     """What a later version calls by another name."""
 
     files: Mapping[str, str] = field(default_factory=dict)
-    """Regular expressions for whole paths of the first folder, and what they are in the second; first match."""
+    """Regular expressions for complete paths of the first folder, and what they are in the second; first match."""
     names: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     """Old and new names of JSON keys and values, CSV columns and arrays; null leaves one out.
 
-    They stand under regular expressions for whole paths of the second folder, of which the first match counts."""
+    They stand under regular expressions for complete paths of the second folder, of which the first match counts."""
     changed: tuple[str, ...] = ()
-    """Regular expressions for whole paths of either folder that are not compared."""
+    """Regular expressions for complete paths of either folder that are not compared."""
 
     def path(self, old: str) -> str:
         """Return what a path of the first folder is called in the second."""

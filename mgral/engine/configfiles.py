@@ -5,8 +5,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from mgral.config import read_values
-from mgral.engine.installed import SNAKEMAKE
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 
 SUFFIXES = (".yaml", ".yml", ".json")
 OPTIONS = ("--configfile", "--configfiles")
@@ -20,8 +19,8 @@ def check_configfiles(files: Sequence[Path]) -> None:
         right = [str(name) for name in names if str(name) not in taken]
         words = [*taken, "--cores", "all", *(["--configfile", *right] if right else [])]
         raise InputError(
-            f"--configfile takes every word behind it, and so {taken[0]} for a configuration; name targets first: "
-            f"{SNAKEMAKE} {' '.join(words)}"
+            f"--configfile takes every word after it, and so {taken[0]} for a configuration; name targets first: "
+            f"{program()} snakemake {' '.join(words)}"
         )
 
 

@@ -55,13 +55,13 @@ def check_image(image: str | Path) -> None:
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise InputError(f"container.image: {image} runs no mgral ({reason}); build it anew: make image, in a clone")
+        raise InputError(f"container.image: {image} runs no mgral ({reason}); build it again: make image, in a clone")
     found, expected = done.stdout.splitlines(), version().splitlines()
     commits = [line for lines in (found, expected) for line in lines if line.startswith("commit ")]
     if lacking := [line for line in expected if line not in found and line not in commits]:
         raise InputError(
             f"container.image: {image} lacks what is here: {'; '.join(lacking)}. It has: {'; '.join(found)}. "
-            "Build it anew (make image, in a clone), or check out the code that it was built from"
+            "Build it again (make image, in a clone), or check out the code that it was built from"
         )
     if len(set(commits)) > 1:
         print(f"mgral: container.image: {image} is of {' and the code here of '.join(commits)}", file=sys.stderr)

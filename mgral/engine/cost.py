@@ -32,7 +32,7 @@ from mgral.engine.plan import EVERY_JOB, Job, plan_jobs
 from mgral.engine.steps import STEPS
 from mgral.engine.workflow import annotation_files, check_data, with_names
 from mgral.errors import InputError
-from mgral.method.lut.plan import rewards_of_pool
+from mgral.method.lut.plan import rewards_of_pool, sizes_of
 from mgral.selection.pool import draw_initial
 from mgral.selection.spending import LEAST_PRICE
 from mgral.training.length import detector_iterations
@@ -40,7 +40,7 @@ from mgral.training.length import detector_iterations
 PUBLISHED = {"voc2007+2012": (16551, 4952, 20), "coco2017": (118287, 5000, 80)}
 """Training images, test images and classes of the data sets that can be downloaded, by `data.download`."""
 COCO_WITH_BOXES = 117266
-"""COCO's training images that hold a box to learn from."""
+"""COCO's training images that contain a box to learn from."""
 SYNTHETIC_CLASSES = 6
 
 
@@ -169,7 +169,7 @@ def plan_experiment(files: Sequence[Path], config: Config, sizes: Sizes | None) 
 
 def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
     """Return what one job does, with the settings of its own strategy or table."""
-    batch, iterations, lut = config.training.batch_size, config.iterations, config.lut
+    lut = config.lut
     full = job.wildcards.get("round") == "full"
     labelled = sizes.train if full else config.initial + int(job.wildcards.get("cycle", 0)) * images_in(config.budget)
     pool, gives = sizes.train - labelled, config.detector.command_gives
@@ -183,10 +183,10 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
         case "pseudo_labels":
             return Work(1, seen=pool)
         case "base":
-            return Work(1, trained=batch * known(iterations.base, "iterations.base"))
+            return Work(1, trained=base_images(config))
         case "variant":
             first, last = int(job.wildcards["first"]), int(job.wildcards["last"])
-            trained = sum(variant_images(config, variant) for variant in range(first, last + 1))
+            trained = sum(variant_images(config, variant, labelled) for variant in range(first, last + 1))
             return Work(1, trained=trained, seen=(last + 1 - first) * reward_images(lut, labelled, sizes.train))
         case "agent":
             return Work(1, episodes=config.agent.episodes)
@@ -203,11 +203,29 @@ def detector_images(config: Config, labelled: int) -> int:
     return config.training.batch_size * steps
 
 
-def variant_images(config: Config, variant: int) -> int:
+def table_images(config: Config, labelled: int) -> int:
+    """Return the images of all training batches behind a lookup table."""
+    return base_images(config) + sum(variant_images(config, k, labelled) for k in range(config.lut.variants + 1))
+
+
+def base_images(config: Config) -> int:
+    """Return the images of the training batches of a base; variants that start anew have none."""
+    if config.lut.start == "cold":
+        return 0
+    return config.training.batch_size * known(config.iterations.base, "iterations.base")
+
+
+def variant_images(config: Config, variant: int, labelled: int) -> int:
     """Return the images of the training batches of a variant; 0 has no subset to learn from."""
-    consistent = config.lut.labels == "consistency" and variant > 0
+    lut, iterations = config.lut, config.iterations
+    if lut.labels == "labels" and lut.start == "cold":
+        sizes = [0, *sizes_of(labelled - reward_images(lut, labelled, labelled), lut.variants)]
+        return detector_images(config, sizes[variant]) if variant else 0
+    consistent = lut.labels == "consistency" and variant > 0
     unlabelled = config.semi_supervised.batch_size if consistent else 0
-    return known(config.iterations.variant, "iterations.variant") * (config.training.batch_size + unlabelled)
+    steps = known(iterations.variant, "iterations.variant")
+    steps += known(iterations.base, "iterations.base") if lut.start == "cold" else 0
+    return steps * (config.training.batch_size + unlabelled)
 
 
 def reward_images(lut: LutConfig, labelled: int, train: int) -> int:
@@ -221,6 +239,8 @@ def estimate_disk(config: Config, sizes: Sizes, work: Mapping[str, Work], detect
     """Return the bytes of what takes most of the disk, the data set itself left out; detections at their most."""
     lut = config.lut
     size = lut.subset_size or images_in(planned_in_images(config, sizes).budget)
+    if lut.labels == "labels" and lut.start == "cold":
+        size = config.initial - reward_images(lut, config.initial, sizes.train)
     dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes
     columns = sizes.classes if config.reward.distance == "by_class" else dimensions + config.reward.projections
     result = {"image_id": sizes.test, "category_id": sizes.classes, "bbox": [1000.25] * 4, "score": 0.12345}

@@ -41,7 +41,7 @@ def dvc_yaml(configfile: Path) -> bytes:
 def project_yaml(configfiles: Sequence[Path]) -> bytes:
     """Return the dvc.yaml of rounds of a project: a stage for each job of each, and what they share once.
 
-    Versions of steps are no dependencies: a project's folder does not hold them, and its rounds are done.
+    Versions of steps are no dependencies: a project's folder does not contain them, and its rounds are done.
 
     Raises
     ------

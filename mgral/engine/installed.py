@@ -1,7 +1,6 @@
 """Where the files of the workflow are, and how a person runs it, in a clone and with an installed wheel alike."""
 
-import shlex
-import shutil
+import os
 import sys
 from pathlib import Path
 
@@ -40,11 +39,14 @@ def in_clone() -> bool:
     return (snakefile().parent / "pyproject.toml").is_file()
 
 
-def program() -> str:
-    """Return how a person calls this mgral in a shell: by its name, or by its path where the PATH has another."""
-    own = Path(sys.executable).with_name("mgral")
-    found = shutil.which("mgral")
-    return "mgral" if found and Path(found).resolve() == own.resolve() else shlex.quote(str(own))
+def program_in_results() -> str:
+    """Return how a person calls this mgral, without paths of this machine, as results keep it.
+
+    That is its name, which needs its environment to be active, or in a clone its path from the working directory.
+    """
+    clone, own = snakefile().parent, Path(sys.executable).with_name("mgral")
+    inside = in_clone() and own.is_relative_to(clone) and Path.cwd().is_relative_to(clone)
+    return os.path.relpath(own) if inside else "mgral"
 
 
 SNAKEMAKE = ".venv/bin/snakemake" if in_clone() else "mgral snakemake"

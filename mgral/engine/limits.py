@@ -12,10 +12,11 @@ import psutil
 
 from mgral.artefacts.integrity import CONFIG
 from mgral.compute.gpus import DEVICE_VARIABLE
-from mgral.config import BudgetConfig, Config, ProjectData, SyntheticData, registry
+from mgral.config import BudgetConfig, Config, ProjectData, SyntheticData, check_budget, registry
 from mgral.data.chunks import ChunkFiles, PixelSettings
 from mgral.data.formats.project import chunk_path, snapshot_of
 from mgral.data.formats.snapshot import PICTURES, load_chunk
+from mgral.data.read import count_listed
 from mgral.engine.devices import Devices
 from mgral.errors import InputError, StepError
 
@@ -78,6 +79,19 @@ def check_jobs(config: Config) -> None:
         )
 
 
+def check_images(config: Config) -> None:
+    """Raise InputError where the data set lists fewer images than the experiment labels, saying what would fit."""
+    if isinstance(config.data, SyntheticData | ProjectData):
+        return  # the former was checked with the configuration, and the latter takes what there is
+    images = count_listed(config.data)
+    if images is None:
+        return
+    try:
+        check_budget(config, images)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def check_memory(config: Config, on_gpus: bool) -> None:
     """Raise InputError where settings need more memory than this machine has, naming them."""
     memory = psutil.virtual_memory().total + psutil.swap_memory().total
@@ -87,6 +101,13 @@ def check_memory(config: Config, on_gpus: bool) -> None:
                 f"{what} needs more than {_gigabytes(needed)} of memory, and this machine has {_gigabytes(memory)}; "
                 f"lower {settings}"
             )
+
+
+def check_card_resources(asked: Mapping[tuple[str, str], object]) -> None:
+    """Raise InputError where a resource of a step, by both names, is neither a number from 0 nor missing (None)."""
+    for (step, name), value in asked.items():
+        if value is not None and not (isinstance(value, int) and value >= 0):
+            raise InputError(f"--set-resources {step}:{name}={value}: it is no whole number from 0; give one")
 
 
 def check_card_memory(devices: Devices, asked: Mapping[str, int]) -> None:
@@ -110,7 +131,7 @@ def check_card_memory(devices: Devices, asked: Mapping[str, int]) -> None:
 
 
 def check_disk(config: Config, results: Path) -> None:
-    """Check that results can be written, and that the disk can hold the images.
+    """Check that results can be written, and that the disk has room for the images.
 
     Raises
     ------
@@ -140,9 +161,14 @@ def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
     batch = 1 if isinstance(config.budget, BudgetConfig) else config.budget
     for name in config.agents:
         agent = config.strategies[name].agent
-        # An LSTM and a layer of `hidden` squared, with what Adam keeps of each weight.
-        yield 4 * 4 * 5 * agent.hidden**2, f"the agent of {name}", "agent.hidden"
-        yield 8 * agent.samples * batch, f"an episode of {name}", "agent.samples"
+        if agent.policy == "lstm":
+            # An LSTM and a layer of `hidden` squared, with what Adam keeps of each weight.
+            yield 4 * 4 * 5 * agent.hidden**2, f"the agent of {name}", "agent.hidden"
+            yield 8 * agent.samples * batch, f"an episode of {name}", "agent.samples"
+        else:
+            # The hidden layer of the images that all batches choose from in a step, and its gradient.
+            hidden = 2 * 4 * agent.samples * 3 * batch * agent.hidden
+            yield hidden, f"an episode of {name}", "agent.samples or agent.hidden"
     for name in config.with_tables:
         reward, lut = config.strategies[name].reward, config.strategies[name].lut
         if reward.distance == "sliced":

@@ -1,10 +1,12 @@
 """How fast this machine trains, detects and teaches an agent: a few iterations, timed on random images."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from statistics import fmean, median
 from time import perf_counter
@@ -20,7 +22,10 @@ from mgral.data.images import Images
 from mgral.engine.cost import Sizes, planned_in_images
 from mgral.errors import StepError
 from mgral.evaluation.detect import image_chunks
+from mgral.method.agent.batch_training import train_batch_agent
 from mgral.method.agent.training import train_agent
+from mgral.method.lut.composition import FEATURES, KINDS, Composition
+from mgral.method.lut.learned import LearnedReward
 from mgral.models.build import random_detector
 from mgral.models.interface import Targets
 from mgral.models.suppression import Limits
@@ -60,14 +65,30 @@ def measure_rates(config: Config, sizes: Sizes, gpus: int, jobs: int = 1) -> dic
     barrier = context.Barrier(jobs)
     try:
         with ProcessPoolExecutor(jobs, context, _take_barrier, (barrier,)) as pool:
-            timed = [pool.submit(_measure_beside, config, sizes, gpus, number) for number in range(jobs)]
-            found = [one.result() for one in timed]
+            with _interrupts_held_back():
+                timed = [pool.submit(_measure_beside, config, sizes, gpus, number) for number in range(jobs)]
+            try:
+                found = [one.result() for one in timed]
+            except KeyboardInterrupt:
+                for process in active_children():
+                    process.terminate()
+                raise
     except BrokenProcessPool:
         raise StepError(
             f"one of {jobs} processes that were timed at once was killed; had the machine too little memory? "
             "Give --cores a smaller number, to Snakemake too"
         ) from None
     return {name: fmean(rates[name] for rates in found) for name in found[0]}
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let processes that are started here never see Ctrl-C, of which each would print where it was."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _measure(config: Config, sizes: Sizes, gpus: int, wait: Callable[[], Any]) -> dict[str, float]:
@@ -163,24 +184,31 @@ def _inference_seconds(config: Config, images: TrainingImages, device: torch.dev
 
 
 def _episode_seconds(config: Config, sizes: Sizes, device: str) -> float:
-    """Time the agent on random embeddings, rewarded at random: what a lookup takes is small beside it."""
+    """Time the agent on random embeddings, rewarded by a random regression."""
     rng = np.random.default_rng(0)
     dimensions = config.embedding.dimensions + sizes.classes * config.embedding.object_counts
-    pool = rng.standard_normal((sizes.train - config.initial, dimensions), dtype=np.float32)
+    images = sizes.train - config.initial
+    pool = rng.standard_normal((images, dimensions), dtype=np.float32)
+    reward = random_reward(rng.standard_exponential((images, sizes.classes), dtype=np.float32), rng)
     stopwatch = _Stopwatch(device)
     agent = config.agent.model_copy(update={"episodes": 2 * ITERATIONS})
     batch = images_in(planned_in_images(config, sizes).budget)
-    train_agent(pool, _RandomReward(), agent, batch, 0, 0, stopwatch, device)
+    if agent.policy == "batch":
+        train_batch_agent(pool, reward, agent, batch, 0, 0, stopwatch)
+    else:
+        train_agent(pool, reward, agent, batch, 0, 0, stopwatch, device)
     return stopwatch.seconds
 
 
-class _RandomReward:
-    """Any reward will do."""
-
-    baseline_map = 0.0
-
-    def lookup(self, batches: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return np.random.default_rng(0).random(len(batches))
+def random_reward(counts: npt.NDArray[np.float32], rng: np.random.Generator) -> LearnedReward:
+    """Return a regression of random weights on what images are made of, given object counts, float32 [N, C]."""
+    images, classes = counts.shape
+    kinds = np.eye(KINDS, dtype=np.float32)[rng.integers(KINDS, size=images)]
+    one = np.ones((images, 1), np.float32)
+    amounts = np.concatenate([one, np.minimum(counts, 1), counts, kinds], axis=1)
+    composition = Composition(np.arange(images), amounts, classes)
+    weights = rng.random((classes, len(FEATURES)))
+    return LearnedReward(0.0, weights, composition, amounts.sum(axis=0, dtype=np.float64), amounts)
 
 
 def _median_seconds(action: Callable[[], None]) -> float:

@@ -61,7 +61,7 @@ def begin_anew() -> None:
     integrity.warn.cache_clear()
     _EARLIER[0] = _processor_seconds()
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins again
 
 
 def _processor_seconds() -> float:

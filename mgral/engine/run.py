@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from mgral.compute.gpus import only_cpu
-from mgral.engine.installed import own_profiles, program, snakefile
+from mgral.engine.installed import own_profiles, snakefile
 from mgral.engine.installed import profile as own_profile
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, StepError, program
 
 LOCK = Path(".snakemake", "mgral.lock")
 
@@ -58,14 +58,14 @@ def run_snakemake(
     if code == 2:
         raise InputError("Snakemake did not start; the reason is above: correct it, and give the same command again")
     if code < 0:
-        raise StepError(f"Snakemake was killed ({signal.Signals(-code).name}); the same command goes on")
+        raise StepError(f"Snakemake was killed ({signal.Signals(-code).name}); the same command continues")
     if code:
-        raise StepError("Snakemake has not done all; the reason is above, and the same command goes on")
+        raise StepError("Snakemake has not done all; the reason is above, and the same command continues")
 
 
 def snakemake_line(words: Sequence[str], folder: Path) -> str:
     """Return what a person types in a shell to call Snakemake with these words in a folder."""
-    command = f"{program()} snakemake {shlex.join(words)}{' --cpu' * only_cpu()}"
+    command = f"{program(folder)} snakemake {shlex.join(words)}{' --cpu' * only_cpu()}"
     return command if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && {command}"
 
 

@@ -29,12 +29,12 @@ STEPS: dict[str, Step] = {
         ("data",),
         checks=("budget", "cycles", "detector", "initial", "iterations", "seeds"),
     ),
-    "input_size": Step("Derive the input size from the images, where none is set.", ("detector",)),
+    "input_size": Step("Derive the input size from the images, if none is set.", ("detector",)),
     "cache": Step("Decode the images once, at the detector's resolution.", ("data", "detector")),
     "pictures": Step("Decode a chunk of a project's pictures once, for all its rounds."),
-    "index": Step("Find the images of a round among the pictures of its project."),
+    "index": Step("Locate the images of a round among the project's pictures."),
     "groups": Step("Find near-copies among the images, within and across the splits.", ("near_copies",)),
-    "weights": Step("Bring the weights that trainings start from.", ("detector",), ("data",)),
+    "weights": Step("Load or download the weights that trainings start from.", ("detector",), ("data",)),
     "initial": Step("Draw the initial labelled set.", ("initial",)),
     "derive": Step(
         "Derive anchors and iterations from the initially labelled boxes, where none are set.",
@@ -46,24 +46,34 @@ STEPS: dict[str, Step] = {
         ("detector", "initial", "training", "iterations.detector", "iterations.growth"),
     ),
     "head": Step(
-        "Train a strategy's head along with the detector, which is trained once more for it.",
+        "Train a strategy's head, in one more training of the detector.",
         ("detector", "initial", "training", "iterations.detector", "iterations.growth"),
     ),
     "external": Step(
-        "Run a detector of your own, which is a command, on the labelled images.",
+        "Run the command of an external detector on the labelled images.",
         ("detector",),
         checks=("data",),
     ),
     "evaluate": Step("Score a detector on the test images.", ("detector", "evaluation")),
     "embed": Step("Embed every training image.", ("detector", "embedding.dimensions")),
     "pseudo_labels": Step(
-        "Label the pool by the cycle's detector, for variants to learn.", ("detector", "evaluation")
+        "Label the pool with the cycle's detector, as pseudo-labels for variants.", ("detector", "evaluation")
     ),
     "subsets": Step("Draw the subsets of the lookup table.", ("budget", "embedding", "lut")),
     "base": Step("Train the detector that every variant starts from.", ("detector", "training", "iterations.base")),
     "variant": Step(
         "Train one variant and measure its mAP on the reward images.",
-        ("detector", "evaluation", "training", "iterations.base", "iterations.variant", "semi_supervised"),
+        (
+            "detector",
+            "evaluation",
+            "training",
+            "initial",
+            "iterations.base",
+            "iterations.detector",
+            "iterations.growth",
+            "iterations.variant",
+            "semi_supervised",
+        ),
     ),
     "table": Step(
         "Gather the variants into the lookup table.", ("embedding", "reward.distance", "reward.projections")
@@ -76,19 +86,19 @@ STEPS: dict[str, Step] = {
     ),
     "prelabels": Step("Detect on the chosen images, for people to correct.", ("detector", "evaluation")),
     "held_out": Step(
-        "Detect on the labelled images that a detector of a project has not learnt.", ("detector", "evaluation")
+        "Detect on the labelled images that a project's detector was not trained on.", ("detector", "evaluation")
     ),
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(
-        "Draw batches whose looked-up reward is compared with their true gain.",
-        ("budget", "fidelity", "lut.clusters"),
+        "Draw and choose batches whose looked-up reward is compared with their true gain.",
+        ("budget", "detector", "embedding", "evaluation", "fidelity", "lut.clusters", "reward"),
     ),
     "gain": Step(
         "Train detectors with candidate batches labelled, and score them on the test images.",
         ("detector", "evaluation", "fidelity", "initial", "iterations.detector", "iterations.growth", "training"),
     ),
     "lookup": Step(
-        "Look the candidate batches up in tables of every kind, and count what they would bring.",
+        "Predict the gain of the candidate batches with every kind of lookup table.",
         ("embedding", "reward"),
     ),
     "fidelity": Step(

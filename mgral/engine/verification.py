@@ -52,7 +52,7 @@ def verify(folder: Path) -> tuple[int, list[Fault]]:
     records = folder / integrity.RECORDS
     places = sorted(records.rglob("*.json"))
     if not places:
-        raise InputError(f"{records} holds no records of what made the artefacts, so that nothing can be compared")
+        raise InputError(f"{records} contains no records of how the artefacts were made, so nothing can be compared")
     found = (_verify(folder, place.relative_to(records).with_suffix(""), config, digest) for place in places)
     faults = [fault for fault in found if fault.problems]
     return len(places), sorted(faults, key=lambda fault: fault.problems[0].startswith("was made"))
@@ -80,7 +80,7 @@ def _problems(
     for name, hashed in record["inputs"].items():
         found = _input(name, record, folder)
         if found.exists() and digest(found) != hashed:
-            yield f"was made of other content of {name} than lies there now"
+            yield f"was made from other content of {name} than the present content"
 
 
 def up_to_date(path: Path, config: Config) -> bool:

@@ -50,8 +50,8 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
         What follows `--configfile`; a later file overrides an earlier one.
     overrides
         What follows `--config`, on top of the files: nested values are merged key by key, except that a `data`
-        section that names a format, or a `detector` section that names a detector, replaces the whole section, as the
-        keys of another one mean nothing to it.
+        section that names a format, or a `detector` section that names a detector, replaces the complete section, as
+        the keys of another one mean nothing to it.
 
     Raises
     ------
@@ -67,6 +67,16 @@ def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
         if isinstance(typed.get(section), dict) and key in typed[section]:
             values.pop(section, None)
     return resolve_config(_merge(values, typed))
+
+
+def data_warning(config: Config) -> str:
+    """Return what a person should know of a configuration that names no data; empty for others."""
+    if "data" in config.model_fields_set:
+        return ""
+    return (
+        "The configuration has no section `data`, so synthetic images are drawn. For your own name them: "
+        "data: {format: coco, root: FOLDER}, or voc or yolo"
+    )
 
 
 def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
@@ -124,7 +134,7 @@ def with_names(config: Config, names: Names) -> Config:
 def depends_on(config: Config, step: str, names: Names | None = None) -> str:
     """Return the settings that a job's outputs depend on, as JSON; Snakemake runs the job again when it changes.
 
-    With them the version of the step and, of what a plug-in brings, its package and version.
+    With them the version of the step and, of what a plug-in brings, its package with version and code.
 
     Parameters
     ----------
@@ -242,7 +252,7 @@ class RoundData(NamedTuple):
 
 
 def round_data(config: Config) -> RoundData | None:
-    """Return what the snapshot of a round holds; None for a benchmark."""
+    """Return what the snapshot of a round contains; None for a benchmark."""
     if not isinstance(config.data, ProjectData):
         return None
     snapshot = snapshot_of(config.data)
@@ -356,7 +366,7 @@ def _check_round(config: Config, data: ProjectData) -> None:
         raise InputError("detector.width: is null, and all rounds of a project need one input size; set it")
     missing = [file for file in annotation_files(config) if not Path(file).is_file()]
     if missing:
-        raise InputError(f"data: there is no file {', '.join(missing)}; bring it back from a copy or from Git")
+        raise InputError(f"data: there is no file {', '.join(missing)}; restore it from a copy or from Git")
     folders = picture_folders(project_folder(data))
     if absent := [f"{name} ({folder})" for name, folder in folders.items() if not folder.is_dir()]:
         raise InputError(

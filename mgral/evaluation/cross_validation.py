@@ -66,7 +66,7 @@ def score_held_out(
     """Score what detectors found in images that they have not learnt, all images together.
 
     Intervals are of the bootstrap over units (percentiles; Efron and Tibshirani, *An introduction to the bootstrap*,
-    1993, chapter 13), which knows how images differ, and not how detectors do that are trained anew.
+    1993, chapter 13), which knows how images differ, and not how detectors do that are trained again.
 
     Parameters
     ----------

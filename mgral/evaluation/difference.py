@@ -27,7 +27,7 @@ class Arm:
 
     @property
     def variance(self) -> float:
-        """Variance of the mean score, if the set were drawn anew and the detectors trained anew.
+        """Variance of the mean score, if the set were drawn again and the detectors trained again.
 
         Detectors differ by their parts and by training. Parts of one set differ less than parts of different sets: of
         the variance v between different sets, (1 - part) * v is seen between parts of one, and part * v is that of
@@ -58,7 +58,7 @@ def difference(first: Arm, second: Arm, of_images: float, units: int) -> Differe
     Parameters
     ----------
     of_images
-        Variance of the difference if the images that it is measured on were drawn anew.
+        Variance of the difference if the images that it is measured on were drawn again.
     units
         How many these are, groups of near-copies counted once.
     """

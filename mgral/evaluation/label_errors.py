@@ -46,9 +46,9 @@ class Suspect:
     image: int
     kind: Kind
     label: int | None
-    """Id of the class: the labelled one or, where there is no label, the one found. None of a whole image."""
+    """Id of the class: the labelled one or, where there is no label, the one found. None for the image as a whole."""
     box: Box | None
-    """Of the label or, where there is none, of what was found; None of a whole image."""
+    """Of the label or, where there is none, of what was found; None for the image as a whole."""
     sure: float
     """How often people and detectors agree in such a case, 0 to 1."""
     reason: str

@@ -20,5 +20,5 @@ def learnt_nothing(full: Sequence[float]) -> str:
         return ""
     return (
         f"The detector has learnt almost nothing: its mAP with all labels is {100 * mean:.1f} %. "
-        "So no comparison of strategies means anything."
+        "So comparisons of strategies mean nothing."
     )

@@ -1,4 +1,4 @@
-"""Average precision on resamples of the test images: detections are matched to labels once, and only counted anew.
+"""Average precision on resamples of the test images: detections are matched to labels once, and only counted again.
 
 Matching and precision at 101 recalls are COCO's (Lin et al., *Microsoft COCO*, 2014, and its evaluation code), for
 boxes of all sizes, at most 100 detections of a class in an image, and no crowds.

@@ -86,7 +86,7 @@ def find_trained(results: Path, seed: int | None = None, place: str | None = Non
     """
     path = results / "config.yaml"
     if not path.is_file():
-        raise InputError(f"{results} holds no results (config.yaml); name the folder of an experiment or a round")
+        raise InputError(f"{results} contains no results (config.yaml); name the folder of an experiment or a round")
     config = load_config(path)
     if config.detector.command_gives is not None:
         raise InputError(f"the detector of {results} is a command of yours ({config.detector.name}); run it yourself")
@@ -101,7 +101,7 @@ def _round(repetition: Path, place: str | None) -> Path:
     found = [one.parent.relative_to(repetition).as_posix() for one in repetition.rglob(WEIGHTS)]
     if not found:
         raise InputError(
-            f"{repetition} holds no trained detector ({WEIGHTS}); run the experiment, correct --seed, or name the "
+            f"{repetition} contains no trained detector ({WEIGHTS}); run the experiment, correct --seed, or name the "
             "folder of results, of a project's round such as results/round3"
         )
     names = sorted(found)

@@ -14,7 +14,7 @@ from mgral.compute.progress import tracked
 from mgral.config import PictureSettings
 from mgral.data.findings import Findings, Kind
 from mgral.data.paths import is_file, link_or_copy
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.exchange.tasks import check_tasks, write_tasks
 from mgral.labelling.records import Batch
@@ -27,7 +27,7 @@ COLUMNS = ("file", "rank", "score", "reason", "image", "person")
 CONTROL = "drawn at random, as a control"
 MISSING = Kind(
     "pictures are not on disk",
-    "bring them back, find those that were renamed (`mgral project scan`), or withdraw them from the project",
+    f"bring them back, find those that were renamed (`{program()} project scan`), or withdraw them from the project",
 )
 LONGEST = 200
 """Bytes of a name at most: file systems take 255, and labelling tools add to names."""
@@ -47,7 +47,7 @@ def write_batch(
     settings: PictureSettings | None = None,
     results: Sequence[ClassResult] = (),
 ) -> Owners:
-    """Write the files of a batch into a new folder, which appears whole or not at all.
+    """Write the files of a batch into a new folder, which appears completely or not at all.
 
     There are selection.csv, sheet.html, pictures/ (hard links where there can be some, else copies) and
     tasks/FORMAT/. Split over several people, the folder has the first two of all, and person1/, person2/, ... have
@@ -77,7 +77,7 @@ def write_batch(
         Where it cannot be written.
     """
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} is there already; delete it or name another folder")
+        raise InputError(f"{folder} exists already; delete it or name another folder")
     check_pictures([task.path for task in batch.tasks], "the batch")
     for name in formats:
         check_tasks(batch, name)

@@ -9,8 +9,8 @@ import numpy as np
 
 from mgral.artefacts.files import read_json
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import Config, load_config, registry
-from mgral.errors import InputError
+from mgral.config import Config, images_in, load_config, registry
+from mgral.errors import InputError, number_of, program
 from mgral.labelling.batch_files import unique_names
 from mgral.labelling.opening import COLD, CONFIG, round_folder
 from mgral.labelling.records import Batch, Box, FoundBox, Task
@@ -66,11 +66,15 @@ def round_batch(
     notes = [_why(config, name, selection)]
     if controls:
         notes.append(
-            f"{len(controls)} were drawn at random, as a control, and lie among the others"
-            + (f"; {both} of them were chosen too" if (both := len(controls) - len(only)) else "")
+            f"{number_of(len(controls), 'was', 'were')} drawn at random, as a control, among the others"
+            + (f"; {both} of them chosen too" if (both := len(controls) - len(only)) else "")
         )
-    if len(chosen) < len(selection["images"]):
-        notes.append(f"{len(selection['images']) - len(chosen)} chosen pictures were labelled or withdrawn meanwhile")
+    elif settings.control and images_in(config.budget) == 1:
+        notes.append("no control was drawn beside it, as a batch of 1 has no place for one (`batch` in project.yaml)")
+    if gone := len(selection["images"]) - len(chosen):
+        notes.append(
+            f"{number_of(gone, 'chosen picture was', 'chosen pictures were')} labelled or withdrawn meanwhile"
+        )
     tasks = [
         replace(task, chosen=task.image not in only, control=task.image in controls)
         for task in _tasks(folder, settings, project, rows, boxes, dict.fromkeys(audit, (AUDIT,)))
@@ -90,7 +94,7 @@ def mixed(ordered: Sequence[Row], others: Sequence[Row], seed: int) -> list[Row]
 def again_batch(
     folder: Path, settings: ProjectSettings, project: Project, images: Mapping[int, frozenset[int]]
 ) -> Batch:
-    """Return tasks for images that have to be looked at again, with the boxes that they have.
+    """Return tasks for images that must be checked again, with the boxes that they have.
 
     Parameters
     ----------
@@ -185,7 +189,7 @@ def picture_path(folder: Path, settings: ProjectSettings, file: str) -> Path:
     if name not in folders:
         raise InputError(
             f"project.yaml names no folder of pictures {name!r}, where {file} was; name it so again, or look for "
-            "the pictures elsewhere: mgral project scan"
+            f"the pictures elsewhere: {program()} project scan"
         )
     return folder / folders[name] / below
 

@@ -40,7 +40,7 @@ def merge_classes(project: Project, names: Sequence[str], into: str) -> dict[str
 
 
 def split_class(project: Project, name: str, into: Sequence[str]) -> dict[str, Any]:
-    """Return the change that makes several classes of one; images that show it have to be looked at again."""
+    """Return the change that makes several classes of one; images that show it must be checked again."""
     number = _id_of(project, name)
     if len(set(into)) < 2:
         raise InputError("classes: a split gives two classes or more; to give one another name: classes rename")
@@ -113,4 +113,4 @@ def _check_new(project: Project, names: Sequence[str], leaving: Sequence[str] = 
             )
     taken = sorted({name for name in names if name in {*project.classes.values()} - {*leaving}})
     if taken or len(set(names)) < len(names):
-        raise InputError(f"classes: {', '.join(taken) or 'a name'} is there already; choose another name")
+        raise InputError(f"classes: {', '.join(taken) or 'a name'} exists already; choose another name")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mgral.data.convert import FormatName
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 from mgral.labelling.batch_files import check_pictures, unique_names
 from mgral.labelling.batches import picture_path
 from mgral.labelling.exchange.export import LabelledPicture, export_labels, refuse_filled
@@ -12,6 +12,7 @@ from mgral.labelling.opening import usable_label
 from mgral.labelling.records import CONFIRMED, Box
 from mgral.labelling.settings import load_project_settings
 from mgral.labelling.state import load_project
+from mgral.labelling.status import IMPORT
 
 
 def export_project(folder: Path, output: Path, label_format: FormatName, pictures: Any) -> list[str]:
@@ -38,11 +39,11 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
         found["audit" if state.role else "train"].append(image)
     if not boxes and left_out:
         raise InputError(
-            f"no labelled picture can be exported: people disagree on {left_out}, or they have to be looked at "
-            "again; see mgral project status"
+            f"no labelled picture can be exported: people disagree on {left_out}, or they must be checked again; "
+            f"see {program()} project status"
         )
     if not boxes:
-        raise InputError("no picture is labelled yet; import labels first: mgral project import FILE")
+        raise InputError(f"no picture is labelled yet; import labels first: {program()} project {IMPORT}")
     order = sorted(boxes)
     paths = [picture_path(folder, settings, project.files[image]) for image in order]
     names = dict(zip(order, unique_names(paths), strict=True))
@@ -67,9 +68,13 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
     classes = [name for _, name in sorted(project.classes.items())]
     lost = export_labels(label_format, output, written["train"], classes, audit=written["audit"], pictures=pictures)
     lines = [
-        f"{output}: {len(written['train'])} pictures to train on, {len(written['audit'])} of the audit or test set"
+        f"{output}: {number_of(len(written['train']), 'picture')} to train on, {len(written['audit'])} "
+        "of the audit or test set"
     ]
     lines += [f"  {count} {statement}" for statement, count in lost.items()]
     if left_out:
-        lines.append(f"  {left_out} labelled pictures are left out: people disagree, or they lack a class")
+        lines.append(
+            f"  {number_of(left_out, 'labelled picture is', 'labelled pictures are')} left out: people "
+            "disagree, or they lack a class"
+        )
     return lines

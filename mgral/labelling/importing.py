@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from mgral.data.findings import Findings, Kind
+from mgral.errors import program
 from mgral.labelling.classes import classes_called, today
 from mgral.labelling.records import CONFIRMED, Box, Returned, ReturnedFile
 from mgral.labelling.state import BoxRow, ImageState, Label, Project
@@ -18,16 +19,17 @@ from mgral.labelling.state import BoxRow, ImageState, Label, Project
 OTHER_PROJECT = Kind("files are of another project", "import them there, or take out what names the project")
 UNKNOWN_PICTURES = Kind(
     "pictures are not of this project",
-    "correct the names, or run `mgral project scan` if they are new; `--unknown leave_out` imports the others",
+    f"correct the names, or run `{program()} project scan` if they are new; `--unknown leave_out` imports the others",
 )
 PICTURES_LEFT_OUT = Kind("pictures are not of this project", "left out (`--unknown leave_out`)")
 AMBIGUOUS = Kind("pictures have a name that several have", "name them by their folder too")
 UNKNOWN_CLASSES = Kind(
     "classes are not of this project",
-    "add them (`mgral project classes add NAME`), or say which they are (`--rename THEIRS=OURS`)",
+    f"add them (`{program()} project classes add NAME`, NAME being theirs), or give their names here "
+    "(`--rename THEIRS=OURS`)",
 )
 OTHER_SIZES = Kind(
-    "pictures have another size than the labels say",
+    "pictures have another size than in the labels",
     "the boxes are of other pictures, or of copies of another size: export them for the pictures of the project",
 )
 TEST_PICTURES = Kind("pictures of the test set were labelled anew", "used, as corrections of the test set")
@@ -45,11 +47,11 @@ OTHER_PICTURE = Kind(
 FORMER_NAMES = Kind("classes have a former name", "taken for what they are now")
 SEVERAL_MEANINGS = Kind(
     "classes have a name that was another class's when the pictures were sent",
-    "say which are meant (`--rename NAME=NAME` for the class that has the name now)",
+    "give the class that is meant (`--rename NAME=NAME` for the class that has the name now)",
 )
-STALE = Kind("labels are older than what the same person said later", "left out")
+STALE = Kind("labels are older than another label of the same person", "left out")
 DRAFTS = Kind("drafts are of pictures that the same person has finished", "left out")
-WITHDRAWN = Kind("pictures are withdrawn", "kept, and not used until `mgral project recall`")
+WITHDRAWN = Kind("pictures are withdrawn", f"kept, and not used until `{program()} project recall`")
 UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
 """What Label Studio puts before the name of an uploaded picture."""
 SAME_IOU = 0.5
@@ -97,7 +99,7 @@ class Names:
     def find(self, name: str) -> set[int]:
         """Return the images that a name can mean; one where it is clear.
 
-        By the whole path, by the name in a batch, by the last part of the path, and by that without its suffix.
+        By the complete path, by the name in a batch, by the last part of the path, and by that without its suffix.
         """
         plain = name.replace("\\", "/").removeprefix("./")
         last = PurePosixPath(plain).name

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, StepError, program
 
 FILE = "ledger.jsonl"
 LOCK = ".ledger.lock"
@@ -72,13 +72,13 @@ def read_ledger(folder: Path) -> list[Line]:
             lines.append(Line(**{**values, "events": tuple(values["events"])}))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
-                f"{path}: line {number} is damaged ({error}); bring the file back from a copy or from Git"
+                f"{path}: line {number} is damaged ({error}); restore the file from a copy or from Git"
             ) from None
     return lines
 
 
 def _no_project(folder: Path) -> str:
-    return f"{folder} holds no project ({FILE}); go to its folder, bring the file back, or: mgral project init"
+    return f"{folder} contains no project ({FILE}); go to its folder, restore the file, or: {program()} project init"
 
 
 def new_line(what: What, events: Sequence[Event], file: str = "", sha256: str = "") -> Line:
@@ -144,7 +144,9 @@ def writing(folder: Path) -> Iterator[Writer]:
     except Timeout:
         raise InputError(f"another command is changing the project {folder}; wait until it has ended") from None
     except OSError as error:
-        raise StepError(f"{folder} cannot be written to ({error.strerror}); mend the rights of the folder") from None
+        raise StepError(
+            f"{folder} cannot be written to ({error.strerror}); correct the permissions of the folder"
+        ) from None
     try:
         yield Writer(folder)
     finally:

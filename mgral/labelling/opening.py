@@ -213,7 +213,7 @@ def _values(settings: ProjectSettings, name: str, images: int) -> dict[str, Any]
 
 
 def check_config(folder: Path, settings: ProjectSettings, project: Project) -> None:
-    """Raise InputError where project.yaml asks for a configuration that there is not, or for pictures turned anew."""
+    """Raise InputError where project.yaml asks for a configuration that does not exist, or for other rotations."""
     number = max(project.rounds, default=0) + 1
     try:
         planned_config(settings, number, 1)
@@ -240,13 +240,13 @@ def frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dic
 
 
 def write_round(folder: Path, snapshot: Snapshot, config: Config) -> str:
-    """Write the folder of a round, which appears whole, and return the digest of its snapshot."""
+    """Write the folder of a round, which appears completely, and return the digest of its snapshot."""
     write_experiment(round_folder(folder, snapshot.round), snapshot, config)
     return snapshot_digest(folder, snapshot.round)
 
 
 def write_experiment(target: Path, snapshot: Snapshot, config: Config) -> None:
-    """Write what an experiment is computed from into a new folder, which appears whole."""
+    """Write what an experiment is computed from into a new folder, which appears completely."""
     with atomic_path(target) as partial:
         partial.mkdir()
         dump_json(partial / SNAPSHOT, snapshot.as_json())
@@ -264,7 +264,7 @@ def snapshot_digest(folder: Path, number: int) -> str:
         try:
             digest.update(path.read_bytes())
         except OSError as error:
-            raise InputError(f"{path}: {error.strerror}; bring it back from a copy or from Git") from None
+            raise InputError(f"{path}: {error.strerror}; restore it from a copy or from Git") from None
     return digest.hexdigest()
 
 
@@ -273,6 +273,6 @@ def check_rounds(folder: Path, project: Project) -> None:
     altered = [str(number) for number, known in project.rounds.items() if snapshot_digest(folder, number) != known]
     if altered:
         raise InputError(
-            f"the snapshot or config.yaml of round {', '.join(altered)} was altered; bring it back from a copy or "
-            "from Git, as later rounds are compared with it"
+            f"the snapshot or config.yaml of round {', '.join(altered)} was altered; restore it from a copy or "
+            "from Git, because later rounds are compared with it"
         )

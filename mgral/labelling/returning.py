@@ -82,8 +82,8 @@ def _summary(changes: Changes) -> str:
         "new": changes.new,
         "corrected": changes.corrected,
         "of a second person": changes.added,
-        "as they were": changes.unchanged,
-        "not looked at": changes.untouched,
+        "unchanged": changes.unchanged,
+        "not checked": changes.untouched,
     }
     said = ", ".join(f"{count} {words}" for words, count in parts.items() if count) or "no label"
     states = Counter(event.get("state") for event in changes.events)  # none where a label was there already

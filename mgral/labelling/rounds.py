@@ -10,7 +10,7 @@ from mgral.config import Config, images_in
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import PICTURES, load_snapshot
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 from mgral.labelling.ledger import Writer, writing
 from mgral.labelling.opening import (
     CONFIG,
@@ -28,7 +28,7 @@ from mgral.labelling.opening import (
 from mgral.labelling.scanning import moved_json, picture_events, remember_files, scan_pictures
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
-from mgral.labelling.status import spent
+from mgral.labelling.status import ADD_CLASSES, IMPORT, spent
 
 
 @dataclass
@@ -92,11 +92,13 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
         if waiting := sorted(set(project.rounds) - set(project.sent)):
             if (waiting[0] in project.trainings) != training:
                 command = "next" if training else "train"
-                raise InputError(f"round {waiting[0]} is not finished; go on with it first: mgral project {command}")
+                raise InputError(
+                    f"round {waiting[0]} is not finished; continue it first: {program()} project {command}"
+                )
             return Opened(waiting[0], resumed=True)
         check_config(folder, settings, project)
         if not project.classes:
-            raise InputError("there is no class to label; add some first: mgral project classes add NAME ...")
+            raise InputError(f"there is no class to label; add yours first: {program()} project {ADD_CLASSES}")
         project, findings, missing = record_pictures(folder, writer, settings, project)
         _check_progress(project, anyway or training)
         audit = [] if training else draw_audit(settings, project)
@@ -112,7 +114,7 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
             config = config.model_copy(update={"budget": images_in(config.budget) - controls})
         elif not complete(snapshot.labelled):
             raise InputError(
-                "no picture to learn from is labelled yet; import labels first: mgral project import FILE"
+                f"no picture to learn from is labelled yet; import labels first: {program()} project {IMPORT}"
             )
         writer.add("audit", [{"image": image} for image in audit])
         digest = write_round(folder, snapshot, config)
@@ -139,9 +141,7 @@ def _found_round(folder: Path, writer: Writer, project: Project) -> Project:
     if not target.exists():
         return project
     if not (target / SNAPSHOT).is_file() or load_snapshot(target / SNAPSHOT).project != project.id:
-        raise InputError(
-            f"{target} is none that this project made, and stands where its next round will be; move it away"
-        )
+        raise InputError(f"{target} was not made by this project, and the next round needs that name; move it away")
     writer.add("round", [{"round": number, "snapshot": snapshot_digest(folder, number)}])
     return load_project(folder)
 
@@ -152,8 +152,8 @@ def _check_progress(project: Project, anyway: bool) -> None:
     last = max((number for number, images in project.sent.items() if images), default=0)
     if last and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last]):
         raise InputError(
-            f"nothing of round {last} has come back, so a new round knows no more than the last one; import labels "
-            "first (mgral project import FILE), or open it anyway (--anyway)"
+            f"no label of round {last} was imported, so a new round has no more information than the last one; "
+            f"start it anyway (--anyway), or import labels first: {program()} project {IMPORT}"
         )
 
 
@@ -175,13 +175,15 @@ def _with_budget(
     )
     if drawn and (left <= 0 or not pool):
         raise InputError(
-            f"the audit set of {audit} pictures leaves nothing to choose of {len(project.images)} pictures and a "
+            f"the audit set of {number_of(audit, 'picture')} leaves nothing to choose of "
+            f"{number_of(len(project.images), 'picture')} and a "
             f"budget of {settings.budget}; lower `audit` in project.yaml, or raise `budget`"
         )
     if left <= 0:
         raise InputError(
-            f"the budget of {settings.budget} pictures is used; raise `budget` in project.yaml to go on, or train "
-            "on all labels (mgral project train) and take them (mgral project export)"
+            f"the budget of {number_of(settings.budget, 'picture')} is used; raise `budget` in project.yaml to "
+            f"continue, or train on all labels ({program()} project train) and export them "
+            f"({program()} project export)"
         )
     if not pool:
         raise InputError("there is no picture left to choose: all were sent, labelled, skipped or withdrawn")
@@ -195,7 +197,7 @@ Publish = Callable[[Project, ProjectSettings, int, Path], Sequence[dict[str, obj
 def publish_round(folder: Path, number: int, publish: Publish) -> None:
     """Put the files of a round's batch in its folder, and note in the ledger what is sent, once.
 
-    The files are made beside it and moved there. What a killed command left of them is made anew, as long as the
+    The files are made beside it and moved there. What a killed command left of them is made again, as long as the
     ledger does not know of it.
     """
     with writing(folder) as writer:

@@ -15,7 +15,7 @@ from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import load_snapshot
 from mgral.data.groups import load_groups
 from mgral.engine.run import run_snakemake
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 from mgral.evaluation.precision import trusted_score
 from mgral.labelling.batch_files import SHEET, TASKS, write_batch
 from mgral.labelling.batches import AUDIT, again_batch, detector_folder, results_folder, round_batch
@@ -29,7 +29,7 @@ from mgral.labelling.results import LEAST_BOXES, ClassResult, class_results, res
 from mgral.labelling.rounds import end_training, open_round, publish_round
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
-from mgral.labelling.status import again, ways_back
+from mgral.labelling.status import IMPORT, again, ways_back
 
 MEANS = {"ap50": "AP50", "map": "mAP"}
 """Scores of all classes, and how people know them."""
@@ -113,7 +113,7 @@ def run_training(
 
 
 def write_again(folder: Path, output: Path, options: BatchOptions) -> int:
-    """Write tasks for all images that have to be looked at again into a new folder, and return how many there are."""
+    """Write tasks for all images that must be checked again into a new folder, and return how many there are."""
     with writing(folder) as writer:
         settings, project = load_project_settings(folder), load_project(folder)
         waiting = again(project)
@@ -184,16 +184,16 @@ def _written(
 
 
 def second_look_lines(folder: Path, output: Path, count: int) -> list[str]:
-    """Return what a person does with the tasks of so many pictures to look at again, as lines."""
+    """Return what a person does with the tasks of so many pictures to check again, as lines."""
     if not count:
-        return ["no picture has to be looked at again"]
+        return ["no picture needs another check"]
     lines, pushed = (
-        [f"{count} pictures to look at again: load {output / TASKS} into your tool"],
+        [f"{number_of(count, 'picture')} to check again: load {output / TASKS} into your tool"],
         load_project(folder).pushed,
     )
     if pushed:
-        lines.append(f"  or send them: mgral project push {shlex.quote(str(output))}")
-    return [*lines, f"  when people have labelled: mgral project {'pull' if pushed else 'import FILE'}"]
+        lines.append(f"  or send them: {program()} project push {shlex.quote(str(output))}")
+    return [*lines, f"  when people have labelled: {program()} project {'pull' if pushed else IMPORT}"]
 
 
 def _found_boxes(folder: Path, project: Project, number: int) -> dict[int, tuple[FoundBox, ...]]:
@@ -215,14 +215,19 @@ def round_results(folder: Path, number: int) -> list[ClassResult]:
         return []
     test: dict[str, Any] = read_json(results / "dataset" / "test.json")
     try:
+        scores = read_json(metrics)
+        numbers = [*(scores[key] for key in MEANS), *(row["map"] for row in scores["per_class"])]
+        if not all(isinstance(one, float | int | None) for one in numbers):
+            raise TypeError
         names = {one["id"]: one["name"] for one in test["categories"]}
         boxes = dict.fromkeys(names.values(), 0)
         for one in test["annotations"]:
             boxes[names[one["category_id"]]] += 1
-        return class_results(read_json(metrics), boxes)
+        return class_results(scores, boxes)
     except (KeyError, TypeError):
         raise InputError(
-            f"{metrics} or dataset/test.json of its round is damaged; bring it back, or delete it"
+            f"{metrics} or dataset/test.json of its round is damaged; bring it back, or delete it and make it again: "
+            f"{program()} snakemake --cores all --configfile round{number}/{CONFIG}"
         ) from None
 
 
@@ -233,7 +238,7 @@ def score_lines(folder: Path, project: Project) -> list[str]:
             metrics = read_json(detector_folder(folder, number) / "metrics.json")
             where = "test set" if any(image.role == "test" for image in project.images.values()) else "audit set"
             scores = [f"{name} {100 * metrics[key]:.1f} %" for key, name in MEANS.items() if metrics[key] is not None]
-            found = ", ".join(scores) or "nothing to measure by, as no object is labelled there"
+            found = ", ".join(scores) or "no score: no object is labelled there"
             lines = [f"detector of round {number}, on the {where}: {found}"]
             if few := sum(row.boxes < LEAST_BOXES for row in rows):
                 lines.append(f"  rough means: {few} of {len(rows)} classes have fewer than {LEAST_BOXES} boxes there")
@@ -252,13 +257,13 @@ def _summary(folder: Path, number: int, notes: Sequence[str], options: BatchOpti
     project, target = load_project(folder), round_folder(folder, number)
     audit = sum(project.images[image].role == AUDIT for image in project.sent[number])
     lines = [
-        f"round {number}: {len(project.sent[number])} pictures to label"
+        f"round {number}: {number_of(len(project.sent[number]), 'picture')} to label"
         + (f", {audit} of them the audit set" if audit else "")
     ]
     lines += [f"  {note}" for note in notes]
-    lines += [f"  look at them: {target / SHEET}", f"  load into your tool: {target / TASKS}"]
+    lines += [f"  view them: {target / SHEET}", f"  load into your tool: {target / TASKS}"]
     if not project.sent[number]:
-        return [*lines[:-2], "  nothing of it is left; choose others: mgral project next"]
+        return [*lines[:-2], f"  none of them is left; choose others: {program()} project next"]
     if options.people > 1:
         lines[-1] = f"  load into your tool: {target}/person1/{TASKS}, and so on"
     *send, back = ways_back(project)

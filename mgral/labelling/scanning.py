@@ -18,7 +18,7 @@ from mgral.data.decoding import PictureError, decode, pillow_limits
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.snapshot import Picture
 from mgral.data.headers import picture_size
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 
@@ -31,17 +31,17 @@ SEEN = ".files.json"
 """Size, time of change and digest of each file when it was read last: only what differs is read again. It may be
 deleted at any time."""
 NO_FOLDER = Kind("folders of pictures are not there", "correct `pictures` in project.yaml")
-NO_PICTURES = Kind("folders hold no pictures", "correct `pictures` in project.yaml, or put pictures there")
+NO_PICTURES = Kind("folders contain no pictures", "correct `pictures` in project.yaml, or put pictures there")
 UNREADABLE = Kind("files are no pictures that can be used", "left out of the project; replace or remove them")
-NOT_READ = Kind("pictures or their folders cannot be read", "mend their rights, or the disk, and run again")
+NOT_READ = Kind("pictures or their folders cannot be read", "correct their permissions or the disk, and run again")
 COPIES = Kind("pictures are copies of another one, byte for byte", "one of them is used")
 BAD_NAMES = Kind("pictures have names that are not UTF-8", "left out; rename them")
 RENAMED = Kind("pictures were renamed or moved", "recognised by their bytes; their labels stay")
 MISSING = Kind("pictures are missing", "left out of new rounds until they are back")
 CHANGED = Kind(
     "pictures have other bytes than before, under the same name",
-    "their labels may not fit: bring the old files back; or `mgral project scan --changed new` takes them for new "
-    "pictures, and the old ones for missing",
+    f"their labels may not fit: bring the old files back; or `{program()} project scan --changed new` takes them "
+    "for new pictures, and the old ones for missing",
 )
 TAKEN_AS_NEW = Kind("pictures have other bytes than before", "they are new pictures, the old ones are missing")
 KNOWN_BOTH = Kind(

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 from mgral.artefacts.files import write_bytes
 from mgral.config.reading import read_values
 from mgral.config.section import Count, Name, PathText, Section
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 
 FILE = "project.yaml"
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
@@ -97,7 +97,9 @@ def load_project_settings(folder: Path) -> ProjectSettings:
     """
     path = folder / FILE
     if not path.is_file():
-        raise InputError(f"{folder} holds no project ({FILE}); go to its folder, or make one: mgral project init")
+        raise InputError(
+            f"{folder} contains no project ({FILE}); go to its folder, or make one: {program()} project init"
+        )
     try:
         return ProjectSettings.model_validate(read_values(path))
     except ValidationError as error:

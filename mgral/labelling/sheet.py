@@ -1,4 +1,4 @@
-"""The contact sheet of a batch: one page that a person can look at, print and pass on."""
+"""The contact sheet of a batch: one page that a person can view, print and pass on."""
 
 import base64
 import io

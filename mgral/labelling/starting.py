@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from mgral.artefacts.files import write_bytes
 from mgral.config import Config, registry
 from mgral.data.findings import Findings, described
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, read_labels
 from mgral.labelling.importing import Names, changes_by, classes_of
@@ -25,7 +25,7 @@ from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
 from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
 from mgral.labelling.settings import FILE, ProjectSettings, audit_size, invalid, write_project_settings
 from mgral.labelling.state import Project, replay
-from mgral.labelling.status import status_lines
+from mgral.labelling.status import ADD_CLASSES, status_lines
 
 NOT_IN_GIT = ".gitignore"
 PULLED = "pulled"
@@ -68,7 +68,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
     Parameters
     ----------
     folder
-        It may be there already, and hold pictures, but no project.
+        It may be there already, and contain pictures, but no project.
     identity
         A text that no other project has.
 
@@ -254,4 +254,4 @@ def _summary(folder: Path, settings: ProjectSettings, lines: list[Line]) -> list
             "first batch: without labels it covers the pictures by what a pre-trained network sees in them"
         )
     here = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
-    return [*summary, f"next: {here}mgral project {'next' if project.classes else 'classes add NAME'}"]
+    return [*summary, f"next: {here}{program(folder)} project {'next' if project.classes else ADD_CLASSES}"]

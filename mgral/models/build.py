@@ -59,7 +59,7 @@ def _start_from(detector: DetectorModel, path: Path) -> None:
         raise InputError(f"{path}: {error.strerror}; run the step `weights`") from None
     except (SafetensorError, RuntimeError) as error:
         raise InputError(
-            f"{path} does not hold weights of this detector ({error}); delete it and run the step `weights` again"
+            f"{path} does not contain weights of this detector ({error}); delete it and run the step `weights` again"
         ) from None
 
 
@@ -84,5 +84,5 @@ def load_detector(path: Path, config: DetectorConfig, classes: int) -> DetectorM
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run the step that makes it") from None
     except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path} does not hold this detector ({error}); delete it and run its step again") from None
+        raise InputError(f"{path} does not contain this detector ({error}); delete it, run its step again") from None
     return detector.eval()

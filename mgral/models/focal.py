@@ -1,4 +1,4 @@
-"""The loss of RetinaNet for a whole batch at once (Lin et al. 2017, section 4)."""
+"""The loss of RetinaNet for a complete batch at once (Lin et al. 2017, section 4)."""
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets, 
     """Focal loss on all anchors but the ignored, plus L1 on matched ones, each image by the number of its matches.
 
     The same number as torchvision's `RetinaNet.compute_loss`. In several processes it is divided by the mean of their
-    images, so that the mean of their losses is that of the whole batch.
+    images, so that the mean of their losses is that of the complete batch.
     """
     foreground = matched >= 0
     matches = foreground.sum(1).clamp(min=1)

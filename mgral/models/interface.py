@@ -92,7 +92,7 @@ class DetectorModel(nn.Module, ABC):
         return [group for group in groups if group["params"]]
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights of the whole detector, or of `pretrained`, by the detector's own names; less all others.
+        """Return weights of the complete detector, or of `pretrained`, by the detector's own names; less all others.
 
         The names of the file may lack what comes before all of them here, such as `ssd.backbone.`.
         """

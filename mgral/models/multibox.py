@@ -1,4 +1,4 @@
-"""The multibox loss of SSD for a whole batch at once (Liu et al. 2016, section 2.2)."""
+"""The multibox loss of SSD for a complete batch at once (Liu et al. 2016, section 2.2)."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from mgral.models.boxes import Weights, encode
 from mgral.models.interface import Predictions, Targets, of_anchors
 
 MATCHED_PAIRS = 2**18
-"""Pairs of box and anchor looked at together: what a processor's cache holds."""
+"""Pairs of box and anchor looked at together: what a processor's cache contains."""
 PAIRS_ON_A_GPU = 2**24
 """The same on a GPU, where it is few launches that count: 64 MiB each time."""
 MOST_NEGATIVES = 4096
@@ -90,7 +90,7 @@ def multibox_loss(
     """Smooth L1 on matched anchors plus cross-entropy on them and on the hardest background anchors.
 
     The same number as torchvision's `SSD.compute_loss`, without its loop over images. In several processes it is
-    divided by the mean of their matched anchors, so that the mean of their losses is that of the whole batch.
+    divided by the mean of their matched anchors, so that the mean of their losses is that of the complete batch.
     """
     sums = _sums_of_all if fixed_shapes(matched.device) else _sums_of_counted
     loss, matches = sums(predictions, anchors, targets, matched, negatives_per_positive, box_weights)

@@ -24,7 +24,7 @@ STAGES = 5
 
 
 class TorchvisionRetinaNet(DenseModel):
-    """Torchvision's RetinaNet on images of one size, with its loss done for the whole batch at once.
+    """Torchvision's RetinaNet on images of one size, with its loss done for the complete batch at once.
 
     Its logits [B, A, C] have no background: each class has a sigmoid of its own.
     """
@@ -72,7 +72,7 @@ class TorchvisionRetinaNet(DenseModel):
         return F.softmax(F.pad(logits, (1, 0)), dim=-1)
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights by the detector's own names; torchvision's are of its layers before it named these anew."""
+        """Return weights by the detector's own names; torchvision's are of its layers before it named these again."""
         renamed = {}
         for name, values in state.items():
             new = re.sub(r"(\bfpn\.\w+_blocks\.\d+)\.(\w+)$", r"\1.0.\2", name)

@@ -42,7 +42,7 @@ class SmallBackbone(nn.Module):
 
 
 class SmallSSD(PyramidSSD):
-    """Torchvision's SSD on a small backbone, with its input transform done for the whole batch at once."""
+    """Torchvision's SSD on a small backbone, with its input transform done for the complete batch at once."""
 
     def __init__(self, config: SmallSSDConfig, classes: int) -> None:
         size = (config.height, config.width)

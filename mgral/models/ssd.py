@@ -21,7 +21,7 @@ from zero, a short training spends its start on learning it."""
 
 
 class TorchvisionSSD(DenseModel):
-    """Torchvision's SSD on images of one size, with its loss done for the whole batch at once."""
+    """Torchvision's SSD on images of one size, with its loss done for the complete batch at once."""
 
     ssd: SSD
 

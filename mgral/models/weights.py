@@ -25,7 +25,7 @@ from mgral.models.detectors.transformers import CHECKPOINT, TransformersConfig
 from mgral.models.interface import DetectorModel
 
 STATISTICS = r"^class_quality\.|\bnum_batches_tracked$"
-"""Names of what is no weight: it is gathered anew in each training."""
+"""Names of what is no weight: it is gathered again in each training."""
 WRAPPERS = ("model", "state_dict")
 """Keys under which trainings of others put a detector's weights."""
 WRAPPED = r"^((module|_orig_mod)\.)+"
@@ -37,7 +37,7 @@ def obtain_weights(config: DetectorConfig, mirror: str | None, folder: Path) -> 
     """Return the state dict that `config.weights` stands for, by the names of who made it.
 
     What is published is downloaded into `folder`, unless it came with the packages. Raises InputError and StepError
-    as `fetch` does, and where a file holds no weights.
+    as `fetch` does, and where a file contains no weights.
     """
     if isinstance(config, TransformersConfig) and config.weights == CHECKPOINT:
         from mgral.models.transformers_detector import load_checkpoint  # the package may be missing
@@ -99,7 +99,7 @@ def _with_digits(url: Any) -> Published | None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read safetensors or a state dict of torch's; raises InputError where a file holds neither."""
+    """Read safetensors or a state dict of torch's; raises InputError where a file contains neither."""
     try:
         content = read_verified(path)
         safe = path.suffix.lower() == ".safetensors"
@@ -108,16 +108,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: {error.strerror}; correct detector.weights") from None
     except pickle.UnpicklingError:  # whose text advises to run what is in the file
         raise InputError(
-            f"{path} holds no weights that can be read (other objects than tensors, or no such file at all); {GIVE}"
+            f"{path} contains no weights that can be read (other objects than tensors, or no such file); {GIVE}"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, KeyError) as error:
         reason = "it is empty" if not content else _first_words(error)
-        raise InputError(f"{path} holds no weights that can be read ({reason}); {GIVE}") from None
+        raise InputError(f"{path} contains no weights that can be read ({reason}); {GIVE}") from None
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping):
-        raise InputError(f"{path} holds no state dict; give what torch.save(model.state_dict(), ...) wrote")
+        raise InputError(f"{path} contains no state dict; give what torch.save(model.state_dict(), ...) wrote")
     return {re.sub(WRAPPED, "", str(name)): one for name, one in state.items() if isinstance(one, Tensor)}
 
 
@@ -143,12 +143,12 @@ def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> 
         )
     if other := [name for name, one in fits.items() if _is_plain(own[name]) and not _is_plain(one)]:
         raise InputError(
-            f"detector.weights: {len(other)} tensors of {source} hold no real numbers, such as {other[0]} "
+            f"detector.weights: {len(other)} tensors of {source} contain no real numbers, such as {other[0]} "
             f"({fits[other[0]].dtype}); give weights that are neither quantised nor converted"
         )
     if spoilt := [name for name, one in fits.items() if _is_plain(one) and not torch.isfinite(one.float()).all()]:
         raise InputError(
-            f"detector.weights: {len(spoilt)} tensors of {source} hold numbers that are not finite, such as "
+            f"detector.weights: {len(spoilt)} tensors of {source} contain numbers that are not finite, such as "
             f"{spoilt[0]}; give weights of a training that went well"
         )
     anew = Counter(

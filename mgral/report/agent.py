@@ -57,9 +57,9 @@ def _figure(results: Results, strategy: str, cycle: int, episodes: pd.DataFrame,
 
     above, best = Spread.of(agents["standard_deviations_above"]), Spread.of(agents["random_best_as_often"])
     caption = (
-        f"The agent's choice looks up to {points_with_spread(Spread.of(selected))} %, {_signed(above)} standard "
-        f"deviations from the mean of {agents['random_batches'].iloc[0]:.0f} random batches; the best of as many "
-        f"random batches as the agent looked up is {points_with_spread(best)} %. "
+        f"The agent's batch has a looked-up mAP of {points_with_spread(Spread.of(selected))} %, {_signed(above)} "
+        f"standard deviations from the mean of {agents['random_batches'].iloc[0]:.0f} random batches; the best of as "
+        f"many random batches as the agent looked up is {points_with_spread(best)} %. "
         f"Bold: mean over {len(agents)} seed{'s' * (len(agents) > 1)}"
         + (f", running mean of {window} episodes." if window > 1 else ".")
     )
@@ -67,7 +67,7 @@ def _figure(results: Results, strategy: str, cycle: int, episodes: pd.DataFrame,
     found = float((agents["selected_reward"] - agents["random_best_as_often"]).mean())
     kind = "higher" if found > 0 else "no higher"
     conclusion = (
-        f"The agent’s choice is looked up {kind} than the best of as many random batches: "
+        f"The looked-up mAP of the agent’s batch is {kind} than that of the best of as many random batches: "
         f"{points(found, 2, sign=True)} points in the mean."
     )
     return Figure(stem, title, conclusion, caption, draw(stem, 5.0, 3.7, paint), table)
@@ -98,6 +98,9 @@ def _line(strategy: str, cycle: int, agents: pd.DataFrame, seeds: int) -> dict[s
         "strategy": strategy,
         "cycle": str(cycle),
         "selected": points_with_spread(Spread.of(agents["selected_reward"])),
+        "greedy": points_with_spread(Spread.of(agents["greedy_reward"]))
+        if agents["greedy_reward"].notna().any()
+        else "–",
         "random": points_with_spread(Spread.of(agents["random_mean"])),
         "above": _signed(Spread.of(agents["standard_deviations_above"])),
         "best": points_with_spread(Spread.of(agents["random_best_as_often"])),

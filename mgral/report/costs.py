@@ -9,8 +9,8 @@ from statistics import mean
 
 import pandas as pd
 
-from mgral.config import known, registry
-from mgral.engine.cost import detector_images, reward_images, variant_images
+from mgral.config import registry
+from mgral.engine.cost import detector_images, reward_images, table_images
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
 from mgral.report.results import Results, images_labelled, table_rounds
@@ -94,20 +94,17 @@ def table_costs(results: Results) -> list[TableCost]:
 def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> TableCost:
     """Count for each round the embeddings of all images, the pseudo-labels and the evaluations of variants 0..K."""
     config, train = results.config.for_strategy(strategies[0]), len(results.train.image_ids)
-    lut, variants = config.lut, range(config.lut.variants + 1)
+    lut = config.lut
     # Lengths that are derived differ by seed.
-    trained = mean(
-        config.training.batch_size * known(one.iterations.base, "iterations.base")
-        + sum(variant_images(config.model_copy(update={"iterations": one.iterations}), k) for k in variants)
-        for one in results.settings.values()
-    )
+    of_seeds = [config.model_copy(update={"iterations": one.iterations}) for one in results.settings.values()]
     rounds = table_rounds(config, strategies)
-    tables, seen = sum(rounds.values()), 0
+    tables, trained, seen = sum(rounds.values()), 0.0, 0
     for (_, cycle), splits in rounds.items():
         labelled = images_labelled(results, strategies, cycle)
         pseudo_labelled = train - labelled if lut.labels == "pseudo_labels" else 0
-        seen += train + pseudo_labelled + splits * len(variants) * reward_images(lut, labelled, train)
-    return TableCost(table, strategies, tables, round(tables * trained), seen)
+        seen += train + pseudo_labelled + splits * (lut.variants + 1) * reward_images(lut, labelled, train)
+        trained += splits * mean(table_images(one, labelled) for one in of_seeds)
+    return TableCost(table, strategies, tables, round(trained), seen)
 
 
 def costs_table(rows: list[CostRow]) -> Table:

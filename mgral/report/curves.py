@@ -112,7 +112,7 @@ def _figure(
 
 
 def curve_in_words(detectors: DetectorScores, score: str, cost: str, subject: str) -> str:
-    """Say where a strategy's mean curve ends beside that of random, and from how many labels on."""
+    """Report where a strategy's mean curve ends beside that of random, and from how many labels on."""
     name, seeds = CURVE_SCORES[score], len(detectors.config.seeds)
     means = {
         strategy: tuple(detectors.curve(strategy, column).mean(axis=0) for column in (cost, score))

@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float64]
 ROUND = ["strategy", "cycle", "seed"]
 """Columns that name a round of a strategy."""
 FULL_DATA = "all labels"
-"""Name of the detector trained on all labels, which no instance can have, as it holds a blank."""
+"""Name of the detector trained on all labels, which no instance can have, as it contains a blank."""
 TABLE = "detectors"
 """Stem of the table's file."""
 

@@ -75,7 +75,7 @@ class Drawing:
 
     @property
     def inline(self) -> str:
-        """The `svg` element alone, for a page that holds several."""
+        """The `svg` element alone, for a page that contains several."""
         return self.svg[self.svg.index("<svg") :]
 
 

@@ -10,7 +10,7 @@ from mgral.report.results import Results, images_labelled
 
 
 def knows_boxes(config: Config) -> bool:
-    """Whether the pool was made with knowledge that only an oracle has: which images hold an object."""
+    """Whether the pool was made with knowledge that only an oracle has: which images contain an object."""
     return isinstance(config.data, CocoData) and config.data.pool == "with_boxes"
 
 

@@ -48,6 +48,6 @@ def bring_back_report(folder: Path) -> list[Path]:
 
 
 def remove_partial_report(folder: Path) -> None:
-    """Remove the partial report and its record, once there is a whole one."""
+    """Remove the partial report and its record, once there is a complete one."""
     for part in (folder / PARTIAL, folder / RECORDS / PARTIAL):
         shutil.rmtree(part, ignore_errors=True)

@@ -25,7 +25,7 @@ from mgral.report.drawing import (
     seed_colour,
 )
 from mgral.report.ranking import listed
-from mgral.report.results import INITIAL, TABLE, LookupTables, Results
+from mgral.report.results import COUNTS_ALONE, INITIAL, TABLE, LookupTables, Results
 from mgral.report.spread import points
 
 TITLES: dict[Estimator, str] = {
@@ -129,7 +129,7 @@ def table_sections(results: Results) -> list[TableSection]:
 
 def _missing(tables: LookupTables) -> str:
     missing = tables.planned - tables.made
-    return f"{missing} of {tables.planned} tables could not be made, as there is too little data." if missing else ""
+    return f"{missing} of {tables.planned} tables could not be made: there is too little data." if missing else ""
 
 
 def _table(stem: str, parts: list[pd.DataFrame], values: list[str]) -> Table:
@@ -189,11 +189,29 @@ def _figures(
     of_tables = rows[(rows["table"] == tables.table) & (rows["reward"] == tables.reward)]
     for estimator in estimators if len(of_tables) else ():
         drawn = of_tables[of_tables["estimator"] == estimator]
-        yield _predictions(results, tables, estimator, drawn, table)
+        counts = of_tables[of_tables["estimator"] == COUNTS_ALONE]
+        beside = _beside_counts(drawn, counts) if estimator == "regression" and len(counts) else ""
+        yield _predictions(results, tables, estimator, drawn, table, beside)
+
+
+def _beside_counts(drawn: pd.DataFrame, counts: pd.DataFrame) -> str:
+    """Compare what a regression predicts of variants of other tables with what the counts of objects do alone."""
+    learned, alone = (_explained(one) for one in (drawn, counts))
+    correlation = np.mean([stats.spearmanr(of["measured"], of["predicted"])[0] for _, of in counts.groupby(TABLE)])
+    return (
+        f" R² {learned:.2f}; by the roots of object counts alone, fitted likewise, {alone:.2f}, with a rank "
+        f"correlation of {_signed(float(correlation))}."
+    ).replace("-", "−")
+
+
+def _explained(rows: pd.DataFrame) -> float:
+    """Return the part of the squared differences between variants that is predicted; below 0 where it adds error."""
+    left = ((rows["measured"] - rows["predicted"]) ** 2).sum()
+    return float(1 - left / (rows["measured"] ** 2).sum())
 
 
 def _predictions(
-    results: Results, tables: LookupTables, estimator: Estimator, drawn: pd.DataFrame, table: Table
+    results: Results, tables: LookupTables, estimator: Estimator, drawn: pd.DataFrame, table: Table, beside: str
 ) -> Figure:
     """Draw predicted by measured values of the variants of each table."""
     kind, quantity = _PREDICTIONS[table.stem]
@@ -229,7 +247,7 @@ def _predictions(
     measured, predicted = ([of[name].to_numpy() for of in by_table] for name in ("measured", "predicted"))
     correlation = rank_correlation(measured, predicted, results.config.seeds[0])
     error = (drawn["predicted"] - drawn["measured"]).abs().mean()
-    caption = f"{_describe(correlation)} Mean absolute error {points(error, 2)} points of mAP."
+    caption = f"{_describe(correlation)} Mean absolute error {points(error, 2)} points of mAP.{beside}"
     drawing = draw(stem, 4.6, 4.5 + 0.19 * math.ceil(len(names) / columns), paint)
     return Figure(stem, title, _conclude(correlation, table.stem), caption, drawing, table)
 
@@ -245,9 +263,9 @@ def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
 
 
 def _conclude(correlation: RankCorrelation, kind: str) -> str:
-    """Say whether the ranking is better than chance."""
+    """Report whether the ranking is better than chance."""
     if np.isnan(correlation.mean):
-        return "All values of a side are equal, so that nothing can be ranked."
+        return "All values on one axis are equal, so nothing can be ranked."
     better = "better than chance" if correlation.p_value <= ERROR_RATE else "no better than chance"
     who = "The tables of other splits rank variants" if kind == "agreement" else "Left-out variants are ranked"
     return f"{who} {better} (rank correlation {_signed(correlation.mean)}, p = {correlation.p_value:.2g})."
@@ -259,7 +277,7 @@ def _signed(correlation: float) -> str:
 
 def _describe(correlation: RankCorrelation) -> str:
     if np.isnan(correlation.mean):
-        return "Spearman’s rank correlation is undefined: all values of a side are equal."
+        return "Spearman’s rank correlation is undefined: all values on one axis are equal."
     rho = _signed(correlation.mean)
     where = "within the table" if correlation.tables == 1 else f"within tables, mean of {correlation.tables}"
     return (

@@ -66,9 +66,9 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     Parameters
     ----------
     results
-        Of the whole experiment, or of its complete strategies.
+        Of the complete experiment, or of its complete strategies.
     missing
-        What the others lack; None for the whole.
+        What the others lack; None if all are complete.
     """
     config, random = results.config, results.baseline
     rows = summary(results)

@@ -1,4 +1,4 @@
-"""What of an experiment is complete, when a part of it failed: whole strategies, of whole seeds."""
+"""What of an experiment is complete, when a part of it failed: complete strategies, of complete seeds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

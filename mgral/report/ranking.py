@@ -147,7 +147,7 @@ def subject_of(config: Config, rows: Sequence[RankingRow]) -> str:
 
 
 def conclusions(rows: list[RankingRow], methods: Sequence[str], random: str | None) -> list[str]:
-    """Say in plain words how the methods under test did, the first few, and which strategies random beats."""
+    """Report in plain words how the methods under test did, the first few, and which strategies random beats."""
     if len(rows) < 2:
         return []
     places = {row.strategy: row for row in rows}
@@ -178,7 +178,7 @@ def _place_in_words(row: RankingRow, rows: list[RankingRow]) -> str:
 
 
 def beyond_counts(by_seed: Mapping[str, Array], config: Config) -> list[str]:
-    """Say how far the methods under test, the first few, are above `sqrt_counts`, which only counts objects.
+    """Report how far the methods under test, the first few, are above `sqrt_counts`, which only counts objects.
 
     Parameters
     ----------
@@ -249,11 +249,11 @@ def _difference_figure(
 
 
 def differences_in_words(rows: Sequence[RankingRow], random: str) -> str:
-    """Say which strategies are clearly above or below random, or on average where seeds are too few for more."""
+    """Report which strategies are clearly above or below random, or on average where seeds are too few for more."""
     compared = {row.strategy: row.to_random for row in rows if row.to_random}
     if all(difference.spread.n < FEWEST_SEEDS for difference in compared.values()):
         higher = sum(difference.spread.mean > 0 for difference in compared.values())
-        return f"{higher} of {len(compared)} are above {random} on average; there are too few seeds to say more."
+        return f"{higher} of {len(compared)} are above {random} on average; there are too few seeds for a conclusion."
     above, below = (
         [name for name, difference in compared.items() if difference.clear and side * difference.spread.mean > 0]
         for side in (1, -1)

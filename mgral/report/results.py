@@ -20,7 +20,7 @@ from mgral.data.derive import load_settings, settings_lines
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
 from mgral.evaluation.voc import VOC_SCORES
-from mgral.method.lut.agreement import predict_each_other
+from mgral.method.lut.agreement import Compared, predict_by_counts, predict_each_other
 from mgral.method.lut.estimators import estimators_of
 from mgral.report.data import DataNotes, load_notes
 from mgral.report.detectors import FULL_DATA, ROUND, DetectorScores
@@ -32,10 +32,13 @@ TABLE = ["table", "reward", "seed", "round", "cycle", "split"]
 """Columns that name a lookup table: its two settings, and whose detector it was made with."""
 INITIAL = "initial"
 """Folder of the round that all strategies start from."""
+COUNTS_ALONE = "counts_alone"
+"""Stands in the place of an estimator where variants are predicted by object counts, without what tables learn."""
 SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 EPISODE = ("episode", "reward", "best", "random_reward", "random_best")
 AGENT = (
     "selected_reward",
+    "greedy_reward",
     "random_mean",
     "random_std",
     "random_batches",
@@ -307,9 +310,12 @@ def _load_agreement(variants: pd.DataFrame, reward: RewardConfig) -> pd.DataFram
         for _, found in variants.groupby(["seed", "round", "cycle"], sort=False):
             files = [Path(file) for file in found["file"].unique()]
             if len(files) > 1:
-                predicted = np.concatenate(predict_each_other(files, by_estimator))
-                measured = found["measured"] - found["baseline"]
-                parts.append(found.assign(estimator=estimator, measured=measured, predicted=predicted))
+                compared: dict[str, list[Compared]] = {estimator: predict_each_other(files, by_estimator)}
+                if estimator == "regression":
+                    compared[COUNTS_ALONE] = predict_by_counts(files, by_estimator)
+                for name, of_tables in compared.items():
+                    measured, predicted = (np.concatenate(values) for values in zip(*of_tables, strict=True))
+                    parts.append(found.assign(estimator=name, measured=measured, predicted=predicted))
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 

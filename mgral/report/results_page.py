@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mgral.artefacts.files import read_csv, read_json, write_bytes
+from mgral.artefacts.files import read_csv, read_json, write_all
 from mgral.config import BudgetConfig, Config, in_words, load_config
 from mgral.errors import InputError
 from mgral.evaluation.intervals import interval_in
@@ -29,7 +29,7 @@ from mgral.report.ranking import (
     rankings,
     subject_of,
 )
-from mgral.report.runs import Joined, Run, add_runs, keep_runs, load_run
+from mgral.report.runs import Joined, Run, add_runs, kept_runs, load_run
 from mgral.report.spread import Spread, points, points_interval, points_with_spread
 
 CURVES = "map_by_{}"
@@ -64,8 +64,8 @@ def write_results(folders: Sequence[Path], output: Path, add: bool = False) -> l
     Raises
     ------
     InputError
-        Naming the folder that holds no finished experiment, or what keeps its seeds from being added, before anything
-        is written.
+        Before anything is written; it names the folder without a finished experiment, or what keeps seeds from being
+        added.
     """
     pages: dict[str, Page] = {}
     for folder in folders:
@@ -77,13 +77,15 @@ def write_results(folders: Sequence[Path], output: Path, add: bool = False) -> l
                 "other, the later ones with --add"
             )
         pages[name] = results_page(folder, add_runs(joined, output / name) if add else joined)
-    for name, page in pages.items():
-        write_bytes(output / f"{name}.md", page.text.encode())
-        keep_runs(page.joined, output / name)
-        for file, content in page.figures.items():
-            write_bytes(output / name / file, content)
-    write_bytes(output / "README.md", _index(output).encode())
-    return [output / f"{name}.md" for name in pages]
+    texts = {output / f"{name}.md": page.text.encode() for name, page in pages.items()}
+    beside = {
+        output / name / file: content
+        for name, page in pages.items()
+        for file, content in {**kept_runs(page.joined), **page.figures}.items()
+    }
+    listed = {path for path in output.glob("*.md") if path.name != "README.md"} | texts.keys()
+    write_all({output / "README.md": _index(sorted(listed)).encode(), **texts, **beside})
+    return [*texts]
 
 
 def results_page(folder: Path, joined: Joined) -> Page:
@@ -260,15 +262,18 @@ def _fidelity(rows: Sequence[Row]) -> str:
             *(row[kind] for kind in kinds),
             _correlation(row["spearman"]),
             f"{_correlation(row['low'])} to {_correlation(row['high'])}",
+            _correlation(row["random"]),
+            _correlation(row["strategies"]),
         )
         for row in rows
     ]
     title = (
         "## Fidelity\n\nSpearman's rank correlation of looked-up and true gains of candidate batches, with a 95 % "
         f"interval. At most {_correlation(rows[0]['ceiling'])} is possible, as gains are noisy. Gains are of test "
-        "images; no choice is made by them."
+        "images; no choice is made by them. The last two columns are over the batches that were drawn at random, and "
+        "over those that strategies chose."
     )
-    return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %'), lines)}"
+    return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %', 'random', 'strategies'), lines)}"
 
 
 def _correlation(value: str) -> str:
@@ -293,7 +298,6 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def _index(output: Path) -> str:
-    pages = sorted(path for path in output.glob("*.md") if path.name != "README.md")
+def _index(pages: Iterable[Path]) -> str:
     lines = "\n".join(f"- [{path.stem}]({path.name})" for path in pages)
     return f"# Results\n\nWritten from finished experiments by `mgral results results/NAME ...`.\n\n{lines}\n"

@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from pydantic import TypeAdapter, ValidationError
 
-from mgral.artefacts.files import read_csv, read_json, write_bytes, write_json
+from mgral.artefacts.files import json_text, read_csv, read_json
 from mgral.artefacts.integrity import RECORDS, file_hash
 from mgral.config import Config, load_config
 from mgral.data.derive import load_settings
@@ -60,7 +60,7 @@ def load_run(folder: Path) -> Joined:
     record, commands = folder / RECORDS / "report.html.json", folder / "timings" / RUNS
     table = folder / "tables" / f"{TABLE}.csv"
     if not all(path.exists() for path in (record, commands, table)):
-        raise InputError(f"{folder} holds no finished experiment run by Snakemake; run it to its report first")
+        raise InputError(f"{folder} contains no finished experiment run by Snakemake; run it to its report first")
     made = read_json(record)
     records = [read_json(path) for path in (folder / RECORDS).rglob("*.json")]
     trained = next((one for one in records if one["step"] == "detector"), made)
@@ -114,10 +114,10 @@ def add_runs(new: Joined, kept: Path) -> Joined:
     return Joined(config, detectors, (*runs, *new.runs))
 
 
-def keep_runs(joined: Joined, folder: Path) -> None:
-    """Write scores and runs beside a page, to which seeds can be added later."""
-    write_bytes(folder / f"{TABLE}.csv", detectors_table(joined.detectors).csv)
-    write_json(folder / RUNS_FILE, [asdict(run) for run in joined.runs])
+def kept_runs(joined: Joined) -> dict[str, bytes]:
+    """Return the files with scores and runs that lie beside a page, so that seeds can be added to it later."""
+    runs = json_text([asdict(run) for run in joined.runs])
+    return {f"{TABLE}.csv": detectors_table(joined.detectors).csv, RUNS_FILE: runs.encode()}
 
 
 def _kept_runs(path: Path) -> tuple[Run, ...]:

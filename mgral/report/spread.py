@@ -1,5 +1,6 @@
 """Means over seeds, their spread, and what a difference between two strategies is worth."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -57,12 +58,24 @@ class Difference:
         return self.interval.excludes_zero
 
     def verdict(self, above: str = "clearly above", below: str = "clearly below") -> str:
-        """Say what can be said of the difference; `above` and `below` are the words for a clear one."""
+        """Return the verdict on the difference in words; `above` and `below` are the words for a clear one."""
         if self.spread.n < FEWEST_SEEDS:
             return f"{self.spread.n} seed{'s' * (self.spread.n != 1)}: too few for an interval"
         if not self.clear:
             return "no clear difference"
         return above if self.spread.mean > 0 else below
+
+
+def in_brief(difference: Difference) -> str:
+    """Say what a difference is, in a few words."""
+    mean, interval = difference.spread.mean, difference.interval
+    zero = rounds_to_zero(mean)
+    words = "no difference" if zero else f"{points(mean, sign=True)} points"
+    if not interval.known:
+        return words
+    if not zero or difference.clear:
+        words = f"{difference.verdict()}, {'less than 0.1 points' if zero else words}"
+    return f"{words} ({points_interval(interval, sign=True)})"
 
 
 def difference_cells(name: str, difference: Difference | None) -> dict[str, object]:
@@ -73,6 +86,15 @@ def difference_cells(name: str, difference: Difference | None) -> dict[str, obje
     spread, bootstrap, student = difference.spread, difference.bootstrap, difference.student
     values = (spread.mean, spread.std, *bootstrap, *student, difference.clear)
     return dict(zip(columns, values, strict=True))
+
+
+def difference_in(row: Mapping[str, str], name: str) -> Difference:
+    """Return the difference of a row of the report's ranking, which `difference_cells` wrote."""
+    mean, std, low, high, t_low, t_high = (
+        float(row[f"{name}{end}"] or "nan") for end in ("", "_std", "_low", "_high", "_t_low", "_t_high")
+    )
+    spread = Spread(mean, std, np.nan, np.nan, int(row["seeds"]))
+    return Difference(spread, Interval(low, high), Interval(t_low, t_high))
 
 
 def _known(values: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ from scipy import stats
 
 from mgral.config import Config, SyntheticData
 from mgral.data.groups import Groups
+from mgral.engine.installed import program_in_results
 from mgral.evaluation.learnt import learnt_nothing
 from mgral.report.bootstrap import FEWEST_SEEDS
 from mgral.report.curves import costs_of
@@ -15,7 +16,7 @@ from mgral.report.detectors import Array
 from mgral.report.labels import LabelsNeeded, counted
 from mgral.report.partial import Missing
 from mgral.report.ranking import COUNTS, RankingRow, listed, subject_of
-from mgral.report.spread import Difference, points, points_interval, rounds_to_zero
+from mgral.report.spread import Difference, in_brief, points, points_interval, rounds_to_zero
 from mgral.report.styles import baseline_of, first_of_type
 
 GOOD_SEEDS = 5
@@ -92,7 +93,7 @@ class Found:
 
 
 def verdict(found: Found) -> Verdict:
-    """Say what an experiment has found, in plain words."""
+    """Report what an experiment has found, in plain words."""
     subject = subject_of(found.config, found.rows)
     counts = first_of_type(found.config, COUNTS)
     first = next((row.strategy for row in found.rows if row.strategy != subject), None)
@@ -112,7 +113,7 @@ def _headline(found: Found, subject: str) -> str:
     if found.nothing:
         return found.nothing
     if row.mean.n == 0:
-        return f"No verdict: {subject} has no mAP, as there is nothing in the test images to score."
+        return f"No verdict: {subject} has no mAP, because the test images have no boxes to score."
     if len(found.rows) == 1:
         final = f"its curve has a mean mAP of {points(row.mean.mean)} %"
         return f"No verdict: only {subject} was run, so there is nothing to compare it with; {final}."
@@ -124,11 +125,11 @@ def _headline(found: Found, subject: str) -> str:
 
 
 def _compared(subject: str, other: str, difference: Difference) -> str:
-    """Say how two strategies compare, as a sentence."""
+    """Report how two strategies compare, as a sentence."""
     seeds, gap = difference.spread.n, _gap(difference)
     side = "below" if difference.spread.mean < 0 else "above"
     if seeds == 0:
-        return f"No verdict: {subject} and {other} cannot be compared, as no seed has the mAP of both."
+        return f"No verdict: {subject} and {other} cannot be compared, because no seed has the mAP of both."
     if seeds < FEWEST_SEEDS:
         few = "one seed" if seeds == 1 else f"the mean of {seeds} seeds"
         if rounds_to_zero(difference.spread.mean):
@@ -149,20 +150,8 @@ def _gap(difference: Difference) -> str:
     return f"{'less than 0.1' if rounds_to_zero(mean) else points(abs(mean))} points of mAP"
 
 
-def _brief(difference: Difference) -> str:
-    """Say what a difference is, in a few words."""
-    mean, interval = difference.spread.mean, difference.interval
-    zero = rounds_to_zero(mean)
-    words = "no difference" if zero else f"{points(mean, sign=True)} points"
-    if not interval.known:
-        return words
-    if not zero or difference.clear:
-        words = f"{difference.verdict()}, {'less than 0.1 points' if zero else words}"
-    return f"{words} ({points_interval(interval, sign=True)})"
-
-
 def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
-    """Say how it compares with the simple baseline and with the first of the others, and by the other labels."""
+    """Report how it compares with the simple baseline and with the first of the others, and by the other labels."""
     row = found.row(subject)
     if row.mean.n == 0 or found.nothing:
         return
@@ -170,19 +159,19 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
         yield f"The simple baseline, {COUNTS}, was not run: add it to strategies."
     elif counts != subject:
         beside = Difference.of(row.by_seed, found.row(counts).by_seed)
-        yield f"Compared with {counts}, the simple baseline that only counts objects: {_brief(beside)}."
+        yield f"Compared with {counts}, the simple baseline that only counts objects: {in_brief(beside)}."
     else:
         yield f"{subject} is the simple baseline: it only counts objects."
     if row.to_best and found.random and row.best_other not in (found.random, counts):
         place = f"number {row.rank} of {len(found.rows)}"
-        yield f"{subject} is {place}; compared with {row.best_other}, the best other: {_brief(row.to_best)}."
+        yield f"{subject} is {place}; compared with {row.best_other}, the best other: {in_brief(row.to_best)}."
     best = subject if not found.config.agents else _winner(found, subject)
     if best and best not in found.config.agents and len(found.rows) > 2:
-        yield f"{best} was picked as the best of {len(found.rows)} by the same seeds, and so may be lucky."
+        yield f"{best} was chosen as the best of {len(found.rows)} by the same seeds: its lead may be partly chance."
     for cost, rows in list(found.ranked.items())[1:]:
         there = next(one for one in rows if one.strategy == subject).to_random
         if row.to_random and there and _otherwise(row.to_random, there):
-            yield f"By labelled {cost} it is different: compared with {found.random}, {_brief(there)}."
+            yield f"By labelled {cost} it is different: compared with {found.random}, {in_brief(there)}."
 
 
 def _otherwise(one: Difference, other: Difference) -> bool:
@@ -193,13 +182,13 @@ def _otherwise(one: Difference, other: Difference) -> bool:
 
 def _saved(found: Found, subject: str) -> str:
     if found.nothing:
-        return "Labels saved: not known, as the detector has learnt almost nothing."
+        return "Labels saved: unknown, because the detector has learnt almost nothing."
     if found.random is None or subject == found.random:
-        return "Labels saved against random: not known, as there is no other strategy to compare."
+        return "Labels saved compared with random: unknown, because there is no other strategy to compare."
     line, cost, random = found.saved[subject], found.cost, found.random
     seeds = len(line.by_seed)
     if line.random is None or np.isnan(line.random).any():
-        return f"Labels saved: not known, as {random} has no mAP at its end in some seeds."
+        return f"Labels saved: unknown, because {random} has no final mAP in some seeds."
     if line.saved is None:
         most = f"at most {counted(line.saved_at_most)} {cost}" if round(line.saved_at_most) > 0 else "none"
         in_seeds = f"only {line.reached} of {seeds} seeds" if line.reached else "no seed"
@@ -211,7 +200,7 @@ def _saved(found: Found, subject: str) -> str:
     sure = line.saved.verdict("clearly fewer", "clearly more")
     if known.known:
         sure = f"95 % interval {counted(known.low, sign=True)} to {counted(known.high, sign=True)} saved: {sure}"
-    both = f"{subject} needs {needed} {cost} for the mAP that {random} ends with, and {random} {of_random}"
+    both = f"for the final mAP of {random}, {subject} needs {needed} {cost} and {random} {of_random}"
     return f"Labels saved: {both}. That is {amount} ({sure})."
 
 
@@ -227,16 +216,16 @@ def _steps(found: Found, subject: str) -> Iterator[Step]:
         share = f"{len(found.groups.pairs)} of {found.groups.test_images} test images"
         yield Step(f"Look at the near-copies: {share} have one in training, so scores may be too good.", link="data")
     if row.mean.n == 0:
-        yield Step("Check the labels of the test images: without a box in them there is no score.")
+        yield Step("Check the labels of the test images: without boxes there is no score.")
         return
     if found.random is None or len(found.rows) == 1:
         others = "random" if found.random is None else "the strategy that you want to try"
-        yield Step(f"Run {others} beside it: add it to strategies, and give the same command again.")
+        yield Step(f"Run {others} too: add it to strategies, and give the same command again.")
         return
     difference, seeds = row.to_random, len(config.seeds)
     if difference is None or difference.spread.n < FEWEST_SEEDS:
         yield Step(
-            "Run more seeds: three give an interval, five are better. Those that are done are kept.",
+            "Run more seeds: three give an interval, five are better. Finished seeds are kept.",
             _command(config, max(GOOD_SEEDS, seeds + 1)),
         )
         return
@@ -255,7 +244,9 @@ def _steps_to_learn(config: Config) -> Iterator[Step]:
         "are derived from the data."
     )
     if not isinstance(config.data, SyntheticData):
-        yield Step("Check the labels and the names of the classes:", "mgral data --configfile FILE")
+        yield Step(
+            "Check the labels and the names of the classes:", f"{program_in_results()} data {_configfile(config)}"
+        )
 
 
 def _missing(missing: Missing) -> str:
@@ -285,13 +276,16 @@ def _use(config: Config, strategy: str, words: str) -> Step:
     own = config.strategies[strategy].type
     if _is_replay(config):
         return Step(f"{words} from the next round on: in project.yaml, strategy: {own}")
-    command = f"mgral project init mine --pictures FOLDER --classes A,B --budget 300 --strategy {own}"
-    return Step(f"{words} to choose which of your own pictures to label:", command)
+    command = (
+        f"{program_in_results()} project init mine --pictures photos --classes car,dog --budget 300 --strategy {own}"
+    )
+    yours = "with the name of their folder in the place of photos, and your classes in that of car,dog"
+    return Step(f"{words} to choose which of your own pictures to label, {yours}:", command)
 
 
 def _more_seeds(config: Config, difference: Difference, seeds: int) -> Step:
     wanted = seeds_needed(difference)
-    rough = f"rough, by the spread of {difference.spread.n} paired differences"
+    rough = f"a rough estimate from the spread of {difference.spread.n} paired differences"
     if wanted is None:
         equal = "treat the two as equal, and take the one that costs less"
         return Step(f"To show a difference this small, more than {MOST_SEEDS} seeds are needed ({rough}): {equal}.")
@@ -317,11 +311,15 @@ def seeds_needed(difference: Difference) -> int | None:
 def _command(config: Config, seeds: int) -> str:
     """Return the command that runs so many seeds, those that there are first."""
     if _is_replay(config):
-        return f"mgral project replay --seeds {seeds}"
+        return f"{program_in_results()} project replay --seeds {seeds}"
     more = [*config.seeds, *(seed for seed in range(seeds + len(config.seeds)) if seed not in config.seeds)][:seeds]
-    # Only the default experiment is run without a file; the report cannot know the name of another.
-    file = "" if config.experiment == "synthetic" and isinstance(config.data, SyntheticData) else " --configfile FILE"
-    return f'mgral snakemake --cores all{file} --config "seeds={str(more).replace(" ", "")}"'
+    listed_seeds = str(more).replace(" ", "")
+    return f'{program_in_results()} snakemake --cores all {_configfile(config)} --config "seeds={listed_seeds}"'
+
+
+def _configfile(config: Config) -> str:
+    """Return the option with the only configuration whose name the report knows: that beside it."""
+    return f"--configfile results/{config.experiment}/config.yaml"
 
 
 def _is_replay(config: Config) -> bool:

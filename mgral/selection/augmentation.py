@@ -73,7 +73,7 @@ def shrink(given: Tensor) -> Tensor:
 
 
 def rotate(given: Tensor) -> Tensor:
-    """Rotate images or boxes, and fit the whole of the result to their size, so that nothing is cut off."""
+    """Rotate images or boxes, and fit the result to their size, so that nothing is cut off."""
     size = F.get_size(given)
     rotated = F.rotate(given, ANGLE, InterpolationMode.BILINEAR, expand=True, fill=list(FILL))
     return F.resize(rotated, size)  # type: ignore[no-any-return]

@@ -38,6 +38,8 @@ class Embeddings:
     """Shape [N, D], finite: principal components of the backbone's features, of a mean squared norm of 1."""
     counts: Float32
     """Shape [N, C], finite, 0 or more: predicted objects of each class in an image."""
+    presence: Float32
+    """Shape [N, C], 0 to 1: predicted probability that an image shows the class."""
     class_scores: Float32
     """Shape [N, C], or [N, 0] where nothing is found: sum of the scores of the objects found of each class."""
     counted: npt.NDArray[np.int64]
@@ -54,6 +56,7 @@ class Embeddings:
             "image_ids": self.image_ids,
             "components": self.components,
             "object_counts": self.counts,
+            "class_presence": self.presence,
             "class_scores": self.class_scores,
             "counted": self.counted,
         }
@@ -83,20 +86,21 @@ class Embeddings:
 
 
 def load_embeddings(path: Path) -> Embeddings:
-    """Map an embeddings file; raises InputError where it is damaged or holds a value that is not finite."""
+    """Map an embeddings file; raises InputError where it is damaged or contains a value that is not finite."""
     arrays = map_arrays(path)
     try:
         image_ids, counted = (arrays[name].astype(np.int64, copy=False) for name in ("image_ids", "counted"))
-        components, counts, class_scores = (
-            arrays[name].astype(np.float32, copy=False) for name in ("components", "object_counts", "class_scores")
+        components, counts, presence, class_scores = (
+            arrays[name].astype(np.float32, copy=False)
+            for name in ("components", "object_counts", "class_presence", "class_scores")
         )
     except KeyError as error:
-        raise InputError(f"{path} holds no array {error}; run the step `embed` again") from None
-    parts = components, counts, class_scores
+        raise InputError(f"{path} contains no array {error}; run the step `embed` again") from None
+    parts = components, counts, presence, class_scores
     if any(one.ndim != 2 or one.shape[:1] != image_ids.shape for one in parts) or len(image_ids) == 0:
-        raise InputError(f"{path} does not hold one embedding an image; run the step `embed` again")
+        raise InputError(f"{path} does not contain one embedding for each image; run the step `embed` again")
     if not all(np.isfinite(one).all() for one in parts):
-        raise InputError(f"{path} holds an embedding that is not finite; run the steps `detector` and `embed` again")
+        raise InputError(f"{path} contains an embedding that is not finite; run `detector` and `embed` again")
     return Embeddings(image_ids, *parts, counted, path)
 
 

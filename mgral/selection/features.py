@@ -51,7 +51,7 @@ def embed_features(
     features, class_scores = given
     components = project(features, config.embedding.dimensions)
     nothing = np.zeros((len(components), len(dataset.categories)), np.float32)
-    embeddings = Embeddings(dataset.image_ids, components, nothing, class_scores, np.array([], np.int64))
+    embeddings = Embeddings(dataset.image_ids, components, nothing, nothing, class_scores, np.array([], np.int64))
     return count_again(embeddings, dataset, labelled, seed)
 
 
@@ -98,7 +98,7 @@ def sum_by_class(found: Found, classes: int) -> Tensor:
 def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
     """Standardise features [N, F] and project them on their first principal components, float32 [N, D].
 
-    The whole is scaled to a mean squared norm of 1, so that distances compare between detectors.
+    The result is scaled to a mean squared norm of 1, so that distances compare between detectors.
     """
     scaler = StandardScaler()
     for part in gen_batches(len(features), PART):

@@ -259,7 +259,7 @@ def load_head(path: Path, strategy: str, detector: DetectorModel) -> nn.Module:
         raise InputError(f"{path}: {error.strerror}; run the step `head`") from None
     except (SafetensorError, RuntimeError) as error:
         raise InputError(
-            f"{path} does not hold the head of {strategy} on this detector ({error}); delete it and run the step "
+            f"{path} does not contain the head of {strategy} on this detector ({error}); delete it and run the step "
             "`head` again"
         ) from None
     return head.to(detector.device).eval()

@@ -1,4 +1,4 @@
-"""How many objects of each class an image holds, as the labelled images tell that it looks like.
+"""How many objects of each class an image contains, predicted from similar labelled images.
 
 A weak detector often finds the wrong class, while images of one class look alike. So what a detector makes of an
 image, its features and what it finds, is taken for a description, of which the labelled images say what it means.
@@ -32,7 +32,9 @@ IMAGES_AT_A_TIME = 4096
 
 
 def count_again(embeddings: Embeddings, dataset: Dataset, labelled: Rows, seed: int) -> Embeddings:
-    """Return embeddings with the object counts that these labelled images predict; labels of others are not read.
+    """Return embeddings with the object counts and the classes that these labelled images predict in the others.
+
+    Of the labelled images they are those of their labels; no other label is read.
 
     Embeddings of cycle 0 that serve later cycles know more of them with each batch.
 
@@ -46,8 +48,11 @@ def count_again(embeddings: Embeddings, dataset: Dataset, labelled: Rows, seed: 
         return embeddings
     described = np.concatenate([embeddings.components, standardise(embeddings.class_scores)], axis=1)
     rows, chance = dataset.rows(counted), derive_seed(seed, "object counts")
-    counts = predict_object_counts(described, rows, dataset.object_counts(counted), chance)
-    return replace(embeddings, counts=counts, counted=counted)
+    found = dataset.object_counts(counted)
+    counts = predict_object_counts(described, rows, found, chance)
+    presence = np.minimum(predict_object_counts(described, rows, np.minimum(found, 1), chance), 1)
+    counts[rows], presence[rows] = found, np.minimum(found, 1)
+    return replace(embeddings, counts=counts, presence=presence, counted=counted)
 
 
 def predict_object_counts(vectors: Float32, labelled: Rows, counts: Rows, seed: int) -> Float32:

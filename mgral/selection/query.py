@@ -1,7 +1,8 @@
 """What a strategy is given and what it gives back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,16 @@ if TYPE_CHECKING:  # random selection does without torch
     from mgral.models.interface import DetectorModel
 
 
+NEEDED: Mapping[str, tuple[registry.Requirement, ...]] = {
+    "images": ("detections",),
+    "detector": ("detections",),
+    "embeddings": ("embeddings",),
+    "tables": ("tables",),
+    "agent": ("agent",),
+    "head": ("dense", "head"),
+    "groups": ("groups",),
+}
+"""What a strategy has to require, to be given a part of a query."""
 SAME_SCORES = "all images of the pool have the same score"
 """Why a strategy that scores images chooses at random."""
 
@@ -57,9 +68,10 @@ class Query:
     """In the detector's place, what a command of the user's own has found in all training images."""
     embeddings: Embeddings | None = None
     tables: object = None
-    """The `mgral.method.lut.reward.LookupTable`, of a package above this one, or the `NotMade` in its place."""
+    """Lookup tables (`mgral.method.lut.reward.AnyTables`), of a package above this one, or the `NotMade` in their
+    place."""
     agent: object = None
-    """The trained `mgral.method.agent.network.Agent`, likewise."""
+    """The trained agent (`mgral.method.agent.validated.AnyAgent`), likewise."""
     head: "nn.Module | None" = None
     """The strategy's head, trained along with the detector, in evaluation mode, on the detector's device."""
     groups: Sequence[Sequence[int]] | None = None
@@ -215,11 +227,22 @@ def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
 
     Raises
     ------
+    InputError
+        Where it reads what it does not require.
     StepError
         Where that is not `budget` images with finite scores.
     """
     function: Callable[[Query], Choice] = registry.strategy_function(strategy)
-    choice = function(query)
+    try:
+        choice = function(query)
+    except (AssertionError, AttributeError, TypeError) as error:
+        if lacking := _read_without_requiring(error, query, registry.strategy(strategy)):
+            needed = dict.fromkeys(repr(one) for name in lacking for one in NEEDED[name])
+            raise InputError(
+                f"strategy {strategy} reads query.{' and query.'.join(lacking)}, which it does not require; add "
+                f"{' and '.join(needed)} to `requires` in the @register of {registry.strategy(strategy).module}"
+            ) from error
+        raise
     if choice.undecided and (ordered or query.budget < len(query.pool)):
         drawn = choose_uniformly(query, f"{strategy} undecided", SAME_SCORES)
         choice = replace(drawn, forward_passes=choice.forward_passes)
@@ -228,6 +251,16 @@ def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
     if not np.isfinite(choice.scores).all():
         raise StepError(f"select: strategy {strategy} gave a score that is not finite")
     return choice
+
+
+def _read_without_requiring(error: BaseException, query: Query, info: registry.StrategyInfo) -> list[str]:
+    """Return the parts of a query that are None, not required, and named by the code in which an error arose."""
+    absent = {
+        name for name, needed in NEEDED.items() if getattr(query, name) is None and not {*needed} <= {*info.requires}
+    }
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    named = [absent.intersection(frame.f_code.co_names) for frame in frames]
+    return sorted(next((names for names in reversed(named) if names), ()))
 
 
 def followed_by(first: Choice, more: Choice) -> Choice:

@@ -70,7 +70,7 @@ def _add_best_cosines(closeness: Tensor, images: Tensor, scores: Tensor, feature
 
     Images have different numbers of boxes. Sorted by them, the first boxes of all images, then the second boxes of
     those that have two, and so on, lie one after the other: layers, in which an image is at the same place in all. So
-    maxima and sums over an image's boxes are those of whole layers, without padding and always in the same order.
+    maxima and sums over an image's boxes are those of complete layers, without padding and always in the same order.
     """
     counts = images.bincount()
     present = counts.nonzero().flatten()

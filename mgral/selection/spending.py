@@ -115,7 +115,8 @@ def _boxes(path: Path, key: str) -> int | None:
 
 
 def check_boxes(config: Config, budget: BudgetConfig, dataset: Dataset) -> None:
-    """Raise ValueError where an experiment asks for more boxes than its training images hold beside the initial ones.
+    """Raise ValueError where an experiment asks for more boxes than its training images contain beside the initial
+    ones.
 
     The image with the most boxes may be paid before the last cycle, which has to find an image too. A budget in
     images is checked by `mgral.config.check_budget`.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mgral.selection.query import Choice, all_equal
 
 FIRST = 16
-"""Images whose gains are computed anew for a choice; twice as many each time that they were too few."""
+"""Images whose gains are computed again for a choice; twice as many each time that they were too few."""
 
 Rows = npt.NDArray[np.int64]
 Gains = Callable[[Rows], npt.NDArray[np.float64]]
@@ -22,7 +22,7 @@ Gains = Callable[[Rows], npt.NDArray[np.float64]]
 def greedy(gains: Gains, add: Callable[[int], None], images: int, budget: int) -> Choice:
     """Choose each time the image with the largest gain on top of those chosen before.
 
-    A gain of an earlier time is a bound, so only the images with the highest ones are computed anew (Minoux,
+    A gain of an earlier time is a bound, so only the images with the highest ones are computed again (Minoux,
     *Accelerated greedy algorithms for maximizing submodular set functions*, 1978).
 
     Parameters

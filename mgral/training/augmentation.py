@@ -1,4 +1,4 @@
-"""Random changes of a whole batch at once; the boxes follow."""
+"""Random changes of a complete batch at once; the boxes follow."""
 
 import math
 from collections.abc import Callable

@@ -23,7 +23,7 @@ CHECKPOINT_SECONDS = 60.0
 SECONDS_VARIABLE = "MGRAL_CHECKPOINT_SECONDS"
 HELP = (
     f"A training keeps its state in OUTPUT.checkpoint, every {CHECKPOINT_SECONDS:.0f} seconds or as the environment "
-    f"variable {SECONDS_VARIABLE} says. After a stop the same command goes on from there, to the same bytes; it "
+    f"variable {SECONDS_VARIABLE} sets. After a stop the same command continues from there, to the same bytes; it "
     "removes the file in the end."
 )
 """What the help of every step that trains says of this."""
@@ -77,7 +77,7 @@ class Checkpoint:
         return state
 
     def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Write what `state` returns, if the time for it has come; it may hold what `weights_only` can load."""
+        """Write what `state` returns, if the time for it has come; it may contain what `weights_only` can load."""
         if time.monotonic() - self._last < self._every:
             return
         payload = io.BytesIO()

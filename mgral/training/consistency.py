@@ -46,7 +46,7 @@ def prediction_distance(detector: DenseModel, plain: Predictions, mirrored: Pred
 
 
 def found_anchors(detector: DenseModel, predictions: Predictions) -> Tensor:
-    """Say of each anchor whether it is not taken for background, bool [B, A]."""
+    """Return for each anchor whether it is not taken for background, bool [B, A]."""
     return detector.class_probabilities(predictions.logits.detach()).argmax(-1) > 0
 
 

@@ -1,4 +1,4 @@
-"""SSD's augmentation, for a whole batch at once: what it shows of an image, and in which colours.
+"""SSD's augmentation, for a complete batch at once: what it shows of an image, and in which colours.
 
 Liu et al., *SSD: Single Shot MultiBox Detector*, ECCV 2016, section 2.2 (data augmentation) and 3.6 (expansion), with
 the numbers of the authors' code where the paper names none. All is drawn on the CPU, from the boxes alone.
@@ -13,9 +13,9 @@ from mgral.compute.device import constant
 from mgral.models.interface import Targets
 
 LEAST_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
-"""One of them, or the whole image, is drawn; the last asks for a box in the crop, however little of it."""
+"""One of them, or the complete image, is drawn; the last asks for a box in the crop, however little of it."""
 TRIALS = 50
-"""Crops drawn for an overlap; where none has it the whole image is shown."""
+"""Crops drawn for an overlap; where none has it the complete image is shown."""
 SCALE, RATIO = (0.3, 1.0), (0.5, 2.0)
 """Square root of a crop's part of the image, and its width by its height, both in sides of the image."""
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 32.0, 0.5, 0.5, math.radians(18)
@@ -67,7 +67,7 @@ def _draw_crops(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _overlaps(crops: Tensor, boxes: Tensor, valid: Tensor, least: Tensor) -> Tensor:
-    """Say, bool [B, TRIALS], which crops hold the centre of a box that they overlap by `least` [B] (IoU)."""
+    """Return, bool [B, TRIALS], which crops contain the centre of a box that they overlap by `least` [B] (IoU)."""
     crop, box = crops[:, :, None], boxes[:, None]
     shared = (torch.minimum(crop[..., 2:], box[..., 2:]) - torch.maximum(crop[..., :2], box[..., :2])).clamp(min=0)
     areas = [(one[..., 2:] - one[..., :2]).prod(-1) for one in (crop, box)]

@@ -32,8 +32,8 @@ class Part(NamedTuple):
 class Feed:
     """Batches of some images, changed at random, by random numbers of their own.
 
-    These are those of the whole batch, and drawn on the CPU: the same on every device, and for any share of it. The
-    images are kept on a GPU where they take a small part of its memory. Then no batch is read or decoded twice.
+    These are those of the complete batch, and drawn on the CPU: the same on every device, and for any share of it.
+    The images are kept on a GPU where they take a small part of its memory. Then no batch is read or decoded twice.
     """
 
     def __init__(

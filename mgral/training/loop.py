@@ -151,7 +151,7 @@ def make_optimizer(detector: DetectorModel, config: TrainingConfig) -> torch.opt
 
 
 class Run:
-    """All that changes from one iteration to the next, so that a checkpoint holds it whole.
+    """All that changes from one iteration to the next, so that a checkpoint contains all of it.
 
     A step of a dense detector waits for no GPU, and no shape in it depends on numbers; what is excepted is in
     `docs/decisions/062-steps-on-a-gpu.md`.

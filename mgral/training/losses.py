@@ -57,6 +57,6 @@ class Losses:
             if not math.isfinite(total := row["loss"] + row["consistency"]):
                 raise StepError(
                     f"{self._step}: the loss is {total} at iteration {part.iteration} (images "
-                    f"{part.images.tolist()}); lower training.learning_rate, or look at the boxes of these images"
+                    f"{part.images.tolist()}); lower training.learning_rate, or check the boxes of these images"
                 )
         self._unread.clear()

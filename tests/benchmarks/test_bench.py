@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from made_embeddings import made_embeddings
 from slow import full, slow
 
 from benchmarks.__main__ import benchmarks
@@ -61,13 +62,10 @@ def _table(distance):
     of_images = rng.random((5, 6, 3), dtype=np.float32)
     if distance == "by_class":
         scale = {f"count_{name}": np.ones(3) for name in ("zero", "unit", "mean")}
-        values = {"values": rng.random((5, 3)), "amounts": rng.random((5, 3))}
-        return (
-            table
-            | scale
-            | values
-            | {"counts": of_images, "classes": np.arange(3), "images": np.arange(30).reshape(5, 6)}
-        )
+        learnt = {"features": rng.random((5, 3, 3)), "roots": rng.random((5, 3)), "learnt": np.arange(5) + 6.0}
+        learnt["base"] = np.array([], np.int64)
+        images = {"counts": of_images, "classes": np.arange(3), "images": np.arange(30).reshape(5, 6)}
+        return table | scale | learnt | images | {"values": rng.random((5, 3))}
     projections = {"projections": rng.random((3, 4), np.float32), "sorted": rng.random((5, 6, 4), np.float32)}
     return table | projections | {"embeddings": of_images, "values": rng.random((5, 1))}
 
@@ -80,13 +78,19 @@ REWARDS = {
 
 @pytest.mark.parametrize("distance", REWARDS)
 def test_look_ups_in_a_table_are_measured(distance, tmp_path):
-    own = {"type": "mgral", "lut": {"splits": 2}, "reward": REWARDS[distance]}
+    own = {"type": "mgral", "agent": {"policy": "lstm"}, "lut": {"splits": 2}, "reward": REWARDS[distance]}
     write_json(tmp_path / "config.yaml", {"strategies": {"random": {}, "ours": own}})
     config = load_config(tmp_path / "config.yaml")
-    splits = tmp_path / "seed3" / "initial" / "cycle0" / "tables" / config.name_of("table", "ours")
+    cycle = tmp_path / "seed3" / "initial" / "cycle0"
+    splits = cycle / "tables" / config.name_of("table", "ours")
+    rng = np.random.default_rng(0)
+    # Vectors hold the counts too: one component and those of two classes.
+    counts = rng.random((30, 3 if distance == "by_class" else 2))
+    embeddings = made_embeddings(np.arange(30), rng.random((30, 1)), counts, counted=np.arange(6))
+    write_arrays(cycle / "embeddings" / "default.safetensors", embeddings.arrays())
     name = f"{config.name_of('reward', 'ours')}/table.safetensors"
     write_arrays(splits / "split0" / name, _table(distance))
-    with pytest.raises(InputError, match="holds no lookup tables; run the workflow"):
+    with pytest.raises(InputError, match="contains no lookup tables; run the workflow"):
         measure_look_up(tmp_path)
     write_arrays(splits / "split1" / name, _table(distance))
     found = measure_look_up(tmp_path)
@@ -128,7 +132,7 @@ def test_the_training_that_is_measured_is_of_variant_1_of_the_experiments_table(
 
 def test_an_experiment_without_an_agent_has_no_table_to_measure(tmp_path):
     write_json(tmp_path / "config.yaml", {"strategies": ["random"]})
-    with pytest.raises(InputError, match="holds no lookup tables"):
+    with pytest.raises(InputError, match="contains no lookup tables"):
         measure_look_up(tmp_path)
 
 
@@ -174,10 +178,12 @@ def test_an_iteration_of_a_detector_is_measured(monkeypatch):
         assert found[f"{way}_peak_memory_mb"] > 100
 
 
-@pytest.mark.parametrize(("distance", "option"), [("by_class", "classes"), ("sliced", "projections")])
-def test_the_agents_steps_and_look_ups_are_measured(distance, option):
+@pytest.mark.parametrize(
+    ("policy", "distance", "option"), [("batch", "by_class", "classes"), ("lstm", "sliced", "projections")]
+)
+def test_the_agents_steps_and_look_ups_are_measured(policy, distance, option):
     sizes = ["--images=60", "--dimensions=4", "--budget=6", "--variants=3", f"--{option}=4", "--episodes=1"]
-    arguments = ["agent", *sizes, f"--distance={distance}", "--json"]
+    arguments = ["agent", *sizes, f"--policy={policy}", f"--distance={distance}", "--json"]
     result = CliRunner().invoke(benchmarks, arguments, catch_exceptions=False)
     found = json.loads(result.stdout)
     assert (found["images"], found["budget"], found["device"]) == (60, 6, "cpu")

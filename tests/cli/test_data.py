@@ -174,7 +174,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda a, b: b["annotations"][0].update(category_id=4) or a["annotations"].pop(0),
         "instances_train.json: 'bee'",
     ),
-    "test without boxes": (lambda a, b: b.update(annotations=[]), "no box to be scored on"),
+    "test without boxes": (lambda a, b: b.update(annotations=[]), "no box to score"),
     "missing image file": (lambda a, b: a["images"][0].update(file_name="gone.png"), "train/gone.png"),
     "crowds only": (
         lambda a, b: [entry.update(iscrowd=1) for entry in a["annotations"]],

@@ -26,7 +26,7 @@ def experiment(tmp_path):
     images = [{"id": int(i), "file_name": f"{i}.png", "width": 8, "height": 8} for i in IDS[::-1]]
     write_json(tmp_path / "train.json", {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]})
     write_json(tmp_path / "labelled.json", {"images": IDS[:4].tolist()})
-    write_json(tmp_path / "config.yaml", {"budget": 6})
+    write_json(tmp_path / "config.yaml", _config(object_counts=True))
     rng = np.random.default_rng(0)
     embeddings = made_embeddings(IDS, rng.normal(size=(40, 3)), rng.poisson(2, size=(40, 2)), counted=IDS[:4])
     path = tmp_path / "embeddings.safetensors"
@@ -35,6 +35,12 @@ def experiment(tmp_path):
     agent = build_agent(vectors, 4, 8, torch.Generator().manual_seed(0))
     write_arrays(tmp_path / "agent.safetensors", agent.arrays())
     return tmp_path
+
+
+def _config(object_counts):
+    """An experiment with the paper's agent, which needs no table to choose."""
+    others = {"mgral": {}, "random": {}, "entropy_anchors": {}}
+    return {"budget": 6, "strategies": {**others, "paper": {"embedding": {"object_counts": object_counts}}}}
 
 
 def _arguments(folder, strategy, *extra, seed=0, cycle=0):
@@ -70,37 +76,37 @@ def test_random_favours_no_image(experiment):
     assert np.abs(pool - 20).max() < 17
 
 
-def test_mgral_takes_the_agents_best_in_ascending_order_of_ids(experiment):
+def test_the_papers_agent_chooses_its_best_in_ascending_order_of_ids(experiment):
     options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
-    selection = _select(experiment, "mgral", *options)
+    selection = _select(experiment, "paper", *options)
     embeddings = load_embeddings(experiment / "embeddings.safetensors")
     vectors = np.concatenate([embeddings.components, standardise(embeddings.counts)], axis=1)
     scores = load_agent(experiment / "agent.safetensors").score_pool(vectors[4:])
     assert selection["images"] == IDS[4:][np.argsort(-scores)[:6]].tolist()
     assert selection["scores"] == pytest.approx(np.sort(scores)[::-1][:6].tolist())
     content = (experiment / "selection.json").read_bytes()
-    _select(experiment, "mgral", *options)
+    _select(experiment, "paper", *options)
     assert (experiment / "selection.json").read_bytes() == content
 
 
 def test_an_agent_of_other_dimensions_than_the_embeddings_is_an_error(experiment):
-    write_json(experiment / "config.yaml", {"budget": 6, "embedding": {"object_counts": False}})
+    write_json(experiment / "config.yaml", _config(object_counts=False))
     options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
     with pytest.raises(InputError, match=r"the agent was trained on 5 dimensions, but .* has 3"):
-        _select(experiment, "mgral", *options)
+        _select(experiment, "paper", *options)
 
 
-def test_mgral_chooses_at_random_where_the_agent_is_not_believed(experiment):
+def test_it_chooses_at_random_where_the_agent_is_not_believed(experiment):
     agent = read_arrays(experiment / "agent.safetensors")
     write_arrays(experiment / "agent.safetensors", agent | {"validated": np.array([False])})
     options = [f"--{name}={experiment}/{name}.safetensors" for name in ("agent", "embeddings")]
-    found = [_select(experiment, "mgral", *options, seed=s, cycle=c)["images"] for s in (0, 1) for c in (0, 1)]
+    found = [_select(experiment, "paper", *options, seed=s, cycle=c)["images"] for s in (0, 1) for c in (0, 1)]
     assert len(set(map(tuple, found))) == 4
     assert len(set().union(*found)) > 12
     write_arrays(
         experiment / "agent.safetensors", agent | {"validated": np.array([False]), "mean": agent["mean"] + 1}
     )
-    assert _select(experiment, "mgral", *options)["images"] == found[0]
+    assert _select(experiment, "paper", *options)["images"] == found[0]
 
 
 def test_equal_scores_go_to_the_lower_id():
@@ -108,7 +114,7 @@ def test_equal_scores_go_to_the_lower_id():
 
 
 def test_an_option_that_the_strategy_needs_is_asked_for(experiment):
-    with pytest.raises(click.UsageError, match="mgral needs --agent"):
+    with pytest.raises(click.UsageError, match="mgral needs --table and --agent"):
         _select(experiment, "mgral", f"--embeddings={experiment}/embeddings.safetensors")
     with pytest.raises(click.UsageError, match="entropy_anchors needs --images and --detector"):
         _select(experiment, "entropy_anchors")

@@ -51,7 +51,7 @@ def test_all_is_well_wherever_the_folder_is(tmp_path):
     shutil.move(FOLDER, tmp_path / "moved")
     assert verified(folder=tmp_path / "moved").exit_code == 0
     (tmp_path / "moved/seed0/labelled.json").write_text("")
-    assert "selection.json\n  was made of other content" in verified(folder=tmp_path / "moved").stdout
+    assert "selection.json\n  was made from other content" in verified(folder=tmp_path / "moved").stdout
 
 
 @pytest.mark.usefixtures("experiment")
@@ -68,7 +68,7 @@ def test_an_altered_artefact_and_what_was_made_of_it_are_named_with_their_makers
         "  was altered since step `initial` wrote it",
         "  made by step `initial` at commit 0123abc from 1 input",
         "seed0/selection.json",
-        "  was made of other content of results/it/seed0/labelled.json than lies there now",
+        "  was made from other content of results/it/seed0/labelled.json than the present content",
         "  made by step `select` at commit 0123abc from 2 inputs",
     ]
     faults = {fault["artefact"]: fault for fault in json.loads(verified("--json").stdout)}
@@ -84,7 +84,7 @@ def test_a_missing_artefact_is_named():
 @pytest.mark.usefixtures("experiment")
 def test_labels_that_changed_since_are_named():
     Path("labels.json").write_text("{}")
-    assert verified().stdout.count("was made of other content of labels.json than lies there now") == 2
+    assert verified().stdout.count("was made from other content of labels.json than the present content") == 2
     Path("labels.json").unlink()  # as on another machine
     assert verified().exit_code == 0
 

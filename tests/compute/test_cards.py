@@ -1,6 +1,7 @@
 """Cards that are dealt to real processes, by a stand-in for the driver; no test needs a GPU."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 from run_workflow import ROOT
 
-from mgral.compute.gpus import VISIBLE
+from mgral.compute import cards
+from mgral.compute.gpus import VISIBLE, Card, find_cards
+from mgral.errors import InputError, StepError
 
 JOB = """
 import os, sys, time
@@ -172,3 +175,34 @@ def test_what_is_not_this_users_folder_is_refused(tmp_path: Path, start: Start, 
         folder.symlink_to(instead)
     _, errors = start("job", TWO).communicate(timeout=60)
     assert "is not this user's folder; remove it, or set TMPDIR" in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("queue", Path.mkdir, "queue cannot be written (Is a directory); remove it"),
+        ("idle", Path.touch, "idle is to be a folder, and cannot be made (File exists); remove it"),
+    ],
+)
+def test_what_is_in_the_way_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, make: Callable[[Path], None], message: str
+) -> None:
+    monkeypatch.setattr(cards, "find_cards", lambda: [Card("GPU-a", "stand-in", 16000)])
+    monkeypatch.setattr(cards, "only_cpu", lambda: False)
+    monkeypatch.setattr(cards, "shared_folder", lambda: tmp_path)
+    make(tmp_path / name)
+    (tmp_path / "GPU-a.5000.folder").mkdir()  # no job's
+    with pytest.raises(StepError, match=re.escape(message)):
+        cards.take(1, 5000)
+
+
+def test_a_card_without_memory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests/support/driver")
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    monkeypatch.setattr("mgral.compute.gpus.cuda_of_torch", lambda: "12")
+    monkeypatch.delenv(VISIBLE, raising=False)
+    monkeypatch.setenv("STAND_IN_CARDS", "GPU-a:0,GPU-b:8000")
+    assert [card.name for card in find_cards()] == ["GPU-b"]
+    monkeypatch.setenv("STAND_IN_CARDS", "GPU-a:0")
+    with pytest.raises(InputError, match="the NVIDIA driver says that NVIDIA Stand-in has no memory; repair it"):
+        find_cards()

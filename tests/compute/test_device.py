@@ -21,7 +21,8 @@ from mgral.compute.gpus import DEVICE_VARIABLE, VISIBLE, Card, check_gpus, cuda_
 from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 
-ON_GPUS = {"agent", "detector", "head", "evaluate", "embed", "pseudo_labels", "base", "variant", "select", "gain"}
+ON_GPUS = {"agent", "detector", "head", "evaluate", "embed", "pseudo_labels", "base", "variant", "select"}
+ON_GPUS |= {"candidates", "gain"}
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,7 @@ def test_every_strategy_is_served_or_refused_by_name(gives):
 
 @pytest.mark.parametrize(("gives", "third"), [(("probabilities",), "entropy_sum"), (("features",), "core_set")])
 def test_what_is_compared_by_default_is_served(gives, third):
-    assert list(config(None, gives=gives).strategies) == ["mgral", "random", third]
+    assert list(config(None, gives=gives).strategies) == ["mgral", "random", "sqrt_counts", third]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_braces_of_the_shell_are_left_alone():
 
 
 def test_a_proxy_is_no_command():
-    with pytest.raises(InputError, match=r"detector\.proxy: external is none that is trained here"):
+    with pytest.raises(InputError, match=r"detector\.proxy: external is not trained by MGRAL"):
         config(proxy={"name": "external", "command": COMMAND})
 
 

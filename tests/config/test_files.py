@@ -24,11 +24,11 @@ BOMB = "\n".join(
         (b"seeds: [\xff]\n", "is not in UTF-8"),
         (b"seeds: &a [*a]\n", "holds more than 100,000 values"),
         (BOMB.encode(), "holds more than 100,000 values"),
-        (b"seeds: " + b"[" * 5000, "lie too deep in each other"),
+        (b"seeds: " + b"[" * 5000, "nested too deeply"),
         (b"2024-99-99: 1\n", "is not YAML"),
         (b"seeds: \x00\n", "is not YAML"),
         (b"seeds: [\n", "is not YAML"),
-        (b"", "holds no keys"),
+        (b"", "contains no keys"),
         (
             b"seeds: [0]\ndata: {root: a, root: b}\nseeds: [1]\n",
             r"keys twice in a section: `root` \(lines 2 and 2\), `seeds` \(lines 1 and 3\); keep one",
@@ -68,10 +68,10 @@ def test_a_budget_is_written_in_one_way(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("budget: 1e2", "budget: a whole number has no point and no exponent; write 100"),
+        ("budget: 1e2", "budget: an integer has no point and no exponent; write 100"),
         (
             "budget: {unit: boxes, amount: 1e2}",
-            "budget.amount: a whole number has no point and no exponent; write 100",
+            "budget.amount: an integer has no point and no exponent; write 100",
         ),
         (
             "budget: {unit: pictures, amount: 5}",

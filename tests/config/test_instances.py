@@ -11,6 +11,7 @@ PAPER = {
     "embedding": {"object_counts": False},
     "lut": {"labels": "consistency", "splits": 1},
     "reward": {"distance": "sliced", "estimator": "nearest"},
+    "agent": {"policy": "lstm"},
 }
 
 
@@ -29,8 +30,9 @@ def test_an_instance_has_the_experiments_settings_but_for_its_own():
     config = resolve_config({"strategies": {"paper": PAPER}, "lut": {"variants": 5, "splits": 3}})
     paper = config.for_strategy("paper")
     assert (paper.lut.variants, paper.lut.splits, paper.lut.labels) == (5, 1, "consistency")
-    assert (paper.reward.estimator, paper.agent) == ("nearest", config.agent)
-    assert config.lut.labels == "pseudo_labels"
+    assert (paper.reward.estimator, paper.agent.policy) == ("nearest", "lstm")
+    assert paper.agent.episodes == config.agent.episodes
+    assert (config.lut.labels, config.lut.start) == ("labels", "cold")
 
 
 def test_the_resolved_configuration_is_read_as_the_same_one():
@@ -54,8 +56,12 @@ def test_equal_settings_have_one_name_whatever_the_instances_are_called():
                 },
                 "a": changed,
                 "b": changed,
-                "kernel": {"type": "mgral", "reward": {"estimator": "kernel"}},
-                "sliced": {"type": "mgral", "reward": {"distance": "sliced", "estimator": "kernel"}},
+                "kernel": {"type": "mgral", "agent": {"policy": "lstm"}, "reward": {"estimator": "kernel"}},
+                "sliced": {
+                    "type": "mgral",
+                    "agent": {"policy": "lstm"},
+                    "reward": {"distance": "sliced", "estimator": "kernel"},
+                },
             }
         }
     )
@@ -118,12 +124,13 @@ def test_a_strategy_may_set_sections_that_an_instance_sets_again():
         {"strategies": {"paper": {}, "other": {"type": "paper", "reward": regression}, "mgral": {}}}
     )
     paper, other = (config.for_strategy(name) for name in ("paper", "other"))
-    assert (paper.lut.labels, paper.lut.splits, paper.reward.estimator) == ("consistency", 1, "nearest")
+    assert (paper.lut.labels, paper.lut.start, paper.lut.splits) == ("consistency", "warm", 1)
+    assert paper.reward.estimator == "nearest"
     assert (other.lut.labels, other.reward, other.embedding.object_counts) == ("consistency", config.reward, False)
     assert config.for_strategy("mgral").lut == config.lut
     written = yaml.safe_load(config_yaml(config))
     # What a strategy sets is written out, and so is what an instance takes back of it.
-    assert written["strategies"]["paper"]["lut"] == {"labels": "consistency", "splits": 1}
+    assert written["strategies"]["paper"]["lut"] == {"labels": "consistency", "start": "warm", "splits": 1}
     assert written["strategies"]["other"]["reward"] == regression
     assert resolve_config(written) == config
 

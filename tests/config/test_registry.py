@@ -10,7 +10,7 @@ from run_workflow import ROOT
 from mgral.config import detectors, registry, resolve_config
 from mgral.errors import InputError
 
-PLUG_IN = ROOT / "tests" / "support" / "plug_in" / "mgral_brightness.py"
+PLUG_IN = ROOT / "examples" / "plugin_strategy" / "mgral_brightness.py"
 
 
 @pytest.fixture
@@ -47,6 +47,29 @@ def test_a_plug_in_is_a_strategy_as_any_other(installed):
     assert registry.plug_ins()["brightness_of_a_test"] == "1.0"
     assert registry.strategy_function("brightness").__module__ == "brightness_of_a_test"
     del registry._functions["brightness"], registry._infos["brightness"]
+
+
+def test_the_code_of_a_plug_in_is_known_by_its_bytes_and_not_run(installed, tmp_path):
+    installed("edited_plug_in", plug_in("edited", "views=1"), "edited")
+    (tmp_path / "edited_folder").mkdir()
+    helper = tmp_path / "edited_folder" / "helper.py"
+    (tmp_path / "edited_folder" / "__init__.py").touch()
+    helper.write_text("A = 1\n")
+    install(tmp_path, "beside", "", "mgral.detectors", "in_folder = edited_folder.no_such_module")
+
+    def found():
+        detectors._code_digest.cache_clear()
+        names = ("mgral.strategies", "edited"), ("mgral.detectors", "in_folder")
+        return [detectors.package_of(*one) for one in names]
+
+    before = found()
+    assert [one.rpartition(" ")[0] for one in before] == ["edited_plug_in 1.0", "beside 1.0"]
+    assert found() == before
+    (tmp_path / "edited_plug_in.py").write_text(plug_in("edited", "views=2"))
+    helper.write_text("A = 2\n")
+    assert not set(found()) & set(before)
+    assert detectors.package_of("mgral.strategies", "random") is None
+    assert "edited_plug_in" not in sys.modules
 
 
 def test_computed_arguments_are_found_by_importing(installed):

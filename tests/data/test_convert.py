@@ -255,7 +255,7 @@ def test_a_suffix_that_a_format_does_not_know_is_refused(tmp_path: Path) -> None
     (root / "train/b.png").rename(root / "train/b")
     path = root / "annotations/instances_train.json"
     path.write_text(path.read_text().replace("b.png", "b"))
-    with pytest.raises(InputError, match=r"1 pictures have no suffix .* yolo knows, the first being train/b"):
+    with pytest.raises(InputError, match=r"1 picture has no suffix .* yolo knows, the first being train/b"):
         run(configured(root), "yolo", tmp_path / "there")
     assert not (tmp_path / "there").exists()
     run(configured(root), "coco", tmp_path / "there")
@@ -324,7 +324,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert [entry["count"] for entry in found["repairs"]] == [1]
     again = CliRunner().invoke(mgral, arguments)
     assert isinstance(again.exception, InputError)
-    assert "is there already" in str(again.exception)
+    assert "exists already" in str(again.exception)
 
 
 def test_a_failed_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,7 @@ def test_only_the_missing_folder_is_downloaded(tmp_path, server, tables):
 def test_a_folder_that_is_not_whole_is_refused(tmp_path, server, tables, name, write, change, message):
     root = write(tmp_path / "root")
     change(root)
-    with pytest.raises(InputError, match=rf"{message} images, .* is not whole; complete it, or move it away"):
+    with pytest.raises(InputError, match=rf"{message} images, .* is not complete; complete it, or move it away"):
         download(tables[name], root, server.url)
     assert server.asked == []
 

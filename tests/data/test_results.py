@@ -169,7 +169,7 @@ def test_a_single_array_is_no_file_of_features(tmp_path):
     findings = Findings()
     read_features(tmp_path / "features.npz", DATASET, findings)
     ((place,),) = findings.faults.values()
-    assert "it holds a single array" in place
+    assert "it contains a single array" in place
 
 
 def boxes(*of):
@@ -193,5 +193,5 @@ def test_what_is_saved_is_loaded(tmp_path):
     write_arrays(path, found_arrays(boxes((0, 0.5)), train, None))
     assert load_found(path, "train").rows.tolist() == [0, 1, 2, 3]
     assert load_found(path, "test").scores.tolist() == [0.5]
-    with pytest.raises(InputError, match="holds no features; delete it and run the step `external` again"):
+    with pytest.raises(InputError, match="contains no features; delete it and run the step `external` again"):
         load_features(path)

@@ -158,7 +158,7 @@ def test_all_faults_are_found_at_once(root: Path) -> None:
         (
             "</annotation>",
             "<a>" * 200 + "</a>" * 200 + "</annotation>",
-            r"a\.xml: its elements lie more than 100 deep",
+            r"a\.xml: its elements lie more than 100 levels deep",
         ),
         ("<annotation>", '<?xml version="1.0" encoding="klingon"?><annotation>', r"a\.xml: it declares .* klingon"),
     ],

@@ -1,4 +1,7 @@
-"""The code of the pages on extending MGRAL, installed as a reader would and run."""
+"""The code of the pages on detectors and formats, installed as a reader would and run.
+
+That of the page on strategies is examples/plugin_strategy: tests/workflow/test_plug_in.py.
+"""
 
 import sys
 import tomllib
@@ -6,7 +9,7 @@ import tomllib
 import numpy as np
 import pytest
 from any_detector import found_in_squares, trained
-from installing import PROJECT, install
+from installing import install
 from pages import DOCS, blocks
 from PIL import Image
 from run_workflow import TINY, snakemake
@@ -24,12 +27,6 @@ def only(page: str, language: str) -> str:
     """Return the one block of a page in a language."""
     (block,) = blocks(DOCS / page, language)
     return block.text
-
-
-def test_the_strategy_of_the_page_is_the_one_that_other_tests_install_and_run():
-    """Through a whole experiment: tests/workflow/test_plug_in.py, in a container: `make container`."""
-    assert only("extending.md", "python") == (PROJECT / "mgral_brightness.py").read_text()
-    assert only("extending.md", "toml") == (PROJECT / "pyproject.toml").read_text()
 
 
 @pytest.fixture

@@ -27,20 +27,20 @@ def test_every_strategy_is_told_with_what_it_costs():
     rows = dict(re.findall(r"^\| \[`(\w+)`\]\([^)]*\) \|(.*)\|$", PAGES["strategies.md"], re.M))
     assert list(rows) == [one.name for one in OURS]
     assert rows["random"].endswith("| all | nothing ")
-    assert rows["cald"].endswith("| all but commands | the pool shown to the detector 5 times ")
-    assert rows["llal"].endswith("| a training of the detector for the head; the pool shown to the detector ")
+    assert rows["cald"].endswith("| all except commands | inference on the pool, 5 times ")
+    assert rows["llal"].endswith("| one more training of the detector, with the head; inference on the pool ")
     assert "all, commands with `probabilities`" in rows["entropy_sum"]
     assert rows["mgral_greedy"].endswith("| all | embeddings of all training images; lookup tables ")
-    assert "with anchors; commands, where their proxy has them" in rows["paper"]
+    assert "with anchors; commands whose proxy has anchors" in rows["paper"]
 
 
 def test_types_and_defaults_are_in_words():
     page = PAGES["configuration.md"]
-    assert "| `learning_rate` | number above 0 | `0.003` | Learning rate of the agent's Adam optimiser. |" in page
-    assert "| `variants` | whole number from 2 | `12` |" in page
+    assert "| `learning_rate` | number above 0 | `0.01` | Learning rate of the agent's Adam optimiser; " in page
+    assert "| `variants` | integer from 2 | `12` |" in page
     assert "| `distance` | `by_class` or `sliced` or `exact` | `by_class` |" in page
     assert "| `concentration` | list of numbers above 0 | `[0.1, 10]` |" in page
-    assert "| `root` | text | must be given |" in page
+    assert "| `root` | text | required |" in page
     assert "### training.augmentation" in page
     undescribed = re.findall(r"^\| `(\w+)` \|.*\|  \|$", page + PAGES["detectors.md"], re.M)
     assert not undescribed

@@ -1,8 +1,12 @@
+import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
 
 from mgral.engine.console.dry_run import reason_of
+from mgral.engine.console.handler import LogHandler
 from mgral.engine.console.jobs import LINES, Job, job_title, last_words
 from mgral.engine.console.outcome import result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
@@ -57,6 +61,26 @@ def test_titles(rule: str, wildcards: dict[str, str], title: str) -> None:
 )
 def test_progress_is_the_last_count_in_the_log(tmp_path: Path, text: str, progress: str) -> None:
     assert job_with(tmp_path / "it.log", text).progress == progress
+
+
+@pytest.mark.parametrize(
+    ("before", "end"),
+    [
+        (1.0, ["", "Stopped: 0 of 3 jobs are done; the same command continues from here."]),
+        (60.0, ["", "failed: seed 0  detector", "    It left no message: it may have been killed"]),
+    ],
+)
+def test_a_job_that_ctrl_c_ends_has_not_failed(before: float, end: list[str]) -> None:
+    """Its failure may be told before Snakemake's line on Ctrl-C."""
+    given = {"quiet": None, "stdout": True, "dryrun": False, "verbose": False, "debug_dag": False, "nocolor": True}
+    handler = LogHandler(SimpleNamespace(**given), None)
+    handler.total, handler.started = 3, 0.0
+    handler.jobs[1] = handler.running[1] = Job("detector", "seed 0  detector", (), (), 0.0, False)
+    failed = {"event": LogEvent.JOB_ERROR, "jobid": 1, "log": [], "rule_msg": None, "created": 100.0}
+    stopped = {"msg": "Terminating processes on user request", "levelno": logging.INFO, "created": 100 + before}
+    for fields in (failed, stopped):
+        handler.emit(logging.makeLogRecord(fields))
+    assert [line[: len(start)] for line, start in zip(handler._end(), end, strict=False)] == end
 
 
 def test_a_job_without_a_log_has_no_progress(tmp_path: Path) -> None:
@@ -201,7 +225,7 @@ def test_two_seeds_tell_nothing_of_chance(tmp_path: Path) -> None:
     assert result_lines(folder, {"report"}, [])[1:] == [
         "mAP, mean of the curve by images, 2 seeds: mgral 36.1, random 33.1",
         "Points above random sampling: mgral +3.0",
-        "mgral is 3.00 points ahead of random: too few seeds to say whether that is chance.",
+        "mgral is 3.00 points ahead of random: too few seeds to exclude chance.",
     ]
 
 

@@ -81,9 +81,9 @@ def test_an_image_of_another_version_of_a_step_is_refused(tmp_path, image, monke
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ("echo 'mgral 0.0.1'", "lacks what is here: mgral .*It has: mgral 0.0.1. Build it anew"),
+        ("echo 'mgral 0.0.1'", "lacks what is here: mgral .*It has: mgral 0.0.1. Build it again"),
         ("echo 'FATAL: \"mgral\": executable file not found in $PATH' >&2; exit 255", "runs no mgral .*not found"),
-        ("exit 1", "runs no mgral .no message.; build it anew: make image, in a clone"),
+        ("exit 1", "runs no mgral .no message.; build it again: make image, in a clone"),
     ],
 )
 def test_an_image_without_it_is_refused(tmp_path, image, monkeypatch, answer, message):
@@ -113,7 +113,7 @@ def test_an_image_from_a_registry_is_looked_at_once_it_is_here(tmp_path):
     run = ("--cores", "1", "--use-singularity", "--configfile", TINY, "--config", "container={image: docker://a/b}")
     done = snakemake(tmp_path, *run, PATH=installed(tmp_path, answer))
     assert done.returncode == 2
-    assert "It has: mgral 0.0.1. Build it anew" in done.stdout
+    assert "It has: mgral 0.0.1. Build it again" in done.stdout
     assert not (tmp_path / "results" / "tiny" / "config.yaml").exists()
 
 
@@ -188,7 +188,7 @@ def test_the_same_bytes_inside(undisturbed, tmp_path, arguments):
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(IMAGE is None, reason=WHERE)
 def test_a_plug_in_of_the_image_chooses(tmp_path):
-    """`make container` builds the image --with tests/support/plug_in; here it is installed for the plan."""
+    """`make container` builds the image --with examples/plugin_strategy; here it is installed for the plan."""
     install_project(tmp_path / "packages")
     strategies = "strategies={random: {}, bright: {type: brightness}}"
     asked = ("--config", f"container={{image: {IMAGE}}}", "cycles=1", strategies)

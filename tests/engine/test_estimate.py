@@ -1,11 +1,18 @@
 """The estimate: its counts against Snakemake's plan, its sums by hand, and what it says where it knows too little."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from run_workflow import TINY
+from slow import slow
 
 from mgral.artefacts.files import write_csv, write_json
 from mgral.cli.main import mgral
@@ -27,7 +34,7 @@ CONFIG = resolve_config(
         "data": {"format": "synthetic", "train_images": 400, "test_images": 30},
         "training": {"batch_size": 4},
         "iterations": {"detector": 10, "growth": 1.0, "base": 7, "variant": 3},
-        "lut": {"splits": 3, "variants": 5, "labels": "consistency", "reward_fraction": 0.2},
+        "lut": {"splits": 3, "variants": 5, "labels": "consistency", "start": "warm", "reward_fraction": 0.2},
         "semi_supervised": {"batch_size": 2},
         "agent": {"episodes": 9},
     }
@@ -35,10 +42,10 @@ CONFIG = resolve_config(
 SIZES = Sizes(400, 30, 6)
 
 
-def work_of(rule: str, **wildcards: object) -> Work:
+def work_of(rule: str, config: Config = CONFIG, **wildcards: object) -> Work:
     """What one planned job does."""
     named = {name: str(value) for name, value in wildcards.items()}
-    return plan_work(CONFIG, SIZES, [Job(rule, named, (), (), (), "", {})])[rule]
+    return plan_work(config, SIZES, [Job(rule, named, (), (), (), "", {})])[rule]
 
 
 def test_images_are_counted_by_hand():
@@ -59,6 +66,18 @@ def test_images_are_counted_by_hand():
     assert work_of("select", strategy="mgral", cycle=1) == Work(1)
     assert work_of("select", strategy="cald", cycle=1) == Work(1, seen=5 * 250)
     assert work_of("report") == Work(1)
+
+
+@pytest.mark.parametrize("labels", ["consistency", "pseudo_labels", "labels"])
+def test_variants_that_start_anew_are_trained_longer_and_their_base_is_not(labels):
+    config = CONFIG.model_copy(update={"lut": CONFIG.lut.model_copy(update={"labels": labels, "start": "cold"})})
+    table = {"round": "initial", "cycle": 0, "table": "default"}
+    assert work_of("base", config, **table) == Work(1)
+    # Base and variant take ten steps. From labels, a variant learns as a detector of its 24 to 80 images would, which
+    # takes as many steps as a tenth of them, and variant 0 of none.
+    first, last = (work_of("variant", config, **table, first=k, last=k).trained for k in (0, 5))
+    unlabelled = 10 * 2 if labels == "consistency" else 0
+    assert (first, last) == ((0, 8 * 4) if labels == "labels" else (10 * 4, 10 * 4 + unlabelled))
 
 
 def test_boxes_are_taken_for_images_by_those_of_the_data_or_for_as_many_as_they_can_pay():
@@ -122,8 +141,36 @@ def test_a_few_iterations_are_timed_here():
     assert found["steps"]["detector"]["hours"] > 0
 
 
+@slow
+def test_an_interrupt_ends_all_that_is_timed_without_traces(tmp_path):
+    """Of the keyboard, which reaches the processes that are timed as well."""
+    # A shell without job control starts what it leaves in the background with SIGINT ignored, which is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = "from mgral.cli.main import main; main()"
+    options = ["estimate", "--configfile", TINY, "--measure", "--sizes", "24", "8", "2", "--cores", "2"]
+    done = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, options)],
+        cwd=tmp_path,
+        start_new_session=True,
+        text=True,
+        stderr=subprocess.PIPE,
+    )
+    timed = []
+    while len(timed) < 2:
+        assert done.poll() is None
+        timed = [one for one in psutil.Process(done.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        time.sleep(0.02)
+    os.killpg(done.pid, signal.SIGINT)
+    _, errors = done.communicate(timeout=60)
+    assert done.returncode
+    assert "Traceback" not in errors
+    assert not [one for one in timed if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
 def test_disk_is_that_of_the_largest_artefacts():
-    config = resolve_config({"seeds": (0,), "strategies": ("mgral",), "lut": {"splits": 2, "variants": 5}})
+    config = resolve_config(
+        {"seeds": (0,), "strategies": ("mgral",), "lut": {"splits": 2, "variants": 5, "start": "warm"}}
+    )
     jobs = {"detector": 3, "base": 2, "embed": 1, "table": 2, "evaluate": 3}
     work = {step: Work(count) for step, count in jobs.items()}
     disk = estimate_disk(config, Sizes(480, 160, 6), work, detector_bytes=1000)
@@ -131,6 +178,9 @@ def test_disk_is_that_of_the_largest_artefacts():
     assert disk["weights"] == 5 * 1000
     assert disk["embeddings"] == 480 * ((32 + 6) * 4 + 8)
     assert disk["tables"] == 2 * 5 * 40 * 4 * 6  # counts of six classes
+    # Anew from labels, subsets are as large as what is labelled and measures no reward.
+    anew = config.model_copy(update={"lut": config.lut.model_copy(update={"start": "cold"}), "initial": 90})
+    assert estimate_disk(anew, Sizes(480, 160, 6), work, detector_bytes=1000)["tables"] == 2 * 5 * 54 * 4 * 6
 
 
 def test_hours_follow_from_measured_speeds_only():
@@ -189,7 +239,7 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     arguments = ["estimate", "--configfile", str(TINY), "--sizes", "1000", "10", "3"]
     done = CliRunner().invoke(mgral, arguments, catch_exceptions=False)
     assert "1000 training and 10 test images, 3 classes" in done.stdout
-    assert "No hours without measured speeds: add --measure to time a few iterations on this machine" in done.stdout
+    assert "Hours need measured speeds: add --measure to time a few iterations on this machine" in done.stdout
     rates = tmp_path / "speeds.json"
     rates.write_text('{"detector": "small_ssd", "rates": {"training_images_a_second": 100}}')
     done = CliRunner().invoke(mgral, [*arguments, "--speeds", str(rates)], catch_exceptions=False)
@@ -206,8 +256,8 @@ def test_without_speeds_it_says_how_to_get_hours(tmp_path):
     ("content", "message"),
     [
         ("{", "is not JSON"),
-        ("[1]", "holds no rates"),
-        ('{"rates": {}}', "holds no rates"),
+        ("[1]", "contains no rates"),
+        ('{"rates": {}}', "contains no rates"),
         *(
             (f'{{"rates": {{"steps_a_second": {rate}}}}}', "steps_a_second is .* no speed; measure again")
             for rate in ("0", "-3", "NaN", "Infinity", "null", "true", '"fast"')
@@ -219,7 +269,7 @@ def test_speeds_that_are_none(tmp_path, content, message):
     (tmp_path / "speeds.json").write_text(content)
     with pytest.raises(InputError, match=message):
         load_speeds([tmp_path / "speeds.json"], Config(), {})
-    with pytest.raises(InputError, match=r"holds no timings/costs_by_step\.csv; give the folder of a run that is"):
+    with pytest.raises(InputError, match=r"contains no timings/costs_by_step\.csv; give the folder of a run that is"):
         load_speeds([tmp_path], Config(), {})
 
 

@@ -1,5 +1,6 @@
 """What is refused before the first job: places that cannot be written to, and sizes that no machine has."""
 
+import json
 import os
 from collections import namedtuple
 
@@ -9,7 +10,7 @@ from run_workflow import TINY, planned, snakemake
 from mgral.config import Config, resolve_config
 from mgral.engine import limits
 from mgral.engine.configfiles import explain_command
-from mgral.engine.limits import check_disk, check_folder, check_jobs, check_memory
+from mgral.engine.limits import check_card_resources, check_disk, check_folder, check_images, check_jobs, check_memory
 from mgral.errors import InputError, StepError
 
 
@@ -57,6 +58,60 @@ def test_space_for_the_images_is_looked_for_once(tmp_path, monkeypatch):
     check_disk(config, tmp_path)
 
 
+def listed(folder, format):
+    """Return the section of a data set that lists five training images, whose pictures and labels are not there."""
+    if format == "coco":
+        (folder / "train.json").write_text(json.dumps({"images": [{"id": number} for number in range(5)]}))
+        return {"format": format, "train_annotations": "train.json"}
+    if format == "voc":
+        (folder / "ImageSets" / "Main").mkdir(parents=True)
+        (folder / "ImageSets" / "Main" / "trainval.txt").write_text("a\nb\n\nc\nd\ne\na\n")
+        return {"format": format}
+    (folder / "train.txt").write_text("".join(f"images/{name}.jpg\n" for name in "abcde"))
+    (folder / "data.yaml").write_text("train: train.txt\nval: train.txt\nnames: [ant]\n")
+    return {"format": format}
+
+
+@pytest.mark.parametrize("format", ["coco", "voc", "yolo"])
+@pytest.mark.parametrize(
+    ("sizes", "fits"),
+    [
+        ((2, 1, 4), "lower budget to 3 or initial to 1"),
+        ((1, 3, 2), "lower budget to 1"),
+        ((9, 2, 2), "lower initial to 1"),
+        ((9, 2, 9), "lower budget, cycles and initial"),
+    ],
+)
+def test_more_labels_than_a_data_set_lists_are_refused_with_what_fits(tmp_path, format, sizes, fits):
+    initial, cycles, budget = sizes
+    data = {"root": str(tmp_path), **listed(tmp_path, format)}
+    config = resolve_config({"data": data, "initial": initial, "cycles": cycles, "budget": budget})
+    asked = initial + cycles * budget
+    with pytest.raises(InputError, match=rf"are {asked}, but there are 5 training images; {fits}$"):
+        check_images(config)
+    check_images(config.model_copy(update={"initial": 1, "cycles": 2, "budget": 2}))
+
+
+def test_of_a_damaged_or_large_list_the_step_that_reads_it_speaks(tmp_path, monkeypatch):
+    data = {"root": str(tmp_path), **listed(tmp_path, "coco")}
+    config = resolve_config({"data": data, "initial": 6})
+    with pytest.raises(InputError):
+        check_images(config)
+    monkeypatch.setattr("mgral.data.read.QUICK_BYTES", 10)
+    check_images(config)
+    (tmp_path / "train.json").write_text("{")
+    check_images(config)
+    (tmp_path / "train.json").unlink()
+    check_images(config)
+
+
+@pytest.mark.parametrize("value", ["one", -1, 0.5])
+def test_a_number_of_gpus_that_is_none_is_named(value):
+    check_card_resources({("detector", "gpu"): 1, ("base", "gpu"): 0, ("data", "vram_mb"): None})
+    with pytest.raises(InputError, match=f"--set-resources detector:gpu={value}: it is no whole number from 0"):
+        check_card_resources({("base", "gpu"): 1, ("detector", "gpu"): value})
+
+
 SLICED = {"distance": "sliced", "estimator": "kernel"}
 
 
@@ -69,13 +124,15 @@ SLICED = {"distance": "sliced", "estimator": "kernel"}
         ),
         ({"training": {"batch_size": 10**8}}, "a training step needs .*, or training.batch_size"),
         ({"detector": {"width": 10**7, "height": 10**6}}, "a training step needs .*detector small_ssd"),
-        ({"agent": {"hidden": 10**6}}, "the agent of mgral needs .*; lower agent.hidden"),
+        ({"agent": {"hidden": 10**9}}, "an episode of mgral needs .*; lower agent.samples or agent.hidden"),
+        ({"agent": {"policy": "lstm", "hidden": 10**6}}, "the agent of mgral needs .*; lower agent.hidden"),
         ({"agent": {"samples": 10**9}}, "an episode of mgral needs .*; lower agent.samples"),
         (
             {
                 "strategies": {
                     "a": {
                         "type": "mgral",
+                        "agent": {"policy": "lstm"},
                         "reward": {"distance": "sliced", "estimator": "kernel", "projections": 10**9},
                     }
                 }
@@ -117,7 +174,7 @@ def test_an_absurd_size_ends_before_the_first_job(tmp_path):
         ("fidelity --cores all --configfile a.yaml", None),
         (
             "-n --configfile a.yaml fidelity",
-            "name targets first: .venv/bin/snakemake fidelity --cores all --configfile a.yaml",
+            "name targets first: mgral snakemake fidelity --cores all --configfile a.yaml",
         ),
         (
             "--configfile=a.yaml results/x/report.html",
@@ -126,7 +183,7 @@ def test_an_absurd_size_ends_before_the_first_job(tmp_path):
         ("--configfiles a.yaml results/x/metrics.json", "and so results/x/metrics.json for a configuration"),
         ("--configfile none.yaml", "none.yaml: No such file or directory; name an existing configuration file"),
         ("--configfile utf16.yaml -n", "utf16.yaml is not in UTF-8; save it in that encoding"),
-        ("--configfile text.yaml", "text.yaml holds no keys"),
+        ("--configfile text.yaml", "text.yaml contains no keys"),
     ],
 )
 def test_what_snakemake_cannot_read_is_explained(tmp_path, monkeypatch, words, message):
@@ -145,7 +202,7 @@ def test_a_result_is_no_configuration(tmp_path):
     result.write_text("{}")
     done = snakemake(tmp_path, "--cores", "1", "--configfile", TINY, "results/tiny/metrics.json")
     assert done.returncode == 2
-    assert "name targets first: .venv/bin/snakemake results/tiny/metrics.json --cores all --configfile" in done.stdout
+    assert "name targets first: mgral snakemake results/tiny/metrics.json --cores all --configfile" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,15 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from made_embeddings import made_embeddings
 from run_workflow import TINY
 from squares import square_set
 
-from mgral.artefacts.files import write_arrays
 from mgral.cli.main import mgral
 from mgral.config import Config, load_config, registry
 from mgral.engine.steps import STEPS
 from mgral.evaluation.evaluate import evaluate_detector
 from mgral.method.agent.validated import train_validated_agent
-from mgral.method.fidelity.batches import Candidate
+from mgral.method.fidelity.batches import Candidate, draw_candidates
 from mgral.method.fidelity.gains import measure_gains
 from mgral.method.lut.pseudo_labels import label_pool
 from mgral.method.lut.reward import LookupTable, RewardTable
@@ -22,7 +20,7 @@ from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.variants import train_base, train_variants
 from mgral.selection.features import embed_images
 from mgral.selection.heads import train_head
-from mgral.selection.query import select
+from mgral.selection.query import Query, select
 from mgral.training.detector import train_cycle_detector
 
 CONFIG = Config(
@@ -32,9 +30,9 @@ CONFIG = Config(
     detector={"width": 64, "height": 64, "channels": 4},
     training={"batch_size": 2},
     iterations={"detector": 2, "base": 1, "variant": 1},
-    lut={"variants": 2, "clusters": 2, "splits": 1},
+    lut={"variants": 2, "clusters": 2, "splits": 1, "labels": "pseudo_labels", "start": "warm"},
     reward={"distance": "sliced", "estimator": "kernel"},
-    agent={"episodes": 1, "samples": 2},
+    agent={"policy": "lstm", "episodes": 1, "samples": 2},
     evaluation={"score_threshold": 0.0},
     fidelity={"repeats": 2},
     # Those with settings of their own are run by name alone, as the one agent is of the experiment's.
@@ -79,9 +77,10 @@ def read():
     arrays, _ = table_arrays(scores, plan, embeddings, own.embedding, own.reward, 0)
     table = LookupTable((RewardTable.of(arrays, CONFIG.reward),), embeddings, CONFIG.embedding)
     agent, *_ = train_validated_agent(of["agent"], table, ids[5:], 0)
-    batches = [Candidate(0, None, ()), Candidate(1, 1.0, (20, 21))]
+    batches = [Candidate(0, None, ()), Candidate(1, "random", (20, 21))]
     measure_gains(of["gain"], data, data, labelled, batches, 0, 0)
     given = {"images": data.images, "detector": detector, "embeddings": embeddings, "tables": table, "agent": agent}
+    draw_candidates(Query(data.dataset, labelled, np.setdiff1d(ids, labelled), of["candidates"], 0, 0, **given))
     for name, info in registry.strategies().items():
         head = train_head(name, of["head"], data, labelled, 0).head if "head" in info.requires else None
         groups = [ids[5:7].tolist()] if "groups" in info.requires else None
@@ -99,8 +98,6 @@ READERS = {
     " --test-thumbnails=test.small.npy --output=groups.json",
     "initial": "--dataset=train.json --seed=0 --output=labelled.json",
     "derive": "--dataset=train.json --labelled=labelled.json --derived=size.json --output=derived.json",
-    "candidates": "--dataset=train.json --labelled=labelled.json --embeddings=embeddings.safetensors"
-    " --seed=0 --cycle=0 --output=candidates.json",
 }
 """Options of steps that read settings themselves, each on what those before it wrote."""
 
@@ -108,10 +105,6 @@ READERS = {
 def test_steps_that_read_settings_themselves_read_only_those_declared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = load_config(TINY)
-    ids = np.arange(1, config.data.train_images + 1)
-    components = np.random.default_rng(0).normal(size=(len(ids), 2))
-    embeddings = made_embeddings(ids, components, np.ones((len(ids), 6)))
-    write_arrays(tmp_path / "embeddings.safetensors", embeddings.arrays())
     for step, options in READERS.items():
         read = set()
         monkeypatch.setattr(f"mgral.cli.steps.{step}.load_config", lambda path, read=read: Recorder(config, read))
@@ -128,7 +121,7 @@ def undeclared(step, keys):
 
 def test_only_declared_settings_are_read(read):
     trained = {"detector", "head", "base", "variant", "agent", "gain"}
-    assert set(read) == trained | {"evaluate", "embed", "pseudo_labels", "subsets", "table", "select"}
+    assert set(read) == trained | {"evaluate", "embed", "pseudo_labels", "subsets", "table", "select", "candidates"}
     for step, keys in read.items():
         assert undeclared(step, keys) == set(), step
 

@@ -12,7 +12,6 @@ from run_workflow import ROOT, TINY
 
 from mgral.cli.main import mgral
 from mgral.cli.project import check, control, next, replay, train
-from mgral.engine import run
 from mgral.engine.run import LOCK, call_snakemake, run_snakemake
 from mgral.errors import InputError, StepError
 
@@ -40,7 +39,6 @@ def script(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "executable", str(path))
         return path
 
-    monkeypatch.setattr(run, "program", lambda: "mgral")
     monkeypatch.setenv("MGRAL_DEVICE", "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     monkeypatch.chdir(tmp_path)
@@ -98,8 +96,8 @@ def test_in_the_working_directory_no_other_is_named(tmp_path, script, capfd):
     ("ending", "error", "message"),
     [
         ("exit 2", InputError, "did not start; the reason is above"),
-        ("exit 1", StepError, "has not done all; .* the same command goes on"),
-        ("kill -KILL $$", StepError, r"was killed \(SIGKILL\); the same command goes on"),
+        ("exit 1", StepError, "has not done all; .* the same command continues"),
+        ("kill -KILL $$", StepError, r"was killed \(SIGKILL\); the same command continues"),
     ],
 )
 def test_what_went_wrong_decides_the_exit_code(tmp_path, script, ending, error, message):

@@ -175,7 +175,7 @@ def test_it_writes_what_can_be_read_and_fails_for_the_rest(results, pixels, tmp_
     (tmp_path / "bad.png").write_bytes(b"")
     done, found = run(results, tmp_path / "bad.png", tmp_path / "good.png")
     assert done.exit_code == 1
-    assert "1 pictures are left out" in str(done.exception)
+    assert "1 picture is left out" in str(done.exception)
     assert "bad.png" in str(done.exception)
     assert [one["file_name"] for one in found["images"]] == [(tmp_path / "good.png").as_posix()]
 
@@ -215,9 +215,9 @@ def test_one_of_several_detectors_is_named(tmp_path):
     with pytest.raises(InputError, match="no 'full'; name one"):
         find_trained(results, place="full")
     assert find_trained(results, place="full/cycle0").folder == results / "seed0" / "full" / "cycle0"
-    with pytest.raises(InputError, match="seed1 holds no trained detector"):
+    with pytest.raises(InputError, match="seed1 contains no trained detector"):
         find_trained(results, seed=1)
-    with pytest.raises(InputError, match="holds no results"):
+    with pytest.raises(InputError, match="contains no results"):
         find_trained(tmp_path)
 
 

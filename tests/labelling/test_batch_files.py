@@ -168,7 +168,7 @@ def test_pictures_are_copied_where_links_cannot_be(six, tmp_path, monkeypatch):
 def test_a_folder_that_is_there_is_left_alone(six, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").touch()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         write_batch(six, tmp_path / "out", [], [])
     assert files(tmp_path / "out") == {"mine.txt"}
 

@@ -80,7 +80,7 @@ def test_only_what_somebody_deleted_is_sent_again(project, server):
     assert "mgral project push --round 1" in said
     said = run("push", "--folder", project)
     assert "2 pictures sent, 5 were there" in said
-    assert "1 pictures were not sent" in said
+    assert "1 picture was not sent" in said
     assert [one["data"]["mgral_id"] for one in server.tasks.values()][-2:] == images
 
 

@@ -97,10 +97,7 @@ def test_scores_are_of_all_labels_and_warn_of_chosen_pictures(project):
     assert "no random sample" in said
     assert [one["name"] for one in scores["held_out"]["per_class"]] == ["car", "dog"]
     status = run("status", "--folder", project)
-    assert (
-        "cross-validation (check1) on 20 labelled pictures, which were chosen and are no random sample: AP50"
-        in status
-    )
+    assert "cross-validation (check1) on 20 labelled pictures, chosen and no random sample: AP50" in status
 
 
 def test_each_detector_learns_all_but_one_part(project):
@@ -135,7 +132,7 @@ def test_the_same_labels_are_checked_once_and_other_ones_anew(project, tmp_path,
     right = coco_labels(tmp_path / "right.json", {"p3.png": TRUE["p3.png"]})
     run("import", right, "--folder", project)
     said = check(project, "--last")
-    assert "labels of 1 pictures have changed since it was opened" in said
+    assert "labels of 1 picture have changed since it was opened" in said
     assert {row["file"] for row in listed(project)} == {f"photos/p{number}.png" for number in (7, 11, 15)}
     assert "check2: 5 detectors" in check(project)
     assert len(listed(project, 2)) == 3
@@ -157,7 +154,7 @@ def test_what_was_interrupted_goes_on_and_says_what_changed_meanwhile(project, t
     monkeypatch.setattr(comparing, "run_snakemake", detectors)
     assert "was begun with 5 folds and is not done" in check(project, "--folds", "3", fails=2)
     said = check(project)
-    assert "labels of 1 pictures have changed since it was opened" in said
+    assert "labels of 1 picture have changed since it was opened" in said
     assert "p3.png" not in said
     assert (project / "check1" / "snapshot.json").read_bytes() == snapshot
     assert "check2: 5 detectors" in check(project)
@@ -166,7 +163,7 @@ def test_what_was_interrupted_goes_on_and_says_what_changed_meanwhile(project, t
 def test_results_that_were_deleted_are_made_again(project, detectors):
     said = check(project)
     shutil.rmtree(project / "results")
-    assert "is not whole any more; make it again: mgral project check" in check(project, "--last", fails=2)
+    assert "is not complete any more; make it again: mgral project check" in check(project, "--last", fails=2)
     assert check(project) == said
     assert detectors.runs == ["check1", "check1"]
 
@@ -186,14 +183,14 @@ def test_a_command_that_looks_at_nothing_else_is_refused(project):
     settings = yaml.safe_load(path.read_text()) | {"settings": {"detector": detector}, "strategy": "random"}
     path.write_text(yaml.safe_dump(settings))
     said = check(project, fails=2)
-    assert "gives probabilities; add them to detector.gives" in said
+    assert "writes probabilities; add them to detector.gives" in said
 
 
 def test_the_list_goes_out_as_tasks_and_what_comes_back_corrects_labels(project, tmp_path):
     check(project)
     before = spent(load_project(project))
     said = check(project, "--last", "--output", tmp_path / "look", "--most", "3")
-    assert "3 pictures to look at again" in said
+    assert "3 pictures to check again" in said
     tasks = read_json(tmp_path / "look" / "tasks" / "label_studio" / "label_studio.json")
     reasons = {task["data"]["image"].rpartition("/")[2]: task["data"]["mgral_reason"] for task in tasks}
     assert len(reasons) == 3
@@ -315,6 +312,6 @@ def test_where_nothing_is_wrong_no_tasks_are_written(tmp_path, detectors):
     project = start(tmp_path, "--labels", coco_labels(tmp_path / "labels.json", TRUE))
     check(project)
     said = check(project, "--last", "--output", tmp_path / "again")
-    assert "no picture has to be looked at again" in said
+    assert "no picture needs another check" in said
     assert "tasks" not in said
     assert not (tmp_path / "again").exists()

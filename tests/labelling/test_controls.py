@@ -59,7 +59,7 @@ def test_how_many_are_drawn(tmp_path, control, batch, count):
 def test_a_part_of_the_batch_is_drawn_and_the_batch_does_not_tell_which(tmp_path):
     project = controlled(tmp_path)
     said = run("next", "--folder", project, "--format", "label_studio")
-    assert "4 were drawn at random, as a control, and lie among the others; 1 of them were chosen too" in said
+    assert "4 were drawn at random, as a control, among the others; 1 of them chosen too" in said
     snapshot, config = (
         read_json(project / "round1" / "snapshot.json"),
         (project / "round1" / "config.yaml").read_text(),
@@ -94,6 +94,12 @@ def test_people_who_share_a_batch_are_not_told_either(tmp_path):
         own = rows(project / "round1" / f"person{person}" / "selection.csv")
         assert not any("control" in row["reason"] or row["score"] for row in own)
     assert sum("control" in row["reason"] for row in rows(project / "round1" / "selection.csv")) == 4
+
+
+def test_a_batch_without_a_place_for_a_control_says_so(tmp_path):
+    said = run("next", "--folder", controlled(tmp_path, batch=1))
+    assert "no control was drawn beside it, as a batch of 1 has no place for one" in said
+    assert "1 was drawn at random" in run("next", "--folder", controlled(tmp_path / "two", batch=2))
 
 
 def test_without_controls_nothing_of_a_batch_changes(tmp_path):
@@ -192,7 +198,7 @@ def told(monkeypatch, project, chosen, drawn):
     [
         (1.0, 0.25, "choosing by typiclust and entropy_sum is better than drawing at random on your pictures: +74"),
         (0.25, 1.0, "choosing by typiclust and entropy_sum is worse than drawing at random on your pictures: -74"),
-        (0.5, 0.5, "cannot be told yet: +0.0 points of mAP, 95 % interval +0.0 to +0.0"),
+        (0.5, 0.5, "cannot be decided yet: +0.0 points of mAP, 95 % interval +0.0 to +0.0"),
     ],
 )
 def test_what_is_told_follows_from_the_scores(project, monkeypatch, chosen, drawn, words):
@@ -246,6 +252,6 @@ def test_words_of_each_verdict():
         "95 % interval +0.4 to +5.8"
     )
     assert "is worse" in verdict_line("ppal", Difference(-0.03, -0.05, -0.01))
-    assert "whether choosing by ppal is better than at random cannot be told yet" in verdict_line(
+    assert "whether choosing by ppal is better than at random cannot be decided yet" in verdict_line(
         "ppal", Difference(0.03, -0.05, 0.08)
     )

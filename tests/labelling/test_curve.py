@@ -1,4 +1,4 @@
-"""The curve of a project: all rounds measured anew on the same pictures, with today's labels."""
+"""The curve of a project: all rounds evaluated again on the same pictures, with today's labels."""
 
 import json
 import shutil

@@ -139,7 +139,7 @@ def test_of_tasks_that_were_made_by_hand_only_pictures_of_the_project_are_taken(
     server.frames[12] = [{**frames[0], "name": "a stranger.png"}, *frames]
     server.jobs[200] = {**server.jobs[101], "id": 200, "task_id": 12, "state": "completed"}
     said = pull(project)
-    assert "1 pictures there are not of this project; left out" in said
+    assert "1 picture there is not of this project; left out" in said
     assert load_project(project).counts()["empty"] == 2
 
 
@@ -147,7 +147,7 @@ def test_pictures_that_were_removed_there_stay_sent(project, server):
     push(project, server)
     server.frames[11][1]["deleted"] = True
     finish(server, 11)
-    assert "1 pictures were removed" in pull(project)
+    assert "1 picture was removed" in pull(project)
     assert load_project(project).counts()["sent"] == 1
 
 
@@ -160,7 +160,7 @@ def test_pictures_that_an_export_lacks_are_told_and_a_damaged_one_is_refused(pro
     names = list(server.shown(11))
     monkeypatch.setattr(server, "_export", lambda job: whole({**job, "task_id": 12}))
     server.frames[12] = server.frames[11][1:]
-    assert "1 pictures of completed jobs are not in what was exported" in pull(project)
+    assert "1 picture of a completed job is not in what was exported" in pull(project)
     assert states(project, names) == ["sent", *7 * ["empty"]]
 
 
@@ -168,7 +168,7 @@ def test_a_job_that_is_opened_again_while_it_is_read_is_not_taken(project, serve
     push(project, server)
     finish(server, 11)
     server.faults = [("/jobs/102/dataset/download", lambda: server.set_job(102, state="in progress"))]
-    assert "1 jobs were changed while they were read; pull again" in pull(project)
+    assert "1 job was changed while it was read; pull again" in pull(project)
     assert load_project(project).counts()["empty"] == 5
 
 

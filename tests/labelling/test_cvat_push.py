@@ -61,7 +61,7 @@ def test_withdrawn_pictures_are_not_sent_and_a_task_without_them_is_found_again(
     first, second, *others = ranked(project / "round2")
     run("withdraw", "--folder", project, first, "--reason", "private")
     said = push(project, server)
-    assert "1 pictures were not sent" in said
+    assert "1 picture was not sent" in said
     assert list(server.shown(12)) == [second, *others]
     assert all(server.shown(12).values())
     run("withdraw", "--folder", project, second, "--reason", "private too")
@@ -155,7 +155,7 @@ def test_a_slow_server_is_not_waited_for_for_ever(project, server, monkeypatch):
     ("pattern", "fault", "code", "words"),
     [
         ("about", "page", 2, "does not answer as a CVAT"),
-        ("about", 404, 2, "is it a CVAT"),
+        ("about", 404, 2, "check that it is a CVAT"),
         ("about", "other", 2, "does not answer as a CVAT"),
         ("about", "elsewhere", 2, "sends on to https://cvat.example; give that address as --url"),
         ("GET /api/tasks$", "other", 2, "it is version 2.80.0; install the cvat-sdk of that version"),

@@ -10,6 +10,7 @@ import yaml
 from photo_project import answered, coco_labels, photos, run, start
 
 from mgral.artefacts import files
+from mgral.artefacts.files import read_json
 from mgral.errors import StepError
 from mgral.labelling import running
 from mgral.labelling.state import load_project
@@ -137,7 +138,7 @@ def test_a_round_of_which_nothing_is_left_is_done_and_the_next_can_follow(tmp_pa
     monkeypatch.setattr(running, "run_snakemake", labelled_meanwhile)
     said = run("next", "--folder", project, "--format", "coco")
     assert "round 1: 0 pictures" in said
-    assert "nothing of it is left" in said
+    assert "none of them is left" in said
     monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
     run("next", "--folder", project)
     assert max(load_project(project).sent) == 2
@@ -179,7 +180,7 @@ def test_exports_name_missing_pictures_and_what_keeps_labels_back(tmp_path):
     set_key(project, pictures={"elsewhere": str(tmp_path / "photos")})
     assert "no folder of pictures 'photos'" in run(*words, fails=2)
     run("classes", "add", "bus", "--folder", project)
-    assert "have to be looked at again" in run(*words, fails=2)
+    assert "must be checked again" in run(*words, fails=2)
 
 
 def test_names_too_long_for_a_disk_are_shortened(tmp_path):
@@ -201,7 +202,7 @@ def test_pictures_in_the_folder_of_the_project_are_not_those_of_its_rounds(tmp_p
     run("next", "--folder", pictures)
     next(pictures.glob("p*.png")).unlink()
     said = run("scan", "--folder", pictures)
-    assert "8 pictures, 0 of them new; 1 are missing" in said
+    assert "8 pictures, 0 new, 1 missing" in said
     assert "copies" not in said
 
 
@@ -233,9 +234,23 @@ def test_damaged_scores_are_named_by_status(tmp_path):
     run("import", answered(project, 1), "--folder", project)
     run("next", "--folder", project)
     metrics = project / "results" / "round2" / "seed2" / "initial" / "cycle0" / "metrics.json"
-    metrics.write_text("{}")
-    files.WRITTEN.clear()
-    assert str(metrics) in refused(project, "status")
+    whole = read_json(metrics)
+    by_class = [{"name": "dog", "map": "0.3"}]
+    for scores in (
+        {},
+        "text",
+        [],
+        {**whole, "map": "0.3"},
+        {**whole, "per_class": by_class},
+        {**whole, "per_class": 1},
+    ):
+        metrics.write_text(json.dumps(scores))
+        files.WRITTEN.clear()
+        said = refused(project, "status")
+        assert str(metrics) in said
+        assert "make it again: mgral snakemake --cores all --configfile round2/config.yaml" in said
+    metrics.write_text("no JSON")
+    assert f"{metrics} is not JSON" in refused(project, "status")
 
 
 def test_status_names_pictures_on_which_people_disagree(tmp_path):

@@ -47,16 +47,16 @@ STEEP = [0.1, 0.2, 0.27, 0.32, 0.36]
     ("found", "said"),
     [
         (made([]), "no round has a score yet"),
-        (made([0.1, 0.2]), "go on: 2 of the 3 rounds that a forecast needs have a score"),
+        (made([0.1, 0.2]), "continue: 2 of the 3 rounds that a forecast needs have a score"),
         (
             made(FLAT),
             "stop, unless a point is worth it to you: the next 120 pictures (1.5 hours) add 0.0 points of mAP (",
         ),
         (made(FLAT[:4]), "more labels likely bring little: the next 120 pictures (1.5 hours) add"),
-        (made(STEEP), "go on: the next 120 pictures (1.5 hours) add"),
-        (made([0.2, 0.24, 0.25]), "going on likely pays: the next 120 pictures (1.5 hours) add"),
+        (made(STEEP), "continue: the next 120 pictures (1.5 hours) add"),
+        (made([0.2, 0.24, 0.25]), "continuing likely pays off: the next 120 pictures (1.5 hours) add"),
         (made(FLAT, target=0.25), "the target of 25.0 % mAP is reached"),
-        (made(STEEP, target=0.35), "the target of 35.0 % mAP may be reached: the score's interval has it inside"),
+        (made(STEEP, target=0.35), "the target of 35.0 % mAP may be reached: the score's interval contains it"),
         (made(STEEP, target=0.35, width=math.nan), "the target of 35.0 % mAP may be reached: there is no interval"),
         (made(STEEP, expected=()), "no picture is left to label"),
     ],
@@ -87,13 +87,13 @@ def test_lines_for_a_terminal():
 
 def test_a_target_beyond_the_curve_and_one_that_is_near():
     far = "\n".join(progress_lines(made(FLAT, target=0.9)))
-    assert "to 90.0 % mAP: beyond what this curve can say\n" in far
+    assert "to 90.0 % mAP: beyond what this curve can predict\n" in far
     assert "to 25" not in "\n".join(progress_lines(made(FLAT, target=0.25)))
 
 
 def test_without_times_there_are_no_hours():
     lines = progress_lines(made(STEEP, effort=Effort(Times({1: (None,), 2: (None,)}, 0, 3))))
-    assert "hours of labelling: not known, as fewer than half of the labels have a time" in lines
+    assert "hours of labelling: unknown, because fewer than half of the labels have a time" in lines
     assert not any("hours for" in line for line in lines)
     nothing = progress_lines(made(STEEP, effort=Effort(Times({}, 0, 0))))
     assert not any("labelling" in line for line in nothing)
@@ -164,7 +164,7 @@ def test_an_audit_set_without_objects(tmp_path, monkeypatch):
             "--folder",
             project,
         )
-    assert "advice: no round has a score yet, so nothing can be said" in run("status", "--folder", project)
+    assert "advice: no round has a score yet, so there is no advice" in run("status", "--folder", project)
     run("report", "--folder", project)
     assert "too few boxes" in (project / "report.html").read_text()
 

@@ -69,7 +69,7 @@ def test_each_state_comes_back_with_its_time_and_its_person(project, server):
     server.annotate(other, [box()])
     server.draft(other, [box("dog")])
     said = pull(project)
-    assert "2 not looked at" in said
+    assert "2 not checked" in said
     assert "6 new, 1 of a second person" in said
     assert "of them 1 draft, 1 skipped" in said
     states = [image_of(project, task).state for task in server.tasks.values()]
@@ -89,7 +89,7 @@ def test_twice_changes_nothing_and_a_correction_does(project, server):
     pull(project)
     before = ledger(project)
     second["drafts"][0]["created_ago"] = "a year ago"
-    assert "as they were" in pull(project)
+    assert "unchanged" in pull(project)
     assert ledger(project) == before
     first["annotations"][0] |= {"result": [box(x=0.0)], "updated_at": "2026-12-01T10:00:00Z"}
     assert "1 corrected" in pull(project)

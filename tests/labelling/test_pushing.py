@@ -65,7 +65,7 @@ def test_twice_changes_nothing_and_all_later_commands_know_where(project, server
     assert server.tasks == tasks
     known = load_project(project).pushed
     assert list(known) == [Place("label_studio", server.url, "")]
-    assert "next: mgral project pull, for the 8 pictures" in run("status", "--folder", project)
+    assert "next: mgral project pull, for 8 pictures" in run("status", "--folder", project)
     run("import", "--folder", project, answered(project, 1))
     assert "or send them: mgral project push\n" in run("next", "--folder", project)
     assert "next: mgral project push and mgral project pull" in run("status", "--folder", project)

@@ -94,7 +94,7 @@ def test_a_document_type_with_entities_is_named(tmp_path):
 def test_nothing_at_all_is_said(tmp_path):
     assert repairs(read_text(tmp_path, "a.json", "[]")) == {reading.NO_LABELS.title: 1}
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="no file as coco has them"):
+    with pytest.raises(InputError, match="contains no coco file"):
         read(tmp_path / "folder", format="coco")
 
 

@@ -59,7 +59,7 @@ def test_an_archive_that_names_files_outside_of_it_is_refused(tmp_path: Path, na
 def test_an_archive_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     whole = archive(tmp_path / "a.zip", **{"a.json": COCO}).read_bytes()
     (tmp_path / "b.zip").write_bytes(whole[:-10])
-    with pytest.raises(InputError, match="no whole zip archive"):
+    with pytest.raises(InputError, match="no complete zip archive"):
         read(tmp_path / "b.zip")
     (tmp_path / "c.zip").write_bytes(whole.replace(whole[40:60], bytes(20), 1))
     with pytest.raises(InputError, match="damaged in its archive"):

@@ -16,8 +16,6 @@ from mgral.labelling.experiments import replaying
 from mgral.labelling.experiments.replaying import ranking_lines
 from mgral.labelling.state import load_project
 
-ROW = {"labels": "images", "score": "map", "mean": 0.3, "to_random": "", "to_random_clear": ""}
-
 
 @pytest.fixture(autouse=True)
 def _computed_at_once(monkeypatch):
@@ -29,20 +27,22 @@ def ranking(folder, config):
     """Write the ranking that an experiment would have."""
     name = load_config(folder / config).experiment
     rows = [
-        row("few", 0.31, 0.01, rank=2, interval=("", "")),
-        row("better", 0.35, 0.05, rank=1, interval=(0.02, 0.08), clear=True),
-        row("alike", 0.305, 0.005, rank=3, interval=(-0.01, 0.02)),
-        row("worse", 0.2, -0.1, rank=5, interval=(-0.15, -0.05), clear=True),
-        {**ROW, "strategy": "random", "rank": 4, "to_random_t_low": "", "to_random_t_high": ""},
-        row("by_boxes", 0.9, 0.6, rank=1, interval=(0.5, 0.7), labels="boxes"),
+        row("few", 0.31, 0.01, rank=2, seeds=2),
+        row("better", 0.35, 0.05, rank=1, bootstrap=(0.03, 0.09), student=(0.02, 0.08)),
+        row("alike", 0.305, 0.005, rank=3, bootstrap=(0.001, 0.02), student=(-0.01, 0.02)),
+        row("even", 0.3, 0.0003, rank=4, bootstrap=(-0.02, 0.01), student=(-0.01, 0.02)),
+        row("worse", 0.2, -0.1, rank=6, bootstrap=(-0.15, -0.05), student=(-0.16, -0.04)),
+        row("random", 0.3, "", rank=5),
+        row("by_boxes", 0.9, 0.6, rank=1, bootstrap=(0.5, 0.7), student=(0.5, 0.7), labels="boxes"),
     ]
     write_csv(folder / "results" / name / "tables" / "ranking.csv", rows, tuple(rows[0]))
 
 
-def row(strategy, mean, to_random, rank, interval, clear=False, labels="images"):
-    low, high = interval
-    own = {"strategy": strategy, "mean": mean, "to_random": to_random, "rank": rank, "labels": labels}
-    return {**ROW, **own, "to_random_t_low": low, "to_random_t_high": high, "to_random_clear": clear}
+def row(strategy, mean, to_random, rank, bootstrap=("", ""), student=("", ""), seeds=5, labels="images"):
+    own = {"strategy": strategy, "mean": mean, "rank": rank, "seeds": seeds, "labels": labels, "score": "map"}
+    ends = dict(zip(("_low", "_high", "_t_low", "_t_high"), (*bootstrap, *student), strict=True))
+    of_random = {"": to_random, "_std": "", **ends}
+    return own | {f"to_random{end}": value for end, value in of_random.items()}
 
 
 def labelled_project(folder, *options, count=40):
@@ -166,11 +166,12 @@ def test_the_ranking_in_words(tmp_path):
     project = labelled_project(tmp_path, count=60)
     run("replay", "--folder", project)
     assert ranking_lines(project / "results" / "replay1") == [
-        "better: mean mAP 35.0 %, better than random by 5.0 points (+2.0 to +8.0)",
-        "few: mean mAP 31.0 %, +1.0 points to random; too few seeds to say whether that is chance",
-        "alike: mean mAP 30.5 %, no clear difference to random: +0.5 points (-1.0 to +2.0)",
+        "better: mean mAP 35.0 %, compared with random: clearly above, +5.0 points (+2.0 to +9.0)",
+        "few: mean mAP 31.0 %, compared with random: +1.0 points; too few seeds to exclude chance",
+        "alike: mean mAP 30.5 %, compared with random: no clear difference, +0.5 points (-1.0 to +2.0)",
+        "even: mean mAP 30.0 %, compared with random: no difference (-2.0 to +2.0)",
         "random: mean mAP 30.0 %, what the others are compared with",
-        "worse: mean mAP 20.0 %, worse than random by 10.0 points (-15.0 to -5.0)",
+        "worse: mean mAP 20.0 %, compared with random: clearly below, -10.0 points (-16.0 to -4.0)",
     ]
     (project / "results" / "replay1" / "tables" / "ranking.csv").write_text("rank\n1\n")
     with pytest.raises(InputError, match="missing or damaged"):

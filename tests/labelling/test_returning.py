@@ -28,7 +28,7 @@ def test_the_same_file_with_other_names_of_classes_is_a_correction(tmp_path):
     run("import", file, "--folder", project, "--rename", "auto=car")
     run("import", file, "--folder", project, "--rename", "auto=dog")
     assert label_of(project, "p1.png")[0][4] == 2
-    assert "1 as they were" in run("import", file, "--folder", project, "--rename", "auto=dog")
+    assert "1 unchanged" in run("import", file, "--folder", project, "--rename", "auto=dog")
 
 
 def test_a_data_yaml_stands_for_the_labels_beside_it(tmp_path):
@@ -51,7 +51,7 @@ def test_proposed_boxes_that_nobody_touched_stay_so_when_their_class_changes(tmp
     run("classes", *change, "--folder", project)
     before = dict(load_project(project).counts())
     said = run("import", project / "round2" / "tasks" / "coco", "--folder", project)
-    assert "4 not looked at" in said
+    assert "4 not checked" in said
     assert dict(load_project(project).counts()) == before
 
 

@@ -64,7 +64,7 @@ def test_only_what_a_person_confirmed_is_learnt_and_what_is_out_is_not_sent_agai
     first = chosen(project, 1)
     kinds = {4: "done", 5: "skipped", 6: "draft", 7: "untouched"}
     said = run("import", answered(project, 1, state=lambda p: kinds.get(p, "done")), "--folder", project)
-    assert "7 new, 1 not looked at" in said
+    assert "7 new, 1 not checked" in said
     assert states(project) == {"untouched": 22, "sent": 1, "draft": 1, "skipped": 1, "labelled": 5}
     next_round(project)
     snapshot = read_json(project / "round2" / "snapshot.json")
@@ -95,7 +95,9 @@ def test_the_budget_ends_the_rounds_and_the_last_batch_is_cut_to_it(tmp_path):
         assert run("status", "--folder", project).endswith("next: mgral project next\n")
         next_round(project)
         assert len(chosen(project, number)) == size
-        assert f"next: mgral project import FILE, for the {size} pictures" in run("status", "--folder", project)
+        assert f"next: mgral project import FILE (FILE: what your tool exported), for {size} pictures" in run(
+            "status", "--folder", project
+        )
         run("import", answered(project, number), "--folder", project)
     assert "next: mgral project train and mgral project export, or raise" in run("status", "--folder", project)
     assert "the budget of 11 pictures is used; raise `budget`" in next_round(project, fails=2)
@@ -105,7 +107,7 @@ def test_the_budget_ends_the_rounds_and_the_last_batch_is_cut_to_it(tmp_path):
 def test_a_round_is_not_opened_while_nothing_has_come_back_unless_asked_to(tmp_path):
     project = start(tmp_path)
     next_round(project)
-    assert "nothing of round 1 has come back" in next_round(project, fails=2)
+    assert "no label of round 1 was imported" in next_round(project, fails=2)
     assert not (project / "round2").exists()
     next_round(project, "--anyway")
     assert not set(chosen(project, 1)) & set(chosen(project, 2))
@@ -146,10 +148,10 @@ def test_an_old_file_imported_again_does_not_bring_back_what_was_corrected(tmp_p
         run("import", file, "--folder", project)
     before = image_of(project, "p1.png")
     for file in (first, same):
-        assert "was imported before; 1 as they were" in run("import", file, "--folder", project)
+        assert "was imported before; 1 unchanged" in run("import", file, "--folder", project)
     assert image_of(project, "p1.png") == before
     said = run("import", first, "--folder", project, "--empty", "checked")
-    assert "was imported before; 1 new, 1 as they were" in said
+    assert "was imported before; 1 new, 1 unchanged" in said
     assert image_of(project, "p2.png").state == "empty"
 
 
@@ -161,7 +163,7 @@ def test_pictures_left_out_at_first_are_imported_once_they_are_there(tmp_path):
     run("import", labels, "--unknown", "leave_out", "--folder", project)
     photos(tmp_path / "photos", 1, first=3)
     run("scan", "--folder", project)
-    assert "1 new, 2 as they were" in run("import", labels, "--folder", project)
+    assert "1 new, 2 unchanged" in run("import", labels, "--folder", project)
 
 
 def test_a_new_class_waits_for_another_look(tmp_path):
@@ -169,15 +171,15 @@ def test_a_new_class_waits_for_another_look(tmp_path):
     project = start(tmp_path)
     next_round(project)
     run("import", answered(project, 1), "--folder", project)
-    assert "8 pictures have to be looked at again" in run("classes", "add", "cow", "--folder", project)
+    assert "8 pictures must be checked again" in run("classes", "add", "cow", "--folder", project)
     next_round(project)
     assert [name for _, name in read_json(project / "round2" / "snapshot.json")["classes"]] == ["car", "dog"]
     run("again", project / "relook", "--folder", project)
-    assert "relook is there already" in run("again", project / "relook", "--folder", project, fails=2)
+    assert "relook exists already" in run("again", project / "relook", "--folder", project, fails=2)
     looked = project / "relook" / "tasks" / "cvat" / "annotations.xml"
-    assert "8 not looked at" in run("import", looked, "--folder", project)
+    assert "8 not checked" in run("import", looked, "--folder", project)
     run("import", looked, "--empty", "checked", "--folder", project)
-    assert "no picture has to be looked at again" in run("again", project / "other", "--folder", project)
+    assert "no picture needs another check" in run("again", project / "other", "--folder", project)
     next_round(project, "--anyway")
     snapshot = read_json(project / "round3" / "snapshot.json")
     assert [name for _, name in snapshot["classes"]] == ["car", "dog", "cow"]
@@ -240,7 +242,7 @@ def test_an_audit_set_without_an_object_has_no_score(tmp_path):
     run("import", answered(project, 1, boxes=[]), "--folder", project)
     next_round(project)
     said = run("status", "--folder", project)
-    assert "detector of round 2, on the audit set: nothing to measure by, as no object is labelled there" in said
+    assert "detector of round 2, on the audit set: no score: no object is labelled there" in said
 
 
 def test_a_training_learns_from_all_labels_and_sends_nothing(tmp_path):
@@ -257,7 +259,7 @@ def test_a_training_learns_from_all_labels_and_sends_nothing(tmp_path):
     assert "round 2: trains on all labels, chooses nothing" in run("status", "--folder", project)
     next_round(project)
     assert len(chosen(project, 3)) == 4
-    assert "nothing of round 3 has come back" in next_round(project, fails=2)
+    assert "no label of round 3 was imported" in next_round(project, fails=2)
 
 
 def test_a_training_that_was_stopped_is_finished_before_the_next_batch(tmp_path, monkeypatch):
@@ -267,13 +269,13 @@ def test_a_training_that_was_stopped_is_finished_before_the_next_batch(tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(running, "run_snakemake", stopped)
         run("train", "--folder", project, fails=1)
-        assert "round 2 is not finished; go on with it first: mgral project train" in next_round(project, fails=2)
+        assert "round 2 is not finished; continue it first: mgral project train" in next_round(project, fails=2)
     assert "next: mgral project train, which goes on" in run("status", "--folder", project)
     run("train", "--folder", project)
     with monkeypatch.context() as patch:
         patch.setattr(running, "run_snakemake", stopped)
         next_round(project, fails=1)
-    assert "go on with it first: mgral project next" in run("train", "--folder", project, fails=2)
+    assert "continue it first: mgral project next" in run("train", "--folder", project, fails=2)
     next_round(project)
     assert len(chosen(project, 3)) == 4
 

@@ -166,7 +166,7 @@ def test_pictures_that_would_share_a_label_file_are_refused(tmp_path: Path, name
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         write_tasks(TWO, tmp_path, "coco", prefix="")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

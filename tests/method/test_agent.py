@@ -12,14 +12,16 @@ from mgral.artefacts.files import read_arrays, read_csv, write_arrays, write_jso
 from mgral.cli.main import mgral
 from mgral.config import AgentConfig, RewardConfig
 from mgral.errors import InputError, StepError
+from mgral.method.agent.episodes import Episode, uniform_batches
 from mgral.method.agent.network import build_agent, load_agent
-from mgral.method.agent.training import Episode, train_agent, uniform_batches
+from mgral.method.agent.training import train_agent
 from mgral.method.agent.validated import compare_with_random
 from mgral.method.lut.by_distance import ByDistance, SubsetDistance
 from mgral.method.lut.estimators import median_distances
 from mgral.method.lut.reward import MeanReward, RewardTable
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.selection.embeddings import ImageFeatures
+from mgral.selection.query import highest
 from mgral.training.checkpoint import SECONDS_VARIABLE, Checkpoint
 
 BUDGET = 12
@@ -57,7 +59,7 @@ def _reward_table(arrays, estimator="kernel"):
     sliced = SlicedDistance(arrays["projections"], arrays["sorted"])
     distance = SubsetDistance(arrays["embeddings"], sliced, "sliced")
     lookup = ByDistance(distance, arrays["values"], estimator, arrays["kernel_widths"])
-    return RewardTable(arrays["embeddings"], None, None, 0.19, lookup)
+    return RewardTable(arrays["embeddings"], None, None, arrays["map"], 0.19, lookup)
 
 
 def _features(vectors):
@@ -71,6 +73,11 @@ def _table(arrays, vectors, estimator="kernel", device="cpu"):
 
 def _agent(vectors, window=7, hidden=6, seed=0):
     return build_agent(vectors, hidden, window, torch.Generator().manual_seed(seed))
+
+
+def _compared(agent, vectors, table):
+    chosen = highest(agent.score_pool(vectors), BUDGET)
+    return compare_with_random(chosen, table, len(vectors), np.random.default_rng(0))
 
 
 def test_scores_are_those_of_a_plain_lstm_that_restarts_with_every_window():
@@ -134,14 +141,21 @@ def test_the_agent_learns_which_cluster_is_worth_more(baseline, estimator):
     vectors, clusters = _pool()
     arrays = _table_arrays(vectors, clusters)
     table = _table(arrays, vectors, estimator)
-    agent, log = train_agent(vectors, table, AgentConfig(baseline=baseline, episodes=80), BUDGET, 0, 0)
-    selected, mean, deviation = compare_with_random(agent, vectors, table, BUDGET, np.random.default_rng(0))
+    agent, log = train_agent(
+        vectors,
+        table,
+        AgentConfig(baseline=baseline, episodes=80, samples=64, learning_rate=3e-3, hidden=64),
+        BUDGET,
+        0,
+        0,
+    )
+    selected, mean, deviation = _compared(agent, vectors, table)
     # The nearest variant's value is a step function: the best variant's is the most there is, 2.9 deviations up.
     required = min(3.0, (arrays["values"].max() - mean) / deviation)
     assert (selected - mean) / deviation >= required - 1e-9
     assert log[-1].entropy < log[0].entropy
     untrained = _agent(vectors, window=32, hidden=64)
-    selected, mean, deviation = compare_with_random(untrained, vectors, table, BUDGET, np.random.default_rng(0))
+    selected, mean, deviation = _compared(untrained, vectors, table)
     assert selected < mean + 3 * deviation
 
 
@@ -245,7 +259,11 @@ def experiment(tmp_path):
 
 
 def _configure(folder, episodes):
-    config = {"budget": BUDGET, "agent": {"episodes": episodes}, "embedding": {"object_counts": False}}
+    config = {
+        "budget": BUDGET,
+        "agent": {"policy": "lstm", "episodes": episodes},
+        "embedding": {"object_counts": False},
+    }
     write_json(folder / "config.yaml", config | {"reward": SLICED})
 
 

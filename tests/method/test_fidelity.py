@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from itertools import product
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from mgral.config import Config
 from mgral.errors import InputError
 from mgral.method.fidelity.correlation import fidelity, noise_ceiling, spearman
 from mgral.method.fidelity.lookups import NO_TABLE, Kind
-from mgral.report.fidelity import configured_kind, load_trial
+from mgral.report.fidelity_trials import configured_kind, load_trial
 
 KINDS = [
     configured_kind(Config()),
@@ -30,7 +29,8 @@ BATCHES, REPEATS = 12, 3
 def fabricate(folder, seeds=(0, 1), counted=0.0):
     """Write trials in which the second kind of lookup knows the truth, the first some, the third its opposite.
 
-    A reward without a table is 500 and the truth times `counted`.
+    They know it by all three tables together; by fewer they rank batches by their numbers. A reward without a table
+    is 500 and the truth times `counted`. One half of the batches is drawn at random, and the other chosen.
     """
     config = {"seeds": list(seeds), "fidelity": {"cycle": 1, "batches": BATCHES}, "lut": {"splits": 3}}
     write_json(folder / "config.yaml", config)
@@ -45,17 +45,23 @@ def fabricate(folder, seeds=(0, 1), counted=0.0):
         place.mkdir(parents=True)
         write_json(place / "gains0-5.json", {"gains": gains[:6]})
         write_json(place / "gains6-12.json", {"gains": gains[6:]})
+        sources = [None, *["random", "mixture"] * (BATCHES // 4), *["core_set", "k_means"] * (BATCHES // 4)]
+        batches = [{"batch": b, "source": one, "images": [b] * (b > 0)} for b, one in enumerate(sources)]
+        write_json(place / "candidates.json", {"batches": batches})
         said = [truth + 1.5 * rng.normal(size=BATCHES), truth, -truth]
         values = (500 + counted * truth).tolist()
-        alone = [{**COUNTED._asdict(), "batch": b, "looked_up": v} for b, v in enumerate(values, start=1)]
+        alone = [
+            {**COUNTED._asdict(), "splits": 0, "batch": b, "looked_up": v} for b, v in enumerate(values, start=1)
+        ]
         for table, kind, values in zip(TABLES[: len(KINDS)], KINDS, said, strict=True):
-            rows = [{**kind._asdict(), "batch": b, "looked_up": v} for b, v in enumerate(values.tolist(), start=1)]
-            for split, error in enumerate((-5, 0, 5)):
-                wrong = [{**row, "looked_up": row["looked_up"] + error * row["batch"]} for row in rows]
-                (place / table / f"split{split}").mkdir(parents=True)
-                write_csv(place / table / f"split{split}" / "lookups.csv", [*wrong, *alone], COLUMNS)
-        for table, split in product(TABLES[len(KINDS) :], range(3)):
-            write_csv(place / table / f"split{split}" / "lookups.csv", alone, COLUMNS)
+            rows = [
+                {**kind._asdict(), "splits": splits, "batch": b, "looked_up": v + error * b}
+                for splits, error in ((1, -5), (2, 5), (3, 0))
+                for b, v in enumerate(values.tolist(), start=1)
+            ]
+            write_csv(place / table / "lookups.csv", [*rows, *alone], COLUMNS)
+        for table in TABLES[len(KINDS) :]:
+            write_csv(place / table / "lookups.csv", alone, COLUMNS)
 
 
 def run(folder):
@@ -101,8 +107,8 @@ def test_the_page_says_how_large_a_batch_is_of_either_budget(tmp_path):
     fabricate(tmp_path)
     config = read_json(tmp_path / "config.yaml")
     for budget, words in (
-        (40, "12 batches of 40 images, drawn"),
-        ({"unit": "boxes", "amount": 9}, "as strategies are asked for with a budget of 9 boxes, drawn"),
+        (40, "12 batches of 40 images, from"),
+        ({"unit": "boxes", "amount": 9}, "as strategies are asked for with a budget of 9 boxes, from"),
     ):
         write_json(tmp_path / "config.yaml", config | {"budget": budget})
         run(tmp_path)
@@ -126,17 +132,18 @@ def test_the_page_ranks_kinds_of_look_up_and_names_the_configured_one(tmp_path):
     assert (tmp_path / "fidelity" / "report.html").read_bytes() == page
     with (tmp_path / "fidelity" / "tables" / "splits.csv").open(newline="") as file:
         splits = {(row["seed"], row["splits"]): float(row["spearman"]) for row in csv.DictReader(file)}
-    # Alone, two of three tables are far off, in opposite ways.
+    # One table ranks batches by their numbers, downwards, and two together upwards.
     assert (splits["0", "3"] + splits["1", "3"]) / 2 == pytest.approx(float(rows[1]["spearman"]))
     for seed in ("0", "1"):
-        assert max(splits[seed, "1"], splits[seed, "2"]) < splits[seed, "3"]
+        assert splits[seed, "1"] == pytest.approx(-splits[seed, "2"])
+        assert splits[seed, "1"] != pytest.approx(splits[seed, "3"])
     gains = (tmp_path / "fidelity" / "tables" / "gains.csv").read_text().splitlines()
     assert len(gains) == 1 + 2 * BATCHES * REPEATS
 
 
 def test_a_reward_without_a_table_can_be_the_best(tmp_path):
     fabricate(tmp_path, counted=1)
-    for path in tmp_path.glob(f"seed*/fidelity/cycle1/{TABLES[1]}/split*/lookups.csv"):
+    for path in tmp_path.glob(f"seed*/fidelity/cycle1/{TABLES[1]}/lookups.csv"):
         write_csv(path, [row for row in read_csv(path) if row["labels"] == NO_TABLE], COLUMNS)
     run(tmp_path)
     page = (tmp_path / "fidelity" / "report.html").read_text()
@@ -149,21 +156,22 @@ def test_gains_that_are_missing_are_an_error(tmp_path):
     fabricate(tmp_path, seeds=(0,))
     place = tmp_path / "seed0" / "fidelity" / "cycle1"
     (place / "gains0-5.json").unlink()
-    with pytest.raises(InputError, match="does not hold the gains of batches 0 to M"):
+    with pytest.raises(InputError, match="does not contain the gains of batches 0 to 12"):
         load_trial(place, TABLES, 3)
 
 
 def test_look_ups_in_other_than_all_tables_are_an_error(tmp_path):
     fabricate(tmp_path, seeds=(0,))
     place = tmp_path / "seed0" / "fidelity" / "cycle1"
-    first, all_three = (load_trial(place, TABLES, splits).looked_up(KINDS[1])[-1] for splits in (1, 3))
-    assert first != all_three
-    path = place / TABLES[1] / "split1" / "lookups.csv"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match="not of batches 1 to 12 in 2 tables"):
+        load_trial(place, TABLES, 2)
+    path = place / TABLES[1] / "lookups.csv"
+    content = path.read_text()
+    path.write_text(content.replace("exact,nearest,2,7,", "exact,nearest,2,6,"))
     with pytest.raises(InputError, match="not of batches 1 to 12 in 3 tables"):
         load_trial(place, TABLES, 3)
     path.unlink()
-    with pytest.raises(InputError, match=f"{TABLES[1]}/split1/lookups.csv"):
+    with pytest.raises(InputError, match=f"{TABLES[1]}/lookups.csv"):
         load_trial(place, TABLES, 3)
 
 

@@ -20,7 +20,7 @@ def experiment(tmp_path):
     ids = [image["id"] for image in ids]
     write_json(tmp_path / "labelled.json", {"images": ids[:4]})
     batches = [[], ids[4:8], ids[8:12]]
-    drawn = [{"batch": k, "concentration": 1.0, "images": images} for k, images in enumerate(batches)]
+    drawn = [{"batch": k, "source": "random", "images": images} for k, images in enumerate(batches)]
     write_json(tmp_path / "candidates.json", {"batches": drawn})
     config = json.loads((tmp_path / "config.yaml").read_text())
     config |= {"initial": 4, "iterations": {"detector": 12, "growth": 1.0}, "fidelity": {"repeats": 2}}

@@ -123,5 +123,7 @@ def test_labels_are_read_as_they_were_written(tmp_path):
     write_json(tmp_path / "pseudo_labels.json", labels.to_json())
     assert load_pseudo_labels(tmp_path / "pseudo_labels.json") == labels
     (tmp_path / "pseudo_labels.json").write_text(json.dumps({"images": [1]}))
-    with pytest.raises(InputError, match=r"pseudo_labels\.json does not hold .* run the step `pseudo_labels` again"):
+    with pytest.raises(
+        InputError, match=r"pseudo_labels\.json does not contain .* run the step `pseudo_labels` again"
+    ):
         load_pseudo_labels(tmp_path / "pseudo_labels.json")

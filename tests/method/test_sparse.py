@@ -34,9 +34,10 @@ def step(folder, name, *arguments):
     mgral([name, *files, *arguments], standalone_mode=False)
 
 
-def select(folder):
+def select(folder, *names):
+    files = [f"--{name}={folder}/{name}.safetensors" for name in names]
     known = [f"--dataset={folder}/train.json", f"--labelled={folder}/labelled.json", "--strategy=mgral", "--cycle=0"]
-    step(folder, "select", *known, f"--agent={folder}/agent.safetensors", f"--output={folder}/selection.json")
+    step(folder, "select", *known, *files, f"--output={folder}/selection.json")
     return json.loads((folder / "selection.json").read_text())
 
 
@@ -68,16 +69,18 @@ def test_without_a_table_there_is_no_agent_and_mgral_chooses_at_random(experimen
     step(experiment, "agent", "--strategy=mgral", *known, *files, *logs)
     assert json.loads((experiment / "agent.json").read_text()) == {"reason": REASON}
     assert read_csv(experiment / "agent.csv") == []
-    chosen = select(experiment)
+    chosen = select(experiment, "table", "agent")
     assert chosen["reason"] == REASON
     assert len(set(chosen["images"])) == 3
     assert set(chosen["images"]) <= set(IDS[4:].tolist())
 
 
 def test_the_reason_is_also_that_agents_are_not_validated(experiment):
+    own = {"mgral": {"type": "paper", "embedding": {"object_counts": True}}}
+    write_json(experiment / "config.yaml", {"budget": 3, "strategies": own})
     agent = build_agent(np.ones((8, 4), np.float32), 4, 8, torch.Generator().manual_seed(0))
     write_arrays(experiment / "agent.safetensors", agent.arrays())
-    assert "reason" not in select(experiment)
+    assert "reason" not in select(experiment, "agent")
     agent.validated.fill_(False)
     write_arrays(experiment / "agent.safetensors", agent.arrays())
-    assert "permutation test" in select(experiment)["reason"]
+    assert "permutation test" in select(experiment, "agent")["reason"]

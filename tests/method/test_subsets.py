@@ -80,7 +80,7 @@ def test_one_labelled_image_cannot_be_split():
 def test_subsets_have_their_size_and_no_image_twice_even_when_clusters_run_out():
     assignment = np.array([0] * 3 + [1] * 3 + [2] * 14)
     for size in (1, 10, 20):
-        for rows in draw_subsets(assignment, size, [0.01] * 20, np.random.default_rng(0)):
+        for rows in draw_subsets(assignment, [size] * 20, [0.01] * 20, np.random.default_rng(0)):
             assert len(np.unique(rows)) == size
             assert rows.max() < 20
 
@@ -89,7 +89,7 @@ def test_subsets_span_the_space_further_than_uniform_draws():
     embeddings = _embeddings()
     vectors = embeddings.components
     rng = np.random.default_rng(0)
-    spanning = draw_subsets(cluster(vectors, 6, 0), 20, [0.3] * 16, rng)
+    spanning = draw_subsets(cluster(vectors, 6, 0), [20] * 16, [0.3] * 16, rng)
     uniform = [rng.choice(len(vectors), 20, replace=False) for _ in range(16)]
 
     def spread(subsets):
@@ -109,21 +109,34 @@ def test_subsets_go_from_one_kind_to_all():
     assert np.mean(shares[-3:]) < 0.45
 
 
-@pytest.mark.parametrize("object_counts", [True, False])
-def test_clusters_are_of_object_counts_too_unless_configured_otherwise(object_counts):
-    """Images of equal components, every other one of which has five objects."""
+def _shares_of_two_kinds(lut, labelled, embedding=EmbeddingConfig()):  # noqa: B008 - frozen
+    """Return the size of each subset and its share of odd images, which have five objects and the others none."""
     ids = np.arange(80)
     counts = np.where(ids % 2, 5, 0)[:, None].astype(np.float32)
     components = np.random.default_rng(0).normal(size=(80, 1)).astype(np.float32) / 100
     embeddings = made_embeddings(ids, components, counts)
-    lut = LutConfig(labels="consistency", variants=8, clusters=2, concentration=(0.001, 0.001))
     labels, boxes = (np.array([0]),) * 80, (np.zeros((1, 4), np.float32),) * 80
     dataset = Dataset(ids, tuple(map(str, ids)), np.full((80, 2), 8), (Category(0, "a"),), boxes, labels)
-    embedding = EmbeddingConfig(object_counts=object_counts)
     config = Config().model_copy(update={"lut": lut, "budget": 10, "embedding": embedding})
-    plan = plan_subsets(config, dataset, ids[:20], embeddings, seed=0, cycle=0, split=0)
-    odd = [np.mean(np.array(images) % 2) for images in plan.subsets[1:]]
-    assert (set(odd) <= {0, 1}) == object_counts
+    plan = plan_subsets(config, dataset, ids[:labelled], embeddings, seed=0, cycle=0, split=0)
+    return [(len(images), np.mean(np.array(images) % 2)) for images in plan.subsets[1:]]
+
+
+@pytest.mark.parametrize("object_counts", [True, False])
+def test_clusters_are_of_object_counts_too_unless_configured_otherwise(object_counts):
+    lut = LutConfig(labels="consistency", variants=8, clusters=2, concentration=(0.001, 0.001))
+    found = _shares_of_two_kinds(lut, 20, EmbeddingConfig(object_counts=object_counts))
+    assert ({share for _, share in found} <= {0, 1}) == object_counts
+
+
+def test_small_subsets_are_of_one_kind_and_of_many_and_so_are_larger_ones():
+    """Else how many images a variant learns from would not be distinguished from how alike they are."""
+    lut = LutConfig(labels="labels", variants=24, clusters=2, concentration=(0.001, 1000.0))
+    found = np.array(_shares_of_two_kinds(lut, 80 - 10))
+    for some in (found[:5], found[5:10]):
+        pure = np.abs(some[:, 1] - 0.5) > 0.45
+        assert pure.any()
+        assert not pure.all()
 
 
 def test_more_clusters_than_distinct_images_is_no_error():
@@ -140,8 +153,27 @@ def test_semi_supervised_subsets_come_from_the_pool():
         assert set(images) <= set(pool.tolist())
 
 
-def test_labelled_subsets_come_from_paid_labels_and_never_from_the_reward_images():
-    plan, labelled, _ = _plan(LutConfig(labels="labels"))
+def test_variants_that_start_anew_learn_from_subsets_of_many_sizes_of_all_labels_that_measure_no_reward():
+    lut = LutConfig(labels="labels", start="cold", variants=12)
+    plan, labelled, _ = _plan(lut)
+    assert plan == _plan(LutConfig(variants=12))[0]  # as is the default
+    left = set(labelled.tolist()) - set(plan.reward)
+    assert plan.base == plan.subsets[0] == ()
+    sizes = [len(images) for images in plan.subsets[1:]]
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (round(0.3 * len(left)), len(left))
+    for images in plan.subsets[1:]:
+        assert set(images) <= left
+        assert len(set(images)) == len(images)
+
+
+def test_the_images_of_smaller_subsets_stand_evenly_in_rows_of_one_length():
+    plan = SubsetPlan("labels", "cold", (9,), (), ((), (1, 2), (3, 4, 5), (1, 2, 3, 4)))
+    assert plan.images.tolist() == [[1, 1, 2, 2], [3, 3, 4, 5], [1, 2, 3, 4]]
+
+
+def test_labelled_subsets_of_variants_that_share_a_base_come_from_the_other_labels():
+    plan, labelled, _ = _plan(LutConfig(labels="labels", start="warm"))
     candidates = set(labelled.tolist()) - set(plan.reward) - set(plan.base)
     assert len(plan.base) == round(0.4 * (30 - len(plan.reward)))
     for images in plan.subsets[1:]:
@@ -169,11 +201,13 @@ def test_splits_under_a_teacher_begin_with_other_labels_and_measure_on_other_ima
     assert not set(first.base) & set(second.base)
 
 
-@pytest.mark.parametrize("labels", ["consistency", "labels", "pseudo_labels"])
+@pytest.mark.parametrize(
+    ("labels", "start"), [("consistency", "warm"), ("labels", "warm"), ("labels", "cold"), ("pseudo_labels", "cold")]
+)
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 999), labelled_count=st.integers(4, 60))
-def test_no_reward_image_is_trained_on(labels, seed, labelled_count):
-    lut = LutConfig(labels=labels, variants=3)
+def test_no_reward_image_is_trained_on(labels, start, seed, labelled_count):
+    lut = LutConfig(labels=labels, start=start, variants=3)
     plan, _, _ = _plan(lut, seed=seed, labelled_count=labelled_count)
     assert not set(plan.reward) & set(plan.base).union(*plan.subsets)
 
@@ -220,7 +254,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     path.write_text(json.dumps(plan.to_json()))
     assert load_plan(path) == plan
     broken = plan.to_json()
-    broken["subsets"][2]["images"].append(9)
+    broken["subsets"][2]["images"].clear()
     path.write_text(json.dumps(broken))
     with pytest.raises(InputError, match=r"subsets\.json"):
         load_plan(path)

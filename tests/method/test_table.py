@@ -1,34 +1,24 @@
 """Estimators, the gathering of variants, and lookups."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays as arrays_of
 from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import read_arrays, read_csv, write_arrays, write_json
 from mgral.cli.main import mgral
 from mgral.config import Config, EmbeddingConfig, RewardConfig, resolve_config
 from mgral.errors import InputError
-from mgral.method.lut.by_amount import mean_objects
-from mgral.method.lut.estimators import (
-    estimate,
-    kernel,
-    leave_one_out,
-    leave_one_out_regression,
-    median_distances,
-    nearest,
-    regression,
-)
+from mgral.method.lut.composition import Composition
+from mgral.method.lut.estimators import estimate, kernel, leave_one_out, median_distances, nearest
+from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.plan import SubsetPlan
-from mgral.method.lut.reward import RewardTable, load_tables
+from mgral.method.lut.reward import LookupTable, RewardTable, as_tables, load_tables, read_table
 from mgral.method.lut.table import VariantScores, count_scale, load_variants, table_arrays
-from mgral.method.lut.wasserstein import SlicedDistance
-from mgral.selection.embeddings import ImageFeatures, Scale, load_embeddings
+from mgral.selection.embeddings import ImageFeatures, load_embeddings
 
 MAPS = np.array([0.10, 0.20, 0.30, 0.40])
 CLASS_MAPS = np.array([[0.1, 0.1, np.nan], [0.3, 0.1, np.nan], [0.1, 0.5, np.nan], [0.6, 0.2, np.nan]])
@@ -37,7 +27,7 @@ SCORES = VariantScores(MAPS, CLASS_MAPS)
 SLICED = RewardConfig(distance="sliced", estimator="kernel", projections=16)
 ALONE = EmbeddingConfig(object_counts=False)
 """Vectors of components alone."""
-PLAN = SubsetPlan("consistency", "warm", (0,), (1,), ((), (10, 11), (20, 21), (30, 31)))
+PLAN = SubsetPlan("labels", "cold", (0,), (), ((), (10, 11), (20, 21), (30, 31)))
 
 
 def _embeddings():
@@ -229,96 +219,49 @@ def test_by_class_a_batch_is_worth_what_each_class_reached_with_as_much_of_it():
     np.testing.assert_allclose(table.over(pool, "cpu").lookup(rows_of), table.lookup(batches))
 
 
-def test_by_regression_a_batch_is_worth_more_the_more_it_holds_of_a_class_and_ever_less_so():
-    amounts, values = np.array([[0.0], [1.0], [4.0]]), np.array([[0.1], [0.2], [0.3]])
-    found = regression(np.array([[0.0], [1.0], [2.25], [4.0]]), amounts, values)
-    np.testing.assert_allclose(found, [[0.1], [0.2], [0.25], [0.3]])
-    # Beyond what was tried the line goes on: the best of a pool's batches lie there.
-    np.testing.assert_allclose(regression(np.array([[9.0], [16.0]]), amounts, values), [[0.4], [0.5]])
-
-
-def test_the_slope_of_a_class_is_halfway_to_that_of_all():
-    amounts = np.array([[0.0, 9.0, 5.0], [1.0, 4.0, 5.0]])
-    values = np.array([[0.1, 0.3, 0.2], [0.3, 0.3, 0.6]])
-    # By standard deviation of the square root, 0.1 and 0; of the third class all have as much, so it has no slope.
-    slopes = (np.array([0.1, 0.0, 0.0]) + 0.1 / 3) / 2
-    expected = [0.2 + slopes[0], 0.3 - slopes[1], 0.4]
-    np.testing.assert_allclose(regression(np.array([[1.0, 4.0, 7.0]]), amounts, values), [expected])
-
-
-@given(
-    arrays_of(np.float64, (5, 2), elements=st.floats(0, 100)),
-    arrays_of(np.float64, (5, 2), elements=st.floats(0, 1)),
-    arrays_of(np.float64, (3, 2), elements=st.floats(0, 200)),
-)
-def test_regression_goes_through_the_mean_and_does_not_depend_on_the_unit_of_the_amounts(amounts, values, batches):
-    found = regression(amounts, amounts, values)
-    np.testing.assert_allclose(found.mean(axis=0), values.mean(axis=0), atol=1e-9)
-    spread = np.ptp(np.sqrt(amounts), axis=0)
-    assume(((spread == 0) | (spread > 1e-3)).all())
-    np.testing.assert_allclose(
-        regression(4 * batches, 4 * amounts, values), regression(batches, amounts, values), atol=1e-6
-    )
-
-
-def test_leave_one_out_by_regression_by_hand():
-    amounts, values = np.array([[0.0], [1.0], [4.0]]), np.array([[0.1], [0.2], [0.6]])
-    # Each from a line through the other two.
-    np.testing.assert_allclose(leave_one_out_regression(amounts, values), [-0.2, (0.1 + 0.6) / 2, 0.3])
-
-
-def test_how_much_there_is_of_a_class_is_the_distance_from_images_without_any():
-    counts = np.random.default_rng(0).gamma([1.0, 5.0, 0.2], size=(2, 7, 3)).astype(np.float32)
-    distances = SlicedDistance(None, np.zeros((1, 7, 3), np.float32)).along_directions(counts)
-    scale = Scale.of(counts.reshape(-1, 3))
-    np.testing.assert_allclose(mean_objects(scale.apply(counts), scale.zero, scale.unit), distances[:, 0], rtol=1e-5)
-
-
-def test_by_amount_a_batch_of_the_pool_is_worth_what_its_predicted_objects_are():
-    reward = RewardConfig()
-    arrays, rows = table_arrays(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
-    np.testing.assert_allclose(arrays["amounts"], [[4, 0], [0, 3], [4, 3]], atol=1e-6)
+def test_a_table_by_class_describes_what_each_variant_has_learnt_from():
+    """A base image that a subset holds too is learnt from once."""
+    embeddings, plan = _with_object_counts(), replace(PLAN, base=(10, 20), start="warm")
+    arrays, rows = table_arrays(SCORES, plan, embeddings, EmbeddingConfig(), RewardConfig(), seed=0)
     assert set(rows[0]) == {"variant", "baseline", "measured", "nearest", "kernel", "regression"}
-    table = RewardTable.of(arrays, reward)
-    batches = _batches([[0, 1, 80], [0, 5, 80]], [[7, 3, 70], [1, 3, 0]])
-    found = table.lookup(batches)
-    by_hand = regression(np.array([[0.0, 3.0], [4.0, 3.0]]), arrays["amounts"], arrays["values"]).mean(axis=1)
-    np.testing.assert_allclose(found, by_hand, rtol=1e-6)
-    assert found[1] > found[0]  # both classes, and one
-    pool, rows_of = _as_pool(batches)
-    np.testing.assert_array_equal(table.over(pool).lookup(rows_of), found)
+    np.testing.assert_array_equal(arrays["learnt"], [3, 3, 4])
+    composition = Composition.of(embeddings)
+    sets = [10, 11, 20], [10, 20, 21], [10, 20, 30, 31]
+    expected = [composition.features(composition.totals(one)) for one in sets]
+    np.testing.assert_array_equal(arrays["features"], expected)
+    np.testing.assert_allclose(arrays["roots"][0], np.sqrt([8, 3, 17]))
 
 
-def test_the_amounts_of_a_file_of_counts_and_the_reward_are_those_by_hand(tmp_path):
+def test_the_counts_of_a_file_are_scaled_as_the_vectors_are(tmp_path):
     """Cars, and trees, of which every image has two."""
     cars = {10: 0, 11: 2, 20: 3, 21: 5, 30: 9, 31: 9, 40: 4, 41: 0.5, 42: 1, 43: 6}
     ids = np.array(sorted(cars, reverse=True))
     counts = np.array([[cars[image], 2] for image in ids.tolist()], np.float32)
     path = tmp_path / "embeddings.safetensors"
     write_arrays(path, made_embeddings(ids, np.zeros((10, 1)), counts).arrays())
-    class_maps = np.array([[0.0, 0.5], [0.1, 0.4], [0.2, 0.5], [0.3, 0.6]])
-    scores = VariantScores(MAPS, class_maps)
-    embeddings, embedding, reward = load_embeddings(path), EmbeddingConfig(), RewardConfig()
-    arrays, _ = table_arrays(scores, PLAN, embeddings, embedding, reward, seed=0)
+    embeddings, embedding = load_embeddings(path), EmbeddingConfig()
+    arrays, _ = table_arrays(SCORES, PLAN, embeddings, embedding, RewardConfig(), seed=0)
     np.testing.assert_array_equal(arrays["counts"], [[[0, 2], [2, 2]], [[3, 2], [5, 2]], [[9, 2], [9, 2]]])
-    # Trees do not distinguish images: they lie at 0 on the scale, and no amount of them is known.
-    np.testing.assert_allclose(arrays["amounts"], [[1, 0], [4, 0], [9, 0]], rtol=1e-6)
     scale = count_scale(arrays)
     np.testing.assert_allclose(scale.mean, [3.95, 2])
+    # Trees do not distinguish images: they lie at 0 on the scale.
     assert (scale.zero[1], scale.unit[1]) == (0, 0)
     np.testing.assert_array_equal(scale.apply(arrays["counts"])[..., 1], 0)
     np.testing.assert_array_equal(embeddings.features_of(ids, embedding).vectors[:, 2], 0)
     np.testing.assert_allclose((embeddings.features_of(ids, embedding).vectors ** 2).sum(axis=1).mean(), 1, rtol=1e-6)
-    # AP of cars rises by 0.1 a root of their amount, that of trees by nothing: halfway to their mean is 0.075.
-    # Batches have 2.25, 1 and 5 cars an image; a fourth, of 10, is worth more than any variant.
-    batches = embeddings.features_of([[40, 41], [42, 42], [40, 43]], embedding)
-    roots, table = np.array([1.5, 1, np.sqrt(5)]), RewardTable.of(arrays, reward)
-    np.testing.assert_allclose(table.lookup(batches), (0.2 + 0.075 * (roots - 2) + 0.5) / 2, rtol=1e-6)
-    beyond = 0.2 + 0.075 * (np.sqrt(10) - 2)
-    np.testing.assert_allclose(table.lookup(_batches([[12, 2], [8, 2]])), (beyond + 0.5) / 2, rtol=1e-6)
-    write_arrays(tmp_path / "table.safetensors", arrays)
-    read = RewardTable.load(tmp_path / "table.safetensors", reward)
-    np.testing.assert_array_equal(read.lookup(batches), table.lookup(batches))
+
+
+@pytest.mark.parametrize(("estimator", "kind"), [("regression", LearnedTables), ("kernel", LookupTable)])
+def test_tables_read_from_files_reward_as_those_in_memory(tmp_path, estimator, kind):
+    reward = RewardConfig(estimator=estimator)
+    arrays, _ = table_arrays(SCORES, PLAN, _with_object_counts(), EmbeddingConfig(), reward, seed=0)
+    path, config = tmp_path / "table.safetensors", Config().model_copy(update={"reward": reward})
+    write_arrays(path, arrays)
+    read = load_tables([path, path], _with_object_counts(), config)
+    made = as_tables([arrays, arrays], _with_object_counts(), config.embedding, config.reward)
+    assert isinstance(read, kind)
+    assert isinstance(made, kind)
+    np.testing.assert_array_equal(read.reward([[10, 31], [20, 21]]), made.reward([[10, 31], [20, 21]]))
 
 
 def test_counts_of_too_few_classes_are_an_error_naming_the_file():
@@ -341,7 +284,8 @@ def test_a_table_by_class_of_other_classes_than_the_pool_is_an_error_naming_the_
 
 def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
     reward = {"distance": "sliced", "estimator": "kernel", "projections": 8}
-    write_json(tmp_path / "config.yaml", {"reward": reward, "embedding": {"object_counts": False}})
+    settings = {"reward": reward, "agent": {"policy": "lstm"}, "embedding": {"object_counts": False}}
+    write_json(tmp_path / "config.yaml", settings)
     write_json(tmp_path / "subsets.json", PLAN.to_json())
     embeddings = _embeddings()
     write_arrays(tmp_path / "embeddings.safetensors", embeddings.arrays())
@@ -358,20 +302,15 @@ def test_the_step_writes_the_table_and_its_leave_one_out_predictions(tmp_path):
     assert tuple(rows[0].values())[:4] == ("1", "0.1", "0.2", "0.3")
 
 
-@pytest.mark.parametrize("estimator", ["regression", "nearest", "kernel"])
-def test_a_table_by_class_does_not_depend_on_the_vectors_that_agents_get(estimator):
-    reward = RewardConfig(distance="by_class", estimator=estimator)
-    assert resolve_config({"embedding": {"object_counts": False}, "reward": {"estimator": estimator}})
-    batches = _batches([[0, 3, 80], [0, 3, 80]], [[4, 0, 70], [4, 0, 0]])
+def test_a_table_by_class_does_not_depend_on_the_vectors_that_agents_get():
+    assert resolve_config({"embedding": {"object_counts": False}})
     alone, beside = (
-        table_arrays(SCORES, PLAN, _with_object_counts(), embedding, reward, seed=0)[0]
+        table_arrays(SCORES, PLAN, _with_object_counts(), embedding, RewardConfig(), seed=0)[0]
         for embedding in (ALONE, EmbeddingConfig())
     )
     assert alone.keys() == beside.keys()
     for name, array in alone.items():
         np.testing.assert_array_equal(array, beside[name])
-    found = RewardTable.of(alone, reward).lookup(batches)
-    np.testing.assert_array_equal(found, RewardTable.of(beside, reward).lookup(batches))
 
 
 def test_regression_on_whole_embeddings_is_refused_with_the_configuration():
@@ -384,7 +323,7 @@ def test_regression_on_whole_embeddings_is_refused_with_the_configuration():
 def test_a_table_of_whole_embeddings_does_not_serve_regression(tmp_path):
     path, _ = _table(tmp_path, SLICED)
     with pytest.raises(InputError, match=r"table\.safetensors holds no array classes; run the step `table` again"):
-        RewardTable.load(path, RewardConfig())
+        read_table(path, RewardConfig())
 
 
 def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_where(tmp_path):
@@ -393,7 +332,7 @@ def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_wh
     with pytest.raises(InputError, match=r"variants1-1\.json: class_map holds"):
         load_variants(paths, PLAN)
     write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": 3})
-    with pytest.raises(InputError, match=r"variants1-1\.json does not hold variants"):
+    with pytest.raises(InputError, match=r"variants1-1\.json does not contain variants"):
         load_variants(paths, PLAN)
     write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": [0.3]})
     with pytest.raises(InputError, match=r"AP of different classes; run the step `variant`"):

@@ -50,7 +50,8 @@ def experiment(tmp_path):
         {
             "detector": {"width": SIZE, "height": SIZE, "channels": 4},
             "training": {"batch_size": 4},
-            "iterations": {"base": 30, "variant": 12},
+            "initial": 8,
+            "iterations": {"detector": 40, "growth": 0.5, "base": 30, "variant": 12},
             "semi_supervised": {"batch_size": 4, "weight": 5.0},
         }
     )
@@ -154,6 +155,23 @@ def test_labels_of_the_pool_are_not_looked_at(experiment):
     relabelled = train_all(experiment)
     assert relabelled[0]["map"] == before[0]["map"]
     assert relabelled[1:] != before[1:]
+
+
+def test_variants_that_start_anew_from_labels_learn_as_long_as_a_detector_of_as_many_images(experiment, monkeypatch):
+    plan = {"labels": "labels", "start": "cold", "reward": [0, 1, 2, 3], "base": []}
+    plan["subsets"] = [{"variant": k, "images": list(range(4, 4 + size))} for k, size in enumerate((0, 2, 8))]
+    write_json(experiment / "subsets.json", plan)
+    trained = []
+
+    def train_detector(detector, images, training, iterations, *rest):
+        trained.append((len(images.rows), iterations))
+
+    monkeypatch.setattr("mgral.method.lut.variants.train_detector", train_detector)
+    found = train_all(experiment)
+    # Neither the base nor variant 0 is trained. A quarter of the initial images take half the steps.
+    assert trained == [(2, 20), (8, 40)]
+    assert [one["images"] for one in found] == [0, 2, 8]
+    assert found[0]["map"] < 0.001
 
 
 def write_teacher(folder):

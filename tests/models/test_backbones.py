@@ -51,7 +51,7 @@ def test_ssd300_takes_vgg16_and_trains_all_but_its_first_stage(tmp_path):
     with pytest.raises(InputError, match="starts from random weights as configured; leave out --weights"):
         build_detector(SmallSSDConfig(), 1, 0, tmp_path / "w.safetensors")
     save_file({"features.0.weight": torch.zeros(3)}, tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match=r"w\.safetensors does not hold weights of this detector"):
+    with pytest.raises(InputError, match=r"w\.safetensors does not contain weights of this detector"):
         build_detector(config, 1, 0, tmp_path / "w.safetensors")
 
 
@@ -141,10 +141,10 @@ def test_a_classifier_of_timms_fills_its_backbone():
             {"c": torch.zeros(2), "a.b": torch.zeros(2)},
             r"no tensor of w fits SmallSSD as it is configured; it holds a\.b, c",
         ),
-        ([1, 2], r"w\.pth holds no state dict; give what torch\.save"),
-        (b"no weights", r"w\.pth holds no weights that can be read \(other objects than tensors"),
-        (b"hello", r"w\.pth holds no weights that can be read \(it is no file of torch's\)"),
-        (b"", r"w\.pth holds no weights that can be read \(it is empty\)"),
+        ([1, 2], r"w\.pth contains no state dict; give what torch\.save"),
+        (b"no weights", r"w\.pth contains no weights that can be read \(other objects than tensors"),
+        (b"hello", r"w\.pth contains no weights that can be read \(it is no file of torch's\)"),
+        (b"", r"w\.pth contains no weights that can be read \(it is empty\)"),
         ({}, r"no tensor of w fits SmallSSD as it is configured; it holds none; give"),
         (None, r"w\.pth: No such file"),
     ],
@@ -162,13 +162,13 @@ def test_a_file_that_will_not_do_says_what_will(content, message, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda one: one * float("nan"), r"\d+ tensors of w hold numbers that are not finite, such as ssd\."),
+        (lambda one: one * float("nan"), r"\d+ tensors of w contain numbers that are not finite, such as ssd\."),
         (
             lambda one: (100 * one).int(),
-            r"\d+ tensors of w hold no real numbers, such as ssd\.[\w.]+ \(torch\.int32\)",
+            r"\d+ tensors of w contain no real numbers, such as ssd\.[\w.]+ \(torch\.int32\)",
         ),
-        (lambda one: one.to("meta"), r"\d+ tensors of w hold no real numbers"),
-        (lambda one: one.to(torch.complex64), r"\d+ tensors of w hold no real numbers"),
+        (lambda one: one.to("meta"), r"\d+ tensors of w contain no real numbers"),
+        (lambda one: one.to(torch.complex64), r"\d+ tensors of w contain no real numbers"),
     ],
 )
 def test_weights_without_real_numbers_are_refused(change, message):

@@ -125,8 +125,8 @@ def test_saved_weights_predict_the_same(detector: DenseModel, tmp_path) -> None:
 def test_damaged_weights_and_another_architecture_are_named(detector: DenseModel, tmp_path) -> None:
     path = tmp_path / "d.safetensors"
     save_detector(detector, path)
-    with pytest.raises(InputError, match=r"d\.safetensors does not hold this detector"):
+    with pytest.raises(InputError, match=r"d\.safetensors does not contain this detector"):
         load_detector(path, CONFIG, classes=5)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(InputError, match=r"d\.safetensors does not hold this detector"):
+    with pytest.raises(InputError, match=r"d\.safetensors does not contain this detector"):
         load_detector(path, CONFIG, classes=3)

@@ -64,7 +64,7 @@ def test_near_copies_are_a_warning_with_examples(folder: Path) -> None:
     found = section(report(folder))
     assert "7 of 8 test images (87.5 %) have a near-copy among the training images." in found
     assert f"5 of {IMAGES} training images are in 2 groups" in found
-    assert "Of 3 more test images" in found
+    assert "For 3 more test images" in found
     assert found.count("<figure>") == 6
     assert found.count("data:image/jpeg") == 12
     shown = [n for n in range(7) if f"{n / 2:.1f} grey levels" in found]

@@ -15,8 +15,8 @@ from mgral.cli.steps.report import command
 
 INSTANCES = {
     "mgral": {},
-    "nearest2": {"type": "mgral", "reward": {"estimator": "nearest"}},
-    "cold-8": {"type": "mgral", "lut": {"start": "cold", "refresh": "every_cycle", "splits": 1}},
+    "nearest2": {"type": "mgral", "agent": {"policy": "lstm"}, "reward": {"estimator": "nearest"}},
+    "warm-8": {"type": "mgral", "lut": {"start": "warm", "refresh": "every_cycle", "splits": 1}},
     "1-a_b": {"type": "random"},
     "margin_7": {"type": "margin"},
 }
@@ -47,23 +47,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tables_of_equal_settings_are_shown_once_with_all_who_use_them(folder: Path) -> None:
     text = text_of((folder / "report.html").read_text())
-    headings = re.findall(r"Lookup table (\w+): ([\w, -]+?) 5 variants; labels: pseudo labels; start: (\w+)", text)
-    assert [(users, start) for _, users, start in headings] == [("mgral, nearest2", "warm"), ("cold-8", "cold")]
-    default, cold = (name for name, *_ in headings)
+    headings = re.findall(r"Lookup table (\w+): ([\w, -]+?) 5 variants; labels: labels; start: (\w+)", text)
+    assert [(users, start) for _, users, start in headings] == [("mgral, nearest2", "cold"), ("warm-8", "warm")]
+    default, warm = (name for name, *_ in headings)
     assert default == "default"
     variants = rows(folder / "tables" / "variants.csv")
     places = {(row["table"], row["round"], row["cycle"], row["split"]) for row in variants if row["seed"] == "1"}
     assert places == {
         ("default", "initial", "0", "0"),
         ("default", "initial", "0", "1"),
-        (cold, "initial", "0", "0"),
-        (cold, "strategies/cold-8", "1", "0"),
+        (warm, "initial", "0", "0"),
+        (warm, "strategies/warm-8", "1", "0"),
     }
-    measured = rows(folder / f"seed1/strategies/cold-8/cycle1/tables/{cold}/split0/default/leave_one_out.csv")
+    measured = rows(folder / f"seed1/strategies/warm-8/cycle1/tables/{warm}/split0/default/leave_one_out.csv")
     shown = [
         float(row["map"])
         for row in variants
-        if (row["seed"], row["round"], row["variant"]) == ("1", "strategies/cold-8", "2")
+        if (row["seed"], row["round"], row["variant"]) == ("1", "strategies/warm-8", "2")
     ]
     assert shown == [float(measured[1]["measured"])]
 
@@ -83,25 +83,26 @@ def test_estimators_in_use_are_drawn_and_all_are_written(folder: Path) -> None:
 def test_every_agent_has_its_figures_and_lines(folder: Path) -> None:
     drawn = sorted(path.stem for path in (folder / "figures").glob("agent_*.svg"))
     assert drawn == sorted(
-        f"agent_{name}_cycle{cycle}" for name in ("mgral", "nearest2", "cold-8") for cycle in (0, 1)
+        f"agent_{name}_cycle{cycle}" for name in ("mgral", "nearest2", "warm-8") for cycle in (0, 1)
     )
     agents = {(r["strategy"], r["seed"], r["cycle"]): r for r in rows(folder / "tables" / "agents.csv")}
     assert len(agents) == 3 * 3 * 2
-    summary = json.loads((folder / "seed2/strategies/cold-8/cycle1/agent.json").read_text())
-    assert float(agents["cold-8", "2", "1"]["selected_reward"]) == summary["selected_reward"]
+    summary = json.loads((folder / "seed2/strategies/warm-8/cycle1/agent.json").read_text())
+    assert float(agents["warm-8", "2", "1"]["selected_reward"]) == summary["selected_reward"]
 
 
 def test_a_table_costs_once_whoever_uses_it(folder: Path) -> None:
     strategies = {row["strategy"]: row["table"] for row in rows(folder / "tables" / "cost.csv")}
     costs = {row["table"]: row for row in rows(folder / "tables" / "cost_of_tables.csv")}
     assert strategies["mgral"] == strategies["nearest2"] == "default"
-    cold = strategies["cold-8"]
-    assert set(costs) == {"default", cold}
+    warm = strategies["warm-8"]
+    assert set(costs) == {"default", warm}
     assert strategies["margin_7"] == strategies["1-a_b"] == ""
-    # Two splits at cycle 0; or one split in each of two cycles, with 34 and 30 of 40 images in the pool.
-    assert [int(costs[name]["tables"]) for name in ("default", cold)] == [2, 2]
-    assert int(costs["default"]["images_seen"]) == 40 + 34 + 2 * 6 * 11
-    assert int(costs[cold]["images_seen"]) == (40 + 34 + 6 * 11) + (40 + 30 + 6 * 10)
+    # Two splits at cycle 0; or one split in each of two cycles. Rewards are measured on 2 of 6 labelled images and on
+    # 4 of 10.
+    assert [int(costs[name]["tables"]) for name in ("default", warm)] == [2, 2]
+    assert int(costs["default"]["images_seen"]) == 40 + 2 * 6 * 2
+    assert int(costs[warm]["images_seen"]) == (40 + 6 * 2) + (40 + 6 * 4)
 
 
 def test_curves_are_long_and_a_file_a_strategy_holds_its_lines(folder: Path) -> None:
@@ -137,7 +138,7 @@ def test_own_settings_are_listed(folder: Path) -> None:
     lines = [
         ["".join(cell.itertext()).strip() for cell in line] for line in page.iter("{http://www.w3.org/1999/xhtml}tr")
     ]
-    assert ["cold-8", "mgral", "lut.splits: 1, lut.start: cold, lut.refresh: every_cycle"] in lines
+    assert ["warm-8", "mgral", "lut.splits: 1, lut.start: warm, lut.refresh: every_cycle"] in lines
     assert ["1-a_b", "random", "–"] in lines
 
 

@@ -323,12 +323,12 @@ def test_costs_by_hand(folder: Path) -> None:
     ]  # fmt: skip
     # A head sees the batches of its detector's training: of 16 images, in 300 steps and 300 (10 / 6)^0.75 = 440.
     assert (costs["margin"]["head_images_a_cycle"], costs["llal"]["head_images_a_cycle"]) == ("0", "5920")
-    # In each of two tables 200 steps for the base and 60 for each of six variants, of 16 images. The pool gets
-    # pseudo-labels, and a third of it measures rewards.
+    # In each of two tables five variants learn 1, 2, 2, 3 and 4 of 6 images, the other 2 measure them and variant 0.
+    # A variant takes 300 (n / 6)^0.75 steps, of 16 images.
     table, of_paper = rows_of(folder / "tables" / "cost_of_tables.csv")
     assert (table["table"], int(table["tables"]), int(of_paper["tables"])) == ("default", 2, 1)
-    assert int(table["images_trained"]) == 2 * 16 * (200 + 6 * 60)
-    assert int(table["images_seen"]) == 40 + 34 + 2 * 6 * 11
+    assert int(table["images_trained"]) == 2 * 16 * (78 + 2 * 132 + 178 + 221)
+    assert int(table["images_seen"]) == 40 + 2 * 6 * 2
     assert (costs["mgral"]["table"], costs["margin"]["table"]) == ("default", "")
     coco = json.loads((folder / "dataset" / "train.json").read_text())
     boxes = [annotation["image_id"] for annotation in coco["annotations"]]

@@ -307,7 +307,7 @@ def test_every_estimator_is_compared_with_the_other_splits(folder: Path) -> None
         reward = config.reward.model_copy(update={"estimator": estimator})
         first, _ = predict_each_other(tables, reward)
         found = [float(row["predicted"]) for row in of_variants if (row["seed"], row["split"]) == ("0", "0")]
-        assert found == pytest.approx(first.tolist())
+        assert found == pytest.approx(first.predicted.tolist())
     text = (folder / "report.html").read_text()
     assert "Predicted by the other reward splits: the regression (used for the rewards)" in text
     assert "the kernel (used" not in text

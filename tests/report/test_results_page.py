@@ -16,7 +16,7 @@ from mgral.artefacts.files import read_csv, write_bytes, write_json
 from mgral.cli.steps import report
 from mgral.cli.tools import results
 from mgral.config import config_yaml, load_config
-from mgral.errors import InputError
+from mgral.errors import InputError, StepError
 
 
 def run(output: Path, *words: Path | str) -> Result:
@@ -86,12 +86,25 @@ def test_every_figure_of_a_page_is_beside_it_and_the_list_names_all_pages(finish
 
 def test_an_experiment_without_a_report_is_refused_before_anything_is_written(finished: Path, tmp_path: Path) -> None:
     fabricate(tmp_path / "unfinished")
-    with pytest.raises(InputError, match="unfinished holds no finished experiment run by Snakemake"):
+    with pytest.raises(InputError, match="unfinished contains no finished experiment run by Snakemake"):
         run(tmp_path / "pages", finished, tmp_path / "unfinished")
     assert not (tmp_path / "pages").exists()
     (part(finished, tmp_path / "cleared", seeds=(1,)) / "tables" / "detectors.csv").unlink()
-    with pytest.raises(InputError, match="cleared holds no finished experiment run by Snakemake"):
+    with pytest.raises(InputError, match="cleared contains no finished experiment run by Snakemake"):
         run(tmp_path / "pages", tmp_path / "cleared")
+
+
+def test_a_page_is_replaced_only_when_all_beside_it_is_written(finished: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, finished).exit_code == 0
+    kept = tmp_path / "fabricated" / "runs.json"
+    kept.unlink()
+    kept.mkdir()
+    for name in ("fabricated.md", "README.md"):
+        (tmp_path / name).write_text("before")
+    with pytest.raises(StepError, match=r"fabricated/runs\.json cannot be written"):
+        run(tmp_path, finished)
+    assert {(tmp_path / name).read_text() for name in ("fabricated.md", "README.md")} == {"before"}
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_commits_are_counted_over_all_artefacts(finished: Path, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """What the report says first, of experiments whose answer is known."""
 
+import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from run_workflow import ROOT
 from scipy import stats
 
 from mgral.config import resolve_config
@@ -61,12 +64,13 @@ def test_a_clear_winner_is_to_be_used() -> None:
         "Compared with sqrt_counts, the simple baseline that only counts objects: clearly above, +1.8 points (+0."
     )
     assert found.saved.startswith(
-        "Labels saved: mgral needs 84 images for the mAP that random ends with, and random 100. That is 16 fewer "
+        "Labels saved: for the final mAP of random, mgral needs 84 images and random 100. That is 16 fewer "
         "(95 % interval +11 to +21 saved: clearly fewer"
     )
     (step,) = found.steps
-    assert step.text == "Use it to choose which of your own pictures to label:"
+    assert step.text.startswith("Use it to choose which of your own pictures to label, with the name of their folder")
     assert step.command.endswith("--budget 300 --strategy mgral")
+    assert not re.search("FILE|FOLDER", step.command)
 
 
 def test_no_clear_difference_says_how_many_seeds_one_would_need() -> None:
@@ -77,9 +81,11 @@ def test_no_clear_difference_says_how_many_seeds_one_would_need() -> None:
     assert found.more[0] == "The simple baseline, sqrt_counts, was not run: add it to strategies."
     assert "That is 0 fewer (95 % interval 0 to 0 saved: no clear difference)" in found.saved
     (step,) = found.steps
-    assert "more than 100 seeds are needed (rough, by the spread of 5 paired differences)" in step.text
+    assert "more than 100 seeds are needed (a rough estimate from the spread of 5 paired differences)" in step.text
     larger = said({"mgral": LEVELS + 0.008 + WOBBLE, "random": LEVELS}).steps[0]
-    assert larger.text.startswith("About 13 seeds would show a difference of this size four times in five (rough, ")
+    assert larger.text.startswith(
+        "About 13 seeds would show a difference of this size four times in five (a rough estimate "
+    )
     assert larger.command.endswith('--config "seeds=[0,1,2,3,4,5,6,7,8,9,10,11,12]"')
 
 
@@ -99,10 +105,21 @@ def test_too_few_seeds_give_no_verdict_and_the_command_for_more() -> None:
         "Too few seeds for a verdict: mgral is 2.0 points of mAP above random in the mean of 2 seeds."
     )
     assert two.saved.endswith("That is 0 fewer (2 seeds: too few for an interval).")
-    assert two.steps[0].command == 'mgral snakemake --cores all --config "seeds=[0,1,2,3,4]"'
+    assert two.steps[0].command.endswith(
+        'mgral snakemake --cores all --configfile results/synthetic/config.yaml --config "seeds=[0,1,2,3,4]"'
+    )
     one = said({"mgral": LEVELS[:1] - 0.02, "random": LEVELS[:1]}, experiment="mine")
     assert one.headline == "Too few seeds for a verdict: mgral is 2.0 points of mAP below random in one seed."
-    assert " --configfile FILE " in one.steps[0].command
+    assert " --configfile results/mine/config.yaml " in one.steps[0].command
+
+
+def test_in_a_clone_commands_are_paths_from_the_working_directory(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(ROOT / ".venv" / "bin" / "python"))
+    for folder, start in ((ROOT, ""), (ROOT / "docs", "../")):
+        monkeypatch.chdir(folder)
+        for values in ({"mgral": LEVELS[:2]}, {"mgral": LEVELS + 0.02}):
+            step = said({**values, "random": LEVELS[: len(values["mgral"])]}).steps[0]
+            assert step.command.startswith(f"{start}.venv/bin/mgral ")
 
 
 def test_what_is_worse_than_random_is_not_to_be_used() -> None:
@@ -116,7 +133,9 @@ def test_what_is_worse_than_random_is_not_to_be_used() -> None:
     assert with_better.more[1].startswith(
         "mgral is number 3 of 3; compared with margin, the best other: clearly below, −4.0"
     )
-    assert with_better.more[2] == "margin was picked as the best of 3 by the same seeds, and so may be lucky."
+    assert (
+        with_better.more[2] == "margin was chosen as the best of 3 by the same seeds: its lead may be partly chance."
+    )
     assert with_better.steps[0].text.startswith("Use margin, which is clearly above random,")
 
 
@@ -151,7 +170,8 @@ def test_a_detector_that_learnt_nothing_has_no_verdict_and_is_to_be_trained_long
     missing = Missing({1: "a file"}, {}, {})
     found = said(values, full=0.0199, missing=missing, data={"format": "coco", "root": "there"})
     assert found.headline.startswith("The detector has learnt almost nothing: its mAP with all labels is 2.0 %.")
-    assert [step.command for step in found.steps] == ["", "mgral data --configfile FILE"]
+    assert found.steps[0].command == ""
+    assert found.steps[1].command.endswith("mgral data --configfile results/synthetic/config.yaml")
     assert found.steps[0].text.startswith("Train longer: raise iterations.detector")
     assert "seed" not in " ".join([found.headline, found.saved, *(step.text for step in found.steps)])
     assert found.more == ()
@@ -165,10 +185,10 @@ def test_without_random_or_another_there_is_nothing_to_compare() -> None:
     assert alone.headline == (
         "No verdict: only mgral was run, so there is nothing to compare it with; its curve has a mean mAP of 34.0 %."
     )
-    assert alone.saved.startswith("Labels saved against random: not known")
-    assert alone.steps[0].text.startswith("Run random beside it")
+    assert alone.saved.startswith("Labels saved compared with random: unknown")
+    assert alone.steps[0].text.startswith("Run random too")
     random = said({"random": LEVELS})
-    assert random.steps[0].text.startswith("Run the strategy that you want to try beside it")
+    assert random.steps[0].text.startswith("Run the strategy that you want to try too")
     two = said({"mgral": LEVELS + 0.01, "margin": LEVELS})
     assert two.headline.startswith("Random was not run. mgral is clearly above margin, by 1.0 points")
 
@@ -176,9 +196,9 @@ def test_without_random_or_another_there_is_nothing_to_compare() -> None:
 def test_scores_that_are_missing_are_no_verdict() -> None:
     nothing = np.full(5, np.nan)
     found = said({"mgral": nothing, "random": nothing}, needed={"mgral": nothing, "random": nothing})
-    assert found.headline == "No verdict: mgral has no mAP, as there is nothing in the test images to score."
+    assert found.headline == "No verdict: mgral has no mAP, because the test images have no boxes to score."
     assert found.more == ()
-    assert found.saved == "Labels saved: not known, as random has no mAP at its end in some seeds."
+    assert found.saved == "Labels saved: unknown, because random has no final mAP in some seeds."
     assert found.steps[0].text.startswith("Check the labels of the test images")
     some = np.where([True, True, True, True, False], LEVELS + 0.02 + WOBBLE / 4, np.nan)
     assert "4 seeds)" in said({"mgral": some, "random": LEVELS}).headline
@@ -187,7 +207,9 @@ def test_scores_that_are_missing_are_no_verdict() -> None:
 def test_without_a_method_under_test_the_best_is_spoken_of_and_called_lucky() -> None:
     found = said({"random": LEVELS, "margin": LEVELS + 0.01, "entropy_anchors": LEVELS + 0.02})
     assert found.headline.startswith("entropy_anchors is clearly above random")
-    assert "entropy_anchors was picked as the best of 3 by the same seeds, and so may be lucky." in found.more
+    assert (
+        "entropy_anchors was chosen as the best of 3 by the same seeds: its lead may be partly chance." in found.more
+    )
 
 
 def test_of_many_strategies_the_method_has_its_place() -> None:
@@ -232,7 +254,7 @@ def test_what_is_wrong_comes_first_of_what_to_do() -> None:
 def test_a_replay_is_gone_on_with_by_its_own_commands() -> None:
     data = {"format": "coco", "root": "replay2/data"}
     few = said({"mgral": LEVELS[:2], "random": LEVELS[:2]}, experiment="replay2", data=data)
-    assert few.steps[0].command == "mgral project replay --seeds 5"
+    assert few.steps[0].command.endswith("mgral project replay --seeds 5")
     clear = said({"mgral": LEVELS + 0.02, "random": LEVELS}, experiment="replay2", data=data)
     assert clear.steps[0].text.endswith("in project.yaml, strategy: mgral")
 
@@ -257,5 +279,5 @@ def test_differences_are_named_by_what_is_clear() -> None:
     assert differences_in_words(rank(equal, "random"), "random") == "No strategy is clearly above or below random."
     few = {name: of[:2] for name, of in values.items()}
     assert differences_in_words(rank(few, "random"), "random") == (
-        "1 of 3 are above random on average; there are too few seeds to say more."
+        "1 of 3 are above random on average; there are too few seeds for a conclusion."
     )

@@ -26,7 +26,8 @@ def test_a_detector_that_learnt_nothing_is_no_result(tmp_path: Path) -> None:
     (line,) = console
     assert line.startswith("The detector has learnt almost nothing: its mAP with all labels is ")
     assert line in page
-    assert "FILE is this experiment’s configuration." in page
+    assert "Commands are for the folder that" in page
+    assert "FILE" not in page
     assert "more seeds" not in page
 
 

@@ -126,11 +126,12 @@ def test_object_counts_stand_beside_the_components() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"object_counts": None}, r"holds no array 'object_counts'; run the step `embed` again"),
-        ({"object_counts": np.ones((3, 1), np.float32)}, "does not hold one embedding an image"),
-        ({"object_counts": np.array([[1], [np.nan]], np.float32)}, "holds an embedding that is not finite"),
-        ({"components": np.array([[np.inf], [1]], np.float32)}, "holds an embedding that is not finite"),
-        ({"components": np.ones(2, np.float32)}, "does not hold one embedding an image"),
+        ({"object_counts": None}, r"contains no array 'object_counts'; run the step `embed` again"),
+        ({"object_counts": np.ones((3, 1), np.float32)}, "does not contain one embedding for each image"),
+        ({"object_counts": np.array([[1], [np.nan]], np.float32)}, "contains an embedding that is not finite"),
+        ({"class_presence": None}, r"contains no array 'class_presence'; run the step `embed` again"),
+        ({"components": np.array([[np.inf], [1]], np.float32)}, "contains an embedding that is not finite"),
+        ({"components": np.ones(2, np.float32)}, "does not contain one embedding for each image"),
     ],
 )
 def test_a_damaged_file_is_an_error_naming_it(changes: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_a_head_is_read_as_it_was_written(tmp_path, strategy):
     assert same(read, head)
     assert not read.training
     other = STRATEGIES[STRATEGIES.index(strategy) - 1]
-    with pytest.raises(InputError, match=f"does not hold the head of {other} on this detector (?s:.*); delete it"):
+    with pytest.raises(InputError, match=f"does not contain the head of {other} on this detector (?s:.*); delete it"):
         load_head(tmp_path / "head.safetensors", other, detector)
     with pytest.raises(InputError, match=r"none.safetensors: .*; run the step `head`"):
         load_head(tmp_path / "none.safetensors", strategy, detector)

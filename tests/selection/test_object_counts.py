@@ -85,10 +85,28 @@ def test_embeddings_of_cycle_0_count_by_all_labels_of_a_later_cycle() -> None:
     truth = dataset.object_counts(ids[30:])
     errors = [np.square(one.counts[30:] - truth).mean() for one in (start, later)]
     assert errors[1] < errors[0]
+    # What is paid for is known.
+    np.testing.assert_array_equal(later.counts[:30], dataset.object_counts(ids[:30]))
     # In one step or in two: what was counted before does not matter.
     np.testing.assert_array_equal(
         later.counts, count_again(made_embeddings(ids, vectors), dataset, ids[:30], 0).counts
     )
     # Labels of the pool are not read.
-    hidden = dataset.without_labels(ids[30:])
-    np.testing.assert_array_equal(count_again(start, hidden, ids[:30], 0).counts, later.counts)
+    hidden = count_again(start, dataset.without_labels(ids[30:]), ids[:30], 0)
+    np.testing.assert_array_equal(hidden.counts, later.counts)
+    np.testing.assert_array_equal(hidden.presence, later.presence)
+
+
+def test_whether_an_image_shows_a_class_is_predicted_beside_how_many_objects() -> None:
+    """Images that lie to the right show three objects, the others none; the labels of the first 30 are known."""
+    vectors = np.random.default_rng(1).choice([-1.0, 1.0], (60, 1)) + np.linspace(0, 0.1, 60)[:, None]
+    shown = vectors[:, 0] > 0.5
+    labels = [np.zeros(3 * int(one), np.int64) for one in shown]
+    boxes = tuple(np.zeros((len(one), 4), np.float32) for one in labels)
+    ids = np.arange(60)
+    dataset = Dataset(ids, tuple(map(str, ids)), np.full((60, 2), 8), (Category(1, "a"),), boxes, tuple(labels))
+    found = count_again(made_embeddings(ids, vectors), dataset, ids[:30], seed=0)
+    np.testing.assert_array_equal(found.presence[:30, 0], shown[:30])
+    np.testing.assert_allclose(found.presence[30:, 0], shown[30:], atol=0.1)
+    assert found.presence.max() <= 1
+    np.testing.assert_allclose(found.counts[30:, 0], 3 * shown[30:], atol=0.3)

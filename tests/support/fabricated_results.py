@@ -168,6 +168,7 @@ def _agent(folder: Path, generator: np.random.Generator, episodes: int) -> None:
     write_csv(folder / "agent.csv", rows, ("episode", *values, "loss", "entropy"))
     summary = {
         "selected_reward": float(reward[-1] + 0.005),
+        "greedy_reward": float(reward[-1] + 0.004),
         "random_mean": 0.3,
         "random_std": 0.004,
         "random_batches": 200,
@@ -214,7 +215,10 @@ def _table(folder: Path, generator: np.random.Generator, variants: int, reward: 
         "count_zero": np.full(3, -4.0),
         "count_unit": np.ones(3),
         "count_mean": np.zeros(3),
-        "amounts": np.arange(1.0, variants + 1)[:, None],
+        "features": generator.random((variants, 3, 3)),
+        "roots": generator.random((variants, 3)),
+        "learnt": np.full(variants, 4.0),
+        "base": np.array([], np.int64),
     }
     write_arrays(folder / "table.safetensors", common | (by_class if reward.distance == "by_class" else by_vector))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from run_workflow import ROOT
 
-PROJECT = ROOT / "tests" / "support" / "plug_in"
+PROJECT = ROOT / "examples" / "plugin_strategy"
 """A package that brings the strategy `brightness`."""
 
 

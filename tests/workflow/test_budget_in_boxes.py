@@ -13,6 +13,7 @@ AMOUNT, STRATEGIES = 12, ("mgral", "random")
 @pytest.mark.timeout(900)
 def test_every_strategy_pays_the_same_boxes_in_a_tiny_experiment(tmp_path):
     change = (f"budget={{unit: boxes, amount: {AMOUNT}}}", f"strategies=[{', '.join(STRATEGIES)}]")
+    change += ("lut={labels: pseudo_labels}",)  # whose subsets are as large as a batch
     done = snakemake(tmp_path, "--cores", "2", "--configfile", TINY, "--config", *change)
     assert done.returncode == 0, done.stdout[-3000:]
     folder = tmp_path / "results" / "tiny"

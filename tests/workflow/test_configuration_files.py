@@ -15,6 +15,7 @@ from mgral.engine.workflow import (
     check_data,
     config_options,
     configure,
+    data_warning,
     label_state,
     refresh_config,
 )
@@ -49,6 +50,18 @@ def test_configuration_file_stands_alone(tmp_path):
     other = write_yaml(tmp_path / "other.yaml", {"cycles": 4})
     assert configure([default], {}).budget == 7
     assert configure([other], {}) == resolve_config({"cycles": 4})
+
+
+def test_a_configuration_without_data_is_told_to_be_of_synthetic_images(tmp_path):
+    file = write_yaml(tmp_path / "mine.yaml", {"initial": 4, "budget": 2})
+    assert "has no section `data`, so synthetic images are drawn" in data_warning(configure([file], {}))
+    named = write_yaml(tmp_path / "named.yaml", {"data": {"format": "synthetic"}})
+    for config in (
+        configure([named], {}),
+        configure([file, named], {}),
+        configure([file], {"data": {"format": "synthetic"}}),
+    ):
+        assert not data_warning(config)
 
 
 def test_later_file_and_overrides_win_key_by_key(tmp_path):
@@ -173,7 +186,7 @@ def test_a_corrected_label_is_seen_by_the_next_run(tmp_path):
     for path in labels:
         path.write_text("<annotation/>")
     config = tmp_path / "voc.yaml"
-    config.write_text("{experiment: watched, data: {format: voc, root: set}}")
+    config.write_text("{experiment: watched, initial: 1, cycles: 1, budget: 1, data: {format: voc, root: set}}")
     wanted = ["results/watched/dataset/train.json", "--configfile", config, "--cores", "1"]
     assert snakemake(tmp_path, *wanted, stub=True).returncode == 0
     assert planned(tmp_path, *wanted, stub=True) == []

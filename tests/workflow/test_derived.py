@@ -26,7 +26,8 @@ CONFIG = {
     "lut": {"splits": 1, "variants": 2},
 }
 RESULTS = "results/own"
-READ_SETTINGS = {"cache", "detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "gain", "select"}
+READ_SETTINGS = {"cache", "detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "select"}
+READ_SETTINGS |= {"candidates", "gain"}
 
 
 @pytest.fixture(scope="module")

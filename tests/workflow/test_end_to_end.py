@@ -52,7 +52,7 @@ def test_a_run_ends_with_the_times_of_all_its_jobs(finished):
     with (finished / "timings" / "jobs.csv").open(newline="") as file:
         measured = Counter(row["step"] for row in csv.DictReader(file))
     without = {"config", "download", "weights", "external", "candidates", "gain", "lookup", "fidelity"}
-    without |= {"input_size", "derive", "head", "pictures", "index", "prelabels", "held_out"}
+    without |= {"input_size", "derive", "head", "pictures", "index", "prelabels", "held_out", "pseudo_labels"}
     assert set(measured) == set(STEPS) - without
     with (finished / "timings" / "costs_by_step.csv").open(newline="") as file:
         assert {row["step"]: int(row["jobs"]) for row in csv.DictReader(file)} == measured
@@ -134,7 +134,7 @@ def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finish
     config = load_config(TINY)
     kinds = {name: config.with_settings("table", name).lut for name in config.fidelity_tables()}
     (table,) = [name for name, lut in kinds.items() if (lut.labels, lut.start) == ("labels", "cold")]
-    wanted = (f"{place}/gains0-1.json", f"{place}/{table}/split0/lookups.csv")
+    wanted = (f"{place}/gains0-1.json", f"{place}/{table}/lookups.csv")
     change = ("fidelity={cycle: 0}", "lut={variants_per_job: 4}")
     done = snakemake(finished.parent.parent, *wanted, "--cores", "2", "--configfile", TINY, "--config", *change)
     assert done.returncode == 0, done.stdout
@@ -156,7 +156,7 @@ def test_the_other_reward_source_distance_estimator_and_reference(finished):
     change = (
         "lut={labels: labels, refresh: every_cycle, splits: 2, variants_per_job: 3}",
         "reward={distance: exact, estimator: nearest}",
-        "agent={baseline: previous}",
+        "agent={policy: lstm, baseline: previous}",
     )
     cycles = load_config(TINY).cycles
     last = f"results/tiny/seed0/strategies/mgral/cycle{cycles - 1}/selection.json"

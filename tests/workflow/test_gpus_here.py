@@ -20,6 +20,10 @@ TRAINING = 2018
 """MiB of a training of the tiny experiment."""
 
 
+ON_GPU = USE_GPU - {"agent", "pseudo_labels"}
+"""Steps of the tiny experiment that compute on a GPU: its variants learn labels, and its agent sees its batch."""
+
+
 @pytest.fixture(autouse=True)
 def driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/support/driver"))
@@ -38,7 +42,7 @@ def gpus_by_step(printed: str) -> dict[str, set[str]]:
 
 def test_every_step_that_can_use_a_gpu_gets_one(tmp_path: Path) -> None:
     printed = snakemake(tmp_path, *PLAN).stdout
-    assert gpus_by_step(printed) == {step: {"1"} for step in USE_GPU} | {"select": {"0", "1"}}
+    assert gpus_by_step(printed) == {step: {"1"} for step in ON_GPU} | {"agent": {"0"}, "select": {"0", "1"}}
     asked = Counter(re.findall(r"mgral select .*--strategy (\w+) .*--gpus (\d)", printed))
     assert {strategy for (strategy, gpus), _ in asked.items() if gpus == "1"} == {"entropy_anchors"}
     assert set(re.findall(r"mgral (?:detector|variant) .*--vram-mb (\d+)", printed)) == {str(TRAINING)}
@@ -49,12 +53,11 @@ def test_every_step_that_can_use_a_gpu_gets_one(tmp_path: Path) -> None:
     [
         (("--resources", "gpu=0"), set(), {}),
         (
-            ("--set-resources", *(f"{step}:gpu=0" for step in USE_GPU - {"detector"}), "select:gpu=0"),
+            ("--set-resources", *(f"{step}:gpu=0" for step in ON_GPU - {"detector"}), "select:gpu=0"),
             {"detector"},
             {},
         ),
-        # The agent takes 2500 MiB, and is left on the CPU.
-        ((), USE_GPU - {"agent"} | {"select"}, {"STAND_IN_CARDS": f"{TWO},GPU-c:2100", VISIBLE: "2"}),
+        ((), ON_GPU | {"select"}, {"STAND_IN_CARDS": f"{TWO},GPU-c:2100", VISIBLE: "2"}),
     ],
 )
 def test_what_is_given_by_hand_wins(
@@ -62,7 +65,7 @@ def test_what_is_given_by_hand_wins(
 ) -> None:
     found = gpus_by_step(snakemake(tmp_path, *PLAN, *options, **more).stdout)
     assert {step for step, gpus in found.items() if "1" in gpus} == steps
-    assert found.keys() == USE_GPU | {"select"}
+    assert found.keys() == ON_GPU | {"agent", "select"}
 
 
 @slow

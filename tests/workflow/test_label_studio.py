@@ -84,7 +84,7 @@ def test_two_rounds_with_all_that_people_do(place, people):
     people.submit(both, [box("dog", 50.0)], completed_by=second)
     said = run("pull", "--folder", project)
     assert "of them 1 draft, 1 skipped" in said
-    assert "3 not looked at" in said
+    assert "3 not checked" in said
     found = load_project(project)
 
     def image(task):
@@ -161,8 +161,8 @@ def test_classes_that_came_later_and_a_project_that_is_gone(place, people):
     people.submit(people.tasks(number)[1], [box("cat", 0.0)])
     assert "2 new" in run("pull", "--folder", project)
     people.ask("DELETE", f"/api/tasks/{people.tasks(number)[3]['id']}")
-    assert "1 pictures of round 1 are on no server" in run("pull", "--folder", project)
-    assert "1 pictures sent, 7 were there" in run("push", "--folder", project)
+    assert "1 picture of round 1 is on no server" in run("pull", "--folder", project)
+    assert "1 picture sent, 7 were there" in run("push", "--folder", project)
     people.ask("DELETE", f"/api/projects/{number}")
     assert "mgral project push --anew" in run("pull", "--folder", project, fails=2)
     assert "6 pictures sent" in run("push", "--folder", project, "--anew")

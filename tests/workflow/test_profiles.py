@@ -7,11 +7,11 @@ import pytest
 import yaml
 from run_workflow import ROOT, TINY, snakemake
 from squares_project import SquaresProject
-from test_workflow import FIDELITY, PIPELINE
+from test_workflow import FIDELITY, OF_A_TEACHER, PIPELINE
 
 PROFILES = ROOT / "workflow" / "profiles"
 USE_GPU = {"detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "agent"}
-OF_FIDELITY = {"gain"}
+OF_FIDELITY = {"candidates", "gain"}
 OF_PROJECTS = {"pictures", "index", "prelabels", "held_out"}
 
 
@@ -45,7 +45,7 @@ def test_slurm_profile_plans_every_experiment(tmp_path, change):
     assert "workflow specific profile" in done.stdout
     job = r"^ *rule (\w+):\n(?: +.*\n)*?(?: +wildcards: (.*)\n)? +resources: .*gpu=(\d)"
     asked = re.findall(job, done.stdout, flags=re.MULTILINE)
-    assert {rule for rule, _, gpus in asked if gpus == "1"} == USE_GPU | {"select"}
+    assert {rule for rule, _, gpus in asked if gpus == "1"} == USE_GPU - OF_A_TEACHER | {"select"}
     queries = [("strategy=entropy_anchors" in wildcards, gpus) for rule, wildcards, gpus in asked if rule == "select"]
     assert set(queries) == {(True, "1"), (False, "0")}
     # Synthetic images and a detector that starts from random weights: nothing is downloaded, or derived.

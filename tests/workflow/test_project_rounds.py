@@ -49,7 +49,7 @@ def test_all_files_of_a_round_must_be_there(opened, monkeypatch):
     project, chunk, *_ = opened
     config = load_config(project.folder / project.open(9, [chunk, "abcd"], strategies=["random"]))
     monkeypatch.chdir(project.folder)
-    with pytest.raises(InputError, match=r"there is no file pictures/abcd\.json; bring it back"):
+    with pytest.raises(InputError, match=r"there is no file pictures/abcd\.json; restore it"):
         check_files(config)
     (project.folder / "pictures" / "abcd.json").write_text("[]")
     monkeypatch.setattr("mgral.engine.workflow.picture_folders", lambda _: {"camera": Path("gone")})
@@ -128,4 +128,4 @@ def test_three_rounds(opened, monkeypatch):
     count, faults = verify(shared)
     assert count == 6
     assert {fault.artefact.split(".")[0] for fault in faults} == {chunk}
-    assert "was made of other content of" in faults[0].problems[0]
+    assert "was made from other content of" in faults[0].problems[0]

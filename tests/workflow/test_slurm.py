@@ -36,7 +36,7 @@ EXPERIMENT = (
     "--config",
     "strategies=[mgral]",
     "cycles=1",
-    "lut={variants: 3, variants_per_job: 1}",
+    "lut={labels: pseudo_labels, variants: 3, variants_per_job: 1}",
     "iterations={variant: 150}",
 )
 USE_GPU = {"detector", "evaluate", "pseudo_labels", "variant", "variants_start_base_embed_subsets", "agent"}

@@ -13,8 +13,8 @@ from mgral.artefacts.files import read_csv, read_json
 
 STRATEGIES = {
     "random": {},
-    "mgral": {"lut": {"refresh": "every_cycle", "clusters": 8}},
-    "by_labels": {"type": "mgral", "lut": {"labels": "labels"}},
+    "mgral": {"lut": {"labels": "pseudo_labels", "refresh": "every_cycle", "clusters": 8}},
+    "by_labels": {"type": "mgral"},
     "entropy_sum": {},
     "core_set": {},
     "al_mdn": {},

@@ -10,7 +10,7 @@ from run_workflow import ROOT, TINY, environment_of, snakemake
 from terminal import run_in_terminal
 
 RUN = ("--cores", "2", "--configfile", TINY)
-GO_ON = "When the cause is removed: the same command goes on from here."
+GO_ON = "After the cause is removed, the same command continues from here."
 SLOW = """
 case $1 in
 detector) for i in 20 40; do echo "detector $i/40" >&2; sleep 0.7; done ;;
@@ -50,12 +50,12 @@ def in_terminal(folder: Path, stub: bool | Path, *options: str | Path, **more: s
 def test_a_short_line_for_each_job_without_a_terminal(finished: tuple[Path, str]) -> None:
     lines = finished[1].splitlines()
     assert "Using workflow specific profile" in lines[0]
-    jobs = [line for line in lines if "/45  " in line]
-    assert [line.split("  ")[0] for line in jobs] == [f"{number}/45" for number in range(1, 46)]
-    assert jobs[0].startswith("1/45  config  ")
+    jobs = [line for line in lines if "/44  " in line]
+    assert [line.split("  ")[0] for line in jobs] == [f"{number}/44" for number in range(1, 45)]
+    assert jobs[0].startswith("1/44  config  ")
     assert any("  seed 0  mgral  cycle 1  detector  0." in line for line in jobs)
     assert lines[-3] == ""
-    assert lines[-2].startswith("45 jobs in ")
+    assert lines[-2].startswith("44 jobs in ")
     assert lines[-1] == "Report: results/tiny/report.html"
     assert max(map(len, jobs)) < 90
     assert "\x1b" not in finished[1]
@@ -90,7 +90,7 @@ def test_a_failure_is_explained_at_the_bottom_and_once(tmp_path: Path, quiet: st
         "    mgral: the stub fails at embed",
         "    log: results/tiny/logs/embed/seed0/initial/cycle0/default.log",
         "",
-        f"1 job failed. 16 of 45 could not run because of it. {GO_ON}",
+        f"1 job failed. 16 of 44 could not run because of this. {GO_ON}",
     ]
 
 
@@ -99,7 +99,7 @@ def test_a_job_that_writes_nothing_is_named_at_the_bottom(tmp_path: Path) -> Non
     assert done.returncode == 1
     end = done.stdout.splitlines()[-8:]
     assert any("results/tiny/dataset/groups.json" in line for line in end)
-    assert end[-1] == f"1 of 45 could not run because of it. {GO_ON}"
+    assert end[-1] == f"1 of 44 could not run because of this. {GO_ON}"
 
 
 def test_a_killed_job_has_no_message(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_quiet_hides_no_error_of_the_snakefile_and_no_lock(tmp_path: Path) -> No
 def test_verbose_is_snakemakes_own_text(tmp_path: Path) -> None:
     done = snakemake(tmp_path, *RUN, "--verbose", stub=True)
     assert "localrule config:" in done.stdout
-    assert "45 of 46 steps (98%) done" in done.stdout
+    assert "44 of 45 steps (98%) done" in done.stdout
     assert "jobs in" not in done.stdout
 
 
@@ -183,10 +183,10 @@ def test_a_terminal_shows_what_runs_and_how_far_it_is(tmp_path: Path) -> None:
     code, written = in_terminal(tmp_path, stub_that(tmp_path, SLOW), *RUN)
     assert code == 0
     assert "  seed 0  initial  cycle 0  detector  20/40  " in written
-    assert "1/45  config" not in written  # no line stays for a job
+    assert "1/44  config" not in written  # no line stays for a job
     assert "\x1b[?25l" in written
     end = written[written.rindex("\x1b[?25h") :]  # the cursor is back before the end
-    assert "45 jobs in " in end
+    assert "44 jobs in " in end
     assert "Report: results/tiny/report.html" in end
     assert "data: warning: used after repairs:" in written
     assert "Images without boxes (3): taken for images" in written
@@ -204,7 +204,7 @@ def test_a_terminal_without_colours(tmp_path: Path) -> None:
 def test_a_dumb_terminal_gets_lines(tmp_path: Path) -> None:
     code, written = in_terminal(tmp_path, True, *RUN, TERM="dumb")
     assert code == 0
-    assert "1/45  config" in written
+    assert "1/44  config" in written
     assert "\x1b" not in written
 
 
@@ -214,7 +214,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     assert code == 1, written
     end = written[written.rindex("\x1b[?25h") :]
     assert "Stopped: " in end
-    assert " of 45 jobs are done; the same command goes on from here." in end
+    assert " of 44 jobs are done; the same command continues from here." in end
     assert "failed: " not in end
 
 

@@ -23,6 +23,8 @@ ON_A_NETWORK = {"download", "weights"}
 """Steps that an experiment has only where its data set, or its detector, asks for them."""
 OF_A_COMMAND = {"external"}
 """Steps that an experiment has only where its detector is a command."""
+OF_A_TEACHER = {"pseudo_labels"}
+"""Steps that an experiment has only where variants learn from pseudo-labels."""
 OF_A_HEAD = {"head"}
 """Steps that an experiment has only where a strategy has a head."""
 OF_A_PROJECT = {"pictures", "index", "prelabels", "held_out"}
@@ -144,7 +146,7 @@ def test_a_job_depends_on_the_version_of_a_plug_in(monkeypatch):
 
 @pytest.mark.parametrize(
     ("strategy", "sections"),
-    [("mgral", {"budget"}), ("core_set", {"budget"}), ("ppal", {"budget", "detector", "evaluation"})],
+    [("mgral", {"budget", "reward"}), ("core_set", {"budget"}), ("ppal", {"budget", "detector", "evaluation"})],
 )
 def test_selection_depends_on_what_its_strategy_requires(strategy, sections):
     config = resolve_config({"strategies": {"it": {"type": strategy}}})
@@ -153,7 +155,8 @@ def test_selection_depends_on_what_its_strategy_requires(strategy, sections):
 
 
 def test_a_job_depends_on_its_own_strategys_settings():
-    own = {"type": "mgral", "agent": {"episodes": 9}, "lut": {"variants": 5}, "reward": {"estimator": "kernel"}}
+    agent = {"policy": "lstm", "episodes": 9}
+    own = {"type": "mgral", "agent": agent, "lut": {"variants": 5}, "reward": {"estimator": "kernel"}}
     config = resolve_config({"strategies": {"mgral": {}, "own": own}})
     of_agents = [json.loads(depends_on(config, "agent", {"strategy": name})) for name in ("mgral", "own")]
     assert [settings["agent"]["episodes"] for settings in of_agents] == [config.agent.episodes, 9]
@@ -172,7 +175,8 @@ def test_a_kind_of_training_depends_on_its_own_iterations():
     longer = resolve_config({"iterations": {"detector": 301}})
     assert depends_on(longer, "detector") != depends_on(Config(), "detector")
     assert depends_on(longer, "base") == depends_on(Config(), "base")
-    assert depends_on(longer, "variant") == depends_on(Config(), "variant")
+    # Variants that start anew from labels are trained as long as detectors.
+    assert depends_on(longer, "variant") != depends_on(Config(), "variant")
 
 
 def test_only_the_initial_set_that_is_drawn_depends_on_its_size():
@@ -184,7 +188,10 @@ def test_dry_run_plans_every_job_and_writes_nothing(tmp_path):
     counts = count_rules(planned(tmp_path, "--configfile", TINY))
     config = load_config(TINY)
     cycles, strategies = config.cycles, len(config.strategies)
-    assert set(counts) == set(PIPELINE) - FIDELITY - ON_A_NETWORK - DERIVE - OF_A_COMMAND - OF_A_HEAD - OF_A_PROJECT
+    assert (
+        set(counts)
+        == set(PIPELINE) - FIDELITY - ON_A_NETWORK - DERIVE - OF_A_COMMAND - OF_A_TEACHER - OF_A_HEAD - OF_A_PROJECT
+    )
     assert counts["detector"] == counts["evaluate"] == 2 + cycles * strategies
     assert counts["select"] == counts["label"] == cycles * strategies
     assert counts["variant"] == 2  # variants 0 and 1, and variant 2
@@ -335,12 +342,17 @@ INSTANCES = {
         "embedding": {"object_counts": False},
         "lut": {"labels": "consistency"},
         "reward": {"distance": "sliced", "estimator": "nearest"},
+        "agent": {"policy": "lstm"},
     },
-    "labels": {"type": "mgral", "lut": {"labels": "labels"}},
-    "cold": {"type": "mgral", "lut": {"start": "cold"}},
-    "cold-again_2": {"type": "mgral", "lut": {"start": "cold"}},
-    "sliced": {"type": "mgral", "reward": {"distance": "sliced", "estimator": "kernel"}},
-    "kernel": {"type": "mgral", "reward": {"estimator": "kernel"}},
+    "taught": {"type": "mgral", "lut": {"labels": "pseudo_labels"}},
+    "warm": {"type": "mgral", "lut": {"start": "warm"}},
+    "warm-again_2": {"type": "mgral", "lut": {"start": "warm"}},
+    "sliced": {
+        "type": "mgral",
+        "agent": {"policy": "lstm"},
+        "reward": {"distance": "sliced", "estimator": "kernel"},
+    },
+    "kernel": {"type": "mgral", "agent": {"policy": "lstm"}, "reward": {"estimator": "kernel"}},
     "long": {"type": "mgral", "agent": {"episodes": 4}},
     "full": {"type": "random"},
     "0": {"type": "core_set"},
@@ -349,7 +361,7 @@ INSTANCES = {
 
 
 def test_eleven_instances_share_what_has_equal_settings(tmp_path):
-    """Variants of four kinds: default, paper, labels, cold; of the default's variants a second table: `sliced`."""
+    """Variants of four kinds: default, paper, taught, warm; of the default's variants a second table: `sliced`."""
     path = tmp_path / "instances.yaml"
     path.write_text(yaml.safe_dump({"strategies": INSTANCES}))
     counts = count_rules(planned(tmp_path, "--configfile", TINY, path))

@@ -2,9 +2,9 @@
 # on the test images, beside what tables of every kind predict. No other rule reads any of this. The tables are made by
 # the rules of lut.smk.
 #
-# candidates  random's labelled.json and embeddings at a cycle -> candidates.json
+# candidates  random's labelled.json, detector, embeddings and tables at a cycle -> candidates.json
 # gain        candidates.json, test.npy -> gains<i>-<j>.json; jobs side by side
-# lookup      candidates.json, labelled.json, variants<i>-<j>.json -> {table}/split<s>/lookups.csv
+# lookup      candidates.json, labelled.json, variants<i>-<j>.json of all splits -> {table}/lookups.csv
 # fidelity    all of these -> fidelity/report.html, figures/, tables/
 
 FIDELITY = EXPERIMENT + "/seed{seed}/fidelity/cycle{cycle}"
@@ -32,22 +32,35 @@ def in_tried(name):
 rule candidates:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
+        derived=DERIVED,
         dataset=EXPERIMENT + "/dataset/train.json",
+        images=EXPERIMENT + "/dataset/train.npy",
         labelled=in_tried("labelled.json"),
+        detector=in_tried(FINDS),
         embeddings=in_tried("embeddings/default.safetensors"),
+        tables=lambda wildcards: [
+            f"{tried_round(wildcards)}/tables/{DEFAULT}/split{split}/{DEFAULT}/table.safetensors"
+            for split in range(CONFIG.lut.splits)
+        ],
     output:
         FIDELITY + "/candidates.json",
     log:
         LOGS + "/candidates/seed{seed}/cycle{cycle}.log",
     threads: 1
     resources:
-        mem_mb=1500,
-        gpu=0,
+        mem_mb=MEM_MB,
+        gpu=gpus_of("candidates"),
+        vram_mb=vram_mb_of("candidates"),
     params:
+        derived=derived_option,
         depends_on=settings_of("candidates"),
+        tables=lambda wildcards, input: " ".join(
+            f"--table {table}" for table in input.tables
+        ),
     shell:
-        "mgral candidates --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
-        " --embeddings {input.embeddings} --seed {wildcards.seed} --cycle {wildcards.cycle} --output {output} > {log} 2>&1"
+        "mgral candidates --config {input.config}{params.derived} --dataset {input.dataset} --labelled {input.labelled}"
+        " --images {input.images} --detector {input.detector} --embeddings {input.embeddings} {params.tables}"
+        " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output} > {log} 2>&1"
 
 
 rule gain:
@@ -87,27 +100,34 @@ rule lookup:
         dataset=EXPERIMENT + "/dataset/train.json",
         labelled=in_tried("labelled.json"),
         candidates=FIDELITY + "/candidates.json",
-        subsets=in_tried("tables/{table}/split{split}/subsets.json"),
+        subsets=lambda wildcards: [
+            f"{tried_round(wildcards)}/tables/{{table}}/split{split}/subsets.json"
+            for split in range(CONFIG.lut.splits)
+        ],
         of_cycle=in_tried("embeddings/default.safetensors"),
         of_initial=EXPERIMENT
         + "/seed{seed}/initial/cycle0/embeddings/default.safetensors",
         variants=lambda wildcards: [
-            f"{tried_round(wildcards)}/tables/{{table}}/split{{split}}/variants{first}-{last}.json"
+            f"{tried_round(wildcards)}/tables/{{table}}/split{split}/variants{first}-{last}.json"
+            for split in range(CONFIG.lut.splits)
             for first, last in variant_jobs(CONFIG.lut)
         ],
     output:
-        FIDELITY + "/{table}/split{split}/lookups.csv",
+        FIDELITY + "/{table}/lookups.csv",
     log:
-        LOGS + "/lookup/seed{seed}/cycle{cycle}/{table}/split{split}.log",
+        LOGS + "/lookup/seed{seed}/cycle{cycle}/{table}.log",
     threads: 1
     resources:
         mem_mb=1500,
         gpu=0,
     params:
         depends_on=settings_of("lookup"),
+        subsets=lambda wildcards, input: " ".join(
+            f"--subsets {plan}" for plan in input.subsets
+        ),
     shell:
         "mgral lookup --config {input.config} --dataset {input.dataset} --labelled {input.labelled}"
-        " --candidates {input.candidates} --subsets {input.subsets}"
+        " --candidates {input.candidates} {params.subsets}"
         " --cycle-embeddings {input.of_cycle} --initial-embeddings {input.of_initial} --seed {wildcards.seed}"
         " {input.variants} --output {output} > {log} 2>&1"
 
@@ -127,11 +147,11 @@ rule fidelity:
             for folder in TRIED
             for first, last in GAIN_JOBS
         ],
+        candidates=[f"{folder}/candidates.json" for folder in TRIED],
         lookups=[
-            f"{folder}/{table}/split{split}/lookups.csv"
+            f"{folder}/{table}/lookups.csv"
             for folder in TRIED
             for table in CONFIG.fidelity_tables()
-            for split in range(CONFIG.lut.splits)
         ],
     output:
         html=f"results/{CONFIG.experiment}/fidelity/report.html",

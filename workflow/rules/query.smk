@@ -15,6 +15,10 @@ def in_agent_embeddings(wildcards):
     return in_embeddings(folder, wildcards.strategy)
 
 
+def is_lstm(wildcards):
+    return CONFIG.strategies[wildcards.strategy].agent.policy == "lstm"
+
+
 rule agent:
     input:
         config=ancient(EXPERIMENT + "/config.yaml"),
@@ -32,8 +36,11 @@ rule agent:
     threads: 1
     resources:
         mem_mb=3500,
-        gpu=gpus_of("agent"),
-        vram_mb=vram_mb_of("agent"),
+        # Agents that see their batch are trained on the CPU.
+        gpu=lambda wildcards: gpus_of("agent")(wildcards) if is_lstm(wildcards) else 0,
+        vram_mb=lambda wildcards: (
+            vram_mb_of("agent")(wildcards) if is_lstm(wildcards) else 0
+        ),
     params:
         depends_on=settings_of("agent"),
         tables=lambda wildcards, input: " ".join(

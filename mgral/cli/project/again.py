@@ -14,7 +14,7 @@ from mgral.labelling.exchange.read import FormatName
 @options.folder
 @options.task_formats
 def command(output: Path, folder: Path, formats: tuple[FormatName, ...]) -> None:
-    """Write the pictures that were labelled before a class was there, with their boxes, into a new folder."""
+    """Write tasks for the pictures that were labelled before a class existed, with their boxes, to a new folder."""
     from mgral.labelling.running import BatchOptions, second_look_lines, write_again
 
     count = write_again(folder, output, BatchOptions(formats))

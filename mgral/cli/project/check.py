@@ -12,11 +12,19 @@ from mgral.labelling.exchange.read import FormatName
 
 @click.command("check")
 @options.folder
-@click.option("--folds", type=click.IntRange(2, 100), help="Parts, and detectors to train.  [default: 5]")
-@click.option("--last", is_flag=True, help="Show the latest check again, and train nothing.")
-@click.option("--output", type=shared_options.FOLDER, help="Write tasks for another look into this new folder.")
 @click.option(
-    "--most", type=click.IntRange(min=1), default=50, show_default=True, help="Pictures of the page and the tasks."
+    "--folds", type=click.IntRange(2, 100), help="Number of parts, and of detectors to train.  [default: 5]"
+)
+@click.option("--last", is_flag=True, help="Show the latest check again, and train nothing.")
+@click.option(
+    "--output", type=shared_options.FOLDER, help="Write tasks for the pictures to check to this new folder."
+)
+@click.option(
+    "--most",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Number of pictures on the page and in the tasks.",
 )
 @options.task_formats
 @options.cores
@@ -34,11 +42,11 @@ def command(
     profile: Path | None,
     words: tuple[str, ...],
 ) -> None:
-    """Look for errors in the labels, by detectors that have not learnt them, and measure these detectors.
+    """Search for label errors with detectors that were not trained on these labels, and score the detectors.
 
-    Each of several detectors is trained without one part of the labelled pictures, and looks at that part: this is
-    cross-validation. Near-copies are in one part. It changes no label. If it is interrupted, the same command goes
-    on. While labels stay as they are, it trains nothing anew.
+    This is cross-validation: each of several detectors is trained without one part of the labelled pictures, and runs
+    on that part. Near-copies are in the same part. No label is changed. If it is interrupted, the same command
+    continues. As long as no label changes, running it again trains nothing.
     """
     from mgral.labelling.experiments.check_files import check_lines, write_page, write_tasks_of
     from mgral.labelling.experiments.checks import run_check

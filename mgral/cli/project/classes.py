@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mgral.cli.project import options
+from mgral.errors import number_of, program
 from mgral.labelling import classes
 from mgral.labelling.ledger import writing
 from mgral.labelling.state import load_project
@@ -16,8 +17,8 @@ from mgral.labelling.status import again
 def command() -> None:
     """Add, rename, merge and split classes.
 
-    Images that were labelled before a class was added, or that show a class that was split, have to be looked at
-    again: `mgral project again FOLDER` makes tasks of them.
+    Pictures that were labelled before a class was added, or that show a class that was split, must be checked again:
+    `mgral project again FOLDER` writes tasks for them.
     """
 
 
@@ -28,7 +29,8 @@ def _record(folder: Path, change: Any, *given: Any) -> None:
     click.echo(f"classes: {', '.join(project.classes.values())}")
     if waiting := again(project):
         click.echo(
-            f"{len(waiting)} pictures have to be looked at again; make tasks of them: mgral project again FOLDER"
+            f"{number_of(len(waiting), 'picture')} must be checked again; write tasks for them in a new folder: "
+            f"{program()} project again again"
         )
 
 
@@ -51,17 +53,17 @@ def rename(old: str, new: str, folder: Path) -> None:
 
 @command.command("merge")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--into", required=True, help="Name of the class that they become.")
+@click.option("--into", required=True, help="Name of the merged class.")
 @options.folder
 def merge(names: tuple[str, ...], into: str, folder: Path) -> None:
-    """Make one class of several; their boxes stay."""
+    """Merge several classes into one; their boxes stay."""
     _record(folder, classes.merge_classes, names, into)
 
 
 @command.command("split")
 @click.argument("name")
-@click.option("--into", multiple=True, required=True, help="Name of a class that it becomes; give it twice or more.")
+@click.option("--into", multiple=True, required=True, help="Name of a new class; give it twice or more.")
 @options.folder
 def split(name: str, into: tuple[str, ...], folder: Path) -> None:
-    """Make several classes of one; pictures that show it are not used until they were looked at again."""
+    """Split a class into several; pictures that show it are used again once they are checked."""
     _record(folder, classes.split_class, name, into)

@@ -10,7 +10,9 @@ from mgral.cli.project import options
 
 @click.command("control")
 @options.folder
-@click.option("--repeats", type=click.IntRange(2, 100), help="Detectors to train of each kind.  [default: 5]")
+@click.option(
+    "--repeats", type=click.IntRange(2, 100), help="Number of detectors to train of each kind.  [default: 5]"
+)
 @options.cores
 @options.profile
 @options.cpu
@@ -18,11 +20,11 @@ from mgral.cli.project import options
 def command(
     folder: Path, repeats: int | None, cores: str | None, profile: Path | None, words: tuple[str, ...]
 ) -> None:
-    """Say whether the strategy is better than drawing at random, on your own pictures.
+    """Test whether the strategy is better than random sampling on your own pictures.
 
-    It needs rounds whose batches had pictures drawn at random (`control` in project.yaml), and an audit or test set.
-    Some detectors learn what the strategy chose, others as many pictures that were drawn at random, and all learn
-    what was labelled before. If it is interrupted, the same command goes on.
+    It needs rounds whose batches contain pictures drawn at random (`control` in project.yaml), and an audit or test
+    set. Some detectors learn pictures that the strategy chose, others the same number of pictures drawn at random;
+    all learn the earlier labels. If it is interrupted, the same command continues.
     """
     from mgral.labelling.experiments.controls import run_control
 

@@ -7,7 +7,7 @@ import click
 
 from mgral.artefacts.files import write_bytes
 from mgral.cli.project import options
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.opening import CONFIG, check_rounds, round_folder
 from mgral.labelling.state import load_project
 
@@ -17,7 +17,7 @@ FILE = "dvc.yaml"
 @click.command("dvc")
 @options.folder
 def command(folder: Path) -> None:
-    """Write dvc.yaml, with which `dvc repro` computes all rounds again from their snapshots.
+    """Write dvc.yaml, so that `dvc repro` computes all rounds again from their snapshots.
 
     Run it in the project's folder, and again after each round.
     """
@@ -26,7 +26,7 @@ def command(folder: Path) -> None:
     project = load_project(folder)
     check_rounds(folder, project)
     if not project.rounds:
-        raise InputError("there is no round yet; open the first: mgral project next")
+        raise InputError(f"there is no round yet; open the first: {program()} project next")
     rounds = [round_folder(Path(), number) / CONFIG for number in sorted(project.rounds)]
     with chdir(folder):  # as the paths of stages start there
         write_bytes(Path(FILE), project_yaml(rounds))

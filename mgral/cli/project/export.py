@@ -16,10 +16,10 @@ from mgral.data.convert import FormatName
 @click.option("--pictures", type=click.Choice(["link", "copy", "none"]), default="link", show_default=True)
 @options.folder
 def command(output: Path, label_format: FormatName, pictures: str, folder: Path) -> None:
-    """Write what people labelled into a new folder, the audit or test set apart.
+    """Write the labelled pictures to a new folder, with the audit or test set as a separate split.
 
-    Pictures whose labels lack a class, and those on which people disagree where `conflicts` is `leave_out`, are left
-    out, with a count.
+    Pictures that were not checked for a new class are left out and counted. So are pictures on which people disagree,
+    if `conflicts` is `leave_out`.
     """
     from mgral.labelling.handing_over import export_project
 

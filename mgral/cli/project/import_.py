@@ -28,10 +28,10 @@ def command(
     unknown: str,
     shapes: Shapes | None,
 ) -> None:
-    """Read labels that came back: exports of Label Studio (JSON) and CVAT (for images 1.1), COCO, YOLO, VOC.
+    """Import labels from files: exports of Label Studio (JSON) and CVAT (for images 1.1), COCO, YOLO, VOC.
 
-    A part of a batch is fine, and a file that was read before changes nothing. What was corrected replaces what was
-    there. Where anything is wrong, nothing is imported.
+    You can import a part of a batch, and the rest later. A file that was imported before changes nothing, and a
+    corrected label replaces the earlier one. If a file has a fault, nothing is imported.
     """
     lines, findings = import_files(
         folder,

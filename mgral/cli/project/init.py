@@ -17,9 +17,9 @@ from mgral.labelling.exchange.read import FormatName
 @click.option(
     "--pictures", type=shared.FOLDER, multiple=True, required=True, help="Folder of pictures; may be repeated."
 )
-@click.option("--classes", help="Names of the classes, with commas between them; else those of the labels.")
+@click.option("--classes", help="Names of the classes, separated by commas; by default those of the labels.")
 @click.option(
-    "--labels", type=click.Path(path_type=Path, exists=True), multiple=True, help="Labels that there are; repeatable."
+    "--labels", type=click.Path(path_type=Path, exists=True), multiple=True, help="Existing labels; may be repeated."
 )
 @options.label_format
 @options.empty
@@ -30,19 +30,21 @@ from mgral.labelling.exchange.read import FormatName
     "--budget",
     type=click.IntRange(min=1),
     required=True,
-    help="Pictures that people will label in all, the audit set included.",
+    help="Total number of pictures that people will label, including the audit set.",
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Pictures of a round.  [default: a tenth of the budget]")
+@click.option(
+    "--batch", type=click.IntRange(min=1), help="Number of pictures in a round.  [default: a tenth of the budget]"
+)
 @click.option("--name", help="Name of the project.  [default: that of its folder]")
 @click.option(
     "--strategy",
     default="entropy_sum",
     show_default=True,
-    help="Rule that chooses the pictures; names: docs/strategies.md.",
+    help="Rule that chooses the pictures; docs/strategies.md lists the names.",
 )
 @click.option(
     "--video-names",
-    help="Regular expression that finds what frames of one video share in their names, such as '^(.+)_frame'.",
+    help="Regular expression for the part of the name that frames of one video share, such as '^(.+)_frame'.",
 )
 def command(
     folder: Path,
@@ -60,9 +62,9 @@ def command(
     strategy: str,
     video_names: str | None,
 ) -> None:
-    """Make a project in FOLDER, and say what was found.
+    """Make a project in FOLDER, and print what was found.
 
-    Pictures stay where they are. Nothing is written where something is wrong.
+    Pictures stay where they are. If there is a fault, nothing is written.
     """
     from mgral.labelling.starting import Start, start_project
 

@@ -13,24 +13,28 @@ from mgral.labelling.exchange.read import FormatName
 @options.folder
 @options.task_formats
 @click.option(
-    "--people", type=click.IntRange(1, 1000), default=1, show_default=True, help="People to split the batch over."
+    "--people",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Number of people to split the batch between.",
 )
 @click.option(
     "--shared",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Part of the pictures that two people label, to compare what they say.",
+    help="Fraction of the pictures that two people label, to compare their labels.",
 )
 @click.option(
     "--prefix",
-    help="What stands before the name of a picture in tasks for Label Studio, such as https://HOST/.  [default: that "
-    "of its local files, with the project's folder as document root]",
+    help="Text before the name of a picture in tasks for Label Studio, such as https://HOST/.  [default: for local "
+    "files, with the project's folder as document root]",
 )
 @options.cores
 @options.profile
 @options.cpu
-@click.option("--anyway", is_flag=True, help="Open a round even if nothing of the last one has come back.")
+@click.option("--anyway", is_flag=True, help="Start a round even if no label of the last one was imported.")
 @options.snakemake_words
 def command(
     folder: Path,
@@ -43,9 +47,9 @@ def command(
     anyway: bool,
     words: tuple[str, ...],
 ) -> None:
-    """Choose the next pictures to label: train on what is labelled, select, and write the batch to roundN/.
+    """Choose the next pictures to label: train on all labels, select, and write the batch to roundN/.
 
-    If it is interrupted, the same command goes on. What stands behind `--` is given to Snakemake, such as
+    If it is interrupted, the same command continues. Words after `--` are passed to Snakemake, such as
     `-- --use-singularity --config "container={image: mgral.sif}"`.
     """
     from mgral.labelling.running import BatchOptions, run_round

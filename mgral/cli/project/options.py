@@ -12,14 +12,12 @@ from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.importing import Names
 from mgral.labelling.state import Project
 
-folder = click.option(
-    "--folder", type=options.FOLDER, default=Path(), help="The project's folder; this one unless given."
-)
+folder = click.option("--folder", type=options.FOLDER, default=Path(), help="The project's folder.")
 label_format = click.option(
     "--format",
     "label_format",
     type=click.Choice(get_args(FormatName)),
-    help="Format of the labels; found out from the file unless given.",
+    help="Format of the labels; by default it is recognised from the file.",
 )
 task_formats = click.option(
     "--format",
@@ -30,7 +28,7 @@ task_formats = click.option(
     show_default="all",
     help="Labelling tools to write tasks for; may be repeated.",
 )
-cores = click.option("--cores", help="Cores of this machine to use.  [default: all, or what the profile says]")
+cores = click.option("--cores", help="Cores of this machine to use.  [default: all, or those of the profile]")
 profile = click.option("--profile", type=click.Path(path_type=Path), help="Profile of Snakemake: slurm, or a folder.")
 cpu = options.cpu
 snakemake_words = click.argument("words", metavar="[-- SNAKEMAKE OPTIONS]", nargs=-1, type=click.UNPROCESSED)
@@ -38,22 +36,24 @@ empty = click.option(
     "--empty",
     type=click.Choice(["unknown", "checked"]),
     default="unknown",
-    help="Pictures without boxes, in formats that do not say it: nobody looked at them, or somebody found nothing.",
+    help="In formats without this information, pictures without boxes are unlabelled, or checked and empty.",
 )
 rename = click.option(
-    "--rename", multiple=True, metavar="THEIRS=OURS", help="What the project calls a class of the file; repeatable."
+    "--rename",
+    multiple=True,
+    metavar="THEIRS=OURS",
+    help="Name in the project for a class of the file; may be repeated.",
 )
 unknown = click.option(
     "--unknown",
     type=click.Choice(["refuse", "leave_out"]),
     default="refuse",
-    help="Pictures that are not of the project: an error, or left out.",
+    help="Pictures that are not in the project: an error, or left out.",
 )
 shapes = click.option(
     "--shapes",
     type=click.Choice(["envelope", "refuse"]),
-    help="Polygons, masks and turned boxes: the upright box around them, or an error.  [default: `shapes` in "
-    "project.yaml]",
+    help="Polygons, masks and rotated boxes: use the enclosing box, or refuse.  [default: `shapes` in project.yaml]",
 )
 
 

@@ -11,15 +11,15 @@ from mgral.labelling.settings import Shapes
 
 @click.command("pull")
 @options.folder
-@click.option("--url", help="Ask this server only, as when another is gone.  [default: all that were pushed to]")
+@click.option("--url", help="Read from this server only.  [default: all servers that tasks were pushed to]")
 @options.rename
 @options.unknown
 @options.shapes
 def command(folder: Path, url: str | None, rename: tuple[str, ...], unknown: str, shapes: Shapes | None) -> None:
-    """Read labels from the servers that were pushed to. Only what people have finished counts.
+    """Import labels from the servers that tasks were pushed to. Only finished pictures count.
 
-    A part of a batch is fine, and what was read before changes nothing. Where anything is wrong, nothing is imported.
-    The token is in the environment, as for `push`.
+    You can pull a part of a batch, and the rest later. If there is a fault, nothing is imported. The token is read
+    from the environment, as for `push`.
     """
     from mgral.labelling.servers.pulling import pull
 

@@ -24,9 +24,9 @@ from mgral.labelling.servers.interface import Pictures
 @click.option(
     "--pictures",
     type=click.Choice(["serve", "upload"]),
-    help="Let the server read pictures from the disk, or upload them.  [default: upload where it cannot read them]",
+    help="Let the server read pictures from the disk, or upload them.  [default: upload if it cannot read them]",
 )
-@click.option("--anew", is_flag=True, help="Make a new project there, where the one that was used is gone.")
+@click.option("--anew", is_flag=True, help="Make a new project on the server if the earlier one was deleted.")
 def command(
     output: Path | None,
     folder: Path,
@@ -37,13 +37,13 @@ def command(
     pictures: Pictures | None,
     anew: bool,
 ) -> None:
-    """Send the tasks of a round, or of FOLDER that `again` or `check` wrote, to the server of a labelling tool.
+    """Send the tasks of a round, or of a FOLDER written by `again` or `check`, to the server of a labelling tool.
 
-    What is there already is not sent again; what was interrupted goes on. The token is in the environment:
-    LABEL_STUDIO_API_KEY, from "Account & Settings" in Label Studio; for CVAT CVAT_ACCESS_TOKEN, or CVAT_USERNAME and
-    CVAT_PASSWORD, and CVAT_ORGANIZATION where the project is an organization's.
+    Tasks that are on the server are not sent again; an interrupted push continues. The token is read from the
+    environment. For Label Studio it is LABEL_STUDIO_API_KEY, from "Account & Settings". For CVAT it is
+    CVAT_ACCESS_TOKEN, or CVAT_USERNAME and CVAT_PASSWORD, and CVAT_ORGANIZATION for a project of an organization.
 
-    For CVAT, it follows the schema of CVAT's SDK. This was not tried on a server.
+    CVAT support follows the schema of CVAT's SDK. It was not tested on a real server.
     """
     from mgral.labelling.servers.pushing import push, tool_of
 

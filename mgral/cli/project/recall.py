@@ -5,19 +5,21 @@ from pathlib import Path
 import click
 
 from mgral.cli.project import options
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of
 from mgral.labelling.ledger import writing
 from mgral.labelling.state import load_project
 
 
 @click.command("recall")
 @click.argument("pictures", nargs=-1)
-@click.option("--round", "number", type=click.IntRange(min=1), help="All that were sent in this round and not back.")
+@click.option(
+    "--round", "number", type=click.IntRange(min=1), help="All pictures of this round that are not labelled yet."
+)
 @options.folder
 def command(pictures: tuple[str, ...], number: int | None, folder: Path) -> None:
-    """Take back pictures that were sent and not labelled, or withdrawn, so that they can be chosen again.
+    """Let pictures that were sent and not labelled, or withdrawn, be chosen again.
 
-    Labels that come back for them later are used all the same.
+    Labels that are imported for them later are used too.
     """
     if not pictures and number is None:
         raise click.UsageError("name pictures, or a round (--round)")
@@ -29,4 +31,4 @@ def command(pictures: tuple[str, ...], number: int | None, folder: Path) -> None
         images |= {image for image in project.sent.get(number or -1, []) if project.images[image].state == "sent"}
         back = sorted(image for image in images if project.images[image].state in ("sent", "withdrawn"))
         writer.add("recalled", [{"image": image} for image in back])
-    click.echo(f"{len(back)} pictures can be chosen again")
+    click.echo(f"{number_of(len(back), 'picture')} can be chosen again")

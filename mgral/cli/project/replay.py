@@ -18,15 +18,15 @@ from mgral.labelling.experiments.replaying import CYCLES, SEEDS, Options, Replay
     metavar="NAME",
     help="Strategies to compare with random; may be repeated.  [default: the project's, entropy_sum and sqrt_counts]",
 )
-@click.option("--seeds", type=click.IntRange(1, 100), default=SEEDS, show_default=True, help="Repetitions.")
+@click.option("--seeds", type=click.IntRange(1, 100), default=SEEDS, show_default=True, help="Number of repetitions.")
 @click.option(
     "--cycles",
     type=click.IntRange(1, 100),
     default=CYCLES,
     show_default=True,
-    help="Batches that each strategy chooses.",
+    help="Number of batches that each strategy chooses.",
 )
-@click.option("--estimate", is_flag=True, help="Only say what it will cost.")
+@click.option("--estimate", is_flag=True, help="Only estimate the cost.")
 @options.cores
 @options.profile
 @options.cpu
@@ -41,10 +41,11 @@ def command(
     profile: Path | None,
     words: tuple[str, ...],
 ) -> None:
-    """Would the strategies have beaten random on what is labelled so far? It trains many detectors: --estimate first.
+    """Test whether the strategies are better than random on the labelled pictures. Use --estimate first.
 
-    Each strategy chooses among the labelled pictures anew. It is an experiment of its own, in replayN/ and
-    results/replayN/, and the project is not changed. If it is interrupted, the same command goes on.
+    It hides the labels, lets each strategy choose again among these pictures, and trains many detectors. It is a
+    separate experiment in replayN/ and results/replayN/, and does not change the project. If it is interrupted, the
+    same command continues.
     """
     replay = prepare_replay(folder, Options(strategies, seeds, cycles))
     if estimate:

@@ -13,7 +13,7 @@ from mgral.labelling.state import load_project
 @click.command("report")
 @options.folder
 def command(folder: Path) -> None:
-    """Write report.html into the project's folder: curve, forecast, what labelling took, and rounds, in one file."""
+    """Write report.html to the project's folder: curve, forecast, hours of labelling, and rounds, in one file."""
     from mgral.labelling.progress.advice import progress
     from mgral.labelling.progress.page import PAGE, progress_page
 

@@ -6,6 +6,7 @@ import click
 
 from mgral.cli.found import show_repairs
 from mgral.cli.project import options
+from mgral.errors import number_of
 from mgral.labelling.ledger import writing
 from mgral.labelling.rounds import record_pictures
 from mgral.labelling.settings import load_project_settings
@@ -18,13 +19,13 @@ from mgral.labelling.state import load_project
     "--changed",
     type=click.Choice(["refuse", "new"]),
     default="refuse",
-    help="Files with other bytes than before: an error, or new pictures, and the old ones missing.",
+    help="Files whose bytes have changed: an error, or new pictures, with the old ones missing.",
 )
 def command(folder: Path, changed: str) -> None:
-    """Look for new, renamed and missing pictures; `next` does so too."""
+    """Search for new, renamed and missing pictures; `next` does this too."""
     with writing(folder) as writer:
         settings, before = load_project_settings(folder), load_project(folder)
         project, findings, missing = record_pictures(folder, writer, settings, before, changed == "new")
     show_repairs(findings, "pictures:", "")
     new = len(project.pictures) - len(before.pictures)
-    click.echo(f"{len(project.pictures)} pictures, {new} of them new; {len(missing)} are missing")
+    click.echo(f"{number_of(len(project.pictures), 'picture')}, {new} new, {len(missing)} missing")

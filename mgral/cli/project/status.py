@@ -13,7 +13,7 @@ from mgral.labelling.status import next_step, status_lines
 @click.command("status")
 @options.folder
 def command(folder: Path) -> None:
-    """Show what is labelled and out, how good the detectors are, whether to go on, and what comes next."""
+    """Show what is labelled and out, the detectors' scores, whether to continue, and the next command."""
     from mgral.labelling.experiments.comparing import cross_validated_lines
     from mgral.labelling.progress.advice import progress, progress_lines
     from mgral.labelling.running import score_lines

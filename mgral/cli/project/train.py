@@ -15,9 +15,9 @@ from mgral.cli.project import options
 @options.cpu
 @options.snakemake_words
 def command(folder: Path, cores: str | None, profile: Path | None, words: tuple[str, ...]) -> None:
-    """Train a detector on all that is labelled, without choosing pictures: the last step, once the budget is used.
+    """Train a detector on all labels, without choosing pictures: the last step, once the budget is used.
 
-    It counts as a round, and uses no budget. What was interrupted goes on with the same command.
+    It counts as a round and uses no budget. If it is interrupted, the same command continues.
     """
     from mgral.labelling.running import run_training
 

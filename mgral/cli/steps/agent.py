@@ -12,7 +12,7 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.engine.workflow import depends_on
 from mgral.errors import SparseError
-from mgral.method.agent.training import Episode
+from mgral.method.agent.episodes import Episode
 from mgral.method.agent.validated import train_validated_agent
 from mgral.method.lut.reward import load_tables
 from mgral.selection.embeddings import load_embeddings
@@ -41,7 +41,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.gpus
 @options.vram_mb
 @options.written("Agent to write.")
-@click.option("--log-csv", type=options.FILE, required=True, help="CSV to write, a line an episode.")
+@click.option("--log-csv", type=options.FILE, required=True, help="CSV to write, a row for each episode.")
 @click.option("--summary", type=options.FILE, required=True, help="JSON file to write.")
 def command(
     config_path: Path,
@@ -57,10 +57,11 @@ def command(
     log_csv: Path,
     summary: Path,
 ) -> None:
-    """Train the agent on looked-up rewards, and test the lookup tables of the reward splits.
+    """Train the agent on looked-up rewards.
 
-    Where the tables agree no better than tables whose values are shuffled, `select` draws at random. Where a table
-    could not be made, the reason is written in place of the agent, and `select` draws at random too.
+    If tables are looked up by distances and agree no better than tables with shuffled values, `select` draws at
+    random. If a table could not be made, the reason is written in place of the agent, and `select` draws at random
+    too. Agents that see their batch are trained on the CPU.
     """
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)

@@ -47,10 +47,10 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Train a detector on the base images: labelled, and neither rewarded on nor in a labelled subset.
+    """Train a detector on the base images: labelled images that are neither reward images nor in a subset.
 
-    The cycle's own detector will not do: it has seen the images that rewards are measured on. Where the variants of
-    the plan start anew, the weights are written as they are before any training.
+    The cycle's own detector cannot be used, because it was trained on the reward images. If variants start from
+    random or published weights (`lut.start: cold`), these are written without any training.
     """
     device = choose_device(gpus)
     config = load_derived(load_config(config_path), derived).with_settings("table", table)

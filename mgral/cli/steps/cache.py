@@ -21,13 +21,13 @@ DATASET = "COCO JSON written by the step `data`."
 @options.derived
 @click.option("--dataset", "datasets", type=options.FILE, multiple=True, required=True, help=DATASET)
 @click.option(
-    "--split", "names", type=click.Choice(["train", "test"]), multiple=True, required=True, help="Its name."
+    "--split", "names", type=click.Choice(["train", "test"]), multiple=True, required=True, help="Name of the split."
 )
 @options.root
 @click.option("--threads", type=click.IntRange(min=1), default=1, envvar="OMP_NUM_THREADS", help="Decoding threads.")
 @click.option("--output", "outputs", type=options.FILE, multiple=True, required=True, help="Array to write (.npy).")
 @click.option("--thumbnails", type=options.FILE, multiple=True, help="Thumbnails to write (.npy).")
-@click.option("--pictures", type=options.FILE, help="JSON to write: what was done to odd pictures.")
+@click.option("--pictures", type=options.FILE, help="JSON to write: repairs of pictures.")
 @options.as_json
 def command(
     config_path: Path,
@@ -41,12 +41,11 @@ def command(
     pictures: Path | None,
     as_json: bool,
 ) -> None:
-    """Write every image as uint8 [N, height, width, 3] RGB, in the order of the data set; or every file.
+    """Write all images as uint8 [N, height, width, 3] RGB, in the order of the data set; or their files.
 
-    Files are what `detector.cache: encoded` asks for: one uint8 array that begins with where each of them starts.
-    Thumbnails are grey, uint8 [N, 24, 24]. Repeat --dataset, --split, --output and --thumbnails for several splits:
-    all images of all of them that are missing, damaged, or not of the annotated size are named at once, and then
-    nothing is written.
+    With `detector.cache: encoded` the output is one uint8 array with the offsets of the files, then the files.
+    Thumbnails are grey, uint8 [N, 24, 24]. Repeat --dataset, --split, --output and --thumbnails for several splits.
+    If images are missing, damaged, or not of the annotated size, all are listed at once and nothing is written.
     """
     if not len(datasets) == len(names) == len(outputs) == (len(thumbnails) or len(names)):
         raise click.UsageError("give --split, --output and, if any, --thumbnails for each --dataset, in one order")

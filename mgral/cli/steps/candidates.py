@@ -6,31 +6,81 @@ import click
 
 from mgral.artefacts.files import write_json
 from mgral.cli import options
+from mgral.compute.device import choose_device
+from mgral.compute.gpus import HELP
 from mgral.config import images_in, load_config
 from mgral.data.dataset import load_dataset
+from mgral.data.derive import load_derived
+from mgral.data.images import load_images
+from mgral.data.results import load_found
 from mgral.method.fidelity.batches import draw_candidates
+from mgral.method.lut.reward import load_tables
+from mgral.models.build import load_detector
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.pool import check_pool, load_labelled, unlabelled
+from mgral.selection.query import Query
 from mgral.selection.spending import in_images, load_unspent
 
 
-@click.command("candidates")
+@click.command("candidates", epilog=HELP)
 @options.config
+@options.derived
 @options.dataset
 @options.labelled
+@options.images
+@options.detector
 @options.embeddings
+@click.option(
+    "--table",
+    type=options.FILE,
+    multiple=True,
+    help="Lookup table of a reward split, made with these embeddings; repeat it for each.",
+)
 @options.seed
 @options.cycle
+@options.gpus
+@options.vram_mb
 @options.written("Batches to write (JSON); batch 0 is empty.")
 def command(
-    config_path: Path, dataset: Path, labelled: Path, embeddings: Path, seed: int, cycle: int, output: Path
+    config_path: Path,
+    derived: tuple[Path, ...],
+    dataset: Path,
+    labelled: Path,
+    images: Path,
+    detector: Path,
+    embeddings: Path,
+    table: tuple[Path, ...],
+    seed: int,
+    cycle: int,
+    gpus: int,
+    output: Path,
 ) -> None:
-    """Draw batches of the pool, from batches of similar images to mixed batches."""
-    config = load_config(config_path)
-    data, known = load_dataset(dataset), load_labelled(labelled)
+    """Draw half of the batches of the pool at random, and let strategies choose the other half.
+
+    The random half are uniform draws, and mixtures from batches of similar images to mixed ones. Each batch of the
+    other half is chosen from a random part of the pool. No label of the pool is read.
+    """
+    config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
+    known, vectors = load_labelled(labelled), load_embeddings(embeddings)
     pool = unlabelled(data.image_ids, known)
-    budget = images_in(in_images(config, data, known, load_unspent(labelled)).budget)
-    check_pool(pool, budget)
-    vectors = load_embeddings(embeddings)
-    batches = draw_candidates(pool, vectors, config.lut.clusters, config.fidelity.batches, budget, seed, cycle)
-    write_json(output, {"batches": [one.to_json() for one in batches]})
+    config = in_images(config, data, known, load_unspent(labelled))
+    check_pool(pool, images_in(config.budget))
+    trained = config.detector.command_gives is None
+    query = Query(
+        dataset=data.without_labels(pool),
+        labelled=known,
+        pool=pool,
+        config=config,
+        seed=seed,
+        cycle=cycle,
+        images=load_images(images, data, config.detector.image_canvas),
+        detector=(
+            load_detector(detector, config.detector, len(data.categories)).to(choose_device(gpus))
+            if trained
+            else None
+        ),
+        found=None if trained else load_found(detector, "train"),
+        embeddings=vectors,
+        tables=load_tables(table, vectors, config) if table else None,
+    )
+    write_json(output, {"batches": [one.to_json() for one in draw_candidates(query)]})

@@ -18,7 +18,7 @@ from mgral.errors import InputError
     "files",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="YAML file to resolve; of several, a later one overrides an earlier one.",
+    help="YAML file to resolve; if given several times, later files override earlier ones.",
 )
 @click.option("--values", default="{}", help="Values on top of the files, as JSON.")
 @click.option("--output", type=click.Path(path_type=Path), help="File to write  [default: standard output]")
@@ -26,7 +26,7 @@ from mgral.errors import InputError
 def command(files: tuple[Path, ...], values: str, output: Path | None, schema: bool) -> None:
     """Validate a configuration and write it with every default filled in.
 
-    As a stage of DVC it also writes .engine beside the output, so that Snakemake leaves the results alone.
+    As a stage of DVC it also writes .engine beside the output, so that Snakemake does not change the results.
     """
     if schema:
         click.echo(json.dumps(config_schema(), indent=1, sort_keys=True))

@@ -16,6 +16,7 @@ from mgral.data.derive import derive_settings, settings_lines
 from mgral.data.findings import Kind
 from mgral.data.read import data_folder, listing_files, read_splits
 from mgral.data.summary import class_counts, counts_table, split_summary
+from mgral.errors import number_of
 from mgral.selection.pool import draw_initial
 from mgral.selection.spending import check_boxes, prices_of
 
@@ -27,22 +28,21 @@ BUDGET = Kind("experiments ask for more labels than there are images", "ask for 
 @options.root
 @click.option("--train", type=options.FILE, help="COCO JSON of training images to write.")
 @click.option("--test", type=options.FILE, help="COCO JSON of test images to write.")
-@click.option("--repairs", type=options.FILE, help="JSON to write: what was repaired, and where.")
+@click.option("--repairs", type=options.FILE, help="JSON to write: repairs and their places.")
 @options.as_json
 def command(
     config_path: Path, root: Path | None, train: Path | None, test: Path | None, repairs: Path | None, as_json: bool
 ) -> None:
     """Read a data set and check it; print the images and boxes of each class and split.
 
-    What is harmless is used, and what was done is counted on standard error. Everything that is wrong is listed at
-    once, by kind; with --json every place is listed. Nothing is written before everything is checked, and no file
-    is replaced before all are written. Without a file to write it looks only.
+    Harmless faults are repaired and counted on standard error. All other faults are listed at once, by kind; with
+    --json every place is listed. Files are written only after all checks. Without --train and --test, it only checks.
 
-    The headers of pictures are read here only where the annotations lack sizes; otherwise the step `cache` reads
-    them, and checks sizes and EXIF orientations.
+    The headers of pictures are read here only if the annotations lack sizes; otherwise the step `cache` reads them
+    and checks sizes and EXIF orientations.
 
-    Before anything is labelled it also prints what a detector would be trained with, as set or as derived for the
-    first seed: input size, anchors with the part of the initial boxes that they can find, and iterations.
+    It also prints the settings of training, as set or as derived for the first seed: input size, anchors with the
+    fraction of the initial boxes that they can match, and iterations.
     """
     config = load_config(config_path)
     with faults_shown(as_json):
@@ -63,7 +63,11 @@ def command(
         click.echo(split_summary(name, coco), err=True)
     if checked.labelled is not None:
         pool = len(checked.train["images"]) - len(checked.labelled)
-        click.echo(f"{len(checked.labelled)} training images are labelled, {pool} can be chosen", err=True)
+        click.echo(
+            f"{number_of(len(checked.labelled), 'training image is', 'training images are')} labelled, "
+            f"{pool} can be chosen",
+            err=True,
+        )
     if isinstance(config.budget, BudgetConfig):
         data = as_dataset(checked.train)
         images = config.budget.amount / prices_of(data, data.image_ids).mean()

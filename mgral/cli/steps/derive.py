@@ -17,11 +17,11 @@ from mgral.selection.pool import load_labelled
 @options.dataset
 @options.labelled
 @options.derived
-@options.written("JSON to write: the input size and anchors, where they are null, and iterations.")
+@options.written("JSON to write: input size, anchors and iterations, as far as they are null.")
 def command(config_path: Path, dataset: Path, labelled: Path, derived: tuple[Path, ...], output: Path) -> None:
     """Derive anchors and iterations from the boxes of the initially labelled images, once for all cycles.
 
-    No other label is read. What is set in the configuration is used as it is, whatever is derived.
+    No other label is read. Settings of the configuration that are not null are kept.
     """
     config, data, known = load_config(config_path), load_dataset(dataset), load_labelled(labelled)
     sized = load_derived(config, derived)

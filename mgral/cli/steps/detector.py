@@ -31,7 +31,7 @@ from mgral.training.detector import train_cycle_detector
     "--gpus",
     type=click.IntRange(min=0),
     default=0,
-    help="0 for the CPU, or on how many GPUs of this machine to train: a process each, with a share of each batch.",
+    help="0 for the CPU, or the number of GPUs to train on: each has a process and a part of each batch.",
 )
 @options.vram_mb
 @options.written("Weights to write (safetensors).")
@@ -49,7 +49,7 @@ def command(
     output: Path,
     log_csv: Path,
 ) -> None:
-    """Train a detector from its initial weights, the longer the more images are labelled, and write its weights."""
+    """Train a detector from its initial weights, longer if more images are labelled, and write its weights."""
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
     inputs = [dataset, images, labelled, *([weights] if weights else [])]

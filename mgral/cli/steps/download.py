@@ -15,12 +15,12 @@ from mgral.errors import InputError
 
 @click.command("download")
 @options.config
-@options.written("JSON to write: what the folder was found to hold.")
+@options.written("JSON to write: contents of the folder.")
 def command(config_path: Path, output: Path) -> None:
-    """Make `data.root` hold what `data.download` names.
+    """Download the data set named by `data.download` into `data.root`.
 
-    What is there already is counted and kept, and its archives, where they lie beside it, are checked. The rest is
-    downloaded, from `data.mirror` where there is one, checked and unpacked; a stopped download goes on where it was.
+    Existing files are counted and kept, and archives beside them are checked. The rest is downloaded (from
+    `data.mirror` if it is set), checked and unpacked. A stopped download continues where it was.
     """
     config = load_config(config_path)
     data, name = config.data, download_of(config.data)

@@ -51,11 +51,11 @@ def command(
 ) -> None:
     """Embed images by the detector's pooled features, standardised and projected on their principal components.
 
-    Beside them stand, unless `embedding.object_counts` is false, the predicted counts of objects of each class,
-    standardised: they are learnt from the labelled images. Either part has a mean squared norm of 1.
+    Unless `embedding.object_counts` is false, the predicted object counts of each class are appended, standardised.
+    They are learnt from the labelled images. Both parts have a mean squared norm of 1.
 
-    Without a labelled image there is no detector: the features are those with which a training would begin, of
-    --weights, and all counts are 0.
+    Without labelled images there is no detector: the features are those of the initial weights (--weights), and all
+    counts are 0.
     """
     device = choose_device(gpus)
     config = load_derived(load_config(config_path), derived).with_settings("embedding", embedding)

@@ -44,7 +44,7 @@ def command(
 ) -> None:
     """Detect on every image of a data set and score: COCO's mAP@[.5:.95], AP50, AP75, by size, by class.
 
-    Of VOC data also AP50 by VOC's own rules: at 11 points of recall (2007), and by area (2010 and later).
+    For VOC data also AP50 by VOC's rules: at 11 points of recall (2007), and by area (2010 and later).
     """
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data = load_image_set(dataset, images, config.detector)

@@ -28,10 +28,10 @@ from mgral.training.external import clear_scratch, input_lists, read_output, run
 @options.labelled
 @options.seed
 @options.cycle
-@click.option("--gpus", type=click.IntRange(min=0), default=0, help="What the command is told by {gpus}.")
+@click.option("--gpus", type=click.IntRange(min=0), default=0, help="Number of GPUs, for {gpus} in the command.")
 @options.vram_mb
-@click.option("--folder", type=options.FOLDER, required=True, help="Where the command's own files and its log lie.")
-@options.written("What it found, checked, as arrays (safetensors).")
+@click.option("--folder", type=options.FOLDER, required=True, help="Folder of the command's files and log.")
+@options.written("Checked detections and features to write (safetensors).")
 def command(
     config_path: Path,
     dataset: Path,
@@ -44,9 +44,10 @@ def command(
     folder: Path,
     output: Path,
 ) -> None:
-    """Run the command of an external detector, and check what it found in the test images and in the pool.
+    """Run the command of an external detector, and check its detections in the test images and the pool.
 
-    It is given the labelled images with their boxes, and no other box. docs/external-detector.md has the formats.
+    The command receives the labelled images with their boxes, and no other boxes. docs/external-detector.md describes
+    the formats.
     """
     config = load_config(config_path)
     detector = config.detector

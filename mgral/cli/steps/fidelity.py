@@ -7,7 +7,8 @@ import click
 from mgral.artefacts.files import write_bytes
 from mgral.cli import options
 from mgral.config import load_config
-from mgral.report.fidelity import build_fidelity_report, load_trials
+from mgral.report.fidelity import build_fidelity_report
+from mgral.report.fidelity_trials import load_trials
 
 
 @click.command("fidelity")
@@ -20,9 +21,10 @@ from mgral.report.fidelity import build_fidelity_report, load_trials
     help="HTML file to write; figures/ and tables/ are written beside it.",
 )
 def command(config_path: Path, results: Path, output: Path) -> None:
-    """Draw the page that compares looked-up rewards with true gains, its figures (SVG, PNG) and its numbers (CSV).
+    """Write the page that compares looked-up rewards with true gains, with figures (SVG, PNG) and tables (CSV).
 
-    Prints Spearman's correlation of each kind of lookup, the best first, and the noise ceiling.
+    Prints what they say in a sentence. Then Spearman's correlations of each kind of lookup, the best first, and the
+    noise ceilings: over all batches, over those drawn at random, and over those that strategies chose.
     """
     config = load_config(config_path)
     report = build_fidelity_report(config, load_trials(results, config))
@@ -32,6 +34,7 @@ def command(config_path: Path, results: Path, output: Path) -> None:
     for table in report.tables:
         write_bytes(output.parent / "tables" / f"{table.stem}.csv", table.csv)
     write_bytes(output, report.html.encode())
+    click.echo(report.sentence)
     for row in report.rows:
-        click.echo("\t".join([*row.kind, f"{row.fidelity.mean:.3f}"]))
-    click.echo(f"noise ceiling\t{report.ceiling:.3f}")
+        click.echo("\t".join([*row.kind, *(f"{one.mean:.3f}" for one in row.by_part.values())]))
+    click.echo("\t".join(["noise ceiling", *(f"{one.ceiling:.3f}" for one in report.comparisons.values())]))

@@ -17,18 +17,18 @@ from mgral.data.thumbnails import SIDE, load_thumbnails
 @click.command("groups")
 @options.config
 @options.dataset
-@click.option("--test-dataset", type=options.FILE, required=True, help="The same of the test images.")
+@click.option("--test-dataset", type=options.FILE, required=True, help="COCO JSON of the test images.")
 @click.option("--thumbnails", type=options.FILE, required=True, help="Thumbnails of the training images (.npy).")
-@click.option("--test-thumbnails", type=options.FILE, required=True, help="Those of the test images (.npy).")
+@click.option("--test-thumbnails", type=options.FILE, required=True, help="Thumbnails of the test images (.npy).")
 @options.written("JSON to write: groups of near-copies, and test images with one among the training images.")
 def command(
     config_path: Path, dataset: Path, test_dataset: Path, thumbnails: Path, test_thumbnails: Path, output: Path
 ) -> None:
     """Find pictures that are near-copies of each other, such as neighbouring frames of a video.
 
-    Their 24 x 24 grey thumbnails differ by little, or their names have the same part: see `near_copies` in the
-    configuration. Says on standard error how
-    many test images have a near-copy among the training images, which makes scores better than they are.
+    Near-copies have similar grey thumbnails of 24 x 24 pixels, or the same part of the name: see `near_copies` in the
+    configuration. Standard error shows how many test images have a near-copy among the training images; these make
+    scores too high.
     """
     data, settings = load_dataset(dataset), load_config(config_path).near_copies
     train, test = data.image_ids, load_dataset(test_dataset).image_ids
@@ -55,7 +55,7 @@ def _summary(groups: Groups, images: int) -> str:
         lines.append("  scores can be better than on new pictures; split by video, place or day instead")
     if groups.flat_test_images:
         lines.append(
-            f"{groups.flat_test_images} more test images differ as little from a training image, but have too little "
-            "contrast to tell"
+            f"{groups.flat_test_images} more test images are as similar to a training image, but have too little "
+            "contrast for a decision"
         )
     return "\n".join(lines)

@@ -49,10 +49,10 @@ def command(
     output: Path,
     log_csv: Path,
 ) -> None:
-    """Train the head of a strategy: it learns while the detector is trained once more.
+    """Train the head of a strategy, in one more training of the detector.
 
-    The head changes nothing in the detector. A warning says so where that differs from the given detector, as on
-    another machine.
+    The head does not change the detector. If the newly trained detector differs from the given one, for example on
+    another machine, a warning is printed.
     """
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)

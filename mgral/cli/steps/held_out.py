@@ -19,7 +19,12 @@ from mgral.evaluation.trained import found_in
 @options.derived
 @options.dataset
 @options.images
-@click.option("--snapshot", type=options.FILE, required=True, help="Says what the detector has not learnt.")
+@click.option(
+    "--snapshot",
+    type=options.FILE,
+    required=True,
+    help="The round's snapshot.json.",
+)
 @options.seed
 @options.detector
 @options.gpus
@@ -36,9 +41,9 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Detect on the labelled images that the detector of a repetition has not learnt, as `evaluate` would.
+    """Detect on the labelled images that the detector of a repetition was not trained on, as `evaluate` does.
 
-    Images that the data set leaves out, as nobody has looked through them for a new class, are left out here too.
+    Images that the data set leaves out, because they were not checked for a new class, are left out here too.
     """
     config = load_derived(load_config(config_path), derived)
     data = load_image_set(dataset, images, config.detector)

@@ -12,8 +12,15 @@ from mgral.data.formats.snapshot import PICTURES, load_snapshot
 
 @click.command("index")
 @click.option("--snapshot", type=options.FILE, required=True, help="The round's snapshot.json.")
-@click.option("--pixels", type=options.FOLDER, required=True, help="Folder of what the step `pictures` wrote.")
-@click.option("--dataset", "datasets", type=options.FILE, multiple=True, required=True, help="Of the step `data`.")
+@click.option("--pixels", type=options.FOLDER, required=True, help="Output folder of the step `pictures`.")
+@click.option(
+    "--dataset",
+    "datasets",
+    type=options.FILE,
+    multiple=True,
+    required=True,
+    help="Output of the step `data`.",
+)
 @click.option("--output", "outputs", type=options.FILE, multiple=True, required=True, help="Index to write (JSON).")
 @click.option("--thumbnails", type=options.FILE, multiple=True, required=True, help="Thumbnails to write (.npy).")
 def command(
@@ -23,9 +30,9 @@ def command(
     outputs: tuple[Path, ...],
     thumbnails: tuple[Path, ...],
 ) -> None:
-    """Write, for each --dataset, the file and the row of the pixels of each image, and gather their thumbnails.
+    """Write, for each --dataset, the file and row of the pixels of each image, and collect their thumbnails.
 
-    What is written stands in the place of an image cache: steps take it as --images.
+    The output replaces an image cache: steps take it as --images.
     """
     if not len(datasets) == len(outputs) == len(thumbnails):
         raise click.UsageError("give --output and --thumbnails for each --dataset, in one order")

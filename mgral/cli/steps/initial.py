@@ -17,8 +17,8 @@ from mgral.selection.pool import draw_initial
 @options.config
 @options.dataset
 @options.seed
-@click.option("--all", "label_all", is_flag=True, help="Label every image: the full-data reference.")
-@click.option("--snapshot", type=options.FILE, help="Of a project: the round's labels, in place of a draw.")
+@click.option("--all", "label_all", is_flag=True, help="Label every image, for the full-data detector.")
+@click.option("--snapshot", type=options.FILE, help="In a project: the round's labels, in place of a random draw.")
 @options.written("JSON to write: the ids labelled at the start.")
 def command(
     config_path: Path, dataset: Path, seed: int, label_all: bool, snapshot: Path | None, output: Path
@@ -26,7 +26,7 @@ def command(
     """Draw `initial` training images uniformly, without replacement; ids ascending.
 
     In a project the labelled images are those of the snapshot that are in the data set, without those that the
-    detector of this repetition is not to learn.
+    snapshot leaves out of this repetition's training.
     """
     config, known = load_config(config_path), load_dataset(dataset).image_ids
     if snapshot:

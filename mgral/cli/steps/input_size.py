@@ -26,7 +26,7 @@ from mgral.data.derive import derive_from_images
 def command(config_path: Path, datasets: tuple[Path, ...], output: Path) -> None:
     """Derive the input size from the sizes of all images, labelled or not: one size serves all seeds.
 
-    No label is read. Nothing is derived where detector.width and detector.height are set.
+    No label is read. Nothing is derived if detector.width and detector.height are set.
     """
     sizes = np.concatenate([load_dataset(path).sizes for path in datasets])
     write_json(output, derive_from_images(load_config(config_path), sizes))

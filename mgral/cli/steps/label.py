@@ -1,4 +1,4 @@
-"""Step `label`: the chosen images join the labelled set, with the labels that the data set holds for them."""
+"""Step `label`: the chosen images join the labelled set, with the labels that the data set contains for them."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from mgral.selection.spending import load_to_spend, pay
 def command(dataset: Path, labelled: Path, selection: Path, output: Path) -> None:
     """Write the union of the labelled and the selected images, ids ascending.
 
-    With a budget in boxes the selected images are labelled in their order until the boxes are spent. The boxes that
-    are left or overspent are written too, and count in the next cycle.
+    With a budget in boxes the selected images are labelled in order until the boxes are spent. The remainder or
+    excess is written too, and counts in the next cycle.
     """
     data, before, chosen = load_dataset(dataset), read_image_ids(labelled), read_image_ids(selection)
     together = add_selection(data.image_ids, before, chosen)

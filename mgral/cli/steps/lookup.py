@@ -1,8 +1,9 @@
-"""Step `lookup`: the reward of the candidate batches in a table, by every embedding, distance and estimator.
+"""Step `lookup`: the reward of the candidate batches in tables, by every embedding, distance and estimator.
 
 The two rewards that need no table, of predicted objects, are written too; they are the same beside every table.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,14 +13,15 @@ from mgral.cli import options
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.method.fidelity.batches import load_candidates
-from mgral.method.fidelity.lookups import Kind, expect_without_table, lookup_everywhere
+from mgral.method.fidelity.lookups import Kind, Split, expect_without_table, lookup_everywhere
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.table import load_variants
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.object_counts import count_again
 from mgral.selection.pool import load_labelled
 
-COLUMNS = (*Kind._fields, "batch", "looked_up")
+COLUMNS = (*Kind._fields, "splits", "batch", "looked_up")
+"""`splits` is how many tables are looked up together, those of the first reward splits; 0 without a table."""
 
 
 @click.command("lookup")
@@ -27,19 +29,25 @@ COLUMNS = (*Kind._fields, "batch", "looked_up")
 @options.dataset
 @options.labelled
 @click.option("--candidates", type=options.FILE, required=True, help="Batches written by the step `candidates`.")
-@options.subsets
+@click.option(
+    "--subsets",
+    type=options.FILE,
+    required=True,
+    multiple=True,
+    help="Plan of a reward split, written by the step `subsets` beside the variants; repeat it for each.",
+)
 @click.option("--cycle-embeddings", type=options.FILE, required=True, help="Embeddings by the cycle's detector.")
 @click.option("--initial-embeddings", type=options.FILE, required=True, help="Embeddings by the initial detector.")
 @options.seed
 @options.table
-@options.written("CSV to write: a line a batch and kind of lookup.")
+@options.written("CSV to write: a row for each batch, kind of lookup and number of splits.")
 @click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANTS.json...")
 def command(
     config_path: Path,
     dataset: Path,
     labelled: Path,
     candidates: Path,
-    subsets: Path,
+    subsets: tuple[Path, ...],
     cycle_embeddings: Path,
     initial_embeddings: Path,
     seed: int,
@@ -47,21 +55,31 @@ def command(
     output: Path,
     variants: tuple[Path, ...],
 ) -> None:
-    """Look the candidate batches up."""
+    """Predict the gain of candidate batches with the tables of one kind: of the first split and of all."""
     config = load_config(config_path).with_settings("table", table)
-    plan = load_plan(subsets)
     data, known = load_dataset(dataset), load_labelled(labelled)
     # As the steps `agent` and `select` count, of whose rewards this is to tell.
     initial = count_again(load_embeddings(initial_embeddings), data, known, seed)
     embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": initial}
-    batches = load_candidates(candidates)
-    found = lookup_everywhere(
-        batches, plan, load_variants(variants, plan), embeddings, config.embedding, config.reward, seed
-    )
-    found |= expect_without_table(batches, data.object_counts(known).sum(axis=0), embeddings)
-    rows = [
-        {**kind._asdict(), "batch": batch, "looked_up": value}
-        for kind, values in found.items()
+    batches, splits = load_candidates(candidates), _load_splits(subsets, variants)
+    by_splits = lookup_everywhere(batches, splits, embeddings, config.embedding, config.reward, seed)
+    found = [(kind, count, of) for kind, rows in by_splits.items() for count, of in enumerate(rows, start=1)]
+    expected = expect_without_table(batches, data.object_counts(known).sum(axis=0), embeddings)
+    found += [(kind, 0, of) for kind, of in expected.items()]
+    lines = [
+        {**kind._asdict(), "splits": count, "batch": batch, "looked_up": value}
+        for kind, count, values in found
         for batch, value in enumerate(values.tolist(), start=1)
     ]
-    write_csv(output, rows, COLUMNS)
+    write_csv(output, lines, COLUMNS)
+
+
+def _load_splits(subsets: Sequence[Path], variants: Sequence[Path]) -> list[Split]:
+    """Read each plan with the variants that lie beside it."""
+    plans = {path.parent: load_plan(path) for path in subsets}
+    if alone := [str(path) for path in variants if path.parent not in plans]:
+        raise click.UsageError(f"there is no --subsets beside {', '.join(alone)}; give the plan of each split")
+    return [
+        Split(plan, load_variants([path for path in variants if path.parent == folder], plan))
+        for folder, plan in plans.items()
+    ]

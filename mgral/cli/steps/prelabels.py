@@ -37,9 +37,9 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Detect on the chosen images, for people to correct what was found: boxes with a score of 0.05 or more.
+    """Propose boxes in the chosen images for people to correct: detections with a score of 0.05 or more.
 
-    Of a detector that is a command, what it has found in the pool.
+    For a detector that is a command, these are its detections in the pool.
     """
     config = load_derived(load_config(config_path), derived)
     data = load_image_set(dataset, images, config.detector)

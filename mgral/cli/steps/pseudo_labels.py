@@ -25,7 +25,7 @@ from mgral.selection.pool import load_labelled
 @options.detector
 @options.gpus
 @options.vram_mb
-@options.written("JSON to write: the objects that the detector sees in the pool, as COCO results.")
+@options.written("JSON to write: the pseudo-labels of the pool, as COCO results.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],
@@ -36,9 +36,10 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Label the pool by the cycle's detector, for variants that learn from its labels (lut.labels: pseudo_labels).
+    """Label the pool with the cycle's detector, for variants that learn from pseudo-labels (lut.labels).
 
-    An image has as many objects of each class, on average, as the labelled ones have: those of the highest scores.
+    The detections with the highest scores are used, so that an image has on average as many objects of each class as
+    a labelled image.
     """
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)

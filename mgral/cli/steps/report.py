@@ -17,9 +17,9 @@ from mgral.report.spread import points_with_spread
 
 @click.command("report")
 @options.config
-@click.option("--partial", is_flag=True, help="Report the strategies that are complete, and name what is missing.")
+@click.option("--partial", is_flag=True, help="Report the complete strategies, and list what is missing.")
 @click.option(
-    "--log", "logs", type=options.FILE, multiple=True, help="Log of a failed job, for --partial; repeat it."
+    "--log", "logs", type=options.FILE, multiple=True, help="Log of a failed job, for --partial; may be repeated."
 )
 @click.option("--results", required=True, type=click.Path(path_type=Path), help="The experiment's results folder.")
 @click.option(
@@ -29,9 +29,9 @@ from mgral.report.spread import points_with_spread
     help="HTML file to write; figures/ and tables/ are written beside it.",
 )
 def command(config_path: Path, partial: bool, logs: tuple[Path, ...], results: Path, output: Path) -> None:
-    """Draw the report of a finished experiment: one HTML file, its figures as SVG and PNG, its numbers as CSV.
+    """Write the report of a finished experiment: one HTML file, its figures as SVG and PNG, its numbers as CSV.
 
-    Of an unfinished one, --partial reports what there is; it is removed when the whole report is written.
+    For an unfinished experiment, --partial reports the complete strategies; a later complete report removes it.
     Prints each strategy's final mAP in per cent, mean ± standard deviation over seeds.
     """
     config = load_config(config_path)

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mgral.data.dataset import Dataset
+    from mgral.method.agent.batch_agent import BatchAgent
     from mgral.method.agent.network import Agent
-    from mgral.method.lut.reward import LookupTable
+    from mgral.method.lut.reward import AnyTables
     from mgral.models.interface import DetectorModel
 
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     "--table",
     type=options.FILE,
     multiple=True,
-    help="Lookup table of a reward split; repeat it for each (mgral_greedy).",
+    help="Lookup table of a reward split; repeat it for each (mgral, mgral_greedy).",
 )
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral, paper).")
 @click.option(
@@ -61,11 +62,14 @@ if TYPE_CHECKING:
     "random_no_copies).",
 )
 @click.option(
-    "--controls", type=click.IntRange(min=0), default=0, help="Images to draw at random beside the budget (projects)."
+    "--controls",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Images to draw at random beyond the budget (projects).",
 )
 @options.gpus
 @options.vram_mb
-@options.written("JSON to write: the chosen ids, best first, their scores, images shown to the detector.")
+@options.written("JSON to write: the chosen ids, best first, their scores, and the number of forward passes.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],
@@ -85,11 +89,11 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Choose the images to label next, in the order in which they are to be labelled.
+    """Choose the images to label next, in the order in which to label them.
 
-    With a budget in boxes these are more images than the boxes are likely to pay for, and the output says how many
-    boxes may be spent. Where the strategy scores all images alike, or what it chooses by could not be made, the
-    images are drawn at random, and the output says why.
+    With a budget in boxes these are more images than the boxes are likely to pay for, and the output has the number
+    of boxes to spend. If the strategy gives all images the same score, or its inputs could not be made, the images
+    are drawn at random, and the output has the reason.
     """
     given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
     given |= {"agent": agent, "head": head, "groups": groups}
@@ -155,16 +159,21 @@ def _count_again(embeddings: Embeddings, dataset: "Dataset", labelled: Rows, see
     return count_again(embeddings, dataset, labelled, seed)
 
 
-def _open_tables(paths: tuple[Path, ...], embeddings: Embeddings, config: Config) -> "LookupTable | NotMade":
+def _open_tables(paths: tuple[Path, ...], embeddings: Embeddings, config: Config) -> "AnyTables | NotMade":
+    """Read the tables; a regression has a prior to choose by where there is too little data for them."""
+    from mgral.method.lut.learned import LearnedTables
     from mgral.method.lut.reward import load_tables
 
     try:
         return load_tables(paths, embeddings, config)
     except SparseError as error:
-        return NotMade(str(error))
+        if config.reward.estimator != "regression" or not len(embeddings.counted):
+            return NotMade(str(error))
+        click.echo(f"note: {error}; a batch is worth what the images are that show its classes", err=True)
+        return LearnedTables.of([], embeddings)
 
 
-def _open_agent(path: Path) -> "Agent | NotMade":
+def _open_agent(path: Path) -> "Agent | BatchAgent | NotMade":
     from mgral.method.agent.network import load_agent
 
     try:

@@ -35,7 +35,7 @@ def command(
     table: str,
     output: Path,
 ) -> None:
-    """Draw a reward split and the subsets of its lookup table, or say why there are too few images for it."""
+    """Draw a reward split and the subsets of its lookup table; with too few images, write the reason instead."""
     config = load_config(config_path).with_settings("table", table)
     known, vectors = load_labelled(labelled), load_embeddings(embeddings)
     try:

@@ -39,7 +39,7 @@ def command(
     leave_one_out: Path,
     variants: tuple[Path, ...],
 ) -> None:
-    """Gather the variants 0..K into the lookup table, or say why there is none."""
+    """Collect the variants 0..K in the lookup table; if there can be none, write the reason instead."""
     config = load_config(config_path).with_settings("table", table).with_settings("reward", reward)
     columns = leave_one_out_columns(config.reward.distance)
     try:

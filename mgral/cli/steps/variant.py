@@ -42,7 +42,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.table
 @options.gpus
 @options.vram_mb
-@options.written("JSON to write: mAP and AP50 of each variant on the reward images, and what it learnt from.")
+@options.written("JSON to write: mAP and AP50 of each variant on the reward images, and its training images.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],
@@ -60,10 +60,10 @@ def command(
     gpus: int,
     output: Path,
 ) -> None:
-    """Train variants, one after the other, from the base weights and measure their mAP on the reward images.
+    """Train variants, one after the other, from the base weights, and measure their mAP on the reward images.
 
-    All variants of a table share their schedule and their random numbers, so that they differ by the subset alone.
-    Without an object in the reward images there is nothing to measure, and the reason is written in their place.
+    All variants of a table have the same schedule and random numbers, so that they differ only in the subset. If the
+    reward images have no object, there is nothing to measure, and the reason is written instead.
     """
     device = choose_device(gpus)
     config = load_derived(load_config(config_path), derived).with_settings("table", table)

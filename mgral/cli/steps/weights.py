@@ -22,11 +22,11 @@ from mgral.models.weights import check_backbone, obtain_weights, start_of
 @click.command("weights")
 @options.config
 @options.dataset
-@options.written("Weights to write, by the detector's own names (safetensors).")
+@options.written("Weights to write, with the detector's names (safetensors).")
 def command(config_path: Path, dataset: Path, output: Path) -> None:
-    """Bring what trainings start from: the user's file, or published weights, downloaded where no package has them.
+    """Write the weights that trainings start from: the user's file, or published weights, downloaded if needed.
 
-    Tensors of another shape, as the class head of other classes has, are left out: they start anew.
+    Tensors of another shape, such as a class head for other classes, are left out; these parts start at random.
     """
     config = load_config(config_path)
     section = config.detector.trained

@@ -16,13 +16,13 @@ from mgral.errors import StepError
 @click.option(
     "--renamed",
     type=options.FILE,
-    help="YAML list of what the second run, of a later version, calls by another name: docs/renamed.yaml.",
+    help="YAML list of names that a later version, which made the second run, has changed: docs/renamed.yaml.",
 )
 @options.as_json
 def command(first: Path, second: Path, renamed: Path | None, as_json: bool) -> None:
-    """Compare all artefacts of two folders, such as results/synthetic of two clones; exit 1 where one differs.
+    """Compare all artefacts of two folders, such as results/synthetic of two clones; exit code 1 if any differs.
 
-    Logs, timings and provenance are left out, as they differ from run to run.
+    Logs, timings and provenance are left out, because they differ from run to run.
     """
     found = compare(first, second, load_renamed(renamed) if renamed else None)
     compared = len(found.identical) + len(found.different)

@@ -7,7 +7,7 @@ from mgral.engine.pins import constraints
 
 @click.command("constraints")
 def command() -> None:
-    """Print the versions of packages that MGRAL is tested with; reruns on other machines are exact with these only.
+    """Print the package versions that MGRAL is tested with; exact reruns on other machines need these.
 
     \b
     To install them, with the wheel that MGRAL was installed from:

@@ -11,19 +11,21 @@ from mgral.cli.found import faults_shown, show_repairs
 from mgral.config import load_config
 from mgral.data.convert import FormatName, convert
 from mgral.data.read import data_folder
+from mgral.errors import number_of
 
 
 @click.command("convert")
 @options.config
 @options.root
-@click.option("--to", type=click.Choice(get_args(FormatName)), required=True, help="The other format.")
-@click.option("--output", type=options.FOLDER, required=True, help="Folder to write; it must not be there.")
+@click.option("--to", type=click.Choice(get_args(FormatName)), required=True, help="The new format.")
+@click.option("--output", type=options.FOLDER, required=True, help="Folder to write; it must not exist.")
 @options.as_json
 def command(config_path: Path, root: Path | None, to: FormatName, output: Path, as_json: bool) -> None:
     """Write the data set of a configuration in another format: the same pictures, both splits, all boxes.
 
-    The pictures are hard links where the file system can, else copies: a program that changes one in place changes
-    the original too. What the format cannot carry is counted. `data` in the new folder's config.yaml reads it.
+    The pictures are hard links if the file system supports them, otherwise copies. With links, a program that changes
+    a picture in place changes the original too. Information that the format cannot store is counted. The new folder's
+    config.yaml has a section `data` that reads it.
     """
     config = load_config(config_path)
     with faults_shown(as_json):
@@ -33,6 +35,9 @@ def command(config_path: Path, root: Path | None, to: FormatName, output: Path, 
         counts = {"pictures": done.images, "hard_links": done.linked, "lost": dict(done.lost)}
         click.echo(json.dumps({**counts, **done.findings.as_json()}, indent=1))
         return
-    click.echo(f"{output}: {done.images} pictures, {done.linked} hard links and {done.images - done.linked} copies")
+    click.echo(
+        f"{output}: {number_of(done.images, 'picture')}, {done.linked} hard links and "
+        f"{done.images - done.linked} copies"
+    )
     for statement, count in done.lost.items():
         click.echo(f"  {count} {statement}")

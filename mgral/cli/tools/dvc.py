@@ -16,13 +16,13 @@ from mgral.engine.dvc_export import dvc_yaml, project_yaml
     "rounds",
     type=options.FILE,
     multiple=True,
-    help="In place of --configfile: configuration of a round of a project; repeat it for all rounds, in their order.",
+    help="In place of --configfile: configuration of a round of a project; repeat it for all rounds, in order.",
 )
 @click.option("--output", type=options.FILE, help="File to write  [default: standard output]")
 def command(configfile: Path, rounds: tuple[Path, ...], output: Path | None) -> None:
-    """Write the jobs that Snakemake plans for a configuration as DVC stages: `dvc repro` then does the same.
+    """Write the jobs that Snakemake plans for a configuration as DVC stages, so that `dvc repro` runs the same jobs.
 
-    Run it in the project's folder, and again when the number of seeds, strategies, cycles or variants changes.
+    Run it in the folder of the experiment, and again if the number of seeds, strategies, cycles or variants changes.
     """
     content = project_yaml(rounds) if rounds else dvc_yaml(configfile)
     if output:

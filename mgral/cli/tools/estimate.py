@@ -28,18 +28,17 @@ from mgral.engine.cost import (
 from mgral.engine.plan import plan_all
 from mgral.engine.schedule import schedule
 from mgral.engine.workflow import configure
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 
 ON_GPUS = ("detector", "head", "external", "evaluate", "embed", "base", "variant", "agent", "select")
 """Steps whose hours are GPU hours where they are given a GPU."""
 WITHOUT_SPEEDS = """
-No hours without measured speeds: add --measure to time a few iterations on this machine; or give --speeds the folder
-of a finished run of the same detector (results/NAME), or what --measure --json printed on the machine that is to run
-it."""
+Hours need measured speeds: add --measure to time a few iterations on this machine; or --speeds with the folder of a
+finished run of the same detector (results/NAME), or with the output of --measure --json on another machine."""
 
 ASSUMED = """
-What follows from the data is not known before they are there: the largest input size is assumed, and that all images
-hold boxes."""
+The data are not on disk, so settings derived from them are unknown: the largest input size is assumed, and that all
+images have boxes."""
 
 
 @click.command("estimate")
@@ -49,26 +48,26 @@ hold boxes."""
     type=options.FILE,
     multiple=True,
     default=(Path("params.yaml"),),
-    help="Configuration of the experiment; of several, a later one overrides an earlier one.",
+    help="Configuration of the experiment; if given several times, later files override earlier ones.",
 )
 @click.option(
     "--sizes",
     type=click.IntRange(min=1),
     nargs=3,
-    help="Training images, test images, classes  [default: as far as known]",
+    help="Training images, test images, classes.  [default: those of the data on disk]",
 )
 @click.option(
     "--speeds",
     type=click.Path(path_type=Path, exists=True),
     multiple=True,
-    help="Folder of a finished run, or what --measure --json printed elsewhere; may be repeated.",
+    help="Folder of a finished run, or output of --measure --json on another machine; may be repeated.",
 )
 @click.option("--measure", is_flag=True, help="Time a few iterations of training, detection and agent here.")
 @click.option(
     "--cores",
     type=click.IntRange(min=1),
     show_default="all, or 1 with --gpus",
-    help="Jobs at once, on cores or cards; --measure times as many at once, as each is slower than one alone.",
+    help="Jobs at once, on cores or GPUs; --measure times this many at once, because each is slower then.",
 )
 @options.gpus
 @options.as_json
@@ -81,10 +80,10 @@ def command(
     gpus: int,
     as_json: bool,
 ) -> None:
-    """Estimate an experiment: its jobs, the images that are trained on and detected on, hours and disk.
+    """Estimate the cost of an experiment: jobs, images trained on and detected on, hours, disk.
 
-    Jobs are those that Snakemake plans from nothing. Hours are those of a step's jobs one after the other, each as
-    fast as it is beside the others.
+    Jobs are those that Snakemake plans without any results. Hours are the sum over a step's jobs, at the speed that
+    each job has while others run.
     """
     config = configure(files, {})
     given = Sizes(*sizes) if sizes else None
@@ -108,7 +107,10 @@ def command(
         found = {"sizes": known._asdict(), "steps": steps, "jobs_side_by_side": jobs, "disk_bytes": disk}
         click.echo(json.dumps({**found, "detector": config.detector.name, "rates": dict(measured.rates)}, indent=1))
         return
-    click.echo(f"{known.train} training and {known.test} test images, {known.classes} classes\n")
+    click.echo(
+        f"{known.train} training and {number_of(known.test, 'test image')}, "
+        f"{number_of(known.classes, 'class', 'classes')}\n"
+    )
     click.echo("\n".join(_lines(work, hours)))
     if _sum(hours.values()) is not None:
         lengths = [measured.hours(job.rule, one) or 0.0 for job, one in zip(plan, of_jobs, strict=True)]
@@ -171,14 +173,14 @@ def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
         content = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(
-            f"{path} is not JSON ({error}); give what `mgral estimate --measure --json` prints"
+            f"{path} is not JSON ({error}); give what `{program()} estimate --measure --json` prints"
         ) from None
     if not isinstance(content, dict) or not isinstance(content.get("rates"), dict):
-        raise InputError(f"{path} holds no rates; give what `mgral estimate --measure --json` prints")
+        raise InputError(f"{path} contains no rates; give what `{program()} estimate --measure --json` prints")
     if (found := content.get("detector", config.detector.name)) != config.detector.name:
         raise InputError(f"{path} is of {found}, the experiment of {config.detector.name}; measure that one")
     if not content["rates"]:
-        raise InputError(f"{path} holds no rates; give what `mgral estimate --measure --json` prints")
+        raise InputError(f"{path} contains no rates; give what `{program()} estimate --measure --json` prints")
     for name, rate in content["rates"].items():
         if type(rate) not in (int, float) or not 0 < rate < math.inf:
             raise InputError(f"{path}: {name} is {rate!r}, and no speed; measure again")
@@ -195,7 +197,7 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
     """Return the seconds of a run beside the work that its own configuration plans."""
     times = folder / "timings" / "costs_by_step.csv"
     if not times.is_file():
-        raise InputError(f"{folder} holds no timings/{times.name}; give the folder of a run that is finished")
+        raise InputError(f"{folder} contains no timings/{times.name}; give the folder of a run that is finished")
     given = load_config(folder / "config.yaml")
     config = load_settings(given, folder, given.seeds[0])
     ran, asked = (_what_takes_time(one.detector) for one in (config, planned))
@@ -235,7 +237,8 @@ def _lines(work: dict[str, Work], hours: dict[str, float | None]) -> list[str]:
     lines.append(f"{'together':14}{jobs:7}{trained:20}{seen:19}{_shown(_sum(hours.values()))}")
     on_gpus = [hours[step] for step in ON_GPUS if step in hours]
     if any(found is not None for found in on_gpus):
-        unknown = [step for step in ON_GPUS if step in hours and hours[step] is None]
+        # A base that is not trained takes hardly any time.
+        unknown = [step for step in ON_GPUS if step in hours and hours[step] is None and any(work[step][1:])]
         without = f", without {', '.join(unknown)}, of which no speed is known" if unknown else ""
         lines.append(f"\nHours of the steps that can use a GPU: {_shown(_sum(on_gpus)).strip()}{without}")
     return lines

@@ -19,8 +19,8 @@ from mgral.models.suppression import Limits
 def command(results: Path, seed: int | None, place: str | None, output: Path) -> None:
     """Write a detector of an experiment, or of a round of a project, as an ONNX file, which runs without mgral.
 
-    Input are pictures, outputs the boxes that are left after overlaps are dropped; docs/use-the-detector.md has a
-    program that uses it. The package onnx is needed (docs/install.md).
+    Its input is pictures, its output boxes after non-maximum suppression; docs/use-the-detector.md has a program that
+    uses it. The package onnx is needed (docs/install.md).
     """
     trained = find_trained(results, seed, place)
     config = trained.config

@@ -11,14 +11,14 @@ from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import PictureSettings
 from mgral.data.findings import Findings, Kind, described
-from mgral.errors import StepError
+from mgral.errors import StepError, number_of
 from mgral.evaluation.precision import WITHOUT_LABELS, trusted_score
 from mgral.evaluation.predict import found_json, predict
 from mgral.evaluation.trained import Trained, find_trained
 from mgral.labelling.scanning import SUFFIXES
 
 NOT_THERE = Kind("files or folders are not there", "correct their paths")
-NO_PICTURES = Kind("folders hold no pictures", f"name files, or folders with files that end in {' '.join(SUFFIXES)}")
+NO_PICTURES = Kind("folders contain no pictures", f"name files, or folders with files ending in {' '.join(SUFFIXES)}")
 
 
 @click.command("predict", epilog=HELP)
@@ -30,7 +30,7 @@ NO_PICTURES = Kind("folders hold no pictures", f"name files, or folders with fil
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    show_default="at which half of what it finds in the test images is right",
+    show_default="at which half of the detections in the test images are correct",
     help="Lowest score of an object.",
 )
 @options.gpus
@@ -43,7 +43,7 @@ def command(
     threshold: float | None,
     gpus: int,
 ) -> None:
-    """Find objects in pictures (files or folders) by a detector of an experiment, or of a round of a project.
+    """Find objects in pictures (files or folders) with a detector of an experiment, or of a round of a project.
 
     Boxes are in pixels of the upright original picture. Pictures that cannot be read are left out, and listed at the
     end with exit code 1. OMP_NUM_THREADS=4 uses four cores.
@@ -61,10 +61,17 @@ def command(
     found = found_json(predicted, trained.categories, least)
     write_json(output, found)
     objects, images = len(found["annotations"]), len(found["images"])
-    click.echo(f"{output}: {objects} objects in {images} pictures, by {trained.folder}, of score {least:g} and more")
+    click.echo(
+        f"{output}: {number_of(objects, 'object')} in {number_of(images, 'picture')}, by "
+        f"{trained.folder}, of score {least:g} and more"
+    )
     if faults := predicted.findings.faults:
         left_out = sum(map(len, faults.values()))
-        raise StepError("\n".join([f"{left_out} pictures are left out of {output}", *described(faults, "")]))
+        raise StepError(
+            "\n".join(
+                [f"{number_of(left_out, 'picture is', 'pictures are')} left out of {output}", *described(faults, "")]
+            )
+        )
 
 
 def _pictures(given: tuple[Path, ...]) -> list[Path]:

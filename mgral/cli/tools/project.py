@@ -5,22 +5,22 @@ from importlib import import_module
 import click
 
 COMMANDS = {
-    "init": "Make a project of folders of pictures, and of the labels that there are.",
-    "status": "Show what is labelled, what is out, and what comes next.",
+    "init": "Make a project from folders of pictures and existing labels.",
+    "status": "Show what is labelled, what is out, and the next command.",
     "next": "Choose the next pictures to label, and write them for labelling tools.",
     "train": "Train a detector on all labels, without choosing pictures: the last step.",
-    "check": "Look for errors in the labels, and measure detectors by cross-validation.",
+    "check": "Search for label errors, and score detectors by cross-validation.",
     "control": "Compare the strategy with pictures drawn at random.",
     "push": "Send the tasks of a round to the server of a labelling tool.",
-    "pull": "Read labels that came back, from the server.",
-    "import": "Read labels that came back, from files.",
-    "scan": "Look for new, renamed and missing pictures.",
+    "pull": "Import labels from the server of a labelling tool.",
+    "import": "Import labels from files.",
+    "scan": "Search for new, renamed and missing pictures.",
     "classes": "Add, rename, merge and split classes.",
-    "again": "Write the pictures that were labelled before a class existed, for another look.",
+    "again": "Write tasks for pictures that were labelled before a class existed.",
     "withdraw": "Take pictures out of the project.",
-    "recall": "Take back pictures that were sent or withdrawn, so that they can be chosen again.",
-    "report": "Write a page on how good the detectors are, what labelling took, and whether to go on.",
-    "replay": "Try on the labelled pictures whether the strategies beat random.",
+    "recall": "Let pictures that were sent or withdrawn be chosen again.",
+    "report": "Write a page on the detectors' scores, the hours of labelling, and whether to continue.",
+    "replay": "Test on the labelled pictures whether the strategies are better than random.",
     "export": "Write the labelled pictures as COCO, YOLO or VOC.",
     "dvc": "Write the rounds as DVC stages.",
 }
@@ -48,7 +48,7 @@ class _Commands(click.Group):
 
 @click.command("project", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Label a folder of pictures round by round: which pictures next, so that the detector learns most.
+    """Label a folder of pictures round by round: each round chooses the pictures that help the detector most.
 
-    All commands but `init` work on the project in the working directory, or in the folder given by --folder.
+    All commands except `init` work on the project in the working directory, or in the folder given by --folder.
     """

@@ -16,13 +16,12 @@ from mgral.report.results_page import write_results
 @click.option(
     "--add",
     is_flag=True,
-    help="Keep the seeds of the page that is there, which earlier runs or other machines made, and add those of the "
-    "folder.",
+    help="Keep the seeds of the existing page, from earlier runs or other machines, and add those of the folder.",
 )
 def command(folders: tuple[Path, ...], output: Path, add: bool) -> None:
     """Write a page (Markdown) with figures for each finished experiment: command, commit, machine, seeds, tables.
 
-    Each detector's labels and scores lie in a CSV file beside the page.
+    Each detector's labels and scores are in a CSV file beside the page.
     """
     for page in write_results(folders, output, add):
         click.echo(page)

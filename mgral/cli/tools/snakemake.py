@@ -14,6 +14,6 @@ from mgral.engine.run import call_snakemake
 def command(words: tuple[str, ...]) -> None:
     """Run Snakemake in the working directory, on the workflow and the default profile of this package.
 
-    All words but --cpu go to Snakemake, --help too. --cpu keeps all jobs on the CPU, even if this machine has a GPU.
+    All words except --cpu are passed to Snakemake, also --help. --cpu runs all jobs on the CPU.
     """
     sys.exit(call_snakemake(words))

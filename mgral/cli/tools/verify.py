@@ -17,9 +17,9 @@ from mgral.errors import StepError
 def command(folder: Path, as_json: bool) -> None:
     """Compare the artefacts of an experiment, results/NAME, with the records of their steps.
 
-    Says which were altered since or are missing, which were made with other settings, or of other content of their
-    inputs than lies there now, and what made them; settings and inputs with --json. Exit code 1 where there are such.
-    Inputs of 100 files or more in one folder, such as the pictures of a data set, are not compared.
+    Lists artefacts that were altered or are missing, those made with other settings or from other inputs than the
+    present ones, and how each was made; with --json also settings and inputs. Exit code 1 if there are any. Inputs of
+    100 files or more in one folder, such as the pictures of a data set, are not compared.
     """
     count, faults = verify(folder)
     if as_json:

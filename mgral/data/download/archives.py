@@ -29,12 +29,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder in `data.root`, what it is unpacked from, and what it shows when it is whole."""
+    """A folder in `data.root`, what it is unpacked from, and what it shows when it is complete."""
 
     name: str
     archives: tuple[Published, ...]
     within: str
-    """The folder's path in its archives; what they hold beside it is left there."""
+    """The folder's path in its archives; what they contain beside it is left there."""
     entries: Mapping[str, int]
     """Images named in each list or COCO JSON of the archive, or fewest files in each folder."""
 
@@ -112,7 +112,7 @@ DATA_SETS: dict[str, tuple[Folder, ...]] = {
 
 
 def published_content(name: str) -> dict[str, Any]:
-    """Return what the folders of a public data set hold, with the archives' checksums: content of `download.json`."""
+    """Return the contents of a public data set's folders, with the archives' checksums, for `download.json`."""
     folders = {
         folder.name: {
             "archives": {archive.name: ":".join(archive.checksum) for archive in folder.archives},

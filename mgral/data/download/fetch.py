@@ -29,7 +29,7 @@ LONGEST_WAIT = 60.0
 TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
 CHUNK = 2**16
-"""Bytes read at once; what a broken connection brought beyond the last whole chunk is asked for again."""
+"""Bytes read at once; what a broken connection brought beyond the last complete chunk is asked for again."""
 LOG_INTERVAL = 30.0
 """Seconds between two lines of progress where standard error is a file: downloads are the longest silence of all."""
 PASSING = {408, 425, 429, 500, 502, 503, 504}
@@ -39,7 +39,7 @@ PASSING = {408, 425, 429, 500, 502, 503, 504}
 def fetch(file: Published, path: Path, mirror: str | None = None) -> None:
     """Download a file to `path`, from its makers or from `mirror`, a URL or a folder that has it under its own name.
 
-    What arrived is kept in `<path>.part`, from where the next attempt, or the next run, goes on. A whole file with
+    What arrived is kept in `<path>.part`, from where the next attempt, or the next run, goes on. A complete file with
     another checksum is deleted and downloaded once more.
 
     Raises
@@ -81,7 +81,7 @@ def linked_checksum(url: str) -> Checksum:
     except requests.HTTPError as error:
         raise InputError(f"{url}: {error}; set detector.weights to a file, or to null") from None
     except requests.RequestException as error:
-        raise StepError(f"{url}: {error}; see to the connection, or set detector.weights to a file") from None
+        raise StepError(f"{url}: {error}; check the connection, or set detector.weights to a file") from None
     digits = response.headers.get("X-Linked-Etag", "").strip('"')
     if not re.fullmatch("[0-9a-f]{64}", digits):
         raise InputError(f"{url} names no checksum, so it cannot be verified; set detector.weights to a file")
@@ -160,8 +160,8 @@ def _complete(url: str, partial: Path, size: int | None) -> None:
         tqdm.write(f"{url}: {reason}; goes on", file=sys.stderr)
         time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.5, 1.5))
     raise StepError(
-        f"{url}: {reason}; {_size(partial):,} bytes have arrived. See to the connection, or give a `data.mirror`, "
-        "and run again: it goes on from there"
+        f"{url}: {reason}; {_size(partial):,} bytes have arrived. Check the connection, or give a `data.mirror`, "
+        "and run again: it continues from there"
     )
 
 
@@ -173,7 +173,7 @@ def _go_on(url: str, partial: Path, size: int | None) -> None:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             if have != size and size is not None:
                 partial.unlink()  # longer than the file: it is of another one
-            return  # whole, if its checksum is right
+            return  # complete, if its checksum is right
         response.raise_for_status()
         start = have if response.status_code == requests.codes.partial_content else 0
         length = response.headers.get("Content-Length")

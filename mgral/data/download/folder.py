@@ -24,7 +24,7 @@ UNPACKED = "unpacked"
 
 
 def download(folders: Sequence[Folder], root: Path, mirror: str | None = None) -> None:
-    """Make `root` hold the folders of a data set, each whole or not at all.
+    """Make `root` contain the folders of a data set, each completely or not at all.
 
     A folder that is there is counted and never written to. For one that is not, archives that lie in `root`, or in
     `mirror` where that is a folder, are used and kept; the others are downloaded and, once unpacked, deleted. Every
@@ -42,7 +42,7 @@ def download(folders: Sequence[Folder], root: Path, mirror: str | None = None) -
     Raises
     ------
     InputError
-        For a folder that is not whole, an archive that is not the published one, a mirror that lacks it.
+        For a folder that is not complete, an archive that is not the published one, a mirror that lacks it.
     StepError
         Where the network or the disk fails, or another process is downloading into `root`.
     """
@@ -131,8 +131,8 @@ def _check_entries(folder: Folder, path: Path) -> None:
         found = _count(place)
         if found != expected and not (place.is_dir() and found > expected):
             raise InputError(
-                f"{place} has {found:,} of {expected:,} images, so {folder.name} is not whole; complete it, or move "
-                "it away to have it downloaded"
+                f"{place} has {found:,} of {expected:,} images, so {folder.name} is not complete; complete it, or "
+                "move it away to have it downloaded"
             )
 
 

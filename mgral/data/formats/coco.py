@@ -22,15 +22,15 @@ PREDICTIONS = Kind("annotations have a `score`", "give labels: these are the box
 OTHER_MODE = Kind("annotations have a `bbox_mode` other than 1", "give x, y, width, height: `bbox_mode: 1`")
 IGNORED = Kind("annotations have `ignore: 1`", "taken for crowds, which are neither learnt nor scored")
 FROM_MASK = Kind("annotations have a mask and no box", "the box around the mask is used")
-NO_ID = Kind("entries have no id", "give each image and each class a whole number, or a text, as `id`")
+NO_ID = Kind("entries have no id", "give each image and each class an integer, or a text, as `id`")
 NO_NAME = Kind("entries have no name", "give each image a `file_name`, and each class a `name`")
 ABSOLUTE = Kind("images are named by an absolute path", "name them relative to the folder of the images")
 OUTSIDE_ROOT = Kind(
     "images are named by a path that leaves the data folder",
     "name them inside it, or set `data.root` to one above",
 )
-NO_SIZE = Kind("images have a size that is none", "give `width` and `height` as whole pixels, or leave both out")
-NO_BOX = Kind("annotations have a `bbox` that is none", "give x, y, width, height as numbers, sizes not negative")
+NO_SIZE = Kind("images have a size that is not valid", "give `width` and `height` as whole pixels, or leave both out")
+NO_BOX = Kind("annotations have a `bbox` that is not valid", "give x, y, width, height as numbers, sizes from 0")
 NO_CROWD_FLAG = Kind("annotations have an `iscrowd` that is neither 0 nor 1", "give 0, or 1 for a crowd")
 UNKNOWN = Kind(
     "annotations name an image or a class that is not in their file", "correct or remove them, or add what they name"
@@ -61,7 +61,7 @@ class _File:
     strict: bool
     findings: Findings
     converted: Counter[str] = field(default_factory=Counter)
-    """By field: values that mean a whole number and are written in another way."""
+    """By field: values that mean an integer and are written in another way."""
 
     def whole(self, entry: Mapping[str, Any], key: str, meaning: int | None) -> int | None:
         """Return what a value means, and count it where it is not the number itself."""
@@ -86,7 +86,7 @@ def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Sp
 
     Ids of images and classes may start at 0 and have gaps. Where one of them is a text, or a number of more than 64
     bits, all of its kind are numbered from 1. Annotation ids are moved up where they start below 1, as pycocotools
-    takes a match with annotation 0 for no match at all, and numbered anew where they repeat.
+    takes a match with annotation 0 for no match at all, and numbered again where they repeat.
 
     Faulty entries are noted in `findings` and left out.
 

@@ -13,8 +13,8 @@ INCOMPLETE = Kind(
     "labelled images were not looked through for a class that came later",
     "left out of training and evaluation until somebody has looked again",
 )
-UNKNOWN = Kind("images of the snapshot are in none of its chunks", "bring the file back from a copy or from Git")
-NO_CLASS = Kind("boxes are of no class of the snapshot", "bring the file back from a copy or from Git")
+UNKNOWN = Kind("images of the snapshot are in none of its chunks", "restore the file from a copy or from Git")
+NO_CLASS = Kind("boxes are of no class of the snapshot", "restore the file from a copy or from Git")
 NOTHING = Kind("rounds have no image to learn from and none to choose", "add pictures to the project")
 
 

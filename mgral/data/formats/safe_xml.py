@@ -43,7 +43,7 @@ def parse_xml(content: bytes) -> ElementTree.Element:
             started = started or [element]
             depth += 1 if event == "start" else -1
             if depth > _DEEPEST:
-                raise XmlError(f"its elements lie more than {_DEEPEST} deep in each other")
+                raise XmlError(f"its elements lie more than {_DEEPEST} levels deep")
     except ElementTree.ParseError as error:
         raise XmlError(f"it is not XML: {error}") from None
     return started[0]

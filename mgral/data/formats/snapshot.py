@@ -101,7 +101,7 @@ def load_snapshot(path: Path) -> Snapshot:
             controls=int(values.get("controls", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error!r}); bring it back from a copy or from Git") from None
+        raise InputError(f"{path} is damaged ({error!r}); restore it from a copy or from Git") from None
 
 
 def chunk_json(pictures: Sequence[Picture]) -> bytes:
@@ -119,7 +119,7 @@ def load_chunk(path: Path) -> tuple[Picture, ...]:
     """Read a chunk; raises InputError where it is damaged or altered."""
     values = read_json(path)
     if chunk_digest(path.read_bytes()) != path.stem:
-        raise InputError(f"{path} is altered; bring it back from a copy or from Git")
+        raise InputError(f"{path} is altered; restore it from a copy or from Git")
     return tuple(Picture(**one) for one in values)
 
 

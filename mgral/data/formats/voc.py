@@ -96,8 +96,8 @@ def read_voc(root: Path, data: VocData, findings: Findings) -> tuple[Split, Spli
     Faulty entries are noted in `findings` and left out.
     """
     reading = _Reading(root, {}, findings)
-    train_keys = _read_lists(root, data.train_split, findings)
-    test_keys = _read_lists(root, data.test_split, findings)
+    train_keys = read_lists(root, data.train_split, findings)
+    test_keys = read_lists(root, data.test_split, findings)
     keys = sorted({*train_keys, *test_keys})
     scenes = {key: _read_scene(key, reading) for key in tracked(keys, "annotations", len(keys), "file")}
     image_ids = {key: place for place, key in enumerate(keys, start=1)}
@@ -116,7 +116,7 @@ def read_voc(root: Path, data: VocData, findings: Findings) -> tuple[Split, Spli
 
 
 def layout_folder(root: Path, split: str) -> Path:
-    """Return the folder that holds the layout of a split: the root itself, or the one before the slash."""
+    """Return the folder that contains the layout of a split: the root itself, or the one before the slash."""
     return root / PurePosixPath(split).parent
 
 
@@ -191,7 +191,8 @@ def _to_box(corners: tuple[float, float, float, float]) -> list[float]:
     return [xmin - 1, ymin - 1, xmax - xmin, ymax - ymin]
 
 
-def _read_lists(root: Path, splits: tuple[str, ...], findings: Findings) -> list[_Key]:
+def read_lists(root: Path, splits: tuple[str, ...], findings: Findings) -> list[_Key]:
+    """Return the folder and the stem of each image that the lists of splits name, once."""
     keys: dict[_Key, None] = {}
     for split in splits:
         path, folder = list_file(root, split), PurePosixPath(split).parent

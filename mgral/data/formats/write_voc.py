@@ -13,9 +13,9 @@ LISTS = {"train": "trainval", "test": "test"}
 def write_voc(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
     """Write Annotations, ImageSets/Main and labels.txt, the list of classes, for pictures in JPEGImages.
 
-    Corners are whole pixels, counted from 1 as `mgral.data.formats.voc` reads them, so that a box at the right border
-    of its image has xmax = width + 1. A box that would lose its area keeps decimals. An image without labels has no
-    XML file.
+    Corners are integer pixels, counted from 1 as `mgral.data.formats.voc` reads them, so that a box at the right
+    border of its image has xmax = width + 1. A box that would lose its area keeps decimals. An image without labels
+    has no XML file.
 
     Returns what VOC cannot carry, and how often.
     """

@@ -27,7 +27,7 @@ BAD_FILE = Kind("label files cannot be read", "save them as text in UTF-8, or re
 SHARED = Kind("pictures have the same label file", "give each a name of its own before its suffix")
 BAD_LINE = Kind("lines of labels are not as they should be", "give `class x y width height`, blanks between them")
 COMMAS = Kind("lines of labels have commas", "separate numbers by blanks, and write decimal points")
-BAD_CLASS = Kind("lines of labels do not begin with a whole number", "give the number of the class in data.yaml")
+BAD_CLASS = Kind("lines of labels do not begin with an integer", "give the number of the class in data.yaml")
 UNKNOWN_CLASS = Kind("lines of labels have a class that data.yaml lacks", "correct them; classes count from 0")
 PREDICTIONS = Kind(
     "lines of labels have a sixth number", "remove it: it is the confidence of a prediction, and labels have none"
@@ -295,7 +295,8 @@ def may_be_keypoints(lines: list[list[float]]) -> bool:
 def _span(numbers: list[float]) -> float | None:
     """Return which part of a box, the first four numbers, the points behind it span: of the sides, the larger.
 
-    0 where at most one point is seen; None where the first four are no box in the picture, or do not hold the points.
+    0 where at most one point is seen; None where the first four are no box in the picture, or do not contain the
+    points.
     """
     x, y, width, height, *rest = numbers
     if len(rest) == 4 and all(abs(a - b + c - d) <= BEYOND for a, b, c, d in (numbers[::2], numbers[1::2])):

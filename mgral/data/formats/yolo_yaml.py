@@ -29,7 +29,7 @@ NO_NAMES = Kind(
     "YAML files have no `names`, or not as they should be", "give a list of texts, or a text for each number"
 )
 OTHER_COUNT = Kind("YAML files have an `nc` that `names` contradicts", "correct one of them, or remove `nc`")
-BAD_KEYPOINTS = Kind("YAML files have a `kpt_shape` that is none", "give [points, 2] or [points, 3]")
+BAD_KEYPOINTS = Kind("YAML files have a `kpt_shape` that is not valid", "give [points, 2] or [points, 3]")
 NO_SPLIT = Kind(
     "splits are not in data.yaml, or not as they should be",
     "name a folder, a list of folders or a .txt file there, or correct `data.train_split` or `data.test_split`",
@@ -104,11 +104,11 @@ def parse_yaml(content: bytes, path: str, findings: Findings) -> dict[Any, Any]:
     except (yaml.YAMLError, ValueError) as error:
         findings.fault(UNREADABLE, f"{path}: {' '.join(str(error).split())[:200]}")
     except RecursionError:
-        findings.fault(UNREADABLE, f"{path}: its values lie too deep in each other")
+        findings.fault(UNREADABLE, f"{path}: its values are nested too deeply")
     else:
         if isinstance(values, dict):
             return values
-        findings.fault(UNREADABLE, f"{path}: it holds no keys")
+        findings.fault(UNREADABLE, f"{path}: it contains no keys")
     return {}
 
 

@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mgral.engine.console.jobs import number_of_jobs
 from mgral.engine.steps import STEPS
+from mgral.errors import number_of
 
 REASONS = {
     "Forced": "forced",
@@ -18,7 +18,7 @@ REASONS = {
     "Set of input": "other inputs",
     "Input files updated": "input will change",
 }
-"""What each of Snakemake's reasons holds, in short; the first that is found is the reason."""
+"""What each of Snakemake's reasons contains, in short; the first that is found is the reason."""
 VERSION = re.compile(r"version\W+(\d+)")
 
 
@@ -50,6 +50,6 @@ class DryRun:
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
         table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         return [
-            f"{number_of_jobs(sum(int(count) for count, *_ in rows))} would run:",
+            f"{number_of(sum(int(count) for count, *_ in rows), 'job')} would run:",
             *(f"  {line}" for line in table),
         ]

@@ -13,10 +13,11 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from mgral.engine.console.dry_run import DryRun, reason_of
-from mgral.engine.console.jobs import Job, job_title, last_words, number_of_jobs
+from mgral.engine.console.jobs import Job, job_title, last_words
 from mgral.engine.console.live import live_lines
 from mgral.engine.console.outcome import result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
+from mgral.errors import number_of
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -28,11 +29,14 @@ MESSAGES = re.compile(
 SHOWN_JOBS = 8
 """Running jobs that a terminal shows."""
 STOPPED = re.compile(r"Terminating processes|Will exit after")
+INTERRUPT_SECONDS = 5.0
+"""Ctrl-C reaches jobs too, whose failure Snakemake may tell before it tells that it stops, on a busy machine seconds
+before: what failed so shortly before did not fail by itself."""
 UP_TO_DATE = "Nothing to be done"
 FAILED_JOB = re.compile(r"RuleException:\nCalledProcessError|Exiting because a job|.*\nAt least one job did not")
 """What Snakemake says where a job failed, which its log explains better."""
 NO_MESSAGE = ["It left no message: it may have been killed, for instance because memory ran out."]
-GO_ON = "the same command goes on from here."
+GO_ON = "the same command continues from here."
 TARGET = "all"
 """The rule that only names what to make."""
 
@@ -59,8 +63,8 @@ class LogHandler(LogHandlerBase):
         self.jobs: dict[int, Job] = {}
         self.running: dict[int, Job] = {}
         self.done: dict[int, Job] = {}
-        self.failed: dict[int, tuple[str, list[str], tuple[Path, ...]]] = {}
-        """Title, what explains the failure, and logs."""
+        self.failed: dict[int, tuple[str, list[str], tuple[Path, ...], float]] = {}
+        """Title, what explains the failure, logs, and when it was."""
         self.group_logs: tuple[Path, ...] = ()
         self.warned: set[str] = set()
         self.total, self.at_once, self.started = 0, 1, 0.0
@@ -106,9 +110,9 @@ class LogHandler(LogHandlerBase):
             case LogEvent.GROUP_ERROR:
                 self.group_logs = tuple(map(Path, fields["aux_logs"]))
             case LogEvent.JOB_ERROR if fields["jobid"] in self.jobs and not self.stopped:
-                self._fail(fields["jobid"], tuple(map(Path, fields["log"])), fields["rule_msg"])
+                self._fail(fields["jobid"], tuple(map(Path, fields["log"])), fields["rule_msg"], record.created)
             case LogEvent.ERROR | None:
-                self._say(record.levelno, record.getMessage())
+                self._say(record.levelno, record.getMessage(), record.created)
 
     def _start(self, fields: Mapping[str, Any], now: float) -> None:
         title = job_title(fields["rule_name"], fields["wildcards"])
@@ -138,19 +142,21 @@ class LogHandler(LogHandlerBase):
             parts = (f"{len(self.done)}/{self.total}", job.title, took, self._left(now))
             self._print("  ".join(filter(None, parts)))
 
-    def _fail(self, number: int, logs: tuple[Path, ...], reason: str | None) -> None:
+    def _fail(self, number: int, logs: tuple[Path, ...], reason: str | None, now: float) -> None:
         """Note a failure; of a failed group Snakemake names all jobs, most of which were done or not begun."""
         job = self.jobs[number]
         self.running.pop(number, None)
         words = last_words(job.logs if job.in_group else logs)
         logs = logs + self.group_logs if job.in_group else logs
-        self.failed[number] = (job.title, [reason, *words] if reason and words else words, logs)
+        self.failed[number] = (job.title, [reason, *words] if reason and words else words, logs, now)
         if words or not job.in_group:
             self._print(f"failed: {job.title}", "bold red")
 
-    def _say(self, level: int, message: str) -> None:
+    def _say(self, level: int, message: str, now: float) -> None:
         """Print a message of Snakemake's, or of the Snakefile's, that a user must see."""
-        self.stopped |= bool(STOPPED.match(message))
+        if STOPPED.match(message):
+            self.stopped = True
+            self.failed = {job: one for job, one in self.failed.items() if now - one[3] > INTERRUPT_SECONDS}
         self.up_to_date |= message.startswith(UP_TO_DATE)
         if FAILED_JOB.match(message):
             self.covered = message
@@ -190,7 +196,7 @@ class LogHandler(LogHandlerBase):
         if self.failed or (self.errors and self.jobs):
             return ["", *self._failures()]
         if self.stopped:
-            return ["", f"Stopped: {len(self.done)} of {number_of_jobs(self.total)} are done; {GO_ON}"]
+            return ["", f"Stopped: {len(self.done)} of {number_of(self.total, 'job')} are done; {GO_ON}"]
         if self.covered or self.errors or self.silent:
             return [self.covered]
         if self.dry_run and not self.up_to_date:
@@ -200,7 +206,7 @@ class LogHandler(LogHandlerBase):
         if self.up_to_date:
             return ["Nothing to do: all that was asked for is there and up to date.", *results]
         return (
-            ["", f"{number_of_jobs(len(self.jobs))} in {duration(time.time() - self.started)}", *results]
+            ["", f"{number_of(len(self.jobs), 'job')} in {duration(time.time() - self.started)}", *results]
             if self.jobs
             else []
         )
@@ -208,13 +214,13 @@ class LogHandler(LogHandlerBase):
     def _failures(self) -> list[str]:
         shown = [one for one in self.failed.values() if one[1]] or [*self.failed.values()]
         lines = self.errors.copy()
-        for title, words, logs in shown:
+        for title, words, logs, _ in shown:
             places = [f"log: {log}" for log in logs if log.exists()]
             lines += [f"failed: {title}", *(f"    {line}" for line in (*(words or NO_MESSAGE), *places))]
         waiting = self.total - len(self.jobs) + len(self.failed) - len(shown)
-        kept = f"{waiting} of {self.total} could not run because of it. " if waiting > 0 else ""
-        failed = f"{number_of_jobs(len(shown))} failed. " if shown else ""
-        return [*lines, "", f"{failed}{kept}When the cause is removed: {GO_ON}"]
+        kept = f"{waiting} of {self.total} could not run because of this. " if waiting > 0 else ""
+        failed = f"{number_of(len(shown), 'job')} failed. " if shown else ""
+        return [*lines, "", f"{failed}{kept}After the cause is removed, {GO_ON}"]
 
     def _print(self, text: str, style: str = "") -> None:
         with suppress(BrokenPipeError):  # such as of `| head`

@@ -63,11 +63,6 @@ def job_title(rule: str, names: Mapping[str, str]) -> str:
     return "  ".join(filter(None, parts))
 
 
-def number_of_jobs(count: int) -> str:
-    """Return `1 job`, `2 jobs`."""
-    return f"{count} job{'s' * (count != 1)}"
-
-
 def last_words(logs: tuple[Path, ...]) -> list[str]:
     """Return the sentence `mgral: ...` and what follows it, or the last lines of the first log that has some."""
     for text in filter(None, map(_text, logs)):

@@ -1,4 +1,4 @@
-"""What a run came to, in a few lines: where the report is, and what its tables hold."""
+"""What a run came to, in a few lines: where the report is, and what its tables contain."""
 
 import csv
 from collections import Counter
@@ -30,18 +30,23 @@ def result_lines(results: Path, rules: Collection[str], outputs: Sequence[str]) 
     pages = [results / page for rule, page in PAGES.items() if rule in (rules or PAGES)]
     lines = [f"Report: {page}" for page in pages if page.exists()]
     if results / PAGES["report"] in pages and lines and (ranked := _rows(results / "tables" / "ranking.csv")):
-        # Those of all labels have no cycle.
-        full = [float(row["map"] or "nan") for row in _rows(results / "tables" / "detectors.csv") if not row["cycle"]]
         # The first is by the labels that the budget counts.
         kinds = dict.fromkeys(row["labels"] for row in ranked)
         by_map = [[row for row in ranked if (row["labels"], row["score"]) == (kind, "map")] for kind in kinds]
-        nothing = learnt_nothing(full) if full else ""
+        nothing = nothing_learnt(results)
         lines += [nothing] if nothing else [*_ranking_lines(by_map[0]), *_other_lines(*by_map)]
         rounds = Counter(row["strategy"] for row in _rows(results / "tables" / "random_rounds.csv"))
         if rounds:
             named = ", ".join(f"{strategy} {count}" for strategy, count in rounds.items())
             lines.append(f"Rounds in which a strategy had to choose at random, see the report: {named}")
     return lines or [f"Made: {output}" for output in outputs]
+
+
+def nothing_learnt(results: Path) -> str:
+    """Return the sentence on a detector that has learnt almost nothing, by the report's tables; empty of another."""
+    # Those of all labels have no cycle.
+    full = [float(row["map"] or "nan") for row in _rows(results / "tables" / "detectors.csv") if not row["cycle"]]
+    return learnt_nothing(full) if full else ""
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
@@ -68,7 +73,7 @@ def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
         elif first["to_best_clear"] == "True":
             lines.append(f"{first['strategy']} is clearly ahead of {first['best_other']}, by {gap}.")
         else:
-            why = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to say whether that is chance"
+            why = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to exclude chance"
             lines.append(f"{first['strategy']} is {gap} ahead of {first['best_other']}: {why}.")
     return lines
 

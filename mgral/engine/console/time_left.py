@@ -54,7 +54,7 @@ class TimeLeft:
         return f"{how} {_rounded(seconds)} left"
 
     def _usual(self, rule: str) -> float:
-        """Return the usual seconds of a rule; a single time of this run may hold the import of torch."""
+        """Return the usual seconds of a rule; a single time of this run may contain the import of torch."""
         measured = self.measured.get(rule, [])
         return median(measured if len(measured) > 1 else [*self.earlier.get(rule, []), *measured])
 

@@ -31,7 +31,7 @@ def around_brush(packed: object, size: tuple[int, int]) -> Corners | None:
 
 
 class _Bits:
-    """Reads whole numbers of any count of bits."""
+    """Reads integers of any count of bits."""
 
     def __init__(self, content: bytes) -> None:
         self._bits = np.unpackbits(np.frombuffer(content, np.uint8))

@@ -1,4 +1,4 @@
-"""Reader of `CVAT for images 1.1`: annotations.xml, or the zip archive that holds it."""
+"""Reader of `CVAT for images 1.1`: annotations.xml, or the zip archive that contains it."""
 
 from xml.etree import ElementTree
 

@@ -59,7 +59,7 @@ def export_labels(
     audit: Sequence[LabelledPicture] = (),
     pictures: Pictures = "link",
 ) -> Counter[str]:
-    """Write confirmed labels, images without objects included, into a folder, which appears whole or not at all.
+    """Write confirmed labels, images without objects included, into a folder, which appears completely or not at all.
 
     COCO: annotations/instances_{train,test}.json, pictures in train/ and test/. YOLO: data.yaml, train.txt and
     test.txt, which list the pictures, labels/ and images/. VOC: Annotations/, ImageSets/Main/, labels.txt and
@@ -83,7 +83,7 @@ def export_labels(
     Raises
     ------
     InputError
-        Where the folder holds something, or boxes, names or classes cannot be written, naming them.
+        Where the folder contains something, or boxes, names or classes cannot be written, naming them.
     StepError
         Where the folder cannot be written.
     """
@@ -106,9 +106,9 @@ def export_labels(
 
 
 def refuse_filled(folder: Path) -> None:
-    """Raise InputError where a folder is there and holds something."""
+    """Raise InputError where a folder is there and contains something."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{folder} is there already; delete it or name another folder")
+        raise InputError(f"{folder} exists already; delete it or name another folder")
 
 
 def checked(pictures: Iterable[LabelledPicture], classes: Sequence[str], format: FormatName | None) -> Findings:

@@ -95,9 +95,9 @@ def read_labels(
     with open_source(place) as source:
         found = format or _format_of(source)
         if not source.ending(*_SUFFIXES[found]):
-            raise InputError(f"{path} holds no file as {found} has them; name the right format, or another file")
+            raise InputError(f"{path} contains no {found} file; name the right format, or another file")
         if source.single and found == "yolo":
-            raise InputError(f"{path}: YOLO labels are several files; name the folder or the archive that holds them")
+            raise InputError(f"{path}: YOLO labels are several files; name their folder or archive")
         reading = Reading(source, size_of, sent, shapes, empty, leave_out_unknown, today)
         content = READERS[found](reading)
     if not content.labels and not reading.findings.faults:
@@ -130,12 +130,12 @@ def _format_of(source: Source) -> FormatName:
             found.setdefault(kind, name)
     if not found:
         raise InputError(
-            f"{source.path} holds no labels of a known format; export Label Studio's JSON, CVAT for images 1.1, "
+            f"{source.path} contains no labels of a known format; export Label Studio's JSON, CVAT for images 1.1, "
             f"COCO, YOLO with data.yaml, or VOC, or name the format: {', '.join(READERS)}"
         )
     if len(found) > 1:
         which = ", ".join(f"{kind} ({name})" for kind, name in found.items())
-        raise InputError(f"{source.path} holds labels of several formats: {which}; name one of them")
+        raise InputError(f"{source.path} contains labels of several formats: {which}; name one of them")
     return next(iter(found))
 
 

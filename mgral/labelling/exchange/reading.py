@@ -32,7 +32,7 @@ NO_BOX = Kind("shapes are none that a box can be drawn around", "draw boxes in t
 FRACTIONS = Kind(
     "files have all boxes within the first pixel of their pictures", "give pixels; these are fractions of the picture"
 )
-NO_LABELS = Kind("files hold no picture and no task", "nothing is imported; was the right thing exported?")
+NO_LABELS = Kind("files contain no picture and no task", "nothing is imported; export the right project")
 NO_SIZE = Kind(
     "pictures of unknown size have labels in fractions", "add the pictures to the project, or remove their labels"
 )
@@ -43,15 +43,15 @@ SHAPES_REFUSED = Kind(
 )
 OTHER_ANSWERS = Kind("answers are no boxes, such as tags, choices or texts", "left out")
 NOT_TOLD = Kind(
-    "pictures have no box, and the format cannot tell those that somebody checked from those that nobody did",
-    "taken for untouched; `--empty checked` takes them for checked, where somebody looked at every picture",
+    "pictures have no box, and the format does not show whether somebody checked them",
+    "counted as untouched; if people checked every picture, `--empty checked` counts them as empty",
 )
 UNCHANGED = Kind(
-    "pictures have just the boxes that they were sent with, and the format cannot tell whether somebody looked",
-    "taken for untouched; `--empty checked` takes them for labelled, where somebody looked at every picture",
+    "pictures have exactly the boxes that they were sent with, and the format does not show whether somebody checked",
+    "counted as untouched; if people checked every picture, `--empty checked` counts them as labelled",
 )
 SAME = 1.0
-"""Pixels by which a corner may differ and still be the one that was sent: some formats have whole pixels only."""
+"""Pixels by which a corner may differ and still be the one that was sent: some formats have integer pixels only."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mgral.errors import InputError
 TEXTS = (".json", ".xml", ".txt", ".yaml", ".yml", ".names", ".data")
 """Suffixes of files that are read; pictures are only listed."""
 LARGEST = 2**31
-"""Bytes of all texts of an archive, at most; a small archive can pretend to hold any number."""
+"""Bytes of all texts of an archive, at most; a small archive can pretend to contain any number."""
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -68,7 +68,7 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; check the file") from None
     except _DAMAGED:
-        raise InputError(f"{path} is no whole zip archive; export it again, or copy it again") from None
+        raise InputError(f"{path} is no complete zip archive; export it again, or copy it again") from None
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -23,7 +23,7 @@ LEAST_SIDE = 0.05
 
 
 def write_tasks(batch: Batch, folder: Path, format: FormatName, *, prefix: str) -> None:
-    """Write the tasks of a batch into a folder, which appears whole or not at all.
+    """Write the tasks of a batch into a folder, which appears completely or not at all.
 
     label_studio: label_studio.json, best first, and label_config.xml. cvat: annotations.xml (for images 1.1). coco:
     instances.json. yolo: data.yaml, train.txt (the pictures, best first) and labels/train. voc: Annotations,
@@ -39,7 +39,7 @@ def write_tasks(batch: Batch, folder: Path, format: FormatName, *, prefix: str) 
     ------
     InputError
         Where a box has an unknown class, is not finite or lies beyond its picture, or two pictures share a name,
-        naming them; or the folder holds something.
+        naming them; or the folder contains something.
     StepError
         Where the folder cannot be written.
     """

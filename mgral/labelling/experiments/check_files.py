@@ -8,6 +8,7 @@ from typing import Any
 
 from mgral.artefacts.files import write_bytes
 from mgral.config import PictureSettings
+from mgral.errors import number_of, program
 from mgral.evaluation.label_errors import Kind, Suspect
 from mgral.labelling.batch_files import SHEET
 from mgral.labelling.batches import second_look
@@ -44,18 +45,20 @@ def check_lines(check: Check) -> list[str]:
     with whole(check.experiment):
         lines = _score_lines(scores, project)
     if check.changed:
-        lines.append(f"labels of {check.changed} pictures have changed since it was opened: nothing is said of them")
+        lines.append(
+            f"labels of {number_of(check.changed, 'picture')} have changed since it was opened: they are left out"
+        )
     if not check.suspects:
         return [*lines, "no label is likely to be wrong"]
     counts = Counter(one.kind for one in check.suspects)
-    lines.append(f"likely errors, in {len({one.image for one in check.suspects})} pictures:")
+    lines.append(f"likely errors, in {number_of(len({one.image for one in check.suspects}), 'picture')}:")
     lines += [f"  {counts[kind]:>5}  {words}" for kind, words in WORDS.items() if counts[kind]]
     lines += [f"  {project.files[one.image]}: {one.reason}" for one in check.suspects[:NAMED]]
     own = check.experiment.own
     return [
         *lines,
-        f"  look at them: {own / SHEET}; all of them: {own / ERRORS}",
-        "  give them to people for another look: mgral project check --last --output FOLDER",
+        f"  view them: {own / SHEET}; all of them: {own / ERRORS}",
+        f"  let people check them, in a new folder: {program()} project check --last --output again",
     ]
 
 
@@ -66,7 +69,8 @@ def _score_lines(scores: Mapping[str, Any], project: Project) -> list[str]:
         where = "test set" if has_test_set(project) else "audit set, which is a random sample"
         lines.append(f"on the {where}: {score_words(scores['audit'])}")
     lines.append(
-        f"on {held_out['images']} labelled pictures, each by the detector without it: {score_words(held_out)}"
+        f"on {number_of(held_out['images'], 'labelled picture')}, each by the detector without it: "
+        f"{score_words(held_out)}"
     )
     return [
         *lines,

@@ -13,7 +13,7 @@ from mgral.artefacts.files import read_json, write_bytes, write_json
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.evaluation.coco import of_images
 from mgral.evaluation.cross_validation import deal_folds, score_held_out, score_several
 from mgral.evaluation.label_errors import Suspect, likely_errors
@@ -36,8 +36,8 @@ from mgral.labelling.state import Project, load_project
 
 FOLDS = 5
 NO_POOL = (
-    "a detector that is a command looks at pictures that it has not learnt only where it gives probabilities; add "
-    "them to detector.gives, or check labels by another detector"
+    "a detector that is a command can check labels only if it writes probabilities; add them to detector.gives, or "
+    "use another detector"
 )
 ERRORS = "errors.csv"
 COLUMNS = ("file", "image", "kind", "class", "x", "y", "width", "height", "sure", "reason")
@@ -82,17 +82,17 @@ def run_check(
     if last:
         before = latest(folder, CHECK)
         if before is None or not before.done:
-            raise InputError("no check is done yet; make one, or go on with it: mgral project check")
+            raise InputError(f"no check is done yet; make one, or continue it: {program()} project check")
         if not all(path.exists() for path in _targets(before, before.snapshot())):
-            raise InputError(f"{before.results} is not whole any more; make it again: mgral project check")
+            raise InputError(f"{before.results} is not complete any more; make it again: {program()} project check")
         with whole(before):
             return _outcome(before), Findings()
     experiment = open_experiment(folder, CHECK, _plan(folder, folds or FOLDS))
     snapshot = experiment.snapshot()
     if folds is not None and len(snapshot.without) != folds:
         raise InputError(
-            f"{experiment.name} was begun with {len(snapshot.without)} folds and is not done; go on without --folds, "
-            f"or delete {experiment.own} to begin anew"
+            f"{experiment.name} was begun with {len(snapshot.without)} folds and is not done; continue without it, "
+            f"or delete {experiment.own} to start again"
         )
     targets = _targets(experiment, snapshot)
     if anew := not experiment.done or not all(path.exists() for path in targets):

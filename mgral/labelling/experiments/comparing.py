@@ -18,7 +18,7 @@ from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import PICTURES, Snapshot, load_chunk, load_snapshot
 from mgral.engine.run import run_snakemake
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 from mgral.evaluation.cross_validation import as_units
 from mgral.labelling.experiments.copies import near_copies
 from mgral.labelling.ledger import writing
@@ -35,6 +35,7 @@ from mgral.labelling.rounds import record_pictures
 from mgral.labelling.running import MEANS
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
+from mgral.labelling.status import IMPORT
 
 CHECK = "check"
 """Kind of those that check labels, see `mgral.labelling.experiments.checks`."""
@@ -120,7 +121,7 @@ def open_experiment(folder: Path, kind: str, plan: Plan) -> Experiment:
         snapshot = make_snapshot(settings, project, 0, write_chunks(folder, project), missing)
         if not complete(snapshot.labelled):
             raise InputError(
-                "no picture to learn from is labelled yet; import labels first: mgral project import FILE"
+                f"no picture to learn from is labelled yet; import labels first: {program()} project {IMPORT}"
             )
         snapshot = replace(_without_pool(folder, snapshot), without=plan(settings, project, snapshot))
         if last and _is_same(
@@ -197,13 +198,14 @@ def cross_validated_lines(folder: Path, project: Project) -> list[str]:
     try:
         if (scores := cross_validated(folder)) is not None:
             held_out = scores["held_out"]
-            chosen = f"{held_out['images']} labelled pictures, which were chosen and are no random sample"
+            chosen = f"{number_of(held_out['images'], 'labelled picture')}, chosen and no random sample"
             return [f"cross-validation ({scores['name']}) on {chosen}: {score_words(held_out)}"]
     except (InputError, KeyError, TypeError, AttributeError):
-        return [f"{SCORES} of the latest check is damaged; delete it, and measure again: mgral project check"]
+        return [f"{SCORES} of the latest check is damaged; delete it, and measure again: {program()} project check"]
     if project.rounds and not any(image.role for image in project.images.values()):
         return [
-            "there is no audit or test set; cross-validation measures by the labels there are: mgral project check"
+            "there is no audit or test set; cross-validation measures by the labels there are: "
+            f"{program()} project check"
         ]
     return []
 
@@ -211,7 +213,7 @@ def cross_validated_lines(folder: Path, project: Project) -> list[str]:
 def score_words(scores: Mapping[str, Any]) -> str:
     """Return AP50 and mAP with their intervals in percent, as `score_held_out` and `score_several` give them."""
     found = [f"{name} {in_percent(scores[key])}" for key, name in MEANS.items() if scores[key]]
-    return ", ".join(found) or "nothing to measure by, as no object is labelled there"
+    return ", ".join(found) or "no score: no object is labelled there"
 
 
 def in_percent(value: Mapping[str, float], unit: str = " %") -> str:

@@ -13,7 +13,7 @@ from mgral.config import load_config
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Snapshot
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 from mgral.evaluation.difference import Arm, Difference, difference, measured_scores
 from mgral.labelling.experiments.comparing import (
     SCORES,
@@ -27,6 +27,7 @@ from mgral.labelling.experiments.comparing import (
 from mgral.labelling.opening import CONFIG, round_folder
 from mgral.labelling.settings import FILE, ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
+from mgral.labelling.status import IMPORT
 
 KIND = "control"
 REPEATS = 5
@@ -34,10 +35,11 @@ LEAST = 10
 """Labelled pictures of each kind from which they are compared."""
 NO_AUDIT = (
     "detectors are compared on the audit set, and there is none: set `audit` in project.yaml before the first round, "
-    "or begin a project with a test set (mgral project init --test-pictures)"
+    f"or begin a project with a test set ({program()} project init --test-pictures)"
 )
 AUDIT_OUT = (
-    "detectors are compared on the audit set, and nothing of it is labelled; label it first: mgral project import"
+    "detectors are compared on the audit set, and nothing of it is labelled; label it first: "
+    f"{program()} project {IMPORT}"
 )
 
 
@@ -77,7 +79,7 @@ def kinds_of(project: Project, images: Sequence[int]) -> Kinds:
 def parts(kinds: Kinds, images: Sequence[int], repeats: int) -> tuple[tuple[int, ...], ...]:
     """Return what each detector does not learn: in turn, one learns a part of what was chosen, one of the controls.
 
-    Each part is drawn anew, uniformly and without replacement.
+    Each part is drawn again, uniformly and without replacement.
     """
     rng = np.random.default_rng(derive_seed(0, "control", "parts"))
     without = []
@@ -117,7 +119,7 @@ def run_control(
     if repeats is not None and len(snapshot.without) != 2 * repeats:
         raise InputError(
             f"{experiment.name} was begun with {len(snapshot.without) // 2} repeats and is not done; go on without "
-            f"--repeats, or delete {experiment.own} to begin anew"
+            f"--repeats, or delete {experiment.own} to start again"
         )
     if not experiment.done:
         targets = [experiment.detector(one) / "metrics.json" for one in range(len(snapshot.without))]
@@ -139,8 +141,9 @@ def _plan(repeats: int) -> Plan:
         if min(len(kinds.chosen), len(kinds.controls)) < LEAST:
             more = "" if settings.control else f"; set `control: 0.2` in {FILE}, for the next rounds"
             raise InputError(
-                f"{len(kinds.chosen)} labelled pictures were chosen beside {len(kinds.controls)} that were drawn as "
-                f"controls, and {LEAST} of each are needed{more}"
+                f"{number_of(len(kinds.chosen), 'labelled picture was', 'labelled pictures were')} chosen beside "
+                f"{number_of(len(kinds.controls), 'that was', 'that were')} drawn as controls, and "
+                f"{LEAST} of each are needed{more}"
             )
         return parts(kinds, images, repeats)
 
@@ -181,12 +184,12 @@ def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:
     lines = [
         f"{experiment.name}: {len(snapshot.without) // 2} detectors learnt {learnt} of {numbers[0]} chosen pictures, "
         f"and as many {learnt} of {numbers[1]} controls, beside the {scores['before']} labelled before",
-        f"on the {where} of {scores['audit']['images']} pictures: mAP {chosen:.1f} % with what was chosen, "
-        f"{drawn:.1f} % with what was drawn at random",
+        f"on the {where} of {number_of(scores['audit']['images'], 'picture')}: mAP {chosen:.1f} % with chosen "
+        f"pictures, {drawn:.1f} % with controls",
         verdict_line(_strategies(experiment.folder, project), found),
     ]
     if changed := len(changed_since(snapshot, settings, project)):
-        lines.append(f"labels of {changed} pictures have changed since it was opened")
+        lines.append(f"labels of {number_of(changed, 'picture')} have changed since it was opened")
     return lines
 
 
@@ -206,4 +209,4 @@ def verdict_line(strategies: str, found: Difference) -> str:
         case "worse":
             return f"choosing by {strategies} is worse than drawing at random on your pictures: {points}"
         case _:
-            return f"whether choosing by {strategies} is better than at random cannot be told yet: {points}"
+            return f"whether choosing by {strategies} is better than at random cannot be decided yet: {points}"

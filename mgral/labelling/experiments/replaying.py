@@ -13,8 +13,9 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, config_yaml, resolve_config
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Labelled, Snapshot
+from mgral.engine.console.outcome import nothing_learnt
 from mgral.engine.run import run_snakemake
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of
 from mgral.labelling.batch_files import check_pictures, unique_names
 from mgral.labelling.batches import picture_path
 from mgral.labelling.exchange.export import LabelledPicture, export_labels
@@ -23,6 +24,7 @@ from mgral.labelling.opening import CONFIG, frozen_size, make_snapshot, planned_
 from mgral.labelling.records import Box
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
+from mgral.report.spread import difference_in, in_brief
 
 COMPARED = ("random", "entropy_sum", "sqrt_counts")
 """Strategies that are replayed beside the project's own: cheap ones, and the one that they have to beat."""
@@ -127,12 +129,14 @@ def run_replay(
 
 
 def ranking_lines(results: Path) -> list[str]:
-    """Return in plain words which strategies beat random in a finished experiment, the best first.
+    """Return in the report's words which strategies beat random in a finished experiment, the best first.
 
     Raises InputError where its ranking is missing or damaged.
     """
     path = results / "tables" / "ranking.csv"
     try:
+        if nothing := nothing_learnt(results):
+            return [nothing]
         rows = [row for row in read_csv(path) if row["labels"] == "images" and row["score"] == "map"]
         rows.sort(key=lambda row: int(row["rank"]))
         return [f"{row['strategy']}: {_against_random(row)}" for row in rows]
@@ -141,17 +145,13 @@ def ranking_lines(results: Path) -> list[str]:
 
 
 def _against_random(row: dict[str, str]) -> str:
-    """Say how a strategy's mean height of the curve compares with that of random; intervals are Student's."""
+    """Report how a strategy's mean height of the curve compares with that of random, with intervals' outer ends."""
     mean = f"mean mAP {100 * float(row['mean']):.1f} %"
     if not row["to_random"]:
         return f"{mean}, what the others are compared with"
-    gain = 100 * float(row["to_random"])
-    if not row["to_random_t_low"]:
-        return f"{mean}, {gain:+.1f} points to random; too few seeds to say whether that is chance"
-    interval = f"{100 * float(row['to_random_t_low']):+.1f} to {100 * float(row['to_random_t_high']):+.1f}"
-    if row["to_random_clear"] != "True":
-        return f"{mean}, no clear difference to random: {gain:+.1f} points ({interval})"
-    return f"{mean}, {'better' if gain > 0 else 'worse'} than random by {abs(gain):.1f} points ({interval})"
+    difference = difference_in(row, "to_random")
+    few = "" if difference.interval.known else "; too few seeds to exclude chance"
+    return f"{mean}, compared with random: {in_brief(difference)}{few}".replace("−", "-")
 
 
 def _values(
@@ -202,7 +202,8 @@ def _split(
         if len(taken) + len(members) <= wanted:
             taken |= members
     notes.append(
-        f"there is no audit or test set: {len(taken)} labelled pictures are tested on, which were chosen and "
+        "there is no audit or test set: "
+        f"{number_of(len(taken), 'labelled picture is', 'labelled pictures are')} tested on, chosen and "
         "not drawn at random, so scores are not those of the other pictures"
     )
     return [one for one in labelled if one.id not in taken], [one for one in labelled if one.id in taken], notes

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from mgral.errors import number_of
 from mgral.labelling.opening import usable_label
 from mgral.labelling.progress.curve import Curve, project_curve
 from mgral.labelling.progress.effort import Effort, effort
@@ -97,15 +98,15 @@ def advice(found: Progress) -> str:
     """
     last = found.curve.points[-1].scores[found.score] if found.curve.points else None
     if last is None or math.isnan(last.value):
-        return "no round has a score yet, so nothing can be said"
+        return "no round has a score yet, so there is no advice"
     if found.target is not None and last.value >= found.target:
         if last.interval.low >= found.target:
             return f"the target of {percent(found.target)} % {found.name} is reached"
-        unsure = "there is no interval" if math.isnan(last.interval.low) else "the score's interval has it inside"
+        unsure = "there is no interval" if math.isnan(last.interval.low) else "the score's interval contains it"
         return f"the target of {percent(found.target)} % {found.name} may be reached: {unsure}"
     if found.law is None:
         count = len({one.pictures for one in found.curve.points})
-        return f"go on: {count} of the {FEWEST_ROUNDS} rounds that a forecast needs have a score"
+        return f"continue: {count} of the {FEWEST_ROUNDS} rounds that a forecast needs have a score"
     if not found.expected:
         return "no picture is left to label"
     end = found.expected[-1]
@@ -118,8 +119,8 @@ def advice(found: Progress) -> str:
     if end.gain < LITTLE:
         return f"more labels likely bring little: {ahead} {gain}"
     if low >= LITTLE:
-        return f"go on: {ahead} {gain}"
-    return f"going on likely pays: {ahead} {gain}"
+        return f"continue: {ahead} {gain}"
+    return f"continuing likely pays off: {ahead} {gain}"
 
 
 def progress_lines(found: Progress) -> list[str]:
@@ -133,7 +134,7 @@ def _curve_lines(found: Progress) -> list[str]:
     if not curve.points:
         return [f"  {note}" for note in curve.notes]
     which = "last rounds" if len(curve.points) > SHOWN else "rounds"
-    measured = f"on {curve.images} pictures with today's labels (95 % intervals):"
+    measured = f"on {number_of(curve.images, 'picture')} with today's labels (95 % intervals):"
     lines = [f"{found.name} of the {which} in %, {measured}"]
     rows = list(zip(curve.points, (None, *curve.gains[found.score]), (None, *curve.agreement), strict=True))
     for point, gain, agrees in rows[-SHOWN:]:
@@ -169,7 +170,7 @@ def _cost_lines(found: Progress) -> list[str]:
     times = found.effort.times
     hours, each = times.hours(), found.hours_of_picture
     if hours is None or each is None:
-        return ["hours of labelling: not known, as fewer than half of the labels have a time"] * bool(times.labels)
+        return ["hours of labelling: unknown, because fewer than half of the labels have a time"] * bool(times.labels)
     line = f"labelling: {hours:.1f} hours so far, {3600 * each:.0f} s a picture"
     line += f", {3600 * hours / times.boxes:.0f} s a box" if times.boxes else ""
     rest = f"; {found.left * each:.1f} hours for the {found.left} pictures that are left of the budget"
@@ -198,7 +199,7 @@ def target_lines(found: Progress) -> list[str]:
         return [
             start
             + (
-                "beyond what this curve can say"
+                "beyond what this curve can predict"
                 if low > FAR * found.labelled
                 else f"{_many(low)} more pictures at least"
             )

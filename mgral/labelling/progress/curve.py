@@ -32,7 +32,7 @@ FEWEST_IMAGES = 10
 CACHE = "curve.json"
 """In results/: what was measured, and the digest of what it was measured on."""
 VERSION = 1
-"""Of what is measured; another one is measured anew."""
+"""Of what is measured; another one is measured again."""
 Array = npt.NDArray[np.float64]
 
 
@@ -83,7 +83,7 @@ class Curve:
 def project_curve(folder: Path, settings: ProjectSettings, project: Project, times: Times) -> Curve:
     """Return the curve of the project in a folder.
 
-    What takes long is kept in its results, and measured anew where labels or detections differ.
+    What takes long is kept in its results, and measured again where labels or detections differ.
     """
     audit = gather(folder, settings, project)
     if not audit.images:
@@ -138,7 +138,7 @@ def _measured(folder: Path, audit: Audit) -> dict[str, Any]:
         measured: dict[str, Any] = known["measured"]
         if (known["key"], known["sha256"]) == (key, _digest(measured)):
             return measured
-    except (InputError, KeyError, TypeError):  # not there, or not whole: it is made of what is there
+    except (InputError, KeyError, TypeError):  # not there, or not complete: it is made of what is there
         pass
     measured = measure(audit)
     with suppress(StepError):  # in a folder that cannot be written it is measured each time

@@ -16,7 +16,7 @@ from mgral.data.formats.snapshot import Labelled, load_snapshot
 from mgral.data.groups import find_groups, groups_by_name
 from mgral.data.thumbnails import load_thumbnails
 from mgral.data.values import number as finite
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.batches import detector_folder, results_folder
 from mgral.labelling.opening import CONFIG, SNAPSHOT, round_folder, usable_label
 from mgral.labelling.settings import ProjectSettings
@@ -144,7 +144,7 @@ def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) ->
         said = str(error).split(";")[0] if isinstance(error, InputError) else f"{found} or {test} is damaged"
         notes.append(
             f"round {number} is left out ({said}); compute it again: "
-            f"mgral snakemake --cores all --configfile round{number}/{CONFIG}"
+            f"{program()} snakemake --cores all --configfile round{number}/{CONFIG}"
         )
         return None
     classes = frozenset(one for one in project.classes if _knew(project, known, one))

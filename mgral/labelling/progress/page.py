@@ -148,12 +148,12 @@ def _curve_figure(found: Progress, score: str, cost: str) -> Drawn:
 
     names = [f"{MEANS[score]} of the rounds", "forecast", "target"]
     captions = {
-        "pictures": "Of the pictures that each detector learnt from.",
-        "boxes": "Of the boxes in these pictures.",
-        "hours": "Of labelling these pictures; the audit set is not counted.",
+        "pictures": "Pictures: those that each detector was trained on.",
+        "boxes": "Boxes: those in the training pictures.",
+        "hours": "Hours: of labelling the training pictures, without the audit set.",
     }
-    bars = " Bars: 95 % over resamples of the pictures that are measured on."
-    grey = " Grey: 95 % of what is expected of the next detectors." if with_forecast else ""
+    bars = " Bars: 95 % intervals over resamples of the evaluated pictures."
+    grey = " Grey: 95 % intervals for the next detectors." if with_forecast else ""
     drawing = draw(f"{score}_by_{cost}", 5.0, 3.2 + legend_height(names), paint)
     title = f"{MEANS[score]} against {COSTS[cost]}"
     return Drawn(title, captions[cost] + bars + grey, drawing.inline)
@@ -185,7 +185,7 @@ def _class_figure(curve: Curve, classes: Mapping[int, str]) -> Drawn | None:
         _in_percent(axes, COSTS["pictures"], "AP@[.5:.95] (%)")
 
     drawing = draw("by_class", 5.0, 3.2 + legend_height([classes[label] for label in shown]), paint)
-    which = f"The {len(shown)} classes with the most boxes to measure by." if len(scored) > len(shown) else ""
+    which = f"The {len(shown)} classes with the most boxes in these pictures." if len(scored) > len(shown) else ""
     return Drawn("AP of classes against labelled pictures", which, drawing.inline)
 
 

@@ -23,11 +23,11 @@ from cvat_sdk.core.uploading import DataUploader, Uploader
 from mgral.artefacts.files import atomic_path
 from mgral.compute.progress import tracked
 from mgral.data.formats.safe_xml import XmlError, parse_xml, read_xml
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, StepError, number_of, program
 from mgral.labelling.batch_files import PICTURES, TASKS, check_pictures
 from mgral.labelling.classes import name_today
 from mgral.labelling.importing import Names
-from mgral.labelling.servers.cvat_session import Login, ended, finished, number_of
+from mgral.labelling.servers.cvat_session import Login, ended, finished, job_of
 from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
 from mgral.labelling.state import Project
 
@@ -41,9 +41,14 @@ JOB = 20
 QUALITY = 70
 """Of the copies that people see while they label, 1 to 100: the SDK's own default."""
 LONGEST_LABEL, LONGEST_NAME = 64, 256
-REMOVED = "pictures were removed from their tasks there; they stay sent (mgral project recall)"
-LACKING = "pictures of completed jobs are not in what was exported; they stay sent"
-OTHERS = "pictures there are not of this project; left out"
+RECALL = f"stays sent ({program()} project recall)"
+REMOVED = f"picture was removed from its task there; it {RECALL}", f"pictures were removed there; each {RECALL}"
+LACKING = (
+    "picture of a completed job is not in what was exported",
+    "pictures of completed jobs are in no export",
+)
+OTHERS = "picture there is not of this project; left out", "pictures there are not of this project; left out"
+CHANGED = "job was changed while it was read; pull again", "jobs were changed while they were read; pull again"
 Frame = tuple[str, bool]
 """Name of a picture in a task, in its order there, and whether it was removed from the task."""
 _SHARE = re.compile(r", (round \d+(?:, person\d+)?|again [0-9a-f]{8})$")
@@ -101,7 +106,10 @@ class Cvat:
             made = task is None
             if task is None:
                 if left_out := len(tasks.pictures) - len(wanted):
-                    lines.append(f"{left_out} pictures were not sent: they are labelled or withdrawn by now")
+                    lines.append(
+                        f"{number_of(left_out, 'picture was', 'pictures were')} not sent: labelled or "
+                        "withdrawn by now"
+                    )
                 if not wanted:
                     return Pushed(str(project.id), 0, 0, tuple(lines))
                 task = _make_task(client, project, share, tasks.of(wanted))
@@ -124,20 +132,20 @@ class Cvat:
             rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
             lines = [f"CVAT: {len(done)} of {len(jobs)} jobs are completed{rest and f', and not read: {rest}'}"]
             found: dict[str, ElementTree.Element] = {}
-            odd = Counter[str]()
+            odd = Counter[tuple[str, str]]()
             for job in tracked(done, "jobs", len(done), "job"):
                 own = frames[job.task_id][job.start_frame : job.stop_frame + 1]
                 ours = {name for name, removed in own if not removed and len(names.find(name)) == 1}
                 odd[REMOVED] += sum(removed for _, removed in own)
                 odd[OTHERS] += sum(not removed for _, removed in own) - len(ours)
                 if (root := _export(client, job)) is None:
-                    odd["jobs were changed while they were read; pull again"] += 1
+                    odd[CHANGED] += 1
                 else:
                     person = _end(tasks[job.task_id].name).partition(", ")[2]
                     cut = found[f"task{job.task_id}-job{job.id}.xml"] = _cut(root, ours, project, job, person)
                     odd[LACKING] += len(ours) - len(cut.findall("image"))
             there = [_there(task.name, frames[number], project, names) for number, task in tasks.items()]
-        lines += [f"CVAT: {count} {words}" for words, count in odd.items() if count]
+        lines += [f"CVAT: {number_of(count, *words)}" for words, count in odd.items() if count]
         files = [output / SAVED] if found else []
         for file in files:
             _save(file, found)
@@ -158,7 +166,7 @@ class Cvat:
     def _known_project(self, client: Any, known: str, project: Project) -> Any:
         """Return the project of a number; raises InputError where it is gone, or another's.
 
-        Where a server began anew, another project may have the number.
+        Where a server began again, another project may have the number.
         """
         mark, names = _mark(project), Names(project)
         with suppress(NotFoundException, ForbiddenException):
@@ -169,7 +177,7 @@ class Cvat:
         raise InputError(
             f"{self._login.url}/projects/{known}, which this project was pushed to, is not there any more, or this "
             f"login may not see it, or it is another's: its name has no {mark!r}, and no task has pictures of this "
-            "project. Use the right login, or make a new one: mgral project push --anew"
+            f"project. Use the right login, or make a new one: {program()} project push --anew"
         )
 
 
@@ -301,7 +309,7 @@ def _make_task(client: Any, project: Any, share: Share, tasks: _Tasks) -> Any:
         image_quality=QUALITY,
         sorting_method="predefined",
     )
-    finished(client, number_of(response), "take the pictures")
+    finished(client, job_of(response), "take the pictures")
     return task.fetch()
 
 
@@ -320,7 +328,7 @@ def _add_boxes(client: Any, task: Any, tasks: _Tasks) -> list[str]:
         ElementTree.ElementTree(tasks.xml).write(path, encoding="utf-8", xml_declaration=True)
         asked = {"format": TO_CVAT, "filename": path.name}
         response = Uploader(client).upload_file(url, path, meta={"filename": path.name}, query_params=asked)
-    finished(client, number_of(response), "take the proposed boxes")
+    finished(client, job_of(response), "take the proposed boxes")
     return []
 
 

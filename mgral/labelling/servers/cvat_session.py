@@ -1,4 +1,4 @@
-"""CVAT's SDK with limits of time, and with errors that say what to do and hold no secret."""
+"""CVAT's SDK with limits of time, and with errors that say what to do and contain no secret."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ class Login:
     url: str
     credentials: Credentials = field(repr=False)
     secret: str = field(repr=False)
-    """What no message may hold."""
+    """What no message may contain."""
     organization: str | None
     """Short name of the organization whose projects are used; None for those of the person, and all that they see."""
 
@@ -60,7 +60,7 @@ class Login:
         for name, value in ((TOKEN, token), (ORGANIZATION, organization or "")):
             # Else the message about the header that cannot be sent would show it.
             if not value.isascii() or not value.isprintable():
-                raise InputError(f"{name} holds characters that cannot be sent, such as an end of line; set it again")
+                raise InputError(f"{name} has characters that cannot be sent, such as an end of line; set it again")
         if token:
             return cls(url, AccessTokenCredentials(token), token, organization)
         user, password = os.environ.get(USER), os.environ.get(PASSWORD)
@@ -121,12 +121,12 @@ class Login:
                 raise StepError(f"{self.url} fails ({said}); run the same command again later") from None
             if error.status == 404:
                 raise InputError(
-                    f"{self.url} does not know what it is asked for ({said}); is it a CVAT, and did somebody delete "
-                    "something there? If so, run the same command again"
+                    f"{self.url} does not have what was requested ({said}); check that it is a CVAT. If somebody "
+                    "deleted something there, run the same command again"
                 ) from None
             raise InputError(
-                f"{self.url} refuses ({said}); let somebody give you the right to do that there, or look at what is "
-                "wrong with the project, and run the same command again"
+                f"{self.url} refuses ({said}); ask for the permission there, or check the project, and run the same "
+                "command again"
             ) from None
         except urllib3.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
@@ -136,12 +136,12 @@ class Login:
                     "SSL_CERT_FILE"
                 ) from None
             raise StepError(
-                f"{self.url} does not answer, or stopped in the middle ({type(reason).__name__}); start it, or look "
-                "at the network, and run the same command again"
+                f"{self.url} does not answer, or stopped in the middle ({type(reason).__name__}); start it, or check "
+                "the network, and run the same command again"
             ) from None
         except CvatSdkException as error:
             raise StepError(
-                f"{self.url}: {self._without_secret(str(error))}; look at the server, and run the same command again"
+                f"{self.url}: {self._without_secret(str(error))}; check the server, and run the same command again"
             ) from None
         except (*OTHER_ANSWERS, refusals.OpenApiException) as error:
             other = f"it is version {versions[0]}; install the cvat-sdk of that version" if versions else "is it one?"
@@ -198,13 +198,13 @@ def ended(client: Any, number: str, what: str) -> Any:
         elif time.monotonic() - since > STANDSTILL:
             raise StepError(
                 f"CVAT has made no progress for {STANDSTILL / 60:g} minutes, to {what} ({status}); are its workers "
-                "running? The same command goes on later"
+                "running? Run the same command again later"
             )
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def number_of(response: Any) -> str:
+def job_of(response: Any) -> str:
     """Return the number of the background job that an answer names."""
     found = json.loads(response.data)
     if not isinstance(found, dict) or not isinstance(found.get("rq_id"), str):

@@ -21,7 +21,7 @@ class Share:
     folder: Path
     """Holds pictures/ and tasks/TOOL/."""
     round: int
-    """0 for pictures to look at again."""
+    """0 for pictures to check again."""
     person: str
     """`person1` and so on; empty where the batch is not split."""
     title: str
@@ -71,7 +71,7 @@ class Server(Protocol):
 
     Everything it does raises InputError where a person has to change something (a refused token, a project that is
     gone or was changed), and StepError where the same command may do later (a server that does not answer). No
-    message holds the token.
+    message contains the token.
     """
 
     def push(self, share: Share, known: str | None, pictures: Pictures | None) -> Pushed:
@@ -87,7 +87,7 @@ class Server(Protocol):
         """
 
     def pull(self, known: str, project: Project, output: Path) -> Pulled:
-        """Save all that the server has of a project into a folder that is there, each file whole or not at all.
+        """Save all that the server has of a project into a folder that is there, each file completely or not at all.
 
         Parameters
         ----------

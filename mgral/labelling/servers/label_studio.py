@@ -12,7 +12,7 @@ from mgral.artefacts.files import write_json
 from mgral.compute.progress import tracked
 from mgral.data.findings import NAMED
 from mgral.data.values import whole
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, StepError, number_of, program
 from mgral.labelling.batch_files import PICTURES
 from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES, MODEL, label_config
 from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
@@ -60,7 +60,7 @@ class LabelStudio:
                 "environment"
             )
         if not value.isascii() or not value.isprintable() or " " in value:
-            raise InputError(f"{VARIABLE} holds no token: it has spaces or other characters that no token has")
+            raise InputError(f"{VARIABLE} contains no token: it has spaces or other characters that no token has")
         with _explained(url):
             rest = Rest(url, Token("Token", value))
             if value.count(".") == 2:  # a personal access token, which buys others that are valid for minutes
@@ -89,10 +89,13 @@ class LabelStudio:
                 lines += self._place(number, share, missing, pictures)
                 self._send(number, share.project, missing)
         if done := len(lacking) - len(missing):
-            lines.append(f"{done} pictures were not sent: they are labelled or withdrawn by now")
+            lines.append(f"{number_of(done, 'picture was', 'pictures were')} not sent: labelled or withdrawn by now")
         twice = sum(there[key_of(task["data"])] > 1 for task in tasks)
         if twice:
-            lines.append(f"{twice} pictures are there twice; delete the tasks that nobody has begun")
+            lines.append(
+                f"{number_of(twice, 'picture is', 'pictures are')} there twice; delete the tasks that "
+                "nobody has begun"
+            )
         lines.append(f"{self._rest.url}/projects/{number}")
         return Pushed(number, len(missing), len(tasks) - len(lacking), tuple(lines))
 
@@ -117,7 +120,7 @@ class LabelStudio:
             return Pulled((file,), "unknown", tuple(lines), there)
 
     def _found(self, share: Share) -> str | None:
-        """Return the number of the server's project that holds a share, by the mark in its description."""
+        """Return the number of the server's project that contains a share, by the mark in its description."""
         mark, found, page = _mark(share), [], 1
         while True:
             answer = self._rest.get("/api/projects", {"page": page, "page_size": 100, "include": "id,description"})
@@ -150,13 +153,13 @@ class LabelStudio:
             if refused.status != 404:
                 raise
             found = {}
-        # Where the server began anew, another project may have the number.
+        # Where the server began again, another project may have the number.
         if f"mgral:{project.id}" in (found.get("description") or "") or (found and self._data(number, project)):
             return found
         raise InputError(
             f"{self._rest.url}/projects/{number}, which this project was pushed to, is not there any more, or is not "
-            f"for the account of the token; give the right token ({VARIABLE}), or make a new one: mgral project push "
-            "--anew"
+            f"for the account of the token; give the right token ({VARIABLE}), or make a new one: "
+            f"{program()} project push --anew"
         )
 
     def _fit(self, found: _Json, project: Project) -> list[str]:
@@ -323,7 +326,7 @@ def _explained(url: str) -> Iterator[None]:
         raise InputError(
             f"{url} answers otherwise than Label Studio 1.23 does ({type(error).__name__}: {error}); use that version"
         ) from error
-    except ValueError as error:  # its words may hold a token
+    except ValueError as error:  # its words may contain a token
         raise InputError(f"{url} answers otherwise than Label Studio 1.23 does; use that version") from error
     except UnsureError as unsure:
         raise StepError(f"{url}: {unsure}; see to the server, and run the same command again") from None

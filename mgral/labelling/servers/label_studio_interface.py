@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.exchange.label_studio_tasks import label_config
 from mgral.labelling.state import Project
 
@@ -55,7 +55,7 @@ def fitted_interface(given: str, project: Project, where: str) -> tuple[str | No
     if foreign:
         lines.append(
             f"the labelling interface has classes that the project has not ({', '.join(foreign)}): add them "
-            f"(mgral project classes add NAME), or take them out ({where})"
+            f"({program()} project classes add NAME, NAME being each), or take them out ({where})"
         )
     missing = set(names) - there
     if not missing:

@@ -6,13 +6,14 @@ from typing import get_args
 from urllib.parse import urlsplit
 
 from mgral.data.findings import Findings
-from mgral.errors import InputError, StepError
+from mgral.errors import InputError, StepError, number_of, program
 from mgral.labelling.returning import import_files
 from mgral.labelling.servers.interface import Pulled, Tool
 from mgral.labelling.servers.pushing import Connect, checked_url, connect
 from mgral.labelling.settings import Shapes
 from mgral.labelling.starting import PULLED, merge_findings
 from mgral.labelling.state import Project, load_project
+from mgral.labelling.status import IMPORT
 
 
 def pull(
@@ -45,7 +46,7 @@ def pull(
     project = load_project(folder)
     if not project.pushed:
         raise InputError(
-            "nothing was pushed from here; push first (mgral project push), or: mgral project import FILE"
+            f"nothing was pushed from here; push first ({program()} project push), or: {program()} project {IMPORT}"
         )
     if url is not None:
         known, url = {place.url for place in project.pushed}, checked_url(url)
@@ -62,7 +63,9 @@ def pull(
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StepError(f"{output} cannot be made ({error.strerror}); mend the rights of the folder") from None
+            raise StepError(
+                f"{output} cannot be made ({error.strerror}); correct the permissions of the folder"
+            ) from None
         found.append(connect(tool, where).pull(number, project, output))
         lines += found[-1].lines
     lines += _nowhere(project, found) if url is None else []
@@ -100,8 +103,8 @@ def _nowhere(project: Project, found: Sequence[Pulled]) -> list[str]:
         ]
         if gone:
             lines.append(
-                f"{len(gone)} pictures of round {number} are on no server, never sent or deleted there; to send "
-                f"them: mgral project push --round {number}"
+                f"{number_of(len(gone), f'picture of round {number} is', f'pictures of round {number} are')} on no "
+                f"server, never sent or deleted there; to send again: {program()} project push --round {number}"
             )
     return lines
 

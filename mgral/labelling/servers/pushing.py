@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
 
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of, program
 from mgral.labelling.batch_files import PICTURES, TASKS
 from mgral.labelling.ledger import writing
 from mgral.labelling.opening import round_folder
@@ -54,7 +54,7 @@ def push(
         Whose share of a split round, from 1; None for all.
     pictures
         How they get there; None as the server can.
-    anew
+    again
         Make a new project on the server where the one in the ledger is gone.
 
     Returns
@@ -82,10 +82,12 @@ def push(
             if there is None or there.id != pushed.id or share.round not in there.rounds:
                 writer.add("pushed", [{**vars(place), "id": pushed.id, "round": share.round}])
             what = f"round {share.round}" if share.round else str(share.folder)
-            known = f", {pushed.there} were there" if pushed.there else ""
-            lines.append(f"{what}{share.person and f', {share.person}'}: {pushed.sent} pictures sent{known}")
+            known = f", {number_of(pushed.there, 'was', 'were')} there" if pushed.there else ""
+            lines.append(
+                f"{what}{share.person and f', {share.person}'}: {number_of(pushed.sent, 'picture')} sent{known}"
+            )
             lines += [f"  {line}" for line in pushed.lines]
-    return [*lines, "when people have labelled: mgral project pull"]
+    return [*lines, f"when people have labelled: {program()} project pull"]
 
 
 def _server_of(project: Project, tool: Tool | None, url: str | None) -> tuple[Tool, str]:
@@ -106,7 +108,7 @@ def checked_url(url: str) -> str:
     Raises
     ------
     InputError
-        Where it is none, or holds a user's name or password, which would get into the ledger. The message does not
+        Where it is none, or contains a user's name or password, which would get into the ledger. The message does not
         repeat it.
     """
     try:
@@ -129,16 +131,18 @@ def _shares(
 ) -> list[Share]:
     if output is not None:
         if number is not None or person is not None:
-            raise InputError("give --round and --person for a round, or a folder of `mgral project again`")
+            raise InputError(f"give --round and --person for a round, or a folder of `{program()} project again`")
         if not output.is_dir():
-            raise InputError(f"{output} is no folder; name the one that `mgral project again` wrote")
+            raise InputError(f"{output} is no folder; name the one that `{program()} project again` wrote")
         rounds = {round_folder(folder, one).resolve(): one for one in project.rounds}
         if inside := next((one for one in (output.resolve(), *output.resolve().parents) if one in rounds), None):
-            raise InputError(f"{output} is of a round; push it as one: mgral project push --round {rounds[inside]}")
+            raise InputError(
+                f"{output} is of a round; push it as one: {program()} project push --round {rounds[inside]}"
+            )
         return [Share(output, 0, "", title, project)]
     made = sorted(one for one, images in project.sent.items() if one in project.rounds and images)
     if number is None and not made:
-        raise InputError("no round has pictures to label yet; make one: mgral project next")
+        raise InputError(f"no round has pictures to label yet; make one: {program()} project next")
     if number is not None and number not in made:
         raise InputError(f"round {number} has no pictures to label; rounds that have: {', '.join(map(str, made))}")
     chosen = number or made[-1]

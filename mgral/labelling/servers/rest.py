@@ -137,7 +137,7 @@ class Rest:
         return self._json(self._repeated("POST", path, json=values))
 
     def wait(self, failures: int, reason: str) -> None:
-        """Wait before a further attempt, the longer the more failed before, and say why."""
+        """Wait before a further attempt, the longer the more failed before, and report why."""
         seconds = FIRST_WAIT * 2**failures
         print(f"{self.url}: {reason}; tried again in {seconds:g} s", file=sys.stderr, flush=True)
         time.sleep(seconds)

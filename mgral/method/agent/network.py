@@ -1,4 +1,4 @@
-"""The agent: an LSTM over the images of the pool, and a score for each."""
+"""The paper's agent: an LSTM over the images of the pool, and a score for each."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from mgral.artefacts.files import read_arrays
 from mgral.errors import InputError
+from mgral.method.agent.batch_agent import BatchAgent
+from mgral.method.agent.scale import mean_and_deviation
 
 CHUNK_IMAGES = 32768
 """Images scored at a time during selection, which bounds its memory."""
@@ -97,26 +99,26 @@ class Agent(nn.Module):
 
 def build_agent(embeddings: npt.NDArray[np.float32], hidden: int, window: int, generator: torch.Generator) -> Agent:
     """Return an untrained agent that standardises by the given pool, float32 [N, D]."""
-    deviation = embeddings.std(axis=0, dtype=np.float64)
-    # A dimension in which all images agree says nothing, and must not be divided by zero.
-    deviation[deviation < 1e-6] = 1.0
-    mean = embeddings.mean(axis=0, dtype=np.float64)
-    agent = Agent(
-        torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(deviation.astype(np.float32)), hidden, window
-    )
+    agent = Agent(*mean_and_deviation(embeddings), hidden, window)
     agent.initialise(generator)
     return agent
 
 
-def load_agent(path: Path) -> Agent:
+def load_agent(path: Path) -> Agent | BatchAgent:
     """Read `agent.safetensors`; raises InputError where it is not an agent's or a weight is not finite."""
     tensors = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
     try:
-        hidden = tensors["cell.weight_hh"].shape[1]
-        agent = Agent(tensors["mean"], tensors["deviation"], hidden, int(tensors["window"][0]))
+        agent = _untrained(tensors)
         agent.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{path} is not an agent ({error}); run the step `agent` again") from None
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise InputError(f"{path} holds a weight that is not finite; run the step `agent` again")
     return agent
+
+
+def _untrained(tensors: dict[str, Tensor]) -> Agent | BatchAgent:
+    scale = tensors["mean"], tensors["deviation"]
+    if "log_sharpness" in tensors:
+        return BatchAgent(*scale, len(tensors["state.weight"]))
+    return Agent(*scale, tensors["cell.weight_hh"].shape[1], int(tensors["window"][0]))

@@ -8,10 +8,16 @@ import numpy.typing as npt
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
 from mgral.config import Config, images_in
+from mgral.errors import InputError
+from mgral.method.agent.batch_agent import BatchAgent, choose_batch
+from mgral.method.agent.batch_training import HORIZON, train_batch_agent
+from mgral.method.agent.episodes import Episode, uniform_batches
 from mgral.method.agent.network import Agent
-from mgral.method.agent.training import Episode, train_agent, uniform_batches
-from mgral.method.lut.reward import LookupTable, Reward
-from mgral.method.lut.validation import Validation, validate_tables
+from mgral.method.agent.training import train_agent
+from mgral.method.greedy import choose_greedily
+from mgral.method.lut.learned import LearnedReward, LearnedTables
+from mgral.method.lut.reward import AnyTables, Reward
+from mgral.method.lut.validation import Validation, validate
 from mgral.selection.pool import check_pool
 from mgral.selection.query import highest
 from mgral.training.checkpoint import Checkpoint
@@ -29,18 +35,18 @@ class Comparison(NamedTuple):
 
 
 def compare_with_random(
-    agent: Agent, vectors: npt.NDArray[np.float32], reward: Reward, budget: int, rng: np.random.Generator
+    rows: npt.NDArray[np.int64], reward: Reward, pool: int, rng: np.random.Generator
 ) -> Comparison:
-    """Look up the agent's highest scores of the pool, float32 [N, D], and uniform batches of as many images."""
-    selected = reward.lookup(highest(agent.score_pool(vectors), budget)[None])
-    uniform = reward.lookup(uniform_batches(len(vectors), budget, RANDOM_BATCHES, rng))
+    """Look up a batch, rows int64 [B] of a pool of N images, and uniform batches of as many images."""
+    selected = reward.lookup(rows[None])
+    uniform = reward.lookup(uniform_batches(pool, len(rows), RANDOM_BATCHES, rng))
     return Comparison(float(selected[0]), float(uniform.mean()), float(uniform.std(ddof=1)))
 
 
 class TrainedAgent(NamedTuple):
     """An agent and how its training went."""
 
-    agent: Agent
+    agent: Agent | BatchAgent
     log: list[Episode]
     summary: dict[str, float | int | None]
     """Content of `agent.json`; all mAP values 0 to 1."""
@@ -48,7 +54,7 @@ class TrainedAgent(NamedTuple):
 
 def train_validated_agent(
     config: Config,
-    table: LookupTable,
+    table: AnyTables,
     pool: npt.NDArray[np.int64],
     seed: int,
     cycle: int = 0,
@@ -58,46 +64,63 @@ def train_validated_agent(
 ) -> TrainedAgent:
     """Train the agent on looked-up rewards, and test whether the tables of several reward splits are valid.
 
-    Where they agree no better than shuffled ones, the agent is not validated, and strategy `mgral` chooses at random.
+    Where tables are looked up by distances and agree no better than shuffled ones, the agent is not validated, and
+    strategy `mgral` chooses at random.
 
     Parameters
     ----------
     pool
         Ids of the unlabelled images, int64 [N], ascending.
     gpus
-        0 for the CPU, 1 for a GPU.
+        0 for the CPU, 1 for a GPU; agents that see their batch are trained on the CPU.
 
     Raises
     ------
     InputError
-        Where the pool is smaller than the budget, and where that is in boxes (`in_images` turns it into images).
+        Where the pool is smaller than the budget, where that is in boxes (`in_images` turns it into images), and
+        where the agent's policy is `batch` and the reward is not learned by regression.
     """
     budget = images_in(config.budget)
     check_pool(pool, budget)
     device = choose_device(gpus).type
-    features = table.features_of(pool)
-    vectors, reward = features.vectors, table.over(features, device)
-    agent, log = train_agent(vectors, reward, config.agent, budget, seed, cycle, checkpoint, device)
-    validation = validate_tables(reward.rewards, len(pool), budget, seed, cycle)
-    if validation:
+    vectors = table.embeddings.features_of(pool, config.embedding).vectors
+    reward = table.over(pool, device)
+    agent: Agent | BatchAgent
+    if config.agent.policy == "lstm":
+        agent, log = train_agent(vectors, reward, config.agent, budget, seed, cycle, checkpoint, device)
+        rows = highest(agent.score_pool(vectors), budget)
+    elif isinstance(reward, LearnedReward):
+        agent, log = train_batch_agent(vectors, reward, config.agent, budget, seed, cycle, checkpoint)
+        rows = choose_batch(agent, reward, vectors, budget, seed, cycle).rows
+    else:
+        raise InputError("agent.policy: batch needs reward.estimator: regression; set agent.policy: lstm")
+    validation = validate(table, reward, len(pool), budget, seed, cycle)
+    if validation and isinstance(agent, Agent):
         agent.validated.fill_(validation.valid)
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
-    compared = compare_with_random(agent, vectors, reward, budget, rng)
-    return TrainedAgent(agent, log, _summarise(compared, log, reward.baseline_map, validation))
+    compared = compare_with_random(rows, reward, len(pool), rng)
+    best = log[-1].random_best
+    if isinstance(agent, BatchAgent) and budget > HORIZON:  # the batches of its log are smaller
+        drawn = uniform_batches(len(pool), budget, config.agent.episodes * config.agent.samples, rng)
+        best = float(reward.lookup(drawn).max())
+    summary = {**_summarise(compared, validation), "baseline_map": reward.baseline_map, "random_best_as_often": best}
+    if isinstance(table, LearnedTables):
+        of_greedy = np.random.default_rng(derive_seed(seed, "mgral_greedy", cycle))
+        summary["greedy_reward"] = float(choose_greedily(reward, len(pool), budget, of_greedy).scores[-1])
+        summary["p_value"] = table.regression.p_value
+    return TrainedAgent(agent, log, summary)
 
 
-def _summarise(
-    compared: Comparison, log: list[Episode], baseline_map: float, validation: Validation | None
-) -> dict[str, float | int | None]:
+def _summarise(compared: Comparison, validation: Validation | None) -> dict[str, float | int | None]:
     selected, mean, deviation = compared
     return {
         "selected_reward": selected,
+        # By distances a greedy choice can take as long as the training, and is not made.
+        "greedy_reward": None,
         "random_mean": mean,
         "random_std": deviation,
         "random_batches": RANDOM_BATCHES,
         "standard_deviations_above": (selected - mean) / deviation if deviation > 0 else None,
         "held_out_gain": validation.held_out_gain if validation else None,
         "p_value": validation.p_value if validation else None,
-        "baseline_map": baseline_map,
-        "random_best_as_often": log[-1].random_best,
     }

@@ -16,7 +16,8 @@ RESAMPLES = 4000
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Spearman's correlation of looked-up with true gains, a mean over seeds, and its 95 % bootstrap interval."""
+    """Spearman's correlation of looked-up with true gains, or a difference of two: a mean over seeds, and its 95 %
+    bootstrap interval."""
 
     mean: float
     low: float
@@ -39,15 +40,32 @@ def fidelity(looked_up: Sequence[Array], gains: Sequence[Array], seed: int) -> F
 
     Batches are resampled within their seeds; seeds are not, so that the interval is about these seeds.
     """
-    pairs = list(zip(looked_up, gains, strict=True))
-    by_seed = tuple(float(spearman(one, other)) for one, other in pairs)
+    by_seed = [float(spearman(one, other)) for one, other in zip(looked_up, gains, strict=True)]
+    return _with_interval(by_seed, _resampled(looked_up, gains, seed))
+
+
+def difference(first: Sequence[Array], second: Sequence[Array], gains: Sequence[Array], seed: int) -> Fidelity:
+    """Subtract the correlation of the second lookup from that of the first, on the same resamples of the batches."""
+    one, other = (fidelity(looked_up, gains, seed).by_seed for looked_up in (first, second))
+    return _with_interval(
+        np.subtract(one, other).tolist(), _resampled(first, gains, seed) - _resampled(second, gains, seed)
+    )
+
+
+def _resampled(looked_up: Sequence[Array], gains: Sequence[Array], seed: int) -> Array:
+    """Return the mean correlation over seeds in each resample of the batches, [RESAMPLES]."""
     generator = np.random.default_rng(derive_seed(seed, "fidelity bootstrap"))
-    resampled = []
-    for one, other in pairs:
+    found = []
+    for one, other in zip(looked_up, gains, strict=True):
         rows = generator.integers(len(one), size=(RESAMPLES, len(one)))
-        resampled.append(spearman(one[rows], other[rows]))
-    low, high = np.quantile(np.mean(resampled, axis=0), [0.025, 0.975]).tolist()
-    return Fidelity(float(np.mean(by_seed)), low, high, by_seed)
+        found.append(spearman(one[rows], other[rows]))
+    mean: Array = np.mean(found, axis=0)
+    return mean
+
+
+def _with_interval(by_seed: Sequence[float], resampled: Array) -> Fidelity:
+    low, high = np.quantile(resampled, [0.025, 0.975]).tolist()
+    return Fidelity(float(np.mean(by_seed)), low, high, tuple(by_seed))
 
 
 def noise_ceiling(repeats: Array) -> float:

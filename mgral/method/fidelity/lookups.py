@@ -11,7 +11,7 @@ from mgral.config import Distance, EmbeddingConfig, RewardConfig
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.lut.estimators import estimators_of
 from mgral.method.lut.plan import SubsetPlan
-from mgral.method.lut.reward import RewardTable
+from mgral.method.lut.reward import as_tables
 from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.selection.embeddings import Embeddings
 
@@ -44,30 +44,43 @@ class Kind(NamedTuple):
         return ", ".join(filter(None, self)).replace("_", " ")
 
 
+class Split(NamedTuple):
+    """A reward split, and what its variants reached on it."""
+
+    plan: SubsetPlan
+    scores: VariantScores
+
+
 def lookup_everywhere(
     candidates: Sequence[Candidate],
-    plan: SubsetPlan,
-    scores: VariantScores,
+    splits: Sequence[Split],
     embeddings: Mapping[str, Embeddings],
     embedding: EmbeddingConfig,
     reward: RewardConfig,
     seed: int,
 ) -> dict[Kind, npt.NDArray[np.float64]]:
-    """Return the looked-up mAP of the batches 1..M, float64 [M], by every embedding, distance and estimator.
+    """Return the looked-up mAP of the batches 1..M by every embedding, distance and estimator, float64 [S, M].
+
+    Row n - 1 is by the tables of the first n of S splits together, as strategies look up: a regression learns from
+    all variants, and the others are means over the tables.
 
     Parameters
     ----------
+    splits
+        Of tables of one kind.
     embeddings
         By the name of the detector that made them.
     """
-    found = {}
+    found, ids = {}, [one.images for one in candidates[1:]]
+    first = splits[0].plan
     for (name, of_images), distance in product(embeddings.items(), DISTANCES):
-        batches = of_images.features_of([one.images for one in candidates[1:]], embedding)
-        of_distance = reward.model_copy(update={"distance": distance})
-        arrays, _ = table_arrays(scores, plan, of_images, embedding, of_distance, seed)
+        own = reward.model_copy(update={"distance": distance})
+        arrays = [table_arrays(one.scores, one.plan, of_images, embedding, own, seed)[0] for one in splits]
         for estimator in estimators_of(distance):
-            table = RewardTable.of(arrays, of_distance.model_copy(update={"estimator": estimator}))
-            found[Kind(plan.labels, plan.start, name, distance, estimator)] = table.lookup(batches)
+            by = own.model_copy(update={"estimator": estimator})
+            together = [as_tables(arrays[:count], of_images, embedding, by) for count in range(1, len(splits) + 1)]
+            kind = Kind(first.labels, first.start, name, distance, estimator)
+            found[kind] = np.stack([tables.reward(ids) for tables in together])
     return found
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from mgral.config import Config
 from mgral.data.image_set import ImageSet
 from mgral.method.lut.pseudo_labels import label_pool
-from mgral.method.lut.reward import LookupTable, RewardTable
+from mgral.method.lut.reward import AnyTables, as_tables
 from mgral.method.lut.subsets import plan_subsets
 from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.variants import train_base, train_variants
@@ -27,7 +27,7 @@ def build_table(
     *,
     weights: Path | None = None,
     gpus: int = 0,
-) -> LookupTable:
+) -> AnyTables:
     """Train the variants of `lut.splits` reward splits, and make of each split a table of rewards.
 
     It does at once what the steps pseudo_labels, subsets, base, variant and table do in jobs side by side; labels of
@@ -56,5 +56,5 @@ def build_table(
         numbers = range(len(plan.subsets))
         variants = train_variants(config, data, plan, base, numbers, *place, pseudo_labels=pseudo_labels)
         arrays, _ = table_arrays(VariantScores.of(variants), plan, embeddings, config.embedding, config.reward, seed)
-        tables.append(RewardTable.of(arrays, config.reward))
-    return LookupTable(tuple(tables), embeddings, config.embedding)
+        tables.append(arrays)
+    return as_tables(tables, embeddings, config.embedding, config.reward)

@@ -1,4 +1,4 @@
-"""Estimators of mAP from distances: the nearest variant's, a kernel mean over all variants, or a line through them.
+"""Estimators of mAP from distances: the nearest variant's, or a kernel mean over all variants.
 
 A table looks a batch up under one distance, or under G of them, one a class, each with values of its own: the batch
 is then worth the mean over the classes, as mAP is.
@@ -46,37 +46,6 @@ def kernel(distances: Float64, values: Float64, widths: Float64) -> Float64:
     return mean
 
 
-def regression(amounts: Float64, of_variants: Float64, values: Float64) -> Float64:
-    """Return values on a line through the variants, which rises with the square root of the amount.
-
-    The more there is of a class, the less more of it adds, so that a batch of few classes is worth little. The slope
-    is halfway from the class's own, which few variants tell badly, to the mean over the classes. The line goes on
-    beyond what the variants had: the best batches lie there, and have to differ.
-
-    Parameters
-    ----------
-    amounts
-        How much of each class there is in the batches: the distance W_1 of its scores from no score at all, [S, G].
-    of_variants
-        The same of the variants' subsets, [K, G].
-    values
-        AP of the variants, [K, G].
-
-    Returns
-    -------
-    Shape [S, G].
-    """
-    roots = np.sqrt(of_variants)
-    spread = roots.std(axis=0)
-    # Of a class that all subsets hold as much of, but for rounding, nothing is known.
-    spread[spread <= 1e-9 * roots.max(axis=0)] = np.inf
-    standardised = (roots - roots.mean(axis=0)) / spread
-    slopes = (standardised * (values - values.mean(axis=0))).mean(axis=0)
-    slopes = (slopes + slopes.mean()) / 2
-    line: Float64 = values.mean(axis=0) + slopes * (np.sqrt(amounts) - roots.mean(axis=0)) / spread
-    return line
-
-
 def estimate(distances: Float64, values: Float64, estimator: Estimator, widths: Float64) -> Float64:
     """Return looked-up values [S] by nearest or kernel, means over the G classes; widths as of `kernel`."""
     found = nearest(distances, values) if estimator == "nearest" else kernel(distances, values, widths)
@@ -91,12 +60,6 @@ def leave_one_out(pairwise: Float64, values: Float64, estimator: Estimator, widt
         estimate(pairwise[k, rows][None], values[rows], estimator, widths)[0] for k, rows in enumerate(others)
     ]
     return np.array(predictions)
-
-
-def leave_one_out_regression(amounts: Float64, values: Float64) -> Float64:
-    """Predict each variant's value from the others by `regression`, [K], by the amounts in their subsets, [K, G]."""
-    others = [np.delete(np.arange(len(values)), k) for k in range(len(values))]
-    return np.array([regression(amounts[[k]], amounts[rows], values[rows]).mean() for k, rows in enumerate(others)])
 
 
 def median_distances(pairwise: Float64) -> Float64:

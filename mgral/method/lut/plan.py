@@ -4,12 +4,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mgral.artefacts.files import REASON, read_json
 from mgral.config import LutConfig
 from mgral.errors import InputError, SparseError
 
 REWARD_SHARE = 1 / 3
 """Largest part of the pool on which rewards are measured under `pseudo_labels`."""
+
+
+SMALLEST = 0.3
+"""Part of the images to learn from in the smallest subset, where variants start anew from labels."""
+
+
+def sizes_of(images: int, variants: int) -> list[int]:
+    """Return the sizes of the subsets of so many images, ascending, where variants start anew from labels."""
+    return [max(1, round(size)) for size in np.geomspace(SMALLEST * images, images, variants).tolist()]
 
 
 def rewards_of_pool(lut: LutConfig, pool: int) -> int:
@@ -30,7 +42,14 @@ class SubsetPlan:
     base: tuple[int, ...]
     """Labelled images that every variant trains on."""
     subsets: tuple[tuple[int, ...], ...]
-    """S_0..S_K; S_0 is empty, the others are of one size."""
+    """S_0..S_K; S_0 is empty. The others are of one size, but where variants start anew from labels."""
+
+    @property
+    def images(self) -> npt.NDArray[np.int64]:
+        """The subsets' images as rows of one length, int64 [K, M]; smaller subsets repeat theirs evenly."""
+        longest = max(map(len, self.subsets))
+        places = [np.arange(longest) * len(one) // longest for one in self.subsets[1:]]
+        return np.array([np.array(one)[at] for one, at in zip(self.subsets[1:], places, strict=True)], dtype=np.int64)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `subsets.json`."""
@@ -55,10 +74,9 @@ def load_plan(path: Path) -> SubsetPlan:
         plan = SubsetPlan(*kind, tuple(content["reward"]), tuple(content["base"]), subsets)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is not a plan of subsets ({error}); run the step `subsets` again") from None
-    sizes = {len(images) for images in subsets[1:]}
-    if variants != list(range(len(subsets))) or len(subsets) < 3 or subsets[0] or len(sizes) != 1:
+    if variants != list(range(len(subsets))) or len(subsets) < 3 or subsets[0] or not all(subsets[1:]):
         raise InputError(
-            f"{path} does not hold variant 0 without images and variants 1..K of one size; "
+            f"{path} does not contain variant 0 without images and variants 1..K with some; "
             "run the step `subsets` again"
         )
     return plan

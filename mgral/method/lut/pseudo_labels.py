@@ -49,7 +49,7 @@ def load_pseudo_labels(path: Path) -> PseudoLabels:
         return PseudoLabels(tuple(content["images"]), tuple(content["objects"]))
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{path} does not hold pseudo-labels ({error}); run the step `pseudo_labels` again"
+            f"{path} does not contain pseudo-labels ({error}); run the step `pseudo_labels` again"
         ) from None
 
 

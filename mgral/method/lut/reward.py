@@ -1,4 +1,4 @@
-"""The reward of a batch, read off the lookup table instead of training a detector on it."""
+"""The reward of a batch, looked up in the tables of variants instead of training a detector on it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import numpy.typing as npt
 from mgral.artefacts.files import map_arrays
 from mgral.config import Config, EmbeddingConfig, RewardConfig
 from mgral.errors import InputError
-from mgral.method.lut.by_amount import ByAmount
 from mgral.method.lut.by_distance import ByDistance
+from mgral.method.lut.learned import LearnedReward, LearnedTables
 from mgral.method.lut.table import count_arrays, count_scale, subset_distance
 from mgral.selection.embeddings import Embeddings, ImageFeatures, Scale
 
@@ -21,7 +21,8 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 COMMON = ("map", "baseline_map", "values", "kernel_widths")
-BY_CLASS = (*COMMON, "classes", "images", "counts", "count_zero", "count_unit", "count_mean", "amounts")
+LEARNED = ("classes", "images", "base", "features", "roots", "learnt")
+BY_CLASS = (*COMMON, *LEARNED, "counts", "count_zero", "count_unit", "count_mean")
 BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
 """Arrays of a table, by what its distance compares."""
 LOOKED_UP_IMAGES = 1 << 18
@@ -51,31 +52,27 @@ class RewardTable:
     """The classes whose AP is looked up by their counts, int64 [G]; None where mAP is by embeddings."""
     scale: Scale | None
     """Scale of the counts, where classes are looked up."""
+    maps: Float64
+    """mAP of variants 1..K, float64 [K]."""
     baseline_map: float
     """mAP of variant 0, which has no subset."""
-    estimate: ByAmount | ByDistance
+    estimate: ByDistance
     """Estimates mAP, float64 [S], of batches of embeddings, [S, B, D], or of scaled counts, [S, B, G]."""
 
     @classmethod
     def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
         """Read `table.safetensors`; raises InputError naming the file where it cannot serve."""
-        return cls.of(_read(path, reward), reward)
+        return cls.of(read_table(path, reward), reward)
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]], reward: RewardConfig) -> "RewardTable":
         """Take the arrays of `table.safetensors`."""
-        values, by_class = arrays["values"], reward.distance == "by_class"
-        estimate: ByAmount | ByDistance
-        if reward.estimator == "regression":
-            zero, unit = (arrays[name][arrays["classes"]] for name in ("count_zero", "count_unit"))
-            estimate = ByAmount(zero, unit, arrays["amounts"], values)
-        else:
-            distance = subset_distance(arrays, reward.distance)
-            estimate = ByDistance(distance, values, reward.estimator, arrays["kernel_widths"])
-        baseline = float(arrays["baseline_map"][0])
-        if not by_class:
-            return cls(arrays["embeddings"], None, None, baseline, estimate)
-        return cls(arrays["counts"], arrays["classes"], count_scale(arrays), baseline, estimate)
+        distance = subset_distance(arrays, reward.distance)
+        estimate = ByDistance(distance, arrays["values"], reward.estimator, arrays["kernel_widths"])
+        known = arrays["map"], float(arrays["baseline_map"][0]), estimate
+        if reward.distance != "by_class":
+            return cls(arrays["embeddings"], None, None, *known)
+        return cls(arrays["counts"], arrays["classes"], count_scale(arrays), *known)
 
     def lookup(self, batches: ImageFeatures) -> Float64:
         """Return the looked-up mAP, 0 to 1, float64 [S], of S batches."""
@@ -87,10 +84,8 @@ class RewardTable:
 
     def over(self, pool: ImageFeatures, device: str = "cpu") -> "PoolReward":
         """Return the lookup of batches of a pool of N images; by the device where that takes long."""
-        used, estimate = self._used(pool), self.estimate
-        by_amount = isinstance(estimate, ByAmount)
-        describe = estimate.over(used) if isinstance(estimate, ByAmount) else estimate.over(used, device)
-        return PoolReward(self.baseline_map, describe, estimate.worth, estimate.values, by_amount)
+        describe = self.estimate.over(self._used(pool), device)
+        return PoolReward(self.baseline_map, describe, self.estimate.worth, self.estimate.values)
 
     def _used(self, features: ImageFeatures) -> Float32:
         return self._scaled(features.vectors if self.classes is None else features.counts)
@@ -106,16 +101,14 @@ class PoolReward:
     baseline_map: float
     """mAP of variant 0."""
     of_rows: Callable[[Rows], Float64]
-    """Returns what the reward of batches, rows int64 [S, B], depends on: amounts [S, G], or distances [S, K, G]."""
+    """Returns the distances, float64 [S, K, G], of batches, rows int64 [S, B]."""
     worth: Callable[[Float64, Float64], Float64]
     """Estimates mAP, float64 [S], from these and from the variants' values, float64 [K, G]."""
     values: Float64
     """AP of each class, or mAP, of the variants, float64 [K, G]."""
-    by_amount: bool
-    """Whether a batch is described by the mean of what describes its images."""
 
     def describe(self, batches: Rows) -> Float64:
-        """Return what the reward of batches, rows int64 [S, B], depends on, float64 [S, ...]."""
+        """Return the distances, float64 [S, K, G], of batches, rows int64 [S, B]."""
         count, size = batches.shape
         step = max(1, LOOKED_UP_IMAGES // size)
         return np.concatenate([self.of_rows(batches[start : start + step]) for start in range(0, count, step)])
@@ -146,6 +139,10 @@ class MeanReward:
         mean: Float64 = np.mean([reward.lookup(batches) for reward in self.rewards], axis=0)
         return mean
 
+    def with_each(self, rows: Rows, tried: Rows) -> Float64:
+        """Return the mean looked-up mAP, float64 [n], of one batch with each of n other rows in turn."""
+        return self.lookup(np.column_stack([np.tile(rows, (len(tried), 1)), tried]))
+
 
 @dataclass(frozen=True)
 class LookupTable:
@@ -167,12 +164,17 @@ class LookupTable:
         """Return the features of images of the given ids."""
         return self.embeddings.features_of(image_ids, self.embedding)
 
-    def over(self, pool: ImageFeatures, device: str = "cpu") -> MeanReward:
-        """Return the lookup of batches of a pool; by the device where that takes long."""
-        return MeanReward([table.over(pool, device) for table in self.tables])
+    def over(self, pool: Rows, device: str = "cpu") -> MeanReward:
+        """Return the lookup of batches of a pool, ids int64 [N]; by the device where that takes long."""
+        features = self.features_of(pool)
+        return MeanReward([table.over(features, device) for table in self.tables])
 
 
-def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -> LookupTable:
+AnyTables = LookupTable | LearnedTables
+AnyReward = MeanReward | LearnedReward
+
+
+def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -> AnyTables:
     """Read the tables of all reward splits.
 
     Where the embeddings' counts are of more labelled images than those that the tables were made with, the subsets'
@@ -183,23 +185,35 @@ def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -
     InputError
         Naming the table that cannot serve.
     """
-    return LookupTable(tuple(_load_with(path, embeddings, config) for path in paths), embeddings, config.embedding)
+    arrays = [_read_with(path, embeddings, config) for path in paths]
+    return as_tables(arrays, embeddings, config.embedding, config.reward)
 
 
-def _load_with(path: Path, embeddings: Embeddings, config: Config) -> RewardTable:
-    arrays, by_class = _read(path, config.reward), config.reward.distance == "by_class"
+def as_tables(
+    arrays: Sequence[Mapping[str, npt.NDArray[Any]]],
+    embeddings: Embeddings,
+    embedding: EmbeddingConfig,
+    reward: RewardConfig,
+) -> AnyTables:
+    """Return the tables of all reward splits, given the arrays of each `table.safetensors`."""
+    if reward.estimator == "regression":
+        return LearnedTables.of(arrays, embeddings)
+    return LookupTable(tuple(RewardTable.of(one, reward) for one in arrays), embeddings, embedding)
+
+
+def _read_with(path: Path, embeddings: Embeddings, config: Config) -> dict[str, npt.NDArray[Any]]:
+    arrays, by_class = read_table(path, config.reward), config.reward.distance == "by_class"
     features = embeddings.features_of(embeddings.image_ids[:1], config.embedding)
     found = arrays["counts" if by_class else "embeddings"].shape[-1]
     given = (features.counts if by_class else features.vectors).shape[-1]
     if found != given:
         what = "classes" if by_class else "dimensions"
         raise InputError(f"{path} is of embeddings with {found} {what}, not {given}; run the step `table` again")
-    if by_class:
-        arrays = arrays | count_arrays(arrays["images"], arrays["classes"], embeddings)
-    return RewardTable.of(arrays, config.reward)
+    return arrays | count_arrays(arrays["images"], arrays["classes"], embeddings) if by_class else arrays
 
 
-def _read(path: Path, reward: RewardConfig) -> dict[str, npt.NDArray[Any]]:
+def read_table(path: Path, reward: RewardConfig) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays of `table.safetensors`; raises InputError naming the file where it cannot serve."""
     arrays = map_arrays(path)
     names = BY_CLASS if reward.distance == "by_class" else BY_VECTOR
     missing = [name for name in names if name not in arrays]

@@ -18,7 +18,7 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, images_in
 from mgral.data.dataset import Dataset
 from mgral.errors import SparseError
-from mgral.method.lut.plan import SubsetPlan, rewards_of_pool
+from mgral.method.lut.plan import SubsetPlan, rewards_of_pool, sizes_of
 from mgral.selection.embeddings import Embeddings
 from mgral.selection.pool import unlabelled
 from mgral.selection.spending import in_images
@@ -96,9 +96,9 @@ def cluster(vectors: npt.NDArray[np.float32], clusters: int, seed: int) -> Rows:
 
 
 def draw_subsets(
-    assignment: Rows, size: int, concentrations: Sequence[float], rng: np.random.Generator
+    assignment: Rows, sizes: Sequence[int], concentrations: Sequence[float], rng: np.random.Generator
 ) -> list[Rows]:
-    """Draw a subset of `size` images for each concentration, each a mixture of the clusters.
+    """Draw subsets of given sizes, one for each concentration, each a mixture of the clusters.
 
     A subset's weights over the clusters are w ~ Dirichlet(concentration); its images are drawn one after the other
     without replacement, an image of cluster c with weight w_c / |c| (as the top keys log weight + Gumbel noise).
@@ -107,21 +107,21 @@ def draw_subsets(
     ----------
     assignment
         Cluster of each of the N images, int64 [N].
-    size
-        At most N.
+    sizes
+        At most N each.
 
     Returns
     -------
     As many arrays of rows, int64 [size], ascending.
     """
-    sizes = np.bincount(assignment)
-    occupied = sizes > 0
+    members = np.bincount(assignment)
+    occupied = members > 0
     subsets = []
-    for concentration in concentrations:
-        weights = np.zeros(len(sizes))
+    for size, concentration in zip(sizes, concentrations, strict=True):
+        weights = np.zeros(len(members))
         weights[occupied] = rng.dirichlet(np.full(occupied.sum(), concentration))
         # A cluster of weight 0 still fills up a subset that the others are too small for.
-        share = np.maximum(weights, 1e-300) / np.maximum(sizes, 1)
+        share = np.maximum(weights, 1e-300) / np.maximum(members, 1)
         keys = np.log(share)[assignment] + rng.gumbel(size=len(assignment))
         subsets.append(np.sort(np.argsort(-keys, kind="stable")[:size]))
     return subsets
@@ -172,16 +172,22 @@ def plan_subsets(
         labels = [dataset.labels[row] for row in dataset.rows(labelled)]
         measured, rest = split_reward(labels, lut.reward_fraction, order)
         reward, base, source = labelled[measured], labelled[rest], pool
-    if lut.labels == "labels":
+    draws = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
+    concentrations = np.geomspace(*lut.concentration, lut.variants)
+    sizes = [size] * lut.variants
+    if anew := lut.labels == "labels" and lut.start == "cold":
+        base, source = base[:0], base
+        sizes = sizes_of(len(source), lut.variants)
+        concentrations = draws.permutation(concentrations)
+    elif lut.labels == "labels":
         rng = np.random.default_rng(derive_seed(seed, "base images", cycle, split))
         base, source = _split_base(base, rng)
-        size = min(size, max(1, len(source) // 2))
-    if size > len(source):
+        sizes = [min(size, max(1, len(source) // 2))] * lut.variants
+    if not anew and sizes[0] > len(source):
         raise SparseError(f"subsets of {size} images need as many in the pool, and there {_are(len(source))}")
     vectors = embeddings.features_of(source, config.embedding).vectors
     assignment = cluster(vectors, lut.clusters, derive_seed(seed, "clusters", cycle, split))
-    draws = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
-    subsets = draw_subsets(assignment, size, np.geomspace(*lut.concentration, lut.variants).tolist(), draws)
+    subsets = draw_subsets(assignment, sizes, concentrations.tolist(), draws)
     return SubsetPlan(
         labels=lut.labels,
         start=lut.start,

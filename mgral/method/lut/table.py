@@ -12,15 +12,12 @@ from mgral.artefacts.files import REASON, read_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Distance, EmbeddingConfig, RewardConfig
 from mgral.errors import InputError, SparseError
-from mgral.method.lut.by_amount import mean_objects
 from mgral.method.lut.by_distance import SubsetDistance
-from mgral.method.lut.estimators import (
-    estimators_of,
-    leave_one_out,
-    leave_one_out_regression,
-    median_distances,
-)
+from mgral.method.lut.composition import Composition
+from mgral.method.lut.estimators import estimators_of, leave_one_out, median_distances
+from mgral.method.lut.learned import as_sample, described
 from mgral.method.lut.plan import SubsetPlan
+from mgral.method.lut.regression import predict_left_out
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.selection.embeddings import Embeddings, Scale
 
@@ -90,7 +87,7 @@ def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[Variant]:
             for one in content["variants"]
         ]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path} does not hold variants ({error}); run the step `variant` again") from None
+        raise InputError(f"{path} does not contain variants ({error}); run the step `variant` again") from None
     for one in variants:
         _check_variant(path, plan, one)
         yield one
@@ -131,9 +128,11 @@ def table_arrays(
     if reward.distance == "by_class":
         classes = _measured_classes(scores, embeddings)
         table |= {"classes": classes, "values": scores.class_maps[1:, classes]}
-        table |= count_arrays(np.array(plan.subsets[1:], dtype=np.int64), classes, embeddings)
+        table |= count_arrays(plan.images, classes, embeddings)
+        table["base"] = np.array(plan.base, dtype=np.int64)
+        table |= described(table, Composition.of(embeddings))
     else:
-        vectors = embeddings.features_of(plan.subsets[1:], embedding).vectors
+        vectors = embeddings.features_of(plan.images, embedding).vectors
         rng = np.random.default_rng(derive_seed(seed, "projections"))
         projections = draw_projections(vectors.shape[2], reward.projections, rng)
         table |= {"embeddings": vectors, "projections": projections, "values": scores.maps[1:, None]}
@@ -146,7 +145,8 @@ def table_arrays(
         "kernel": leave_one_out(pairwise, values, "kernel", widths),
     }
     if reward.distance == "by_class":
-        predicted["regression"] = leave_one_out_regression(table["amounts"], values)
+        left_out = predict_left_out([as_sample(table)])
+        predicted["regression"] = values.mean(axis=1) - left_out.measured + left_out.learned
     return table, _leave_one_out_rows(scores, predicted)
 
 
@@ -161,7 +161,7 @@ def count_arrays(
     Parameters
     ----------
     images
-        Ids of the subsets' images, int64 [K, M].
+        Ids of the subsets' images, int64 [K, M]; see `SubsetPlan.images`.
     classes
         Those that are measured, int64 [G].
     """
@@ -170,8 +170,6 @@ def count_arrays(
     arrays |= {"count_zero": scale.zero, "count_unit": scale.unit, "count_mean": scale.mean}
     distance = subset_distance(arrays, "by_class")
     arrays["kernel_widths"] = _widths(distance)
-    ascending = np.sort(distance.subsets, axis=1)
-    arrays["amounts"] = mean_objects(ascending, scale.zero[classes], scale.unit[classes])
     return arrays
 
 

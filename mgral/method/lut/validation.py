@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.method.lut.reward import PoolReward
+from mgral.method.lut.learned import LearnedTables
+from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward, PoolReward
 from mgral.selection.query import highest
 
 ERROR_RATE = 0.05
@@ -45,6 +46,16 @@ class Validation(NamedTuple):
     def valid(self) -> bool:
         """Whether the tables are better than shuffled ones."""
         return self.p_value <= ERROR_RATE
+
+
+def validate(
+    tables: AnyTables, reward: AnyReward, pool: int, budget: int, seed: int, cycle: int
+) -> Validation | None:
+    """Test the tables of a reward over a pool; see `validate_tables`. A regression is tested as it is learned."""
+    if isinstance(tables, LearnedTables):
+        return None
+    assert isinstance(reward, MeanReward)
+    return validate_tables(reward.rewards, pool, budget, seed, cycle)
 
 
 def validate_tables(tables: Sequence[PoolReward], pool: int, budget: int, seed: int, cycle: int) -> Validation | None:

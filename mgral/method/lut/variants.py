@@ -18,6 +18,7 @@ from mgral.models.build import build_detector
 from mgral.models.interface import DetectorModel
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import Checkpoint
+from mgral.training.length import detector_iterations
 from mgral.training.loop import Unlabelled, train_detector
 
 
@@ -45,13 +46,12 @@ def train_base(
     gpus
         0 for the CPU, 1 for a GPU.
     """
-    device = choose_device(gpus)
-    chosen = training_images(data.dataset, data.images, plan.base)
-    classes = len(data.dataset.categories)
-    detector = build_detector(config.detector, classes, derive_seed(seed, "weights"), weights).to(device)
-    iterations = 0 if plan.start == "cold" else known(config.iterations.base, "iterations.base")
-    draws = derive_seed(seed, "base", cycle, split)
-    train_detector(detector, chosen, config.training, iterations, draws, "base", checkpoint=checkpoint)
+    classes, start = len(data.dataset.categories), derive_seed(seed, "weights")
+    detector = build_detector(config.detector, classes, start, weights).to(choose_device(gpus))
+    if plan.start == "warm":
+        chosen = training_images(data.dataset, data.images, plan.base)
+        iterations, draws = known(config.iterations.base, "iterations.base"), derive_seed(seed, "base", cycle, split)
+        train_detector(detector, chosen, config.training, iterations, draws, "base", checkpoint=checkpoint)
     return detector
 
 
@@ -102,13 +102,11 @@ def train_variants(
             f"no object is {'found' if pseudo_labels else 'labelled'} in the images that rewards are measured on"
         )
     with_labels = plan.labels != "consistency"
-    iterations = known(config.iterations.variant, "iterations.variant")
-    iterations += known(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
     draws = derive_seed(seed, "variant", cycle, split)
     found = []
     for number in numbers:
         subset = plan.subsets[number]
-        labelled = training_images(dataset, data.images, plan.base + subset if with_labels else plan.base)
+        learnt = plan.base + subset if with_labels else plan.base
         unlabelled = None
         if subset and not with_labels:
             unlabelled = Unlabelled(
@@ -117,7 +115,10 @@ def train_variants(
                 config.semi_supervised.weight,
             )
         detector, name, checkpoint = deepcopy(base), f"variant {number}", checkpoint_of(number)
-        train_detector(detector, labelled, config.training, iterations, draws, name, unlabelled, checkpoint)
+        iterations = _iterations(config, plan, number)
+        if learnt:  # a variant that starts anew without a subset has learnt nothing
+            labelled = training_images(dataset, data.images, learnt)
+            train_detector(detector, labelled, config.training, iterations, draws, name, unlabelled, checkpoint)
         detections = detect_images(detector, dataset, data.images, dataset.rows(plan.reward), config.evaluation)
         scores = score_detections(truth, detections, plan.reward)
         class_map = [one["map"] for one in scores["per_class"]]
@@ -125,6 +126,16 @@ def train_variants(
         if checkpoint:
             checkpoint.remove()
     return found
+
+
+def _iterations(config: Config, plan: SubsetPlan, number: int) -> int:
+    """Return the optimiser steps of a variant; one that starts anew from labels learns as long as a detector does."""
+    if plan.start == "warm" or plan.labels != "labels":
+        base = known(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
+        return base + known(config.iterations.variant, "iterations.variant")
+    images = len(plan.base) + len(plan.subsets[number])
+    first = known(config.iterations.detector, "iterations.detector")
+    return detector_iterations(first, config.iterations.growth, images / config.initial) if images else 0
 
 
 def _unpaid(plan: SubsetPlan, data: ImageSet) -> list[int]:

@@ -37,16 +37,17 @@ class ExternalConfig(DetectorConfig):
 
     name: Literal["external"] = "external"
     weights: None = None
-    """None: the command starts from what it likes."""
+    """Always null: the command chooses its own initial weights."""
     command: Annotated[str, AfterValidator(_with_known_placeholders)]
-    """Shell command that learns from {train} and writes to the folder {output} what it finds in {test} and {pool}."""
+    """Shell command that trains on {train} and writes its detections in {test} and {pool} to the folder {output}."""
     container: PathText | None = None
-    """Image in which Apptainer runs the command, a file or an address; null runs it on this machine as it is."""
+    """Image in which Apptainer runs the command, a file or an address; null runs it without a container."""
     gives: tuple[Gift, ...] = ()
-    """What the command writes beside boxes and scores of the test images: probabilities (of the classes of each box,
-    in all training images), features (a vector for each training image)."""
+    """What the command writes in addition to boxes and scores of the test images: probabilities (class probabilities
+    of each box in all training images), features (a vector for each training image)."""
     proxy: ProxyDetector = Field(default_factory=lambda: read_section({}))
-    """The detector that is trained here in its place: for lookup tables, fidelity, embeddings without features."""
+    """The detector that MGRAL trains in place of the command, for lookup tables, fidelity, and embeddings if there
+    are no features."""
 
     @property
     def command_gives(self) -> tuple[Gift, ...]:

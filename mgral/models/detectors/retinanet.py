@@ -20,15 +20,16 @@ class RetinaNetConfig(TorchvisionConfig):
 
     name: Literal["retinanet_resnet50_fpn"]
     weights: Annotated[PathText | None, known_weights(PUBLISHED)] = PUBLISHED
-    """What trainings start from, with batch normalisation frozen: torchvision's name of the backbone's weights, or a
-    file as for every detector; null starts from random weights, and trains that."""
+    """Weights that trainings start from, with frozen batch normalisation: torchvision's name of the backbone's
+    weights, or a file as for every detector; null starts from random weights and trains batch normalisation."""
     trainable_layers: Annotated[int, Field(ge=0, le=5)] = 3
-    """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
+    """Number of last stages of the backbone, of 5, that are trained; with random weights all are."""
     canvas: Annotated[int, Field(ge=128, le=10**6, multiple_of=128)] = 1024
-    """Side in pixels of the square that the network is shown: an image's longer side fills it, the rest is grey."""
+    """Side of the square input of the network, in pixels; an image's longer side is scaled to it, and the rest is
+    grey."""
     cache: Literal["decoded", "encoded"] = "encoded"
-    """Whether the cache holds pixels (3 MB an image at a canvas of 1024), or files, which are decoded anew in each
-    epoch by a few threads."""
+    """Whether the cache contains decoded pixels (3 MB an image at a canvas of 1024), or the image files, which a few
+    threads decode again in each epoch."""
 
     @property
     def image_canvas(self) -> Canvas:

@@ -25,7 +25,7 @@ class SmallSSDConfig(DetectorConfig):
     height: Count = 128
     """Height at which images are cached, trained on and evaluated, in pixels."""
     channels: Count = 16
-    """Channels at stride 2; the coarser maps hold multiples of it."""
+    """Channels at stride 2; coarser maps have multiples of this number."""
     anchor_scales: tuple[Fraction, Fraction, Fraction, Fraction, Fraction] = (0.08, 0.15, 0.28, 0.5, 0.8)
     """Anchor sizes on the four feature maps, finest first, and one past the last, as fractions of the image."""
     aspect_ratios: tuple[PositiveFloat, ...] = (2.0,)

@@ -23,16 +23,16 @@ class SSD300Config(TorchvisionConfig):
     weights: Annotated[PathText | None, known_weights("VGG16_Weights.IMAGENET1K_FEATURES")] = (
         "VGG16_Weights.IMAGENET1K_FEATURES"
     )
-    """What trainings start from: torchvision's name of the backbone's weights, or a file as for every detector; null
-    starts from random weights."""
+    """Weights that trainings start from: torchvision's name of the backbone's weights, or a file as for every
+    detector; null starts from random weights."""
     trainable_layers: Annotated[int, Field(ge=0, le=5)] = 4
-    """Last stages of the backbone that are trained, of 5; all are where it starts from random weights."""
+    """Number of last stages of the backbone, of 5, that are trained; with random weights all are."""
     canvas: Count = 500
-    """Side of the square in which images are cached, in pixels: of what is larger, the longer side is shrunk to it.
-    The network is shown the image at 300 x 300; crops of it keep the canvas's detail."""
+    """Side of the square in which images are cached, in pixels; larger images are reduced to it. The network's input
+    is 300 x 300, but crops are taken at the larger size."""
     cache: Literal["decoded", "encoded"] = "decoded"
-    """Whether the cache holds pixels (0.75 MB an image at a canvas of 500), or files, which are decoded anew in each
-    epoch by a few threads."""
+    """Whether the cache contains decoded pixels (0.75 MB an image at a canvas of 500), or the image files, which a
+    few threads decode again in each epoch."""
 
     @property
     def image_canvas(self) -> Canvas:

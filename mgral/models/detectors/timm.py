@@ -64,15 +64,15 @@ class TimmConfig(DetectorConfig):
     """What pyramid and head keep of a cell and channel for the backward pass."""
 
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = PACKAGED
-    """Name of a network of timm's that gives feature maps (`features_only`)."""
+    """Name of a network of the package timm that supports feature maps (`features_only`)."""
     weights: Annotated[PathText | None, known_weights("imagenet")] = "imagenet"
-    """What trainings start from: ImageNet's weights, which for tf_efficientnet_lite0 are installed with mgral and for
-    others from timm's own places, or a file as for every detector; null starts from random weights."""
+    """Weights that trainings start from: `imagenet` (installed with mgral for tf_efficientnet_lite0, downloaded by
+    timm's addresses for others), or a file as for every detector; null starts from random weights."""
     frozen_stages: Annotated[int, Field(ge=0)] = 0
-    """First stages of the backbone that keep the weights they start from, batch normalisation included."""
+    """Number of first stages of the backbone that are not trained, including their batch normalisation."""
     batch_norm: Literal["running", "frozen"] = "running"
-    """Whether the backbone's batch normalisation follows the training batches, or keeps the statistics that it starts
-    with, which suits batches of few images."""
+    """Whether the backbone's batch normalisation updates its statistics from training batches, or keeps the initial
+    ones, which is better for batches of few images."""
     width: Count | None = None
     """Width at which images are cached, trained on and evaluated, in pixels; null derives it from the images."""
     height: Count | None = None
@@ -80,7 +80,7 @@ class TimmConfig(DetectorConfig):
     pyramid_channels: Count = 64
     """Channels of each map of the feature pyramid."""
     strides: Strides = (4, 8, 16, 32)
-    """Pixels from cell to cell of each map, finest first; those coarser than the backbone's halve the one before."""
+    """Stride of each feature map in pixels, finest first; maps coarser than the backbone's halve the one before."""
     anchor_scales: Scales | None = None
     """Anchor sizes on the maps, finest first, and one past the last, as fractions of the image; null derives them
     from the initially labelled boxes."""

@@ -26,7 +26,7 @@ class Facts(NamedTuple):
     """What is known of a model before torch is imported."""
 
     weights: tuple[str, ...]
-    """torchvision's names of the weights that it may start from, those of the whole detector first."""
+    """torchvision's names of the weights that it may start from, those of the complete detector first."""
     stages: int
     """Stages of the backbone that can be frozen; 0 where torchvision trains all of them."""
     weight_mb: float
@@ -81,18 +81,19 @@ class TorchvisionDetectorConfig(TorchvisionConfig):
     model: Model
     """torchvision's name of the detector."""
     weights: PathText | None
-    """What trainings start from: torchvision's name of published weights, such as
-    `FCOS_ResNet50_FPN_Weights.COCO_V1`, or a file as for every detector; null for random weights, from which a
-    detector of this size learns little on fewer than thousands of images."""
+    """Weights that trainings start from: torchvision's name of published weights, such as
+    `FCOS_ResNet50_FPN_Weights.COCO_V1`, or a file as for every detector; null starts from random weights, from which
+    a detector of this size learns little with fewer than thousands of images."""
     trainable_layers: Annotated[int, Field(ge=0, le=6)] = 3
-    """Last stages of the backbone that are trained, of 5 (ResNet-50) or 6 (MobileNet); all are where it starts from
-    random weights, and those of SSDlite always."""
+    """Number of last stages of the backbone, of 5 (ResNet-50) or 6 (MobileNet), that are trained; with random
+    weights, and in SSDlite, all are."""
     width: Side = 320
     """Width at which images are cached, trained on and evaluated, in pixels."""
     height: Side = 320
     """Height at which images are cached, trained on and evaluated, in pixels."""
     cache: Literal["decoded", "encoded"] = "decoded"
-    """Whether the cache holds pixels, or files, which are decoded anew in each epoch by a few threads."""
+    """Whether the cache contains decoded pixels, or the image files, which a few threads decode again in each
+    epoch."""
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings together."""

@@ -78,20 +78,22 @@ class TransformersConfig(DetectorConfig):
     checkpoint: PathText
     """Folder with config.json and model.safetensors, as `save_pretrained` writes it."""
     weights: Annotated[PathText | None, known_weights(CHECKPOINT)] = CHECKPOINT
-    """What trainings start from: model.safetensors of the folder, or a file as for every detector; null starts from
-    random weights, and needs config.json alone."""
+    """Weights that trainings start from: model.safetensors of the folder, or a file as for every detector; null
+    starts from random weights and needs only config.json."""
     width: Count = 640
     """Width at which images are cached, trained on and evaluated, in pixels."""
     height: Count = 640
     """Height at which images are cached, trained on and evaluated, in pixels."""
     cache: Literal["decoded", "encoded"] = "decoded"
-    """Whether the cache holds pixels, or files, which are decoded anew in each epoch by a few threads."""
+    """Whether the cache contains decoded pixels, or the image files, which a few threads decode again in each
+    epoch."""
     architecture: dict[str, Any] = Field(default_factory=dict)
-    """What config.json says of the architecture; leave it out: it is read from the folder."""
+    """The architecture in config.json. Leave it out: it is read from the folder."""
     mean: Colour = NO_MEAN
-    """Subtracted from red, green and blue in 0..1; left out, as preprocessor_config.json or the family has it."""
+    """Mean subtracted from red, green and blue in 0..1; by default that of preprocessor_config.json or of the model
+    family."""
     deviation: Positive = NO_DEVIATION
-    """What they are divided by then."""
+    """Standard deviation by which they are then divided."""
 
     @model_validator(mode="before")
     @classmethod
@@ -160,7 +162,7 @@ class TransformersConfig(DetectorConfig):
 
     @property
     def caches_files(self) -> bool:
-        """Whether the cache holds image files as they are, not pixels."""
+        """Whether the cache contains image files as they are, not pixels."""
         return self.cache == "encoded"
 
     @property
@@ -185,7 +187,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"detector.checkpoint: {path} is not JSON ({error}); copy the folder again") from None
     if not isinstance(values, dict):
-        raise ValueError(f"detector.checkpoint: {path} holds no keys; copy the folder again")
+        raise ValueError(f"detector.checkpoint: {path} contains no keys; copy the folder again")
     return values
 
 

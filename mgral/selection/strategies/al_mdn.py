@@ -9,23 +9,23 @@ Choi, Elezi, Lee, Farabet and Alvarez, *Active learning for deep object detectio
 
 Formula
 -------
-Of a mixture with weights w, means m and variances v:
+For a mixture with weights w, means m and variances v:
 
     aleatoric = sum w v,  epistemic = sum w (m - sum w m)^2
 
-of the box and of the class of each object. Each of the four is normalised over all objects of the pool, by mean and
-standard deviation. The score of an image is the highest that any object has in any.
+These are computed for the box and for the class of each object. Each of the four is normalised by mean and standard
+deviation over all objects of the pool. The score of an image is the highest of these values over its objects.
 
 Differences
 -----------
-- The head learns along with the detector, from the maps that classes are predicted from and without a gradient into
-  them (see `heads`), and is asked about the objects that the detector finds; there it is the detector, with its own
-  curve.
-- A Gaussian's variance is used as such, by the paper's density. Their code divides by it as by a standard deviation,
+- Here the head is trained together with the detector, on the feature maps that classes are predicted from, without a
+  gradient into them (see `heads`), and is applied to the objects that the detector finds. In the paper it is the
+  detector itself, with its own learning curve.
+- The variance of a Gaussian is used as in the paper's density. Their code divides by it like a standard deviation,
   and adds 0.3: data of variance 0.09 are learnt as 0.395, here as 0.088.
-- The loss of classes is the detector's own, of the mixture of class probabilities (their supplement's type 2), so
-  that a detector with sigmoids has its focal loss. Theirs is the mixture of cross-entropies, of as many hard anchors.
-- Images without an object are last, as there, but in random order and not in that of the pool.
+- The class loss is the detector's own, on the mixture of class probabilities (type 2 of their supplement), so a
+  detector with sigmoids has its focal loss. Theirs is the mixture of cross-entropies, with as many hard anchors.
+- Images without an object come last, as in their code, but in random order and not in the order of the pool.
 """
 
 from typing import NamedTuple

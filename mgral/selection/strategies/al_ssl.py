@@ -12,14 +12,14 @@ in the mirrored image, q, as in CSD (Jeong et al., NeurIPS 2019), and the entrop
 
     KL = sum (p - q) (log p - log q) / 2,  H = - sum p log p
 
-An image has the largest of either among its detections. Of the 3 B images of the highest entropy the B with the
-highest KL are chosen.
+The values of an image are the largest KL and the largest H among its detections. Of the 3 B images with the highest
+entropy, the B with the highest KL are chosen.
 
 Differences
 -----------
-Their detector is trained for this consistency, and on pseudo-labels for a part of the other images. Here it is the
-detector that all strategies share. Limits of suppression are the experiment's. Images without a likely object have 0
-for both; where these have to fill a batch, they come in random order, and not by their place in the pool.
+Their detector is trained for this consistency, and with pseudo-labels on a part of the other images. Here it is the
+detector that all strategies share. The thresholds of suppression are the experiment's. Images without a likely object
+have 0 for both; if they are needed to fill a batch, they come in random order, not in the order of the pool.
 """
 
 import numpy as np

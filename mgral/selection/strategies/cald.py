@@ -6,27 +6,28 @@ Yu, Zhu, Yang, Ma, *Consistency-based Active Learning for Object Detection*, CVP
 
 Formula
 -------
-First stage: each box found in an image is compared with the best overlapping one that is found in the image flipped,
-shrunk, rotated and with parts cut out (`augmentation`), by
+First stage: each box found in an image is compared with the box of highest IoU in each augmented image: flipped,
+reduced, rotated, and with parts cut out (`augmentation`), by
 
     m = IoU + (1 - JS) (p + p') / 2,
 
-JS the Jensen-Shannon divergence of the two class distributions, p and p' their scores. Of an augmentation the box
-with the smallest |m - 1.3| counts, and of an image the mean over the augmentations: boxes that stay as they are, and
-those that are hardly more than noise, are both far from 1.3. Second stage: of the 1.2 B images with the lowest means
-those are taken whose classes differ most from what is labelled.
+where JS is the Jensen-Shannon divergence of the two class distributions, and p and p' are their scores. The value of
+an augmentation is the smallest |m - 1.3| over the boxes; the value of an image is the mean over the augmentations.
+Stable boxes and boxes that are little more than noise are both far from 1.3. Second stage: of the 1.2 B images with
+the lowest means, those are chosen whose classes differ most from the labelled ones.
 
 Differences
 -----------
-Readings, where the paper leaves it open, and what the published code does otherwise:
+Choices where the paper is not specific, and differences to the published code:
 
 - As published, JS has natural logarithms, so that 1 - JS is from 0.31 to 1, and |m - 1.3| is cut off at 1.
-- As published, |m - 1.3| is 0 where nothing is found in an image, or in the changed one. So images without an object
-  are candidates before all others, and the second stage too takes them first.
-- Background is one of the classes in JS; p is the score of the likeliest other one.
-- All boxes of all images of the pool count; there 50 boxes of an image, and of COCO 5,000 random images.
-- A chosen image counts as labelled for the next choice, with its class scores as counts; there that line is
-  commented out.
+- As published, |m - 1.3| is 0 if nothing is found in an image or in the augmented one. So images without an object
+  are the first candidates, and the second stage takes them first too.
+- Background is one of the classes in JS; p is the score of the most probable other class.
+- All boxes of all images of the pool are used; the published code uses 50 boxes of an image, and 5,000 random images
+  of COCO.
+- A chosen image counts as labelled for the next choice, with its class scores as counts; in the published code that
+  line is commented out.
 """
 
 import math

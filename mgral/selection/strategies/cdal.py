@@ -1,4 +1,4 @@
-"""Strategy `cdal`: images whose anchors have other class distributions than those of the labelled images.
+"""Strategy `cdal`: images whose anchors have class distributions unlike those of the labelled images.
 
 Source
 ------
@@ -7,19 +7,19 @@ the measure that they publish for detection.
 
 Formula
 -------
-An image has one mixture: the mean of the class distributions p of all its anchors, without the background, weighted
-by their entropies H. Two images are as far apart as their mixtures are, by symmetric KL:
+Each image has one mixture: the mean of the class distributions p of all its anchors, without the background, weighted
+by their entropies H. The distance of two images is the symmetric KL of their mixtures:
 
     P = sum H(p) p / sum H(p),  distance = sum (P - Q) (log P - log Q) / 2
 
-The image farthest from the nearest labelled or chosen one comes next. Most anchors show background. Their
-distribution is that of the classes if there were an object, as published.
+The image farthest from the nearest labelled or chosen one comes next. Most anchors show background; their
+distribution is that over the classes given an object, as published.
 
 Differences
 -----------
-The paper has a mixture for each class, which its code does for segmentation alone (`cdal_by_class`). The published
-code begins each batch with a random image; here the first image is the farthest too. With a single class all
-distributions are the same, and the choice is random.
+The paper has a mixture for each class, which its code does only for segmentation (`cdal_by_class`). The published
+code begins each batch with a random image; here the first image is the farthest one too. With a single class all
+distributions are equal, and the choice is random.
 """
 
 from dataclasses import replace

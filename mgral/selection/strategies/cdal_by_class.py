@@ -1,34 +1,34 @@
-"""Strategy `cdal_by_class`: images whose classes the detector mixes up with others than it does in the labelled ones.
+"""Strategy `cdal_by_class`: images whose classes are confused with other classes than in the labelled images.
 
-What a region is mistaken for tells of what surrounds it. It needs no anchors, so it works with detectors for which
-`cdal` does not, and with commands.
+The class that a region is confused with carries information on its surroundings. The strategy needs no anchors, so it
+also works with detectors without them and with commands, unlike `cdal`.
 
 Source
 ------
 Agarwal, Arora, Anand, Arora, *Contextual Diversity for Active Learning*, ECCV 2020, the core-set variant (CDAL-CS) as
-they publish it for segmentation; that for detection is `cdal`.
+published for segmentation; the version for detection is `cdal`.
 
 Formula
 -------
-Each class c of an image has the mixture of the distributions p of the regions predicted as that class, weighted by
-their entropies H. Two images are as far apart as these mixtures are, by symmetric KL, over the classes that both
-have:
+Each class c of an image has a mixture: the mean of the distributions p of the regions predicted as that class,
+weighted by their entropies H. The distance of two images is the symmetric KL of these mixtures, summed over the
+classes that both have:
 
     P_c = sum H(p) p / sum H(p),  distance = sum over c of sum (P_c - Q_c) (log P_c - log Q_c) / 2
 
-The image farthest from the nearest labelled or chosen one comes next. The regions of an image are the boxes that are
-found (`objects_of_pool`), with background as one of the classes.
+The image farthest from the nearest labelled or chosen one comes next. The regions of an image are the detections
+(`objects_of_pool`), with background as one of the classes.
 
 Differences
 -----------
-Taken literally, images without a common class are at distance 0. The paper's street scenes have their classes in
-common. But nearly every photograph with an object or two has a labelled image that it shares no class with, so that
-all would be at distance 0 from their nearest. Here a pair without a common class says nothing: the nearest is
-sought among the images that share a class, and one that shares none with any labelled or chosen image is farther
-than all that do. Images in which nothing is found come last.
+By the formula, images without a common class have distance 0. The paper's street scenes have common classes. But for
+nearly every photograph with one or two objects there is a labelled image without a common class, so nearly all
+nearest distances would be 0. Here pairs without a common class are ignored: the nearest image is sought among those
+that share a class, and an image that shares none with any labelled or chosen image is farther than all others. Images
+without detections come last.
 
-The published code differs from the paper in that it begins each batch with a random image, and takes the mean over
-the common classes in place of the sum.
+The published code differs from the paper in two points: it begins each batch with a random image, and takes the mean
+over the common classes, not the sum.
 """
 
 import math

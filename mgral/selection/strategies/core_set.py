@@ -1,4 +1,4 @@
-"""Strategy `core_set`: images that leave none of the pool far from a labelled one.
+"""Strategy `core_set`: images chosen so that no image of the pool is far from a labelled one.
 
 Source
 ------
@@ -7,14 +7,14 @@ Sener and Savarese, *Active learning for convolutional neural networks: a core-s
 
 Formula
 -------
-The image comes next whose distance to the nearest labelled or chosen image is largest. Distances are Euclidean
+The next image is the one whose distance to the nearest labelled or chosen image is largest. Distances are Euclidean
 between the principal components of the backbone's features.
 
 Differences
 -----------
-Their robust variant, which solves a mixed integer program for the outliers, is left out, as most comparisons do.
-Where nothing but equals of labelled images is left, published code (google/active-learning) chooses a row twice; here
-the others come.
+Their robust variant, which solves a mixed integer program for the outliers, is left out, as in most comparisons. If
+only images equal to labelled ones are left, published code (google/active-learning) chooses the same row again; here
+the other images are chosen.
 """
 
 from collections.abc import Callable

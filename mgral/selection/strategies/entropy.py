@@ -1,12 +1,12 @@
 """Strategies `entropy*`: the images whose objects the detector is least sure of, by the entropy of their classes.
 
-The four differ in what they add up. Sums prefer images with many boxes.
+The four differ in how they aggregate entropies. Sums prefer images with many boxes.
 
 Source
 ------
 Brust, Kaeding, Denzler, *Active learning for deep object detection*, VISAPP 2019, compare the aggregations sum, mean
-and maximum over boxes. `entropy_anchors` is our own: it needs no threshold, and does not prefer images for having
-many objects.
+and maximum over boxes. `entropy_anchors` is our own: it needs no threshold, and does not prefer images with many
+objects.
 
 Formula
 -------
@@ -14,9 +14,9 @@ The entropy of a class distribution p is
 
     H = - sum p log p,  in nats, with the background as one of the classes.
 
-`entropy_anchors` takes the anchors for objects as far as they are no background, without a threshold: the mean of H
-over all anchors of an image, weighted by 1 - p(background). `entropy_sum`, `entropy_mean` and `entropy_max` take the
-sum, the mean and the largest H of the boxes found (`objects_of_pool`).
+`entropy_anchors` is the mean of H over all anchors of an image, weighted by 1 - p(background), so it needs no
+threshold. `entropy_sum`, `entropy_mean` and `entropy_max` are the sum, the mean and the maximum of H over the
+detections (`objects_of_pool`).
 """
 
 from collections.abc import Callable

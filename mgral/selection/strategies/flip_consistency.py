@@ -1,22 +1,22 @@
-"""Strategy `flip_consistency`: the images that the detector takes for something else when it sees them mirrored.
+"""Strategy `flip_consistency`: the images whose class predictions change most when the image is mirrored.
 
 Source
 ------
 The consistency of CSD (Jeong, Lee, Kim, Kwak, *Consistency-based Semi-supervised Learning for Object Detection*,
-NeurIPS 2019), which trains on it; to choose by it is of Elezi, Yu, Anandkumar, Leal-Taixé, Alvarez, *Not All Labels
-Are Equal: Rationalizing the Labeling Costs for Training Object Detection*, CVPR 2022.
+NeurIPS 2019), which uses it for training; Elezi, Yu, Anandkumar, Leal-Taixé, Alvarez use it for selection: *Not All
+Labels Are Equal: Rationalizing the Labeling Costs for Training Object Detection*, CVPR 2022.
 
 Formula
 -------
-Measured as CSD does: the mean, over the anchors that are not taken for background, of the symmetric KL between the
-class distributions p of the image and q of its mirror image:
+As in CSD: the mean, over the anchors that are not classified as background, of the symmetric KL between the class
+distributions p of the image and q of its mirror image:
 
     KL = sum (p - q) (log p - log q) / 2
 
 Differences
 -----------
-Elezi et al. take the largest of those that survive non-maximum suppression (`al_ssl`), on a detector that they train
-for consistency; that of the others here is not.
+Elezi et al. take the maximum over the boxes after non-maximum suppression (`al_ssl`), and train their detector for
+consistency. Here the detector is the one that all strategies share, without that training.
 """
 
 import torch

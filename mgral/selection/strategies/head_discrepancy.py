@@ -1,4 +1,4 @@
-"""Strategy `head_discrepancy`: the images on which two classifiers, trained alike from different weights, disagree.
+"""Strategy `head_discrepancy`: the images on which two classifiers with different initial weights disagree most.
 
 Source
 ------
@@ -6,23 +6,24 @@ The instance uncertainty (section 3.2) of MI-AOD: Yuan et al., *Multiple instanc
 
 Formula
 -------
-Of an anchor with the class probabilities p and q of the two heads, the mean over the C classes, without the
-background,
+For an anchor with the class probabilities p and q of the two heads, the mean over the C classes, without the
+background, is
 
     d = sum (p - q)^2 / C
 
-and of an image the mean of d over the 10,000 anchors where it is largest.
+The score of an image is the mean of its 10,000 largest d.
 
 Differences
 -----------
-MI-AOD itself is not here: neither its adversarial rounds of heads and backbone on unlabelled images, nor the loss
-that weights instances by multiple instance learning. Without these the heads may rank images much as the number of
-their objects does. They learn along with the detector, without a gradient into it (see `heads`), each by the
-detector's own loss of classes; they begin at its mean logits, or a short training would be spent on learning that
-nearly all is background.
+This is only a part of MI-AOD. Its adversarial training of heads and backbone on unlabelled images is left out, and so
+is its loss that weights instances by multiple instance learning. Without these, the heads may rank images mostly by
+their number of objects. The heads are trained together with the detector, without a gradient into it (see `heads`),
+each with the detector's class loss. They start at its mean logits; otherwise a short training would mostly learn that
+nearly all anchors are background.
 
-The published code compares sigmoids of the outputs, here it is class probabilities (`class_probabilities`). It takes
-the mean over all outputs: RetinaNet has none for the background there, SSD has one. Here the background never counts.
+The published code compares sigmoids of the outputs; here class probabilities are compared (`class_probabilities`). It
+takes the mean over all outputs, of which RetinaNet's have no background and SSD's have one. Here the background never
+counts.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Strategy `k_means`: the image nearest to the centre of each of as many clusters as images are to be chosen.
+"""Strategy `k_means`: the image nearest to the centre of each of B clusters, where B is the budget.
 
 It needs no label.
 
@@ -8,13 +8,13 @@ Pourahmadi, Nooralinejad, Pirsiavash, *A simple baseline for low-budget active l
 
 Formula
 -------
-k-means with B clusters of the pool, by the embeddings' principal components; of each cluster, the largest first, the
-image nearest to its mean.
+k-means with B clusters on the embeddings' principal components of the pool. In each cluster, the largest first, the
+image nearest to the mean is chosen.
 
 Differences
 -----------
-They cluster all images once, by self-supervised features, while none is labelled. Here the pool of each cycle is
-clustered. Labelled images play no part.
+They cluster all images once, on self-supervised features, before any labelling. Here the pool of each cycle is
+clustered; labelled images are not used.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ from mgral.selection.strategies.typiclust import cluster
 
 @register("k_means", "the image nearest to the centre of each cluster of the embeddings", requires=("embeddings",))
 def choose(query: Query) -> Choice:
-    """Choose the image in the middle of each cluster, that of the largest cluster first; scores are their sizes."""
+    """Choose the central image of each cluster, the largest cluster first; scores are the cluster sizes."""
     assert query.embeddings is not None
     pool = query.embeddings.components_of(query.pool)
     if (pool == pool[0]).all():

@@ -1,13 +1,13 @@
-"""Strategy `least_confidence`: the images with the most boxes whose likeliest class is not likely.
+"""Strategy `least_confidence`: the images with the most boxes whose most probable class has a low probability.
 
 Source
 ------
-Lewis and Gale, *A sequential algorithm for training text classifiers*, SIGIR 1994; over the boxes of an image it is
-summed, the aggregation that Brust et al. (VISAPP 2019) found to be the best.
+Lewis and Gale, *A sequential algorithm for training text classifiers*, SIGIR 1994; it is summed over the boxes of an
+image, the aggregation that Brust et al. (VISAPP 2019) found best.
 
 Formula
 -------
-The sum over the boxes of 1 - max p, the background being one of the classes.
+The sum over the boxes of 1 - max p, with the background as one of the classes.
 """
 
 import torch
@@ -20,7 +20,8 @@ from mgral.selection.query import Choice, Query
 
 @register("least_confidence", "1 - the likeliest class, summed over boxes", requires=("detections",))
 def choose(query: Query) -> Choice:
-    """Choose by the sum over boxes of 1 - the probability of the likeliest class, the background being one."""
+    """Choose by the sum over boxes of 1 - the probability of the most probable class, with the background as a
+    class."""
     scores = [doubt(one.distributions.double()).sum() for one in objects_of_pool(query, "least confidence")]
     return Choice.best(torch.stack(scores).numpy(), query.budget, len(query.pool))
 

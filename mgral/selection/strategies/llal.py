@@ -6,7 +6,7 @@ Yoo and Kweon, *Learning loss for active learning*, CVPR 2019.
 
 Formula
 -------
-The score is the predicted loss l'. The module learns from pairs of images i, j of a batch with the losses l (their
+The score is the predicted loss l'. The module is trained on pairs of images i, j of a batch with the losses l (their
 equation 2):
 
     max(0, 1 - sign(l_i - l_j) (l'_i - l'_j))
@@ -15,9 +15,9 @@ Pairs are image i and n - 1 - i, as in the published implementation of others.
 
 Differences
 -----------
-The module learns along with the detector, from the loss of each image in each iteration, as theirs does (see
-`heads`). They let its gradient into the network for a part of the training; here it is cut throughout, as all
-strategies share the detector. They choose from 10,000 images drawn from the pool, and here all of it is compared.
+The module is trained together with the detector, on the loss of each image in each iteration, as theirs is (see
+`heads`). Their gradient flows into the network for a part of the training; here it never does, because all strategies
+share the detector. They choose from 10,000 images drawn from the pool; here the complete pool is used.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Strategy `margin`: the images with the most boxes that the detector hesitates over, between two classes.
+"""Strategy `margin`: the images with the most boxes whose two most probable classes have similar probabilities.
 
 Source
 ------
@@ -7,12 +7,12 @@ sum over boxes.
 
 Formula
 -------
-The sum over the boxes of (1 - (p1 - p2))^2, of the two likeliest classes.
+The sum over the boxes of (1 - (p1 - p2))^2, of the two most probable classes.
 
 Differences
 -----------
-They have no background among the classes, as YOLO has none; here it is one, as a box between an object and nothing is
-in doubt.
+Their classes do not include the background, as in YOLO. Here they do, because a box that may be background is
+uncertain too.
 """
 
 import torch
@@ -25,7 +25,7 @@ from mgral.selection.query import Choice, Query
 
 @register("margin", "closeness of the two likeliest classes, summed over boxes", requires=("detections",))
 def choose(query: Query) -> Choice:
-    """Choose by the sum over boxes of (1 - (p1 - p2))^2 of the two likeliest classes."""
+    """Choose by the sum over boxes of (1 - (p1 - p2))^2 of the two most probable classes."""
     scores = [closeness(one.distributions.double()).sum() for one in objects_of_pool(query, "margin")]
     return Choice.best(torch.stack(scores).numpy(), query.budget, len(query.pool))
 

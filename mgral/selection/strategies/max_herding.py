@@ -1,4 +1,4 @@
-"""Strategy `max_herding`: images such that all images are near to a labelled or chosen one, by a Gaussian kernel.
+"""Strategy `max_herding`: images chosen so that every image is near a labelled or chosen one, by a Gaussian kernel.
 
 It needs no label.
 
@@ -16,12 +16,13 @@ of the Euclidean distance d.
 
 Differences
 -----------
-The width w is that of the published code. There vectors have length 1; here they are the embeddings' principal
-components, whose mean squared length is 1, so that distances are of the same size.
+The width w is that of the published code. Its vectors have length 1. Here they are the embeddings' principal
+components, whose mean squared length is 1, so distances are of the same size.
 
-Of more than 10,000 images the mean is over 10,000 of them, drawn at random, and every image of the pool can be
-chosen. The published code draws 35,000, and chooses from these alone. So time and memory grow with the pool and not
-with its square: the first gains of 100,000 images take 10^9 kernels, of which 10^7 (40 MB) are held at a time.
+With more than 10,000 images, the mean is over 10,000 of them, drawn at random, but every image of the pool can be
+chosen. The published code draws 35,000 and chooses only from these. So time and memory grow linearly with the pool,
+not with its square: the first gains of 100,000 images need 10^9 kernel values, of which 10^7 (40 MB) are in memory at
+a time.
 """
 
 import numpy as np
@@ -47,7 +48,7 @@ Vectors = npt.NDArray[np.float32]
 
 @register("max_herding", "greedy by how near all images are to a labelled or chosen one", requires=("embeddings",))
 def choose(query: Query) -> Choice:
-    """Choose one image after the other: each time that which brings the others nearest, in the mean of a kernel."""
+    """Choose one image after the other: each time the one that raises the mean kernel value most."""
     assert query.embeddings is not None
     pool, labelled = (query.embeddings.components_of(ids) for ids in (query.pool, query.labelled))
     rng = np.random.default_rng(derive_seed(query.seed, "max herding", query.cycle))

@@ -1,7 +1,7 @@
 """Strategy `meh_hua`: the images with the most epistemic uncertainty about their objects.
 
-A head (MEH) predicts the classification loss of each anchor, which makes a Dirichlet distribution of its class
-probabilities; hierarchical aggregation (HUA) adds up what is unsure.
+A head (MEH) predicts the classification loss of each anchor, which gives a Dirichlet distribution over its class
+probabilities. Hierarchical aggregation (HUA) combines the uncertainties.
 
 Source
 ------
@@ -10,29 +10,30 @@ uncertainty aggregation*, ICLR 2023.
 
 Formula
 -------
-Of an anchor with class probabilities p and predicted loss l:
+For an anchor with class probabilities p and predicted loss l:
 
     a = 25 p mean(l) / l,  u = H(mean of the Dirichlet distribution of a) - E[H]
 
-with the mean of l over the anchors of its map, and H the entropy. Then the mean of u over the anchors of an object, a
-map and a likeliest class; of these the sum over the classes; of these the maximum over the maps; of these the sum
-over the objects. 15 % of the budget are images without an object, at random.
+with the mean of l over the anchors of its map, and the entropy H. The aggregation is: the mean of u over the anchors
+of each object, map and most probable class; the sum over the classes; the maximum over the maps; the sum over the
+objects. 15 % of the budget are images without an object, drawn at random.
 
 Differences
 -----------
-What is done follows their published code: that for SSD, whose classes include the background, as they do here, with
-an object for each likely class of an anchor, and without the anchors and maps that are sure of nothing. As their code
-for RetinaNet does, the head learns from anchors that are matched to a box, by the squared error. From all anchors, as
-in their code for SSD, it learns to tell background and little about anchors on objects. On BCCD the rank correlation
-of its prediction with the loss of small_ssd on likely anchors of unlabelled images was -0.05 then, and 0.39 so.
+The implementation follows their published code for SSD, whose classes include the background, as here. It has an
+object for each likely class of an anchor, and leaves out anchors and maps without a likely class. As in their code
+for RetinaNet, the head is trained on anchors that are matched to a box, by the squared error. Trained on all anchors,
+as in their code for SSD, it mostly learns to recognise background and little about anchors on objects. On BCCD, the
+rank correlation of its prediction with the loss of small_ssd on likely anchors of unlabelled images was -0.05 with
+all anchors, and 0.39 with matched anchors.
 
 It differs in that:
 
-- the head learns along with the detector, from the maps that classes are predicted from and without a gradient into
-  them (see `heads`);
-- its output is a softplus and not a ReLU, under which a loss predicted as zero has no gradient;
-- the expected entropy of a Dirichlet distribution is known in closed form. They draw 500 samples, which converge to
-  it, and scatter by 0.6 %;
+- the head is trained together with the detector, on the feature maps that classes are predicted from, without a
+  gradient into them (see `heads`);
+- its output is a softplus, not a ReLU, for which a predicted loss of zero has no gradient;
+- the expected entropy of a Dirichlet distribution is computed in closed form. They draw 500 samples, whose mean
+  converges to it and scatters by 0.6 %;
 - the images without an object that are chosen at random are drawn without replacement.
 """
 

@@ -1,15 +1,16 @@
 """Strategy `pal`: images with boxes that may be wrong, of rare classes, unlike the images that rank before them.
 
-It reads only what a detector finds. LIUS, for each box: a logistic regression for each class learns on the labelled
-images to tell true from false positives by the box's confidence and the number of boxes that suppression merges into
-it. GUIDE, for each image: entropy weighted by class, diversity of rare classes, and a penalty for being like images
-that rank before it. The most uncertain images are candidates, of which GUIDE takes the batch.
+It uses only the output of a detector. LIUS scores each box: for each class, a logistic regression learns on the
+labelled images to separate true from false positives, from the box's confidence and the number of boxes that
+suppression merges into it. GUIDE scores each image: entropy weighted by class, diversity of rare classes, and a
+penalty for similarity to images that rank before it. The most uncertain images are candidates, and GUIDE chooses the
+batch from them.
 
 Source
 ------
-*Portable Active Learning for Object Detection*, CVPR 2026, arXiv 2605.10349. No code is published, and the paper
-itself could not be read: the abstract and parts of three summaries name these signals, and give no formula and no
-setting. So this is no copy of PAL, and was not compared with its numbers.
+*Portable Active Learning for Object Detection*, CVPR 2026, arXiv 2605.10349. No code is published, and we had no
+access to the paper itself. The abstract and parts of three summaries name these signals, but give no formula and no
+settings. So this is not a reimplementation of PAL, and was not compared with its numbers.
 
 Formula
 -------
@@ -20,26 +21,27 @@ class, and each of the first two scaled to 1 at most among the candidates:
 
 Differences
 -----------
-Readings, each the simplest that seemed sound:
+Our choices, each the simplest reasonable one:
 
-- A box's support is the number of boxes of its class that overlap it by more than `evaluation.nms_iou`, itself one of
-  them, of those above 0.05 and before suppression. Detectors without suppression are treated alike: what overlaps a
-  better box of its class supports it, and is no detection of its own. Boxes that come after suppression, as a
-  command's do, mostly have a support of 1, and confidence decides alone.
-- A box is right where it overlaps a labelled one of its class, not taken by a better box, with an IoU of 0.5. Crowds
-  and difficult objects are not among the labels, so what is found there counts as wrong.
-- A class with fewer than 5 boxes of either kind is judged by a regression over the boxes of all classes; where these
-  are too few as well, the confidence itself is the probability.
-- An image is as uncertain as the sum of its boxes; four candidates are kept for each image to be chosen, as in PPAL.
-- A class weighs the square root of how much rarer it is among the labelled boxes than the commonest one.
+- A box's support is the number of boxes of its class that overlap it by more than `evaluation.nms_iou`, including
+  itself, among boxes above 0.05 and before suppression. Detectors without suppression are treated in the same way: a
+  box that overlaps a better box of its class supports that one, and is not a detection itself. Boxes after
+  suppression, such as those of a command, mostly have a support of 1, so only the confidence counts.
+- A box is right if it has an IoU of 0.5 with a labelled box of its class that no better box has matched. Crowds and
+  difficult objects are not among the labels, so detections of them count as wrong.
+- For a class with fewer than 5 right or fewer than 5 wrong boxes, a regression over the boxes of all classes is used;
+  if these are too few as well, the confidence is the probability.
+- The uncertainty of an image is the sum over its boxes; four candidates are kept for each image to choose, as in
+  PPAL.
+- The weight of a class with n labelled boxes is sqrt(m / n), where the most frequent class has m.
 - The entropy of an image is the weighted sum over its boxes. Its diversity is the sum of the weights of the classes
   in it, each times the highest probability of a box of it. Both are scaled to 1 at most among the candidates, and
   their mean ranks these.
-- The penalty is the highest cosine similarity, 0 at least, to a candidate that ranks before it, so that a copy is
-  worth nothing. It is of embeddings: what the paper measures similarity by could not be learnt.
+- The penalty is the highest cosine similarity, at least 0, to a candidate that ranks before it, so that a copy adds
+  nothing. It is computed on embeddings; the paper's similarity measure is unknown to us.
 
-The detector was trained on the images that the regressions learn from. More of what it finds there is right than in
-the pool, so probabilities can be too high. The summaries do not say whether the paper corrects that; this does not.
+The detector was trained on the same images as the regressions. Its detections there are right more often than in the
+pool, so probabilities can be too high. Whether the paper corrects this is unknown; this implementation does not.
 """
 
 from dataclasses import replace
@@ -87,7 +89,7 @@ class Boxes(NamedTuple):
 
 @register("pal", "boxes that may be wrong, of rare classes in unlike images", requires=("detections", "embeddings"))
 def choose(query: Query) -> Choice:
-    """Choose of the most uncertain images; scores are GUIDE's. The labelled images are shown to the detector too."""
+    """Choose from the most uncertain images; scores are GUIDE's. The detector also runs on the labelled images."""
     assert query.embeddings is not None
     learnt, pool = look_at(query, query.labelled), look_at(query, query.pool)
     probabilities = right_by_class(learnt, pool)
@@ -173,12 +175,12 @@ def class_weights(counts: npt.NDArray[np.int64]) -> Floats:
 
 def sums(boxes: Boxes, values: Floats, images: int) -> Floats:
     """Return the sum of the values of each image's boxes, float64 [images]."""
-    # Without a box `bincount` makes them whole numbers.
+    # Without a box `bincount` makes them integers.
     return np.bincount(boxes.images, values, images).astype(np.float64)
 
 
 def class_diversity(boxes: Boxes, probabilities: Floats, weights: Floats, images: int) -> Floats:
-    """Return the weighted number of classes that each image probably holds, float64 [images]."""
+    """Return the weighted number of classes that each image probably contains, float64 [images]."""
     likeliest = np.zeros((images, len(weights)))
     np.maximum.at(likeliest, (boxes.images, boxes.labels), probabilities)
     return likeliest @ weights

@@ -1,4 +1,4 @@
-"""Strategy `ppal`: images that the detector is unsure of, most where it is bad at the class, and that are not alike.
+"""Strategy `ppal`: images that are uncertain, most for classes that the detector is bad at, and unlike each other.
 
 Source
 ------
@@ -15,20 +15,20 @@ Stage 2 chooses the B medoids of these by the distance between images in `simila
 
 Differences
 -----------
-The class qualities behind the weights are what every detector keeps of its training, so that the detector is the same
-for all strategies. As published, a box counts for each class whose score is above 0.05 (`find_boxes`). What differs
-from the published code:
+The class qualities are those that every detector records during its training, so that the detector is the same for
+all strategies. As published, a box counts for each class whose score is above 0.05 (`find_boxes`). Differences to the
+published code:
 
-- the limits of boxes are the experiment's in both stages; there overlaps are up to 0.6 of 200 boxes in stage 1 and up
-  to 0.5 of 100 boxes in stage 2 on COCO, 0.5 of 200 and 0.4 of 100 on VOC, where scores count from 0.01 in stage 1;
-- qualities leave out batches without the class (`ClassQuality`), where theirs take a rare class for a difficult one;
-- features are those at the centres of boxes; there height and width are swapped, so that of an image that is not
-  square some lie outside of it and are zero;
-- an image without a box is as far from any other as can be, and not at distance 0 (see `similarity`);
+- the thresholds of suppression are the experiment's in both stages. Theirs are, on COCO, an IoU of 0.6 and 200 boxes
+  in stage 1, 0.5 and 100 in stage 2; on VOC 0.5 and 200, 0.4 and 100, with scores from 0.01 in stage 1;
+- qualities leave out batches without the class (`ClassQuality`); theirs make a rare class look difficult;
+- features are those at the centres of boxes; their code swaps height and width, so in images that are not square some
+  centres lie outside and have zero features;
+- an image without a box has the largest distance to all others, not distance 0 (see `similarity`);
 - the search for medoids starts from the most uncertain image, not from a random one. As published, it is k-centre
   greedy followed by k-medoids, where the paper says k-means++.
 
-Each candidate is shown to the detector twice, as features of the whole pool would not fit into memory.
+The detector runs twice on each candidate, because features of the complete pool would not fit into memory.
 """
 
 import math

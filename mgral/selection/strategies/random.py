@@ -1,15 +1,15 @@
-"""Strategies `random*`: every batch of the pool is equally likely, or every one of its groups of near-copies.
+"""Strategies `random*`: every image of the pool is equally likely, or every group of near-copies.
 
 Source
 ------
-Random sampling is what every strategy is compared with. `random_no_copies` is our own: the difference to `random` is
-what a strategy can gain by only avoiding copies.
+Random sampling is the baseline of all comparisons. `random_no_copies` is our own: its difference to `random` is the
+gain from only avoiding near-copies.
 
 Formula
 -------
 The highest of uniform scores in [0, 1). `random_no_copies` chooses at most one image of a group of near-copies, and
-none whose group has a labelled image. A group is as likely as an image without copies, however large it is. Where too
-few images are left for the budget, the others are drawn from the rest.
+none whose group has a labelled image. A group of any size is as likely as an image without copies. If too few images
+are left for the budget, the others are drawn from the rest.
 """
 
 import numpy as np

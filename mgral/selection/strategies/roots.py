@@ -1,7 +1,7 @@
-"""Strategies `sqrt_counts*`, `class_presence*` and `most_objects`: baselines that count what a batch would bring.
+"""Strategies `sqrt_counts*`, `class_presence*` and `most_objects`: baselines that count the objects of a batch.
 
-They need no table and no agent. `sqrt_counts` and `class_presence` choose greedily, so each further object of a class
-is worth less, and rare classes are worth most.
+They need no table and no agent. `sqrt_counts` and `class_presence` choose greedily: each further object of a class
+adds less, so objects of rare classes add most.
 
 Source
 ------
@@ -10,19 +10,20 @@ subset selection and active learning*, ICML 2015).
 
 Formula
 -------
-With n_c the objects of class c, or the images that show it, in the labelled images and in the batch so far:
+Let n_c be the number of objects of class c, or of images that show it, in the labelled images and in the batch so
+far:
 
     gain of an image = sum over c of sqrt(n_c + what it brings) - sqrt(n_c)
 
-What an image brings are for `sqrt_counts` the predicted counts of the step `embed`, and for `class_presence` the
-probability that it shows the class: the highest score of its boxes of that class. The image shows the class where any
-of them is right, and that is at least as likely as that the surest is right, however they depend on each other. To
-multiply the chances that each is wrong would take them for independent: a hundred doubtful boxes of one object would
-make the class certain. An image of the pool counts by its probability, also once it is chosen.
+For `sqrt_counts`, an image brings the predicted object counts of the step `embed`. For `class_presence` it brings the
+probability that it shows the class: the highest score of its boxes of that class. This is a lower bound of the
+probability that any of these boxes is right, however they depend on each other. Multiplying the probabilities that
+each is wrong would treat them as independent: a hundred doubtful boxes of one object would make the class certain. A
+chosen image still counts by its probability.
 
-With `_per_box` a gain is divided by 1 + the expected boxes. That is what labelling the image costs, if opening it
-costs as much as a box. The boxes are the predicted objects, or the sum of the scores. `most_objects` takes the most
-predicted objects.
+With `_per_box` a gain is divided by 1 + the expected number of boxes: the cost of labelling the image, if opening it
+costs as much as a box. The expected number is the predicted objects, or the sum of the scores. `most_objects` chooses
+the images with the most predicted objects.
 """
 
 from dataclasses import replace

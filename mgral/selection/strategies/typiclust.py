@@ -1,6 +1,6 @@
 """Strategy `typiclust`: the most typical image of each of the largest clusters that have no label.
 
-It needs no label at all, and so chooses a project's first batch.
+It needs no label, so it chooses the first batch of a project.
 
 Source
 ------
@@ -9,19 +9,20 @@ algorithm 1 and appendix F.1.
 
 Formula
 -------
-An image is as typical as
+The typicality of an image is
 
     1 / (mean distance to its nearest neighbours in the cluster + 1e-5)
 
-As in the published code, clusters are as many as images that are labelled or to be chosen, at most 500, by k-means,
-in small batches where they are more than 50; those with the fewest labels come first, of these the largest; the
-neighbours of an image are the 20 nearest of the unlabelled in its cluster, or half of these where they are fewer.
+As in the published code, the number of clusters is the number of labelled images and images to choose, at most 500,
+by k-means (mini-batch k-means for more than 50). Clusters with the fewest labels come first, and among these the
+largest. The neighbours of an image are the 20 nearest unlabelled images in its cluster, or half of these if they are
+fewer.
 
 Differences
 -----------
-The paper clusters self-supervised features; here it is the embeddings' principal components, without a label those of
-the backbone's published weights. Clusters of five images or fewer come last; the published code leaves them out,
-which would choose too few of a small pool.
+The paper clusters self-supervised features. Here these are the embeddings' principal components; without labels,
+those of the backbone's published weights. Clusters of five images or fewer come last. The published code leaves them
+out, which would choose too few images from a small pool.
 """
 
 import numpy as np

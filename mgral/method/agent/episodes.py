@@ -1,0 +1,139 @@
+"""What trainings of agents have in common: episodes, their log, and the state that a checkpoint holds."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from mgral.artefacts.seeds import derive_seed
+from mgral.compute.progress import tracked
+from mgral.config import AgentConfig
+from mgral.errors import StepError
+from mgral.training.checkpoint import Checkpoint
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Episode(NamedTuple):
+    """One line of `agent.csv`; all mAP values 0 to 1."""
+
+    episode: int
+    reward: float
+    """Mean looked-up mAP of the episode's sampled batches."""
+    best: float
+    """Best looked-up mAP of a sampled batch so far."""
+    random_reward: float
+    """Mean looked-up mAP of as many uniformly drawn batches."""
+    random_best: float
+    """Best looked-up mAP of a uniformly drawn batch so far."""
+    baseline: float
+    """mAP_ref that the episode's rewards were compared with."""
+    loss: float
+    entropy: float
+    """Entropy of the first draw, in nats."""
+    gradient_norm: float
+
+
+def uniform_batches(pool: int, size: int, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return the rows, int64 [S, B], of batches drawn uniformly without replacement from a pool of N images."""
+    return np.stack([rng.choice(pool, size, replace=False, shuffle=False) for _ in range(count)])
+
+
+AnyAgent = TypeVar("AnyAgent", bound=nn.Module)
+
+
+class Training(Generic[AnyAgent]):
+    """All that changes from one episode to the next, so that a checkpoint holds it whole.
+
+    Random numbers are drawn on the CPU, wherever the network is.
+    """
+
+    def __init__(
+        self, build: Callable[[torch.Generator], AnyAgent], config: AgentConfig, seed: int, cycle: int
+    ) -> None:
+        """Take what makes the untrained agent from a source of random numbers."""
+        self.generator = torch.Generator().manual_seed(derive_seed(seed, "agent", cycle))
+        self.order_rng = np.random.default_rng(derive_seed(seed, "agent pool order", cycle))
+        self.random_rng = np.random.default_rng(derive_seed(seed, "agent random batches", cycle))
+        self.agent = build(self.generator)
+        self.optimizer = Adam(self.agent.parameters(), lr=config.learning_rate)
+        self.log: list[Episode] = []
+        self._episodes = config.episodes
+
+    def episodes(self, checkpoint: Checkpoint | None) -> Iterator[int]:
+        """Yield the numbers of the episodes that are left, and save each.
+
+        With a checkpoint of the same training it goes on from there, to the same agent bit for bit.
+
+        Raises
+        ------
+        InputError
+            On a damaged checkpoint.
+        """
+        if checkpoint and (state := checkpoint.load()):
+            self._load_state_dict(state)
+            done = f"agent: resumed at episode {len(self.log)} of {self._episodes} from {checkpoint.path}"
+            print(done, file=sys.stderr)
+        left = range(len(self.log) + 1, self._episodes + 1)
+        for episode in tracked(left, "agent", self._episodes, "episode", len(self.log)):
+            yield episode
+            if checkpoint:
+                checkpoint.save_if_due(self._state_dict)
+
+    def learn(self, loss: Tensor, rewards: Float64, random_rewards: Float64, baseline: float, entropy: float) -> None:
+        """Take a step down the gradient of an episode's loss, and log the episode.
+
+        Raises
+        ------
+        StepError
+            Where the loss is not finite.
+        """
+        episode = len(self.log) + 1
+        if not torch.isfinite(loss):
+            raise StepError(
+                f"agent: the loss is {float(loss.detach())} in episode {episode}; lower agent.learning_rate"
+            )
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in self.agent.parameters() if p.grad is not None]
+        gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        self.optimizer.step()
+        best, random_best = float(rewards.max()), float(random_rewards.max())
+        self.log.append(
+            Episode(
+                episode=episode,
+                reward=float(rewards.mean()),
+                best=max(best, self.log[-1].best) if self.log else best,
+                random_reward=float(random_rewards.mean()),
+                random_best=max(random_best, self.log[-1].random_best) if self.log else random_best,
+                baseline=baseline,
+                loss=float(loss.detach()),
+                entropy=entropy,
+                gradient_norm=float(gradient_norm),
+            )
+        )
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {
+            "agent": self.agent.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            # As text: the states are integers of 128 bits, and the episodes of a type that torch.load does not know.
+            "order_rng": json.dumps(self.order_rng.bit_generator.state),
+            "random_rng": json.dumps(self.random_rng.bit_generator.state),
+            "log": json.dumps(self.log),
+        }
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        self.agent.load_state_dict(state["agent"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.order_rng.bit_generator.state = json.loads(state["order_rng"])
+        self.random_rng.bit_generator.state = json.loads(state["random_rng"])
+        self.log = [Episode(*row) for row in json.loads(state["log"])]
