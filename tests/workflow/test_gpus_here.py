@@ -104,7 +104,7 @@ def test_a_gpu_that_is_asked_for_and_too_small_is_refused(tmp_path: Path) -> Non
 def test_on_a_cluster_only_the_profile_gives_gpus(tmp_path: Path) -> None:
     planned = (*PLAN, "--executor", "slurm", "--jobs", "2")
     found = gpus_by_step(snakemake(tmp_path, *planned).stdout)
-    assert found == {step: {"0"} for step in (*USE_GPU, "select")}
+    assert found == {step: {"0"} for step in (*ON_GPU, "agent", "select")}
     found = gpus_by_step(snakemake(tmp_path, *PLAN, "--profile", PROFILES / "slurm").stdout)
     assert found["detector"] == {"1"}
 
