@@ -6,13 +6,15 @@ x are the features of `mgral.method.lut.composition`. The first two terms belong
 features and values beforehand, so that what is learned is the difference between sets of one size. Features are in
 units of what then is their spread between the variants. The weights w are shared by all classes. The deviations d are
 of a class, which few variants measure badly. Both are penalised. Penalties shrink differences between sets too, so
-predictions are scaled to the measured differences of mAP by least squares.
+predictions are scaled to the measured differences of mAP by least squares. A class that no reward image shows gets
+the mean weights of the others.
 
-The penalties are those of the least squared error of mAP in cross-validation: over the tables, which measured other
-images, or over the variants of a single table. Whether the variants tell anything is tested by shuffling them within
-their tables. Where values have nothing to do with what images are made of, the error is as low as it was found in
-`ERROR_RATE` of the cases (Phipson and Smyth 2010). The penalties are chosen anew each time, as the choice is part of
-the test. Where the test is not passed, the prior is used: more images of a class are better.
+The penalties are those of the highest correlation with mAP in cross-validation: over the tables, which measured other
+images, or over the variants of a single table. Correlations are within tables, as reward images differ in how hard
+they are. Whether the variants tell anything is tested by shuffling them within their tables. Where values have nothing
+to do with what images are made of, the correlation is as high as it was found in `ERROR_RATE` of the cases (Phipson and
+Smyth 2010). The penalties are chosen anew each time, as the choice is part of the test. Where the test is not passed,
+the prior is used: more images of a class are better.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,11 +27,8 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-PENALTIES = tuple(
-    (shared, own) for shared, own in product((3.0, 30.0, 300.0, 3e4), (30.0, 300.0, 3000.0, 3e5)) if shared <= own
-)
-"""Of the shared weights and of the deviations, to choose from. Deviations are penalised at least as much, so that a
-class without an AP gets what the others share."""
+PENALTIES = tuple(product((3.0, 30.0, 300.0, 3e4), (30.0, 300.0, 3000.0, 3e5)))
+"""Of the shared weights and of the deviations, to choose from."""
 FOLDS = 6
 """Parts of the variants of a single table that are left out in turn."""
 LEAST = 0.01
@@ -88,10 +87,13 @@ def learn(samples: Sequence[Sample], classes: int, features: int, seed: int = 0)
     if not samples:
         return Regression(prior, Predicted(np.zeros(0), np.zeros(0)), 1.0)
     problem, rng = _Problem(samples), np.random.default_rng(seed)
-    best, error, predicted = problem.choose()
-    lowest = [problem.cross_validate(values)[0].min() for values in problem.shuffled(rng)]
-    p_value = (1 + sum(one <= error for one in lowest)) / (1 + PERMUTATIONS)
+    best, correlation, predicted = problem.choose()
+    highest = [problem.cross_validate(values)[0].max() for values in problem.shuffled(rng)]
+    p_value = (1 + sum(one >= correlation for one in highest)) / (1 + PERMUTATIONS)
     weights = problem.fit(np.ones(len(problem.values), bool), problem.values)[best] / problem.unit
+    measured = np.any([np.isfinite(one.values).all(axis=0) for one in samples], axis=0)
+    if measured.any():
+        weights[~measured] = weights[measured].mean(axis=0)
     return Regression(weights if p_value <= ERROR_RATE else prior, predicted, p_value)
 
 
@@ -127,21 +129,26 @@ class _Problem:
         self.tables = np.repeat(np.arange(len(samples)), variants)
         folds = self.tables if len(samples) > 1 else np.arange(len(self.tables)) % FOLDS
         self.folds = [folds == fold for fold in np.unique(folds)]
+        self.of_tables = [self.tables == table for table in range(len(samples))]
 
     def choose(self) -> tuple[int, float, Predicted]:
-        """Return the number of the best penalties, their squared error of mAP, and what they predict."""
-        errors, predictions = self.cross_validate(self.values)
-        best = int(errors.argmin())
-        return best, float(errors[best]), Predicted(self.of_map(self.values), predictions[best])
+        """Return the number of the best penalties, their correlation of mAP, and what they predict."""
+        correlations, predictions = self.cross_validate(self.values)
+        best = int(correlations.argmax())
+        return best, float(correlations[best]), Predicted(self.of_map(self.values), predictions[best])
 
     def cross_validate(self, values: Float64) -> tuple[Float64, Float64]:
-        """Return squared errors of mAP, [penalties], and predictions, [penalties, K], of folds that are left out."""
+        """Return correlations with the mAP, [penalties], and predictions, [penalties, K], of folds that are left out.
+
+        Correlations are averaged over the tables.
+        """
         predicted = np.zeros((len(PENALTIES), len(values)))
         for fold in self.folds:
             weights = self.fit(~fold, values)
             predicted[:, fold] = np.einsum("kcf,acf->ak", self.features[fold], weights) / self.classes[fold]
-        errors: Float64 = ((predicted - self.of_map(values)) ** 2).sum(axis=1)
-        return errors, predicted
+        of_map = self.of_map(values)
+        parts = [_correlation(predicted[:, of], of_map[of]) for of in self.of_tables]
+        return np.mean(parts, axis=0), predicted
 
     def fit(self, rows: Mask, values: Float64) -> Float64:
         """Return the weights by all penalties, [penalties, C, F], learned from some variants, values [K, C]."""
@@ -165,6 +172,15 @@ class _Problem:
         for _ in range(PERMUTATIONS):
             # Sorted by table first, and by chance within it.
             yield self.values[np.lexsort((rng.random(len(self.tables)), self.tables))]
+
+
+def _correlation(predicted: Float64, measured: Float64) -> Float64:
+    """Return Pearson's correlation of predictions [A, K] with what was measured, [K]; 0 where a side is constant."""
+    centred = predicted - predicted.mean(axis=1, keepdims=True)
+    beside = measured - measured.mean()
+    norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(beside)
+    found: Float64 = np.divide(centred @ beside, norms, out=np.zeros(len(predicted)), where=norms > 1e-12)
+    return found
 
 
 def solve(squares: Float64, products: Float64, shared: float, own: float) -> Float64:
