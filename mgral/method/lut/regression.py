@@ -13,8 +13,8 @@ The penalties are those of the highest correlation with mAP in cross-validation:
 images, or over the variants of a single table. Correlations are within tables, as reward images differ in how hard
 they are. Whether the variants tell anything is tested by shuffling them within their tables. Where values have
 nothing to do with what images are made of, the correlation is as high as it was found in `ERROR_RATE` of the cases
-(Phipson and Smyth 2010). The penalties are chosen anew each time, as the choice is part of the test. Where the test is
-not passed, the prior is used: more images of a class are better.
+(Phipson and Smyth 2010). The penalties are chosen anew each time, as the choice is part of the test. Where the test
+is not passed, the prior is used: more images of a class are better.
 """
 
 from collections.abc import Iterator, Sequence
