@@ -109,7 +109,7 @@ def test_subsets_go_from_one_kind_to_all():
     assert np.mean(shares[-3:]) < 0.45
 
 
-def _shares_of_two_kinds(lut, labelled, embedding=EmbeddingConfig()):  # noqa: B008 - frozen
+def _shares_of_two_kinds(lut, labelled, embedding):
     """Return the size of each subset and its share of odd images, which have five objects and the others none."""
     ids = np.arange(80)
     counts = np.where(ids % 2, 5, 0)[:, None].astype(np.float32)
@@ -132,7 +132,7 @@ def test_clusters_are_of_object_counts_too_unless_configured_otherwise(object_co
 def test_small_subsets_are_of_one_kind_and_of_many_and_so_are_larger_ones():
     """Else how many images a variant learns from would not be distinguished from how alike they are."""
     lut = LutConfig(labels="labels", variants=24, clusters=2, concentration=(0.001, 1000.0))
-    found = np.array(_shares_of_two_kinds(lut, 80 - 10))
+    found = np.array(_shares_of_two_kinds(lut, 80 - 10, EmbeddingConfig()))
     for some in (found[:5], found[5:10]):
         pure = np.abs(some[:, 1] - 0.5) > 0.45
         assert pure.any()
