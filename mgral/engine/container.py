@@ -16,18 +16,32 @@ from mgral.engine.provenance import version
 from mgral.errors import InputError
 from mgral.models.detectors.external import ExternalConfig
 
+ARITHMETIC = (
+    "OPENBLAS_",
+    "MKL_",
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+)
+"""Beginnings of environment variables that choose the processor's instructions, and with them the last bits."""
+
 
 def container_environment(config: Config, files: Sequence[Path]) -> dict[str, str]:
     """Return variables that make Apptainer show the data set and what settings are read from inside, read-only.
 
-    The working directory is there anyway. Variables, as Snakemake's `--singularity-args` are the user's own.
+    The working directory is there anyway. Variables, as Snakemake's `--singularity-args` are the user's own. Those
+    that choose instructions get a prefix with which they are set inside even with `--cleanenv`.
     """
     roots = picture_roots(config.data)
     roots += [Path(config.detector.settings_folder)] if config.detector.settings_folder else []
     paths = [Path(os.path.normpath(Path.cwd() / path)) for path in [*roots, *files]]
     binds = [f"{path}:{path}:ro" for path in paths if not path.is_relative_to(Path.cwd())]
     asked = os.environ.get("APPTAINER_BIND")
-    return {"APPTAINER_BIND": ",".join([asked, *binds] if asked else binds)}
+    # Threads are left out: Snakemake sets them for each job.
+    chosen = [name for name in os.environ if name.startswith(ARITHMETIC) and not name.endswith("_NUM_THREADS")]
+    kept = {f"APPTAINERENV_{name}": os.environ[name] for name in chosen}
+    return {"APPTAINER_BIND": ",".join([asked, *binds] if asked else binds), **kept}
 
 
 def picture_roots(data: DataConfig) -> list[Path]:

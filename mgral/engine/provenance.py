@@ -16,6 +16,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, get_args
 
+from threadpoolctl import threadpool_info
+
 from mgral.artefacts import integrity
 from mgral.artefacts.commit import commit
 from mgral.artefacts.files import write_json
@@ -175,6 +177,7 @@ def machine(gpus: int) -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "vector_instructions": _vector_instructions(torch) if torch else "not used",
+        "blas": _blas(),
         "threads": str(torch.get_num_threads()) if torch else "1",
         "container": Path(os.environ.get("APPTAINER_CONTAINER", "none")).name,
         "gpu": _gpu(torch) if gpus and not only_cpu() else "not used",
@@ -189,6 +192,12 @@ def _gpu(torch: Any) -> str:
         return find_cards()[0].model
     except InputError:
         return "unknown"
+
+
+def _blas() -> str:
+    """Return the kernels of NumPy's and SciPy's linear algebra, which OPENBLAS_CORETYPE can choose."""
+    found = {one["architecture"] for one in threadpool_info() if one["internal_api"] == "openblas"}
+    return f"OpenBLAS {', '.join(sorted(found))}" if found else "not used"
 
 
 def _vector_instructions(torch: Any) -> str:

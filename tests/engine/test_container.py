@@ -15,7 +15,7 @@ from squares_project import SquaresProject
 from mgral.artefacts.commit import commit
 from mgral.cli.tools.compare import compare
 from mgral.config import resolve_config
-from mgral.engine.container import check_command, check_image, container_environment, shell_inside
+from mgral.engine.container import ARITHMETIC, check_command, check_image, container_environment, shell_inside
 from mgral.engine.provenance import version
 from mgral.engine.steps import VERSIONS
 from mgral.errors import InputError
@@ -137,7 +137,8 @@ def test_the_image_is_no_part_of_the_results():
 
 def test_what_is_read_outside_the_working_directory_is_shown_inside(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("APPTAINER_BIND", raising=False)
+    for name in [name for name in os.environ if name.startswith(("APPTAINER_BIND", *ARITHMETIC))]:
+        monkeypatch.delenv(name)
     here, elsewhere = tmp_path / "params.yaml", Path("/settings/mine.yaml")
     assert container_environment(resolve_config({}), [here]) == {"APPTAINER_BIND": ""}
     config = resolve_config({"data": {"format": "voc", "root": "/data/voc"}})
@@ -151,6 +152,16 @@ def test_what_is_read_outside_the_working_directory_is_shown_inside(monkeypatch,
     given = {"name": "transformers", "checkpoint": "/models/detr", "architecture": {"model_type": "detr"}}
     config = resolve_config({"detector": given})
     assert container_environment(config, [here]) == {"APPTAINER_BIND": "/scratch,/models/detr:/models/detr:ro"}
+
+
+def test_variables_that_change_last_bits_are_set_inside_too(monkeypatch):
+    monkeypatch.delenv("APPTAINER_BIND", raising=False)
+    for name in [name for name in os.environ if name.startswith(ARITHMETIC)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    shown = container_environment(resolve_config({}), [])
+    assert shown == {"APPTAINER_BIND": "", "APPTAINERENV_OPENBLAS_CORETYPE": "Haswell"}
 
 
 @pytest.mark.skipif(IMAGE is None, reason=WHERE)
