@@ -99,8 +99,8 @@ class Config(Section):
         default=cast(dict[str, StrategyConfig], None)
     )
     """Strategies to compare: a list of names, named instances with their own settings, or `all` that work with the
-    detector. The default is mgral, random, sqrt_counts (the simple baseline) and the first of entropy_anchors,
-    entropy_sum and core_set that works with the detector."""
+    detector. The default is mgral_greedy, random, sqrt_counts (the simple baseline) and the first of
+    entropy_anchors, entropy_sum and core_set that works with the detector."""
 
     @field_validator("training", mode="before")
     @classmethod
@@ -245,6 +245,15 @@ class Config(Section):
     def with_tables(self) -> tuple[str, ...]:
         """The instances that choose by lookup tables, with an agent or without."""
         return tuple(name for name, own in self.strategies.items() if registry.strategy(own.type).needs_tables)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The instances that pages are about, the main one first: those that choose by lookup tables.
+
+        The main one is named mgral_greedy or else mgral, or it is the first.
+        """
+        main = next((name for name in ("mgral_greedy", "mgral") if name in self.with_tables), None)
+        return tuple(sorted(self.with_tables, key=lambda name: name != main))
 
     def name_of(self, kind: Kind, strategy: str) -> str:
         """Return the name of the settings that decide about an artefact of an instance."""

@@ -91,7 +91,7 @@ def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
             if not isinstance(detector, DetectorConfig) or suits(detector, info)
         ]
         third = next(name for name in ("entropy_anchors", "entropy_sum", "core_set") if name in enough)
-        given = enough if given == "all" else ("mgral", "random", "sqrt_counts", third)
+        given = enough if given == "all" else ("mgral_greedy", "random", "sqrt_counts", third)
     if isinstance(given, list | tuple):
         if not all(isinstance(name, str) for name in given):
             raise ValueError(f"strategies: {list(given)!r} is no list of names; see docs/strategies.md")

@@ -93,7 +93,7 @@ def _figure(
                 label = "_"  # is not in the legend
                 continue
             # The method under test stays visible where curves meet.
-            order = 4 if strategy in detectors.config.agents else 3
+            order = 4 if strategy in detectors.config.methods else 3
             _paint_curve(axes, strategy, styles[strategy], *points_of, strategy in with_seeds, order)
         if not math.isnan(full.mean):
             axes.axhline(
@@ -165,11 +165,11 @@ def curve_tables(detectors: DetectorScores) -> list[Table]:
 
 
 def strategies_with_seeds(detectors: DetectorScores) -> tuple[str, ...]:
-    """Return the strategies whose single seeds are drawn: all, or of many the first with an agent and random."""
+    """Return the strategies whose single seeds are drawn: all, or of many the main method and random."""
     config = detectors.config
     if len(config.strategies) <= FEW_LINES:
         return tuple(config.strategies)
-    return tuple(name for name in config.strategies if name in (*config.agents[:1], detectors.baseline))
+    return tuple(name for name in (*config.methods[:1], detectors.baseline) if name)
 
 
 def _paint_curve(

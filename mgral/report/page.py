@@ -123,7 +123,7 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         summary=rows,
         rankings=by_map,
         conclusions={
-            cost: conclusions(rows, config.agents, random)
+            cost: conclusions(rows, config.methods, random)
             + beyond_counts({row.strategy: row.by_seed for row in rows}, config)
             for cost, rows in by_map.items()
         },

@@ -25,7 +25,7 @@ Rankings = Mapping[tuple[str, str], list["RankingRow"]]
 COUNTS = "sqrt_counts"
 """The strategy that a method has to beat: it needs no table, no agent and no training."""
 METHODS_IN_WORDS = 3
-"""Instances with an agent that have a sentence of their own above the ranking."""
+"""Instances with lookup tables that have a sentence of their own above the ranking."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,10 @@ def ranking_by_seed(ranked: Rankings, seeds: Sequence[int]) -> Table:
 def subject_of(config: Config, rows: Sequence[RankingRow]) -> str:
     """Return the strategy that the page is about: the method under test, or else the best that is not random.
 
-    The method is the instance named mgral, or the first that has an agent.
+    The method is the instance named mgral_greedy, or mgral, or the first that chooses by lookup tables.
     """
-    if config.agents:
-        return "mgral" if "mgral" in config.agents else config.agents[0]
+    if config.methods:
+        return config.methods[0]
     random = baseline_of(config)
     return next((row.strategy for row in rows if row.strategy != random), rows[0].strategy)
 
@@ -189,7 +189,7 @@ def beyond_counts(by_seed: Mapping[str, Array], config: Config) -> list[str]:
     if counts is None:
         return []
     sentences = []
-    for method in config.agents[:METHODS_IN_WORDS]:
+    for method in config.methods[:METHODS_IN_WORDS]:
         added = Difference.of(by_seed[method], by_seed[counts])
         interval = points_interval(added.interval, sign=True)
         known = f" (95 % of the difference: {interval})" if added.interval.known else ""

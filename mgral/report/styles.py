@@ -23,15 +23,15 @@ class Style(NamedTuple):
 
 
 METHOD = Style("#D55E00", "o")
-"""Style of the first instance of mgral: orange."""
+"""Style of the main method: orange."""
 BASELINE = Style("#6E6E6E", "s")
 """Style of the first instance of random: grey."""
 
 
 def strategy_styles(config: Config) -> dict[str, Style]:
-    """Return how each instance is drawn; an instance named `mgral` is orange wherever it stands in the list."""
-    named = "mgral" in config.strategies and config.strategies["mgral"].type == "mgral"
-    special = {baseline_of(config): BASELINE, "mgral" if named else first_of_type(config, "mgral"): METHOD}
+    """Return how each instance is drawn; the main method is orange wherever it stands in the list."""
+    special = {name: METHOD for name in config.methods[:1]}
+    special |= {name: BASELINE for name in [baseline_of(config)] if name}
     others = [name for name in config.strategies if name not in special]
     styles = map(Style, cycle(_COLOURS), cycle(_MARKERS))
     own = dict(zip(others, islice(styles, len(others)), strict=True))

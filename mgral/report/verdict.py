@@ -165,8 +165,8 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
     if row.to_best and found.random and row.best_other not in (found.random, counts):
         place = f"number {row.rank} of {len(found.rows)}"
         yield f"{subject} is {place}; compared with {row.best_other}, the best other: {in_brief(row.to_best)}."
-    best = subject if not found.config.agents else _winner(found, subject)
-    if best and best not in found.config.agents and len(found.rows) > 2:
+    best = subject if not found.config.methods else _winner(found, subject)
+    if best and best not in found.config.methods and len(found.rows) > 2:
         yield f"{best} was chosen as the best of {len(found.rows)} by the same seeds: its lead may be partly chance."
     for cost, rows in list(found.ranked.items())[1:]:
         there = next(one for one in rows if one.strategy == subject).to_random

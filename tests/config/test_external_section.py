@@ -39,7 +39,7 @@ def test_every_strategy_is_served_or_refused_by_name(gives):
 
 @pytest.mark.parametrize(("gives", "third"), [(("probabilities",), "entropy_sum"), (("features",), "core_set")])
 def test_what_is_compared_by_default_is_served(gives, third):
-    assert list(config(None, gives=gives).strategies) == ["mgral", "random", "sqrt_counts", third]
+    assert list(config(None, gives=gives).strategies) == ["mgral_greedy", "random", "sqrt_counts", third]
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,16 @@ def test_the_papers_tables_need_a_detector_with_anchors_as_all_knows():
     assert "paper" not in config.strategies
     with pytest.raises(InputError, match=r"consistency \(of paper\) needs a detector with anchors"):
         resolve_config({"detector": frcnn, "strategies": ["paper"]})
+
+
+@pytest.mark.parametrize(
+    ("strategies", "methods"),
+    [
+        (["random", "mgral", "mgral_greedy"], ("mgral_greedy", "mgral")),
+        (["paper", "random", "mgral"], ("mgral", "paper")),
+        ({"random": {}, "own": {"type": "mgral"}, "paper": {}}, ("own", "paper")),
+        (["random"], ()),
+    ],
+)
+def test_the_methods_that_pages_are_about_have_tables_and_the_main_one_comes_first(strategies, methods):
+    assert resolve_config({"strategies": strategies}).methods == methods

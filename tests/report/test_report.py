@@ -245,7 +245,7 @@ def test_of_many_strategies_only_two_have_their_seeds_drawn(tmp_path: Path) -> N
     fabricate(tmp_path, strategies=tuple(registry.strategies()))
     text = run(tmp_path).read_text()
     ElementTree.fromstring(text)
-    assert "bands and single seeds are drawn for mgral and random only" in text
+    assert "bands and single seeds are drawn for mgral_greedy and random only" in text
 
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
