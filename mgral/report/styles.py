@@ -30,8 +30,9 @@ BASELINE = Style("#6E6E6E", "s")
 
 def strategy_styles(config: Config) -> dict[str, Style]:
     """Return how each instance is drawn; the main method is orange wherever it stands in the list."""
-    special = {name: METHOD for name in config.methods[:1]}
-    special |= {name: BASELINE for name in [baseline_of(config)] if name}
+    special = dict.fromkeys(config.methods[:1], METHOD)
+    if random := baseline_of(config):
+        special[random] = BASELINE
     others = [name for name in config.strategies if name not in special]
     styles = map(Style, cycle(_COLOURS), cycle(_MARKERS))
     own = dict(zip(others, islice(styles, len(others)), strict=True))
