@@ -128,7 +128,7 @@ def test_an_agent_is_read_as_it_was_written(tmp_path):
     write_arrays(path, agent.arrays())
     np.testing.assert_array_equal(load_agent(path).score_pool(vectors), agent.score_pool(vectors))
     write_arrays(path, agent.arrays() | {"score.2.bias": np.array([np.nan], dtype=np.float32)})
-    with pytest.raises(InputError, match=r"agent\.safetensors holds a weight that is not finite"):
+    with pytest.raises(InputError, match=r"agent\.safetensors contains a weight that is not finite"):
         load_agent(path)
     write_arrays(path, {"mean": vectors[0]})
     with pytest.raises(InputError, match=r"agent\.safetensors is not an agent"):
