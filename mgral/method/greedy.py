@@ -12,8 +12,8 @@ The image is added that gives the batch the highest looked-up reward, until the 
 large, only a random sample of its images is tried each time (Mirzasoleiman et al. 2015).
 
 If tables are looked up by distance and agree no better than tables with shuffled values
-(`mgral.method.lut.validation`), the batch is random. If a regression is learned from the tables and predicts no better
-than with shuffled values, the batch is chosen by the regression's prior (`mgral.method.lut.regression`).
+(`mgral.method.lut.validation`), the batch is random. If a regression is learned from the tables and predicts them no
+better than shuffled values, the batch is chosen by the regression's prior (`mgral.method.lut.regression`).
 """
 
 from collections.abc import Callable

@@ -20,8 +20,8 @@ scores are chosen.
 
 Differences
 -----------
-`paper` follows the paper. Variants learn from unlabelled images, by a consistency loss. There is one table. It gives a
-batch the mAP of the nearest variant, by the sliced Wasserstein distance between embeddings. The baseline is the mean
+`paper` follows the paper. Variants learn from unlabelled images, by a consistency loss. There is one table. A batch
+gets the mAP of the nearest variant, by the sliced Wasserstein distance between embeddings. The baseline is the mean
 reward of the previous episode. What the paper leaves open is done as in `mgral`.
 
 In `mgral` variants learn from labels, and a regression over all variants predicts the AP of each class

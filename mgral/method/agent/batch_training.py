@@ -18,7 +18,7 @@ from mgral.method.agent.policy import entropy
 from mgral.training.checkpoint import Checkpoint
 
 HORIZON = 64
-"""Largest size of a batch in training. An agent's inputs do not depend on the size, so it can choose larger batches."""
+"""Largest size of a batch in training. The agent can choose larger ones, as its inputs do not depend on the size."""
 CANDIDATES = 128
 """Least number of pool images from which the batches of an episode are drawn; three times a batch if that is more."""
 LEARNT_STEPS = 0.5

@@ -33,7 +33,7 @@ class Agent(nn.Module):
     deviation: Tensor
     window: Tensor
     validated: Tensor
-    """bool [1]: False if the lookup tables failed their test; then the scores are not used, and batches are random."""
+    """bool [1]: False if the lookup tables failed their test. Batches are then random, whatever the scores."""
 
     def __init__(self, mean: Tensor, deviation: Tensor, hidden: int, window: int) -> None:
         """Take the mean and the standard deviation of the pool's embeddings, float32 [D] each."""

@@ -47,7 +47,7 @@ def fidelity(looked_up: Sequence[Array], gains: Sequence[Array], seed: int) -> F
 
 
 def difference(first: Sequence[Array], second: Sequence[Array], gains: Sequence[Array], seed: int) -> Fidelity:
-    """Return how much the first lookup correlates better with the gains than the second, given arrays [M] of each seed.
+    """Return the first lookup's correlation with the gains less that of the second, given arrays [M] of each seed.
 
     Both correlations are computed on the same resamples of the batches.
     """

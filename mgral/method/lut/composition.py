@@ -33,13 +33,13 @@ class Composition:
     image_ids: npt.NDArray[np.int64]
     """Ids of the images, [N]."""
     amounts: Float32
-    """Shape [N, J]: 1; presence of each class; number of objects of each class; membership in each cluster, 0 or 1."""
+    """Shape [N, J]: 1; presence of each class, 0 to 1; objects of each class; membership in each cluster, 0 or 1."""
     classes: int
     """Number of classes, C; J = 1 + 2 C + number of clusters."""
 
     @classmethod
     def of(cls, embeddings: Embeddings) -> "Composition":
-        """Return the amounts of all images by their embeddings, predicted counts and predicted presence of classes."""
+        """Return the amounts of all images, given their embeddings and predicted object counts."""
         kinds = cluster(embeddings.components, KINDS, seed=0)
         one = np.ones((len(kinds), 1), np.float32)
         each = np.eye(kinds.max() + 1, dtype=np.float32)[kinds]

@@ -1,7 +1,7 @@
 """Estimators of mAP from distances: the value of the nearest variant, or a kernel mean over all variants.
 
-There is one distance between a batch and a subset, or there are G distances, one for each class. With G distances, the
-AP of each class is estimated by its own distance, and the mean over the classes is the mAP.
+Between a batch and a subset there is one distance, or there are G distances, one for each class. With G distances,
+the AP of each class is estimated by its own distance, and the mean over the classes is the mAP.
 """
 
 import numpy as np
@@ -63,7 +63,7 @@ def leave_one_out(pairwise: Float64, values: Float64, estimator: Estimator, widt
 
 
 def median_distances(pairwise: Float64) -> Float64:
-    """Return the median of the distances, [K, K, G], between different subsets: [G], or 1 where all are equal.
+    """Return the median distance between subsets that differ, [G], given all distances [K, K, G]; 1 if none differ.
 
     It is the width of the kernel. A width chosen by leave-one-out would follow the noise of the few variants, and
     batches would be ranked worse.
