@@ -204,6 +204,19 @@ class Config(Section):
         own = self.strategies[name]
         return self.model_copy(update={section: getattr(own, section) for section in OWN_SECTIONS})
 
+    def with_instance(self, name: str) -> "Config":
+        """Return the experiment with an instance of a registered strategy, by the settings that it brings itself.
+
+        Raises
+        ------
+        InputError
+            Where no strategy has this name.
+        """
+        registry.strategy(name)
+        common = {section: getattr(self, section) for section in OWN_SECTIONS}
+        own = StrategyConfig.model_validate(complete_instances([name], common)[name])
+        return self.model_copy(update={"strategies": {**self.strategies, name: own}})
+
     @property
     def open_keys(self) -> dict[str, tuple[str, ...]]:
         """By section, the settings that are null, and so are derived from the data; no section without one."""
