@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
 from pydantic import (
@@ -17,10 +17,11 @@ from pydantic import (
 )
 
 from mgral.config import registry
-from mgral.config.budget import FORMS, Budget, BudgetConfig
+from mgral.config.budget import Budget, BudgetConfig
 from mgral.config.data import DataConfig, NearCopiesConfig, ProjectData, SyntheticData
 from mgral.config.detector import DetectorConfig, EvaluationConfig
-from mgral.config.detectors import AnyDetector, detectors
+from mgral.config.detectors import AnyDetector
+from mgral.config.faults import explain
 from mgral.config.instances import (
     DEFAULT,
     OWN_SECTIONS,
@@ -35,7 +36,7 @@ from mgral.config.method import AgentConfig, EmbeddingConfig, FidelityConfig, La
 from mgral.config.reading import read_values
 from mgral.config.section import Count, Name, PathText, Section
 from mgral.config.training import IterationsConfig, SemiSupervisedConfig, TrainingConfig
-from mgral.errors import InputError, program
+from mgral.errors import InputError
 
 
 class ContainerConfig(Section):
@@ -46,24 +47,10 @@ class ContainerConfig(Section):
     image` builds in a clone."""
 
 
-RENAMED = {
-    "agent.reference": "agent.baseline",
-    "agent.reference_decay": "agent.baseline_decay",
-}
-"""Keys of earlier versions."""
-RENAMED_VALUES = {
-    ("lut.labels", "teacher"): "pseudo_labels",
-    ("lut.labels", "semi_supervised"): "consistency",
-    ("lut.labels", "labelled_subsets"): "labels",
-}
 Kind = Literal["embedding", "table", "reward"]
 """Artefacts that instances with equal settings share."""
 ORDER = ("version", "experiment", "seeds", "strategies")
 """Keys that come first in a configuration that is written; strategies are validated after what they may replace."""
-
-
-FORMATS = ("synthetic", "voc", "coco", "yolo", "project")
-"""Values of `data.format`."""
 
 
 class Config(Section):
@@ -204,6 +191,19 @@ class Config(Section):
         own = self.strategies[name]
         return self.model_copy(update={section: getattr(own, section) for section in OWN_SECTIONS})
 
+    def with_instance(self, name: str) -> "Config":
+        """Return the experiment with an instance of a registered strategy, by the settings that it brings itself.
+
+        Raises
+        ------
+        InputError
+            Where no strategy has this name.
+        """
+        registry.strategy(name)
+        common = {section: getattr(self, section) for section in OWN_SECTIONS}
+        own = StrategyConfig.model_validate(complete_instances([name], common)[name])
+        return self.model_copy(update={"strategies": {**self.strategies, name: own}})
+
     @property
     def open_keys(self) -> dict[str, tuple[str, ...]]:
         """By section, the settings that are null, and so are derived from the data; no section without one."""
@@ -339,7 +339,7 @@ def resolve_config(values: dict[str, Any]) -> Config:
         found = error.errors()
         # A list without its faulty entries is too short, which is no fault of its own.
         faulty = {item["loc"][:-1] for item in found}
-        lines = [_explain(dict(item)) for item in found if item["type"] != "too_short" or item["loc"] not in faulty]
+        lines = [explain(dict(item)) for item in found if item["type"] != "too_short" or item["loc"] not in faulty]
         raise InputError("the configuration is not valid:\n  " + "\n  ".join(lines)) from None
 
 
@@ -371,49 +371,3 @@ def _lists_to_tuples(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_lists_to_tuples(item) for item in value)
     return value
-
-
-def _explain(error: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part not in (*FORMATS, *FORMS))
-    section = ".".join(key.split(".")[-2:])  # of the experiment, or of an instance
-    if section in RENAMED:
-        return f"{key}: is now {key.removesuffix(section)}{RENAMED[section]}; rename it"
-    if isinstance(error["input"], str) and (section, error["input"]) in RENAMED_VALUES:
-        return f"{key}: {error['input']} is now {RENAMED_VALUES[section, error['input']]}; rename it"
-    if key == "version":
-        return f"version: this mgral reads version 2, found {error['input']!r}; rename what it names, and set it"
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; remove it or correct it (`{program()} config --schema` lists all)"
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
-        return f"{key.removesuffix('.[key]')}: a name has only letters, digits, `_` and `-`; rename it"
-    if error["type"] == "string_too_long":
-        most = error["ctx"]["max_length"]
-        found = len(error["input"])
-        return f"{key.removesuffix('.[key]')}: a name has at most {most} letters, found {found}; shorten it"
-    if error["type"] == "tuple_type":
-        return f"{key}: is a list, found {error['input']!r}; write it as [{error['input']}]"
-    if error["type"] == "int_type" and isinstance(error["input"], float) and error["input"].is_integer():
-        return f"{key}: an integer has no point and no exponent; write {error['input']:.0f}"
-    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
-        return f"{key}: YAML reads this name as {error['input']!r}, which is no text; put it in quotes"
-    if error["type"] == "union_tag_invalid":
-        return f"{key}.format: {error['ctx']['tag']!r} is none; choose from {', '.join(FORMATS)}"
-    if error["type"] == "union_tag_not_found":
-        return f"{key}.format: is required; add one of {', '.join(FORMATS)}"
-    if error["type"] == "missing":
-        return f"{key}: is required; add it{_described(error)}"
-    return f"{key}: {error['msg']}, found {error['input']!r}; correct the value"
-
-
-def _described(error: dict[str, Any]) -> str:
-    """Return what a missing setting of a detector is, and the values that it may have; nothing for other sections."""
-    loc, values = error["loc"], error["input"]
-    section = detectors().get(str(values.get("name"))) if loc[0] == "detector" and isinstance(values, dict) else None
-    field = section.model_fields.get(loc[-1]) if section else None
-    if field is None:
-        return ""
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    meaning = f" ({' '.join(field.description.split()).removesuffix('.')})" if field.description else ""
-    return meaning + (f": {', '.join(choices)}" if choices else "")

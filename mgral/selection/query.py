@@ -183,9 +183,9 @@ def select(
     StepError
         Where a strategy does not choose as many images as the budget.
     """
-    kind = strategy
-    if strategy in config.strategies:
-        kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
+    if strategy not in config.strategies:
+        config = config.with_instance(strategy)
+    kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
     given: dict[str, object] = {"images": images, "detector": found or detector, "embeddings": embeddings}
     given |= {"table": tables, "agent": agent, "head": head, "groups": groups}
     info = registry.strategy(kind)

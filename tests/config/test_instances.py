@@ -155,3 +155,12 @@ def test_the_papers_tables_need_a_detector_with_anchors_as_all_knows():
 )
 def test_the_methods_that_pages_are_about_have_tables_and_the_main_one_comes_first(strategies, methods):
     assert resolve_config({"strategies": strategies}).methods == methods
+
+
+def test_a_strategy_that_is_not_compared_still_has_its_own_settings():
+    config = resolve_config({"strategies": ["random"], "lut": {"splits": 3}}).with_instance("paper")
+    assert config.for_strategy("paper").agent.policy == "lstm"
+    assert config.for_strategy("paper").lut.splits == 1
+    assert config.lut.splits == 3
+    with pytest.raises(InputError, match="nothing"):
+        config.with_instance("nothing")

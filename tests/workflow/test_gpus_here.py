@@ -48,6 +48,15 @@ def test_every_step_that_can_use_a_gpu_gets_one(tmp_path: Path) -> None:
     assert set(re.findall(r"mgral (?:detector|variant) .*--vram-mb (\d+)", printed)) == {str(TRAINING)}
 
 
+def test_the_longest_training_alone_can_be_given_two_gpus(tmp_path: Path) -> None:
+    """The command of docs/measurements-training.md for COCO in a night."""
+    asked = "detector:gpu=2 if wildcards.round == 'full' else 1"
+    printed = snakemake(tmp_path, *PLAN, "--set-resources", asked).stdout
+    given = re.findall(r"mgral detector .*?--gpus (\d) .*?--output \S+?seed0/(\w+)/", printed)
+    assert {gpus for gpus, place in given if place == "full"} == {"2"}
+    assert {gpus for gpus, place in given if place != "full"} == {"1"}
+
+
 @pytest.mark.parametrize(
     ("options", "steps", "more"),
     [
