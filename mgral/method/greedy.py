@@ -1,6 +1,6 @@
-"""Strategy `mgral_greedy`: the batch that the lookup tables reward most, image by image and without an agent.
+"""Strategy `mgral_greedy`: the batch with the highest looked-up reward, built image by image without an agent.
 
-The difference of `mgral` and this is what an agent adds to its tables.
+Comparing it with `mgral` shows what the agent adds to the tables.
 
 Source
 ------
@@ -8,12 +8,12 @@ Our own baseline, on the tables of `mgral`.
 
 Formula
 -------
-Each time the image is added with which the looked-up reward of the batch is highest. Of a large pool some images are
-tried that are drawn at random (Mirzasoleiman et al. 2015).
+The image is added that gives the batch the highest looked-up reward, until the batch is complete. If the pool is
+large, only a random sample of its images is tried each time (Mirzasoleiman et al. 2015).
 
-Where tables are looked up by distances and agree no better than shuffled ones (`mgral.method.lut.validation`), the
-batch is random. Where a regression is learned from them that is no better than one of shuffled values, the batch is
-chosen by its prior (`mgral.method.lut.regression`).
+If tables are looked up by distance and agree no better than tables with shuffled values
+(`mgral.method.lut.validation`), the batch is random. If a regression is learned from the tables and predicts them no
+better than shuffled values, the batch is chosen by the regression's prior (`mgral.method.lut.regression`).
 """
 
 from collections.abc import Callable
@@ -31,17 +31,20 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 TRIED_IMAGES = 1 << 22
-"""Images that are tried for all places of a batch together, by a regression or an agent."""
+"""Most images to try for all places of a batch together, if a regression or an agent scores them."""
 LOOKED_UP_IMAGES = 1 << 17
-"""Images in all batches that are looked up for one place by distances: the images so far, and each that is tried."""
+"""Most images in the batches that are looked up by distance for one place.
+
+Each image that is tried makes a batch of its own, together with the images chosen so far.
+"""
 FEWEST = 20
-"""Least images tried for a place."""
+"""Images to try for a place at least, even if that exceeds the two limits above."""
 DRAW = "mgral_greedy random selection"
 
 
 @register("mgral_greedy", "the batch that the lookup tables reward most", requires=("embeddings", "counts", "tables"))
 def choose(query: Query) -> Choice:
-    """Choose one image after the other; scores are the looked-up mAP of the batch up to each, 0 to 1."""
+    """Choose one image after the other; the score of an image is the looked-up mAP, 0 to 1, of the batch up to it."""
     tables = query.tables
     if isinstance(tables, NotMade):
         return choose_uniformly(query, DRAW, tables.reason)
@@ -55,7 +58,7 @@ def choose(query: Query) -> Choice:
 
 
 def choose_greedily(reward: AnyReward, pool: int, budget: int, rng: np.random.Generator) -> Choice:
-    """Choose `budget` rows of a pool of N images, each time the one with which the batch is worth most."""
+    """Choose `budget` rows of a pool of N images, each time the row that gives the batch the highest reward."""
     return choose_in_turn(reward.with_each, pool, budget, rng, by_distance=isinstance(reward, MeanReward))
 
 
@@ -66,16 +69,17 @@ def choose_in_turn(
     rng: np.random.Generator,
     by_distance: bool = False,
 ) -> Choice:
-    """Choose `budget` rows of a pool of N images, each time the one of the highest score, in float64.
+    """Choose `budget` rows of a pool of N images, each time the row with the highest score.
 
-    Of equal ones the earlier is taken. Undecided where the first place makes no difference.
+    If scores are equal, the first of these rows is taken. The choice is marked as undecided if all images have the
+    same score for the first place.
 
     Parameters
     ----------
     score
-        Returns the scores, [n], of rows that are tried, int64 [n], given the batch so far, rows int64 [B].
+        Returns the scores, float64 [n], of n rows, int64 [n], given the rows of the batch so far, int64 [B].
     by_distance
-        Whether a score takes as long as the batch is large.
+        Whether the time for a score grows with the size of the batch. Fewer images are tried then as it grows.
     """
     left = np.arange(pool)
     rows = np.array([], dtype=np.int64)

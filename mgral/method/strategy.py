@@ -1,4 +1,4 @@
-"""Strategies `mgral` and `paper`: what an agent chooses that has learnt from the lookup tables.
+"""Strategies `mgral` and `paper`: an agent that was trained on the lookup tables chooses the batch.
 
 Source
 ------
@@ -6,30 +6,32 @@ Liang, Zeng, Zhao, Luo, *Performance-guided Reinforced Active Learning for Objec
 
 Formula
 -------
-An agent draws batches S of the pool. They are worth the mAP that the lookup tables give them, and the agent learns by
-the gradient of
+During training, the agent draws batches S from the pool. The lookup tables estimate the mAP that a batch leads to,
+mAP(S). The agent learns by policy gradient, with the loss
 
-    - mean((mAP(S) - reference) log pi(S))
+    - mean((mAP(S) - baseline) log pi(S))
 
-In `mgral` the agent scores every image that could be added next, given the batch so far, and the highest score is
-chosen, image by image. Of a large pool some images are tried that are drawn at random, as in `mgral_greedy`.
+In `mgral` a batch is chosen image by image. The agent scores every image that could be added, given the batch so far,
+and the image with the highest score is added. If the pool is large, only a random sample of its images is scored each
+time, as in `mgral_greedy`.
 
-In `paper` an LSTM gives each image a score in one pass over the pool in order of the ids, and the highest scores are
-chosen.
+In `paper` an LSTM scores all images in one pass over the pool, in order of their ids, and the images with the highest
+scores are chosen.
 
 Differences
 -----------
-`paper` has the choices of the paper. Variants learn without labels, by a consistency loss. One table is looked up at
-the nearest variant, by the sliced Wasserstein distance of embeddings. A reward is compared with that of the episode
-before. What the paper leaves open is as `mgral` has it.
+`paper` follows the paper. Variants learn from unlabelled images, by a consistency loss. There is one table. A batch
+gets the mAP of the nearest variant, by the sliced Wasserstein distance between embeddings. The baseline is the mean
+reward of the previous episode. What the paper leaves open is done as in `mgral`.
 
-In `mgral` variants learn from labels, and the AP of each class is learned from all of them by regression
-(`mgral.method.lut.regression`). The agent knows what its batch holds already (`mgral.method.agent.batch_agent`): a
-choice is judged by what the batch gains from there on, beside other batches of the same episode.
+In `mgral` variants learn from labels, and a regression over all variants predicts the AP of each class
+(`mgral.method.lut.regression`). The agent knows which images are already in the batch
+(`mgral.method.agent.batch_agent`). In the loss, each choice counts with what the batch gains from there on. The
+baseline is what the other batches of the same episode gain from the same step on.
 
-Where tables are looked up by distances, and those of several reward splits agree no better than tables whose values
-are shuffled (`mgral.method.lut.validation`), the agent's scores may be noise, and the batch is drawn at random. The
-paper has one table, and so no such test.
+If tables are looked up by distance, a permutation test compares the tables of several reward splits
+(`mgral.method.lut.validation`). If they agree no better than tables with shuffled values, the agent's scores may be
+noise, and the batch is drawn at random. The test needs several tables, so `paper` goes without it.
 """
 
 from mgral.config.registry import register
@@ -63,7 +65,7 @@ DRAW = "mgral random selection"
     },
 )
 def choose(query: Query) -> Choice:
-    """Choose what the agent scores highest, or at random where there is none or it is not validated."""
+    """Choose the images that the agent scores highest; at random if there is no agent or it is not validated."""
     agent, tables = query.agent, query.tables
     for one in (agent, tables):
         if isinstance(one, NotMade):

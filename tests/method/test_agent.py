@@ -128,7 +128,7 @@ def test_an_agent_is_read_as_it_was_written(tmp_path):
     write_arrays(path, agent.arrays())
     np.testing.assert_array_equal(load_agent(path).score_pool(vectors), agent.score_pool(vectors))
     write_arrays(path, agent.arrays() | {"score.2.bias": np.array([np.nan], dtype=np.float32)})
-    with pytest.raises(InputError, match=r"agent\.safetensors holds a weight that is not finite"):
+    with pytest.raises(InputError, match=r"agent\.safetensors contains a weight that is not finite"):
         load_agent(path)
     write_arrays(path, {"mean": vectors[0]})
     with pytest.raises(InputError, match=r"agent\.safetensors is not an agent"):
@@ -343,7 +343,7 @@ def test_an_agent_is_validated_unless_its_tables_contradict_each_other(experimen
 def test_embeddings_of_another_dimension_than_the_table_are_an_error(experiment):
     vectors, _ = _pool(dimensions=3)
     _write_embeddings(experiment, vectors)
-    with pytest.raises(InputError, match=r"table\.safetensors is of embeddings with 4 dimensions, not 3"):
+    with pytest.raises(InputError, match=r"table\.safetensors was made for 4 dimensions, not 3"):
         _train(experiment, "first")
     assert not (experiment / "first.safetensors").exists()
     assert RewardTable.load(experiment / "table.safetensors", RewardConfig(**SLICED)).baseline_map == 0.19

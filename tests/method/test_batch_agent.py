@@ -76,9 +76,9 @@ def shaken(agent, seed=0):
 def mean_reward(agent, vectors, reward, size, count=64):
     """What batches are worth that are drawn from the pool as an agent scores it."""
     rows = np.arange(len(vectors))
-    seen = agent.see(torch.from_numpy(vectors))
+    encoded = agent.encode(torch.from_numpy(vectors))
     uniform = torch.rand(size, count, len(vectors), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return draw_batches(agent, reward, rows, seen, uniform).worth[-1].mean()
+    return draw_batches(agent, reward, rows, encoded, uniform).worth[-1].mean()
 
 
 def scores_by_hand(agent, vectors, reward, batch, candidates=None):
@@ -104,10 +104,10 @@ def test_log_probabilities_of_drawn_batches_are_those_of_a_softmax_over_what_is_
     vectors, reward = diminishing(20)
     agent = shaken(untrained(vectors))
     candidates = np.array([3, 17, 0, 8, 11, 5, 19])
-    seen = agent.see(torch.from_numpy(vectors[candidates]))
+    encoded = agent.encode(torch.from_numpy(vectors[candidates]))
     uniform = torch.rand(4, 5, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    drawn = draw_batches(agent, reward, candidates, seen, uniform)
-    found = log_probabilities(agent, seen.hidden, drawn, torch.arange(4)).detach().numpy()
+    drawn = draw_batches(agent, reward, candidates, encoded, uniform)
+    found = log_probabilities(agent, encoded.hidden, drawn, torch.arange(4)).detach().numpy()
     for batch in range(5):
         rows = candidates[drawn.picks[:, batch].numpy()]
         assert len(set(rows.tolist())) == 4
@@ -124,7 +124,7 @@ def test_images_are_drawn_as_often_as_their_probability_says():
     agent = shaken(untrained(vectors))
     draws = 20000
     uniform = torch.rand(1, draws, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    drawn = draw_batches(agent, reward, np.arange(6), agent.see(torch.from_numpy(vectors)), uniform)
+    drawn = draw_batches(agent, reward, np.arange(6), agent.encode(torch.from_numpy(vectors)), uniform)
     expected = draws * torch.from_numpy(scores_by_hand(agent, vectors, reward, np.array([], int))).softmax(0).numpy()
     counts = np.bincount(drawn.picks[0].numpy(), minlength=6)
     # Chi-square with 5 degrees of freedom: mean 5, standard deviation 3.2.

@@ -8,7 +8,7 @@ from made_embeddings import made_embeddings
 
 from mgral.data.dataset import Category, Dataset
 from mgral.method.lut.composition import FEATURES, Composition
-from mgral.method.lut.learned import LearnedTables, as_sample, described
+from mgral.method.lut.learned import LearnedTables, as_sample, training_features
 from mgral.method.lut.regression import LEAST, Predicted, Regression
 from mgral.selection.object_counts import count_again
 
@@ -35,7 +35,7 @@ def table_of(embeddings, weights, seed, noise=0.002, of_size=0.1):
     sets = [rng.choice(LABELLED, size, replace=False) for size in np.linspace(8, 24, 14).astype(int)]
     # As rows of one length, in which those of smaller sets stand again.
     table = {"base": np.array([], np.int64), "images": np.array([np.resize(one, 24) for one in sets])}
-    table |= described(table, composition)
+    table |= training_features(table, composition)
     values = 0.2 + of_size * np.log(table["learnt"])[:, None] + (table["features"] * weights).sum(axis=2)
     return table | {"classes": np.arange(2), "values": values + rng.normal(0, noise, values.shape)}
 
@@ -52,7 +52,7 @@ def test_a_table_describes_each_set_once_however_often_an_image_stands_in_its_ro
     embeddings = embeddings_of()
     composition = Composition.of(embeddings)
     table = {"base": np.array([1, 2]), "images": np.array([[3, 3, 4], [2, 5, 6]]), "classes": np.array([1])}
-    table |= described(table, composition) | {"values": np.array([[0.3], [0.4]])}
+    table |= training_features(table, composition) | {"values": np.array([[0.3], [0.4]])}
     sample = as_sample(table)
     np.testing.assert_array_equal(sample.images, [4, 4])
     np.testing.assert_array_equal(sample.features[0], composition.features(composition.totals([1, 2, 3, 4])))

@@ -134,7 +134,7 @@ def test_a_missing_a_repeated_or_a_foreign_variant_is_an_error(tmp_path):
     paths = _variant_files(tmp_path)
     with pytest.raises(InputError, match=r"variants \[2\] are missing"):
         load_variants([paths[0], paths[1], paths[3]], PLAN)
-    with pytest.raises(InputError, match=r"both hold variant 1"):
+    with pytest.raises(InputError, match=r"both contain variant 1"):
         load_variants([*paths, paths[1]], PLAN)
     write_variants(paths[3], {"variant": 9, "images": 2, "map": 0.1, "class_map": []})
     with pytest.raises(InputError, match=r"variants3-3\.json: variant 9 is not among 0\.\.3"):
@@ -193,15 +193,15 @@ def test_table_has_the_contracts_shapes_and_is_reproduced(tmp_path):
 
 def test_a_table_that_cannot_serve_is_an_error_naming_the_file(tmp_path):
     path, _ = _table(tmp_path, SLICED)
-    with pytest.raises(InputError, match=r"table\.safetensors was made with other reward\.projections"):
+    with pytest.raises(InputError, match=r"table\.safetensors was made with another reward\.projections"):
         RewardTable.load(path, RewardConfig(distance="sliced", estimator="kernel", projections=3))
     arrays = read_arrays(path)
     write_arrays(path, arrays | {"map": np.array([0.1, np.nan, 0.2])})
-    with pytest.raises(InputError, match=r"table\.safetensors: map holds a value that is not finite"):
+    with pytest.raises(InputError, match=r"table\.safetensors: map contains a value that is not finite"):
         RewardTable.load(path, SLICED)
     del arrays["sorted"]
     write_arrays(path, arrays)
-    with pytest.raises(InputError, match=r"table\.safetensors holds no array sorted"):
+    with pytest.raises(InputError, match=r"table\.safetensors contains no array sorted"):
         RewardTable.load(path, SLICED)
 
 
@@ -267,7 +267,7 @@ def test_tables_read_from_files_reward_as_those_in_memory(tmp_path, estimator, k
 def test_counts_of_too_few_classes_are_an_error_naming_the_file():
     with pytest.raises(
         InputError,
-        match=r"embeddings holds counts of 1 classes, but variants have an AP of class 1; run the step `embed` again",
+        match=r"embeddings has counts of 1 classes, but variants have an AP of class 1; run the step `embed` again",
     ):
         table_arrays(SCORES, PLAN, _embeddings(), EmbeddingConfig(), RewardConfig(), seed=0)
 
@@ -278,7 +278,7 @@ def test_a_table_by_class_of_other_classes_than_the_pool_is_an_error_naming_the_
     ids, config = _with_object_counts().image_ids, Config()
     load_tables([tmp_path / "table.safetensors"], made_embeddings(ids, np.ones((6, 9)), np.ones((6, 3))), config)
     fewer = made_embeddings(ids, np.ones((6, 9)), np.ones((6, 2)))
-    with pytest.raises(InputError, match=r"table\.safetensors is of embeddings with 3 classes, not 2; run the step"):
+    with pytest.raises(InputError, match=r"table\.safetensors was made for 3 classes, not 2; run the step"):
         load_tables([tmp_path / "table.safetensors"], fewer, config)
 
 
@@ -322,14 +322,14 @@ def test_regression_on_whole_embeddings_is_refused_with_the_configuration():
 
 def test_a_table_of_whole_embeddings_does_not_serve_regression(tmp_path):
     path, _ = _table(tmp_path, SLICED)
-    with pytest.raises(InputError, match=r"table\.safetensors holds no array classes; run the step `table` again"):
+    with pytest.raises(InputError, match=r"table\.safetensors contains no array classes; run the step `table` again"):
         read_table(path, RewardConfig())
 
 
 def test_ap_by_class_that_is_no_number_or_of_other_classes_is_an_error_naming_where(tmp_path):
     paths = _variant_files(tmp_path)
     write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": ["0.3", None]})
-    with pytest.raises(InputError, match=r"variants1-1\.json: class_map holds"):
+    with pytest.raises(InputError, match=r"variants1-1\.json: class_map is"):
         load_variants(paths, PLAN)
     write_variants(paths[1], {"variant": 1, "images": 2, "map": 0.1, "class_map": 3})
     with pytest.raises(InputError, match=r"variants1-1\.json does not contain variants"):

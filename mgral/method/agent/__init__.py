@@ -1,1 +1,1 @@
-"""The agent: a recurrent scorer of images, its policy, and its training."""
+"""The agents of `mgral` and `paper`: networks that score images, their policies and their training."""

@@ -1,4 +1,4 @@
-"""The agent that sees its batch: a score for every image that could be added next."""
+"""The agent of `mgral`: it scores every image that could be added next, given the batch so far."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -19,42 +19,46 @@ Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 SHARPNESS = 2.0
-"""Weight of the gain before training: the batches of an untrained agent are good, and differ from each other."""
+"""Weight of the gain before training, at which the batches of an untrained agent are good but not all alike."""
 SMALLEST = 1e-12
-"""A spread of mAP below this is rounding."""
+"""Standard deviations of mAP below this are rounding errors."""
 
 
 class AmountsReward(Protocol):
-    """A reward of what the images of a batch amount to together, such as `LearnedReward`."""
+    """A reward that depends only on sums over the images of a batch, such as `LearnedReward`.
+
+    The summands of an image are called its amounts; see `mgral.method.lut.composition.Composition`.
+    """
 
     @property
     def pool(self) -> Float32:
-        """Amounts of each image of the pool, [N, J]."""
+        """Amounts of each image of the pool, float32 [N, J]."""
 
     def worth(self, amounts: Float64) -> Float64:
-        """Return the mAP, 0 to 1, float64 [...], expected of batches with these total amounts, [..., J]."""
+        """Return the expected mAP, 0 to 1, float64 [...], of batches with these total amounts, float64 [..., J]."""
 
     def lookup(self, batches: Rows) -> Float64:
-        """Return the mAP, 0 to 1, float64 [S], expected of batches of the pool, rows int64 [S, B]."""
+        """Return the expected mAP, 0 to 1, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
 
 
-class Seen(NamedTuple):
-    """What the agent computes of images once, whatever the batch."""
+class EncodedImages(NamedTuple):
+    """The part of the agent's computation that does not depend on the batch, for n images."""
 
     directions: Tensor
-    """Standardised embeddings of length 1, [n, D]."""
+    """Standardised embeddings, scaled to length 1, float32 [n, D]."""
     hidden: Tensor
-    """What the hidden layer takes from them, [n, H]."""
+    """Contribution of the embeddings to the hidden layer, float32 [n, H]."""
 
 
 class BatchAgent(nn.Module):
-    """Scores images from their embedding e, and from gain and similarity to the batch so far.
+    """Scores an image by its embedding e, its gain, and its similarity to the batch so far.
 
         score = sharpness * gain + MLP([e, gain, similarity])
 
-    The gain is that of the reward by adding the image to the batch so far. It is standardised over the images that
-    are left, as gains fall while the batch grows. The similarity is the largest cosine of e with an image of the
-    batch, and 0 while it is empty. The MLP starts at 0, so that an untrained agent is a soft greedy choice.
+    The gain is the increase of the reward if the image is added to the batch. It is standardised over the images that
+    are left, because gains fall as the batch grows. The similarity is the largest cosine between e and the embedding
+    of an image in the batch; it is 0 while the batch is empty. The output of the MLP is 0 before training, so an
+    untrained agent samples by a softmax over the gains.
     """
 
     mean: Tensor
@@ -68,30 +72,30 @@ class BatchAgent(nn.Module):
         self.log_sharpness = nn.Parameter(torch.tensor([SHARPNESS]).log())
         self.images = nn.Linear(len(mean), hidden)
         self.state = nn.Linear(2, hidden, bias=False)
-        # Without a bias, which a softmax would not see.
+        # A bias would add the same to all scores, which does not change their softmax.
         self.last = nn.Linear(hidden, 1, bias=False)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights anew, as PyTorch does by default, but from the given generator; 0 in the last layer."""
+        """Draw new weights like PyTorch's defaults, but from the given generator; set the last layer to 0."""
         bound = (len(self.mean) + 2) ** -0.5
         for parameter in (*self.images.parameters(), *self.state.parameters()):
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
         nn.init.zeros_(self.last.weight)
 
-    def see(self, embeddings: Tensor) -> Seen:
-        """Return what scores of images need of their embeddings, [n, D]."""
+    def encode(self, embeddings: Tensor) -> EncodedImages:
+        """Compute once what the scores of n images need from their embeddings, float32 [n, D]."""
         standardised = (embeddings - self.mean) / self.deviation
-        return Seen(functional.normalize(standardised, dim=1), self.images(standardised))
+        return EncodedImages(functional.normalize(standardised, dim=1), self.images(standardised))
 
     def forward(self, hidden: Tensor, gains: Tensor, similarities: Tensor) -> Tensor:
-        """Return the scores, [..., n], of n images.
+        """Return the scores, float32 [..., n], of n images.
 
         Parameters
         ----------
         hidden
-            Of the images, [n, H]; see `Seen`.
+            `EncodedImages.hidden` of the images, float32 [n, H].
         gains, similarities
-            Standardised gains, and similarities in -1..1, [..., n] each.
+            Standardised gains, and similarities from -1 to 1, float32 [..., n] each.
         """
         of_gain, of_similarity = self.state.weight.unbind(dim=1)
         inner = hidden.addcmul(gains[..., None], of_gain).addcmul(similarities[..., None], of_similarity)
@@ -99,19 +103,22 @@ class BatchAgent(nn.Module):
         return self.log_sharpness.exp() * gains + of_state
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all that selection needs, as kept in `agent.safetensors`."""
+        """Return the arrays of `agent.safetensors`, which are all that a selection needs."""
         return {name: tensor.numpy() for name, tensor in self.state_dict().items()}
 
 
 def build_batch_agent(embeddings: Float32, hidden: int, generator: torch.Generator) -> BatchAgent:
-    """Return an untrained agent that standardises by the given pool, float32 [N, D]."""
+    """Return an untrained agent that standardises embeddings by those of the pool, float32 [N, D]."""
     agent = BatchAgent(*mean_and_deviation(embeddings), hidden)
     agent.initialise(generator)
     return agent
 
 
 def standardised(worth: Float64, left: Mask) -> Tensor:
-    """Return the worth of batches with each of n images, [..., n], by mean and deviation over those left, float32."""
+    """Standardise the mAP of a batch with each of n images added, float64 [..., n], to float32 [..., n].
+
+    Mean and standard deviation are those over the images that are left, a mask [..., n].
+    """
     count = left.sum(axis=-1, keepdims=True)
     centred = worth - (worth * left).sum(axis=-1, keepdims=True) / count
     deviation = np.sqrt((centred**2 * left).sum(axis=-1, keepdims=True) / count)
@@ -120,34 +127,36 @@ def standardised(worth: Float64, left: Mask) -> Tensor:
 
 
 class Drawn(NamedTuple):
-    """Batches that were drawn image by image from the same n candidates, and what the agent knew at each step."""
+    """S batches, drawn in T steps from the same n candidates, and the inputs of the agent at each step."""
 
     picks: Tensor
-    """Place of the chosen image among the candidates, int64 [T, S]."""
+    """Index of the chosen image among the candidates, int64 [T, S]."""
     worth: Float64
-    """mAP of each batch before the first step and after each, [T + 1, S]."""
+    """Expected mAP, 0 to 1, of each batch before the first step and after each step, float64 [T + 1, S]."""
     first: Tensor
-    """Scores of the first step, [n]."""
+    """Scores of the first step, float32 [n]."""
     gains: Tensor
-    """Standardised, float32 [T, S, n]."""
+    """Standardised gain of each candidate, float32 [T, S, n]."""
     similarities: Tensor
-    """Float32 [T, S, n]."""
+    """Similarity of each candidate to the batch, -1 to 1, float32 [T, S, n]."""
     taken: Tensor
-    """Whether the batch holds the candidate already, bool [T, S, n]."""
+    """Whether the candidate is already in the batch, bool [T, S, n]."""
 
 
 @torch.no_grad()
-def draw_batches(agent: BatchAgent, reward: AmountsReward, candidates: Rows, seen: Seen, uniform: Tensor) -> Drawn:
-    """Draw S batches of T images, image by image, by a softmax over the scores of what is left.
+def draw_batches(
+    agent: BatchAgent, reward: AmountsReward, candidates: Rows, encoded: EncodedImages, uniform: Tensor
+) -> Drawn:
+    """Draw S batches of T images, image by image, by a softmax over the scores of the images that are left.
 
     Parameters
     ----------
     candidates
         Rows of the pool to choose from, int64 [n].
-    seen
-        Of the candidates.
+    encoded
+        The candidates, encoded by the agent.
     uniform
-        Random numbers in [0, 1), float64 [T, S, n], T <= n.
+        Random numbers in [0, 1), float64 [T, S, n], with T <= n.
     """
     size, count, _ = uniform.shape
     amounts = reward.pool[candidates].astype(np.float64)
@@ -156,15 +165,15 @@ def draw_batches(agent: BatchAgent, reward: AmountsReward, candidates: Rows, see
     similarities = torch.zeros(count, len(candidates))
     taken = torch.zeros(count, len(candidates), dtype=torch.bool)
     first = torch.zeros(0)
-    cosines = seen.directions @ seen.directions.T
-    # The Gumbel-max trick; `rand` can return 0 exactly, whose key would be -inf, and nearly 1 but never 1.
+    cosines = encoded.directions @ encoded.directions.T
+    # The Gumbel-max trick. `rand` can return exactly 0, whose key would be -inf. It never returns 1.
     keys = -(-uniform.clamp_min(torch.finfo(torch.float64).tiny).log()).log()
     worth, picks, states = [reward.worth(totals)], [], []
     for step in range(size):
         with_each = reward.worth(totals[:, None] + amounts)
         gains = standardised(with_each, ~taken.numpy())
         states.append((gains, similarities, taken))
-        scores = agent(seen.hidden, gains, similarities).masked_fill(taken, float("-inf"))
+        scores = agent(encoded.hidden, gains, similarities).masked_fill(taken, float("-inf"))
         first = scores[0] if step == 0 else first
         pick = (scores + keys[step]).argmax(dim=1)
         picks.append(pick)
@@ -177,7 +186,7 @@ def draw_batches(agent: BatchAgent, reward: AmountsReward, candidates: Rows, see
 
 
 def log_probabilities(agent: BatchAgent, hidden: Tensor, drawn: Drawn, steps: Tensor) -> Tensor:
-    """Return the log-probability of what was chosen in some steps, int64 [t], differentiable: [t, S]."""
+    """Return the log-probability of the choices in the given steps, int64 [t], as a differentiable tensor [t, S]."""
     scores = agent(hidden, drawn.gains[steps], drawn.similarities[steps])
     logs: Tensor = scores.masked_fill(drawn.taken[steps], float("-inf")).log_softmax(dim=-1)
     return logs.gather(-1, drawn.picks[steps][..., None])[..., 0]
@@ -187,17 +196,20 @@ def log_probabilities(agent: BatchAgent, hidden: Tensor, drawn: Drawn, steps: Te
 def choose_batch(
     agent: BatchAgent, reward: AmountsReward, embeddings: Float32, budget: int, seed: int, cycle: int
 ) -> Choice:
-    """Choose `budget` rows of a pool, embeddings float32 [N, D]: each time the highest score (`choose_in_turn`)."""
+    """Choose `budget` rows of a pool with embeddings float32 [N, D], each time the row that the agent scores highest.
+
+    How many rows are tried each time: see `choose_in_turn`.
+    """
     rng = np.random.default_rng(derive_seed(seed, "mgral", cycle))
-    seen = agent.see(torch.from_numpy(embeddings))
+    encoded = agent.encode(torch.from_numpy(embeddings))
 
     def score(rows: Rows, tried: Rows) -> Float64:
         totals = reward.pool[rows].sum(axis=0, dtype=np.float64)
         gains = standardised(reward.worth(totals + reward.pool[tried]), np.ones(len(tried), bool))
         similarities = torch.zeros(len(tried))
         if len(rows):
-            similarities = (seen.directions[tried] @ seen.directions[rows].T).amax(dim=1)
-        scores: Tensor = agent(seen.hidden[tried], gains, similarities)
+            similarities = (encoded.directions[tried] @ encoded.directions[rows].T).amax(dim=1)
+        scores: Tensor = agent(encoded.hidden[tried], gains, similarities)
         return scores.double().numpy()
 
     return choose_in_turn(score, len(embeddings), budget, rng)

@@ -1,4 +1,4 @@
-"""What trainings of agents have in common: episodes, their log, and the state that a checkpoint holds."""
+"""The loop that the training of both agents shares: episodes, their log, and checkpoints."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 
 
 class Episode(NamedTuple):
-    """One line of `agent.csv`; all mAP values 0 to 1."""
+    """One row of `agent.csv`; all mAP values are 0 to 1."""
 
     episode: int
     reward: float
@@ -33,15 +33,16 @@ class Episode(NamedTuple):
     random_best: float
     """Best looked-up mAP of a uniformly drawn batch so far."""
     baseline: float
-    """mAP_ref that the episode's rewards were compared with."""
+    """mAP that is subtracted from the episode's rewards, the paper's mAP_ref."""
     loss: float
     entropy: float
     """Entropy of the first draw, in nats."""
     gradient_norm: float
+    """L2 norm of the gradient of all weights."""
 
 
 def uniform_batches(pool: int, size: int, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return the rows, int64 [S, B], of batches drawn uniformly without replacement from a pool of N images."""
+    """Draw S batches of B images uniformly from a pool of N images, without replacement: rows, int64 [S, B]."""
     return np.stack([rng.choice(pool, size, replace=False, shuffle=False) for _ in range(count)])
 
 
@@ -49,15 +50,15 @@ AnyAgent = TypeVar("AnyAgent", bound=nn.Module)
 
 
 class Training(Generic[AnyAgent]):
-    """All that changes from one episode to the next, so that a checkpoint holds it whole.
+    """The complete state of an agent's training, which a checkpoint saves and restores.
 
-    Random numbers are drawn on the CPU, wherever the network is.
+    Random numbers are drawn on the CPU, even if the network is on a GPU.
     """
 
     def __init__(
         self, build: Callable[[torch.Generator], AnyAgent], config: AgentConfig, seed: int, cycle: int
     ) -> None:
-        """Take what makes the untrained agent from a source of random numbers."""
+        """Start a training; `build` makes the untrained agent and draws its weights from the given generator."""
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "agent", cycle))
         self.order_rng = np.random.default_rng(derive_seed(seed, "agent pool order", cycle))
         self.random_rng = np.random.default_rng(derive_seed(seed, "agent random batches", cycle))
@@ -67,14 +68,14 @@ class Training(Generic[AnyAgent]):
         self._episodes = config.episodes
 
     def episodes(self, checkpoint: Checkpoint | None) -> Iterator[int]:
-        """Yield the numbers of the episodes that are left, and save each.
+        """Yield the numbers of the episodes that are left, counted from 1; after each, save a checkpoint if due.
 
-        With a checkpoint of the same training it goes on from there, to the same agent bit for bit.
+        A training that is resumed from a checkpoint ends with the same agent, bit for bit.
 
         Raises
         ------
         InputError
-            On a damaged checkpoint.
+            If the checkpoint is damaged.
         """
         if checkpoint and (state := checkpoint.load()):
             self._load_state_dict(state)
@@ -87,12 +88,19 @@ class Training(Generic[AnyAgent]):
                 checkpoint.save_if_due(self._state_dict)
 
     def learn(self, loss: Tensor, rewards: Float64, random_rewards: Float64, baseline: float, entropy: float) -> None:
-        """Take a step down the gradient of an episode's loss, and log the episode.
+        """Take one optimiser step on an episode's loss, and log the episode.
+
+        Parameters
+        ----------
+        rewards
+            Looked-up mAP of the episode's batches, 0 to 1, float64 [S].
+        random_rewards
+            The same of uniformly drawn batches.
 
         Raises
         ------
         StepError
-            Where the loss is not finite.
+            If the loss is not finite.
         """
         episode = len(self.log) + 1
         if not torch.isfinite(loss):
@@ -124,7 +132,7 @@ class Training(Generic[AnyAgent]):
             "agent": self.agent.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            # As text: the states are integers of 128 bits, and the episodes of a type that torch.load does not know.
+            # As text, because the states contain integers of 128 bits, and torch.load refuses the type `Episode`.
             "order_rng": json.dumps(self.order_rng.bit_generator.state),
             "random_rng": json.dumps(self.random_rng.bit_generator.state),
             "log": json.dumps(self.log),

@@ -1,4 +1,4 @@
-"""The paper's agent: an LSTM over the images of the pool, and a score for each."""
+"""The paper's agent: an LSTM that scores each image of the pool in turn."""
 
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,25 @@ from mgral.method.agent.batch_agent import BatchAgent
 from mgral.method.agent.scale import mean_and_deviation
 
 CHUNK_IMAGES = 32768
-"""Images scored at a time during selection, which bounds its memory."""
+"""Number of images to score at a time during selection, which bounds its memory."""
 
 
 class Agent(nn.Module):
-    """Scores images from [e_j, previous decision] by an LSTM and a two-layer MLP.
+    """Scores images by an LSTM and a two-layer MLP, from the embedding of each and the decision on the previous one.
 
-    The paper feeds the previous decision back. A batch drawn without replacement is not known before all images have
-    a score, so we feed back the soft decision on the previous image, sigmoid(s_{j-1}), and 0 before the first. The
-    scores are then a function of the images alone, which keeps the log-probability of a batch exact.
+    The paper feeds back whether the previous image was chosen. A batch drawn without replacement is known only when
+    all images have a score. So we feed back the soft decision sigmoid(s_{j-1}) on the previous image, and 0 before
+    the first. The scores then depend on the images alone, and the log-probability of a batch is exact.
 
-    Long pools go through as windows of `window` images, in parallel; the recurrent state starts at zero in each.
+    A long pool is cut into windows of `window` images, which are scored in parallel. The state of the LSTM is zero at
+    the start of each window.
     """
 
     mean: Tensor
     deviation: Tensor
     window: Tensor
     validated: Tensor
-    """bool [1]: whether batches are chosen by the scores, or at random, as the scores come of nothing but error."""
+    """bool [1]: False if the lookup tables failed their test. Batches are then random, whatever the scores."""
 
     def __init__(self, mean: Tensor, deviation: Tensor, hidden: int, window: int) -> None:
         """Take the mean and the standard deviation of the pool's embeddings, float32 [D] each."""
@@ -46,25 +47,25 @@ class Agent(nn.Module):
         self.hidden = hidden
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw all weights anew, as PyTorch does by default, but from the given generator."""
+        """Draw new weights like PyTorch's defaults, but from the given generator."""
         bound = self.hidden**-0.5
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Return the scores, float32 [N], of embeddings [N, D] in the order given."""
+        """Return the scores, float32 [N], of embeddings, float32 [N, D], in the order given."""
         return self.score_standardised(self.standardise(embeddings))
 
     def standardise(self, embeddings: Tensor) -> Tensor:
-        """Return embeddings, float32 [N, D], by the pool's mean and deviation."""
+        """Standardise embeddings, float32 [N, D], by the mean and the standard deviation of the pool."""
         return (embeddings - self.mean) / self.deviation
 
     def score_standardised(self, standardised: Tensor) -> Tensor:
-        """Return the scores, float32 [N], of standardised embeddings [N, D] in the order given."""
+        """Return the scores, float32 [N], of standardised embeddings, float32 [N, D], in the order given."""
         count, dimensions = standardised.shape
         window = min(int(self.window), count)
         weight = self.cell.weight_ih
-        # What the gates take from the images does not depend on the recurrence: one product for all of them.
+        # The gates' inputs from the images do not depend on the recurrence, so one product computes them all.
         inputs = functional.linear(standardised, weight[:, :dimensions], self.cell.bias_ih + self.cell.bias_hh)
         windows = -(-count // window)
         inputs = functional.pad(inputs, (0, 0, 0, windows * window - count)).view(windows, window, -1)
@@ -74,7 +75,7 @@ class Agent(nn.Module):
         scores = []
         for position in inputs.unbind(dim=1):
             gates = torch.addmm(position, torch.cat([state, decision], dim=1), recurrent)
-            # One sigmoid for all four gates, of which the third is not used, is faster than three on a CPU.
+            # On a CPU one sigmoid over all four gates is faster than three, although the third result is not used.
             enter, forget, _, output = gates.sigmoid().chunk(4, dim=1)
             cell = forget * cell + enter * gates[:, 2 * self.hidden : 3 * self.hidden].tanh()
             state = output * cell.tanh()
@@ -85,7 +86,7 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def score_pool(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the scores, float32 [N], of embeddings [N, D], in chunks of whole windows."""
+        """Return the scores, float32 [N], of embeddings, float32 [N, D], computed in chunks of complete windows."""
         window = int(self.window)
         chunk = max(1, CHUNK_IMAGES // window) * window
         parts = [self(torch.from_numpy(embeddings[i : i + chunk])) for i in range(0, len(embeddings), chunk)]
@@ -93,19 +94,19 @@ class Agent(nn.Module):
         return scores
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all that selection needs, as kept in `agent.safetensors`."""
+        """Return the arrays of `agent.safetensors`, which are all that a selection needs."""
         return {name: tensor.numpy() for name, tensor in self.state_dict().items()}
 
 
 def build_agent(embeddings: npt.NDArray[np.float32], hidden: int, window: int, generator: torch.Generator) -> Agent:
-    """Return an untrained agent that standardises by the given pool, float32 [N, D]."""
+    """Return an untrained agent that standardises embeddings by those of the pool, float32 [N, D]."""
     agent = Agent(*mean_and_deviation(embeddings), hidden, window)
     agent.initialise(generator)
     return agent
 
 
 def load_agent(path: Path) -> Agent | BatchAgent:
-    """Read `agent.safetensors`; raises InputError where it is not an agent's or a weight is not finite."""
+    """Read `agent.safetensors`; raises InputError if it contains no agent or a weight that is not finite."""
     tensors = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
     try:
         agent = _untrained(tensors)
@@ -113,7 +114,7 @@ def load_agent(path: Path) -> Agent | BatchAgent:
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{path} is not an agent ({error}); run the step `agent` again") from None
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise InputError(f"{path} holds a weight that is not finite; run the step `agent` again")
+        raise InputError(f"{path} contains a weight that is not finite; run the step `agent` again")
     return agent
 
 

@@ -1,4 +1,4 @@
-"""The scale of a pool's embeddings, by which agents standardise them."""
+"""Mean and standard deviation of a pool's embeddings, by which agents standardise them."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def mean_and_deviation(embeddings: npt.NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-    """Return the mean and the standard deviation of each dimension, float32 [D] each, of embeddings [N, D]."""
+    """Return mean and standard deviation of each dimension, float32 [D] each, of embeddings float32 [N, D]."""
     deviation = embeddings.std(axis=0, dtype=np.float64)
-    # A dimension in which all images agree says nothing, and must not be divided by zero.
+    # A dimension in which all images are equal has no deviation to divide by.
     deviation[deviation < 1e-6] = 1.0
     mean = embeddings.mean(axis=0, dtype=np.float64)
     return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Training the paper's agent: policy gradient on looked-up rewards of batches that are drawn from one pass."""
+"""Training of the paper's agent: policy gradient on the looked-up rewards of batches."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,17 @@ from mgral.training.checkpoint import Checkpoint
 
 
 def policy_loss(scores: Tensor, batches: Tensor, advantages: Tensor) -> Tensor:
-    """Return -mean((mAP_i - mAP_ref) log pi(S_i)), the paper's policy gradient, for ordered batches [S, B]."""
+    """Return the loss -mean(A_i log pi(S_i)) of the paper's policy gradient, a scalar.
+
+    Parameters
+    ----------
+    scores
+        Scores of the images, [N].
+    batches
+        Rows of the images in the order in which they were drawn, int64 [S, B].
+    advantages
+        A_i = mAP(S_i) - mAP_ref of each batch, [S].
+    """
     return -(advantages * log_probability(scores, batches)).mean()
 
 
@@ -28,21 +38,23 @@ def train_agent(
     checkpoint: Checkpoint | None = None,
     device: str = "cpu",
 ) -> tuple[Agent, list[Episode]]:
-    """Train an agent to choose `budget` images of the pool, float32 [N, D]; it comes back on the CPU.
+    """Train an agent to choose `budget` images of a pool with embeddings float32 [N, D]; return it on the CPU.
 
-    In each episode the pool passes in a new order, `config.samples` batches are drawn by the scores, and each is
-    worth its looked-up mAP less the baseline: the mean of the episode before, or a moving average of those means.
-    The first reference is the mean of batches drawn uniformly, which is what an untrained agent draws. The paper
-    starts from the mAP without any batch; where that lies far from what batches are worth, as it does where their
-    worth differs little, the first advantages are a hundred times the later ones, and Adam, which remembers their
-    square, then takes hundreds of episodes to take a step.
+    In each episode the agent scores the pool in a new random order, and `config.samples` batches are drawn by these
+    scores. The advantage of a batch is its looked-up mAP less the baseline. The baseline is the mean reward of the
+    previous episode, or a moving average of such means.
+
+    The first baseline is the mean reward of uniformly drawn batches, because an untrained agent draws nearly
+    uniformly. The paper starts from the mAP without any batch. If batches differ little in mAP, that is far from all
+    of them, and the first advantages can be a hundred times larger than later ones. Adam divides by an average of
+    squared gradients, so its steps would then be tiny for hundreds of episodes.
 
     Raises
     ------
     StepError
-        Where the loss is not finite.
+        If the loss is not finite.
     InputError
-        On a damaged checkpoint.
+        If the checkpoint is damaged.
     """
     run = Training(
         lambda generator: build_agent(embeddings, config.hidden, config.window, generator).to(device),

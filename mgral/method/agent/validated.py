@@ -1,4 +1,4 @@
-"""Training an agent on looked-up rewards, if the lookup tables are better than shuffled ones."""
+"""Training of an agent, and the test whether its lookup tables are better than tables with shuffled values."""
 
 from typing import NamedTuple
 
@@ -23,33 +23,35 @@ from mgral.selection.query import highest
 from mgral.training.checkpoint import Checkpoint
 
 RANDOM_BATCHES = 200
-"""Uniform batches that an agent's batch is compared with."""
+"""Number of uniformly drawn batches with which the agent's batch is compared."""
 
 
 class Comparison(NamedTuple):
-    """An agent's batch beside uniform ones, by looked-up mAP, 0 to 1."""
+    """Looked-up mAP, 0 to 1, of an agent's batch and of uniformly drawn batches."""
 
     selected: float
+    """Looked-up mAP of the agent's batch."""
     random_mean: float
     random_std: float
+    """Sample standard deviation over the uniform batches."""
 
 
 def compare_with_random(
     rows: npt.NDArray[np.int64], reward: Reward, pool: int, rng: np.random.Generator
 ) -> Comparison:
-    """Look up a batch, rows int64 [B] of a pool of N images, and uniform batches of as many images."""
+    """Look up a batch, rows int64 [B] of a pool of N images, and uniformly drawn batches of the same size."""
     selected = reward.lookup(rows[None])
     uniform = reward.lookup(uniform_batches(pool, len(rows), RANDOM_BATCHES, rng))
     return Comparison(float(selected[0]), float(uniform.mean()), float(uniform.std(ddof=1)))
 
 
 class TrainedAgent(NamedTuple):
-    """An agent and how its training went."""
+    """A trained agent with the log and the summary of its training."""
 
     agent: Agent | BatchAgent
     log: list[Episode]
     summary: dict[str, float | int | None]
-    """Content of `agent.json`; all mAP values 0 to 1."""
+    """Content of `agent.json`; all mAP values are 0 to 1."""
 
 
 def train_validated_agent(
@@ -62,23 +64,23 @@ def train_validated_agent(
     gpus: int = 0,
     checkpoint: Checkpoint | None = None,
 ) -> TrainedAgent:
-    """Train the agent on looked-up rewards, and test whether the tables of several reward splits are valid.
+    """Train the agent on looked-up rewards, and test the lookup tables.
 
-    Where tables are looked up by distances and agree no better than shuffled ones, the agent is not validated, and
-    strategy `mgral` chooses at random.
+    If tables are looked up by distance and agree no better than tables with shuffled values, the paper's agent is
+    marked as not validated, and its strategy chooses at random.
 
     Parameters
     ----------
     pool
         Ids of the unlabelled images, int64 [N], ascending.
     gpus
-        0 for the CPU, 1 for a GPU; agents that see their batch are trained on the CPU.
+        0 for the CPU, 1 for a GPU. Agents of the policy `batch` are always trained on the CPU.
 
     Raises
     ------
     InputError
-        Where the pool is smaller than the budget, where that is in boxes (`in_images` turns it into images), and
-        where the agent's policy is `batch` and the reward is not learned by regression.
+        If the pool is smaller than the budget, if the budget is in boxes (`in_images` converts it to images), or if
+        the agent's policy is `batch` and the reward is not learned by regression.
     """
     budget = images_in(config.budget)
     check_pool(pool, budget)
@@ -100,7 +102,7 @@ def train_validated_agent(
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
     compared = compare_with_random(rows, reward, len(pool), rng)
     best = log[-1].random_best
-    if isinstance(agent, BatchAgent) and budget > HORIZON:  # the batches of its log are smaller
+    if isinstance(agent, BatchAgent) and budget > HORIZON:  # the batches in its log are smaller than the budget
         drawn = uniform_batches(len(pool), budget, config.agent.episodes * config.agent.samples, rng)
         best = float(reward.lookup(drawn).max())
     summary = {**_summarise(compared, validation), "baseline_map": reward.baseline_map, "random_best_as_often": best}
@@ -115,7 +117,7 @@ def _summarise(compared: Comparison, validation: Validation | None) -> dict[str,
     selected, mean, deviation = compared
     return {
         "selected_reward": selected,
-        # By distances a greedy choice can take as long as the training, and is not made.
+        # Not computed for tables by distance, where a greedy choice can take as long as the training.
         "greedy_reward": None,
         "random_mean": mean,
         "random_std": deviation,

@@ -1,1 +1,1 @@
-"""Whether the looked-up reward of a batch says what is really gained: batches to try, lookups, correlations."""
+"""The fidelity experiment: how well looked-up rewards predict the measured gains of batches."""

@@ -1,4 +1,4 @@
-"""The candidate batches whose looked-up reward is compared with their true gain."""
+"""The candidate batches: their looked-up rewards are compared with their measured gains."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ from mgral.method.lut.subsets import cluster, draw_subsets
 from mgral.selection.query import Query, choose
 
 PUREST, MOST_MIXED = 0.05, 10.0
-"""Dirichlet concentrations of the mixtures over clusters: nearly all of one kind, nearly as the pool."""
+"""Dirichlet concentrations of the mixtures over clusters: from nearly a single cluster to nearly a uniform draw."""
 AT_RANDOM = ("random", "mixture")
-"""Sources of the half that no strategy chooses: a uniform draw of the pool, or a mixture of its clusters."""
+"""Sources of the batches that no strategy chooses: uniform draws from the pool, and mixtures of its clusters."""
 STRATEGIES = (
     "sqrt_counts",
     "sqrt_counts_per_box",
@@ -31,9 +31,9 @@ STRATEGIES = (
     "k_means",
     "mgral_greedy",
 )
-"""Those that choose the other half, in turn; none needs a head, an agent or anchors."""
-SEEN = 2 / 3
-"""Part of the pool that a strategy chooses a batch from, so that its batches differ."""
+"""Strategies that choose the other half of the batches, in turn. None of them needs a head, an agent or anchors."""
+POOL_FRACTION = 2 / 3
+"""Fraction of the pool, drawn anew for each batch, that a strategy may choose from; so its batches differ."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Candidate:
 
     batch: int
     source: str | None
-    """Where it comes from: one of `AT_RANDOM`, or the name of a strategy; None of batch 0."""
+    """How the batch was made: one of `AT_RANDOM`, or the name of a strategy; None for batch 0."""
     images: tuple[int, ...]
-    """Ids, ascending."""
+    """Ids of the images, ascending."""
     reason: str | None = None
-    """Why it was drawn at random, where its strategy could not choose."""
+    """Why the batch was drawn at random, if its strategy could not choose."""
 
     @property
     def drawn(self) -> bool:
-        """Whether it is of the random half."""
+        """Whether the batch belongs to the random half."""
         return self.source in AT_RANDOM
 
     def to_json(self) -> dict[str, Any]:
@@ -60,19 +60,19 @@ class Candidate:
 
 
 def draw_candidates(query: Query) -> list[Candidate]:
-    """Draw half of the batches at random, and let strategies choose the others; no label of the pool is read.
+    """Draw half of the batches at random and let strategies choose the other half, without labels of the pool.
 
-    Of the random half one half are uniform draws, and the others mixtures over clusters, from batches of similar
-    images to mixed ones.
+    Half of the random batches are uniform draws. The others are mixtures over clusters, ranging from batches of
+    similar images to mixed batches.
 
     Parameters
     ----------
     query
-        What the strategies know, with all of the pool.
+        The query that strategies receive, with the complete pool.
 
     Returns
     -------
-    The empty batch 0, by which gains are measured, and `fidelity.batches` of `budget` images.
+    The empty batch 0, whose mAP is subtracted to compute gains, and `fidelity.batches` batches of `budget` images.
     """
     wanted = query.config.fidelity.batches
     drawn = [*_at_random(query, wanted - wanted // 2), *_chosen(query, wanted // 2)]
@@ -92,11 +92,11 @@ def _at_random(query: Query, count: int) -> Iterator[Candidate]:
 
 
 def _chosen(query: Query, count: int) -> Iterator[Candidate]:
-    """Let those strategies choose, each in turn, that the detector and the tables are enough for."""
+    """Let strategies choose in turn, leaving out those whose requirements the detector and the tables do not meet."""
     rng = np.random.default_rng(derive_seed(query.seed, "fidelity pools", query.cycle))
-    seen = max(query.budget, round(SEEN * len(query.pool)))
+    size = max(query.budget, round(POOL_FRACTION * len(query.pool)))
     for name in islice(cycle(filter(lambda name: _serves(query, name), STRATEGIES)), count):
-        pool = np.sort(rng.choice(query.pool, seen, replace=False))
+        pool = np.sort(rng.choice(query.pool, size, replace=False))
         choice = choose(name, replace(query, pool=pool))
         yield _candidate(name, pool[choice.rows], choice.reason)
 
@@ -112,7 +112,7 @@ def _candidate(source: str, images: npt.NDArray[np.int64], reason: str | None = 
 
 
 def load_candidates(path: Path) -> list[Candidate]:
-    """Read `candidates.json`; raises InputError where it is not one."""
+    """Read `candidates.json`; raises InputError if the file is not valid."""
     content = read_json(path)
     try:
         found = [

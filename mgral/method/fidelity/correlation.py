@@ -1,4 +1,4 @@
-"""How well looked-up rewards rank batches, against gains that are themselves noisy."""
+"""Rank correlation of looked-up rewards with measured gains, and its ceiling due to the noise of the gains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,22 +11,23 @@ from mgral.artefacts.seeds import derive_seed
 
 Array = npt.NDArray[np.float64]
 RESAMPLES = 4000
-"""Bootstrap resamples of the batches, for an interval."""
+"""Number of bootstrap resamples of the batches for an interval."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Spearman's correlation of looked-up with true gains, or a difference of two: a mean over seeds, and its 95 %
-    bootstrap interval."""
+    """Spearman's correlation of looked-up rewards with measured gains, or the difference of two such correlations."""
 
     mean: float
+    """Mean over the seeds."""
     low: float
     high: float
+    """Bounds of the mean's 95 % bootstrap interval."""
     by_seed: tuple[float, ...]
 
 
 def spearman(first: Array, second: Array) -> Array:
-    """Return the rank correlation along the last axis, [...]; 0 where one side has a single value only."""
+    """Return the rank correlation, [...], of two arrays [..., M] along the last axis; 0 if either is constant."""
     ranks = [rankdata(one, axis=-1) for one in (first, second)]
     centred = [one - one.mean(axis=-1, keepdims=True) for one in ranks]
     norms = np.linalg.norm(centred[0], axis=-1) * np.linalg.norm(centred[1], axis=-1)
@@ -36,16 +37,20 @@ def spearman(first: Array, second: Array) -> Array:
 
 
 def fidelity(looked_up: Sequence[Array], gains: Sequence[Array], seed: int) -> Fidelity:
-    """Correlate within each seed, [M] each, and average.
+    """Return the correlation of looked-up rewards with gains, averaged over seeds, given arrays [M] of each seed.
 
-    Batches are resampled within their seeds; seeds are not, so that the interval is about these seeds.
+    The bootstrap resamples the batches within each seed. It does not resample the seeds, so the interval holds for
+    these seeds only.
     """
     by_seed = [float(spearman(one, other)) for one, other in zip(looked_up, gains, strict=True)]
     return _with_interval(by_seed, _resampled(looked_up, gains, seed))
 
 
 def difference(first: Sequence[Array], second: Sequence[Array], gains: Sequence[Array], seed: int) -> Fidelity:
-    """Subtract the correlation of the second lookup from that of the first, on the same resamples of the batches."""
+    """Return the first lookup's correlation with the gains less that of the second, given arrays [M] of each seed.
+
+    Both correlations are computed on the same resamples of the batches.
+    """
     one, other = (fidelity(looked_up, gains, seed).by_seed for looked_up in (first, second))
     return _with_interval(
         np.subtract(one, other).tolist(), _resampled(first, gains, seed) - _resampled(second, gains, seed)
@@ -69,11 +74,15 @@ def _with_interval(by_seed: Sequence[float], resampled: Array) -> Fidelity:
 
 
 def noise_ceiling(repeats: Array) -> float:
-    """Return what a perfect predictor could reach against the mean of noisy gains, [R, M], R >= 2.
+    """Return the correlation that a perfect predictor would have with the mean of noisy gains, 0 to 1.
 
-    The mean correlation r between repeats, stepped up to that of their mean by Spearman and Brown: the reliability
-    is R r / (1 + (R - 1) r), and no predictor correlates with the mean by more than its root. 0 where repeats
-    disagree.
+    Let r be the mean correlation between two repeats. By the Spearman-Brown formula, the reliability of the mean of R
+    repeats is R r / (1 + (R - 1) r). Its square root is the ceiling. The ceiling is 0 if r is not positive.
+
+    Parameters
+    ----------
+    repeats
+        Gains of the M batches in each repeat, [R, M], with R >= 2.
     """
     count = len(repeats)
     pairs = [(i, j) for i in range(count) for j in range(i)]

@@ -1,4 +1,4 @@
-"""What a detector really gains from candidate batches: the truth that looked-up rewards are compared with."""
+"""The mAP of a detector trained with each candidate batch, with which looked-up rewards are compared."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -27,7 +27,7 @@ class Gain(NamedTuple):
 
     batch: int
     map: list[float]
-    """mAP on the test images of each repeat, 0 to 1."""
+    """mAP on the test images in each repeat, 0 to 1."""
 
 
 def measure_gains(
@@ -43,26 +43,26 @@ def measure_gains(
     gpus: int = 0,
     checkpoint_of: Callable[[int, int], Checkpoint | None] = lambda batch, repeat: None,
 ) -> list[Gain]:
-    """Label a batch, train a detector as a cycle does, and score it on the test images; each batch several times.
+    """Train a detector on the labelled images and a batch, as a cycle does, and score it on the test images.
 
-    Repeats differ in their initial weights and in all random numbers of the training; the same repeat of two batches
-    shares them.
+    Every batch is labelled and trained `fidelity.repeats` times. Repeats differ in their initial weights and in all
+    random numbers of the training. The same repeat has the same weights and numbers for all batches.
 
     Parameters
     ----------
     labelled
-        Ids of the images that are labelled beside the batch, int64 [n].
+        Ids of the images that are labelled in addition to the batch, int64 [n].
     weights
-        File of the backbone's weights, where `detector.weights` names some.
+        File of the backbone's weights, if `detector.weights` names some.
     gpus
         0 for the CPU, 1 for a GPU.
     checkpoint_of
-        Gives the checkpoint of a batch's repeat.
+        Returns the checkpoint for a batch and a repeat.
 
     Raises
     ------
     StepError
-        Where no test image has a box.
+        If no test image has a box.
     """
     device, truth = choose_device(gpus), test.truth()
     tested = test.dataset.image_ids

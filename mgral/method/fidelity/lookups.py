@@ -1,4 +1,4 @@
-"""What tables of every kind say of the same batches, and what is expected of them without a table."""
+"""Predictions of what a batch is worth: by lookup tables of every kind, and by object counts without a table."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -25,11 +25,11 @@ class Kind(NamedTuple):
     """One way to predict what a batch is worth."""
 
     labels: str
-    """`lut.labels`: what variants learn from their subsets; `no_table` of a reward without any."""
+    """`lut.labels`, what variants learn from their subsets; `no_table` for a prediction without a table."""
     start: str
-    """`lut.start`: where they start; empty without a table."""
+    """`lut.start`, from which weights variants start; empty without a table."""
     embedding: str
-    """Whose detector embeds the images: that of the `cycle`, or the `initial` one."""
+    """Which detector computes the embeddings of the images: that of the `cycle`, or the `initial` one."""
     distance: str
     """`reward.distance`; empty without a table."""
     estimator: str
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
 
     @property
     def has_table(self) -> bool:
-        """Whether it is looked up, in mAP."""
+        """Whether the prediction is looked up in tables, so that it is in mAP."""
         return self.labels != NO_TABLE
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Kind(NamedTuple):
 
 
 class Split(NamedTuple):
-    """A reward split, and what its variants reached on it."""
+    """The plan of a reward split's table, and the scores of its variants on the reward images."""
 
     plan: SubsetPlan
     scores: VariantScores
@@ -59,17 +59,17 @@ def lookup_everywhere(
     reward: RewardConfig,
     seed: int,
 ) -> dict[Kind, npt.NDArray[np.float64]]:
-    """Return the looked-up mAP of the batches 1..M by every embedding, distance and estimator, float64 [S, M].
+    """Return the looked-up mAP, float64 [S, M], of the batches 1..M by every embedding, distance and estimator.
 
-    Row n - 1 is by the tables of the first n of S splits together, as strategies look up: a regression learns from
-    all variants, and the others are means over the tables.
+    Row n - 1 uses the tables of the first n of S splits together, as strategies do: a regression learns from the
+    variants of all these tables, and the other estimators average over the tables.
 
     Parameters
     ----------
     splits
-        Of tables of one kind.
+        Reward splits whose tables have the same `lut.labels` and `lut.start`.
     embeddings
-        By the name of the detector that made them.
+        Embeddings by the name of the detector that computed them.
     """
     found, ids = {}, [one.images for one in candidates[1:]]
     first = splits[0].plan
@@ -87,15 +87,17 @@ def lookup_everywhere(
 def expect_without_table(
     candidates: Sequence[Candidate], labelled: npt.NDArray[np.int64], embeddings: Mapping[str, Embeddings]
 ) -> dict[Kind, npt.NDArray[np.float64]]:
-    """Return what the batches 1..M bring by predicted objects alone, float64 [M], by every embedding.
+    """Return two scores of the batches 1..M that need predicted object counts only, float64 [M], by every embedding.
 
-    One value is the number of objects, by which `most_objects` chooses. The other is the sum over classes of the
-    square root of the objects in the labelled images and the batch, by which `sqrt_counts` chooses.
+    One score is the number of objects in the batch, by which `most_objects` chooses. The other is the sum over
+    classes of the square root of the objects in the labelled images and the batch, by which `sqrt_counts` chooses.
 
     Parameters
     ----------
     labelled
-        Objects of each class in the labelled images, int64 [C].
+        Number of objects of each class in the labelled images, int64 [C].
+    embeddings
+        Embeddings by the name of the detector that computed them.
     """
     found = {}
     for name, of_images in embeddings.items():

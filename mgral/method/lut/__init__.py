@@ -1,1 +1,1 @@
-"""The lookup table: subsets, distances, estimators, and the reward of a batch."""
+"""The lookup tables: subsets, variants, distances, estimators, and the reward of a batch."""

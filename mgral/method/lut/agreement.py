@@ -1,4 +1,4 @@
-"""Whether the lookup tables of several reward splits agree: each one's variants, predicted by the others."""
+"""Agreement between the lookup tables of several reward splits: each predicts the variants of the others."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,26 +17,28 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class Compared(NamedTuple):
-    """The variants of a table: what they gain in mAP, -1 to 1, [K], and what the other tables predict."""
+    """Gains of the variants of a table, in mAP, -1 to 1."""
 
     measured: Float64
+    """Measured gain of each variant, float64 [K]."""
     predicted: Float64
+    """Gain that the other tables predict, float64 [K]."""
 
 
 def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Compared]:
-    """Compare what variants gain over their variant 0 with what the tables of the other splits predict.
+    """Compare the gain of each variant over variant 0 with the gain that the tables of the other splits predict.
 
-    The variants of other splits were measured on other reward images: what they predict is not these images' noise.
-    Of a regression it is what variants gain beyond what the number of their images explains.
+    The variants of other splits were measured on other reward images, so they cannot predict the noise of these
+    images. With a regression, the gains are what the number of images of a variant does not explain.
 
     Parameters
     ----------
     tables
-        At least two `table.safetensors`, of the same embeddings.
+        At least two files `table.safetensors`, made with the same embeddings.
 
     Returns
     -------
-    One for each table, in their order.
+    A comparison for each table, in the order given.
     """
     if config.estimator == "regression":
         return _by_regression([as_sample(read_table(path, config)) for path in tables])
@@ -50,7 +52,10 @@ def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Com
 
 
 def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[Compared]:
-    """Compare with a regression on the roots of the objects of each class alone, the form that needs no table."""
+    """Compare the gains with a regression whose only feature is the square root of a class's objects.
+
+    Parameters and result are those of `predict_each_other`.
+    """
     arrays = [read_table(path, config) for path in tables]
     return _by_regression([as_sample({**one, "features": one["roots"][..., None]}) for one in arrays])
 

@@ -1,4 +1,4 @@
-"""The whole way to a lookup table: subsets, base, variants, and what these tell of a batch."""
+"""All steps from the labelled images to the lookup tables, in one call."""
 
 from pathlib import Path
 
@@ -28,21 +28,21 @@ def build_table(
     weights: Path | None = None,
     gpus: int = 0,
 ) -> AnyTables:
-    """Train the variants of `lut.splits` reward splits, and make of each split a table of rewards.
+    """Train the variants of `lut.splits` reward splits, and make a lookup table from each split.
 
-    It does at once what the steps pseudo_labels, subsets, base, variant and table do in jobs side by side; labels of
-    the pool are not read.
+    It does in one process what the steps pseudo_labels, subsets, base, variant and table do in parallel jobs. It does
+    not read labels of the pool.
 
     Parameters
     ----------
     labelled
         Ids of the labelled images, int64 [n].
     detector
-        Of the cycle, whose pseudo-labels variants learn under `lut.labels: pseudo_labels`.
+        The cycle's detector. With `lut.labels: pseudo_labels` it makes the pseudo-labels.
     embeddings
-        Of all training images.
+        Embeddings of all training images.
     weights
-        What the step `weights` wrote, where `detector.weights` names some.
+        The file that the step `weights` wrote, if `detector.weights` names some.
     gpus
         0 for the CPU, 1 for a GPU.
     """

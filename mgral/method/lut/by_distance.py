@@ -1,4 +1,4 @@
-"""Looking a batch up by its distances from the variants' subsets: the nearest variant's value, or a kernel mean."""
+"""Lookup of a batch by its distances to the subsets of the variants: nearest variant, or kernel mean."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,16 +17,19 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SubsetDistance:
-    """Distances of batches to the K subsets of a table, as configured: by class there are G of them, else one."""
+    """Computes the distances of batches to the K subsets of a table.
+
+    With the distance `by_class` there are G distances, one for each class. Otherwise G is 1.
+    """
 
     subsets: Float32
-    """Shape [K, M, D]: embeddings of the subsets' images, or by class their counts, [K, M, G]."""
+    """Embeddings of the subsets' images, [K, M, D]; with `by_class` their object counts, [K, M, G]."""
     sliced: SlicedDistance
-    """Along random projections, or class by class."""
+    """Distance along random projections; with `by_class` along each class."""
     kind: Distance
 
     def __call__(self, batches: Float32) -> Float64:
-        """Return float64 [S, K, G] for batches [S, B, D]."""
+        """Return the distances, float64 [S, K, G], of batches of embeddings or counts, float32 [S, B, D]."""
         if self.kind == "by_class":
             return self.sliced.along_directions(batches)
         if self.kind == "sliced":
@@ -36,11 +39,11 @@ class SubsetDistance:
 
 @dataclass(frozen=True)
 class ByDistance:
-    """The estimators `nearest` and `kernel`."""
+    """Estimates the mAP of batches by the estimators `nearest` and `kernel`."""
 
     distance: SubsetDistance
     values: Float64
-    """AP of each class, float64 [K, G], or mAP, [K, 1]."""
+    """Values of the variants: AP of each class, float64 [K, G], or mAP, [K, 1]."""
     estimator: Estimator
     widths: Float64
     """Widths of the kernel, float64 [G]."""
@@ -54,18 +57,18 @@ class ByDistance:
         return self.distance(batches)
 
     def worth(self, distances: Float64, values: Float64) -> Float64:
-        """Return the looked-up mAP, float64 [S], of distances [S, K, G], were the variants' AP `values`, [K, G]."""
+        """Return the looked-up mAP, float64 [S], given distances [S, K, G] and values of the variants, [K, G]."""
         return estimate(distances, values, self.estimator, self.widths)
 
     def over(self, pool: Float32, device: str) -> Callable[[Rows], Float64]:
-        """Return a function of rows, int64 [S, B], of a pool, float32 [N, D]: the distances of these batches.
+        """Return a function from batches, rows int64 [S, B] of a pool float32 [N, D], to their distances [S, K, G].
 
-        They are computed by the device, but for exact ones.
+        Sliced distances are computed on the device, exact ones always on the CPU.
         """
         kind = self.distance.kind
         if kind == "exact" or device == "cpu":
             return lambda rows: self.describe(pool[rows])
-        # The import of torch takes seconds, and `table` does without.
+        # Imported here, because the import of torch takes seconds, and the step `table` does not need it.
         from mgral.method.lut.torch_distance import PoolSlicedDistance
 
         on_device = PoolSlicedDistance(pool, self.distance.sliced, device)

@@ -1,6 +1,7 @@
-"""What a set of images is made of, as the AP of a detector that learns from it is predicted from that.
+"""Features of a set of images, from which the AP of a detector trained on the set is predicted.
 
-Amounts add up over the images of a set, so that a batch is described on top of what is labelled.
+The features are functions of amounts that are summed over the images. So the features of the labelled images and a
+batch together follow from the sum of their amounts.
 """
 
 from dataclasses import dataclass
@@ -17,26 +18,28 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 FEATURES = ("images", "crowding", "variety")
-"""What the AP of a class is predicted from: the images that show it, the objects of all classes in an image, and how
-evenly the images are of all kinds. The first is worth something without any table."""
+"""Features of a class: how many images show it, how many objects an image has, and how evenly the clusters occur.
+
+The last two are the same for all classes. The prior of the regression uses the first alone.
+"""
 KINDS = 32
-"""k-means clusters of the images, for their variety."""
+"""Number of k-means clusters of the images' embeddings, by which variety is measured."""
 
 
 @dataclass(frozen=True)
 class Composition:
-    """What each training image adds to a set."""
+    """The amounts of each training image, which are summed over a set of images."""
 
     image_ids: npt.NDArray[np.int64]
-    """Shape [N]."""
+    """Ids of the images, [N]."""
     amounts: Float32
-    """Shape [N, J]: an image; whether it shows each class; objects of each class; whether it is of each kind."""
+    """Shape [N, J]: 1; presence of each class, 0 to 1; objects of each class; membership in each cluster, 0 or 1."""
     classes: int
-    """C, so that J = 1 + 2 C + kinds."""
+    """Number of classes, C; J = 1 + 2 C + number of clusters."""
 
     @classmethod
     def of(cls, embeddings: Embeddings) -> "Composition":
-        """Describe all images by what is predicted of them."""
+        """Return the amounts of all images, given their embeddings and predicted object counts."""
         kinds = cluster(embeddings.components, KINDS, seed=0)
         one = np.ones((len(kinds), 1), np.float32)
         each = np.eye(kinds.max() + 1, dtype=np.float32)[kinds]
@@ -44,7 +47,7 @@ class Composition:
         return cls(embeddings.image_ids, amounts, embeddings.counts.shape[1])
 
     def of_images(self, image_ids: npt.ArrayLike) -> Float32:
-        """Return the amounts of ids of any shape, float32 [..., J]; InputError on an unknown id."""
+        """Return the amounts, float32 [..., J], of images with the given ids, [...]; InputError on an unknown id."""
         rows, unknown = find_rows(self.image_ids, image_ids)
         if len(unknown):
             raise InputError(f"images {unknown[:5].tolist()} have no embedding; run the step `embed` again")
@@ -52,19 +55,22 @@ class Composition:
         return amounts
 
     def totals(self, image_ids: npt.ArrayLike) -> Float64:
-        """Return the amounts of a set of images, float64 [J]."""
+        """Return the amounts of a set of images summed up, float64 [J]."""
         totals: Float64 = self.of_images(np.asarray(image_ids, np.int64)).sum(axis=0, dtype=np.float64)
         return totals
 
     def roots(self, totals: Float64) -> Float64:
-        """Return the roots of the objects of each class, float64 [..., C]: the form that needs no table."""
+        """Return the square root of the number of objects of each class, float64 [..., C], given totals [..., J].
+
+        `sqrt_counts` chooses by the sum of these roots, without a table.
+        """
         roots: Float64 = np.sqrt(totals[..., 1 + self.classes : 1 + 2 * self.classes])
         return roots
 
     def features(self, totals: Float64) -> Float64:
-        """Return the features by class, float64 [..., C, F], of sets with these totals, [..., J].
+        """Return the features of each class, float64 [..., C, F], of sets of images with the given totals, [..., J].
 
-        AP rises with the logarithm of the images of a class.
+        The first is a logarithm, because AP grows roughly with the logarithm of the number of images of a class.
         """
         count = np.maximum(totals[..., :1], 1)
         images, objects, kinds = np.split(totals[..., 1:], [self.classes, 2 * self.classes], axis=-1)

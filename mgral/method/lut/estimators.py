@@ -1,7 +1,7 @@
-"""Estimators of mAP from distances: the nearest variant's, or a kernel mean over all variants.
+"""Estimators of mAP from distances: the value of the nearest variant, or a kernel mean over all variants.
 
-A table looks a batch up under one distance, or under G of them, one a class, each with values of its own: the batch
-is then worth the mean over the classes, as mAP is.
+Between a batch and a subset there is one distance, or there are G distances, one for each class. With G distances,
+the AP of each class is estimated by its own distance, and the mean over the classes is the mAP.
 """
 
 import numpy as np
@@ -13,32 +13,32 @@ Float64 = npt.NDArray[np.float64]
 
 
 def estimators_of(distance: Distance) -> tuple[Estimator, ...]:
-    """Return what can look up under a distance: amounts are of classes."""
+    """Return the estimators that work with a distance; the regression needs the values of each class."""
     return ("nearest", "kernel", "regression") if distance == "by_class" else ("nearest", "kernel")
 
 
 def nearest(distances: Float64, values: Float64) -> Float64:
-    """Return the value of the nearest variant (the paper's lookup).
+    """Return the value of the nearest variant, as the paper does.
 
     Parameters
     ----------
     distances
-        Shape [S, K, G].
+        Distances of S batches to the subsets of K variants, [S, K, G].
     values
-        AP of the variants, shape [K, G].
+        AP or mAP of the variants, 0 to 1, [K, G].
 
     Returns
     -------
-    Shape [S, G].
+    Looked-up AP or mAP of the batches, [S, G].
     """
     of_nearest: Float64 = np.take_along_axis(values[None], distances.argmin(axis=1)[:, None], axis=1)[:, 0]
     return of_nearest
 
 
 def kernel(distances: Float64, values: Float64, widths: Float64) -> Float64:
-    """Return the mean of the values with weights exp(-(d / width)^2 / 2) (Nadaraya-Watson); shapes as `nearest`.
+    """Return the mean of the values with weights exp(-(d / width)^2 / 2), by Nadaraya and Watson.
 
-    Widths are of shape [G].
+    Widths have the shape [G]; the other shapes are those of `nearest`.
     """
     exponents = -0.5 * (distances / widths) ** 2
     weights = np.exp(exponents - exponents.max(axis=1, keepdims=True))
@@ -47,14 +47,14 @@ def kernel(distances: Float64, values: Float64, widths: Float64) -> Float64:
 
 
 def estimate(distances: Float64, values: Float64, estimator: Estimator, widths: Float64) -> Float64:
-    """Return looked-up values [S] by nearest or kernel, means over the G classes; widths as of `kernel`."""
+    """Return the looked-up mAP, [S], by `nearest` or `kernel`, as the mean over the G classes."""
     found = nearest(distances, values) if estimator == "nearest" else kernel(distances, values, widths)
     mean: Float64 = found.mean(axis=1)
     return mean
 
 
 def leave_one_out(pairwise: Float64, values: Float64, estimator: Estimator, widths: Float64) -> Float64:
-    """Predict each variant's value from the other variants, [K], by their distances [K, K, G]."""
+    """Predict the mAP of each variant, [K], from the other variants and the distances between subsets, [K, K, G]."""
     others = [np.delete(np.arange(len(values)), k) for k in range(len(values))]
     predictions = [
         estimate(pairwise[k, rows][None], values[rows], estimator, widths)[0] for k, rows in enumerate(others)
@@ -63,10 +63,10 @@ def leave_one_out(pairwise: Float64, values: Float64, estimator: Estimator, widt
 
 
 def median_distances(pairwise: Float64) -> Float64:
-    """Return the median distance, [G], between subsets, [K, K, G], that differ; 1 where none does.
+    """Return the median distance between subsets that differ, [G], given all distances [K, K, G]; 1 if none differ.
 
-    The kernel's widths go by it: one chosen by leave-one-out follows the noise of the few variants, which ranks
-    batches less truly.
+    It is the width of the kernel. A width chosen by leave-one-out would follow the noise of the few variants, and
+    batches would be ranked worse.
     """
     apart = pairwise[np.triu_indices(len(pairwise), k=1)]
     return np.array([np.median(one[one > 0]) if (one > 0).any() else 1.0 for one in apart.T])

@@ -1,4 +1,4 @@
-"""The reward that is learned from the variants of all tables: what a batch adds on top of what is labelled."""
+"""The reward learned by regression from the variants of all tables: expected mAP of labelled images and a batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,35 +16,35 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 LOOKED_UP_VALUES = 1 << 24
-"""Amounts of images that are looked up at a time, 64 MB."""
+"""Number of values in the amounts of the images that are looked up at a time: 64 MB in float32."""
 
 
 @dataclass(frozen=True)
 class LearnedReward:
-    """The mAP that is expected of the labelled images and a batch of the pool."""
+    """The expected mAP of a detector trained on the labelled images and a batch of the pool."""
 
     baseline_map: float
-    """mAP that is expected of the labelled images alone."""
+    """Expected mAP with the labelled images alone, 0 to 1."""
     weights: Float64
-    """AP of each class for a unit of each feature, [C, F]."""
+    """AP of each class for a unit of each feature, float64 [C, F]."""
     composition: Composition
     labelled: Float64
-    """Amounts of the labelled images, [J]."""
+    """Amounts of the labelled images, summed up, float64 [J]."""
     pool: Float32
-    """Amounts of each image of the pool, [N, J]."""
+    """Amounts of each image of the pool, float32 [N, J]."""
 
     def lookup(self, batches: Rows) -> Float64:
-        """Return the expected mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
+        """Return the expected mAP, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
         step = max(1, LOOKED_UP_VALUES // (batches.shape[1] * self.pool.shape[1]))
         parts = [batches[start : start + step] for start in range(0, len(batches), step)]
         return np.concatenate([self.worth(self.pool[part].sum(axis=1, dtype=np.float64)) for part in parts])
 
     def with_each(self, rows: Rows, tried: Rows) -> Float64:
-        """Return the expected mAP, float64 [n], of one batch, rows int64 [B], with each of n other rows in turn."""
+        """Return the expected mAP, float64 [n], of one batch, rows int64 [B], with each of n other rows added."""
         return self.worth(self.pool[rows].sum(axis=0, dtype=np.float64) + self.pool[tried])
 
     def worth(self, amounts: Float64) -> Float64:
-        """Return the expected mAP, float64 [...], of batches with these total amounts, [..., J]."""
+        """Return the expected mAP, float64 [...], of batches with the given total amounts, float64 [..., J]."""
         return self.baseline_map + self._of(self.labelled + amounts) - self._of(self.labelled)
 
     def _of(self, totals: Float64) -> Float64:
@@ -54,26 +54,26 @@ class LearnedReward:
 
 @dataclass(frozen=True)
 class LearnedTables:
-    """The lookup tables of all reward splits, as one regression."""
+    """The lookup tables of all reward splits, used together by one regression."""
 
     regression: Regression
     baseline_map: float
-    """mAP that is expected of the labelled images alone."""
+    """Expected mAP with the labelled images alone, 0 to 1."""
     composition: Composition
     embeddings: Embeddings
-    """Embeddings of all training images; their counts are learnt from the labelled ones."""
+    """Embeddings of all training images; the labelled images were used to predict their object counts."""
 
     @classmethod
     def of(cls, tables: Sequence[Mapping[str, npt.NDArray[Any]]], embeddings: Embeddings) -> "LearnedTables":
-        """Learn from the arrays of the tables, with the amounts that these embeddings predict of their images.
+        """Learn the regression from the arrays of the tables, with features computed anew from these embeddings.
 
-        Without a table a batch is worth what the prior of the regression says.
+        Without a table the prior of the regression is used.
         """
         composition = Composition.of(embeddings)
-        samples = [as_sample({**one, **described(one, composition)}) for one in tables]
+        samples = [as_sample({**one, **training_features(one, composition)}) for one in tables]
         regression = learn(samples, composition.classes, len(FEATURES))
         labelled = composition.features(composition.totals(embeddings.counted))
-        # The prior ranks batches; it is not what variants have reached.
+        # The prior only ranks batches. It predicts no mAP, so it counts as 0 here.
         weights = regression.weights * regression.valid
         expected = [_expected(one, labelled, len(embeddings.counted), weights) for one in samples]
         return cls(regression, float(np.mean(expected)) if expected else 0.0, composition, embeddings)
@@ -85,16 +85,25 @@ class LearnedTables:
         return self.over(pool).lookup(rows.reshape(ids.shape))
 
     def over(self, pool: Rows, device: str = "cpu") -> LearnedReward:
-        """Return the reward of batches of a pool, ids int64 [N]; it is computed on the CPU."""
+        """Return the reward for batches of a pool, ids int64 [N]; the CPU computes it, whatever the device."""
         labelled = self.composition.totals(self.embeddings.counted)
         amounts = self.composition.of_images(pool)
         return LearnedReward(self.baseline_map, self.regression.weights, self.composition, labelled, amounts)
 
 
 def _expected(sample: Sample, features: Float64, images: int, weights: Float64) -> float:
-    """Return the mAP expected of labelled images with these features, [C, F], by the classes of a table.
+    """Return the mAP expected with the labelled images, as the mean over the classes with an AP in a table.
 
-    mAP rises with the logarithm of the images as it does between the variants.
+    Its dependence on the number of images, linear in the logarithm, is fitted to the variants of the table.
+
+    Parameters
+    ----------
+    features
+        Features of the labelled images, float64 [C, F].
+    images
+        Number of the labelled images.
+    weights
+        Weights of the regression, float64 [C, F].
     """
     means = np.nanmean(sample.values - (sample.features * weights).sum(axis=2), axis=1)
     sizes = np.log(np.maximum(sample.images, 1))
@@ -104,10 +113,11 @@ def _expected(sample: Sample, features: Float64, images: int, weights: Float64) 
     return float(means.mean() + slope * (np.log(max(images, 1)) - sizes.mean()) + own)
 
 
-def described(table: Mapping[str, npt.NDArray[Any]], composition: Composition) -> dict[str, Float64]:
-    """Return a table's arrays on what its variants have learnt from.
+def training_features(table: Mapping[str, npt.NDArray[Any]], composition: Composition) -> dict[str, Float64]:
+    """Return those arrays of a table that describe the images on which its K variants were trained.
 
-    `features`, [K, C, F]; `roots` of the objects of each class, [K, C]; and how many images, `learnt`, [K].
+    These are `features`, [K, C, F]; `roots`, the square roots of the number of objects of each class, [K, C]; and
+    `learnt`, the number of images, [K].
     """
     sets = [np.union1d(table["base"], images) for images in table["images"]]
     totals = np.stack([composition.totals(images) for images in sets])
@@ -116,7 +126,7 @@ def described(table: Mapping[str, npt.NDArray[Any]], composition: Composition) -
 
 
 def as_sample(table: Mapping[str, npt.NDArray[Any]]) -> Sample:
-    """Return the variants of a table, given its arrays."""
+    """Return the variants of a table as data for the regression, given the table's arrays."""
     values = np.full(table["features"].shape[:2], np.nan)
     values[:, table["classes"]] = table["values"]
     return Sample(table["features"], values, table["learnt"])

@@ -1,4 +1,4 @@
-"""The plan of a lookup table, `subsets.json`: what is trained on, what is measured on."""
+"""The plan of a lookup table, `subsets.json`: the images that variants learn from, and those that measure them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,41 +12,41 @@ from mgral.config import LutConfig
 from mgral.errors import InputError, SparseError
 
 REWARD_SHARE = 1 / 3
-"""Largest part of the pool on which rewards are measured under `pseudo_labels`."""
+"""Largest fraction of the pool that may become reward images with `lut.labels: pseudo_labels`."""
 
 
 SMALLEST = 0.3
-"""Part of the images to learn from in the smallest subset, where variants start anew from labels."""
+"""Size of the smallest subset as a fraction of the available images, with `labels: labels` and `start: cold`."""
 
 
 def sizes_of(images: int, variants: int) -> list[int]:
-    """Return the sizes of the subsets of so many images, ascending, where variants start anew from labels."""
+    """Return the sizes of the subsets, ascending to all `images`, with `labels: labels` and `start: cold`."""
     return [max(1, round(size)) for size in np.geomspace(SMALLEST * images, images, variants).tolist()]
 
 
 def rewards_of_pool(lut: LutConfig, pool: int) -> int:
-    """Return on how many images of a pool rewards are measured under `pseudo_labels`."""
+    """Return the number of reward images in a pool of N images, with `lut.labels: pseudo_labels`."""
     return min(lut.reward_images, max(1, int(REWARD_SHARE * pool)))
 
 
 @dataclass(frozen=True)
 class SubsetPlan:
-    """Image ids, each list ascending; the reward images are in no other list."""
+    """Lists of image ids for a table, each ascending; no reward image is in another list."""
 
     labels: str
     """`lut.labels`: what a variant learns from its subset."""
     start: str
-    """`lut.start`: at which weights a variant starts."""
+    """`lut.start`: the weights from which a variant starts."""
     reward: tuple[int, ...]
-    """V_t: measures every variant."""
+    """Reward images, the paper's V_t: the mAP of every variant is measured on them."""
     base: tuple[int, ...]
-    """Labelled images that every variant trains on."""
+    """Labelled images that every variant is trained on."""
     subsets: tuple[tuple[int, ...], ...]
-    """S_0..S_K; S_0 is empty. The others are of one size, but where variants start anew from labels."""
+    """Subsets S_0..S_K. S_0 is empty. Others differ in size only with `labels: labels` and `start: cold`."""
 
     @property
     def images(self) -> npt.NDArray[np.int64]:
-        """The subsets' images as rows of one length, int64 [K, M]; smaller subsets repeat theirs evenly."""
+        """Images of the subsets S_1..S_K, int64 [K, M]; smaller subsets repeat their images evenly."""
         longest = max(map(len, self.subsets))
         places = [np.arange(longest) * len(one) // longest for one in self.subsets[1:]]
         return np.array([np.array(one)[at] for one, at in zip(self.subsets[1:], places, strict=True)], dtype=np.int64)
@@ -63,7 +63,15 @@ class SubsetPlan:
 
 
 def load_plan(path: Path) -> SubsetPlan:
-    """Read `subsets.json`; raises InputError where it is not one, SparseError where it says why there is no plan."""
+    """Read `subsets.json`.
+
+    Raises
+    ------
+    InputError
+        If the file is not a valid plan.
+    SparseError
+        If the file contains a reason why there is no plan.
+    """
     content = read_json(path)
     if isinstance(content, dict) and REASON in content:
         raise SparseError(content[REASON])

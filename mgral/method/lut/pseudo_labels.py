@@ -1,8 +1,8 @@
-"""Pseudo-labels: what the cycle's detector finds in the pool, used to train variants and to measure them.
+"""Pseudo-labels: the cycle's detections in the pool, used as labels to train variants and to measure them.
 
-A student detector that has seen half of the labelled images learns from a subset with pseudo-labels. Its gain on
-other images shows which images teach a detector much. No label is spent, subsets come from the pool itself, and
-rewards can be measured on many images. Errors of the labelling detector are not seen.
+A base detector is trained on half of the labelled images. A variant of it learns from a subset with pseudo-labels.
+Its gain on other images shows how useful the subset is. This costs no label, subsets come from the pool itself, and
+rewards can be measured on many images. But errors of the detector that made the pseudo-labels remain unnoticed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ from mgral.models.interface import DetectorModel
 from mgral.selection.pool import unlabelled
 
 LOWEST_SCORE = 0.01
-"""Below which nothing is taken for an object, however weak the detector."""
+"""Lowest score of a pseudo-label, even if a class then has fewer objects than expected."""
 IMAGES_AT_A_TIME = 4096
-"""Whose detections are held beside the likeliest so far: all of a large pool would take gigabytes."""
+"""Number of images to detect objects in at a time: the detections of a large pool would need gigabytes."""
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """The objects that a detector finds in some images, taken for their labels."""
+    """Objects that a detector found in some images, to be used as their labels."""
 
     images: tuple[int, ...]
-    """Ids of the images looked at, ascending; some have no object."""
+    """Ids of all images that the detector was run on, ascending, including those without an object."""
     objects: tuple[dict[str, Any], ...]
     """COCO results: image_id, category_id, bbox [x, y, width, height] in pixels of the original image, score."""
 
@@ -43,7 +43,7 @@ class PseudoLabels:
 
 
 def load_pseudo_labels(path: Path) -> PseudoLabels:
-    """Read `pseudo_labels.json`; raises InputError where it is not one."""
+    """Read `pseudo_labels.json`; raises InputError if the file is not valid."""
     content = read_json(path)
     try:
         return PseudoLabels(tuple(content["images"]), tuple(content["objects"]))
@@ -56,10 +56,10 @@ def load_pseudo_labels(path: Path) -> PseudoLabels:
 def label_pool(
     config: Config, data: ImageSet, labelled: npt.NDArray[np.int64], detector: DetectorModel
 ) -> PseudoLabels:
-    """Label the pool by the cycle's detector.
+    """Make pseudo-labels for the pool with the cycle's detector, without reading labels of the pool.
 
-    An image has as many objects of each class, on average, as the labelled ones have: those of the highest scores.
-    Labels of the pool are not read.
+    Of each class, the detections with the highest scores become pseudo-labels. Their number is chosen so that an
+    image of the pool has as many objects on average as a labelled image.
 
     Parameters
     ----------
@@ -78,16 +78,16 @@ def label_pool(
 
 
 def expected_objects(data: Dataset, labelled: npt.NDArray[np.int64], images: int) -> dict[int, int]:
-    """Return how many objects of each category id so many images have, if they are like the labelled ones."""
+    """Return the objects of each category id to expect in `images` images, if they are like the labelled ones."""
     known = np.concatenate([data.labels[row] for row in data.rows(labelled)])
     counts = np.bincount(known, minlength=len(data.categories)) * (images / len(labelled))
     return {category.id: round(count) for category, count in zip(data.categories, counts.tolist(), strict=True)}
 
 
 def take_likeliest(detections: Sequence[dict[str, Any]], counts: Mapping[int, int]) -> list[dict[str, Any]]:
-    """Return so many detections of each category id, those of highest score, in the order given.
+    """Return the `counts` detections of each category id that have the highest scores, in the order given.
 
-    Of equal scores the earlier are taken; a category without a count has none.
+    If scores are equal, the earlier detections are taken. Categories without a count are left out.
     """
     order = np.argsort([-one["score"] for one in detections], kind="stable").tolist()
     left, taken = dict(counts), []
@@ -100,7 +100,7 @@ def take_likeliest(detections: Sequence[dict[str, Any]], counts: Mapping[int, in
 
 
 def with_pseudo_labels(pseudo: PseudoLabels, dataset: Dataset) -> Dataset:
-    """Return a data set in which the pseudo-labelled images have these objects, and none of their own."""
+    """Return the data set with the labels of the pseudo-labelled images replaced by their pseudo-labels."""
     label_of = {category.id: label for label, category in enumerate(dataset.categories)}
     boxes, labels = list(dataset.boxes), list(dataset.labels)
     by_image = _by_image(pseudo)
@@ -112,7 +112,7 @@ def with_pseudo_labels(pseudo: PseudoLabels, dataset: Dataset) -> Dataset:
 
 
 def pseudo_truth(pseudo: PseudoLabels, truth: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a COCO data set of the pseudo-labelled images alone, with the pseudo-labels as ground truth."""
+    """Return a COCO data set that contains only the pseudo-labelled images, with pseudo-labels as ground truth."""
     wanted = set(pseudo.images)
     annotations = [
         {

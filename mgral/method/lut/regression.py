@@ -1,20 +1,21 @@
-"""The AP of each class, learned from the variants by ridge regression on what their images are made of.
+"""Ridge regression of the AP of each class on features of the images that a variant learnt from.
 
     AP_c of a set = a_c + b_c log(images) + sum over f of (w_f + d_cf) x_cf
 
-x are the features of `mgral.method.lut.composition`. The first two terms belong to a table. They are taken out of
-features and values beforehand, so that what is learned is the difference between sets of one size. Features are in
-units of what then is their spread between the variants. The weights w are shared by all classes. The deviations d are
-of a class, which few variants measure badly. Both are penalised. Penalties shrink differences between sets too, so
-predictions are scaled to the measured differences of mAP by least squares. A class that no reward image shows gets
-the mean weights of the others.
+Here x_cf are the features of `mgral.method.lut.composition`. The first two terms are fitted for each table and
+removed from features and values beforehand, so the regression learns the differences between sets of one size.
+Features are then divided by their spread over the variants. All classes share the weights w. The deviations d belong
+to a class, and few variants measure them badly. Both are penalised. The penalties also shrink the predicted
+differences between sets, so predictions are scaled to the measured differences of mAP by least squares. A class that
+no reward image shows gets the mean weights of the others.
 
-The penalties are those of the highest correlation with mAP in cross-validation: over the tables, which measured other
-images, or over the variants of a single table. Correlations are within tables, as reward images differ in how hard
-they are. Whether the variants tell anything is tested by shuffling them within their tables. Where values have
-nothing to do with what images are made of, the correlation is as high as it was found in `ERROR_RATE` of the cases
-(Phipson and Smyth 2010). The penalties are chosen anew each time, as the choice is part of the test. Where the test
-is not passed, the prior is used: more images of a class are better.
+Cross-validation chooses the penalties with the highest correlation between predicted and measured mAP. It leaves out
+the tables in turn, because they were measured on different images, or parts of the variants if there is one table.
+Correlations are computed within tables, because some reward images are harder than others.
+
+A permutation test shuffles the values among the variants of each table, and chooses the penalties anew each time. If
+AP does not depend on the features, the regression passes this test in at most `ERROR_RATE` of the cases (Phipson and
+Smyth 2010). If the test is not passed, the prior is used: more images of a class are better.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,28 +29,31 @@ Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 PENALTIES = tuple(product((3.0, 30.0, 300.0, 3e4), (30.0, 300.0, 3000.0, 3e5)))
-"""Of the shared weights and of the deviations, to choose from."""
+"""Pairs to choose from: the penalty of the shared weights w, and the penalty of the deviations d."""
 FOLDS = 6
-"""Parts of the variants of a single table that are left out in turn."""
+"""Number of parts into which the variants are divided for cross-validation if there is only one table."""
 LEAST = 0.01
-"""Least weight of the prior, in mAP."""
+"""Smallest weight of the prior, in mAP for a unit of the first feature."""
 PERMUTATIONS = 199
 ERROR_RATE = 0.05
-"""How often values that have nothing to do with subsets may pass for knowledge."""
+"""Probability that the test is passed if the values do not depend on the subsets."""
 
 
 class Sample(NamedTuple):
-    """The variants of a table."""
+    """Features and values of the K variants of a table."""
 
     features: Float64
-    """Shape [K, C, F]; the first is of the images that show a class."""
+    """Features of each class, float64 [K, C, F]; the first follows from the number of images that show the class."""
     values: Float64
-    """AP of each class, [K, C], 0 to 1; NaN of classes that no reward image shows."""
+    """AP of each class, 0 to 1, float64 [K, C]; NaN for classes that no reward image shows."""
     images: Float64
-    """Images that each variant has learnt from, [K]."""
+    """Number of images that each variant was trained on, float64 [K]."""
 
     def of_one_size(self) -> "Sample":
-        """Return what differs between variants beyond the number of their images; 0 where a class has no AP."""
+        """Return the sample without what is linear in the logarithm of the number of images.
+
+        Features and values are 0 for classes that have no AP.
+        """
         known = np.stack([np.ones(len(self.images)), np.log(np.maximum(self.images, 1))], axis=1)
         rest = np.eye(len(known)) - known @ np.linalg.pinv(known)
         measured: Mask = np.asarray(np.isfinite(self.values).all(axis=0))
@@ -58,30 +62,31 @@ class Sample(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """Differences of mAP between the variants of a table beyond their numbers of images, [sum of K of all tables]."""
+    """mAP of all variants of all tables, without what their number of images explains."""
 
     measured: Float64
+    """Measured values, float64 [sum of K]."""
     learned: Float64
-    """As they are predicted without the variant's table, or its part of a single one."""
+    """Predictions by a regression that has not seen the variant, float64 [sum of K]; see `predict_left_out`."""
 
 
 class Regression(NamedTuple):
-    """What the variants of all tables tell of the AP of each class."""
+    """The regression learned from the variants of all tables, and the result of its permutation test."""
 
     weights: Float64
-    """AP for a unit of each feature, [C, F]; of the first feature alone where the test is not passed."""
+    """AP for a unit of each feature, float64 [C, F]; the prior's weights if the test is not passed."""
     predicted: Predicted
     p_value: float
-    """Share of shuffled values that are predicted as well, in 0..1."""
+    """Fraction of permutations, 0 to 1, in which the shuffled values are predicted at least as well."""
 
     @property
     def valid(self) -> bool:
-        """Whether the variants tell more than shuffled ones."""
+        """Whether the regression passed the permutation test."""
         return self.p_value <= ERROR_RATE
 
 
 def learn(samples: Sequence[Sample], classes: int, features: int, seed: int = 0) -> Regression:
-    """Learn the weights, [C, F], from the variants of any number of tables; without one they are the prior's."""
+    """Learn the weights, [C, F], from the variants of any number of tables; without a table, use the prior."""
     prior = np.zeros((classes, features))
     prior[:, 0] = _slope(samples)
     if not samples:
@@ -98,7 +103,7 @@ def learn(samples: Sequence[Sample], classes: int, features: int, seed: int = 0)
 
 
 def _slope(samples: Sequence[Sample]) -> float:
-    """Return the mAP for a unit of the first feature in the mean over the classes, `LEAST` at least."""
+    """Return the slope of mAP over the first feature, averaged over classes and tables; at least `LEAST`."""
     slopes = [LEAST]
     for one in samples:
         measured = np.isfinite(one.values).all(axis=0)
@@ -109,12 +114,12 @@ def _slope(samples: Sequence[Sample]) -> float:
 
 
 def predict_left_out(samples: Sequence[Sample]) -> Predicted:
-    """Return what is predicted of the variants of each table, or of each part of a single one, without them."""
+    """Predict the variants of each table from the other tables; if there is one table, each part from the others."""
     return _Problem(samples).choose()[2]
 
 
 class _Problem:
-    """The variants of all tables, without what their numbers of images explain, and scaled."""
+    """The variants of all tables, without what their number of images explains, with features of unit spread."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         variants = [len(one.values) for one in samples]
@@ -132,15 +137,18 @@ class _Problem:
         self.of_tables = [self.tables == table for table in range(len(samples))]
 
     def choose(self) -> tuple[int, float, Predicted]:
-        """Return the number of the best penalties, their correlation of mAP, and what they predict."""
+        """Return the index of the best penalties, their correlation with mAP, and their predictions."""
         correlations, predictions = self.cross_validate(self.values)
         best = int(correlations.argmax())
         return best, float(correlations[best]), Predicted(self.of_map(self.values), predictions[best])
 
     def cross_validate(self, values: Float64) -> tuple[Float64, Float64]:
-        """Return correlations with the mAP, [penalties], and predictions, [penalties, K], of folds that are left out.
+        """Predict each fold from the others, by each pair of penalties.
 
-        Correlations are averaged over the tables.
+        Returns
+        -------
+        The correlation with mAP within tables, averaged over the tables, [penalties].
+        The predicted mAP of all variants, [penalties, K].
         """
         predicted = np.zeros((len(PENALTIES), len(values)))
         for fold in self.folds:
@@ -151,7 +159,10 @@ class _Problem:
         return np.mean(parts, axis=0), predicted
 
     def fit(self, rows: Mask, values: Float64) -> Float64:
-        """Return the weights by all penalties, [penalties, C, F], learned from some variants, values [K, C]."""
+        """Return the weights by each pair of penalties, [penalties, C, F], given `values`, [K, C].
+
+        They are learned from the variants that the mask `rows`, bool [K], selects.
+        """
         features, values = self.features[rows], values[rows]
         squares = np.einsum("kcf,kcg->cfg", features, features)
         products = np.einsum("kcf,kc->cf", features, values)
@@ -163,19 +174,19 @@ class _Problem:
         return found
 
     def of_map(self, values: Float64) -> Float64:
-        """Return the mean over the classes that have an AP, [K], of values [K, C]."""
+        """Return the mean of values, [K, C], over the classes that have an AP: [K]."""
         mean: Float64 = values.sum(axis=1) / self.classes
         return mean
 
     def shuffled(self, rng: np.random.Generator) -> Iterator[Float64]:
-        """Yield values in which each table's are shuffled among its variants."""
+        """Yield the values, [K, C], shuffled among the variants of each table, once for each permutation."""
         for _ in range(PERMUTATIONS):
-            # Sorted by table first, and by chance within it.
+            # Sorting by the table first, and then by random numbers, shuffles within the tables.
             yield self.values[np.lexsort((rng.random(len(self.tables)), self.tables))]
 
 
 def _correlation(predicted: Float64, measured: Float64) -> Float64:
-    """Return Pearson's correlation of predictions [A, K] with what was measured, [K]; 0 where a side is constant."""
+    """Return Pearson's correlation, [A], of predictions [A, K] with measured values [K]; 0 if either is constant."""
     centred = predicted - predicted.mean(axis=1, keepdims=True)
     beside = measured - measured.mean()
     norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(beside)
@@ -184,9 +195,18 @@ def _correlation(predicted: Float64, measured: Float64) -> Float64:
 
 
 def solve(squares: Float64, products: Float64, shared: float, own: float) -> Float64:
-    """Return the weights [C, F] for sums of squares, [C, F, F], and of products, [C, F], of each class.
+    """Return the weights w + d_c, [C, F], that minimise the penalised squared error.
 
-    A deviation is d_c = (A_c + own I)^-1 (b_c - A_c w), which leaves F equations for the shared weights w.
+    The deviations are d_c = (A_c + own I)^-1 (b_c - A_c w). This leaves F equations for the shared weights w.
+
+    Parameters
+    ----------
+    squares
+        A_c = X^T X of the features of each class, [C, F, F].
+    products
+        b_c = X^T y of features and values of each class, [C, F].
+    shared, own
+        Penalties of w and of each d_c.
     """
     eye = np.eye(squares.shape[-1])
     inverse = np.linalg.inv(squares + own * eye)

@@ -1,4 +1,4 @@
-"""The reward of a batch, looked up in the tables of variants instead of training a detector on it."""
+"""The reward of a batch: the mAP that is looked up in tables of variants, so that no detector has to be trained."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,49 +24,49 @@ COMMON = ("map", "baseline_map", "values", "kernel_widths")
 LEARNED = ("classes", "images", "base", "features", "roots", "learnt")
 BY_CLASS = (*COMMON, *LEARNED, "counts", "count_zero", "count_unit", "count_mean")
 BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
-"""Arrays of a table, by what its distance compares."""
+"""Names of the arrays of a table with `reward.distance: by_class`, and of a table with another distance."""
 LOOKED_UP_IMAGES = 1 << 18
-"""Images whose embeddings are looked up at a time, which bounds the memory: 268 MB of 256 dimensions."""
+"""Number of images in the batches that are looked up at a time, to bound memory: 268 MB for 256 dimensions."""
 LOOKED_UP_VALUES = 1 << 24
-"""Distances or amounts of batches that are looked up at a time, 134 MB."""
+"""Number of distances of the batches that are looked up at a time, to bound memory: 134 MB."""
 
 
 class Reward(Protocol):
-    """What the agent learns from: anything that says what a batch is worth."""
+    """The interface that an agent is trained with: it gives batches of a pool their expected mAP."""
 
     @property
     def baseline_map(self) -> float:
         """mAP without any batch, 0 to 1."""
 
     def lookup(self, batches: Rows) -> Float64:
-        """Return the mAP, 0 to 1, float64 [S], expected of batches of the pool, rows int64 [S, B]."""
+        """Return the expected mAP, 0 to 1, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
 
 
 @dataclass(frozen=True)
 class RewardTable:
-    """The trained variants' mAP, and the features of their subsets."""
+    """The lookup table of one reward split: the mAP of its variants, and features of their subsets."""
 
     subsets: Float32
-    """Embeddings, float32 [K, M, D], or counts, float32 [K, M, C], of the subsets' images of variants 1..K."""
+    """Embeddings, float32 [K, M, D], or object counts, float32 [K, M, C], of the images of the subsets S_1..S_K."""
     classes: Rows | None
-    """The classes whose AP is looked up by their counts, int64 [G]; None where mAP is by embeddings."""
+    """Classes whose AP is looked up by their counts, int64 [G]; None if mAP is looked up by embeddings."""
     scale: Scale | None
-    """Scale of the counts, where classes are looked up."""
+    """Scale of the counts; None if mAP is looked up by embeddings."""
     maps: Float64
-    """mAP of variants 1..K, float64 [K]."""
+    """mAP of the variants 1..K, 0 to 1, float64 [K]."""
     baseline_map: float
-    """mAP of variant 0, which has no subset."""
+    """mAP of variant 0, whose subset is empty, 0 to 1."""
     estimate: ByDistance
     """Estimates mAP, float64 [S], of batches of embeddings, [S, B, D], or of scaled counts, [S, B, G]."""
 
     @classmethod
     def load(cls, path: Path, reward: RewardConfig) -> "RewardTable":
-        """Read `table.safetensors`; raises InputError naming the file where it cannot serve."""
+        """Read `table.safetensors`; raises InputError, which names the file, if the table cannot be used."""
         return cls.of(read_table(path, reward), reward)
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]], reward: RewardConfig) -> "RewardTable":
-        """Take the arrays of `table.safetensors`."""
+        """Make a table from the arrays of `table.safetensors`."""
         distance = subset_distance(arrays, reward.distance)
         estimate = ByDistance(distance, arrays["values"], reward.estimator, arrays["kernel_widths"])
         known = arrays["map"], float(arrays["baseline_map"][0]), estimate
@@ -79,11 +79,11 @@ class RewardTable:
         return self.estimate(self._used(batches))
 
     def lookup_subsets(self, other: "RewardTable") -> Float64:
-        """Return the looked-up mAP, 0 to 1, float64 [K], of another table's subsets."""
+        """Return the looked-up mAP, 0 to 1, float64 [K], of the subsets of another table."""
         return self.estimate(self._scaled(other.subsets))
 
     def over(self, pool: ImageFeatures, device: str = "cpu") -> "PoolReward":
-        """Return the lookup of batches of a pool of N images; by the device where that takes long."""
+        """Return the reward of batches of a pool of N images; the device computes sliced distances."""
         describe = self.estimate.over(self._used(pool), device)
         return PoolReward(self.baseline_map, describe, self.estimate.worth, self.estimate.values)
 
@@ -96,25 +96,25 @@ class RewardTable:
 
 @dataclass(frozen=True)
 class PoolReward:
-    """The looked-up reward of batches of one pool."""
+    """The reward of batches of one pool, looked up by distance in one table."""
 
     baseline_map: float
-    """mAP of variant 0."""
+    """mAP of variant 0, 0 to 1."""
     of_rows: Callable[[Rows], Float64]
-    """Returns the distances, float64 [S, K, G], of batches, rows int64 [S, B]."""
+    """Returns the distances to the subsets, float64 [S, K, G], of batches, rows int64 [S, B]."""
     worth: Callable[[Float64, Float64], Float64]
-    """Estimates mAP, float64 [S], from these and from the variants' values, float64 [K, G]."""
+    """Estimates mAP, float64 [S], from these distances and the values of the variants, float64 [K, G]."""
     values: Float64
     """AP of each class, or mAP, of the variants, float64 [K, G]."""
 
     def describe(self, batches: Rows) -> Float64:
-        """Return the distances, float64 [S, K, G], of batches, rows int64 [S, B]."""
+        """Return the distances to the subsets, float64 [S, K, G], of batches, rows int64 [S, B]."""
         count, size = batches.shape
         step = max(1, LOOKED_UP_IMAGES // size)
         return np.concatenate([self.of_rows(batches[start : start + step]) for start in range(0, count, step)])
 
     def lookup(self, batches: Rows) -> Float64:
-        """Return the looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
+        """Return the looked-up mAP, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
         step = max(1, LOOKED_UP_VALUES // self.values.size)
         parts = [batches[start : start + step] for start in range(0, len(batches), step)]
         return np.concatenate([self.worth(self.describe(part), self.values) for part in parts])
@@ -122,34 +122,35 @@ class PoolReward:
 
 @dataclass(frozen=True)
 class MeanReward:
-    """What tables of several reward splits say of a batch, on average.
+    """The reward of batches of one pool, averaged over the tables of several reward splits.
 
-    A few reward images may rank batches wrongly, even upside down; the splits err each in its own way.
+    With few reward images a table can rank batches wrongly, even in reverse. Different splits have different errors,
+    which partly cancel out in the mean.
     """
 
     rewards: Sequence[PoolReward]
 
     @property
     def baseline_map(self) -> float:
-        """Mean mAP of the tables' variants 0."""
+        """Mean mAP of variant 0 over the tables, 0 to 1."""
         return float(np.mean([reward.baseline_map for reward in self.rewards]))
 
     def lookup(self, batches: Rows) -> Float64:
-        """Return the mean looked-up mAP, float64 [S], of batches of the pool, rows int64 [S, B]."""
+        """Return the mean looked-up mAP, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
         mean: Float64 = np.mean([reward.lookup(batches) for reward in self.rewards], axis=0)
         return mean
 
     def with_each(self, rows: Rows, tried: Rows) -> Float64:
-        """Return the mean looked-up mAP, float64 [n], of one batch with each of n other rows in turn."""
+        """Return the mean looked-up mAP, float64 [n], of one batch, int64 [B], with each of n other rows added."""
         return self.lookup(np.column_stack([np.tile(rows, (len(tried), 1)), tried]))
 
 
 @dataclass(frozen=True)
 class LookupTable:
-    """The lookup tables of all reward splits, and the embeddings that they were made from."""
+    """The lookup tables of all reward splits, and the embeddings with which they are looked up."""
 
     tables: tuple[RewardTable, ...]
-    """One for each reward split."""
+    """One table for each reward split."""
     embeddings: Embeddings
     """Embeddings of all training images."""
     embedding: EmbeddingConfig
@@ -161,11 +162,11 @@ class LookupTable:
         return mean
 
     def features_of(self, image_ids: npt.ArrayLike) -> ImageFeatures:
-        """Return the features of images of the given ids."""
+        """Return the embeddings and object counts of the images with the given ids."""
         return self.embeddings.features_of(image_ids, self.embedding)
 
     def over(self, pool: Rows, device: str = "cpu") -> MeanReward:
-        """Return the lookup of batches of a pool, ids int64 [N]; by the device where that takes long."""
+        """Return the reward of batches of a pool, ids int64 [N]; the device computes sliced distances."""
         features = self.features_of(pool)
         return MeanReward([table.over(features, device) for table in self.tables])
 
@@ -177,13 +178,13 @@ AnyReward = MeanReward | LearnedReward
 def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -> AnyTables:
     """Read the tables of all reward splits.
 
-    Where the embeddings' counts are of more labelled images than those that the tables were made with, the subsets'
-    images are counted by them too, so that subsets and batches are on one scale.
+    With `reward.distance: by_class`, the object counts of the subsets are taken from the given embeddings. The counts
+    of subsets and batches are then on one scale, even if more images are labelled than when the tables were made.
 
     Raises
     ------
     InputError
-        Naming the table that cannot serve.
+        If a table cannot be used; the message names it.
     """
     arrays = [_read_with(path, embeddings, config) for path in paths]
     return as_tables(arrays, embeddings, config.embedding, config.reward)
@@ -208,22 +209,22 @@ def _read_with(path: Path, embeddings: Embeddings, config: Config) -> dict[str, 
     given = (features.counts if by_class else features.vectors).shape[-1]
     if found != given:
         what = "classes" if by_class else "dimensions"
-        raise InputError(f"{path} is of embeddings with {found} {what}, not {given}; run the step `table` again")
+        raise InputError(f"{path} was made for {found} {what}, not {given}; run the step `table` again")
     return arrays | count_arrays(arrays["images"], arrays["classes"], embeddings) if by_class else arrays
 
 
 def read_table(path: Path, reward: RewardConfig) -> dict[str, npt.NDArray[Any]]:
-    """Read the arrays of `table.safetensors`; raises InputError naming the file where it cannot serve."""
+    """Read the arrays of `table.safetensors`; raises InputError, which names the file, if they cannot be used."""
     arrays = map_arrays(path)
     names = BY_CLASS if reward.distance == "by_class" else BY_VECTOR
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise InputError(f"{path} holds no array {missing[0]}; run the step `table` again")
+        raise InputError(f"{path} contains no array {missing[0]}; run the step `table` again")
     for name in names:
         if not np.isfinite(arrays[name]).all():
             raise InputError(
-                f"{path}: {name} holds a value that is not finite; run the steps `variant` and `table` again"
+                f"{path}: {name} contains a value that is not finite; run the steps `variant` and `table` again"
             )
     if reward.distance != "by_class" and arrays["projections"].shape[1] != reward.projections:
-        raise InputError(f"{path} was made with other reward.projections; run the step `table` again")
+        raise InputError(f"{path} was made with another reward.projections; run the step `table` again")
     return arrays

@@ -1,10 +1,12 @@
-"""The reward split, and subsets that span the embedding space.
+"""The reward split of a table, and the subsets of images that its variants learn from.
 
-The paper measures rewards on held-out data and trains each variant on a subset. What is held out is ours: a part of
-the labelled images, or of the pool, with the labels that a detector gives, so that no label is used that was not
-paid for. And so are the subsets, mixtures over clusters, ranging from a single cluster to nearly uniform draws.
-K uniform draws are all alike, so their table tells nothing. K subsets of one cluster each tell nothing about mixed
-batches.
+The paper measures rewards on held-out data and trains each variant on a subset, but does not say which images these
+are. Here a part of the labelled images is held out, or a part of the pool with pseudo-labels of a detector. So no
+label is used that was not paid for.
+
+The subsets are mixtures over clusters, ranging from nearly a single cluster to nearly uniform draws. Uniform draws
+alone would all be alike, and their variants would show no differences. Subsets of single clusters alone would tell
+nothing about mixed batches.
 """
 
 from collections.abc import Sequence
@@ -26,26 +28,29 @@ from mgral.selection.spending import in_images
 Rows = npt.NDArray[np.int64]
 
 BASE_FRACTION = 0.4
-"""Part of the labelled images outside the reward split that all variants share under `labels`."""
+"""Fraction of the labelled images, without the reward images, that all variants learn with `labels` and `warm`."""
 STUDENT_FRACTION = 0.5
-"""Part of the labelled images that all variants share under `pseudo_labels`: they must know less than its source."""
+"""Fraction of the labelled images that all variants learn with `pseudo_labels`.
+
+It is below 1 because variants can only learn from pseudo-labels of a detector that knows more than they do.
+"""
 
 
 def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[Rows, Rows]:
     """Split n labelled images into reward images and the rest.
 
-    First one image of each class, the rarest class first, then others up to `fraction` of the images; more than that
-    where the classes need it. An image whose loss would leave the rest without one of its classes stays in the rest,
-    so a class seen in one image only is trained on and not measured.
+    First, one reward image of each class is taken, the rarest class first. This may take more than `fraction` of the
+    images. Otherwise other images are added, up to `fraction`. An image is not taken if the rest would then have no
+    image of one of its classes. So a class that only one image shows is learnt, but not measured.
 
     Parameters
     ----------
     labels
-        One array of class indices an image; empty for an image without objects.
+        Class indices of the objects in each image, int64; empty for an image without objects.
     fraction
-        Part of the images to measure rewards on.
+        Fraction of the images to measure rewards on.
     order
-        All rows, int64 [n]: the earlier, the more likely an image is to become a reward image.
+        All rows, int64 [n]; rows at the start are the first to become reward images.
 
     Returns
     -------
@@ -54,7 +59,7 @@ def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[
     Raises
     ------
     SparseError
-        With fewer than two images.
+        If there are fewer than two images.
     """
     count = len(labels)
     if count < 2:
@@ -86,10 +91,10 @@ def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[
 
 
 def cluster(vectors: npt.NDArray[np.float32], clusters: int, seed: int) -> Rows:
-    """Return the k-means cluster of each vector, int64 [N]; no more clusters than distinct vectors."""
+    """Return the k-means cluster of each vector, int64 [N]; at most as many clusters as distinct vectors."""
     distinct = len(np.unique(vectors, axis=0))
     means = KMeans(n_clusters=min(clusters, distinct), n_init=4, random_state=seed % 2**32)
-    # Threads add up their parts of a centre in the order in which they finish, which changes its last bits.
+    # Several threads would add their parts of a centre in varying order, which changes its last bits.
     with threadpool_limits(limits=1):
         found: Rows = means.fit_predict(vectors).astype(np.int64)
     return found
@@ -100,19 +105,22 @@ def draw_subsets(
 ) -> list[Rows]:
     """Draw subsets of given sizes, one for each concentration, each a mixture of the clusters.
 
-    A subset's weights over the clusters are w ~ Dirichlet(concentration); its images are drawn one after the other
-    without replacement, an image of cluster c with weight w_c / |c| (as the top keys log weight + Gumbel noise).
+    The weights of the clusters in a subset are w ~ Dirichlet(concentration). The images of the subset are drawn one
+    after the other without replacement. An image of cluster c has the weight w_c / |c|. This is done by taking the
+    largest values of log weight + Gumbel noise.
 
     Parameters
     ----------
     assignment
         Cluster of each of the N images, int64 [N].
     sizes
-        At most N each.
+        Number of images in each subset, at most N.
+    concentrations
+        Dirichlet concentration of each subset.
 
     Returns
     -------
-    As many arrays of rows, int64 [size], ascending.
+    Rows of the images of each subset, int64 [size], ascending.
     """
     members = np.bincount(assignment)
     occupied = members > 0
@@ -120,7 +128,7 @@ def draw_subsets(
     for size, concentration in zip(sizes, concentrations, strict=True):
         weights = np.zeros(len(members))
         weights[occupied] = rng.dirichlet(np.full(occupied.sum(), concentration))
-        # A cluster of weight 0 still fills up a subset that the others are too small for.
+        # A weight above 0, so that every cluster can fill up a subset if the others have too few images.
         share = np.maximum(weights, 1e-300) / np.maximum(members, 1)
         keys = np.log(share)[assignment] + rng.gumbel(size=len(assignment))
         subsets.append(np.sort(np.argsort(-keys, kind="stable")[:size]))
@@ -128,10 +136,10 @@ def draw_subsets(
 
 
 def reward_order(count: int, fraction: float, split: int, rng: np.random.Generator) -> Rows:
-    """Return n rows in random order, int64 [n], beginning where the order of the split before runs out.
+    """Return n rows in a random order, int64 [n], rotated so that each split starts with other images.
 
-    So the splits differ as much as the classes allow: together they measure rewards on all labelled images before
-    they do so twice on any.
+    A split starts with the rows that follow the reward images of the previous split. So, as far as the classes allow,
+    no image becomes a reward image twice before all images have been one.
     """
     return np.roll(rng.permutation(count), -split * round(fraction * count)).astype(np.int64)
 
@@ -145,19 +153,21 @@ def plan_subsets(
     cycle: int,
     split: int,
 ) -> SubsetPlan:
-    """Draw a reward split of a cycle, numbered from 0, and the subsets S_1..S_K of its table.
+    """Draw a reward split of a cycle and the subsets S_1..S_K of its table.
 
     Parameters
     ----------
     dataset
-        All training images; of the labels only those of labelled images are read.
+        All training images. Only labels of the labelled images are read.
     labelled
         Ids of the labelled images, int64 [n].
+    split
+        Number of the reward split, from 0.
 
     Raises
     ------
     SparseError
-        Where there are too few images to measure rewards on some, and to learn from others.
+        If there are too few images to measure rewards on some of them and to train on others.
     """
     lut, pool = config.lut, unlabelled(dataset.image_ids, labelled)
     size = lut.subset_size or images_in(in_images(config, dataset, labelled).budget)
@@ -198,7 +208,7 @@ def plan_subsets(
 
 
 def _split_pool(labelled: Rows, pool: Rows, count: int, seed: int, cycle: int, split: int) -> tuple[Rows, Rows, Rows]:
-    """Return `count` reward images of the pool, base images, of the labelled ones, and what is left of the pool."""
+    """Return `count` reward images from the pool, base images from the labelled images, and the rest of the pool."""
     if len(pool) < 3:
         raise SparseError(f"lookup tables need 3 images in the pool, and there {_are(len(pool))}")
     rng = np.random.default_rng(derive_seed(seed, "reward split", cycle))

@@ -1,4 +1,4 @@
-"""Gathering the variants into the lookup table."""
+"""The lookup table of a reward split, made from the scores of its variants."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
@@ -15,7 +15,7 @@ from mgral.errors import InputError, SparseError
 from mgral.method.lut.by_distance import SubsetDistance
 from mgral.method.lut.composition import Composition
 from mgral.method.lut.estimators import estimators_of, leave_one_out, median_distances
-from mgral.method.lut.learned import as_sample, described
+from mgral.method.lut.learned import as_sample, training_features
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.regression import predict_left_out
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
@@ -23,49 +23,49 @@ from mgral.selection.embeddings import Embeddings, Scale
 
 
 class Variant(NamedTuple):
-    """A trained variant: what it learnt from, and its scores on the reward images, 0 to 1."""
+    """A trained variant: its subset, and its scores on the reward images, 0 to 1."""
 
     variant: int
     """Number of its subset, 0..K; subset 0 is empty."""
     images: int
-    """Images of its subset."""
+    """Number of images in its subset."""
     map: float
     ap50: float
     class_map: list[float | None]
-    """AP of each class, [C]; None where no reward image has one."""
+    """AP of each class, [C]; None if no reward image shows the class."""
 
 
 class VariantScores(NamedTuple):
-    """What the variants 0..K reach on the reward images, 0 to 1."""
+    """Scores of the variants 0..K on the reward images, 0 to 1."""
 
     maps: npt.NDArray[np.float64]
-    """Shape [K + 1], finite."""
+    """mAP, float64 [K + 1], finite."""
     class_maps: npt.NDArray[np.float64]
-    """AP of each class, [K + 1, C]; not a number where no reward image has one."""
+    """AP of each class, float64 [K + 1, C]; NaN if no reward image shows the class."""
 
     @classmethod
     def of(cls, variants: Sequence[Variant]) -> "VariantScores":
-        """Take the variants 0..K, in this order."""
+        """Collect the scores of the variants 0..K, given in this order."""
         maps, class_maps = [one.map for one in variants], [one.class_map for one in variants]
         return cls(np.array(maps, dtype=np.float64), np.array(class_maps, dtype=np.float64))
 
 
 def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
-    """Return the scores of the variants 0..K, in whatever order their files are given.
+    """Return the scores of the variants 0..K; their files may be given in any order.
 
     Raises
     ------
     InputError
-        Where a variant is missing, given twice, not of this plan, or without a finite mAP.
+        If a variant is missing, given twice, not in the plan, or without a finite mAP.
     SparseError
-        Where a file says why there are no variants.
+        If a file contains a reason why there are no variants.
     """
     found: dict[int, tuple[Path, Variant]] = {}
     for path in paths:
         for one in _read_variants(path, plan):
             if one.variant in found:
                 raise InputError(
-                    f"{path} and {found[one.variant][0]} both hold variant {one.variant}; give each variant once"
+                    f"{path} and {found[one.variant][0]} both contain variant {one.variant}; give each variant once"
                 )
             found[one.variant] = (path, one)
     missing = [k for k in range(len(plan.subsets)) if k not in found]
@@ -106,7 +106,7 @@ def _check_variant(path: Path, plan: SubsetPlan, one: Variant) -> None:
     if not isinstance(one.map, int | float) or not isfinite(one.map):
         raise InputError(f"{path}: map is {one.map}, not a number; run the step `variant` again")
     if not all(value is None or isinstance(value, int | float) for value in one.class_map):
-        raise InputError(f"{path}: class_map holds {one.class_map}, not numbers; run the step `variant` again")
+        raise InputError(f"{path}: class_map is {one.class_map}, not numbers; run the step `variant` again")
 
 
 def table_arrays(
@@ -122,7 +122,7 @@ def table_arrays(
     Raises
     ------
     InputError
-        Where the embeddings are of fewer classes than the variants' scores.
+        If the embeddings have fewer classes than the scores of the variants.
     """
     table: dict[str, npt.NDArray[Any]] = {"map": scores.maps[1:], "baseline_map": scores.maps[:1]}
     if reward.distance == "by_class":
@@ -130,7 +130,7 @@ def table_arrays(
         table |= {"classes": classes, "values": scores.class_maps[1:, classes]}
         table |= count_arrays(plan.images, classes, embeddings)
         table["base"] = np.array(plan.base, dtype=np.int64)
-        table |= described(table, Composition.of(embeddings))
+        table |= training_features(table, Composition.of(embeddings))
     else:
         vectors = embeddings.features_of(plan.images, embedding).vectors
         rng = np.random.default_rng(derive_seed(seed, "projections"))
@@ -153,17 +153,17 @@ def table_arrays(
 def count_arrays(
     images: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], embeddings: Embeddings
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return those arrays of a table by class that follow from predicted object counts.
+    """Return the arrays that a table with `reward.distance: by_class` has in addition: they depend on object counts.
 
-    The counts of the subsets are predicted, as those of a batch are, and not those of the labels that the variants
-    learnt from: both are on one scale.
+    The counts of the subsets come from the embeddings, like those of a batch, even if variants learnt from
+    pseudo-labels. So both are on one scale.
 
     Parameters
     ----------
     images
-        Ids of the subsets' images, int64 [K, M]; see `SubsetPlan.images`.
+        Ids of the images of the subsets, int64 [K, M]; see `SubsetPlan.images`.
     classes
-        Those that are measured, int64 [G].
+        Classes that have an AP in every variant, int64 [G].
     """
     scale, counts = Scale.of(embeddings.counts), embeddings.counts_of(images)
     arrays: dict[str, npt.NDArray[Any]] = {"images": images, "classes": classes, "counts": counts}
@@ -183,12 +183,12 @@ def leave_one_out_columns(distance: Distance) -> tuple[str, ...]:
 
 
 def count_scale(table: Mapping[str, npt.NDArray[Any]]) -> Scale:
-    """Return the scale of the counts of a table by class, given its arrays."""
+    """Return the scale of the object counts of a table with `reward.distance: by_class`, given its arrays."""
     return Scale(table["count_zero"], table["count_unit"], table["count_mean"])
 
 
 def subset_distance(table: Mapping[str, npt.NDArray[Any]], kind: Distance) -> SubsetDistance:
-    """Return the distances to the subsets of a table, given its arrays; by class they are of scaled counts."""
+    """Return the distance to the subsets of a table, given its arrays; with `by_class` it compares scaled counts."""
     if kind == "by_class":
         scaled = count_scale(table).apply(table["counts"])[..., table["classes"]]
         return SubsetDistance(scaled, SlicedDistance(None, np.sort(scaled, axis=1)), kind)
@@ -201,7 +201,7 @@ def _measured_classes(scores: VariantScores, embeddings: Embeddings) -> npt.NDAr
     known = embeddings.counts.shape[1]
     if len(classes) and classes.max() >= known:
         raise InputError(
-            f"{embeddings.path} holds counts of {known} classes, but variants have an AP of class {classes.max()}; "
+            f"{embeddings.path} has counts of {known} classes, but variants have an AP of class {classes.max()}; "
             "run the step `embed` again"
         )
     return classes
@@ -210,7 +210,7 @@ def _measured_classes(scores: VariantScores, embeddings: Embeddings) -> npt.NDAr
 def _leave_one_out_rows(
     scores: VariantScores, predicted: dict[str, npt.NDArray[np.float64]]
 ) -> list[dict[str, float]]:
-    """Return a row a variant; the baseline is the mAP of variant 0, in every row."""
+    """Return one row for each variant 1..K; `baseline` is the mAP of variant 0 in every row."""
     baseline, *measured = scores.maps.tolist()
     return [
         {"variant": k + 1, "baseline": baseline, "measured": value}

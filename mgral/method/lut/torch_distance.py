@@ -1,4 +1,4 @@
-"""The sliced distance by torch, for a GPU."""
+"""The sliced Wasserstein distance computed by torch, for GPUs."""
 
 from collections.abc import Callable
 
@@ -10,19 +10,19 @@ from torch import Tensor
 from mgral.method.lut.wasserstein import SlicedDistance, merged_levels
 
 CHUNK_VALUES = 1 << 28
-"""Values of quantile functions held at a time: 1 GB."""
+"""Number of values of quantile functions in memory at a time: 1 GB."""
 
 
 class PoolSlicedDistance:
-    """Sliced W_1 of batches of a pool to K fixed sets: the numbers of `SlicedDistance`, but for rounding.
+    """Sliced W_1 from batches of a pool to K fixed sets; equal to `SlicedDistance` except for rounding.
 
-    Each image is projected once. W_1 of two projected sets is the L_1 distance of their quantile functions: with the
-    sorted values at the pieces between all jumps, times the pieces' widths, it is that of two vectors, and torch
-    computes all of them, of every batch to every set, in one call for each projection.
+    Each image is projected once. W_1 of two projected sets is the L_1 distance between their quantile functions,
+    which are constant between their jumps. So it is the L_1 distance between two vectors: the values on the pieces,
+    multiplied by the widths of the pieces. torch computes it for all batches and sets in one call.
     """
 
     def __init__(self, pool: npt.NDArray[np.float32], sliced: SlicedDistance, device: str) -> None:
-        """Take the embeddings of the pool, float32 [N, D], and directions and sets of a table."""
+        """Project the embeddings of the pool, float32 [N, D], on the directions of a table."""
         self._device = torch.device(device)
         self._projected = torch.from_numpy(pool).to(device)
         if sliced.projections is not None:
@@ -30,7 +30,7 @@ class PoolSlicedDistance:
         self._sorted = torch.tensor(sliced.sorted.transpose(1, 0, 2), device=device)
 
     def __call__(self, batches: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Return the distances float64 [S, K] of batches, rows of the pool int64 [S, B], to the K sets."""
+        """Return the distances, float64 [S, K], of batches, rows of the pool int64 [S, B], to the K sets."""
         return self._on_cpu(batches, lambda along: along.mean(dim=0))
 
     def along_directions(self, batches: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -1,10 +1,11 @@
-"""Whether lookup tables know anything of batches: a permutation test over the tables of several reward splits.
+"""A permutation test whether lookup tables by distance can predict which batches are better.
 
-Each table was measured on other images. If there is something to know, the tables agree on which batches are worth
-much. They also agree a little by chance, as they have few variants and share the images' features. Tables whose
-variants' values are shuffled show how much: then a value has nothing to do with its subset, and all the rest is kept.
-Where values do not depend on subsets, tables are taken for valid in at most `ERROR_RATE` of the cases, whatever their
-number of variants, their estimator and the spread of the values (Phipson and Smyth 2010).
+The tables of several reward splits were measured on different images. If the values of the variants depend on their
+subsets, the tables agree on which batches are better. They also agree a little by chance, because they have few
+variants and use the same features of the images. The test measures this chance with tables in which the values are
+shuffled among the variants, and everything else is the same. If values do not depend on subsets, the tables pass the
+test in at most `ERROR_RATE` of the cases, for any number of variants, any estimator and any spread of the values
+(Phipson and Smyth 2010).
 """
 
 from collections.abc import Sequence
@@ -19,12 +20,12 @@ from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward, PoolReward
 from mgral.selection.query import highest
 
 ERROR_RATE = 0.05
-"""How often tables of noise may be taken for valid."""
+"""Probability that tables of pure noise pass the test."""
 PERMUTATIONS = 999
 CANDIDATES = 500
-"""Batches drawn at random."""
+"""Number of batches, drawn at random, that the tables rank."""
 BEST = 50
-"""Of these, the batches that the other tables rank best."""
+"""Number of these batches that count as the best by the other tables."""
 
 NOT_VALID = (
     "the lookup tables agree on what is worth much no better than tables of shuffled values do (permutation test, at "
@@ -35,23 +36,23 @@ Float64 = npt.NDArray[np.float64]
 
 
 class Validation(NamedTuple):
-    """What tables of several reward splits know of each other's rewards."""
+    """Result of the permutation test."""
 
     held_out_gain: float
-    """By how much batches that the other tables rank best are above the mean in the table left out, in mAP."""
+    """Gain, in mAP, of the batches that the other tables rank best, by the table left out; see `held_out_gain`."""
     p_value: float
-    """Share of the shuffled tables that gain at least as much, in 0..1."""
+    """Fraction of permutations, 0 to 1, in which this gain is at least as large."""
 
     @property
     def valid(self) -> bool:
-        """Whether the tables are better than shuffled ones."""
+        """Whether the tables passed the test."""
         return self.p_value <= ERROR_RATE
 
 
 def validate(
     tables: AnyTables, reward: AnyReward, pool: int, budget: int, seed: int, cycle: int
 ) -> Validation | None:
-    """Test the tables of a reward over a pool; see `validate_tables`. A regression is tested as it is learned."""
+    """Test tables by distance over a pool; None for a regression, which is tested when it is learned."""
     if isinstance(tables, LearnedTables):
         return None
     assert isinstance(reward, MeanReward)
@@ -59,12 +60,14 @@ def validate(
 
 
 def validate_tables(tables: Sequence[PoolReward], pool: int, budget: int, seed: int, cycle: int) -> Validation | None:
-    """Test the lookup tables of several reward splits; None of one table, or where all of the pool is chosen.
+    """Test the lookup tables of several reward splits; None if there is one table, or if a batch is the entire pool.
 
     Parameters
     ----------
     pool
-        Number of its images.
+        Number of images in the pool.
+    budget
+        Number of images in a batch.
     """
     if len(tables) < 2 or budget >= pool:
         return None
@@ -82,9 +85,10 @@ def validate_tables(tables: Sequence[PoolReward], pool: int, budget: int, seed: 
 
 
 def held_out_gain(rewards: Float64) -> float:
-    """Return what batches that the other tables rank best gain in a table, given rewards [tables, batches].
+    """Return the gain of the batches that the other tables rank best, in mAP, given rewards [tables, batches].
 
-    It is their mean reward less that of all batches, in the mean over the tables that are left out in turn.
+    Each table is left out in turn. The gain is its mean reward of these batches less its mean reward of all batches,
+    averaged over the tables.
     """
     gains = []
     for left_out, own in enumerate(rewards):

@@ -1,4 +1,4 @@
-"""Training the detectors behind a lookup table: the base, and a variant of it for each subset."""
+"""Training of the detectors behind a lookup table: the base, and one variant of it for each subset."""
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -34,15 +34,15 @@ def train_base(
     gpus: int = 0,
     checkpoint: Checkpoint | None = None,
 ) -> DetectorModel:
-    """Train the detector that all variants start from, on the base images: labelled, and in no other list.
+    """Train the base, the detector from which all variants start, on the base images of the plan.
 
-    The cycle's own detector will not do: it has seen the images that rewards are measured on. Where the variants of
-    the plan start anew, the detector is returned as it is before any training.
+    The cycle's own detector cannot be used, because it was trained on the reward images. With `lut.start: cold` the
+    detector is returned untrained.
 
     Parameters
     ----------
     weights
-        What the step `weights` wrote, where `detector.weights` names some.
+        The file that the step `weights` wrote, if `detector.weights` names some.
     gpus
         0 for the CPU, 1 for a GPU.
     """
@@ -68,30 +68,30 @@ def train_variants(
     pseudo_labels: PseudoLabels | None = None,
     checkpoint_of: Callable[[int], Checkpoint | None] = lambda variant: None,
 ) -> list[Variant]:
-    """Train variants, one after the other, from the base weights and measure their mAP on the reward images.
+    """Train variants from the base weights, one after the other, and measure their mAP on the reward images.
 
-    All variants of a table share their schedule and their random numbers, so that they differ by the subset alone.
-    Images of the pool show their pseudo-labels, or nothing.
+    All variants of a table use the same random numbers, so that they differ by their subsets alone. Images of the
+    pool are used with pseudo-labels or without labels.
 
     Parameters
     ----------
     base
-        Is left as it is; the variants are trained on its device.
+        The detector from which variants start. It is not changed, and variants are trained on its device.
     numbers
-        Of the variants to train, among 0..K.
+        Numbers of the variants to train, among 0..K.
     pseudo_labels
-        Of the pool, which a plan with labels: pseudo_labels asks for.
+        Pseudo-labels of the pool, which a plan with `labels: pseudo_labels` requires.
     checkpoint_of
-        Gives the checkpoint of a variant by its number.
+        Returns the checkpoint of a variant, given its number.
 
     Raises
     ------
     InputError
-        Where pseudo-labels are missing.
+        If pseudo-labels are missing.
     SparseError
-        Where no reward image has a box; nothing is trained then.
+        If no reward image has a box. Nothing is trained then.
     """
-    dataset, truth = data.without_labels(_unpaid(plan, data)).dataset, data.truth()
+    dataset, truth = data.without_labels(_without_labels(plan, data)).dataset, data.truth()
     if plan.labels == "pseudo_labels":
         if pseudo_labels is None:
             raise InputError("the variants of this plan learn from pseudo-labels; pass them")
@@ -116,7 +116,7 @@ def train_variants(
             )
         detector, name, checkpoint = deepcopy(base), f"variant {number}", checkpoint_of(number)
         iterations = _iterations(config, plan, number)
-        if learnt:  # a variant that starts anew without a subset has learnt nothing
+        if learnt:  # variant 0 has nothing to learn from if the base is untrained
             labelled = training_images(dataset, data.images, learnt)
             train_detector(detector, labelled, config.training, iterations, draws, name, unlabelled, checkpoint)
         detections = detect_images(detector, dataset, data.images, dataset.rows(plan.reward), config.evaluation)
@@ -129,7 +129,7 @@ def train_variants(
 
 
 def _iterations(config: Config, plan: SubsetPlan, number: int) -> int:
-    """Return the optimiser steps of a variant; one that starts anew from labels learns as long as a detector does."""
+    """Return a variant's optimiser steps, which are a detector's with `labels: labels` and `start: cold`."""
     if plan.start == "warm" or plan.labels != "labels":
         base = known(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
         return base + known(config.iterations.variant, "iterations.variant")
@@ -138,11 +138,11 @@ def _iterations(config: Config, plan: SubsetPlan, number: int) -> int:
     return detector_iterations(first, config.iterations.growth, images / config.initial) if images else 0
 
 
-def _unpaid(plan: SubsetPlan, data: ImageSet) -> list[int]:
+def _without_labels(plan: SubsetPlan, data: ImageSet) -> list[int]:
     """Return the ids of the images whose labels no variant may read."""
-    paid = {*plan.base}
+    labelled = {*plan.base}
     if plan.labels != "pseudo_labels":
-        paid |= {*plan.reward}
+        labelled |= {*plan.reward}
     if plan.labels == "labels":
-        paid |= {image for subset in plan.subsets for image in subset}
-    return [image for image in data.dataset.image_ids.tolist() if image not in paid]
+        labelled |= {image for subset in plan.subsets for image in subset}
+    return [image for image in data.dataset.image_ids.tolist() if image not in labelled]
