@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference from the code: strategies, detectors, configuration, commands.
+"""Writes the pages of docs/reference from the code, and the code of examples into the pages that show it.
 
 python -m docs.generate
 """
@@ -20,7 +20,10 @@ from mgral.models.detectors.torchvision import FACTS
 from mgral.models.detectors.transformers import FAMILIES
 from mgral.models.onnx_export import EXPORTED
 
-OUTPUT = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
+OUTPUT = DOCS / "reference"
+EXAMPLE = re.compile(r"(<!-- from (\S+) -->\n```\w*\n).*?(\n```\n)", re.DOTALL)
+"""A block of code of a page, below the file that it is from."""
 BEGINNING = "\n\nMade from the code by `make docs`.\n"
 SECTION = re.compile(r"^(\w+)\n-+\n", re.MULTILINE)
 """A heading in a docstring."""
@@ -315,10 +318,22 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def with_examples(text: str) -> str:
+    """Return the text of a page with the present code in each block that is from a file of the repository."""
+
+    def written(block: re.Match[str]) -> str:
+        begin, path, end = block.groups()
+        return begin + (DOCS.parent / path).read_text(encoding="utf-8").rstrip() + end
+
+    return EXAMPLE.sub(written, text)
+
+
 def main() -> None:
     """Write the pages."""
     for name, text in pages().items():
         (OUTPUT / name).write_text(text.rstrip() + "\n", encoding="utf-8")
+    for page in DOCS.glob("*.md"):
+        page.write_text(with_examples(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

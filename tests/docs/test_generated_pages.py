@@ -17,6 +17,13 @@ def test_committed_pages_are_up_to_date(name):
     assert (generate.OUTPUT / name).read_text() == PAGES[name].rstrip() + "\n", "run `make docs` and commit its pages"
 
 
+def test_pages_show_the_examples_as_they_are():
+    shown = [page for page in generate.DOCS.glob("*.md") if generate.EXAMPLE.search(page.read_text())]
+    assert {page.name for page in shown} >= {"api.md", "extending.md"}
+    for page in shown:
+        assert page.read_text() == generate.with_examples(page.read_text()), "run `make docs` and commit its pages"
+
+
 @pytest.mark.parametrize("module", sorted({one.module for one in OURS}))
 def test_every_strategy_says_where_it_is_from_and_how_it_chooses(module):
     headings = [title for title, _ in re.findall(r"^(\w+)\n(-+)$", importlib.import_module(module).__doc__, re.M)]

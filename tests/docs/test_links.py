@@ -74,5 +74,5 @@ def test_files_that_pages_include_are_there():
     """On lines that only the site's generator reads: a formatter of their code would change them."""
     lines = [line for page in tracked_pages() for line in page.read_text().splitlines() if line.startswith("--8")]
     included = [re.fullmatch(r'--8<-- "(.+)"', line) for line in lines]
-    assert len(lines) >= 4
+    assert lines
     assert all(one is not None and (ROOT / one[1]).exists() for one in included)
