@@ -45,11 +45,12 @@ COLUMNS = ("command", "seconds", "processor seconds", "memory in MB")
 JOB_COLUMNS = ("round", "step", "jobs", *COLUMNS[1:])
 INTRODUCTION = """# A project of {images:,} pictures
 
-All commands of two rounds of a project were run in turn, each once. Its {images:,} pictures are synthetic: JPEG files of
-{width} x {height} pixels, and one in {copied} is a near-copy of another. The first round has no label. In the second, a
-detector is trained on {labelled} pictures. It is small (`small_ssd`, 64 x 64 pixels, {iterations} iterations), because
-this page measures costs that grow with the number of pictures, and the cost of training does not. With larger pictures,
-the steps that read them take longer. With the default detector, the steps that run it take longer: `embed` and `select`.
+All commands of two rounds of a project were run in turn, each once. Its {images:,} pictures are synthetic: JPEG
+files of {width} x {height} pixels, and one in {copied} is a near-copy of another. The first round has no label. In
+the second, a detector is trained on {labelled} pictures. It is small (`small_ssd`, 64 x 64 pixels, {iterations}
+iterations), because this page measures costs that grow with the number of pictures, and the cost of training does
+not. With larger pictures, the steps that read them take longer. With the default detector, the steps that run it take
+longer: `embed` and `select`.
 
     {command}
 
@@ -61,7 +62,8 @@ the steps that read them take longer. With the default detector, the steps that 
 ## Commands
 
 Memory is the peak of all processes of a command together. Shared memory counts once, and pixels that are mapped from
-the disk count too. If other programs use the machine at the same time, processor seconds are more reliable than seconds.
+the disk count too. If other programs use the machine at the same time, processor seconds are more reliable than
+seconds.
 """
 JOBS = """
 ## Jobs of `next`
