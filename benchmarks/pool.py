@@ -45,11 +45,12 @@ COLUMNS = ("command", "seconds", "processor seconds", "memory in MB")
 JOB_COLUMNS = ("round", "step", "jobs", *COLUMNS[1:])
 INTRODUCTION = """# A project of {images:,} pictures
 
-Two rounds of a project, all commands in turn, each once. Its {images:,} pictures are made up: JPEG of {width} x
-{height} pixels, one in {copied} a near-copy of another. The first round has no label; in the second a detector learns
-from {labelled} pictures. It is small (`small_ssd`, 64 x 64 pixels, {iterations} iterations), as what grows with the
-number of pictures is measured here, and its training does not. With larger pictures the steps that read them take
-longer, and with the default detector those that run it: `embed` and `select`.
+All commands of two rounds of a project were run in turn, each once. Its {images:,} pictures are synthetic: JPEG
+files of {width} x {height} pixels, and one in {copied} is a near-copy of another. The first round has no label. In
+the second, a detector is trained on {labelled} pictures. It is small (`small_ssd`, 64 x 64 pixels, {iterations}
+iterations), because this page measures costs that grow with the number of pictures, and the cost of training does
+not. With larger pictures, the steps that read them take longer. With the default detector, the steps that run it take
+longer: `embed` and `select`.
 
     {command}
 
@@ -60,13 +61,15 @@ longer, and with the default detector those that run it: `embed` and `select`.
 
 ## Commands
 
-Memory is the most that all processes of a command had together; what they share counts once, and pixels that are
-mapped from the disk count too. Where others use the machine as well, processor seconds say more than seconds.
+Memory is the peak of all processes of a command together. Shared memory counts once, and pixels that are mapped from
+the disk count too. If other programs use the machine at the same time, processor seconds are more reliable than
+seconds.
 """
 JOBS = """
 ## Jobs of `next`
 
-As they recorded it; seconds of all jobs of a step added up, memory of the largest. Trainings are left out.
+The jobs recorded these costs. Seconds are the sum over all jobs of a step, and memory is that of the largest job.
+Trainings are left out.
 """
 
 
