@@ -26,6 +26,8 @@ DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 """NumPy types of the arrays that can be mapped into memory, by their names in safetensors."""
 REASON = "reason"
 """Key, in JSON and in the metadata of safetensors, of why an artefact contains no other data."""
+NOTE = "note"
+"""Key, in the JSON of a selection, of how it was chosen if that was not the strategy's usual way."""
 
 
 @contextmanager

@@ -17,12 +17,14 @@ better than shuffled values, the batch is chosen by the regression's prior (`mgr
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
+from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward
 from mgral.method.lut.validation import NOT_VALID, validate
 from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_uniformly
@@ -54,7 +56,8 @@ def choose(query: Query) -> Choice:
     if validation and not validation.valid:
         return choose_uniformly(query, DRAW, NOT_VALID)
     rng = np.random.default_rng(derive_seed(query.seed, "mgral_greedy", query.cycle))
-    return choose_greedily(reward, len(query.pool), query.budget, rng)
+    choice = choose_greedily(reward, len(query.pool), query.budget, rng)
+    return replace(choice, note=tables.note) if isinstance(tables, LearnedTables) else choice
 
 
 def choose_greedily(reward: AnyReward, pool: int, budget: int, rng: np.random.Generator) -> Choice:

@@ -34,6 +34,8 @@ If tables are looked up by distance, a permutation test compares the tables of s
 noise, and the batch is drawn at random. The test needs several tables, so `paper` goes without it.
 """
 
+from dataclasses import replace
+
 from mgral.config.registry import register
 from mgral.errors import InputError
 from mgral.method.agent.batch_agent import BatchAgent, choose_batch
@@ -83,4 +85,5 @@ def choose(query: Query) -> Choice:
             return choose_uniformly(query, DRAW, NOT_VALID)
         return Choice.best(agent.score_pool(vectors), query.budget)
     assert isinstance(tables, LearnedTables)
-    return choose_batch(agent, tables.over(query.pool), vectors, query.budget, query.seed, query.cycle)
+    choice = choose_batch(agent, tables.over(query.pool), vectors, query.budget, query.seed, query.cycle)
+    return replace(choice, note=tables.note)

@@ -44,6 +44,8 @@ class TableCost:
     """Tables of a seed: reward splits in all rounds."""
     trained: int
     """Images in the training batches of their variants."""
+    detectors: float
+    """The same in units of the images that a detector of cycle 0 is trained on."""
     seen: int
     """Images embedded and evaluated for them, and those that get pseudo-labels."""
 
@@ -104,7 +106,8 @@ def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> Ta
         pseudo_labelled = train - labelled if lut.labels == "pseudo_labels" else 0
         seen += train + pseudo_labelled + splits * (lut.variants + 1) * reward_images(lut, labelled, train)
         trained += splits * mean(table_images(one, labelled) for one in of_seeds)
-    return TableCost(table, strategies, tables, round(trained), seen)
+    of_detector = mean(detector_images(one, config.initial) for one in of_seeds)
+    return TableCost(table, strategies, tables, round(trained), trained / of_detector, seen)
 
 
 def costs_table(rows: list[CostRow]) -> Table:
@@ -124,4 +127,5 @@ def costs_table(rows: list[CostRow]) -> Table:
 def table_costs_table(costs: list[TableCost]) -> Table:
     """Return the cost of the lookup tables as numbers."""
     names = {"trained": "images_trained", "seen": "images_seen"}
-    return Table("cost_of_tables", pd.DataFrame(costs).drop(columns="strategies").rename(columns=names))
+    left_out = ["strategies", "detectors"]
+    return Table("cost_of_tables", pd.DataFrame(costs).drop(columns=left_out).rename(columns=names))

@@ -103,7 +103,7 @@ def at_the_end(results: Results) -> str:
 def reward_named(reward: RewardConfig) -> str:
     """Return how rewards are looked up, in words."""
     if reward.estimator == "regression":
-        return "AP of each class, on a line through the variants by the number of its objects"
+        return "AP of each class, learned from the variants by the images that show it, their crowding and variety"
     of = {"by_class": "each class's object counts", "sliced": "embeddings, sliced", "exact": "embeddings, exact"}
     return f"Wasserstein distance of {of[reward.distance]}; {reward.estimator} estimate"
 

@@ -33,7 +33,6 @@ from mgral.report.labels import (
 from mgral.report.lut import table_sections
 from mgral.report.partial import Missing
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
-from mgral.report.random_rounds import random_rounds, random_rounds_table
 from mgral.report.ranking import (
     beyond_counts,
     conclusions,
@@ -43,9 +42,10 @@ from mgral.report.ranking import (
     rankings,
 )
 from mgral.report.rendering import render
-from mgral.report.results import Results
+from mgral.report.results import Results, notes_of
 from mgral.report.scores import SCORE_NAMES, class_scores, overall_scores, score_rows
 from mgral.report.spread import points, points_interval, points_with_spread
+from mgral.report.unusual_rounds import STEMS, unusual_rounds, unusual_rounds_table
 from mgral.report.verdict import Found, verdict
 
 
@@ -78,8 +78,11 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     full_labels, random_labels = _needed(results, "full"), _needed(results, "random")
     first = costs_of(config)[0]
     full = results.full["map"].to_numpy()
-    said = verdict(Found(config, by_map, random_labels[first], full, results.notes.groups, missing))
     costs, of_tables = cost_rows(results, by_map[first]), table_costs(results)
+    own = {name: cost.detectors for cost in of_tables for name in cost.strategies}
+    said = verdict(
+        Found(config, by_map, random_labels[first], full, notes_of(results), own, results.notes.groups, missing)
+    )
     lookup = table_sections(results)
     figures = {
         "first": [short_figure(results, said.subject, said.others)],
@@ -96,8 +99,8 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     tables += [overall, *classes.values()]
     tables += [Table("agents", results.agents)] if len(results.agents) else []
     tables += [table_costs_table(of_tables)] if of_tables else []
-    at_random = random_rounds_table(results)
-    tables += [at_random] if len(at_random.rows) else []
+    at_random, noted = (unusual_rounds_table(results, why) for why in STEMS)
+    tables += [of for of in (at_random, noted) if len(of.rows)]
     html = render(
         "report.html.jinja",
         {
@@ -143,7 +146,8 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         legend=legend(results),
         agent_lines=agent_lines(results),
         error_rate=ERROR_RATE,
-        random_rounds=random_rounds(at_random, len(config.seeds) > 1),
+        random_rounds=unusual_rounds(at_random, "reason", len(config.seeds) > 1),
+        noted_rounds=unusual_rounds(noted, "note", len(config.seeds) > 1),
         overall=score_rows(overall),
         classes={key: score_rows(table) for key, table in classes.items()},
         score_names=SCORE_NAMES,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mgral.artefacts.files import REASON, read_json
+from mgral.artefacts.files import NOTE, REASON, read_json
 from mgral.artefacts.integrity import read_verified
 from mgral.config import DEFAULT, Config, Distance, Estimator, RewardConfig
 from mgral.data.dataset import Dataset, load_dataset
@@ -48,7 +48,7 @@ AGENT = (
     "baseline_map",
     "random_best_as_often",
 )
-BATCH = ("rows", "scores", "images", "forward_passes", "pool", "reason")
+BATCH = ("rows", "scores", "images", "forward_passes", "pool", "reason", "note")
 CLASS_BOXES = ("label", "class", "chosen", "left")
 Rows = list[dict[str, Any]]
 
@@ -103,7 +103,8 @@ class Results(DetectorScores):
     """A row for each class and detector of the last cycle or of all labels: strategy, seed, name, boxes, scores."""
     batches: pd.DataFrame
     """A row for each batch: `ROUND`, lists of the rows of the training set and their scores, best first, images,
-    forward_passes, pool (images that were unlabelled), and the reason if the strategy had to draw at random."""
+    forward_passes, pool (images that were unlabelled), the reason if the strategy had to draw at random, and
+    a note if it chose in another way than usual."""
     class_boxes: pd.DataFrame
     """A row for each choice and class: `ROUND`, label, class, chosen and left: boxes in the batch and in the pool."""
     agents: pd.DataFrame
@@ -197,6 +198,12 @@ def table_rounds(config: Config, strategies: tuple[str, ...]) -> dict[tuple[str,
     return rounds
 
 
+def notes_of(results: Results) -> dict[str, list[str]]:
+    """Return how each strategy chose in each of its rounds where that was not its usual way, and empty text else."""
+    texts = results.batches["note"].fillna("")
+    return {str(name): of.tolist() for name, of in texts.groupby(results.batches["strategy"], sort=False)}
+
+
 def images_labelled(results: Results, strategies: tuple[str, ...], cycle: int) -> int:
     """Return how many images are labelled in a cycle, in the mean of strategies and seeds.
 
@@ -238,7 +245,15 @@ def _load_batch(
     paid = np.isin(selection["images"], after)
     rows, scores = train.rows(selection["images"])[paid], np.array(selection["scores"])[paid].tolist()
     pool = len(counts) - len(labelled)
-    batch = (rows, scores, len(rows), int(selection["forward_passes"]), pool, selection.get(REASON))
+    batch = (
+        rows,
+        scores,
+        len(rows),
+        int(selection["forward_passes"]),
+        pool,
+        selection.get(REASON),
+        selection.get(NOTE),
+    )
     labels, names = zip(*enumerate(category.name for category in train.categories), strict=True)
     left = counts.sum(axis=0) - counts[labelled].sum(axis=0)
     boxes = (labels, names, counts[rows].sum(axis=0), left)

@@ -1,6 +1,6 @@
 """What the report says first: whether the method beats random, the labels that it saves, and what to do next."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,10 @@ class Found:
     """Labels that each strategy needs for what random ends with, in the budget's kind of labels."""
     full: Array
     """[seeds]: mAP of the detector of all labels."""
+    notes: Mapping[str, Sequence[str]]
+    """How each strategy chose in its rounds where that was not its usual way, and empty text where it was."""
+    tables: Mapping[str, float]
+    """Images that the lookup tables of a strategy with tables are trained on, in units of a detector of cycle 0."""
     groups: Groups | None
     missing: Missing | None
 
@@ -165,13 +169,18 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
     if row.to_best and found.random and row.best_other not in (found.random, counts):
         place = f"number {row.rank} of {len(found.rows)}"
         yield f"{subject} is {place}; compared with {row.best_other}, the best other: {in_brief(row.to_best)}."
+    if noted := [note for note in found.notes.get(subject, ()) if note]:
+        yield f"In {len(noted)} of {len(found.notes[subject])} rounds {noted[0]}."
     best = subject if not found.config.methods else _winner(found, subject)
     if best and best not in found.config.methods and len(found.rows) > 2:
         yield f"{best} was chosen as the best of {len(found.rows)} by the same seeds: its lead may be partly chance."
     for cost, rows in list(found.ranked.items())[1:]:
         there = next(one for one in rows if one.strategy == subject).to_random
-        if row.to_random and there and _otherwise(row.to_random, there):
-            yield f"By labelled {cost} it is different: compared with {found.random}, {in_brief(there)}."
+        if row.to_random and there:
+            different = " it is different" if _otherwise(row.to_random, there) else ""
+            yield f"By labelled {cost}{different}: compared with {found.random}, {in_brief(there)}."
+    if subject in found.tables:
+        yield f"Its lookup tables train on as many images as {found.tables[subject]:.1f} detectors of cycle 0."
 
 
 def _otherwise(one: Difference, other: Difference) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mgral.artefacts.files import REASON
+from mgral.artefacts.files import NOTE, REASON
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import BudgetConfig, Config, ProjectData, images_in, registry
 from mgral.data.dataset import Dataset
@@ -96,6 +96,8 @@ class Choice:
     """Images shown to the detector for it."""
     reason: str | None = None
     """Why they were drawn at random, where a strategy that chooses otherwise could not."""
+    note: str | None = None
+    """How they were chosen, where that was neither at random nor in the strategy's usual way."""
     undecided: bool = False
     """Whether the strategy sees no difference between the images of the pool: `choose` then draws at random."""
 
@@ -119,6 +121,8 @@ class Selection:
     """Images shown to the detector for it."""
     reason: str | None = None
     """Why they were drawn at random, where a strategy that chooses otherwise could not."""
+    note: str | None = None
+    """How they were chosen, where that was neither at random nor in the strategy's usual way."""
     boxes: int | None = None
     """Of a budget in boxes, those that may be spent: the images are labelled in their order while any are left."""
     controls: npt.NDArray[np.int64] | None = None
@@ -127,7 +131,7 @@ class Selection:
     def to_json(self) -> dict[str, Any]:
         """Return the content of `selection.json`."""
         chosen = {"strategy": self.strategy, "images": self.images.tolist(), "scores": self.scores.tolist()}
-        because = {REASON: self.reason} if self.reason else {}
+        because = {key: text for key, text in ((REASON, self.reason), (NOTE, self.note)) if text}
         boxes = {} if self.boxes is None else {"boxes": self.boxes}
         controls = {} if self.controls is None else {"controls": self.controls.tolist()}
         return {**chosen, "forward_passes": self.forward_passes, **boxes, **controls, **because}
@@ -214,7 +218,8 @@ def select(
         choice = followed_by(choice, more)
     rng = np.random.default_rng(derive_seed(seed, "controls", cycle))
     drawn = rng.choice(pool, min(controls, len(pool)), replace=False) if controls else None
-    return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, choice.reason, boxes, drawn)
+    why = choice.reason, choice.note
+    return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, *why, boxes, drawn)
 
 
 def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:

@@ -136,6 +136,8 @@ def command(
         )
     if selection.reason:
         click.echo(f"warning: the images are drawn at random: {selection.reason}", err=True)
+    if selection.note:
+        click.echo(f"note: {selection.note}", err=True)
 
 
 # Random selection does without torch, whose import takes seconds.

@@ -11,6 +11,11 @@ from mgral.evaluation.learnt import learnt_nothing
 PAGES = {"report": "report.html", "fidelity": "fidelity/report.html"}
 NAMED = 5
 """Strategies that are named, the best first."""
+UNUSUAL = {
+    "random_rounds": "a strategy had to choose at random",
+    "noted_rounds": "the lookup tables were not used",
+}
+"""Tables of rounds that were not chosen in the usual way, and what happened there."""
 FEWEST_SEEDS = 3
 """Fewer do not tell how sure a difference is."""
 
@@ -35,10 +40,11 @@ def result_lines(results: Path, rules: Collection[str], outputs: Sequence[str]) 
         by_map = [[row for row in ranked if (row["labels"], row["score"]) == (kind, "map")] for kind in kinds]
         nothing = nothing_learnt(results)
         lines += [nothing] if nothing else [*_ranking_lines(by_map[0]), *_other_lines(*by_map)]
-        rounds = Counter(row["strategy"] for row in _rows(results / "tables" / "random_rounds.csv"))
-        if rounds:
-            named = ", ".join(f"{strategy} {count}" for strategy, count in rounds.items())
-            lines.append(f"Rounds in which a strategy had to choose at random, see the report: {named}")
+        for table, what in UNUSUAL.items():
+            rounds = Counter(row["strategy"] for row in _rows(results / "tables" / f"{table}.csv"))
+            if rounds:
+                named = ", ".join(f"{strategy} {count}" for strategy, count in rounds.items())
+                lines.append(f"Rounds in which {what}, see the report: {named}")
     return lines or [f"Made: {output}" for output in outputs]
 
 

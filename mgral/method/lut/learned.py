@@ -8,13 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.method.lut.composition import FEATURES, Composition
-from mgral.method.lut.regression import Regression, Sample, learn
+from mgral.method.lut.regression import ERROR_RATE, Regression, Sample, learn
 from mgral.selection.embeddings import Embeddings
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
+BY_PRIOR = (
+    "the lookup tables predict no better than tables of shuffled values (permutation test, at an error rate of "
+    f"{100 * ERROR_RATE:.0f} %), so only the number of images of each class counts"
+)
+"""How batches are compared where the regression is not better than chance."""
 LOOKED_UP_VALUES = 1 << 24
 """Number of values in the amounts of the images that are looked up at a time: 64 MB in float32."""
 
@@ -62,6 +67,11 @@ class LearnedTables:
     composition: Composition
     embeddings: Embeddings
     """Embeddings of all training images; the labelled images were used to predict their object counts."""
+
+    @property
+    def note(self) -> str | None:
+        """How batches are compared, if that is not by the tables."""
+        return None if self.regression.valid else BY_PRIOR
 
     @classmethod
     def of(cls, tables: Sequence[Mapping[str, npt.NDArray[Any]]], embeddings: Embeddings) -> "LearnedTables":
