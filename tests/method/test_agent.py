@@ -261,6 +261,7 @@ def experiment(tmp_path):
 def _configure(folder, episodes):
     config = {
         "budget": BUDGET,
+        "strategies": ["mgral"],
         "agent": {"policy": "lstm", "episodes": episodes},
         "embedding": {"object_counts": False},
     }
