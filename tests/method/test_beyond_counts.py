@@ -1,5 +1,7 @@
 """What MGRAL is for: where worth does not follow the number of objects, it learns what it follows."""
 
+from dataclasses import replace
+
 import numpy as np
 from made_embeddings import made_embeddings
 
@@ -61,6 +63,20 @@ def test_mgral_is_worth_more_than_counts_where_worth_does_not_follow_counts() ->
         given = {"embeddings": tables.embeddings, "agent": agent, "tables": tables}
         worth = {}
         for name in ("mgral", "mgral_greedy", "sqrt_counts"):
-            chosen = select(name, config, dataset, labelled, seed, **given).images
+            selection = select(name, config, dataset, labelled, seed, **given)
+            assert "note" not in selection.to_json()
+            chosen = selection.images
             worth[name] = reached(tables.embeddings.counts_of([*labelled, *chosen])).mean()
         assert min(worth["mgral"], worth["mgral_greedy"]) > worth["sqrt_counts"] + 0.01
+
+
+def test_a_selection_says_that_the_tables_were_not_used() -> None:
+    config, dataset, labelled, tables = experiment(0)
+    not_used = replace(tables, regression=tables.regression._replace(p_value=0.2))
+    pool = np.setdiff1d(dataset.image_ids, labelled)
+    agent, _, _ = train_validated_agent(config, not_used, pool, 0)
+    for name in ("mgral", "mgral_greedy"):
+        given = {"embeddings": tables.embeddings, "agent": agent, "tables": not_used}
+        content = select(name, config, dataset, labelled, 0, **given).to_json()
+        assert content["note"].startswith("the lookup tables predict no better than tables of shuffled values")
+        assert "reason" not in content

@@ -18,6 +18,7 @@ from mgral.report.ranking import differences_in_words, rank
 from mgral.report.spread import Difference
 from mgral.report.verdict import Found, Verdict, seeds_needed, verdict
 
+NO_SETTINGS = ("groups", "missing", "full", "notes", "tables")
 LEVELS = np.array([0.20, 0.50, 0.30, 0.45, 0.25])
 WOBBLE = np.array([0.010, -0.012, 0.004, -0.008, 0.012])
 """Differences of paired seeds, of mean 0.0012."""
@@ -36,7 +37,7 @@ def said(
     config = resolve_config(
         {"strategies": {**kinds, **settings.pop("strategies", {})}, "seeds": list(range(seeds))}
         | {"detector": {"name": "small_ssd"}}
-        | {key: value for key, value in settings.items() if key not in ("groups", "missing", "full")}
+        | {key: value for key, value in settings.items() if key not in NO_SETTINGS}
     )
     random = "random" if "random" in values else None
     costs = ("boxes", "images") if isinstance(settings.get("budget"), Mapping) else ("images", "boxes")
@@ -49,7 +50,9 @@ def said(
         if random
     }
     full = np.full(seeds, settings.get("full", 0.6))
-    return verdict(Found(config, ranked, labels, full, settings.get("groups"), settings.get("missing")))
+    notes, tables = settings.get("notes", {}), settings.get("tables", {})
+    more = settings.get("groups"), settings.get("missing")
+    return verdict(Found(config, ranked, labels, full, notes, tables, *more))
 
 
 def test_a_clear_winner_is_to_be_used() -> None:
@@ -120,6 +123,17 @@ def test_in_a_clone_commands_are_paths_from_the_working_directory(monkeypatch) -
         for values in ({"mgral": LEVELS[:2]}, {"mgral": LEVELS + 0.02}):
             step = said({**values, "random": LEVELS[: len(values["mgral"])]}).steps[0]
             assert step.command.startswith(f"{start}.venv/bin/mgral ")
+
+
+def test_the_first_screen_says_when_tables_were_not_used_and_what_they_cost() -> None:
+    values = {"mgral_greedy": LEVELS + 0.02, "random": LEVELS}
+    notes = {"mgral_greedy": ["", "the tables predict nothing, so images decide", "the tables predict nothing"]}
+    found = said(values, notes=notes, tables={"mgral_greedy": 10.96})
+    assert "In 2 of 3 rounds the tables predict nothing, so images decide." in found.more
+    assert "Its lookup tables train on as many images as 11.0 detectors of cycle 0." in found.more
+    silent = " ".join(said(values, notes={"mgral_greedy": ["", ""], "random": ["x"]}).more)
+    assert "rounds" not in silent
+    assert "tables" not in silent
 
 
 def test_what_is_worse_than_random_is_not_to_be_used() -> None:
