@@ -26,7 +26,8 @@ class LutConfig(Section):
     """The lookup table of detector variants."""
 
     splits: Count = 2
-    """Ways of splitting the labelled images for rewards, with a table each; the reward is the mean over them."""
+    """Ways of splitting the labelled images for rewards, with a table each. The regression learns from all of them;
+    rewards by distance are the mean over them."""
     variants: Annotated[int, Field(ge=2, le=10**9)] = 12
     """K, detectors of each table that are trained on a subset each (one more is trained on no subset). With 2 the
     permutation test can find no table valid."""
@@ -58,13 +59,14 @@ class RewardConfig(Section):
     """How the table answers what a batch is worth."""
 
     distance: Distance = "by_class"
-    """Wasserstein distance of each class's predicted object counts alone, which looks up that class's AP; or of whole
-    embeddings, which looks up mAP: over fixed random projections, or the exact one."""
+    """Wasserstein distance by which `kernel` and `nearest` look batches up; the regression, which needs `by_class`,
+    does not use it. `by_class`: of the predicted object counts of each class, for that class's AP. `sliced` and
+    `exact`: of embeddings, for mAP, over fixed random projections or exactly."""
     projections: Count = 64
     """Projections of the sliced distance."""
     estimator: Estimator = "regression"
-    """AP of each class, learned from all variants by ridge regression on what their images are made of (`by_class`
-    only); or a soft mean over the variants; or the nearest variant's value (the paper)."""
+    """`regression`: AP of each class, learned from all variants by ridge regression on features of their images.
+    `kernel`: a soft mean over the variants. `nearest`: the nearest variant's value (the paper)."""
 
     @model_validator(mode="after")
     def _regression_is_of_classes(self) -> "RewardConfig":

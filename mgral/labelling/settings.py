@@ -120,7 +120,7 @@ def invalid(error: ValidationError, what: str) -> InputError:
 
 
 HEADER = """\
-# A project of mgral; what each key means: docs/label-loop.md. A change counts from the next round.
+# A project of mgral; what each key means: docs/project-settings.md. A change counts from the next round.
 # `settings` takes further sections of a configuration, such as detector or training.
 """
 

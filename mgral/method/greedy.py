@@ -9,11 +9,17 @@ Our own baseline, on the tables of `mgral`.
 Formula
 -------
 The image is added that gives the batch the highest looked-up reward, until the batch is complete. If the pool is
-large, only a random sample of its images is tried each time (Mirzasoleiman et al. 2015).
+large, only a random sample of its images is tried each time (Mirzasoleiman et al. 2015). A learned reward is
+
+    b + mean over classes c of w_c . (x_c(L + B) - x_c(L))
+
+with the features x of labelled images L and batch B (`mgral.method.lut.composition`). It extrapolates, so it can be
+above 1.
 
 If tables are looked up by distance and agree no better than tables with shuffled values
 (`mgral.method.lut.validation`), the batch is random. If a regression is learned from the tables and predicts them no
-better than shuffled values, the batch is chosen by the regression's prior (`mgral.method.lut.regression`).
+better than shuffled values, the batch is chosen by the regression's prior, one weight for the first feature of all
+classes (`mgral.method.lut.regression`), and `selection.json` says so.
 """
 
 from collections.abc import Callable
@@ -46,7 +52,7 @@ DRAW = "mgral_greedy random selection"
 
 @register("mgral_greedy", "the batch that the lookup tables reward most", requires=("embeddings", "counts", "tables"))
 def choose(query: Query) -> Choice:
-    """Choose one image after the other; the score of an image is the looked-up mAP, 0 to 1, of the batch up to it."""
+    """Choose one image after the other; its score is the looked-up mAP of the batch up to it."""
     tables = query.tables
     if isinstance(tables, NotMade):
         return choose_uniformly(query, DRAW, tables.reason)

@@ -31,7 +31,8 @@ baseline is what the other batches of the same episode gain from the same step o
 
 If tables are looked up by distance, a permutation test compares the tables of several reward splits
 (`mgral.method.lut.validation`). If they agree no better than tables with shuffled values, the agent's scores may be
-noise, and the batch is drawn at random. The test needs several tables, so `paper` goes without it.
+noise, and the batch is drawn at random. The test needs several tables, so `paper` goes without it. Where a regression
+predicts no better than shuffled values, its prior decides, as in `mgral_greedy`.
 """
 
 from dataclasses import replace

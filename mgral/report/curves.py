@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mgral.config import Config, unit_of
 from mgral.evaluation.coco import CURVE_SCORES
+from mgral.evaluation.learnt import learnt_nothing
 from mgral.evaluation.voc import VOC_SCORES
 from mgral.report.detectors import FULL_DATA, Array, DetectorScores, detectors_table
 from mgral.report.drawing import FAINT, FEW_LINES, INK, Figure, Table, draw, legend_above, legend_height
@@ -105,7 +106,8 @@ def _figure(
         legend_above(axes)
 
     title = f"{CURVE_SCORES[score]} against {COSTS[cost]}"
-    conclusion = curve_in_words(detectors, score, cost, subject)
+    nothing = learnt_nothing(detectors.full["map"].tolist())
+    conclusion = f"{title}: differences are chance." if nothing else curve_in_words(detectors, score, cost, subject)
     images = detectors.full["images"].iloc[0]
     caption = f"Dashed: {points_with_spread(full)} %, the detector trained on all {images} images."
     return Figure(stem, title, conclusion, caption, draw(stem, 5.0, height + legend_height(lines), paint), table)
