@@ -30,8 +30,10 @@ OWN = re.compile(r"round[0-9]+|results")
 SEEN = ".files.json"
 """Size, time of change and digest of each file when it was read last: only what differs is read again. It may be
 deleted at any time."""
-NO_FOLDER = Kind("folders of pictures are not there", "correct `pictures` in project.yaml")
-NO_PICTURES = Kind("folders contain no pictures", "correct `pictures` in project.yaml, or put pictures there")
+NO_FOLDER = Kind("folders of pictures are not there", "correct --pictures, or `pictures` in project.yaml")
+NO_PICTURES = Kind(
+    "folders contain no pictures", "correct --pictures, or `pictures` in project.yaml, or put pictures there"
+)
 UNREADABLE = Kind("files are no pictures that can be used", "left out of the project; replace or remove them")
 NOT_READ = Kind("pictures or their folders cannot be read", "correct their permissions or the disk, and run again")
 COPIES = Kind("pictures are copies of another one, byte for byte", "one of them is used")

@@ -244,6 +244,11 @@ def _summary(folder: Path, settings: ProjectSettings, lines: list[Line]) -> list
             f"the first batch begins with an audit set of {size}, drawn at random and never trained on, so that "
             "the scores of all rounds mean something (`audit` in project.yaml)"
         )
+    if settings.budget > len(project.images):
+        summary.append(
+            f"the budget of {settings.budget} is for more than the {len(project.images)} pictures that there are: "
+            "everything would be labelled, and nothing chosen (`budget` in project.yaml)"
+        )
     summary += [
         f"detector: {_detector(config)}; it starts anew in each round, and its length follows from the labels "
         "(`settings: {detector: ...}` in project.yaml)",

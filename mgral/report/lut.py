@@ -25,7 +25,7 @@ from mgral.report.drawing import (
     seed_colour,
 )
 from mgral.report.ranking import listed
-from mgral.report.results import COUNTS_ALONE, INITIAL, TABLE, LookupTables, Results
+from mgral.report.results import COUNTS_ALONE, INITIAL, TABLE, LookupTables, Results, notes_of
 from mgral.report.spread import points
 
 TITLES: dict[Estimator, str] = {
@@ -168,6 +168,12 @@ def _users(results: Results, tables: LookupTables, estimator: Estimator) -> list
 
 def _named(results: Results, tables: LookupTables, estimator: Estimator) -> str:
     users = _users(results, tables, estimator)
+    if estimator == "regression":
+        notes = notes_of(results)
+        rounds = [note for name in users for note in notes[name]]
+        unused = sum(map(bool, rounds))
+        if users and unused:
+            return f"{TITLES[estimator]} (used in {len(rounds) - unused} of {len(rounds)} rounds)"
     if len(users) == len(tables.strategies):
         return f"{TITLES[estimator]} (used for the rewards)"
     return f"{TITLES[estimator]} (used by {listed(users)})" if users else TITLES[estimator]

@@ -48,6 +48,8 @@ class Verdict:
     others: tuple[str, ...]
     """Those that it is compared with in words."""
     headline: str
+    unused: str
+    """In how many rounds the lookup tables of the subject were not used, and what decided; empty if in none."""
     more: tuple[str, ...]
     saved: str
     steps: tuple[Step, ...]
@@ -106,8 +108,9 @@ def verdict(found: Found) -> Verdict:
         subject,
         others,
         _headline(found, subject),
+        "" if found.nothing else _unused(found, subject),
         tuple(_more(found, subject, counts)),
-        _saved(found, subject),
+        _saved(found, subject) + _saved_by(found, subject, counts),
         tuple(_steps(found, subject))[:STEPS],
     )
 
@@ -126,6 +129,11 @@ def _headline(found: Found, subject: str) -> str:
         return f"Random was not run. {_compared(subject, row.best_other, row.to_best)}"
     assert random is not None
     return _compared(subject, random, row.to_random)
+
+
+def _unused(found: Found, subject: str) -> str:
+    noted = [note for note in found.notes.get(subject, ()) if note]
+    return f"In {len(noted)} of {len(found.notes[subject])} rounds {noted[0]}." if noted else ""
 
 
 def _compared(subject: str, other: str, difference: Difference) -> str:
@@ -169,8 +177,6 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
     if row.to_best and found.random and row.best_other not in (found.random, counts):
         place = f"number {row.rank} of {len(found.rows)}"
         yield f"{subject} is {place}; compared with {row.best_other}, the best other: {in_brief(row.to_best)}."
-    if noted := [note for note in found.notes.get(subject, ()) if note]:
-        yield f"In {len(noted)} of {len(found.notes[subject])} rounds {noted[0]}."
     best = subject if not found.config.methods else _winner(found, subject)
     if best and best not in found.config.methods and len(found.rows) > 2:
         yield f"{best} was chosen as the best of {len(found.rows)} by the same seeds: its lead may be partly chance."
@@ -213,6 +219,15 @@ def _saved(found: Found, subject: str) -> str:
     return f"Labels saved: {both}. That is {amount} ({sure})."
 
 
+def _saved_by(found: Found, subject: str, counts: str | None) -> str:
+    """Report what the simple baseline saves, to be read behind what the subject saves; empty if that is unknown."""
+    line = found.saved.get(counts or "")
+    own = found.saved.get(subject)
+    if found.nothing or counts == subject or line is None or line.saved is None or own is None or own.random is None:
+        return ""
+    return f" {counts}, the simple baseline, saves {counted(line.saved.spread.mean)}."
+
+
 def _steps(found: Found, subject: str) -> Iterator[Step]:
     """Yield what to do next, the most urgent first."""
     config, row = found.config, found.row(subject)
@@ -248,11 +263,13 @@ def _steps(found: Found, subject: str) -> Iterator[Step]:
 
 
 def _steps_to_learn(config: Config) -> Iterator[Step]:
-    yield Step(
-        "Train longer: raise iterations.detector, or leave out the sections detector and iterations, so that they "
-        "are derived from the data."
-    )
-    if not isinstance(config.data, SyntheticData):
+    if isinstance(config.data, SyntheticData):
+        yield Step("Train longer: raise iterations.detector.")
+    else:
+        yield Step(
+            "Train longer: raise iterations.detector, or leave out the sections detector and iterations, so that "
+            "they are derived from the data."
+        )
         yield Step(
             "Check the labels and the names of the classes:", f"{program_in_results()} data {_configfile(config)}"
         )

@@ -129,11 +129,17 @@ def test_the_first_screen_says_when_tables_were_not_used_and_what_they_cost() ->
     values = {"mgral_greedy": LEVELS + 0.02, "random": LEVELS}
     notes = {"mgral_greedy": ["", "the tables predict nothing, so images decide", "the tables predict nothing"]}
     found = said(values, notes=notes, tables={"mgral_greedy": 10.96})
-    assert "In 2 of 3 rounds the tables predict nothing, so images decide." in found.more
+    assert found.unused == "In 2 of 3 rounds the tables predict nothing, so images decide."
     assert "Its lookup tables train on as many images as 11.0 detectors of cycle 0." in found.more
-    silent = " ".join(said(values, notes={"mgral_greedy": ["", ""], "random": ["x"]}).more)
-    assert "rounds" not in silent
-    assert "tables" not in silent
+    silent = said(values, notes={"mgral_greedy": ["", ""], "random": ["x"]})
+    assert silent.unused == ""
+    assert "tables" not in " ".join(silent.more)
+
+
+def test_what_the_simple_baseline_saves_stands_beside() -> None:
+    values = {"mgral": LEVELS + 0.02, "random": LEVELS, "sqrt_counts": LEVELS + 0.01}
+    needed = {"mgral": [80.0, 85, 90, 80, 85], "sqrt_counts": [90.0, 95, 90, 90, 95]}
+    assert said(values, needed=needed).saved.endswith(" sqrt_counts, the simple baseline, saves 8.")
 
 
 def test_what_is_worse_than_random_is_not_to_be_used() -> None:

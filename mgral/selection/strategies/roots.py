@@ -39,28 +39,28 @@ from mgral.selection.submodular import greedy
 Float64 = npt.NDArray[np.float64]
 
 
-@register("sqrt_counts", "greedy by the square roots of the predicted objects of each class", requires=("counts",))
+@register("sqrt_counts", "many objects, most of rare classes", requires=("counts",))
 def choose_by_counts(query: Query) -> Choice:
     """Choose by gains in the sum over classes of the root of the objects, labelled and predicted."""
     counts = _predicted(query)
     return greedy_by_roots(_labelled_objects(query).sum(axis=0), counts, np.ones(len(counts)), query.budget)
 
 
-@register("sqrt_counts_per_box", "as `sqrt_counts`, by gain for each box to label", requires=("counts",))
+@register("sqrt_counts_per_box", "many objects of rare classes, for few boxes to draw", requires=("counts",))
 def choose_by_counts_per_box(query: Query) -> Choice:
     """Choose by the same gains as `sqrt_counts`, divided by 1 + the predicted objects."""
     counts = _predicted(query)
     return greedy_by_roots(_labelled_objects(query).sum(axis=0), counts, 1 + counts.sum(axis=1), query.budget)
 
 
-@register("class_presence", "greedy by the square roots of the images that show each class", requires=("detections",))
+@register("class_presence", "many images of each class, most of rare classes", requires=("detections",))
 def choose_by_presence(query: Query) -> Choice:
     """Choose by gains in the sum over classes of the root of the images that show the class."""
     shown, _ = _presence(query)
     return _by_presence(query, shown, np.ones(len(shown)))
 
 
-@register("class_presence_per_box", "as `class_presence`, by gain for each box to label", requires=("detections",))
+@register("class_presence_per_box", "images of rare classes, for few boxes to draw", requires=("detections",))
 def choose_by_presence_per_box(query: Query) -> Choice:
     """Choose by the same gains as `class_presence`, divided by 1 + the sum of the scores."""
     shown, boxes = _presence(query)
