@@ -44,11 +44,11 @@ SHAPES_REFUSED = Kind(
 OTHER_ANSWERS = Kind("answers are no boxes, such as tags, choices or texts", "left out")
 NOT_TOLD = Kind(
     "pictures have no box, and the format does not show whether somebody checked them",
-    "counted as untouched; if people checked every picture, `--empty checked` counts them as empty",
+    "left as they are; if people checked every picture, `--empty checked` counts them as empty",
 )
 UNCHANGED = Kind(
     "pictures have exactly the boxes that they were sent with, and the format does not show whether somebody checked",
-    "counted as untouched; if people checked every picture, `--empty checked` counts them as labelled",
+    "left as they are; if people checked every picture, `--empty checked` counts them as labelled",
 )
 SAME = 1.0
 """Pixels by which a corner may differ and still be the one that was sent: some formats have integer pixels only."""
