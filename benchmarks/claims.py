@@ -46,6 +46,9 @@ the others and not tested. The page is written from the files beside the pages o
 
     python -m benchmarks claims {configurations} --output {output}
 """
+INTERIM = """
+**Not complete.** The protocol has {planned} seeds; so far there are {found}. Nothing is decided by these lines.
+"""
 
 
 class Line(NamedTuple):
@@ -73,6 +76,9 @@ def command(configurations: Sequence[Path], output: Path) -> None:
     rows = [_cells(line, value) for line, value in zip(lines, corrected, strict=True)]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in [COLUMNS, ("---",) * len(COLUMNS), *rows])
     introduction = INTRODUCTION.format(configurations=" ".join(map(str, configurations)), output=output)
+    planned = max(len(load_config(path).seeds) for path in configurations)
+    if (found := min(line.by["images"].spread.n for line in lines)) < planned:
+        introduction += INTERIM.format(planned=planned, found=found)
     output.write_text(f"{introduction}\n{table}\n", encoding="utf-8")
 
 
