@@ -35,8 +35,11 @@ CONFIG = Config(
     agent={"policy": "lstm", "episodes": 1, "samples": 2},
     evaluation={"score_threshold": 0.0},
     fidelity={"repeats": 2},
-    # Those with settings of their own are run by name alone, as the one agent is of the experiment's.
-    strategies=tuple(name for name, info in registry.strategies().items() if not info.settings),
+    # The one agent is of the experiment's embeddings.
+    strategies={
+        name: {"embedding": {"object_counts": True}} if "embedding" in info.settings else {}
+        for name, info in registry.strategies().items()
+    },
 )
 SINGLE_KEYS = ("embedding", "iterations", "reward", "lut")
 """Sections of which some steps read single keys."""

@@ -37,10 +37,16 @@ def test_slurm_profile_plans_a_round_of_a_project(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
+STRATEGIES = "strategies=[mgral, random, entropy_anchors]"
+"""One that chooses by what the detector finds, so on a GPU, and two that do not."""
+
+
 @pytest.mark.parametrize("change", ["lut={refresh: once}", "lut={refresh: every_cycle}"])
 def test_slurm_profile_plans_every_experiment(tmp_path, change):
     """A group that waits for a job that waits for the group is found out here; profiles/default is loaded too."""
-    done = snakemake(tmp_path, "--dry-run", "--verbose", "--profile", PROFILES / "slurm", "--config", change)
+    done = snakemake(
+        tmp_path, "--dry-run", "--verbose", "--profile", PROFILES / "slurm", "--config", change, STRATEGIES
+    )
     assert done.returncode == 0, done.stdout
     assert "workflow specific profile" in done.stdout
     job = r"^ *rule (\w+):\n(?: +.*\n)*?(?: +wildcards: (.*)\n)? +resources: .*gpu=(\d)"

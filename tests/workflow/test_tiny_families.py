@@ -59,7 +59,7 @@ def test_the_tiny_experiment(detector, tmp_path):
 
 def test_what_a_family_is_not_enough_for_is_refused_by_name():
     values = {"detector": {"name": "torchvision", "model": "fcos_resnet50_fpn", "weights": None}}
-    assert list(resolve_config(values).strategies) == ["mgral", "random", "sqrt_counts", "entropy_sum"]
+    assert list(resolve_config(values).strategies) == ["mgral_greedy", "random", "sqrt_counts", "entropy_sum"]
     kept = resolve_config(values | {"strategies": "all"}).strategies
     assert {"mgral", "random", "entropy_sum", "core_set", "cald"} <= set(kept)
     assert not {"ppal", "meh_hua", "entropy_anchors"} & set(kept)

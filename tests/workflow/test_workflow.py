@@ -112,7 +112,7 @@ def test_no_job_reads_times(jobs):
 
 
 def test_depends_on_is_what_the_step_reads():
-    config = Config()
+    config = resolve_config({"strategies": ["mgral"]})
     for step in set(PIPELINE) - {"report"}:
         for key in json.loads(depends_on(config, step, {"strategy": "mgral"})):
             assert key in ("type", "step_version", *STEPS[step].reads) or key.split(".")[0] in STEPS[step].reads
@@ -124,7 +124,8 @@ def test_depends_on_is_what_the_step_reads():
 def test_every_step_has_a_version():
     assert list(VERSIONS) == list(STEPS)
     assert all(isinstance(version, int) for version in VERSIONS.values())
-    versions = {step: json.loads(depends_on(Config(), step, {"strategy": "mgral"}))["step_version"] for step in STEPS}
+    config = resolve_config({"strategies": ["mgral"]})
+    versions = {step: json.loads(depends_on(config, step, {"strategy": "mgral"}))["step_version"] for step in STEPS}
     assert versions == VERSIONS
 
 
