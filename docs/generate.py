@@ -6,7 +6,7 @@ python -m docs.generate
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ OUTPUT = DOCS / "reference"
 EXAMPLE = re.compile(r"(<!-- from (\S+) -->\n```\w*\n).*?(\n```\n)", re.DOTALL)
 """A block of code of a page, below the file that it is from."""
 BEGINNING = "\n\nMade from the code by `make docs`.\n"
+Pages = dict[str, str]
+"""Content of pages, by the path of their files in `OUTPUT`."""
 SECTION = re.compile(r"^(\w+)\n-+\n", re.MULTILINE)
 """A heading in a docstring."""
 WIDTH = 100
@@ -35,19 +37,13 @@ UNBOUNDED = 10**9
 Schema = Mapping[str, Any]
 
 
-def pages() -> dict[str, str]:
-    """Return the content of each page, by the name of its file."""
-    made: dict[str, Callable[[], str]] = {
-        "strategies.md": strategies_page,
-        "detectors.md": detectors_page,
-        "configuration.md": configuration_page,
-        "commands.md": commands_page,
-    }
-    return {name: make() for name, make in made.items()}
+def pages() -> Pages:
+    """Return all pages: of each kind an overview, and a page for each part in a folder of its name."""
+    return strategy_pages() | detector_pages() | configuration_pages() | command_pages()
 
 
-def strategies_page() -> str:
-    """Return every strategy of this package, in families: what it chooses by, source, formula, differences, cost."""
+def strategy_pages() -> Pages:
+    """Return every strategy of this package, a page a family: criterion, source, formula, differences, cost."""
     found = [one for one in registry.strategies().values() if one.module.startswith("mgral.")]
     families: dict[str, list[StrategyInfo]] = {}
     for info in found:
@@ -59,7 +55,7 @@ def strategies_page() -> str:
         "| Name | Chooses by | Requires | Detectors | Cost |\n|---|---|---|---|---|",
     ]
     for info in found:
-        link = f"[`{info.name}`](#{_slug(titles[info.module])})"
+        link = f"[`{info.name}`](strategies/{_stem(info.module)}.md)"
         requires = ", ".join(f"`{one}`" for one in info.requires)
         lines.append(f"| {link} | {info.summary} | {requires} | {_served_by(info)} | {_cost(info)} |")
     lines.append(
@@ -68,9 +64,16 @@ def strategies_page() -> str:
         "that is [your own program](../external-detector.md). The requirements are explained in "
         "[A strategy of your own](../extending.md#the-file).\n"
     )
+    found_pages = {"strategies.md": "\n".join(lines)}
     for module, infos in families.items():
-        lines += [f"## {titles[module]}\n", *_family(module, infos)]
-    return "\n".join(lines)
+        back = "All strategies: [table](../strategies.md)."
+        text = "\n".join([f"# {titles[module]}" + BEGINNING, back + "\n", *_family(module, infos)])
+        found_pages[f"strategies/{_stem(module)}.md"] = text
+    return found_pages
+
+
+def _stem(module: str) -> str:
+    return module.rpartition(".")[2]
 
 
 def _family(module: str, infos: list[StrategyInfo]) -> Iterator[str]:
@@ -127,8 +130,8 @@ def _cost(info: StrategyInfo) -> str:
     return _cell("; ".join(parts) or "nothing")
 
 
-def detectors_page() -> str:
-    """Return every detector of this package: family, what it supports, settings."""
+def detector_pages() -> Pages:
+    """Return every detector of this package, a page each: family, what it supports, settings."""
     found = {name: one for name, one in detectors.detectors().items() if one.__module__.startswith("mgral.")}
     ours = [one for one in registry.strategies().values() if one.module.startswith("mgral.")]
     schema = config_schema()
@@ -147,7 +150,7 @@ def detectors_page() -> str:
         derived = ", ".join(f"`{key}`" for key in section.derivable) or "nothing"
         package = f"package `{section.package}`" if section.package else ""
         exported = "yes" if name in EXPORTED else "no"
-        row = (f"[`{name}`](#{name})", doc, "yes" if section.dense else "no", derived, exported, package)
+        row = (f"[`{name}`](detectors/{name}.md)", doc, "yes" if section.dense else "no", derived, exported, package)
         lines.append(f"| {' | '.join(row)} |")
     dense = [f"`{one.name}`" for one in ours if "dense" in one.requires or _needs_dense(one)]
     lines.append(
@@ -155,8 +158,13 @@ def detectors_page() -> str:
         f"{', '.join(dense)}; with a command those that use augmented images do not work either "
         f"([All strategies](strategies.md)). `weights` accepts a file for every detector except a command.\n"
     )
+    found_pages = {"detectors.md": "\n".join(lines)}
     for name, section in found.items():
-        lines += [f"## {name}\n", _first_sentence(section) + "\n"]
+        lines = [
+            f"# {name}" + BEGINNING,
+            "All detectors: [table](../detectors.md).\n",
+            _first_sentence(section) + "\n",
+        ]
         if section.training_defaults:
             given = ", ".join(f"`{key}: {_value(one)}`" for key, one in section.training_defaults.items())
             lines.append(f"Defaults of `training` for this detector: {given}.\n")
@@ -167,8 +175,8 @@ def detectors_page() -> str:
         if name == "transformers":
             kinds = ", ".join(f"`{kind}`" for kind in FAMILIES)
             lines.append(f"Model types in `config.json` of the folder: {kinds}.\n")
-        lines += [*_table(sections[name], known), ""]
-    return "\n".join(lines)
+        found_pages[f"detectors/{name}.md"] = "\n".join([*lines, *_table(sections[name], known), ""])
+    return found_pages
 
 
 def _first_sentence(section: type) -> str:
@@ -176,40 +184,48 @@ def _first_sentence(section: type) -> str:
     return cleandoc(section.__doc__ or "").partition("\n")[0].partition("; see")[0].rstrip(".") + "."
 
 
-def configuration_page() -> str:
-    """Return every key of a configuration with its type, default and description."""
+def configuration_pages() -> Pages:
+    """Return every key of a configuration with its type, default and description, a page a section."""
     schema = config_schema()
     properties, known = schema["properties"], schema["$defs"]
     plain = {key: one for key, one in properties.items() if _section(one, known) is None and "oneOf" not in one}
     plain["budget"] = properties["budget"]
+    found = {}
+    for key, one in properties.items():
+        if (section := _section(one, known)) is not None:
+            about = _text(one.get("description") or section["description"])
+            lines = [about, "", *_table(section, known)]
+            for inner, part in section["properties"].items():
+                if (nested := _section(part, known)) is not None:
+                    lines += ["", f"## {key}.{inner}\n", _text(nested["description"]), "", *_table(nested, known)]
+            found[key] = lines
+    found["data"] = ["The section has other keys for each `format`.\n"]
+    for option in properties["data"]["oneOf"]:
+        section = _resolved(option, known)
+        name = section["properties"]["format"]["const"]
+        found["data"].append(f"- [format {name}](data-{name}.md)")
+        found[f"data-{name}"] = [_text(section["description"]) + "\n", *_table(section, known)]
     lines = [
         "# Configuration" + BEGINNING,
         "Every key of a configuration. How to set them: [Experiments](../experiments.md#settings). Editors can check "
         "a file against `workflow/schemas/config.schema.json`.\n",
+        "Sections: "
+        + ", ".join(f"[{key}](configuration/{key}.md)" for key in sorted(found) if "-" not in key)
+        + ".\n",
+        "The section `detector` has other keys for each `name`: [Detectors](detectors.md).\n",
         "## Keys without a section\n",
         *_table({"properties": {key: properties[key] for key in properties if key in plain}}, known),
-        "",
-        "### budget in boxes\n",
-        _text(known["BudgetConfig"]["description"]),
-        "",
+        "\n## Budget in boxes\n",
+        _text(known["BudgetConfig"]["description"]) + "\n",
         *_table(known["BudgetConfig"], known),
+        "\n## A strategy with its own settings\n",
+        _text(known["GivenStrategy"]["description"]) + "\n",
+        *_table(known["GivenStrategy"], known),
     ]
-    for key, one in properties.items():
-        section = _section(one, known)
-        if section is not None:
-            about = _text(one.get("description") or section["description"])
-            lines += ["", f"## {key}\n", about, "", *_table(section, known)]
-            for inner, part in section["properties"].items():
-                if (nested := _section(part, known)) is not None:
-                    lines += ["", f"### {key}.{inner}\n", _text(nested["description"]), "", *_table(nested, known)]
-    lines += ["", "## data\n", "The section has other keys for each `format`.\n"]
-    for option in properties["data"]["oneOf"]:
-        section = _resolved(option, known)
-        name = section["properties"]["format"]["const"]
-        lines += [f"### data, format {name}\n", _text(section["description"]) + "\n", *_table(section, known), ""]
-    lines += ["## detector\n", "The section has other keys for each `name`: [Detectors](detectors.md).\n"]
-    lines += ["## A strategy with its own settings\n", _text(known["GivenStrategy"]["description"]) + "\n"]
-    return "\n".join([*lines, *_table(known["GivenStrategy"], known), ""])
+    back = "All sections: [Configuration](../configuration.md).\n"
+    return {"configuration.md": "\n".join(lines)} | {
+        f"configuration/{key}.md": "\n".join([f"# {key}" + BEGINNING, back, *of_key]) for key, of_key in found.items()
+    }
 
 
 def _resolved(schema: Schema, known: Schema) -> Schema:
@@ -277,25 +293,36 @@ def _value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def commands_page() -> str:
-    """Return the help of `mgral` and of each command."""
+def command_pages() -> Pages:
+    """Return the help of `mgral`, and of each command, a page each."""
     given = mgral.context_settings
     context = click.Context(mgral, info_name="mgral", terminal_width=WIDTH, max_content_width=WIDTH, **given)
+    helps = dict(_helps(context, mgral))
     lines = [
         "# Commands" + BEGINNING,
         "Snakemake or DVC runs the steps; people use the other commands. Conventions: "
-        "[Changing MGRAL](../developing.md#commands).\n",
+        "[Changing MGRAL](../developing.md#commands). The help of each command: "
+        + ", ".join(f"[`{path}`](commands/{_file(path)})" for path in helps)
+        + ".\n",
         _help(context, mgral),
     ]
-    return "\n".join([*lines, *_helps(context, mgral)])
+    back = "All commands: [Commands](../commands.md).\n"
+    return {"commands.md": "\n".join(lines)} | {
+        f"commands/{_file(path)}": "\n".join([f"# {path}" + BEGINNING, back, text]) for path, text in helps.items()
+    }
 
 
-def _helps(context: click.Context, group: click.Group) -> Iterable[str]:
+def _file(path: str) -> str:
+    """Return the file of the page of a command, given its path, such as `mgral project next`."""
+    return f"{path.replace(' ', '-')}.md"
+
+
+def _helps(context: click.Context, group: click.Group) -> Iterator[tuple[str, str]]:
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
         inner = click.Context(command, context, name, **command.context_settings)
-        yield f"## {inner.command_path}\n\n{_help(inner, command)}"
+        yield inner.command_path, _help(inner, command)
         if isinstance(command, click.Group):
             yield from _helps(inner, command)
 
@@ -303,11 +330,6 @@ def _helps(context: click.Context, group: click.Group) -> Iterable[str]:
 def _help(context: click.Context, command: click.Command) -> str:
     text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     return f"```text\n{text}\n```\n"
-
-
-def _slug(heading: str) -> str:
-    """Return the anchor of a heading."""
-    return re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", heading.lower()))
 
 
 def _text(docstring: str) -> str:
@@ -330,7 +352,12 @@ def with_examples(text: str) -> str:
 
 def main() -> None:
     """Write the pages."""
-    for name, text in pages().items():
+    made = pages()
+    for old in OUTPUT.rglob("*.md"):
+        if old.relative_to(OUTPUT).as_posix() not in made:
+            old.unlink()
+    for name, text in made.items():
+        (OUTPUT / name).parent.mkdir(parents=True, exist_ok=True)
         (OUTPUT / name).write_text(text.rstrip() + "\n", encoding="utf-8")
     for page in DOCS.glob("*.md"):
         page.write_text(with_examples(page.read_text(encoding="utf-8")), encoding="utf-8")

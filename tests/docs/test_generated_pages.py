@@ -12,6 +12,11 @@ PAGES = generate.pages()
 OURS = [one for one in registry.strategies().values() if one.module.startswith("mgral.")]
 
 
+def test_no_other_page_lies_among_them():
+    written = {page.relative_to(generate.OUTPUT).as_posix() for page in generate.OUTPUT.rglob("*.md")}
+    assert written == set(PAGES)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_committed_pages_are_up_to_date(name):
     assert (generate.OUTPUT / name).read_text() == PAGES[name].rstrip() + "\n", "run `make docs` and commit its pages"
@@ -42,18 +47,20 @@ def test_every_strategy_is_told_with_what_it_costs():
 
 
 def test_types_and_defaults_are_in_words():
-    page = PAGES["configuration.md"]
+    page = "\n".join(text for name, text in PAGES.items() if name.startswith("configuration"))
     assert "| `learning_rate` | number above 0 | `0.01` | Learning rate of the agent's Adam optimiser; " in page
     assert "| `variants` | integer from 2 | `12` |" in page
     assert "| `distance` | `by_class` or `sliced` or `exact` | `by_class` |" in page
     assert "| `concentration` | list of numbers above 0 | `[0.1, 10]` |" in page
     assert "| `root` | text | required |" in page
-    assert "### training.augmentation" in page
-    undescribed = re.findall(r"^\| `(\w+)` \|.*\|  \|$", page + PAGES["detectors.md"], re.M)
+    assert "## training.augmentation" in page
+    of_detectors = "\n".join(text for name, text in PAGES.items() if name.startswith("detectors"))
+    undescribed = re.findall(r"^\| `(\w+)` \|.*\|  \|$", page + of_detectors, re.M)
     assert not undescribed
 
 
 def test_every_command_is_told():
-    page = PAGES["commands.md"]
     for name in ("mgral select", "mgral project next", "mgral project classes merge", "mgral estimate"):
-        assert f"## {name}\n\n```text\nUsage: {name} " in page
+        file = f"commands/{name.replace(' ', '-')}.md"
+        assert f"```text\nUsage: {name} " in PAGES[file]
+        assert f"[`{name}`]({file})" in PAGES["commands.md"]

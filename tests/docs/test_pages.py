@@ -16,8 +16,8 @@ from mgral.cli.main import mgral
 from mgral.config import resolve_config
 
 MOST_WORDS = 1000
-LONG = ("reference", "results", "decisions")
-"""Folders of pages that may be longer: made from the code or from experiments, or read one by one."""
+LONG = ("results",)
+"""Folders of pages that may be longer: those made from experiments."""
 PAGES = [page for page in tracked_pages() if "tests" not in page.parts]
 SHELL = ("sh", "bash")
 INLINE = re.compile(r"`((?:\.venv/bin/)?(?:mgral|snakemake)\s[^`]+)`")
