@@ -156,6 +156,7 @@ def changes_by(
         return Changes()
     changes, names, classes = Changes(), Names(project), _Classes(project, renamed, findings, str(found.source))
     latest: dict[tuple[int, str], Label] = {}
+    order: dict[tuple[int, str], tuple[datetime, bool]] = {}
     for returned in found.labels:
         image = _image_of(project, returned, names, found, findings, leave_out_unknown)
         if image is None or not _size_fits(project, image, returned, findings):
@@ -169,20 +170,21 @@ def changes_by(
             changes.unchanged += 1
             continue
         sent_at = project.images[image].sent_at
+        moment = _moment(returned.at)
         label = Label(
             by=returned.by,
             state=returned.state,
             boxes=tuple((*_rounded(box), classes.find(box.label, sent_at)) for box in returned.boxes),
-            at=_utc(returned.at),
+            at=moment.isoformat(timespec="seconds") if moment else "",
             imported=("", 0),
             seconds=returned.seconds,
             reason=returned.reason,
         )
-        twin = latest.get((image, label.by), label)
-        if not label.same_as(twin):
+        key, place = (image, label.by), (moment or datetime.min.replace(tzinfo=UTC), bool(label.boxes))
+        if not label.same_as(latest.get(key, label)):
             findings.repair(TWICE, returned.file)
-        if (label.at, bool(label.boxes)) >= (twin.at, bool(twin.boxes)):
-            latest[image, label.by] = label
+        if place >= order.get(key, place):  # two within a second are not equally late
+            latest[key], order[key] = label, place
     classes.note()
     seen: dict[int, list[Label]] = defaultdict(list)
     for (image, _), label in latest.items():
@@ -360,13 +362,13 @@ def _iou(first: BoxRow, second: BoxRow) -> float:
     return shared / union if union else 0.0
 
 
-def _utc(at: str) -> str:
-    """Return a time in UTC to the second, so that times compare as texts; nothing where it is none."""
+def _moment(at: str) -> datetime | None:
+    """Return a time in UTC; None where it is none."""
     try:
         moment = datetime.fromisoformat(at)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        return ""
+        return None
 
 
 def classes_of(files: Iterable[ReturnedFile]) -> list[str]:

@@ -212,6 +212,14 @@ def test_the_same_picture_twice_in_a_file_without_names():
     assert made.project.images[1].confirmed.boxes[0][4] == 2
 
 
+def test_of_two_within_a_second_the_later_one_counts_wherever_it_stands():
+    """A server's jobs are exported in an order of its own."""
+    times = "2026-03-01T10:00:00.700000+00:00", "2026-03-01T10:00:00.200+00:00"
+    made = MadeProject()
+    imported(made, returned("p1.jpg", CAR, by="ann", at=times[0]), returned("p1.jpg", DOG, by="ann", at=times[1]))
+    assert made.project.images[1].confirmed.boxes[0][4] == 1
+
+
 def test_two_people_in_a_file_are_one_new_picture_and_a_second_label():
     changes, *_ = imported(MadeProject(), returned("p1.jpg", CAR, by="ann"), returned("p1.jpg", CAR, by="bob"))
     assert (changes.new, changes.added, len(changes.events)) == (1, 1, 2)
