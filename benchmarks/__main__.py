@@ -16,6 +16,7 @@ BENCHMARKS = {
     "evaluate": "Scores of detections: faster-coco-eval beside pycocotools, seconds and largest difference.",
     "detector": "Iterations of SSD300 and RetinaNet at full size, beside torchvision's loop.",
     "gpu": "Small trainings side by side on one card: images a second, AP50, kernels; launches of a step, as a page.",
+    "gpu_experiment": "A whole experiment on a card: images a second, beside trainings alone.",
     "groups": "Near-copies among thumbnails: processor seconds and peak memory.",
     "label_studio": "Push and pull with a real Label Studio: seconds; rounds with made-up people; as pages.",
     "pool": "Two rounds of a project with many pictures: seconds and memory of each command and job, as a page.",

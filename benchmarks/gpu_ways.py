@@ -50,6 +50,11 @@ class Setting(NamedTuple):
     side: int
     batch: int
 
+    @classmethod
+    def of(cls, folder: Path, *, cpu: bool) -> "Setting":
+        """Return that of the trial, or a small one for the CPU."""
+        return cls(folder, "cpu", 64, 2) if cpu else cls(folder, "cuda", 256, 16)
+
     @property
     def detector(self) -> SSDConfig:
         """The one of the trial."""

@@ -63,20 +63,30 @@ def rank_correlation(measured: Sequence[Array], predicted: Sequence[Array], seed
     the difference between them for skill. The p-value is the share of shuffles of `measured` within tables whose
     average is as high.
     """
-    ranked = [
-        (_standardised_ranks(m), _standardised_ranks(p))
-        for m, p in zip(measured, predicted, strict=True)
-        if len(np.unique(m)) > 1 and len(np.unique(p)) > 1
-    ]
+    ranked = _ranked(measured, predicted)
     variants = sum(len(m) for m in measured)
     if not ranked:
         return RankCorrelation(np.nan, np.nan, 0, variants)
-    mean = float(np.mean([m @ p for m, p in ranked]))
+    mean = _mean_product(ranked)
     generator = np.random.default_rng(derive_seed(seed, "report", "permutation"))
     shuffled = np.mean([generator.permuted(np.tile(m, (_SHUFFLES, 1)), axis=1) @ p for m, p in ranked], axis=0)
     # Rounding must not turn a shuffle that equals the observed order into one below it.
     as_high = int((shuffled >= mean - 1e-9).sum())
     return RankCorrelation(mean, (as_high + 1) / (_SHUFFLES + 1), len(ranked), variants)
+
+
+def _ranked(measured: Sequence[Array], predicted: Sequence[Array]) -> list[tuple[Array, Array]]:
+    """Return standardised ranks of the tables that have two different values on both sides."""
+    return [
+        (_standardised_ranks(m), _standardised_ranks(p))
+        for m, p in zip(measured, predicted, strict=True)
+        if len(np.unique(m)) > 1 and len(np.unique(p)) > 1
+    ]
+
+
+def _mean_product(ranked: Sequence[tuple[Array, Array]]) -> float:
+    """Return Spearman's correlation, averaged over tables."""
+    return float(np.mean([m @ p for m, p in ranked]))
 
 
 def _standardised_ranks(values: Array) -> Array:
@@ -201,12 +211,18 @@ def _figures(
 
 
 def _beside_counts(drawn: pd.DataFrame, counts: pd.DataFrame) -> str:
-    """Compare what a regression predicts of variants of other tables with what the counts of objects do alone."""
+    """Compare what a regression predicts of variants of other tables with what the counts of objects do alone.
+
+    Empty where all variants measured the same, as there is nothing to predict then.
+    """
+    measured, predicted = ([of[name].to_numpy() for _, of in counts.groupby(TABLE)] for name in _PREDICTED[1:])
+    if not _ranked(measured, measured):
+        return ""
     learned, alone = (_explained(one) for one in (drawn, counts))
-    correlation = np.mean([stats.spearmanr(of["measured"], of["predicted"])[0] for _, of in counts.groupby(TABLE)])
+    ranks = _ranked(measured, predicted)
+    correlation = f", with a rank correlation of {_signed(_mean_product(ranks))}" if ranks else ""
     return (
-        f" R² {learned:.2f}; by the roots of object counts alone, fitted likewise, {alone:.2f}, with a rank "
-        f"correlation of {_signed(float(correlation))}."
+        f" R² {learned:.2f}; by the roots of object counts alone, fitted likewise, {alone:.2f}{correlation}."
     ).replace("-", "−")
 
 

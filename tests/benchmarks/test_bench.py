@@ -277,6 +277,19 @@ def test_the_run_for_a_card_goes_through_on_a_cpu(tmp_path):
 
 
 @full
+def test_a_whole_experiment_on_a_card_is_tried_on_a_cpu(tmp_path):
+    output = tmp_path / "gpu_experiment.json"
+    CliRunner().invoke(benchmarks, ["gpu_experiment", "--cpu", f"--output={output}"], catch_exceptions=False)
+    _, plain, ours, whole = json.loads(output.read_text())["results"]
+    assert [plain["what"], ours["what"], whole["what"]] == ["plain, 2", "ours, 2", "whole experiment"]
+    assert whole["images_per_second"] == pytest.approx(whole["images"] / whole["seconds"])
+    assert whole["ratio"] == pytest.approx(whole["images_per_second"] / ours["images_per_second"])
+    # Per seed: 7 detectors of 3 iterations of 2 images, one with all labels, and the lookup tables.
+    assert whole["images"] > 8 * 3 * 2
+    assert whole["seconds_of_detector"] > 0
+
+
+@full
 def test_launches_of_a_step_are_written_as_a_page(tmp_path):
     page = tmp_path / "page.md"
     arguments = ["gpu", f"--profile={page}", f"--before={Path(__file__).parents[2]}"]

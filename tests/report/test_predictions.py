@@ -12,7 +12,7 @@ from scipy import stats
 
 from mgral.cli.steps.report import command
 from mgral.report.drawing import SEED_COLOURS
-from mgral.report.lut import _table_names, rank_correlation
+from mgral.report.lut import _beside_counts, _table_names, rank_correlation
 
 
 def test_points_have_the_colour_of_their_table(tmp_path: Path) -> None:
@@ -66,3 +66,17 @@ def test_rank_correlation_of_equal_values_is_undefined() -> None:
     found = rank_correlation([np.full(4, 0.3)], [np.arange(4.0)], seed=0)
     assert np.isnan(found.mean)
     assert found.tables == 0
+
+
+def test_counts_alone_are_compared_where_variants_differ() -> None:
+    """Two tables: the second cannot be ranked, and with equal values in both there is nothing to predict."""
+    of = dict.fromkeys(("table", "reward"), "default")
+    rows = of | {"round": "initial", "seed": [0, 0, 0, 1, 1, 1], "cycle": 0, "split": 0}
+    measured, predicted = [-0.1, 0.0, 0.1, 0.02, 0.02, 0.02], [-0.1, 0.1, 0.0, 0.0, 0.1, 0.2]
+    found = pd.DataFrame(rows | {"measured": measured, "predicted": predicted})
+    assert _beside_counts(found, found) == (
+        " R² −1.79; by the roots of object counts alone, fitted likewise, −1.79, with a rank correlation of +0.50."
+    )
+    same = found.assign(measured=0.02)
+    assert _beside_counts(same, same) == ""
+    assert "rank correlation" not in _beside_counts(found, found.assign(predicted=0.1))
