@@ -20,8 +20,16 @@ def other_versions() -> list[str]:
     """Return the packages that mgral names as its own and that are installed in another version than pinned."""
     pins = {one.name: str(one.specifier).removeprefix("==") for one in map(Requirement, _pinned()) if _applies(one)}
     own = [one.name for one in map(Requirement, metadata.requires("mgral") or []) if _applies(one)]
-    installed = {name: found for name in own if (found := _version(name))}
+    installed = {name: found for name in own if (found := installed_version(name))}
     return [f"{name} {found}, not {pins[name]}" for name, found in installed.items() if found != pins[name]]
+
+
+def installed_version(name: str) -> str | None:
+    """Return the version of a package; None where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _pinned() -> list[str]:
@@ -32,10 +40,3 @@ def _pinned() -> list[str]:
 def _applies(requirement: Requirement) -> bool:
     """Return whether a requirement is one of this Python and system, and not of development."""
     return requirement.marker is None or any(requirement.marker.evaluate({"extra": name}) for name in EXTRAS)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

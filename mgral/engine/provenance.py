@@ -24,6 +24,7 @@ from mgral.artefacts.files import write_json
 from mgral.compute.gpus import find_cards, only_cpu
 from mgral.config import Config, Kind, load_config, registry
 from mgral.engine.ownership import check_stage
+from mgral.engine.pins import installed_version
 from mgral.engine.steps import VERSIONS
 from mgral.engine.workflow import depends_on
 from mgral.errors import InputError
@@ -164,10 +165,13 @@ def version() -> str:
 
 @functools.cache
 def packages() -> dict[str, str]:
-    """Return the versions of mgral, of the packages that it names as its own, and of plug-ins."""
+    """Return the versions of mgral, of plug-ins, and of the installed packages that mgral names as its own.
+
+    What a step does not import may be missing, as where somebody installs without dependencies.
+    """
     required = [text for text in metadata.requires("mgral") or [] if "extra ==" not in text]
     names = ["mgral", *(re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in required)]
-    return {name: metadata.version(name) for name in names} | registry.plug_ins()
+    return {name: found for name in names if (found := installed_version(name))} | registry.plug_ins()
 
 
 def machine(gpus: int) -> dict[str, str]:

@@ -23,6 +23,7 @@ from mgral.config import load_config
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import load_dataset
 from mgral.data.images import load_images
+from mgral.engine import provenance
 from mgral.engine.steps import VERSIONS
 from mgral.engine.verification import up_to_date
 from mgral.errors import StepError
@@ -193,3 +194,9 @@ def test_a_folder_that_cannot_be_made_is_named(experiment):
     assert done.returncode == 1
     assert "results/it/seed0/labelled.json cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
+    known = provenance.packages()
+    monkeypatch.setattr(provenance, "installed_version", lambda name: known[name] if name != "dvc" else None)
+    assert provenance.packages.__wrapped__() == {name: found for name, found in known.items() if name != "dvc"}
