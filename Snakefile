@@ -49,18 +49,20 @@ from mgral.report.timings import earlier_times, record_command, write_timings
 from mgral.config import DEFAULT, registry
 from mgral.data.chunks import PixelSettings
 from mgral.data.formats.snapshot import PICTURES
-from mgral.engine.workflow import (
+from mgral.engine.data_files import (
     annotation_files,
-    check_files,
+    downloads,
+    label_folders,
+    label_state,
+    round_data,
+)
+from mgral.engine.needs import check_files
+from mgral.engine.workflow import (
     config_options,
     configure,
     data_warning,
     depends_on,
-    downloads,
-    label_folders,
-    label_state,
     refresh_config,
-    round_data,
     snakemake_command,
     variant_jobs,
 )

@@ -28,9 +28,11 @@ from mgral.data.derive import DERIVED, derive_settings, load_settings
 from mgral.data.download.archives import DATA_SETS
 from mgral.data.read import data_folder, read_splits
 from mgral.engine.container import picture_roots
+from mgral.engine.data_files import annotation_files
+from mgral.engine.needs import check_data
 from mgral.engine.plan import EVERY_JOB, Job, plan_jobs
 from mgral.engine.steps import STEPS
-from mgral.engine.workflow import annotation_files, check_data, with_names
+from mgral.engine.workflow import with_names
 from mgral.errors import InputError
 from mgral.method.lut.plan import rewards_of_pool, sizes_of
 from mgral.selection.pool import draw_initial

@@ -1,44 +1,29 @@
 """What the Snakefile needs to know of a configuration before there are jobs."""
 
-import hashlib
 import json
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import yaml
 
 from mgral.artefacts.files import write_bytes
 from mgral.config import (
-    CocoData,
     Config,
     Kind,
     LutConfig,
-    ProjectData,
-    SyntheticData,
-    VocData,
-    YoloData,
     config_yaml,
     detectors,
-    download_of,
     read_values,
     registry,
     resolve_config,
 )
 from mgral.config.data import FolderData
 from mgral.config.detectors import package_of
-from mgral.data.download.archives import DATA_SETS
-from mgral.data.formats.project import chunk_path, complete, project_folder, snapshot_of
-from mgral.data.formats.voc import layout_folder, list_file
-from mgral.data.pictures import SETTINGS, picture_folders
 from mgral.engine.configfiles import check_configfiles
 from mgral.engine.installed import SNAKEMAKE
 from mgral.engine.steps import STEPS, VERSIONS
-from mgral.errors import InputError
-from mgral.models.detectors.timm import PACKAGED, TimmConfig, backbone_fault
 
 
 def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
@@ -219,206 +204,6 @@ def _setting(config: Config, key: str) -> Any:
     for name in key.split("."):
         values = values[name]
     return values
-
-
-def annotation_files(config: Config) -> list[str]:
-    """Return the files of a data set on disk that name its images.
-
-    They are two COCO JSON, VOC's lists, a data.yaml, or a round's snapshot with the lists of its pictures.
-    """
-    data = config.data
-    if isinstance(data, CocoData):
-        return [f"{data.root}/{name}" for name in (data.train_annotations, data.test_annotations)]
-    if isinstance(data, VocData):
-        return [str(list_file(Path(data.root), split)) for split in (*data.train_split, *data.test_split)]
-    if isinstance(data, YoloData):
-        return [f"{data.root}/{data.data_yaml}"]
-    if isinstance(data, ProjectData):
-        return [data.snapshot, *(str(chunk_path(data, digest)) for digest in snapshot_of(data).chunks)]
-    return []
-
-
-class RoundData(NamedTuple):
-    """What the rules need to know of a round of a project before there are jobs."""
-
-    chunks: tuple[str, ...]
-    """Digests of the chunks of its pictures."""
-    labelled: bool
-    """Whether an image is labelled; else there is no detector."""
-    audit: bool
-    """Whether an image of the audit set is, so that there are scores."""
-    controls: int
-    """Images of its batch that are drawn at random."""
-
-
-def round_data(config: Config) -> RoundData | None:
-    """Return what the snapshot of a round contains; None for a benchmark."""
-    if not isinstance(config.data, ProjectData):
-        return None
-    snapshot = snapshot_of(config.data)
-    labelled, audit = complete(snapshot.labelled), complete(snapshot.audit)
-    return RoundData(snapshot.chunks, bool(labelled), bool(audit), snapshot.controls)
-
-
-def label_folders(config: Config) -> list[str]:
-    """Return the folders of a data set on disk whose files the step `data` lists: of YOLO its pictures too."""
-    data = config.data
-    if isinstance(data, YoloData):
-        return [data.root]
-    if not isinstance(data, VocData):
-        return []
-    layouts = {layout_folder(Path(data.root), split): None for split in (*data.train_split, *data.test_split)}
-    return [str(layout / "Annotations") for layout in layouts]
-
-
-def label_state(config: Config) -> str:
-    """Return a text that changes with any file in `label_folders`, by names, sizes and times of change.
-
-    A parameter of the rule that reads them, as Snakemake does not look into folders. Data sets that are downloaded
-    do not change.
-    """
-    if downloads(config):
-        return ""
-    state = hashlib.sha256()
-    for folder in label_folders(config):
-        for path in _files_below(Path(folder)):
-            status = path.stat()
-            state.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return state.hexdigest() if label_folders(config) else ""
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Return all files in a folder, sorted; linked folders are followed, each once."""
-    found: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        found += [path for name in files if (path := Path(place, name)).is_file()]
-    return sorted(found)
-
-
-def downloads(config: Config) -> bool:
-    """Return whether the data set is downloaded, unless it is there already."""
-    return download_of(config.data) is not None
-
-
-def check_files(config: Config) -> None:
-    """Raise InputError that names all that is missing: files of the data set, packages and weights."""
-    faults = []
-    for check in (check_data, check_detector):
-        try:
-            check(config)
-        except InputError as error:
-            faults.append(str(error))
-    if faults:
-        raise InputError("\n".join(faults))
-
-
-def check_data(config: Config) -> None:
-    """Raise InputError where a file or folder of the data set is missing, or will be after its download."""
-    data = config.data
-    if isinstance(data, SyntheticData):
-        return
-    if isinstance(data, ProjectData):
-        _check_round(config, data)
-        return
-    if isinstance(data, CocoData):
-        folders = [data.root, f"{data.root}/{data.train_images}", f"{data.root}/{data.test_images}"]
-    elif isinstance(data, YoloData):
-        folders = [data.root]
-    else:
-        labels = label_folders(config)
-        folders = [data.root, *labels, *(str(Path(folder).with_name("JPEGImages")) for folder in labels)]
-    for path in (*folders, *annotation_files(config)):
-        if has_braces(path):
-            raise InputError(
-                f"data: Snakemake takes the braces in {path} for wildcards; rename the file or its folder"
-            )
-    download = download_of(data)
-    if download is not None:
-        made = [Path(data.root, path) for path in _paths_made(download)]
-        for asked in map(Path, [*folders, *annotation_files(config)]):
-            if asked not in made:
-                raise InputError(
-                    f"data: data.download: {download} makes no {asked}, but {', '.join(map(str, made[1:]))}; "
-                    "correct the annotations, the images' folder or the split under data"
-                )
-        return
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise InputError(
-                f"data: there is no folder {folder}; correct data.root (a relative path starts at the working "
-                f"directory) or the folder's name, or choose another data.format than {data.format}"
-            )
-    for file in annotation_files(config):
-        if not Path(file).is_file():
-            raise InputError(f"data: there is no file {file}; correct the annotations or the split under data")
-
-
-def _check_round(config: Config, data: ProjectData) -> None:
-    """Raise InputError where a round has no input size, a file is missing, or its strategy lacks labels."""
-    if "width" in config.detector.open_keys:
-        raise InputError("detector.width: is null, and all rounds of a project need one input size; set it")
-    missing = [file for file in annotation_files(config) if not Path(file).is_file()]
-    if missing:
-        raise InputError(f"data: there is no file {', '.join(missing)}; restore it from a copy or from Git")
-    folders = picture_folders(project_folder(data))
-    if absent := [f"{name} ({folder})" for name, folder in folders.items() if not folder.is_dir()]:
-        raise InputError(
-            f"{SETTINGS}: there is no folder {', '.join(absent)}; correct it there, or bring the folder back"
-        )
-    found = round_data(config)
-    needing = [
-        name
-        for name, own in config.strategies.items()
-        if not {*registry.strategy(own.type).requires} <= {"embeddings", "groups"}
-    ]
-    if found and not found.labelled and needing:
-        raise InputError(
-            f"strategies: {', '.join(needing)} needs labelled images, and the round has none yet; use typiclust or "
-            "random"
-        )
-
-
-def has_braces(path: str | Path) -> bool:
-    """Return whether a path has braces, which no escape hides from Snakemake in the name of a job's input."""
-    return not {"{", "}"}.isdisjoint(str(path))
-
-
-def check_detector(config: Config) -> None:
-    """Raise InputError where a package, a backbone or a file of weights that the detector needs is missing."""
-    detector, faults = config.detector.trained, []
-    if isinstance(detector, TimmConfig) and detector.backbone != PACKAGED:
-        fault = backbone_fault(detector.backbone)
-        faults += [fault] if fault else []
-    if detector.package is not None and find_spec(detector.package) is None:
-        faults.append(
-            f"detector.name: {detector.name} needs the package {detector.package}, which is not installed; "
-            f"install it beside mgral (docs/install.md)"
-        )
-    if detector.weights_file is not None and has_braces(detector.weights_file):
-        faults.append(
-            f"detector.weights: Snakemake takes the braces in {detector.weights_file} for wildcards; rename the "
-            "file or its folder"
-        )
-    elif detector.weights_file is not None and not Path(detector.weights_file).is_file():
-        faults.append(
-            f"detector.weights: there is no file {detector.weights_file}; correct it (a relative path starts at the "
-            "working directory), or write null for random weights"
-        )
-    if faults:
-        raise InputError("\n".join(faults))
-
-
-def _paths_made(name: str) -> list[Path]:
-    """The folder of a public data set, and what is known to be in it, relative to it."""
-    known = [Path(folder.name, entry) for folder in DATA_SETS[name] for entry in (".", *folder.entries)]
-    return list(dict.fromkeys([Path(), *known]))
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torchvision.models import get_weight
 from mgral.artefacts.files import write_json
 from mgral.cli.main import mgral
 from mgral.config import Config, resolve_config
-from mgral.engine.workflow import check_files
+from mgral.engine.needs import check_files
 from mgral.errors import InputError
 from mgral.models import weights
 from mgral.models.build import random_detector, save_detector

@@ -24,8 +24,9 @@ from mgral.data.download import archives, fetch
 from mgral.data.download.archives import DATA_SETS, Checksum, Folder
 from mgral.data.download.folder import download, unpack
 from mgral.engine.dvc_export import dvc_yaml
+from mgral.engine.needs import check_data
 from mgral.engine.steps import STEPS
-from mgral.engine.workflow import check_data, depends_on
+from mgral.engine.workflow import depends_on
 from mgral.errors import InputError, StepError
 
 VOC, COCO = "voc2007+2012", "coco2017"

@@ -3,7 +3,7 @@
 import pytest
 
 from mgral.config import resolve_config
-from mgral.engine.workflow import check_files
+from mgral.engine.needs import check_files
 from mgral.errors import InputError
 
 

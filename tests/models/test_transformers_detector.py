@@ -13,7 +13,7 @@ from slow import full, slow
 from mgral.artefacts.files import write_json
 from mgral.cli.main import mgral
 from mgral.config import config_yaml, load_config, resolve_config
-from mgral.engine import workflow
+from mgral.engine import needs, workflow
 from mgral.errors import InputError
 from mgral.models.build import build_detector, load_detector, random_detector, save_detector
 from mgral.models.detectors.transformers import FAMILIES, TransformersConfig
@@ -242,14 +242,14 @@ def test_what_is_no_checkpoint_folder_is_refused(folder_of, tmp_path):
 def test_what_is_missing_is_refused_before_the_first_job(folder_of, tmp_path, monkeypatch):
     shutil.copytree(folder_of("rt_detr_v2"), tmp_path, dirs_exist_ok=True)
     given = {"name": "transformers", "checkpoint": str(tmp_path)}
-    workflow.check_detector(resolve_config({"detector": given}))
+    needs.check_detector(resolve_config({"detector": given}))
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"there is no file .*/model\.safetensors; correct"):
-        workflow.check_detector(resolve_config({"detector": given}))
-    workflow.check_detector(resolve_config({"detector": given | {"weights": None}}))
-    monkeypatch.setattr(workflow, "find_spec", lambda _: None)
+        needs.check_detector(resolve_config({"detector": given}))
+    needs.check_detector(resolve_config({"detector": given | {"weights": None}}))
+    monkeypatch.setattr(needs, "find_spec", lambda _: None)
     with pytest.raises(InputError) as refused:
-        workflow.check_detector(resolve_config({"detector": given}))
+        needs.check_detector(resolve_config({"detector": given}))
     assert "needs the package transformers, which is not installed; install it beside mgral" in str(refused.value)
     assert "model.safetensors" in str(refused.value)
 

@@ -10,13 +10,12 @@ from run_workflow import ROOT, planned, snakemake
 
 from mgral.cli.steps.config import command
 from mgral.config import Config, config_schema, config_yaml, load_config, resolve_config
+from mgral.engine.data_files import annotation_files, label_state
+from mgral.engine.needs import check_data
 from mgral.engine.workflow import (
-    annotation_files,
-    check_data,
     config_options,
     configure,
     data_warning,
-    label_state,
     refresh_config,
 )
 from mgral.errors import InputError

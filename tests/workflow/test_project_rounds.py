@@ -10,8 +10,8 @@ from squares_project import SquaresProject
 from mgral.artefacts.files import read_json
 from mgral.config import load_config
 from mgral.engine.container import container_environment
+from mgral.engine.needs import check_files
 from mgral.engine.verification import verify
-from mgral.engine.workflow import check_files
 from mgral.errors import InputError
 
 ALONE = {"pictures": 1, "config": 1, "data": 1, "initial": 1, "index": 1, "groups": 1, "select": 1}
@@ -52,7 +52,7 @@ def test_all_files_of_a_round_must_be_there(opened, monkeypatch):
     with pytest.raises(InputError, match=r"there is no file pictures/abcd\.json; restore it"):
         check_files(config)
     (project.folder / "pictures" / "abcd.json").write_text("[]")
-    monkeypatch.setattr("mgral.engine.workflow.picture_folders", lambda _: {"camera": Path("gone")})
+    monkeypatch.setattr("mgral.engine.needs.picture_folders", lambda _: {"camera": Path("gone")})
     with pytest.raises(InputError, match=r"project\.yaml: there is no folder camera \(gone\)"):
         check_files(config)
 

@@ -11,10 +11,7 @@ from squares_project import SquaresProject
 
 from mgral.config import Config, load_config, resolve_config
 from mgral.engine.steps import STEPS, VERSIONS
-from mgral.engine.workflow import (
-    depends_on,
-    keys_in_file,
-)
+from mgral.engine.workflow import depends_on, keys_in_file
 
 PIPELINE = list(STEPS)
 FIDELITY = {"candidates", "gain", "lookup", "fidelity"}
