@@ -92,5 +92,5 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def downloads(config: Config) -> bool:
-    """Return whether the data set is downloaded, unless it is there already."""
+    """Return whether `data.download` names a public data set, whether it is on the disk or not."""
     return download_of(config.data) is not None

@@ -1,6 +1,7 @@
-"""What this machine must have before an experiment starts: a folder to write to, disk and memory.
+"""Checks before the first job: the number of jobs and of images, a folder to write to, disk and memory.
 
-All of it are bounds from below: an experiment that passes may need more, one that does not could never run here.
+Disk and main memory are compared with lower bounds, so an experiment that passes may still need more. The memory of a
+GPU is an estimate, which `--set-resources STEP:vram_mb=N` replaces.
 """
 
 import os
@@ -25,9 +26,9 @@ MOST_JOBS = 100_000
 SCENE_BYTES = 30_000
 """A synthetic image on disk takes a little more."""
 SMALL_FILES_BYTES = 10_000_000
-"""Of everything but images."""
+"""Disk for all files but images."""
 NOTES_BYTES = 1_000_000
-"""Of Snakemake's folder .snakemake, to begin with."""
+"""Disk for Snakemake's folder .snakemake, to begin with."""
 
 
 def check_folder(results: Path) -> None:

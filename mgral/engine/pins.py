@@ -8,7 +8,7 @@ from mgral.engine.installed import FOLDER
 
 PINS = FOLDER / "requirements.lock"
 EXTRAS = ("onnx", "transformers")
-"""Of pyproject.toml, but for that of development."""
+"""Extras of pyproject.toml whose packages may change results."""
 
 
 def constraints() -> str:

@@ -1,4 +1,4 @@
-"""A 95 % interval, and which of two kinds is shown; light, as the console needs it too."""
+"""95 % intervals, and the outer ends of two kinds of them. Nothing heavy is imported, as the console needs it too."""
 
 import math
 from collections.abc import Mapping

@@ -88,7 +88,7 @@ def choose_in_turn(
     score
         Returns the scores, float64 [n], of n rows, int64 [n], given the rows of the batch so far, int64 [B].
     by_distance
-        Whether the time for a score grows with the size of the batch. Fewer images are tried then as it grows.
+        Whether the time for a score grows with the size of the batch. If so, fewer images are tried for later places.
     """
     left = np.arange(pool)
     rows = np.array([], dtype=np.int64)

@@ -27,7 +27,7 @@ reward of the previous episode. What the paper leaves open is done as in `mgral`
 In `mgral` variants learn from labels, and a regression over all variants predicts the AP of each class
 (`mgral.method.lut.regression`). The agent knows which images are already in the batch
 (`mgral.method.agent.batch_agent`). In the loss, each choice counts with what the batch gains from there on. The
-baseline is what the other batches of the same episode gain from the same step on.
+baseline is the mean of what the batches of the same episode gain from the same step on.
 
 If tables are looked up by distance, a permutation test compares the tables of several reward splits
 (`mgral.method.lut.validation`). If they agree no better than tables with shuffled values, the agent's scores may be

@@ -37,11 +37,11 @@ class Embeddings:
     components: Float32
     """Shape [N, D], finite: principal components of the backbone's features, of a mean squared norm of 1."""
     counts: Float32
-    """Shape [N, C], finite, 0 or more: predicted objects of each class in an image."""
+    """Objects of each class, [N, C], finite, 0 or more: counted in the images of `counted`, predicted for others."""
     presence: Float32
-    """Shape [N, C], 0 to 1: predicted probability that an image shows the class."""
+    """Probability that an image shows the class, [N, C], 0 to 1: known for the images of `counted`."""
     class_scores: Float32
-    """Shape [N, C], or [N, 0] where nothing is found: sum of the scores of the objects found of each class."""
+    """Sum of the scores of the objects found of each class, [N, C]; [N, 0] if a command gives features alone."""
     counted: npt.NDArray[np.int64]
     """Ids of the labelled images that the counts were learnt from, ascending, [n]."""
     path: Path | None = None

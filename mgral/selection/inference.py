@@ -21,14 +21,14 @@ OBJECT_SCORE = 0.05
 
 
 def detector_and_images(query: Query) -> tuple[DetectorModel, Images]:
-    """Return the cycle's detector and the images, of a strategy that requires them."""
+    """Return the cycle's detector and the images; the strategy must require `detections`."""
     assert query.images is not None
     assert query.detector is not None
     return query.detector, query.images
 
 
 def dense_and_images(query: Query) -> tuple[DenseModel, Images]:
-    """Return the cycle's detector and the images, of a strategy that requires a dense detector."""
+    """Return the cycle's dense detector and the images; the strategy must require `dense`."""
     detector, images = detector_and_images(query)
     return cast(DenseModel, detector), images  # as `select` has checked
 
@@ -42,7 +42,11 @@ def pool_chunks(
 
 @torch.no_grad()
 def find_boxes(detector: DenseModel, predictions: Predictions, config: EvaluationConfig) -> list[Found]:
-    """Return the boxes found in each image, given a dense detector's predictions: of an anchor one for each class."""
+    """Return the boxes found in each image, given a dense detector's predictions; an anchor may give several classes.
+
+    As in the other functions here, boxes need a score of `OBJECT_SCORE`, and `evaluation.score_threshold` is not
+    used.
+    """
     return detector.find(predictions, _limits(config))
 
 
@@ -54,7 +58,7 @@ def find_objects(detector: DenseModel, predictions: Predictions, config: Evaluat
 
 @torch.no_grad()
 def detect_objects(detector: DetectorModel, shown: Tensor, config: EvaluationConfig) -> list[Found]:
-    """Return the objects of each image [B, 3, H, W], one of each anchor, proposal or query."""
+    """Detect objects in images, [B, 3, H, W] in 0..255; each anchor, proposal or query gives one at most."""
     return [found.objects() for found in detector.detect(shown, _limits(config))]
 
 

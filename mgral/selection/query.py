@@ -68,10 +68,12 @@ class Query:
     """In the detector's place, what a command of the user's own has found in all training images."""
     embeddings: Embeddings | None = None
     tables: object = None
-    """Lookup tables (`mgral.method.lut.reward.AnyTables`), of a package above this one, or the `NotMade` in their
-    place."""
+    """Lookup tables, `mgral.method.lut.reward.AnyTables`; or `NotMade`, if they could not be made.
+
+    The type is `object`, as this package must not import `mgral.method` (ARCHITECTURE.md).
+    """
     agent: object = None
-    """The trained agent (`mgral.method.agent.validated.AnyAgent`), likewise."""
+    """The trained agent, `Agent` or `BatchAgent` of `mgral.method.agent`; or `NotMade`."""
     head: "nn.Module | None" = None
     """The strategy's head, trained along with the detector, in evaluation mode, on the detector's device."""
     groups: Sequence[Sequence[int]] | None = None
@@ -114,9 +116,16 @@ class Selection:
 
     strategy: str
     images: npt.NDArray[np.int64]
-    """Their ids, [budget], in the order of choice."""
+    """Ids of the chosen images, int64 [n], in the order of choice.
+
+    n is the budget in images. With a budget in boxes it is larger, as the boxes of an image are not known yet. With
+    `selection.groups` it can be smaller.
+    """
     scores: npt.NDArray[np.float64]
-    """What each was chosen by, on the strategy's own scale, [budget]."""
+    """Score of each image, float64 [n], on the strategy's own scale.
+
+    Those that are chosen beyond a budget in boxes are scored by a second call of the strategy.
+    """
     forward_passes: int
     """Images shown to the detector for it."""
     reason: str | None = None

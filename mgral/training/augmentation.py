@@ -1,7 +1,6 @@
 """Random changes of a complete batch at once; the boxes follow."""
 
 import math
-from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ FILL = 117.0
 
 
 class Changes(NamedTuple):
-    """What is done to each of B images, and independently of the others; None is not done."""
+    """Random changes of B images, drawn for each image separately; None means that no image has this change."""
 
     flipped: Tensor
     """bool [B]."""
@@ -36,13 +35,9 @@ class Changes(NamedTuple):
     distortions: Tensor | None = None
     """float32 [B, 3, 4]: see `crops.draw_distortions`."""
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Changes":
-        """Return what a function makes of each tensor."""
-        return Changes(function(self.flipped), *(part if part is None else function(part) for part in self[1:]))
-
 
 def draw_changes(boxes: Targets, config: AugmentationConfig, generator: torch.Generator) -> Changes:
-    """Draw changes on the CPU for the images that have these boxes, in sides of the image."""
+    """Draw changes on the CPU for the images that have these boxes, relative to the image, 0..1."""
     count = len(boxes.labels)
     flipped = torch.rand(count, generator=generator) < config.flip
     zoom = colour = windows = distortions = None
@@ -98,7 +93,7 @@ def augment(images: Tensor, targets: Targets, changes: Changes) -> tuple[Tensor,
     Parameters
     ----------
     images
-        uint8 [B, 3, H, W].
+        uint8 or float32 [B, 3, H, W], 0..255.
     targets
         Boxes in pixels of the images.
     changes

@@ -13,11 +13,11 @@ from mgral.compute.device import constant
 from mgral.models.interface import Targets
 
 LEAST_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
-"""One of them, or the complete image, is drawn; the last asks for a box in the crop, however little of it."""
+"""Smallest IoU of the crop with a box whose centre is inside it; one is drawn, or the complete image."""
 TRIALS = 50
-"""Crops drawn for an overlap; where none has it the complete image is shown."""
+"""Crops drawn for an image; if none has the overlap, the complete image is shown."""
 SCALE, RATIO = (0.3, 1.0), (0.5, 2.0)
-"""Square root of a crop's part of the image, and its width by its height, both in sides of the image."""
+"""Square root of a crop's part of the image, and its width divided by its height, both relative to the image."""
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 32.0, 0.5, 0.5, math.radians(18)
 """Largest change: levels of 255, relative, relative, radians."""
 LUMA = (0.299, 0.587, 0.114)
@@ -31,13 +31,14 @@ def draw_windows(boxes: Targets, expand: float, generator: torch.Generator) -> T
     Parameters
     ----------
     boxes
-        x1, y1, x2, y2 in sides of the image, 0..1.
+        x1, y1, x2, y2, relative to the image's width and height, 0..1.
     expand
-        Largest factor by which the image is surrounded first; every second image is, by a uniform one.
+        Largest side of the canvas that the image is placed on first, relative to the image. With a probability of 0.5
+        it is placed on one, whose side is uniform between 1 and this.
 
     Returns
     -------
-    float32 [B, 4], x1, y1, x2, y2 in sides of the image, beyond 0..1 where it was expanded.
+    float32 [B, 4], x1, y1, x2, y2, relative to the image, beyond 0..1 where it was expanded.
     """
     count = len(boxes.labels)
     uniform = torch.rand(count, 4, generator=generator)

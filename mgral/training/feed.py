@@ -22,9 +22,9 @@ class Part(NamedTuple):
     """What of a batch goes through the detector at once."""
 
     weight: float
-    """This process' part of the batch, 0 to 1."""
+    """Images of this part, in all processes, divided by those of the batch; the weights of a batch sum to 1."""
     chosen: Tensor
-    """int64 [n]: which images they are; in several processes, those of all."""
+    """Rows of the part's images in `TrainingImages`, in all processes, int64 [n]."""
     drawn: list[Tensor]
     """Of this process' images, on the CPU: what `Feed.show` takes, on the device."""
 

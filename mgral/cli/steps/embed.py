@@ -51,8 +51,7 @@ def command(
 ) -> None:
     """Embed images by the detector's pooled features, standardised and projected on their principal components.
 
-    Unless `embedding.object_counts` is false, the predicted object counts of each class are appended, standardised.
-    They are learnt from the labelled images. Both parts have a mean squared norm of 1.
+    The file also contains the predicted object counts of each class, learnt from the labelled images.
 
     Without labelled images there is no detector: the features are those of the initial weights (--weights), and all
     counts are 0.

@@ -35,10 +35,10 @@ class AmountsReward(Protocol):
         """Amounts of each image of the pool, float32 [N, J]."""
 
     def worth(self, amounts: Float64) -> Float64:
-        """Return the expected mAP, 0 to 1, float64 [...], of batches with these total amounts, float64 [..., J]."""
+        """Return the expected mAP, float64 [...], of batches with these total amounts, float64 [..., J]."""
 
     def lookup(self, batches: Rows) -> Float64:
-        """Return the expected mAP, 0 to 1, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
+        """Return the expected mAP, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
 
 
 class EncodedImages(NamedTuple):
@@ -132,7 +132,7 @@ class Drawn(NamedTuple):
     picks: Tensor
     """Index of the chosen image among the candidates, int64 [T, S]."""
     worth: Float64
-    """Expected mAP, 0 to 1, of each batch before the first step and after each step, float64 [T + 1, S]."""
+    """Expected mAP of each batch before the first step and after each step, float64 [T + 1, S]."""
     first: Tensor
     """Scores of the first step, float32 [n]."""
     gains: Tensor
@@ -198,7 +198,8 @@ def choose_batch(
 ) -> Choice:
     """Choose `budget` rows of a pool with embeddings float32 [N, D], each time the row that the agent scores highest.
 
-    How many rows are tried each time: see `choose_in_turn`.
+    At most `TRIED_IMAGES` // budget rows are tried for each place (`mgral.method.greedy`). Gains are standardised
+    over these rows.
     """
     rng = np.random.default_rng(derive_seed(seed, "mgral", cycle))
     encoded = agent.encode(torch.from_numpy(embeddings))

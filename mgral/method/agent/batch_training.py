@@ -37,9 +37,11 @@ def train_batch_agent(
     """Train an agent to choose `budget` images of a pool with embeddings float32 [N, D], on the CPU.
 
     In each episode `config.samples` batches are drawn image by image from the same random images of the pool. The
-    advantage of a choice is what its batch gains from that step on, less the mean of this over the batches of the
-    episode (REINFORCE with the other batches as baseline, Kool et al. 2019). Advantages are divided by their standard
-    deviation. The learning rate falls linearly to 0, so the noise of the last gradients has little effect.
+    advantage of a choice is what its batch gains from that step on, less the mean of this over all batches of the
+    episode. Up to a constant factor this is REINFORCE with the other batches as baseline (Kool et al. 2019).
+    Advantages are then divided by their standard deviation, so the factor has no effect. A random part of the steps
+    is learnt from, `LEARNT_STEPS`. The learning rate falls linearly to 0, so the noise of the last gradients has
+    little effect.
 
     Raises
     ------

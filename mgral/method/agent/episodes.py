@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 
 
 class Episode(NamedTuple):
-    """One row of `agent.csv`; all mAP values are 0 to 1."""
+    """One row of `agent.csv`. Rewards are in mAP (1 = 100 %); learned ones extrapolate, below 0 or above 1."""
 
     episode: int
     reward: float
@@ -33,7 +33,7 @@ class Episode(NamedTuple):
     random_best: float
     """Best looked-up mAP of a uniformly drawn batch so far."""
     baseline: float
-    """mAP that is subtracted from the episode's rewards, the paper's mAP_ref."""
+    """With policy `lstm`: what is subtracted from the rewards, the paper's mAP_ref. With `batch`: the mean reward."""
     loss: float
     entropy: float
     """Entropy of the first draw, in nats."""
@@ -93,7 +93,7 @@ class Training(Generic[AnyAgent]):
         Parameters
         ----------
         rewards
-            Looked-up mAP of the episode's batches, 0 to 1, float64 [S].
+            Looked-up mAP of the episode's batches, float64 [S].
         random_rewards
             The same of uniformly drawn batches.
 

@@ -27,7 +27,7 @@ RANDOM_BATCHES = 200
 
 
 class Comparison(NamedTuple):
-    """Looked-up mAP, 0 to 1, of an agent's batch and of uniformly drawn batches."""
+    """Looked-up mAP of an agent's batch and of uniformly drawn batches."""
 
     selected: float
     """Looked-up mAP of the agent's batch."""
@@ -51,7 +51,7 @@ class TrainedAgent(NamedTuple):
     agent: Agent | BatchAgent
     log: list[Episode]
     summary: dict[str, float | int | None]
-    """Content of `agent.json`; all mAP values are 0 to 1."""
+    """Content of `agent.json`; 1 is an mAP of 100 %."""
 
 
 def train_validated_agent(

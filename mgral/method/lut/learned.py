@@ -89,7 +89,11 @@ class LearnedTables:
         return cls(regression, float(np.mean(expected)) if expected else 0.0, composition, embeddings)
 
     def reward(self, batches: npt.ArrayLike) -> Float64:
-        """Return the expected mAP, 0 to 1, float64 [S], of batches of image ids, int64 [S, B]."""
+        """Return the reward, float64 [S], of batches of image ids, int64 [S, B].
+
+        It is the expected mAP (1 = 100 %). It extrapolates, so it can be below 0 or above 1. If the permutation test
+        failed (`note`), it only ranks batches and is no mAP.
+        """
         ids = np.atleast_2d(np.asarray(batches, np.int64))
         pool, rows = np.unique(ids, return_inverse=True)
         return self.over(pool).lookup(rows.reshape(ids.shape))

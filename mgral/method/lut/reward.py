@@ -39,7 +39,10 @@ class Reward(Protocol):
         """mAP without any batch, 0 to 1."""
 
     def lookup(self, batches: Rows) -> Float64:
-        """Return the expected mAP, 0 to 1, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
+        """Return the expected mAP (1 = 100 %), float64 [S], of batches given by rows of the pool, int64 [S, B].
+
+        A learned reward extrapolates, so it can be below 0 or above 1.
+        """
 
 
 @dataclass(frozen=True)

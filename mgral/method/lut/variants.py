@@ -36,8 +36,8 @@ def train_base(
 ) -> DetectorModel:
     """Train the base, the detector from which all variants start, on the base images of the plan.
 
-    The cycle's own detector cannot be used, because it was trained on the reward images. With `lut.start: cold` the
-    detector is returned untrained.
+    With `lut.start: cold` it has its initial weights. The cycle's own detector is not used: it has learnt from the
+    reward images, or has made their pseudo-labels.
 
     Parameters
     ----------
@@ -70,8 +70,9 @@ def train_variants(
 ) -> list[Variant]:
     """Train variants from the base weights, one after the other, and measure their mAP on the reward images.
 
-    All variants of a table use the same random numbers, so that they differ by their subsets alone. Images of the
-    pool are used with pseudo-labels or without labels.
+    All variants of a table use the same seed, so that random numbers do not explain their differences. With `labels:
+    labels` and `start: cold`, larger subsets get more optimiser steps, as detectors do. Images of the pool are used
+    with pseudo-labels or without labels.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def train_variants(
             )
         detector, name, checkpoint = deepcopy(base), f"variant {number}", checkpoint_of(number)
         iterations = _iterations(config, plan, number)
-        if learnt:  # variant 0 has nothing to learn from if the base is untrained
+        if learnt:  # only variant 0 of a plan without base images has nothing to learn from
             labelled = training_images(dataset, data.images, learnt)
             train_detector(detector, labelled, config.training, iterations, draws, name, unlabelled, checkpoint)
         detections = detect_images(detector, dataset, data.images, dataset.rows(plan.reward), config.evaluation)

@@ -37,7 +37,7 @@ from mgral.selection.strategies.core_set import farthest_first
 from mgral.selection.strategies.entropy import entropy
 
 SMALLEST = 1e-7
-"""Weight and probability below which none counts, so that means and divergences are finite."""
+"""Smallest weight and probability; smaller values are raised to it, so that means and divergences are finite."""
 
 
 @register("cdal", "k-centre greedy on the mean class distribution of all anchors", requires=("dense",))

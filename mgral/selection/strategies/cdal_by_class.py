@@ -49,7 +49,7 @@ from mgral.selection.strategies.core_set import farthest_first
 from mgral.selection.strategies.entropy import entropy
 
 SMALLEST = 1e-7
-"""Probability below which nothing counts, so that divergences are finite."""
+"""Smallest probability; smaller values are raised to it, so that divergences are finite."""
 
 Mixtures = dict[int, npt.NDArray[np.float32]]
 """Class probabilities of an image's boxes, weighted by entropy, float32 [C + 1], by predicted class."""

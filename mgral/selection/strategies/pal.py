@@ -33,7 +33,8 @@ Our choices, each the simplest reasonable one:
   if these are too few as well, the confidence is the probability.
 - The uncertainty of an image is the sum over its boxes; four candidates are kept for each image to choose, as in
   PPAL.
-- The weight of a class with n labelled boxes is sqrt(m / n), where the most frequent class has m.
+- The weight of a class with n labelled boxes is sqrt((1 + m) / (1 + n)), where the most frequent class has m boxes.
+  The 1 keeps it finite for a class without labelled boxes.
 - The entropy of an image is the weighted sum over its boxes. Its diversity is the sum of the weights of the classes
   in it, each times the highest probability of a box of it. Both are scaled to 1 at most among the candidates, and
   their mean ranks these.

@@ -28,7 +28,7 @@ def choose(query: Query) -> Choice:
 
 @register("random_no_copies", "at random, one image at most of a group of near-copies", requires=("groups",))
 def choose_no_copies(query: Query) -> Choice:
-    """Choose by seeded uniform scores: in [1, 2) for one image of each group without a label, else in [0, 1)."""
+    """Choose at random: first images without a near-copy and one image of each unlabelled group, then the others."""
     assert query.groups is not None
     labelled = set(query.labelled.tolist())
     known = [image for group in query.groups if not labelled.isdisjoint(group) for image in group]

@@ -15,8 +15,8 @@ The typicality of an image is
 
 As in the published code, the number of clusters is the number of labelled images and images to choose, at most 500,
 by k-means (mini-batch k-means for more than 50). Clusters with the fewest labels come first, and among these the
-largest. The neighbours of an image are the 20 nearest unlabelled images in its cluster, or half of these if they are
-fewer.
+largest. The neighbours of an image are the nearest min(20, n // 2) of the n unlabelled images that are left in its
+cluster.
 
 Differences
 -----------
