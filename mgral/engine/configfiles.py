@@ -1,4 +1,4 @@
-"""What is given to Snakemake as configurations but is none: it takes every word behind `--configfile` for one."""
+"""Finds words that Snakemake takes for configuration files, as it takes all words after `--configfile`."""
 
 from collections.abc import Sequence
 from itertools import takewhile

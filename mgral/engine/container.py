@@ -28,10 +28,10 @@ ARITHMETIC = (
 
 
 def container_environment(config: Config, files: Sequence[Path]) -> dict[str, str]:
-    """Return variables that make Apptainer show the data set and what settings are read from inside, read-only.
+    """Return environment variables with which Apptainer binds the data set and the files of settings, read-only.
 
-    The working directory is there anyway. Variables, as Snakemake's `--singularity-args` are the user's own. Those
-    that choose instructions get a prefix with which they are set inside even with `--cleanenv`.
+    The working directory is bound anyway. Variables are used because `--singularity-args` belongs to the user. Those
+    that choose the processor's instructions get a prefix, so that `--cleanenv` keeps them.
     """
     roots = picture_roots(config.data)
     roots += [Path(config.detector.settings_folder)] if config.detector.settings_folder else []
@@ -52,10 +52,10 @@ def picture_roots(data: DataConfig) -> list[Path]:
 
 
 def check_image(image: str | Path) -> None:
-    """Raise InputError unless Apptainer runs a local image file, whose mgral writes the same as the one here.
+    """Raise InputError unless Apptainer can run the image, with the same version of mgral and of its steps.
 
-    That is the same version, versions of steps and plug-ins, to which the image may have others. An image of another
-    commit is used, with a line on standard error.
+    It must have the same plug-ins, and may have more. An image of another commit is used, with a line on standard
+    error.
     """
     program = _apptainer()
     if program is None:

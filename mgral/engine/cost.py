@@ -57,15 +57,15 @@ class Sizes(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What all jobs of a step do."""
+    """What a job does, or all jobs of a step."""
 
     jobs: int
     trained: int = 0
     """Images of all training batches together."""
     seen: int = 0
-    """Images that a detector looks at without learning: evaluated, embedded, scored."""
+    """Images that go through a detector without learning: evaluated, embedded, scored."""
     episodes: int = 0
-    """Steps of the agent."""
+    """Episodes of the agent's training."""
 
 
 def find_sizes(config: Config, results: Path) -> Sizes:
@@ -194,15 +194,14 @@ def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
             return Work(1, episodes=config.agent.episodes)
         case "select":
             info = registry.strategy(config.strategies[job.wildcards["strategy"]].type)
+            # Too low for strategies that also use labelled images (pal, cdal), or a part of the pool twice (ppal).
             return Work(1, seen=info.views * pool if info.runs_detector and gives is None else 0)
     return Work(1)
 
 
 def detector_images(config: Config, labelled: int) -> int:
     """Return the images of the training batches of a detector, given how many images are labelled."""
-    first = known(config.iterations.detector, "iterations.detector")
-    steps = detector_iterations(first, config.iterations.growth, labelled / config.initial)
-    return config.training.batch_size * steps
+    return config.training.batch_size * detector_iterations(config, labelled)
 
 
 def table_images(config: Config, labelled: int) -> int:

@@ -40,7 +40,7 @@ BOXES = 8
 
 
 def measure_rates(config: Config, sizes: Sizes, gpus: int, jobs: int = 1) -> dict[str, float]:
-    """Return images trained on and detected on, and episodes of the agent, in a second of each of some jobs.
+    """Measure the speed of training, of detection and of the agent, in each of several jobs that run at once.
 
     Parameters
     ----------
@@ -53,6 +53,11 @@ def measure_rates(config: Config, sizes: Sizes, gpus: int, jobs: int = 1) -> dic
     jobs
         Processes that are timed at once: jobs that run side by side share caches, memory and cores, and each is
         slower than one alone.
+
+    Returns
+    -------
+    training_images_a_second, inference_images_a_second and, with an agent, steps_a_second, which are its episodes;
+    means over jobs.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def _measure(config: Config, sizes: Sizes, gpus: int, wait: Callable[[], Any]) -
 
 
 _barrier: Any = None
-"""Of a process among several, where they wait for each other."""
+"""Where the measuring processes wait for each other; None in a single process."""
 
 
 def _take_barrier(barrier: Any) -> None:

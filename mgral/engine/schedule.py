@@ -19,7 +19,7 @@ class Duration(NamedTuple):
 def schedule(jobs: Sequence[Job], lengths: Sequence[float], at_once: int) -> Duration:
     """Start jobs as soon as their inputs are there and a place is free, those before the longest chain first.
 
-    That is at most twice the shortest time possible, less the share of one place (Graham, 1966).
+    With m places, the result is at most 2 - 1/m times the shortest time (Graham, 1966).
 
     Parameters
     ----------

@@ -16,8 +16,7 @@ class Step(NamedTuple):
     summary: str
     reads: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
-    """Sections that what the step writes does not depend on: read to refuse an experiment that cannot be, or to know
-    where to look for a file."""
+    """Sections that the step reads only to refuse a wrong experiment or to find a file; no output depends on them."""
 
 
 STEPS: dict[str, Step] = {

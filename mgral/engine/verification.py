@@ -1,4 +1,4 @@
-"""Whether an experiment's artefacts are what its steps wrote, of what is there now, by the records of provenance."""
+"""Compares artefacts with their records: changed files, inputs and settings."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping

@@ -13,7 +13,7 @@ from mgral.evaluation.resampled import Array
 
 Verdict = Literal["better", "worse", "unknown"]
 LEVEL = 0.95
-"""Of the interval."""
+"""Confidence level of the interval."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,21 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """What can be told of it."""
+        """Whether the first kind is better or worse, if the interval excludes 0; else unknown."""
         return "better" if self.low > 0 else "worse" if self.high < 0 else "unknown"
 
 
-def difference(first: Arm, second: Arm, of_images: float, units: int) -> Difference:
+def difference(first: Arm, second: Arm, image_variance: float, units: int) -> Difference:
     """Return by how much the first kind is better, with Welch's interval.
 
     Parameters
     ----------
-    of_images
+    image_variance
         Variance of the difference if the images that it is measured on were drawn again.
     units
-        How many these are, groups of near-copies counted once.
+        Number of these images, groups of near-copies counted once.
     """
-    parts = np.array([first.variance, second.variance, of_images])
+    parts = np.array([first.variance, second.variance, image_variance])
     freedom = np.array([len(first.scores) - 1, len(second.scores) - 1, units - 1])
     value, total = float(first.scores.mean() - second.scores.mean()), float(parts.sum())
     if total == 0:

@@ -1,8 +1,8 @@
 """Labels that are likely to be wrong: where people and detectors that have not learnt the image differ.
 
-After Northcutt, Jiang and Chuang, *Confident Learning: Estimating Uncertainty in Dataset Labels*, JAIR 2021, whose
-rule is that a disagreement counts as much as predictions outside of the training are right where they are as sure.
-For boxes there is more than a class to be wrong: one may be missing, be too many, or lie elsewhere.
+The idea is that of Northcutt, Jiang and Chuang, *Confident Learning: Estimating Uncertainty in Dataset Labels*, JAIR
+2021. A disagreement is listed if predictions with similar scores are usually right, on images that the detector has
+not learnt. Boxes can also be missing, superfluous or misplaced.
 """
 
 from collections import defaultdict
@@ -34,9 +34,9 @@ NEAR = 0.1
 BESIDE = 0.3
 """IoU from which a detection is taken for a second one of an object that is found already, and so for none."""
 NOISE = 0.1
-"""Part of the detections that are right, below which a detection finds nothing: low ones are everywhere."""
+"""Smallest probability of being right with which a detection counts, as weak detections lie nearly everywhere."""
 USUALLY = 0.7
-"""How often people and detectors must agree, where they are as sure, for a difference to be listed."""
+"""Smallest agreement of people and detectors, 0 to 1, at such scores, for a difference to be listed."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,8 @@ def _by_detections(
     Parameters
     ----------
     right
-        How often detections of such scores have a label, [m]. Where that is rarely, they take no label: one of the
-        labelled class is nearly everywhere.
-    agrees
-        How often those at a label have its class, [m].
+        Probability that a detection with such a score has a label, [m]. Below `PRECISION` it uses up no label, as
+        weak detections lie nearly everywhere. agrees Probability that one at a label has the label's class, [m].
     """
     free = np.ones(len(one.labels), dtype=np.bool_)
     free[one.of[(one.of >= 0) & (right >= PRECISION)]] = False

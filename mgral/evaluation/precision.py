@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mgral.evaluation.resampled import overlaps
+
 OVERLAP = 0.5
 """IoU from which a detection is that of a labelled box of its class."""
 PRECISION = 0.5
@@ -56,19 +58,9 @@ def _take(free: dict[tuple[int, int], npt.NDArray[np.float64]], key: tuple[int, 
     """Take the box that a detection is of from those that are free, and return whether there was one."""
     if key not in free or not len(free[key]):
         return False
-    overlaps = _iou(np.array(box, dtype=np.float64), free[key])
-    best = int(overlaps.argmax())
-    if overlaps[best] < OVERLAP:
+    shared = overlaps(np.array([box], dtype=np.float64), free[key])[0]
+    best = int(shared.argmax())
+    if shared[best] < OVERLAP:
         return False
     free[key] = np.delete(free[key], best, axis=0)
     return True
-
-
-def _iou(box: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the overlap of a box [4] with others [n, 4], x, y, width, height each: IoU [n]."""
-    starts = np.maximum(box[:2], others[:, :2])
-    ends = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
-    common = np.maximum(ends - starts, 0).prod(axis=1)
-    union = box[2:].prod() + others[:, 2:].prod(axis=1) - common
-    overlaps: npt.NDArray[np.float64] = np.divide(common, union, out=np.zeros(len(others)), where=union > 0)
-    return overlaps

@@ -51,9 +51,9 @@ def predict(
     Parameters
     ----------
     categories
-        Of the detector, by label.
+        Categories of the detector, by label.
     canvas
-        On which it wants the pictures.
+        Canvas that pictures are scaled to.
     settings
         How files become pixels.
     """

@@ -40,7 +40,7 @@ Rows = npt.NDArray[np.int64]
 
 TRIED_IMAGES = 1 << 22
 """Most images to try for all places of a batch together, if a regression or an agent scores them."""
-LOOKED_UP_IMAGES = 1 << 17
+TRIED_BY_DISTANCE = 1 << 17
 """Most images in the batches that are looked up by distance for one place.
 
 Each image that is tried makes a batch of its own, together with the images chosen so far.
@@ -94,7 +94,7 @@ def choose_in_turn(
     rows = np.array([], dtype=np.int64)
     found, undecided = [], False
     for place in range(budget):
-        most = LOOKED_UP_IMAGES // (place + 1) if by_distance else TRIED_IMAGES // budget
+        most = TRIED_BY_DISTANCE // (place + 1) if by_distance else TRIED_IMAGES // budget
         count = min(len(left), max(FEWEST, most))
         tried = left if count == len(left) else np.sort(rng.choice(left, count, replace=False))
         scores = score(rows, tried)

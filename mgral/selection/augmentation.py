@@ -1,7 +1,7 @@
 """The changes of an image under which CALD asks a detector for the same objects, at one size; the boxes follow.
 
-Those of its paper: horizontal flip, cut-out, shrinking and rotation. torchvision does to boxes what it does to
-images: a rotated box becomes the box that encloses its corners.
+The changes are those of the paper: horizontal flip, cut-out, shrinking and rotation. torchvision does to boxes what
+it does to images: a rotated box becomes the box that encloses its corners.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ PATCHES = 2
 """Rectangles cut out of an image, at most."""
 TRIES = 50
 PATCH_SIDES = (0.05, 0.2)
-"""Smallest and largest sides of a rectangle that is cut out, in sides of the image."""
+"""Smallest and largest sides of a rectangle that is cut out, relative to the image."""
 PATCH_COVERS = (0.1, 0.4)
 """Least and largest part of a box that a patch covers; otherwise it is drawn again, so that objects stay visible."""
 
@@ -39,9 +39,9 @@ def views(images: Tensor, boxes: Sequence[Tensor], seeds: Sequence[int]) -> Iter
     images
         [B, 3, H, W] in 0..255.
     boxes
-        Of each image, float32 [n, 4]: x1, y1, x2, y2 in pixels.
+        Boxes of each image, float32 [n, 4]: x1, y1, x2, y2 in pixels.
     seeds
-        Of each image, for what is cut out of it.
+        Seed of each image, for the rectangles that are cut out.
 
     Yields
     ------

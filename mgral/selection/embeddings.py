@@ -105,14 +105,14 @@ def load_embeddings(path: Path) -> Embeddings:
 
 
 class Scale(NamedTuple):
-    """The scale on which columns compare: mean 0 and equal deviations; the mean squared norm of a row is 1."""
+    """Mean and unit of columns: (x - mean) / unit has equal deviations, and rows have a mean squared norm of 1."""
 
     zero: npt.NDArray[np.float64]
-    """Where 0 lies on it, [C]."""
+    """What 0 becomes, [C]."""
     unit: npt.NDArray[np.float64]
-    """What 1 on it stands for, [C]; 0 where all rows agree."""
+    """Deviation times the root of the number of columns that vary, [C]; 0 where all rows agree."""
     mean: npt.NDArray[np.float64]
-    """What lies at 0, [C]."""
+    """Mean of each column, [C]."""
 
     @classmethod
     def of(cls, values: Float32) -> "Scale":
@@ -129,5 +129,5 @@ class Scale(NamedTuple):
 
 
 def standardise(values: Float32) -> Float32:
-    """Return the columns of [N, C] on their scale."""
+    """Return the columns of [N, C] with mean 0 and equal deviations, so that rows have a mean squared norm of 1."""
     return Scale.of(values).apply(values)

@@ -94,7 +94,7 @@ class HeadTraining:
     def see(
         self, detector: DenseModel, weight: float, maps: list[Tensor], predictions: Predictions, targets: Targets
     ) -> None:
-        """Add a part's gradient, of its share of the batch, to those of the head."""
+        """Add the gradient of a part of a batch to the head's gradients; `weight` is its share of the batch."""
         still = [one.detach().float() for one in maps]
         seen = Seen(still, Predictions(*(part.detach() for part in predictions)), targets)
         with _frozen(detector), self._own_random_numbers(detector.device):
@@ -120,7 +120,7 @@ class HeadTraining:
         self._loss = 0.0
 
     def trained(self, detector: DenseModel) -> nn.Module:
-        """Return the head in evaluation mode: the moving average, where the detector is one."""
+        """Return the head in evaluation mode, with averaged weights if `training.moving_average` is set."""
         if self._head is None:  # resumed after the last iteration
             with self._own_random_numbers(detector.device):
                 self._begin(_blank_head(self._strategy, detector).to(detector.device))

@@ -32,16 +32,16 @@ IMAGES_AT_A_TIME = 4096
 
 
 def count_again(embeddings: Embeddings, dataset: Dataset, labelled: Rows, seed: int) -> Embeddings:
-    """Return embeddings with the object counts and the classes that these labelled images predict in the others.
+    """Return the embeddings with object counts and class presence learnt anew from the given labelled images.
 
-    Of the labelled images they are those of their labels; no other label is read.
-
-    Embeddings of cycle 0 that serve later cycles know more of them with each batch.
+    For labelled images both are taken from the labels, for others they are predicted. No other label is read.
+    Embeddings of cycle 0 are used in later cycles, so counts are learnt again when more images are labelled.
 
     Parameters
     ----------
     labelled
-        Ids, int64 [n]; where there are none, or the counts are theirs already, the embeddings are returned as given.
+        Ids of the labelled images, int64 [n]. If there are none, or the counts were learnt from the same images, the
+        embeddings are returned unchanged.
     """
     counted = np.sort(labelled)
     if not len(counted) or np.array_equal(counted, embeddings.counted):

@@ -56,9 +56,9 @@ def in_images(
     dataset
         All training images; of their labels only those of labelled images are read.
     labelled
-        Their ids, int64 [n].
+        Ids of the labelled images, int64 [n].
     unspent
-        As `to_spend` has it.
+        Boxes left over from earlier cycles; negative if these took more than their budget.
     """
     if not isinstance(config.budget, BudgetConfig):
         return config

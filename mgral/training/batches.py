@@ -38,7 +38,7 @@ class TrainingImages:
 
     @property
     def pixel_bytes(self) -> int:
-        """What the canvases of all of them take."""
+        """Bytes of the canvases of all images."""
         return len(self.rows) * self.images.canvas.height * self.images.canvas.width * 3
 
     def boxes(self, chosen: Tensor, *, padded: bool = False) -> Targets:

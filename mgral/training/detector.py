@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import Config, known
+from mgral.config import Config
 from mgral.data.image_set import ImageSet
 from mgral.models.build import build_detector
 from mgral.models.interface import DetectorModel
@@ -55,9 +55,7 @@ def train_cycle_detector(
     classes = len(data.dataset.categories)
     chosen = training_images(data.dataset, data.images, labelled)
     detector = build_detector(config.detector, classes, derive_seed(seed, "weights"), weights)
-    relative_size = len(chosen.rows) / config.initial
-    first = known(config.iterations.detector, "iterations.detector")
-    iterations = detector_iterations(first, config.iterations.growth, relative_size)
+    iterations = detector_iterations(config, len(chosen.rows))
     draws = derive_seed(seed, "detector", cycle)
     step = "head" if follower else "detector"
     history = train_on_gpus(gpus, detector, chosen, config.training, iterations, draws, step, checkpoint, follower)

@@ -30,10 +30,11 @@ class Part(NamedTuple):
 
 
 class Feed:
-    """Batches of some images, changed at random, by random numbers of their own.
+    """Batches of training images with random changes.
 
-    These are those of the complete batch, and drawn on the CPU: the same on every device, and for any share of it.
-    The images are kept on a GPU where they take a small part of its memory. Then no batch is read or decoded twice.
+    Random numbers are drawn on the CPU for the complete batch, so they are the same on every device and with any
+    number of processes. The images are kept on a GPU if they take a small part of its memory. Then no image is read
+    twice.
     """
 
     def __init__(

@@ -1,17 +1,18 @@
 """How long a detector is trained."""
 
+from mgral.config import Config, known
 
-def detector_iterations(first: int, growth: float, relative_size: float) -> int:
-    """Return the optimiser steps of a detector, first * relative_size^growth, at least 1.
 
-    Parameters
-    ----------
-    first
-        Steps of the detector of cycle 0.
-    growth
-        `iterations.growth`.
-    relative_size
-        Labelled images, divided by those of cycle 0.
+def detector_iterations(config: Config, images: int) -> int:
+    """Return the optimiser steps of a detector that learns from so many labelled images, at least 1.
+
+    They are `iterations.detector`, those of cycle 0, times (images / `initial`)^`iterations.growth`.
+
+    Raises
+    ------
+    InputError
+        If `iterations.detector` is null and not derived yet.
     """
-    longer: float = relative_size**growth
+    first = known(config.iterations.detector, "iterations.detector")
+    longer: float = (images / config.initial) ** config.iterations.growth
     return max(1, round(first * longer))

@@ -87,6 +87,17 @@ def train_detector(
     every batch, and without unlabelled images; the first writes the checkpoint. A follower, of a dense detector in
     one process, is shown what the detector makes of each labelled batch, and changes nothing.
 
+    Parameters
+    ----------
+    iterations
+        Optimiser steps of the complete training, with those of the checkpoint.
+    seed
+        Seed of batches and augmentation; the detector comes with its weights.
+    step
+        Name of the training in progress bars and messages, such as "variant 3".
+    unlabelled
+        Images of the consistency loss, for a dense detector.
+
     Returns
     -------
     A row an iteration: iteration, loss (supervised), consistency, learning_rate.
@@ -131,7 +142,10 @@ def _compile(detector: DetectorModel) -> None:
 
 
 def learning_rate_factor(iteration: int, iterations: int, config: TrainingConfig) -> float:
-    """Rise linearly in the warm-up; then fall by a half cosine down to zero, or by steps, as configured."""
+    """Return the learning rate of an iteration, counted from 0, relative to its peak.
+
+    It rises linearly in the warm-up. Then it falls by a half cosine to zero, or by steps, as configured.
+    """
     warm_up = max(1, round(config.warm_up * iterations))
     if iteration < warm_up:
         return (iteration + 1) / warm_up
@@ -261,7 +275,7 @@ class Run:
             self.detector.watch = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return it; raises StepError on a loss that is not finite, so that none is saved."""
+        """Return the state of the run for a checkpoint; raises StepError if a loss is not finite."""
         self.losses.read()
         return {
             "detector": self.detector.state_dict(),

@@ -71,7 +71,7 @@ def test_a_pool_without_differences_is_undecided(reward_of):
 def test_it_tries_as_many_images_as_the_time_allows(reward_of, monkeypatch):
     reward, tried = reward_of(counts_of(0, 24)), []
     whole = choose_greedily(reward, 12, 3, np.random.default_rng(0))
-    monkeypatch.setattr("mgral.method.greedy.LOOKED_UP_IMAGES", 1)
+    monkeypatch.setattr("mgral.method.greedy.TRIED_BY_DISTANCE", 1)
     monkeypatch.setattr("mgral.method.greedy.TRIED_IMAGES", 1)
     monkeypatch.setattr("mgral.method.greedy.FEWEST", 4)
     look_up = type(reward).with_each

@@ -58,7 +58,7 @@ def test_the_class_whose_ap_rises_more_is_worth_more():
 def test_the_variants_left_out_are_predicted():
     samples = samples_of(0, [0.04, -0.06, 0], tables=3)
     found = predict_left_out(samples)
-    measured = np.concatenate([one.of_one_size().values.mean(axis=1) for one in samples])
+    measured = np.concatenate([one.without_size_effect().values.mean(axis=1) for one in samples])
     np.testing.assert_allclose(found.measured, measured)
     assert np.corrcoef(found.learned, measured)[0, 1] > 0.9
 
@@ -93,7 +93,7 @@ def test_the_prior_has_the_slope_that_map_has_over_the_images_of_a_class():
 
 def test_ap_that_rises_with_the_number_of_images_alone_leaves_nothing_to_learn():
     (sample,) = samples_of(0, np.zeros(F), noise=0, tables=1, of_size=0.3)
-    np.testing.assert_allclose(sample.of_one_size().values, 0, atol=1e-12)
+    np.testing.assert_allclose(sample.without_size_effect().values, 0, atol=1e-12)
 
 
 def test_without_a_table_the_prior_is_used():

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
-from mgral.config import Config, known
+from mgral.config import Config
 from mgral.data.image_set import ImageSet
 from mgral.errors import StepError
 from mgral.evaluation.coco import score_detections
@@ -23,7 +23,7 @@ from mgral.training.loop import train_detector
 
 
 class Gain(NamedTuple):
-    """An entry of `gains<i>-<j>.json`."""
+    """The scores of one batch, an entry of `gains<i>-<j>.json`; its gain is their mean less that of batch 0."""
 
     batch: int
     map: list[float]
@@ -43,7 +43,7 @@ def measure_gains(
     gpus: int = 0,
     checkpoint_of: Callable[[int, int], Checkpoint | None] = lambda batch, repeat: None,
 ) -> list[Gain]:
-    """Train a detector on the labelled images and a batch, as a cycle does, and score it on the test images.
+    """Train detectors on the labelled images and each batch, as a cycle does, and return their mAP on test images.
 
     Every batch is labelled and trained `fidelity.repeats` times. Repeats differ in their initial weights and in all
     random numbers of the training. The same repeat has the same weights and numbers for all batches.
@@ -69,9 +69,7 @@ def measure_gains(
     found = []
     for batch in batches:
         chosen = training_images(data.dataset, data.images, sorted({*labelled.tolist(), *batch.images}))
-        relative_size = len(chosen.rows) / config.initial
-        first = known(config.iterations.detector, "iterations.detector")
-        iterations = detector_iterations(first, config.iterations.growth, relative_size)
+        iterations = detector_iterations(config, len(chosen.rows))
         scores = []
         for repeat in range(config.fidelity.repeats):
             checkpoint = checkpoint_of(batch.batch, repeat)

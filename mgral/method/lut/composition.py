@@ -70,7 +70,12 @@ class Composition:
     def features(self, totals: Float64) -> Float64:
         """Return the features of each class, float64 [..., C, F], of sets of images with the given totals, [..., J].
 
-        The first is a logarithm, because AP grows roughly with the logarithm of the number of images of a class.
+        With n images in a set (at least 1), p_c the sum of the presence of class c, m objects of all classes, and n_k
+        images in cluster k:
+
+            images   = log(1 + p_c), as AP grows roughly with the logarithm of this number
+            crowding = log(1 + m / n)
+            variety  = log(sum over k of sqrt(n_k / n)), 0 if all images are in one cluster
         """
         count = np.maximum(totals[..., :1], 1)
         images, objects, kinds = np.split(totals[..., 1:], [self.classes, 2 * self.classes], axis=-1)

@@ -49,7 +49,7 @@ class Sample(NamedTuple):
     images: Float64
     """Number of images that each variant was trained on, float64 [K]."""
 
-    def of_one_size(self) -> "Sample":
+    def without_size_effect(self) -> "Sample":
         """Return the sample without what is linear in the logarithm of the number of images.
 
         Features and values are 0 for classes that have no AP.
@@ -86,7 +86,17 @@ class Regression(NamedTuple):
 
 
 def learn(samples: Sequence[Sample], classes: int, features: int, seed: int = 0) -> Regression:
-    """Learn the weights, [C, F], from the variants of any number of tables; without a table, use the prior."""
+    """Learn the weights of the features from the variants of all tables, and test whether they predict by chance.
+
+    If there is no table, or the test is not passed, the weights are those of the prior.
+
+    Parameters
+    ----------
+    classes, features
+        Numbers of classes C and features F; the weights are [C, F].
+    seed
+        Seed of the permutations.
+    """
     prior = np.zeros((classes, features))
     prior[:, 0] = _slope(samples)
     if not samples:
@@ -123,7 +133,7 @@ class _Problem:
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         variants = [len(one.values) for one in samples]
-        rest = [one.of_one_size() for one in samples]
+        rest = [one.without_size_effect() for one in samples]
         measured = np.repeat([np.isfinite(one.values).all(axis=0).sum() for one in samples], variants)
         features = np.concatenate([one.features for one in rest])
         spread = np.sqrt((features**2).sum(axis=(0, 1)) / max(1, measured.sum()))

@@ -21,10 +21,13 @@ Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 COMMON = ("map", "baseline_map", "values", "kernel_widths")
+"""Names of the arrays of every table."""
 LEARNED = ("classes", "images", "base", "features", "roots", "learnt")
+"""Those from which the regression is learned."""
 BY_CLASS = (*COMMON, *LEARNED, "counts", "count_zero", "count_unit", "count_mean")
+"""Those of a table with `reward.distance: by_class`."""
 BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
-"""Names of the arrays of a table with `reward.distance: by_class`, and of a table with another distance."""
+"""Those of a table with another distance."""
 LOOKED_UP_IMAGES = 1 << 18
 """Number of images in the batches that are looked up at a time, to bound memory: 268 MB for 256 dimensions."""
 LOOKED_UP_VALUES = 1 << 24

@@ -135,8 +135,7 @@ def _iterations(config: Config, plan: SubsetPlan, number: int) -> int:
         base = known(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
         return base + known(config.iterations.variant, "iterations.variant")
     images = len(plan.base) + len(plan.subsets[number])
-    first = known(config.iterations.detector, "iterations.detector")
-    return detector_iterations(first, config.iterations.growth, images / config.initial) if images else 0
+    return detector_iterations(config, images) if images else 0
 
 
 def _without_labels(plan: SubsetPlan, data: ImageSet) -> list[int]:

@@ -53,7 +53,7 @@ FARTHEST = 1.0
 LARGEST = math.log(2)
 """The largest Jensen-Shannon divergence, in nats."""
 CANDIDATES = 1.2
-"""Images that the second stage chooses from, in budgets."""
+"""Images that the second stage chooses from, as a multiple of the budget."""
 
 
 @register("cald", "objects that change as the image is changed, of rare classes", requires=("detections",), views=5)

@@ -36,7 +36,7 @@ MARGIN = 1.0
 
 
 class LossPrediction(nn.Module):
-    """The paper's module (section 3.2): each map averaged, through a layer of its own; one number of them all."""
+    """The paper's module (section 3.2): a layer for the mean of each map, then one layer for all."""
 
     def __init__(self, channels: list[int]) -> None:
         """Take the channels of each map."""

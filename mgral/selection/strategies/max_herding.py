@@ -37,7 +37,7 @@ from mgral.selection.query import Choice, Query
 from mgral.selection.submodular import greedy
 
 WIDTH = 1.0
-"""Of the kernel, in units of the root of the mean squared length of an embedding."""
+"""Width of the kernel; 1 is the root of the mean squared length of an embedding."""
 REFERENCES = 10_000
 """Most images that the mean is taken over."""
 PART = 1000

@@ -66,7 +66,7 @@ from mgral.selection.inference import detector_and_images, objects_of
 from mgral.selection.query import Choice, Query, all_equal, highest
 
 CANDIDATES_PER_CHOSEN = 4
-"""Images that GUIDE chooses from, in budgets."""
+"""Images that GUIDE chooses from, as a multiple of the budget."""
 OVERLAP = 0.5
 """IoU from which a box is that of a labelled object."""
 LEAST = 5
