@@ -218,8 +218,22 @@ def select(
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
         config = config.model_copy(update={"budget": min(images_in(config.budget), len(pool))})
     check_pool(pool, images_in(config.budget))
-    known = (images, detector, found, embeddings, tables, agent, head, groups)
-    query = Query(hidden, labelled, pool, config, seed, cycle, *known)
+    query = Query(
+        hidden,
+        labelled,
+        pool,
+        config,
+        seed,
+        cycle,
+        images=images,
+        detector=detector,
+        found=found,
+        embeddings=embeddings,
+        tables=tables,
+        agent=agent,
+        head=head,
+        groups=groups,
+    )
     choice = choose(kind, query, ordered=boxes is not None)
     if boxes is not None and with_reserve.budget != config.budget:
         # Batches are planned as a whole, so first those that are likely to be paid.
