@@ -81,7 +81,7 @@ def refuse(error):
 
 
 def no_gpus_because():
-    """Why jobs are given no GPU unless somebody asks for it; empty where they are."""
+    """Why jobs get no GPU unless somebody asks for one; empty if they get one by themselves."""
     if not workflow.is_main_process or workflow.resource_settings.nodes:
         return "with --jobs or another executor, a profile says which jobs get a GPU"
     if PLAN_ONLY in os.environ:
@@ -184,7 +184,7 @@ def write_partial_report():
 
 
 def name_devices(given):
-    """Say on which cards jobs compute or why on none, unless none could or somebody has given them some."""
+    """Report on which GPUs jobs compute, or why on none; not if no job can use one, or a person has assigned them."""
     able = [job for job in jobs_asked_for() if job.resources.get("vram_mb") is not None]
     if not able or (given and not DEVICES.cards):
         return

@@ -10,12 +10,12 @@ from mgral.data.findings import ALL_LISTED, FaultyDataError, Findings, Kind, des
 from mgral.errors import InputError
 
 OTHER = Kind("other faults", "each says what to do")
-"""Of errors that stop a step before it has looked for faults, such as a data folder that is not there."""
+"""Kind of the errors that stop a step before it has looked for faults, such as a data folder that is not there."""
 
 
 @contextmanager
 def faults_shown(as_json: bool) -> Iterator[None]:
-    """Print what else was found where a data set cannot be used, before the error goes on.
+    """Print all findings if a data set cannot be used, and let the error pass on.
 
     Repairs go to standard error, as they may contain the cause; with `as_json` faults and repairs go to standard
     output.

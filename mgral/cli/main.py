@@ -20,7 +20,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by torch, NumPy and SciPy when they are imported."""
 
 MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
-"""Of torch's errors where an allocation fails; on the CPU it raises a bare RuntimeError."""
+"""Parts of torch's messages where an allocation fails; on the CPU it raises a bare RuntimeError."""
 SMALLER = (
     "lower what the configuration asks for, such as the size and channels of the detector or training.batch_size; "
     "or run fewer jobs at once (--cores)"

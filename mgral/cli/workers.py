@@ -33,7 +33,7 @@ class Workers:
         self._sockets: dict[int, socket.socket] = {}
 
     def expect(self) -> socket.socket:
-        """Return the end of a new socket that the process to be forked takes, as the worker that it may become."""
+        """Return one end of a new pair of sockets, for the process to be forked, which may become a worker."""
         for number, one in list(self._sockets.items()):
             try:
                 ended = not one.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -88,7 +88,7 @@ class Workers:
 
 
 def option(arguments: list[str], name: str) -> int:
-    """Return the number that the arguments of a step give an option, at last; 0 without one."""
+    """Return the last integer that the arguments of a step give for an option; 0 without one."""
     number = 0
     for word, following in pairwise([*arguments, ""]):
         given, equals, value = word.partition("=")

@@ -163,7 +163,9 @@ def _by_detections(
     ----------
     right
         Probability that a detection with such a score has a label, [m]. Below `PRECISION` it uses up no label, as
-        weak detections lie nearly everywhere. agrees Probability that one at a label has the label's class, [m].
+        weak detections lie nearly everywhere.
+    agrees
+        Probability that a detection at a label has the label's class, [m].
     """
     free = np.ones(len(one.labels), dtype=np.bool_)
     free[one.of[(one.of >= 0) & (right >= PRECISION)]] = False

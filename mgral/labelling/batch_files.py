@@ -30,9 +30,9 @@ MISSING = Kind(
     f"bring them back, find those that were renamed (`{program()} project scan`), or withdraw them from the project",
 )
 LONGEST = 200
-"""Bytes of a name at most: file systems take 255, and labelling tools add to names."""
+"""Longest name of a picture, in bytes: file systems take 255, and labelling tools add to names."""
 Owners = Mapping[int, tuple[str, ...]]
-"""Who gets an image, by its number: no name where the batch is not split."""
+"""People who get each image, such as `person1`, by its number; empty if the batch is not split."""
 
 
 def write_batch(
@@ -49,25 +49,29 @@ def write_batch(
 ) -> Owners:
     """Write the files of a batch into a new folder, which appears completely or not at all.
 
-    There are selection.csv, sheet.html, pictures/ (hard links where there can be some, else copies) and
-    tasks/FORMAT/. Split over several people, the folder has the first two of all, and person1/, person2/, ... have
-    each all four of their share.
+    The folder contains selection.csv, sheet.html, pictures/ (hard links, or copies where links are impossible) and
+    tasks/FORMAT/. If the batch is split, it contains selection.csv and sheet.html of the whole batch, and a folder
+    person1/, person2/, ... with all four for each share.
 
     Parameters
     ----------
     formats
-        Of the tasks.
+        Formats of the tasks to write.
     notes
-        Why these pictures were chosen, for the sheet, a paragraph each.
+        Why these pictures were chosen, a paragraph each, for the sheet.
     people, shared
-        Whom it is dealt out to; see `mgral.labelling.sharing.deal`.
+        Number of people, and the fraction of the pictures that two of them get; see `mgral.labelling.sharing.deal`.
     prefix
-        What Label Studio finds pictures by, before their names, given their folder in the batch: `pictures`, or
-        `person1/pictures`.
+        Returns the text before the name of a picture in tasks for Label Studio, given the folder of the picture in
+        the batch: `pictures` or `person1/pictures`.
     settings
-        How files become pixels; the defaults unless given.
+        How picture files are decoded; the default settings unless given.
     results
-        What the detector can do, for the sheet.
+        The detector's score of each class, for the sheet.
+
+    Returns
+    -------
+    The people who get each image.
 
     Raises
     ------

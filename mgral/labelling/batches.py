@@ -23,12 +23,12 @@ Row = tuple[int, float | None, str]
 
 
 def results_folder(folder: Path, number: int) -> Path:
-    """Return the folder of what a round computed."""
+    """Return the folder of the results of a round's experiment."""
     return folder / "results" / f"round{number}"
 
 
 def detector_folder(folder: Path, number: int) -> Path:
-    """Return the folder of a round's detector, which is there once there are labels."""
+    """Return the folder of a round's detector; a round without training labels has no detector in it."""
     return results_folder(folder, number) / f"seed{number}" / "initial" / "cycle0"
 
 
@@ -46,7 +46,7 @@ def round_batch(
     Parameters
     ----------
     boxes
-        What the detector found, by image; the audit set gets none, as a person is led by what is proposed.
+        Boxes to propose, by image. The audit set gets none, because proposed boxes could influence its labels.
     """
     config = load_config(round_folder(folder, number) / CONFIG)
     name = next(iter(config.strategies))
@@ -83,7 +83,7 @@ def round_batch(
 
 
 def mixed(ordered: Sequence[Row], others: Sequence[Row], seed: int) -> list[Row]:
-    """Return rows in their order with others at random places among them, every place as likely."""
+    """Return ordered rows with others inserted at uniformly random places; each keeps its own order."""
     count = len(ordered) + len(others)
     rng = np.random.default_rng(seed)
     places = set(rng.choice(count, len(others), replace=False).tolist()) if others else set()
@@ -123,7 +123,7 @@ def second_look(folder: Path, settings: ProjectSettings, project: Project, rows:
 
 
 def labelled_boxes(project: Project, image: int) -> list[FoundBox]:
-    """Return the boxes of a labelled image, of today's classes, as sure ones."""
+    """Return the boxes of a labelled image with the score 1; boxes of a class that was split are left out."""
     label = project.images[image].confirmed
     assert label is not None
     return [
@@ -165,7 +165,7 @@ def _tasks(
 
 
 def _own_names(project: Project, images: Sequence[int], names: Sequence[str]) -> list[str]:
-    """Return names that no other image was sent under: labels that come back by name alone are of one image."""
+    """Return the names, changed where another image was sent under one of them: so a name means one image only."""
     sent = {Path(name).stem.casefold(): image for image, state in project.images.items() for name in state.names}
     used = {Path(name).stem.casefold() for name in names}
     found = []

@@ -53,14 +53,14 @@ def split_class(project: Project, name: str, into: Sequence[str]) -> dict[str, A
 def classes_called(project: Project, name: str, sent_at: int = -1) -> set[int]:
     """Return the classes that a file can mean by a name, as they are today; several where nobody can tell.
 
-    That is the class that has the name, or the one that had it when the picture was sent, as labelling tools still
-    have the names that they were sent. Of a name that no class has, it is the one that had it last. A class that was
-    split is itself.
+    These are the class that has the name now and the class that had it when the picture was sent, because labelling
+    tools keep the names that were sent. If there is neither, it is the class that had the name last. A merged class
+    is returned as the class that it became, a split class as itself.
 
     Parameters
     ----------
     sent_at
-        Line of the ledger in which the picture was sent, -1 where it was not.
+        Line of the ledger, from 0, in which the picture was sent; -1 if it was not sent.
     """
     known = project.named.get(name, [])
     now = [one for one in known if one.end is None]
@@ -69,13 +69,13 @@ def classes_called(project: Project, name: str, sent_at: int = -1) -> set[int]:
 
 
 def name_today(project: Project, name: str) -> str:
-    """Return what a class of a name is called today; the name itself where it is none's, or several's."""
+    """Return today's name of the class that a name means; the name itself where it means none, or several."""
     found = classes_called(project, name)
     return today(project, found.pop()) if len(found) == 1 else name
 
 
 def today(project: Project, number: int) -> str:
-    """Return the name of a class as it is today; of one that was split, its last one."""
+    """Return the name that a class has today, given its id; for a class that was split, the last name that it had."""
     number = project.class_today(number)
     last = max((one.start, name) for name, own in project.named.items() for one in own if one.id == number)
     return last[1]

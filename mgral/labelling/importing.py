@@ -55,7 +55,7 @@ WITHDRAWN = Kind("pictures are withdrawn", f"kept, and not used until `{program(
 UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
 """What Label Studio puts before the name of an uploaded picture."""
 SAME_IOU = 0.5
-"""Overlap from which two people's boxes of a class are of one object."""
+"""Smallest IoU at which two people's boxes of a class are of the same object."""
 
 
 @dataclass
@@ -63,21 +63,21 @@ class Changes:
     """What an import changes."""
 
     by_label: dict[tuple[int, str], dict[str, Any]] = field(default_factory=dict)
-    """What the ledger is to have of a label, by its image and its person."""
+    """Events to write to the ledger, by image and person."""
     new: int = 0
-    """Images that have a label for the first time."""
+    """First labels of a person, of images without a confirmed label so far."""
     corrected: int = 0
-    """Labels that replace what the same person, or a file without names, said before."""
+    """Labels that replace an earlier one: of the same person, or where one of the two names no person."""
     added: int = 0
-    """Labels of another person beside those that there are."""
+    """First labels of a person, of images that others have labelled."""
     unchanged: int = 0
-    """Labels that are there already, just as they are."""
+    """Labels that are in the ledger already, or whose image this same file has brought before."""
     untouched: int = 0
-    """Pictures that nobody has looked at."""
+    """Pictures of the file that nobody has looked at."""
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What the ledger is to have, in the order of the file."""
+        """Events to write to the ledger, in the order of the file."""
         return list(self.by_label.values())
 
 
@@ -149,7 +149,8 @@ def changes_by(
     conflicts
         Setting of the project, for what is said about contradictions.
     before
-        Images whose labels came of this very file before: it says nothing new about them, whatever came since.
+        Images whose labels were imported from this same file before. It changes nothing of them, even if they were
+        labelled again since.
     """
     if found.project is not None and found.project != project.id:
         findings.fault(OTHER_PROJECT, f"{found.source} (project {found.project})")
@@ -268,7 +269,7 @@ def _size_fits(project: Project, image: int, returned: Returned, findings: Findi
 def _apply(
     project: Project, image: int, label: Label, changes: Changes, findings: Findings, others: Sequence[Label]
 ) -> bool:
-    """Note what a label changes; return whether it is new.
+    """Note what a label changes; return whether it changes anything.
 
     Parameters
     ----------
@@ -328,16 +329,17 @@ def disagreeing(image: ImageState, project: Project) -> bool:
 
 
 def contradicting(project: Project, labels: Sequence[Label]) -> bool:
-    """Return whether two people's confirmed labels of an image have an object that the other's have not.
+    """Return whether the confirmed labels of an image by different people differ in an object.
 
-    A class that one of them was not asked for, as it came later, says nothing about the other's boxes of it.
+    Boxes match if they have the same class and an IoU of `SAME_IOU` or more. A class that was added after one of the
+    people had looked is not compared.
     """
     return any(not _same_objects(*_of_shared_classes(project, labels[0], other)) for other in labels[1:])
 
 
 def _of_shared_classes(project: Project, *labels: Label) -> list[list[BoxRow]]:
     """Return the boxes of each label, without classes that another says nothing about."""
-    # Of a label that is being imported it is not known yet what its person knew: all, then.
+    # A label that is being imported has no `knew` yet: its person is taken to have known all classes.
     unasked = frozenset[int]().union(*(project.incomplete(label) for label in labels if label.knew))
     return [[box for box in project.final_boxes(label) if box[4] not in unasked] for label in labels]
 

@@ -35,25 +35,25 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Line:
-    """A change, whole or not there."""
+    """A change of a project: a line of the ledger."""
 
     at: str
     """When, in ISO 8601, UTC."""
     who: str
     """Account of the person who ran the command."""
     what: What
-    """Sort of all of its events."""
+    """Kind of all its events."""
     events: tuple[Event, ...]
     file: str = ""
     """Name of the file that it comes from, if any."""
     sha256: str = ""
-    """Digest of that file, and of what its classes were taken for, where that was said."""
+    """Digest of that file, see `starting.digest_of`; with `--rename`, of the given names too."""
 
 
 def read_ledger(folder: Path) -> list[Line]:
     """Return all changes of the project in a folder, the oldest first.
 
-    A last line without its end was cut off by a crash, and counts for nothing.
+    A last line without a line break was cut off by a crash and is ignored.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def new_line(what: What, events: Sequence[Event], file: str = "", sha256: str = 
 
 
 def line_text(line: Line) -> bytes:
-    """Return a change as the ledger has it; `?` stands for what is no text, as in a file name of another encoding."""
+    """Return a change as a line of the ledger: JSON in UTF-8, with `?` for characters that UTF-8 cannot encode."""
     return json.dumps(vars(line), ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
 
 
@@ -134,7 +134,9 @@ def writing(folder: Path) -> Iterator[Writer]:
     Raises
     ------
     InputError
-        Where another command writes at this moment.
+        Where there is no project, or another command writes at this moment.
+    StepError
+        Where the folder cannot be written to.
     """
     if not (folder / FILE).exists():
         raise InputError(_no_project(folder))
@@ -154,7 +156,7 @@ def writing(folder: Path) -> Iterator[Writer]:
 
 
 def _end_of_lines(stream: Any) -> int:
-    """Return the length in bytes of all whole lines: behind them is what a crash left of one."""
+    """Return the length in bytes of all complete lines; a line that a crash cut off may follow them."""
     size: int = stream.seek(0, os.SEEK_END)
     step, place = 1 << 16, size
     while place > 0:

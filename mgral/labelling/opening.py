@@ -44,10 +44,10 @@ def round_folder(folder: Path, number: int) -> Path:
 
 
 def draw_audit(settings: ProjectSettings, project: Project) -> list[int]:
-    """Draw the audit set: pictures that nobody has labelled, uniformly and without replacement, by number.
+    """Draw the audit set from the pictures that nobody was asked to label, and return its numbers, ascending.
 
-    None is drawn where there is a test set, or an audit set already. The draw depends on nothing but
-    the numbers of the pictures.
+    The draw is uniform and without replacement. Nothing is drawn if there is a test set, or an audit set already. The
+    draw depends only on the numbers of these pictures and on how many are drawn.
     """
     if any(image.role for image in project.images.values()):
         return []
@@ -74,7 +74,7 @@ def make_snapshot(
     Parameters
     ----------
     number
-        Of the round.
+        Number of the round; 0 for an experiment that is no round.
     chunks
         Digests of the chunks of all pictures.
     missing
@@ -114,11 +114,11 @@ def make_snapshot(
 
 
 def waiting_classes(project: Project, labels: Sequence[Label]) -> frozenset[int]:
-    """Return the classes that a detector does not learn yet: most labelled images were not looked through for them.
+    """Return the ids of classes that a detector does not learn yet: most labelled images were not checked for them.
 
-    Until half of them were, the detector learns the other classes from all images, and this one not at all; then it
-    learns all classes, and images that were not looked through are left out. So a new class never makes the labels
-    that there are worthless.
+    Until half of the images are checked for a class, the detector learns the other classes from all images. From then
+    on it learns this class too, and images that were not checked for it are left out. So a new class never makes the
+    existing labels worthless.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def comparing_config(
     Parameters
     ----------
     name
-        Of the experiment, and of its folder in the project's.
+        Name of the experiment, and of its folder in the project's folder.
     """
     learnt = len(complete(snapshot.labelled)) - max(map(len, snapshot.without))
     values = {**_values(settings, name, learnt), "seeds": [*range(len(snapshot.without))], "strategies": ["random"]}
@@ -229,7 +229,7 @@ def check_config(folder: Path, settings: ProjectSettings, project: Project) -> N
 
 
 def frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dict[str, Any]]:
-    """Return the input size of the rounds before, or of the first one what follows from the pictures."""
+    """Return the input size of earlier rounds; in the first, or for another detector, derive it from the pictures."""
     if project.rounds:
         path = round_folder(folder, min(project.rounds)) / CONFIG
         detector = yaml.safe_load(path.read_text("utf-8"))["detector"]
@@ -246,7 +246,7 @@ def write_round(folder: Path, snapshot: Snapshot, config: Config) -> str:
 
 
 def write_experiment(target: Path, snapshot: Snapshot, config: Config) -> None:
-    """Write what an experiment is computed from into a new folder, which appears completely."""
+    """Write the snapshot and configuration of an experiment into a new folder, which appears completely."""
     with atomic_path(target) as partial:
         partial.mkdir()
         dump_json(partial / SNAPSHOT, snapshot.as_json())

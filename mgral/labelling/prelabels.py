@@ -7,9 +7,9 @@ from typing import Any
 from mgral.labelling.records import Box, FoundBox
 
 MOST_BOXES = 100
-"""Boxes of a picture that are proposed at most."""
+"""Most boxes that are proposed in a picture."""
 LEAST_SIDE = 1.0
-"""Pixels of a proposed box's sides at least, once it is cut to the picture."""
+"""Shortest side of a proposed box in pixels, after the box is cut to the picture."""
 
 
 def proposed_boxes(

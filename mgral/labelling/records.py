@@ -85,7 +85,7 @@ class Task:
     image: int
     """Number of the image in the project."""
     rank: int
-    """Place in the batch, from 1; what comes first is worth most."""
+    """Place in the batch, from 1; the most useful picture comes first."""
     path: Path
     """Its file on this machine."""
     name: str
@@ -94,7 +94,8 @@ class Task:
     height: int
     """Size of the upright picture, in pixels."""
     score: float | None
-    """What it was chosen by, on the strategy's own scale; None for the audit set."""
+    """Score by which it was chosen, on the strategy's own scale, or how sure a likely label error is; None for the
+    audit set, controls, and pictures to check for a new class."""
     reason: str
     """Why it was chosen, in a few words."""
     boxes: tuple[FoundBox, ...] = ()
@@ -102,7 +103,7 @@ class Task:
     groups: tuple[str, ...] = ()
     """Labels for the task, such as `audit` or `again`."""
     chosen: bool = True
-    """Whether it is what its reason says; False for one that was drawn as a control alone."""
+    """Whether its reason applies; False for a picture that was only drawn as a control."""
     control: bool = False
     """Whether it was drawn at random, to compare the strategy with; a chosen one may be drawn too."""
 

@@ -36,7 +36,7 @@ def import_files(
     Raises
     ------
     FaultyDataError
-        Where anything is wrong with any of the files, with all that is; then nothing is imported.
+        Where a file has a fault, with the faults of all files; then nothing is imported.
     """
     findings, lines = Findings(), []
     with writing(folder) as writer:
@@ -68,7 +68,7 @@ def import_files(
 
 
 def _digest(path: Path, renamed: Mapping[str, str]) -> str:
-    """Return the digest of what is read, and of what its classes are taken for: with others it says something new."""
+    """Return the digest of the labels and of `renamed`: with other names of classes the same file has new content."""
     digest = digest_of(labels_at(path))
     return hashlib.sha256(f"{digest} {sorted(renamed.items())}".encode()).hexdigest() if renamed else digest
 

@@ -1,4 +1,4 @@
-"""A round: each part, from its first file to its batch, is done once, even if it was interrupted."""
+"""Opens rounds and publishes their batches: each part is done once, even if a command was interrupted."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -76,7 +76,7 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
     Parameters
     ----------
     anyway
-        Open it even if nothing has come back of the last one.
+        Open it even if no label of the last round was imported.
     training
         Open one that trains a detector and chooses nothing, and so uses no budget.
 
@@ -197,8 +197,8 @@ Publish = Callable[[Project, ProjectSettings, int, Path], Sequence[dict[str, obj
 def publish_round(folder: Path, number: int, publish: Publish) -> None:
     """Put the files of a round's batch in its folder, and note in the ledger what is sent, once.
 
-    The files are made beside it and moved there. What a killed command left of them is made again, as long as the
-    ledger does not know of it.
+    The files are written to a folder beside it and then moved. If a command was killed before the ledger had the
+    batch, the files that it left are deleted and written again.
     """
     with writing(folder) as writer:
         settings, project = load_project_settings(folder), load_project(folder)

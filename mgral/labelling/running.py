@@ -44,7 +44,8 @@ class BatchOptions:
     shared: float = 0.0
     """Part of the pictures that two people get."""
     prefix: str | None = None
-    """What Label Studio finds pictures by; its local files below the project's folder unless given."""
+    """Text before the name of a picture in tasks for Label Studio; by default for local files, with the project's
+    folder as document root."""
 
 
 def run_round(
@@ -138,7 +139,7 @@ def write_second_look(
 
 
 def _prefix(options: BatchOptions, folder: Path, output: Path) -> Callable[[str], str]:
-    """Return what gives the prefix of pictures, by their folder in the batch that is written to `output`."""
+    """Return a function that gives the prefix of pictures, given their folder in the batch written to `output`."""
     if options.prefix is not None:
         given = options.prefix if options.prefix.endswith(("/", "=")) else f"{options.prefix}/"
         return lambda _: given

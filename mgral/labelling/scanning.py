@@ -26,7 +26,8 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif", ".ppm", ".pgm",
 )  # fmt: skip
 OWN = re.compile(r"round[0-9]+|results")
-"""Folders that rounds make, with copies of pictures, where a project's folder is one of pictures too."""
+"""Folders of rounds and results, which have copies of pictures: passed over if the project's own folder is one of
+its folders of pictures."""
 SEEN = ".files.json"
 """Size, time of change and digest of each file when it was read last: only what differs is read again. It may be
 deleted at any time."""
@@ -56,7 +57,9 @@ class Seen(NamedTuple):
     """A file as it was when it was read last."""
 
     size: int
+    """Bytes."""
     time: int
+    """Time of the last change, in nanoseconds since 1970."""
     sha256: str
 
 
@@ -91,7 +94,7 @@ def scan_pictures(folder: Path, settings: ProjectSettings, project: Project, tak
     Raises
     ------
     FaultyDataError
-        Where a folder is not there, or pictures have changed.
+        Where a folder is not there or has no pictures, a file cannot be read, or pictures have changed.
     """
     scan = Scan()
     places = dict(_places(folder, settings, scan.findings))
@@ -283,10 +286,7 @@ def picture_events(scan: Scan) -> list[dict[str, object]]:
 
 
 def moved_json(project: Project, missing: Collection[int]) -> bytes:
-    """Return the content of pictures/moved.json: where pictures are that are not where they were found.
-
-    It has null for those that are missing.
-    """
+    """Return the content of pictures/moved.json: present files of moved pictures by number, null for missing ones."""
     moved = {
         str(image): None if image in missing else file
         for image, file in project.files.items()

@@ -35,7 +35,7 @@ class ProjectSettings(Section):
     pictures: Annotated[dict[FolderName, PathText], Field(min_length=1)]
     """Folders of pictures by a name that never changes; relative paths start at the project's folder."""
     test_pictures: dict[FolderName, PathText] = Field(default_factory=dict)
-    """Folders of pictures of a test set: evaluated on, and never labelled or trained on."""
+    """Folders of pictures of a test set, by name: evaluated on, and never chosen or trained on."""
     budget: Count
     """Pictures that people will label in all, the audit set included."""
     batch: Count
@@ -43,14 +43,15 @@ class ProjectSettings(Section):
     audit: Annotated[int, Field(ge=0, le=10**9)] | None = None
     """Pictures of the audit set; null: 10 % of the budget or 50, the larger, at most 20 % of budget and pictures."""
     strategy: str = "sqrt_counts_per_box"
-    """By what a batch is chosen once there are labels."""
+    """Strategy that chooses batches once there are labels."""
     control: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Part of a batch that is drawn at random, to compare the strategy with (`mgral project control`)."""
     target: Annotated[dict[Literal["map", "ap50"], Percent], Field(min_length=1, max_length=1)] | None = None
     """Score on the audit or test set that is wanted, in percent, such as `{map: 40}`: `status` says how far it is."""
     video_names: str | None = None
-    """Regular expression on a picture's file: pictures for which it finds the same text, or the same first group of
-    it, are of one video, and a batch has one of them at most. Null: near-copies are found by their pixels."""
+    """Regular expression that is searched in a picture's file, FOLDER/path. Pictures with the same text in all its
+    groups, or without groups the same matched text, are of one video, and a batch has at most one of them. Null:
+    near-copies are found by their pixels."""
     conflicts: Conflicts = "latest"
     """Whose boxes are used where two people labelled a picture differently: the latest, or nobody's until one of
     them corrects the picture."""

@@ -19,18 +19,18 @@ from mgral.report.rendering import environment
 from mgral.report.styles import class_colours
 
 LONGEST_SIDE = 416
-"""Of a thumbnail, in pixels: sharp at the width of a card on a screen of high resolution."""
+"""Longest side of a thumbnail in pixels: sharp at the width of a card on a screen of high resolution."""
 MOST_BYTES = 25_000
-"""Of a thumbnail: 500 of them make a page of some 15 MB."""
+"""Most bytes of a thumbnail, if a quality allows it: 500 of them make a page of about 15 MB."""
 QUALITIES = (80, 65, 50, 35, 20, 10)
-"""Of JPEG; the first that gives few enough bytes is used."""
+"""JPEG qualities in the order in which they are tried; the last is used if all give more than `MOST_BYTES`."""
 MOST_TAGGED = 12
-"""Boxes of a picture up to which the score is written at each; more would hide the picture."""
+"""Most boxes of a picture whose scores are written beside them; more would hide the picture."""
 MARKS = {
     "audit": "audit set: drawn at random, to measure the detector by, never trained on",
     "again": "labelled before, to be looked at again",
 }
-"""What the labels of tasks mean that a person may not know."""
+"""Explanations of the labels in `Task.groups`."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from mgral.labelling.status import ADD_CLASSES, status_lines
 
 NOT_IN_GIT = ".gitignore"
 PULLED = "pulled"
-"""Folder of what servers of labelling tools said last, below the project's."""
+"""Folder in the project's folder for the last answers of labelling tools' servers."""
 REMADE = (
     "results/",
     ".snakemake/",
@@ -40,7 +40,7 @@ REMADE = (
     "replay*/data/",
     f"{PULLED}/",
 )
-"""What a project can make again, and Git need not keep."""
+"""Lines of .gitignore: what a project can make again."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,10 @@ def merge_findings(findings: Findings, more: Findings) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all files in a folder with their names."""
+    """Return a digest of a file's content or, for a folder, of the names and contents of all files in it.
+
+    It is a SHA-256 in hexadecimal digits; for a file it is not the SHA-256 of its bytes alone.
+    """
     digest = hashlib.sha256()
     for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if one.is_file():

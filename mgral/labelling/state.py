@@ -44,7 +44,7 @@ class Label:
 
     @property
     def age(self) -> tuple[str, int]:
-        """Sorts labels, the oldest first: by the time that the tool gave, or else of the import."""
+        """Key that sorts labels, the oldest first: by the time that the tool gave, or else of the import."""
         return self.at or self.imported[0], self.imported[1]
 
 
@@ -86,13 +86,13 @@ class ImageState:
     """What is known of an image."""
 
     labels: dict[str, Label] = field(default_factory=dict)
-    """The latest of each person."""
+    """The latest label of each person, by the person."""
     role: str = ""
     """`audit`, `test`, or empty for an image to train on."""
     sent_in: int | None = None
     """Round of the batch that it was sent in last, unless it was called back."""
     names: set[str] = field(default_factory=set)
-    """What labelling tools called it."""
+    """Names under which it was sent to labelling tools."""
     sent_boxes: tuple[BoxRow, ...] = ()
     """Boxes that it was sent with last."""
     sent_at: int = -1
@@ -127,14 +127,14 @@ class Project:
     id: str = ""
     """Identity: a random one, so that files of another project are recognised."""
     pictures: dict[int, Picture] = field(default_factory=dict)
-    """By number, where they were found first."""
+    """Pictures by number, with the files in which they were first found."""
     files: dict[int, str] = field(default_factory=dict)
-    """Where each is now, FOLDER/path."""
+    """Present file of each picture by number, FOLDER/path; of missing ones the last known."""
     images: dict[int, ImageState] = field(default_factory=dict)
     classes: dict[int, str] = field(default_factory=dict)
     """Classes that there are, by id."""
     became: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """Classes that there are no more, and what they became: one where they were merged, several where split."""
+    """Classes that no longer exist, by id, and what each became: one class if merged, several if split."""
     rounds: dict[int, str] = field(default_factory=dict)
     """Digest of the snapshot of each round that was opened."""
     trainings: set[int] = field(default_factory=set)
@@ -142,13 +142,13 @@ class Project:
     sent: dict[int, list[int]] = field(default_factory=dict)
     """Images of each round whose batch was made."""
     chosen: dict[int, set[int]] = field(default_factory=dict)
-    """Those of a round with controls that the strategy chose."""
+    """Images that the strategy chose, by round; only of rounds with controls."""
     controls: dict[int, set[int]] = field(default_factory=dict)
-    """Those that were drawn at random, to compare the strategy with; some may be chosen too."""
+    """Images drawn at random as controls, by round; some may be in `chosen` too."""
     pushed: dict[Place, OnServer] = field(default_factory=dict)
     """Projects on servers, the one that was pushed to last at the end."""
     imported: dict[str, set[int]] = field(default_factory=dict)
-    """Images whose labels came of a file, by its digest."""
+    """Images whose labels were imported from a file, by the digest of the file."""
     named: dict[str, list[Named]] = field(default_factory=dict)
     """Classes that have or had a name, the earliest first."""
     class_lines: dict[int, tuple[int, str]] = field(default_factory=dict)
@@ -172,7 +172,8 @@ class Project:
     def incomplete(self, label: Label) -> frozenset[int]:
         """Return the ids of today's classes that a label says nothing about.
 
-        They came after the person had looked; or they are what a class was split into, and the image shows that one.
+        Such a class was added after the person had looked, or it came from a split and the label has a box of the
+        class that was split.
         """
         missing = set()
         for number in self.classes:
@@ -183,7 +184,7 @@ class Project:
         return frozenset(missing & set(self.classes))
 
     def _looked_for(self, number: int, label: Label) -> bool:
-        """Whether the person knew a class, or all that it was made of."""
+        """Return whether the person knew a class, all classes merged into it, or a class that was split into it."""
         if number in label.knew:
             return True
         merged = [old for old, into in self.became.items() if into == (number,)]

@@ -25,9 +25,9 @@ WORDS: dict[State, str] = {
 
 
 def spent(project: Project) -> int:
-    """Return how many images of the budget are used: all that were sent and not called back without a label.
+    """Return how many pictures of the budget are used: those sent in a round, unless recalled without a label.
 
-    A second look at one that was labelled already, which is sent in no round, uses none.
+    A picture that is only sent to be checked again uses no budget.
     """
     sent = {image for number, images in project.sent.items() if number for image in images}
     return sum(project.images[image].state != "untouched" for image in sent)
@@ -44,7 +44,7 @@ def again(project: Project) -> dict[int, frozenset[int]]:
 
 
 def class_counts(project: Project, role: str = "") -> Counter[int]:
-    """Return the number of confirmed boxes of each class, by id, of images with a role (empty: to train on)."""
+    """Return the confirmed boxes of each class, by id: of training images or, for `audit`, of audit and test set."""
     counts: Counter[int] = Counter()
     for image in project.images.values():
         if (image.role == role or (role == "audit" and image.role == "test")) and image.state in CONFIRMED:
@@ -55,7 +55,7 @@ def class_counts(project: Project, role: str = "") -> Counter[int]:
 
 
 def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
-    """Return what a person wants to know of a project: pictures by state, classes, rounds, what comes next."""
+    """Return lines on the state of a project: pictures by state, budget, classes, rounds, and what to check again."""
     counts = project.counts()
     audit = [image for image in project.images.values() if image.role == "audit"]
     test = sum(image.role == "test" for image in project.images.values())

@@ -1,9 +1,8 @@
 """The bootstrap over seeds: one draw of seeds serves all strategies, so that whatever is compared stays paired.
 
-Percentile intervals: Efron and Tibshirani, *An introduction to the bootstrap*, 1993, chapter 13. Not their BCa, whose
-acceleration is a third moment of as many jackknife values as there are seeds, and which fails where all seeds
-agree. `scipy.stats.bootstrap` gives the interval of one statistic; the ranking needs the resamples themselves, the
-same ones for all strategies.
+Percentile intervals: Efron and Tibshirani, *An introduction to the bootstrap*, 1993, chapter 13. Their BCa intervals
+are not used: they estimate a third moment from a few seeds, and fail where all seeds agree. `scipy.stats.bootstrap`
+gives the interval of one statistic; the ranking needs the resamples themselves, the same ones for all strategies.
 """
 
 from functools import cache
@@ -26,8 +25,8 @@ _TAILS = (0.025, 0.975)
 def resampled_seeds(seeds: int) -> npt.NDArray[np.int64]:
     """Return resamples of the positions of seeds, drawn with replacement, [resamples, seeds].
 
-    All seeds^seeds of them where they are no more than `RESAMPLES`, so that nothing is left to chance, or that many
-    drawn.
+    If there are at most `RESAMPLES` possible ones (seeds^seeds), these are all of them; otherwise `RESAMPLES` are
+    drawn at random.
     """
     if seeds**seeds <= RESAMPLES:
         return np.array(list(product(range(seeds), repeat=seeds)), dtype=np.int64)
@@ -65,7 +64,8 @@ def student_interval(values: npt.NDArray[np.float64]) -> Interval:
 def percentile_coverage(seeds: int) -> float:
     """Return how often a percentile interval of normally scattered seeds covers the truth, about.
 
-    It is narrower than Student's by sqrt((n - 1) / n) and the normal's quantile for the t distribution's.
+    It is narrower than Student's interval: by the factor sqrt((n - 1) / n), and because it has the quantile of the
+    normal distribution in place of that of the t distribution.
     """
     reach = stats.norm.ppf(_TAILS[1]) * np.sqrt((seeds - 1) / seeds)
     return float(2 * stats.t.cdf(reach, seeds - 1) - 1)

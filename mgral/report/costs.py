@@ -19,13 +19,13 @@ from mgral.report.spread import Difference, Spread
 
 @dataclass(frozen=True)
 class CostRow:
-    """A strategy's line of the table of cost and gain; the training of the cycles' detectors costs all the same."""
+    """A strategy's row of the table of costs and gains, without cycles' detectors, which cost the same for all."""
 
     strategy: str
     forward_passes: float
     """Images shown to the detector for the choice of one cycle, embeddings included; mean over seeds and cycles."""
     head: int
-    """Images in the batches of the training of its head, which is one of the detector too, a cycle; 0 without."""
+    """Images in the training batches for its head in one cycle, a training of the detector too; 0 without a head."""
     table: str
     """Name of the lookup tables that it chooses by; empty without."""
     boxes: Spread
@@ -67,7 +67,7 @@ def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
 
 
 def _forward_passes(results: Results, strategy: str) -> float:
-    """The embeddings of a cycle are of all training images; those that tables are made from belong to these."""
+    """Return images shown for a choice, embeddings included; those that tables are made from count for the tables."""
     config, batches = results.config, results.batches
     chosen = batches.loc[batches["strategy"] == strategy, "forward_passes"].mean()
     info = registry.strategy(config.strategies[strategy].type)
@@ -76,7 +76,7 @@ def _forward_passes(results: Results, strategy: str) -> float:
 
 
 def _head_images(results: Results, strategy: str) -> int:
-    """The mean over seeds, whose lengths differ where they are derived, and cycles."""
+    """Return `CostRow.head`, the mean over cycles and seeds; derived lengths of trainings differ by seed."""
     config = results.config
     if "head" not in registry.strategy(config.strategies[strategy].type).requires:
         return 0

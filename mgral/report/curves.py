@@ -32,7 +32,7 @@ def costs_of(config: Config) -> tuple[str, ...]:
 def mean_heights(detectors: DetectorScores, score: str, cost: str) -> dict[str, Array]:
     """Return by strategy the mean height of each seed's curve, [seeds], over the labels that all strategies share.
 
-    They start together, and share what the one has that labelled the least in that seed.
+    All curves of a seed start at the same labels, and the range ends with the curve that has the fewest.
     """
     labels = {strategy: detectors.curve(strategy, cost) for strategy in detectors.config.strategies}
     ends = np.min([of[:, -1] for of in labels.values()], axis=0)
@@ -141,8 +141,8 @@ def curve_in_words(detectors: DetectorScores, score: str, cost: str, subject: st
 def lead(labels: Array, scores: Array, other_labels: Array, other_scores: Array) -> tuple[int, float]:
     """Return on which side of another a curve ends, 1 above and -1 below, and from how many labels on it stays there.
 
-    Curves are straight between their points, [points] each. What they share ends with the one that has fewer labels,
-    and the labels returned are those of a point of either; 0 and the end where they end level.
+    Curves are straight between their points, [points] each, and are compared up to the end of the shorter one. The
+    labels returned are those of a point of either curve. If the curves end level, it returns 0 and the end.
     """
     start, end = max(labels[0], other_labels[0]), min(labels[-1], other_labels[-1])
     at = np.unique(np.clip(np.concatenate([labels, other_labels]), start, end))

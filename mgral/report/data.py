@@ -49,7 +49,7 @@ class Example:
 
 @dataclass(frozen=True)
 class DataNotes:
-    """What there is to say of the data set; of what no step has written, nothing."""
+    """Repairs and near-copies of the data set; empty or None where no step has written them."""
 
     repairs: tuple[Repair, ...]
     groups: Groups | None

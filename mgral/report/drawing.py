@@ -16,7 +16,7 @@ from matplotlib.typing import RcKeyType
 
 SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 FEW_LINES = 6
-"""Lines of a figure that can have their bands and single points with them."""
+"""Most lines of a figure that are all drawn with their names, bands and single points."""
 INK = "#22272e"
 FAINT = "#8a929c"
 _PNG_DPI = 192

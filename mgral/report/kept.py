@@ -1,4 +1,4 @@
-"""A finished report outlives an attempt to renew it: engines delete what a job is to write before they start it."""
+"""Keeps a finished report while a job makes a new one: engines delete the outputs of a job before they start it."""
 
 import os
 import shutil
@@ -30,9 +30,9 @@ def keep_report(folder: Path) -> None:
 
 
 def bring_back_report(folder: Path) -> list[Path]:
-    """Put the copy where the report is missing, discard it, and return what was put there.
+    """Restore the copy if the report is missing, delete the copy, and return the restored paths.
 
-    The page is given the oldest of times, so that it is not taken for up to date.
+    The page gets a time of change in 1970, so that no engine takes it for up to date.
     """
     copy = folder / ASIDE
     brought = []

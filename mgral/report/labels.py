@@ -54,16 +54,16 @@ class LabelsNeeded:
 
     @property
     def saved(self) -> Difference | None:
-        """What random needs more, paired by seed, where all seeds of both reach the target."""
+        """Labels of random less those of the strategy, paired by seed, where all seeds of both reach the target."""
         if self.random is None or np.isnan(self.random - self.by_seed).any():
             return None
         return Difference.of(self.random, self.by_seed)
 
     @property
     def saved_at_most(self) -> float:
-        """Bound of the mean that is saved, where only random reaches the target in all seeds; else NaN.
+        """Upper bound of the mean labels saved, where only random reaches the target in all seeds; else NaN.
 
-        A censored seed needs more than were labelled.
+        A seed that never reaches the target counts as if it did at its last label.
         """
         if self.random is None or self.reached == len(self.by_seed):
             return float("nan")
@@ -89,8 +89,8 @@ def first_crossing(labels: Array, scores: Array, target: float) -> float:
 def labels_needed(detectors: DetectorScores, score: str, cost: str, target: Target) -> list[LabelsNeeded]:
     """Return the labels that each strategy needs for a target, in the configured order.
 
-    Random's own are those of its first crossing too, which can be before its end, as a curve may fall again: noise
-    helps either of them alike. No strategy is named where the target is random's and it was not run.
+    Random's own labels, too, are those where its curve first reaches the target. That can be before its end, because
+    curves may fall; so noise helps both alike. The list is empty if the target is random's and random was not run.
     """
     strategies, baseline = tuple(detectors.config.strategies), detectors.baseline
     if target == "random" and baseline is None:

@@ -105,9 +105,9 @@ class TableSection:
     """Instances that use them."""
     settings: str
     agreement: tuple[Figure, ...]
-    """None for a single reward split."""
+    """Figures of how tables predict the variants of other splits; empty for a single reward split."""
     own: tuple[Figure, ...]
-    """How each table predicts itself, and what its variants measured; none without a table."""
+    """Figures of how tables predict their left-out variants, and of what variants measured; empty without a table."""
     missing: str
     """How many tables could not be made, in words; empty where all could."""
 
@@ -211,9 +211,9 @@ def _figures(
 
 
 def _beside_counts(drawn: pd.DataFrame, counts: pd.DataFrame) -> str:
-    """Compare what a regression predicts of variants of other tables with what the counts of objects do alone.
+    """Report the R² of a regression on the variants of other tables, and that of the counts of objects alone.
 
-    Empty where all variants measured the same, as there is nothing to predict then.
+    Empty where all variants measured the same, because then there is nothing to predict.
     """
     measured, predicted = ([of[name].to_numpy() for _, of in counts.groupby(TABLE)] for name in _PREDICTED[1:])
     if not _ranked(measured, measured):
@@ -275,7 +275,7 @@ def _predictions(
 
 
 def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
-    """Return what differs between tables, seed and split at least, and that of each."""
+    """Return the columns that tell the tables apart, at least seed and split, and the name of each table by them."""
     parts = {
         "strategy": keys["round"].str.removeprefix("strategies/"),
         **{name: keys[name].astype(str) for name in ("seed", "cycle", "split")},

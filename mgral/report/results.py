@@ -65,7 +65,7 @@ class LookupTables:
     strategies: tuple[str, ...]
     """Instances that choose by these tables."""
     planned: int
-    """Tables there would be of data that are not too sparse for some."""
+    """Tables that there would be if the data were too sparse for none."""
     variants: pd.DataFrame
     """A row for each variant of the tables that exist: `TABLE`, variant, baseline, measured and, by the name of each
     estimator, the mAP that it predicts from the other variants."""
@@ -199,7 +199,7 @@ def table_rounds(config: Config, strategies: tuple[str, ...]) -> dict[tuple[str,
 
 
 def notes_of(results: Results) -> dict[str, list[str]]:
-    """Return how each strategy chose in each of its rounds where that was not its usual way, and empty text else."""
+    """Return, for each round of each strategy, how it chose if not in its usual way; otherwise an empty text."""
     texts = results.batches["note"].fillna("")
     return {str(name): of.tolist() for name, of in texts.groupby(results.batches["strategy"], sort=False)}
 
@@ -239,7 +239,7 @@ def _load_batch(
 ) -> dict[str, Any]:
     """Return the columns `BATCH` and, as lists of all classes, `CLASS_BOXES`.
 
-    Of the images that were chosen it has those that are labelled after it: a budget in boxes need not pay all.
+    Only the chosen images that were then labelled count: a budget in boxes may not pay for all of them.
     """
     selection = _entries(path, ("images", "scores", "forward_passes"))
     paid = np.isin(selection["images"], after)

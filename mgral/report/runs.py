@@ -21,9 +21,9 @@ from mgral.report.devices import devices_used
 from mgral.report.timings import RUNS
 
 RUNS_FILE = "runs.json"
-"""Beside the scores of a page: its runs."""
+"""File with the runs of a page, beside its scores."""
 OF_A_RUN = ("seeds", "container", "data")
-"""What may differ between the runs of a page; of the data set the content has to be the same."""
+"""Sections that may differ between the runs of a page; the content of the data set must be the same."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Run:
     """Seconds of all jobs, one after the other."""
     core_s: float
     memory_mb: float
-    """Of the largest job."""
+    """Peak memory of the largest job, in MB."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Joined:
     """The scores of one experiment's detectors, and the runs that made them."""
 
     config: Config
-    """As the first seed of the newest run has it, with what was derived from the data; all seeds."""
+    """Configuration of the newest run with the settings derived for its first seed, and the seeds of all runs."""
     detectors: DetectorScores
     runs: tuple[Run, ...]
 
@@ -131,7 +131,7 @@ def _kept_runs(path: Path) -> tuple[Run, ...]:
 
 
 def _kept_rows(path: Path, like: pd.DataFrame, seeds: Set[int]) -> pd.DataFrame:
-    """Return the rows of a page's detectors, which are those of a new run, `like`, for each of the page's seeds."""
+    """Read the scores beside a page; raise InputError unless each seed has the detectors of a new run, `like`."""
     try:
         rows = pd.read_csv(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the experiment cost: what the record of each job says that it took."""
+"""Times and memory of an experiment's jobs, from the records of their outputs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -91,7 +91,7 @@ def cycle_costs(jobs: list[Job], config: Config) -> list[CycleCost]:
 
 
 def _lut_cost(jobs: list[Job], config: Config, strategy: str) -> float | None:
-    """Cost of the strategy's tables, which others may share, with the embeddings that they are made from."""
+    """Return the seconds of a strategy's tables, which others may share, and of the embeddings behind them."""
     names = {kind: config.name_of(kind, strategy) for kind in get_args(Kind)}
     own = [
         job
@@ -105,7 +105,10 @@ def _lut_cost(jobs: list[Job], config: Config, strategy: str) -> float | None:
 
 
 def _training_jobs(jobs: list[Job], strategy: str, kind: str) -> list[Job]:
-    """The detector of the last cycle serves no agent and no head, and would draw the mean of the sums down."""
+    """Return the training jobs of a strategy; if it has agents or heads, those of the cycles that have one.
+
+    The detector of the last cycle serves no agent and no head, and would lower the mean.
+    """
     own = [
         job
         for job in jobs
@@ -116,7 +119,7 @@ def _training_jobs(jobs: list[Job], strategy: str, kind: str) -> list[Job]:
 
 
 def _selection_jobs(jobs: list[Job], config: Config, strategy: str) -> list[Job]:
-    """Embeddings count with the choices that wait for them; those of tables belong to these."""
+    """Return the jobs of a strategy's choices and of the embeddings for them; those for tables count there."""
     steps = [*STAGES["selection"]]
     if (
         strategy not in config.with_tables

@@ -20,13 +20,13 @@ from mgral.report.spread import Difference, in_brief, points, points_interval, r
 from mgral.report.styles import baseline_of, first_of_type
 
 GOOD_SEEDS = 5
-"""Seeds to have where there are too few; three give intervals, and they are wide."""
+"""Number of seeds that is advised if there are too few; three give intervals, but wide ones."""
 POWER = 0.8
-"""How often a difference of the size that was found is to be clear, for the number of seeds that is advised."""
+"""Power of the test: how often the advised number of seeds shows a difference of the size that was found."""
 MOST_SEEDS = 100
 """A difference that needs more is none in practice."""
 STEPS = 3
-"""Things to do next that are named."""
+"""Most next steps that are named."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Verdict:
     subject: str
     """The strategy that it is about."""
     others: tuple[str, ...]
-    """Those that it is compared with in words."""
+    """Strategies that it is compared with in words."""
     headline: str
     unused: str
     """In how many rounds the lookup tables of the subject were not used, and what decided; empty if in none."""
@@ -85,7 +85,7 @@ class Found:
 
     @property
     def rows(self) -> list[RankingRow]:
-        """The ranking by them."""
+        """The ranking by the kind of labels that the budget counts."""
         return self.ranked[self.cost]
 
     @property
@@ -190,7 +190,7 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
 
 
 def _otherwise(one: Difference, other: Difference) -> bool:
-    """Whether two differences are told in other words; of too few seeds, whether they have other signs."""
+    """Return whether two differences have different verdicts; with too few seeds, whether their signs differ."""
     few = not (one.interval.known and other.interval.known)
     return one.spread.mean * other.spread.mean < 0 if few else one.verdict() != other.verdict()
 
@@ -320,9 +320,9 @@ def _more_seeds(config: Config, difference: Difference, seeds: int) -> Step:
 
 
 def seeds_needed(difference: Difference) -> int | None:
-    """Return the seeds of which `POWER` of all experiments would find a difference of this size; None of too many.
+    """Return how many seeds find a difference of this size with a probability of `POWER`; None for too many.
 
-    Student's t test of paired differences that scatter normally, as much as these do.
+    By Student's t test of paired differences that are normally distributed, with the standard deviation of these.
     """
     effect, deviation = abs(difference.spread.mean), difference.spread.std
     if not effect or not deviation > 0:

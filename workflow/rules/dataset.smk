@@ -7,8 +7,8 @@
 # download    data.root -> dataset/download.json, where data.download names a public data set: what is not there yet is
 #             downloaded, the rest is checked
 # weights     detector.weights, train.json -> weights.safetensors: what trainings start from, unless from random weights
-#             Only these two touch a network. They run where Snakemake runs, as a cluster's nodes often have none, and
-#             outside of the container, which knows nothing of proxies and sees the data set's folder read-only.
+#             Only `download` and `weights` use a network. They run where Snakemake runs, as a cluster's nodes often
+#             have none, and outside of the container, which has no proxies and sees the data set's folder read-only.
 # data        a data set -> dataset/train.json, dataset/test.json, and dataset/repairs.json: what was odd and is used.
 #             Of a data set on disk all annotation files are watched: a corrected label runs the step again. Pictures
 #             that change in place are not.

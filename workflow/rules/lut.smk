@@ -1,4 +1,4 @@
-# The lookup tables of strategies that choose by an agent: of cycle 0 for all cycles, or of each cycle (lut.refresh);
+# The lookup tables, for strategies that require them: of cycle 0 for all cycles, or of each cycle (lut.refresh);
 # one for each of lut.splits reward splits. They lie in the round whose detector they were made with, by the name of
 # their settings, so that strategies with equal settings share them.
 #

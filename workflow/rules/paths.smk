@@ -14,9 +14,9 @@ EXPERIMENT = "results/{experiment}"
 ROUND = EXPERIMENT + "/seed{seed}/{round}/cycle{cycle}"
 STRATEGY = EXPERIMENT + "/seed{seed}/strategies/{strategy}/cycle{cycle}"
 TABLE = ROUND + "/tables/{table}/split{split}"
-# One a job: the wildcards that follow are those of the job's outputs.
+# A log for each job. The wildcards in its path are those of the job's outputs.
 LOGS = EXPERIMENT + "/logs"
-# A round of a project: what its snapshot holds; None of a benchmark. Its pixels are shared by all rounds.
+# The snapshot of a round of a project; None for other experiments. All rounds share the pixels of their pictures.
 SNAPSHOT = round_data(CONFIG)
 PIXELS = "results/pictures/{canvas}/{digest}"
 CANVAS = PixelSettings.of(CONFIG) if SNAPSHOT else None
@@ -43,14 +43,14 @@ DERIVED = (
     if CONFIG.open_keys and not COLD_START
     else []
 )
-# By what images are scored and queried, and by what they are embedded: the weights of the cycle's detector, or what the
-# user's own, a command, has written.
+# The file by which images are scored and queried (FINDS), and the one by which they are embedded (EMBEDS): the
+# weights of the cycle's detector, or what a detector that is a command has written.
 GIVES = CONFIG.detector.command_gives
 FINDS = "detector.safetensors" if GIVES is None else "external.safetensors"
 EMBEDS = FINDS if "features" in (GIVES or ()) else "detector.safetensors"
 # Memory of the process of a job that runs the detector, in MB.
 MEM_MB = CONFIG.detector.trained.process_mb
-# Of the rules that lead to the table and through the agent: what waits for them is the longest chain of jobs.
+# Priority of the rules that lead to the lookup tables and the agent: the longest chain of jobs waits for them.
 LONGEST_CHAIN = 1
 
 

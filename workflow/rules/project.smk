@@ -1,4 +1,4 @@
-# What a round of a project has beside a benchmark's rules; the labels, and what cannot be chosen, are in its snapshot.
+# Rules that only a round of a project has. Its labels, and the images that cannot be chosen, are in its snapshot.
 # Snapshots, lists and pixels are `ancient`: they never change, and a copy of the project may have other times.
 #
 # pictures   a list of pictures -> their pixels and thumbnails, once for all rounds. The list is the only input:
@@ -13,8 +13,8 @@
 ruleorder: index > cache
 
 
-# No setting is a parameter here: the folder is named by all that decide about pixels, and what a later round
-# allows beyond them makes no earlier pixels anew.
+# No setting is a parameter here: all that decide about pixels are in the name of the folder. Others, such as
+# data.max_pixels, may change in a later round without making the pixels again.
 PICTURE_OPTIONS = CANVAS.options
 
 

@@ -10,7 +10,7 @@ def in_labelled(wildcards):
 
 
 def in_agent_embeddings(wildcards):
-    """The embeddings that the tables were made from: of the agent's choices too."""
+    """The embeddings that the tables were made from, by which the agent chooses too."""
     folder = table_round(wildcards.strategy, wildcards.cycle)
     return in_embeddings(folder, wildcards.strategy)
 

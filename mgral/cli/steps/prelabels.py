@@ -14,7 +14,7 @@ from mgral.evaluation.trained import found_in
 from mgral.selection.pool import read_batch
 
 LOWEST_SCORE = 0.05
-"""Boxes below it are left out; whoever gives them to people may ask for more."""
+"""Lowest score of the boxes that are written; those proposed to people usually need a higher one."""
 
 
 @click.command("prelabels", epilog=HELP)

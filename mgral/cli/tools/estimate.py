@@ -143,7 +143,7 @@ def _cores_here() -> int:
 
 
 def measured_here(config: Config, sizes: Sizes, gpus: int, jobs: int) -> dict[str, float]:
-    """Return the rates of this machine, of one of some jobs side by side."""
+    """Return the rates of this machine: those of one job while `jobs` of them run side by side."""
     from mgral.engine.measure import measure_rates  # torch takes seconds; faults of the configuration come first
 
     return measure_rates(config, sizes, gpus, jobs)
@@ -158,7 +158,7 @@ def detector_bytes(config: Config, classes: int) -> int:
 
 
 def load_speeds(paths: Sequence[Path], config: Config, rates: dict[str, float]) -> Speeds:
-    """Add finished runs and rates of other machines; raises InputError naming a path that cannot serve."""
+    """Return rates with those of files and finished runs added; raises InputError naming a path that is no use."""
     seconds: dict[str, tuple[float, Work]] = {}
     for path in paths:
         if path.is_dir():

@@ -7,13 +7,19 @@ import numpy as np
 from mgral.labelling.exchange.outlines import Corners
 
 LARGEST = 2**28
-"""Pixels of a picture whose masks are read, at most: a mask takes 4 bytes for each."""
+"""Most pixels of a picture whose masks are read: a mask takes 4 bytes a pixel."""
 
 
 def around_brush(packed: object, size: tuple[int, int]) -> Corners | None:
-    """Return the box around the painted pixels of a picture of a size; None where the mask is damaged or empty.
+    """Return the box around the painted pixels of a mask; None where the mask is damaged, empty or too large.
 
-    Unpacked it is uint8 [height * width * 4], red, green, blue and alpha, of which alpha says what is painted.
+    Parameters
+    ----------
+    packed
+        The mask as Label Studio exports it: a list of bytes. Unpacked it is uint8 [height * width * 4]: red, green,
+        blue and alpha. Pixels with an alpha above 0 are painted.
+    size
+        Width and height of the picture, in pixels.
     """
     width, height = size
     if not isinstance(packed, list) or not all(isinstance(one, int) and 0 <= one < 256 for one in packed):

@@ -27,8 +27,8 @@ AUTOMATIC = "auto"
 def read_cvat(reading: Reading) -> Content:
     """Read the shapes of each picture.
 
-    Who labelled is the assignee of the task or job, where there is one, and when is the last change of the job: only
-    the export of a job has its time.
+    The person is the assignee of the task or job, if there is one. The time is that of the last change of the job,
+    which only the export of a single job has.
     """
     labels: list[Returned] = []
     classes: dict[str, None] = {}

@@ -74,11 +74,11 @@ def export_labels(
     audit
         Images to evaluate on, a split `test`, in YOLO `val` too.
     pictures
-        Hard links beside the labels, and copies where the file system has none; always copies; or none.
+        `link`: hard links, or copies where links are impossible. `copy`: always copies. `none`: no pictures.
 
     Returns
     -------
-    What the format cannot carry, and how often; a statement that follows a number.
+    What the format cannot store, as statements that follow a number, and how often.
 
     Raises
     ------
@@ -112,9 +112,9 @@ def refuse_filled(folder: Path) -> None:
 
 
 def checked(pictures: Iterable[LabelledPicture], classes: Sequence[str], format: FormatName | None) -> Findings:
-    """Return what cannot be written of pictures that share a folder, as faults.
+    """Return the faults because of which pictures in one folder cannot be written in a format.
 
-    No format is one that is neither COCO, YOLO nor VOC.
+    None stands for Label Studio and CVAT, which take pictures with any suffix.
     """
     findings = Findings()
     pictures = list(pictures)
@@ -149,7 +149,7 @@ def _overhang(box: Box, width: int, height: int) -> float:
 
 
 def cut_to(box: Box, width: int, height: int) -> Box | None:
-    """Return a checked box without what leaves its picture by rounding; None where it has no area."""
+    """Return a box cut to its picture; None where no area is left."""
     left, top = max(box.x, 0.0), max(box.y, 0.0)
     right, bottom = min(box.x + box.width, width), min(box.y + box.height, height)
     return Box(left, top, right - left, bottom - top, box.label) if right > left and bottom > top else None

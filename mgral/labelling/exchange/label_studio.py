@@ -259,7 +259,10 @@ def _texts(value: object, key: str) -> list[object]:
 
 
 def _latest(found: Sequence[Returned]) -> list[Returned]:
-    """Return of each picture and person what is finished, and of that the latest; untouched only where all is."""
+    """Return the latest label of each picture and person, finished ones before drafts.
+
+    An untouched entry is returned only if its picture has no other entry. Labels without a person are all returned.
+    """
     kept: dict[tuple[object, ...], Returned] = {}
     touched = {one.image or one.file for one in found if one.state != "untouched"}
     for place, one in enumerate(found):

@@ -43,7 +43,7 @@ _SUFFIXES: dict[FormatName, tuple[str, ...]] = {
     "voc": (".xml",),
 }
 SMALL = 16
-"""Pixels of a side of pictures that may well have boxes of a pixel only."""
+"""Pictures with a side of at most so many pixels may well have only boxes of one pixel."""
 _ROOTS: dict[bytes, FormatName] = {b"annotations": "cvat", b"annotation": "voc"}
 _YAML_NAMES = re.compile(rb"^names\s*:", re.MULTILINE)
 
@@ -73,8 +73,8 @@ def read_labels(
         What is done with polygons, masks, ellipses and turned boxes: the upright box around each is used, or they are
         faults.
     empty
-        What formats without states are taken to say: "unknown", pictures without a box, or with just the boxes that
-        they were sent with, are untouched; "checked", somebody looked at every picture, and these are its objects.
+        For formats without states. "unknown": pictures without boxes, or with exactly the boxes that they were sent
+        with, count as untouched. "checked": somebody looked at every picture, and its boxes are all its objects.
     sent
         Gives the boxes that a picture was sent with, by the name that the file has.
     leave_out_unknown
@@ -140,7 +140,7 @@ def _format_of(source: Source) -> FormatName:
 
 
 def _as_utf8(content: bytes) -> bytes:
-    """Return the content of a JSON or XML file in UTF-8, by which places of its first bytes are zero."""
+    """Return the content of a JSON or XML file in UTF-8; zeros among its first four bytes show its encoding."""
     encoding = json.detect_encoding(content[:4])
     return content if encoding.startswith("utf-8") else content.decode(encoding, "replace").lstrip("\ufeff").encode()
 

@@ -139,9 +139,10 @@ class Reading:
             boxes.append(box)
 
     def without_state(self, returned: Returned, automatic: bool = False) -> Returned:
-        """Return labels of a format that has no states, with the state that can be told.
+        """Return a label of a format without states, with its state as far as it is known.
 
-        Boxes just as they were sent may be ones that nobody looked at, and so may pictures without a box.
+        Perhaps nobody has looked at pictures without boxes, or with exactly the boxes that were sent. They count as
+        untouched, unless `empty` is "checked".
 
         Parameters
         ----------
@@ -165,7 +166,7 @@ class Reading:
 
 
 def same_boxes(first: Sequence[Box], second: Sequence[Box]) -> bool:
-    """Return whether each box has its own in the other list, of its class and with the same corners, but for SAME."""
+    """Return whether two lists have the same boxes: the same classes, and corners that differ by at most `SAME`."""
     left = list(second)
     if len(first) != len(left):
         return False

@@ -14,7 +14,7 @@ from mgral.errors import InputError
 TEXTS = (".json", ".xml", ".txt", ".yaml", ".yml", ".names", ".data")
 """Suffixes of files that are read; pictures are only listed."""
 LARGEST = 2**31
-"""Bytes of all texts of an archive, at most; a small archive can pretend to contain any number."""
+"""Most bytes of all texts of an archive, unpacked; a small archive can claim any size."""
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 

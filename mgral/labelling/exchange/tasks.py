@@ -32,8 +32,8 @@ def write_tasks(batch: Batch, folder: Path, format: FormatName, *, prefix: str) 
     Parameters
     ----------
     prefix
-        What Label Studio finds the pictures by, before their names, such as `/data/local-files/?d=round3/`. The
-        other tools match them by their names.
+        Text before the names of pictures in tasks for Label Studio, such as `/data/local-files/?d=round3/`. The other
+        tools find pictures by their names.
 
     Raises
     ------

@@ -32,9 +32,9 @@ WORDS: dict[Kind, str] = {
 NAMED = 5
 """Likely errors that are told on the terminal."""
 REASONS = 3
-"""Of a picture that a task tells at most."""
+"""Most reasons of a picture that its task states."""
 SUSPECT = "look here"
-"""What stands in the place of a class on the page, where something may be wrong."""
+"""Class name, on the page, of the boxes that mark where something may be wrong."""
 NOTE = "Likely errors of labels: the reason of each picture says what to look at. Leave what is right."
 CHOSEN = "  these pictures were chosen, and are no random sample: on new pictures the score may be another"
 
@@ -86,7 +86,7 @@ def _by_class(one: Mapping[str, Any]) -> ClassResult:
 
 
 def by_picture(suspects: Iterable[Suspect], most: int) -> dict[int, list[Suspect]]:
-    """Return what may be wrong by picture, the picture of the surest first, at most so many pictures."""
+    """Return the likely errors by picture, of at most `most` pictures, the picture with the surest error first."""
     found: defaultdict[int, list[Suspect]] = defaultdict(list)
     for one in suspects:
         if one.image in found or len(found) < most:

@@ -53,7 +53,7 @@ class Check:
     suspects: list[Suspect]
     """What may be wrong with labels that have not changed since, the surest first."""
     changed: int
-    """Labelled pictures whose labels are others now."""
+    """Number of labelled pictures whose labels have changed since the check was opened."""
 
 
 def run_check(
@@ -146,7 +146,7 @@ def _outcome(experiment: Experiment) -> Check:
     snapshot = experiment.snapshot()
     truth, found = _held_out(experiment, snapshot)
     if complete(snapshot.audit):
-        # One detector for each image, as of the others: what is found in it is as sure.
+        # Detections of one detector for each image, as in the held-out images, so that scores can be compared.
         audit = read_json(experiment.results / "dataset" / "test.json")
         folds = len(snapshot.without)
         fold_of = {one["id"]: place % folds for place, one in enumerate(audit["images"])}

@@ -48,9 +48,9 @@ class Experiment:
     """An experiment that compares detectors."""
 
     folder: Path
-    """The project's."""
+    """Folder of the project."""
     name: str
-    """Its kind and number, such as check1: of its folder, and of that of its results."""
+    """Its kind and number, such as check1; also the name of its folder, and of its folder in results/."""
     resumed: bool = False
     """Whether it was opened before."""
     findings: Findings = field(default_factory=Findings)
@@ -80,7 +80,7 @@ class Experiment:
         return self.results / f"seed{repetition}" / "initial" / "cycle0"
 
     def units(self, images: Sequence[int]) -> list[tuple[int, ...]]:
-        """Return images in groups of near-copies, and single ones, by their numbers: what intervals are drawn of."""
+        """Return images in groups of near-copies, single images as groups of one: the units of the bootstrap."""
         settings, project = load_project_settings(self.folder), load_project(self.folder)
         groups = near_copies(self.folder, settings, project, images, load_config(self.own / CONFIG).near_copies)
         return as_units(np.array(images, dtype=np.int64), groups)
@@ -105,7 +105,7 @@ Plan = Callable[[ProjectSettings, Project, Snapshot], tuple[tuple[int, ...], ...
 
 
 def open_experiment(folder: Path, kind: str, plan: Plan) -> Experiment:
-    """Open an experiment on today's labels, or return the latest one if it is not done, or was of the same.
+    """Open an experiment on today's labels, or return the latest: an unfinished one, or one of the same labels.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _is_same(last: Experiment, snapshot: Snapshot, config: bytes) -> bool:
 
 @contextmanager
 def whole(experiment: Experiment) -> Iterator[None]:
-    """Make a message of what cannot be read of an experiment's outcome: InputError."""
+    """Turn errors from damaged files of an experiment's outcome into an InputError with a remedy."""
     try:
         yield
     except (KeyError, TypeError, AttributeError) as error:

@@ -32,7 +32,7 @@ from mgral.labelling.status import IMPORT
 KIND = "control"
 REPEATS = 5
 LEAST = 10
-"""Labelled pictures of each kind from which they are compared."""
+"""Fewest labelled pictures of each kind for a comparison."""
 NO_AUDIT = (
     "detectors are compared on the audit set, and there is none: set `audit` in project.yaml before the first round, "
     f"or begin a project with a test set ({program()} project init --test-pictures)"
@@ -48,11 +48,11 @@ class Kinds:
     """The labelled images of a project by how they came into it."""
 
     before: tuple[int, ...]
-    """Those of no batch since the first round with controls."""
+    """Images that were not sent in the first round with controls or later."""
     chosen: tuple[int, ...]
-    """Those that the strategy chose in rounds with controls."""
+    """Images that the strategy chose in rounds with controls."""
     controls: tuple[int, ...]
-    """Those that were drawn at random beside them."""
+    """Images that were drawn at random in these rounds."""
 
     @property
     def learnt(self) -> int:

@@ -30,10 +30,10 @@ COMPARED = ("random", "entropy_sum", "sqrt_counts")
 """Strategies that are replayed beside the project's own: cheap ones, and the one that they have to beat."""
 SEEDS, CYCLES = 5, 3
 INITIAL, CHOSEN = 0.2, 0.45
-"""Parts of the labelled pictures that a replay starts from, and that it chooses in all. The rest stays: who chooses
-everything has no choice."""
+"""Fractions of the labelled pictures that a replay starts from, and that it chooses in all cycles together. The rest
+is never chosen, so that strategies can differ."""
 FEWEST = 20
-"""Labelled pictures from which there is something to choose."""
+"""Fewest labelled pictures to choose from."""
 WITHOUT_AUDIT = 0.2
 """Part of the labelled pictures to test on, where there is no audit or test set."""
 DATA, DIGEST = "data", "made_of.sha256"

@@ -20,7 +20,7 @@ LITTLE = 0.01
 SHOWN = 5
 """Rounds that are listed on a terminal, the last ones."""
 FAR = 20
-"""Times the pictures so far, beyond which a law says nothing about how many more are needed."""
+"""Multiple of the present pictures beyond which the pictures needed for a target are not predicted."""
 MEANS = {"map": "mAP", "ap50": "AP50"}
 """Scores of all classes, and how people know them."""
 
@@ -36,13 +36,13 @@ class Progress:
     curve: Curve
     effort: Effort
     labelled: int
-    """Pictures to learn from that are labelled, and those that are out."""
+    """Training pictures that are labelled, or that people have and did not finish yet."""
     left: int
     """Pictures of the budget that are not used."""
     law: Law | None
     expected: tuple[Expected, ...]
-    """Of a detector of what is labelled and out, where the last one learnt from less, and with the next batches; what
-    they gain is counted from what is labelled and out. None without a law, and where no picture is left."""
+    """Forecasts after each of the next batches, with gains counted from `labelled` pictures. If the last detector
+    learnt from fewer, a forecast for `labelled` comes first. Empty without a law, and where no picture is left."""
 
     @property
     def name(self) -> str:
@@ -51,13 +51,13 @@ class Progress:
 
     @property
     def hours_of_picture(self) -> float | None:
-        """Hours of a picture, as it was so far."""
+        """Mean hours of labelling a picture so far; None where they are not known."""
         mean = self.effort.times.mean
         return None if mean is None else mean / 3600
 
     @property
     def needed(self) -> tuple[float, float, float] | None:
-        """Pictures to learn from until the target, in all: 2.5 %, median, 97.5 %."""
+        """Training pictures, in all, that the target needs: 2.5th percentile, median and 97.5th percentile."""
         return self.law.needed(self.target) if self.law is not None and self.target is not None else None
 
 
@@ -92,9 +92,9 @@ def progress(folder: Path, settings: ProjectSettings, project: Project) -> Progr
 def advice(found: Progress) -> str:
     """Return one sentence of advice.
 
-    Its rule, of which the first that fits counts: a target that the lower end of the last score's interval has
-    reached; a target that the score has reached; fewer than three rounds; what the forecast says that the next
-    batches add: surely less than a point, likely less, surely more, likely more.
+    The first rule that applies decides: there is no score; the lower end of the last score's interval, or the score
+    alone, has reached the target; fewer than three rounds have a score; no picture is left; by the forecast the next
+    batches add surely less than a point, likely less, surely more, or likely more.
     """
     last = found.curve.points[-1].scores[found.score] if found.curve.points else None
     if last is None or math.isnan(last.value):

@@ -28,11 +28,11 @@ from mgral.report.bootstrap import middle
 
 RESAMPLES = 1000
 FEWEST_IMAGES = 10
-"""Images, or groups of near-copies, from which there are intervals."""
+"""Fewest images, with near-copies counted once, for intervals."""
 CACHE = "curve.json"
 """In results/: what was measured, and the digest of what it was measured on."""
 VERSION = 1
-"""Of what is measured; another one is measured again."""
+"""Version of the content of this file; a file of another version is not used."""
 Array = npt.NDArray[np.float64]
 
 
@@ -50,11 +50,11 @@ class Point:
 
     round: int
     pictures: int
-    """That its detector learnt from."""
+    """Pictures that its detector was trained on."""
     boxes: int
-    """In these pictures."""
+    """Boxes in these pictures."""
     hours: float | None
-    """Of labelling these pictures; None where times are not known."""
+    """Hours of labelling these pictures; None where times are not known."""
     scores: Mapping[str, Score]
     """By the name of the score, map and ap50."""
     by_class: Mapping[int, Score]
@@ -67,11 +67,11 @@ class Curve:
 
     points: tuple[Point, ...]
     gains: Mapping[str, tuple[Score, ...]]
-    """By score: what each point but the first is above the one before; paired, on the same resamples."""
+    """By score: the change of each point, from the second on, since the one before; paired, on the same resamples."""
     scatter: Mapping[str, float]
-    """By score: standard deviation of a point over resamples of images, without what all points have in common."""
+    """By score: standard deviation of a point over resamples, less the mean of all points in each resample."""
     agreement: tuple[float | None, ...]
-    """F1 of the trusted detections of each point but the first and the one before, 0 to 1."""
+    """F1, 0 to 1, between the trusted detections of each point, from the second on, and of the one before."""
     images: int
     """Images that they are measured on."""
     boxes: Mapping[int, int]
@@ -122,7 +122,7 @@ def project_curve(folder: Path, settings: ProjectSettings, project: Project, tim
 
 
 NAMES = {"map": slice(None), "ap50": slice(0, 1)}
-"""Scores, and the overlaps whose mean they are."""
+"""Scores, and the IoU thresholds over which each is the mean."""
 
 
 def _score(values: Sequence[float | None]) -> Score:
@@ -155,7 +155,7 @@ def measure(audit: Audit, resamples: int = RESAMPLES) -> dict[str, Any]:
 
     Images are drawn with replacement, near-copies together, and the same ones for all rounds, so that the difference
     of two rounds has an interval of its own (Efron and Tibshirani, *An introduction to the bootstrap*, 1993, chapters
-    8 and 13). The mean is over the classes that have boxes, those of a resample in a resample.
+    8 and 13). The mean over classes is, in each resample, that over the classes which have boxes in it.
     """
     weights, clusters = _weights(audit, resamples)
     labels = sorted({label for one in audit.rounds for label in one.classes})
@@ -184,7 +184,7 @@ def measure(audit: Audit, resamples: int = RESAMPLES) -> dict[str, Any]:
 
 
 def _weights(audit: Audit, resamples: int) -> tuple[Array, int]:
-    """Return how often each image counts, [images, 1 + resamples], first once each; and how many are drawn."""
+    """Return how often each image counts, [images, 1 + resamples], first once each; and the number of clusters."""
     cluster = {image: place for place, group in enumerate(audit.groups) for image in group}
     own = [cluster.setdefault(image, len(cluster) + len(audit.groups)) for image in audit.images]
     clusters, rows = np.unique(np.array(own, dtype=np.int64), return_inverse=True)
@@ -203,7 +203,7 @@ def _mean(values: Array, axis: int) -> Array:
 
 
 def _summary(values: Array, with_interval: bool) -> list[float | None]:
-    """Return the score and the ends of its interval, given it, and then those of the resamples."""
+    """Return a score and the ends of its interval, given the score and then its resamples, [1 + resamples]."""
     resampled = values[1:][~np.isnan(values[1:])]
     interval = middle(resampled) if with_interval and len(resampled) else NO_INTERVAL
     return [None if np.isnan(one) else float(one) for one in (values[0], *interval)]

@@ -15,23 +15,23 @@ from mgral.labelling.records import CONFIRMED
 from mgral.labelling.state import BoxRow, Project
 
 LEFT_OPEN = 10.0
-"""Times the median from which a time is taken for that of a page that was left open."""
+"""Multiple of the median time above which a time may be that of a page left open."""
 SURELY_LABELLING = 600.0
-"""Seconds up to which no time is."""
+"""Seconds up to which a time is never taken for that of a page left open."""
 KNOWN_PART = 0.5
 """Part of the labels that must have a time, for hours to be said."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """Hours of labelling, of all that came back of what was sent.
+    """Times of labelling, of all labels that came back for pictures that were sent.
 
-    A time that is not above 0, or above ten times the median and ten minutes, counts as none; a label without a time
-    counts as the mean of the others. There are no hours where fewer than half of the labels have a time.
+    A time is not usable if it is 0 or less, or above both ten minutes and ten times the median. A label without a
+    usable time counts as the mean of the others. There are no hours if fewer than half of the labels have one.
     """
 
     seconds: Mapping[int, tuple[float | None, ...]]
-    """Of each person's label of an image, by its number; None where there is no time that counts."""
+    """Seconds of each label of an image, by its number; None for a label without a usable time."""
     left_open: int
     """Times that are too long to be of labelling."""
     boxes: int
@@ -68,10 +68,11 @@ class Accepted:
 
     unchanged: int = 0
     moved: int = 0
-    """Corrected: moved, however little, or given another class."""
+    """Boxes that people corrected: changed by more than `SAME` pixels but still with an IoU of `OVERLAP`, or of
+    another class."""
     removed: int = 0
     added: int = 0
-    """Boxes of people that no proposed one became."""
+    """Boxes that people drew without a proposed one."""
 
     @property
     def proposed(self) -> int:

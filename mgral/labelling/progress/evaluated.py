@@ -23,7 +23,7 @@ from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 
 SHARED = 0.5
-"""Part of the labelled images that one detector was run on, on which the others must have been run."""
+"""Fewest labelled images that a compared detector was run on, as a fraction of the most that any was run on."""
 Groups = tuple[tuple[int, ...], ...]
 Entry = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ class Evaluated:
     learnt: tuple[Labelled, ...]
     """What its detector learnt from."""
     images: frozenset[int]
-    """Those that it was run on."""
+    """Images that its detector was run on."""
     today: Mapping[int, int]
     """What its classes are today, by their ids."""
     classes: frozenset[int]

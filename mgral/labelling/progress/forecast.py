@@ -15,10 +15,10 @@ FEWEST_ROUNDS = 3
 NOISE = np.geomspace(0.004, 0.08, 8)
 """Standard deviations, as scores from 0 to 1, that trainings on the same labels may have."""
 USUAL_NOISE, NOISE_FACTOR = 0.015, 2.0
-"""Before a curve is seen, the noise is about 1.5 points, and its logarithm has a standard deviation of that of 2: the
+"""Prior of the noise: log-normal, with a median of 0.015 (1.5 points), and a logarithm with a deviation of ln 2. The
 seeds of published experiments differ by 0.4 to 4 points (docs/results)."""
 EXPONENTS = np.geomspace(0.1, 2.0, 7)
-"""By which the gap to the best possible score may shrink; before a curve is seen, each is as likely."""
+"""Exponents that the power law may have; all have the same prior probability."""
 STEPS = 100
 _TAILS = (0.025, 0.5, 0.975)
 Array = npt.NDArray[np.float64]
@@ -32,9 +32,9 @@ class Expected:
     score: float
     """Median of the score that will be measured on the same images, 0 to 1."""
     interval: Interval
-    """95 % of it, the noise of its training included."""
+    """95 % interval of that score, with the noise of its training."""
     gain: float
-    """Median of what the law's score, without noise, rises to it from another number of pictures."""
+    """Median rise of the law's score, without noise, from another number of pictures."""
     gain_interval: Interval
 
 
@@ -66,7 +66,7 @@ class Law:
     """Together 1."""
 
     def at(self, pictures: int, since: int) -> Expected:
-        """Return what is expected of a detector of so many pictures, and what that is above one of others."""
+        """Return the expected score of a detector of some pictures, and its gain over one of `since` pictures."""
         score = self._score(pictures)
         spread = np.hypot(self.last_error, self.error)
         low, middle, high = (self._quantile(score, spread, part) for part in _TAILS)
@@ -74,7 +74,7 @@ class Law:
         return Expected(pictures, middle, Interval(low, high), half, Interval(least, most))
 
     def needed(self, target: float) -> tuple[float, float, float]:
-        """Return from how many pictures, in all, the law's score is a target: 2.5 %, median and 97.5 % of it.
+        """Return how many pictures, in all, a target needs by the law: 2.5th percentile, median, 97.5th percentile.
 
         Infinite where it is never reached.
         """
@@ -91,7 +91,7 @@ class Law:
         return self.last + self.rest * (1 - (self.pictures / pictures) ** self.exponent)
 
     def _quantile(self, mean: Array, spread: Array, part: float) -> float:
-        """Return a quantile of normal numbers of which each is as likely as its weight, from 0 to 1."""
+        """Return a quantile, from 0 to 1, of a mixture of normal distributions with the weights of the law."""
         low, high = 0.0, 1.0
         for _ in range(30):
             middle = (low + high) / 2
@@ -123,7 +123,7 @@ def fit_law(pictures: Sequence[int], scores: Sequence[float], scatter: float) ->
     for noise, exponent in product(NOISE, EXPONENTS):
         error = np.hypot(noise, scatter)
         left = seen - rest[:, None] * (1 - ratios**exponent)
-        # Of `last` nothing is known before: given the others, it is normal.
+        # `last` has a flat prior, so given the other numbers it is normally distributed.
         last = left.mean(axis=1)
         fit = -((left - last[:, None]) ** 2).sum(axis=1) / (2 * error**2) - (len(seen) - 1) * np.log(error)
         usual = -0.5 * (np.log(noise / USUAL_NOISE) / np.log(NOISE_FACTOR)) ** 2

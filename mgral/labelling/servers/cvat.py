@@ -37,9 +37,9 @@ COMPLETED = "completed"
 TO_CVAT, FROM_CVAT = "CVAT 1.1", "CVAT for images 1.1"
 """Names of its formats."""
 JOB = 20
-"""Pictures of a job, the part of a task that a person says is completed."""
+"""Pictures in a job, the part of a task whose state a person sets to completed."""
 QUALITY = 70
-"""Of the copies that people see while they label, 1 to 100: the SDK's own default."""
+"""Quality, 1 to 100, of the copies that people see while they label: the SDK's own default."""
 LONGEST_LABEL, LONGEST_NAME = 64, 256
 RECALL = f"stays sent ({program()} project recall)"
 REMOVED = f"picture was removed from its task there; it {RECALL}", f"pictures were removed there; each {RECALL}"
@@ -66,14 +66,14 @@ class _Tasks:
     xml: ElementTree.Element
     """With today's names of the classes."""
     lost: int
-    """Boxes without one: their class was split since."""
+    """Number of boxes that are left out, because their class was split since."""
 
     @property
     def names(self) -> set[str]:
         return {path.name for path in self.pictures}
 
     def of(self, names: Collection[str]) -> "_Tasks":
-        """Return those of some pictures."""
+        """Return the tasks of the pictures with the given file names."""
         xml = deepcopy(self.xml)
         for image in xml.findall("image"):
             if image.get("name") not in names:
@@ -193,7 +193,7 @@ def _end(name: str) -> str:
 
 
 def _there(title: str, frames: Sequence[Frame], project: Project, names: Names) -> frozenset[tuple[int, int]]:
-    """Return the round and the number of each picture in a task of a name that is one of a project's."""
+    """Return round and image number of each picture of the project in a task, given the task's name and frames."""
     found = (names.find(name) for name, _ in frames)
     images = [next(iter(one)) for one in found if len(one) == 1]
     end = _end(title)
@@ -250,9 +250,10 @@ def _add_classes(client: Any, project: Any, share: Share) -> list[str]:
 
 
 def _find_task(client: Any, project: Any, tasks: _Tasks, wanted: set[str]) -> Any:
-    """Return the task that has the pictures, but for those that were not wanted then; None where there is none.
+    """Return the task on the server that an earlier push made for these tasks; None where there is none.
 
-    One without pictures is what an interrupted push left, and makes room: pictures cannot be added to it for sure.
+    It may lack pictures that were not wanted at that time. A task without pictures was left by an interrupted push.
+    It is removed, because adding pictures to it later is not reliable.
     """
     there = project.get_tasks()
     for task in [task for task in there if _end(task.name) == tasks.end]:

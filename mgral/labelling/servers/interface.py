@@ -9,7 +9,7 @@ from mgral.labelling.records import CONFIRMED
 from mgral.labelling.state import Project
 
 Tool = Literal["label_studio", "cvat"]
-"""As its tasks are called in `tasks/`."""
+"""A labelling tool, by the name of its folder in `tasks/`."""
 Pictures = Literal["serve", "upload"]
 """How pictures get to a server: it reads them from the disk, or they are sent to it."""
 
@@ -30,9 +30,9 @@ class Share:
     """As it is now: its classes may be others than those that the tasks were written with."""
 
     def wants(self, image: int) -> bool:
-        """Return whether a picture of it is to be sent: not one that was withdrawn, or labelled in another way since.
+        """Return whether a picture is to be sent: not if it was withdrawn, or labelled in another way meanwhile.
 
-        Two people may get a picture of a split batch, and those to look at again have labels.
+        Labelled pictures are sent all the same in a split batch, where two people may get one, and for another check.
         """
         state = self.project.images[image].state
         return state != "withdrawn" and (state not in CONFIRMED or bool(self.person) or not self.round)

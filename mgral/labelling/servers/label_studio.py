@@ -23,16 +23,16 @@ from mgral.labelling.servers.rest import TRIES, RefusedError, Rest, Token, Unsur
 from mgral.labelling.state import Project
 
 VARIABLE = "LABEL_STUDIO_API_KEY"
-"""Of the environment, with the token."""
+"""Environment variable with the token."""
 ORDER = "Sequential sampling"
-"""The tasks as they were sent, which is best first."""
+"""Label Studio's setting for tasks in the order in which they were sent, the most useful first."""
 SENT_AT_ONCE, KNOWN_AT_ONCE, READ_AT_ONCE = 100, 1000, 200
 """Tasks in a request: sent, listed, and read with all that people made of them."""
 NEEDED = (
     *("id", "data", "annotations", "drafts", "result", "completed_by", "user", "annotation"),
     *("was_cancelled", "created_at", "updated_at", "lead_time"),
 )
-"""What is read of tasks, their annotations and drafts; other words about them change from hour to hour."""
+"""Keys that are read of tasks, their annotations and drafts; the texts of others change from hour to hour."""
 _Json = Mapping[str, Any]
 
 

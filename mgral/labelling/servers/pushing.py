@@ -54,8 +54,9 @@ def push(
         Whose share of a split round, from 1; None for all.
     pictures
         How they get there; None as the server can.
-    again
-        Make a new project on the server where the one in the ledger is gone.
+    anew
+        Do not use the server's project that the ledger names, such as where it is gone: find one by this project's
+        identity, or make one.
 
     Returns
     -------

@@ -11,13 +11,13 @@ from requests.auth import AuthBase
 from mgral.errors import InputError, StepError
 
 TRIES = 5
-"""Times that a request is sent that may be sent twice."""
+"""How often a request that may be repeated is sent at most."""
 FIRST_WAIT = 1.0
 """Seconds before the second time; each further one waits twice as long."""
 TIMEOUT = (10.0, 120.0)
 """Seconds to wait for a connection, and for an answer."""
 PASSING = {408, 425, 429, 500, 502, 503, 504}
-"""Answers of a server that may give another one later."""
+"""HTTP statuses after which the same request may succeed later."""
 LONGEST = 300
 """Characters of a server's own words in a message."""
 
@@ -28,7 +28,7 @@ class UnsureError(Exception):
     def __init__(self, reason: str, late: bool = False) -> None:
         super().__init__(reason)
         self.late = late
-        """Whether it may still be at it."""
+        """Whether the server may still be working on the request."""
 
 
 class RefusedError(Exception):
@@ -85,7 +85,7 @@ class Rest:
         return self._repeated("GET", path).content
 
     def patch(self, path: str, values: Mapping[str, Any]) -> Any:
-        """Change something to what may be said twice; raises as `get` does."""
+        """Change something by a request that may be repeated; raises as `get` does."""
         return self._json(self._repeated("PATCH", path, json=values))
 
     def delete(self, path: str) -> None:
