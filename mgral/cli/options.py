@@ -67,9 +67,7 @@ reward = click.option(
 embedding = click.option(
     "--embedding", default=DEFAULT, help="Name of the embeddings' settings, as in the name of their file."
 )
-gpus = click.option(
-    "--gpus", type=click.IntRange(0, 1), default=0, help="0 for the CPU, 1 for the first GPU that the job can see."
-)
+gpus = click.option("--gpus", type=click.IntRange(0, 1), default=0, help="0 for the CPU, 1 for a GPU.")
 
 
 def _keep_to_cpu(_: click.Context, __: click.Parameter, asked: bool) -> None:

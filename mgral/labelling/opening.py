@@ -43,18 +43,18 @@ def round_folder(folder: Path, number: int) -> Path:
     return folder / f"round{number}"
 
 
-def draw_audit(settings: ProjectSettings, project: Project) -> list[int]:
+def draw_audit(settings: ProjectSettings, project: Project, missing: set[int]) -> list[int]:
     """Draw the audit set from the pictures that nobody was asked to label, and return its numbers, ascending.
 
-    The draw is uniform and without replacement. Nothing is drawn if there is a test set, or an audit set already. The
-    draw depends only on the numbers of these pictures and on how many are drawn.
+    The draw is uniform and without replacement, without missing pictures. Nothing is drawn if there is a test set, or
+    an audit set already. The draw depends only on the numbers of these pictures and on how many are drawn.
     """
     if any(image.role for image in project.images.values()):
         return []
-    free = [number for number, image in project.images.items() if image.state == "untouched"]
+    free = {number for number, image in project.images.items() if image.state == "untouched"} - missing
     count = min(audit_size(settings, len(project.images)), len(free))
     rng = np.random.default_rng(derive_seed(0, "audit"))
-    return sorted(map(int, rng.choice(np.sort(free), count, replace=False)))
+    return sorted(map(int, rng.choice(sorted(free), count, replace=False)))
 
 
 def usable_label(project: Project, image: ImageState, conflicts: str) -> Label | None:

@@ -9,7 +9,7 @@ from mgral.artefacts.files import write_bytes
 from mgral.config import Config, images_in
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
-from mgral.data.formats.snapshot import PICTURES, load_snapshot
+from mgral.data.formats.snapshot import PICTURES, Snapshot, load_snapshot
 from mgral.errors import InputError, number_of, program
 from mgral.labelling.ledger import Writer, writing
 from mgral.labelling.opening import (
@@ -36,8 +36,6 @@ class Opened:
     """A round that is to be computed."""
 
     number: int
-    resumed: bool
-    """Whether it was opened before, and its batch not made."""
     findings: Findings = field(default_factory=Findings)
     """What the scan of the pictures found."""
 
@@ -95,13 +93,13 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
                 raise InputError(
                     f"round {waiting[0]} is not finished; continue it first: {program()} project {command}"
                 )
-            return Opened(waiting[0], resumed=True)
+            return Opened(waiting[0])
         check_config(folder, settings, project)
         if not project.classes:
             raise InputError(f"there is no class to label; add yours first: {program()} project {ADD_CLASSES}")
         project, findings, missing = record_pictures(folder, writer, settings, project)
         _check_progress(project, anyway or training)
-        audit = [] if training else draw_audit(settings, project)
+        audit = [] if training else draw_audit(settings, project, missing)
         for image in audit:
             project.images[image].role = "audit"
         number = max(project.rounds, default=0) + 1
@@ -117,9 +115,9 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
                 f"no picture to learn from is labelled yet; import labels first: {program()} project {IMPORT}"
             )
         writer.add("audit", [{"image": image} for image in audit])
-        digest = write_round(folder, snapshot, config)
-        writer.add("round", [{"round": number, "snapshot": digest, **({"training": True} if training else {})}])
-        return Opened(number, resumed=False, findings=findings)
+        snapshot = replace(snapshot, training=training)
+        _add_round(writer, snapshot, write_round(folder, snapshot, config))
+        return Opened(number, findings)
 
 
 def control_count(settings: ProjectSettings, batch: int) -> int:
@@ -140,10 +138,16 @@ def _found_round(folder: Path, writer: Writer, project: Project) -> Project:
     target = round_folder(folder, number)
     if not target.exists():
         return project
-    if not (target / SNAPSHOT).is_file() or load_snapshot(target / SNAPSHOT).project != project.id:
+    snapshot = load_snapshot(target / SNAPSHOT) if (target / SNAPSHOT).is_file() else None
+    if snapshot is None or snapshot.project != project.id:
         raise InputError(f"{target} was not made by this project, and the next round needs that name; move it away")
-    writer.add("round", [{"round": number, "snapshot": snapshot_digest(folder, number)}])
+    _add_round(writer, snapshot, snapshot_digest(folder, number))
     return load_project(folder)
+
+
+def _add_round(writer: Writer, snapshot: Snapshot, digest: str) -> None:
+    training = {"training": True} if snapshot.training else {}
+    writer.add("round", [{"round": snapshot.round, "snapshot": digest, **training}])
 
 
 def _check_progress(project: Project, anyway: bool) -> None:

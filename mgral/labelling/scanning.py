@@ -25,9 +25,11 @@ from mgral.labelling.state import Project
 SUFFIXES = (
     ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif", ".ppm", ".pgm",
 )  # fmt: skip
-OWN = re.compile(r"round[0-9]+|results")
-"""Folders of rounds and results, which have copies of pictures: passed over if the project's own folder is one of
-its folders of pictures."""
+OWN = re.compile(r"(round|check|replay)[0-9]+|results")
+"""Folders of rounds, experiments and results, which have copies of pictures.
+
+They are passed over if the project's own folder is one of its folders of pictures.
+"""
 SEEN = ".files.json"
 """Size, time of change and digest of each file when it was read last: only what differs is read again. It may be
 deleted at any time."""

@@ -16,7 +16,7 @@ from mgral.config import Config, registry
 from mgral.data.findings import Findings, described
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
-from mgral.labelling.exchange.read import FormatName, read_labels
+from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
 from mgral.labelling.importing import Names, changes_by, classes_of
 from mgral.labelling.ledger import FILE as LEDGER
 from mgral.labelling.ledger import LOCK, Line, line_text, new_line
@@ -103,7 +103,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
         lines.append(new_line("classes", [add_classes(project, names)]))
     for path, found in files.items():
         changes = changes_by(replay(lines), found, findings, start.renames)
-        lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(path)))
+        lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(labels_at(path))))
     findings.raise_faults("the project", "")
     own = [LEDGER, SEEN]
     if not (folder / NOT_IN_GIT).exists():

@@ -159,6 +159,10 @@ class Project:
         """Return how many images there are in each state."""
         return Counter(image.state for image in self.images.values())
 
+    def of_round(self, number: int) -> list[int]:
+        """Return the images of a round's batch, but for those that were recalled and sent again in a later round."""
+        return [image for image in self.sent.get(number, []) if (self.images[image].sent_in or 0) <= number]
+
     def final_boxes(self, label: Label) -> list[BoxRow]:
         """Return the boxes of a label with today's classes; those of a class that was split keep their old id."""
         return [(x, y, w, h, self.class_today(number)) for x, y, w, h, number in label.boxes]

@@ -146,7 +146,7 @@ def _round_line(project: Project, number: int) -> str:
         )
     if number not in project.sent:
         return f"round {number}: opened, its batch is not made; go on: {program()} project next"
-    images = [project.images[image] for image in project.sent[number]]
+    images = [project.images[image] for image in project.of_round(number)]
     states = Counter(image.state for image in images)
     done = sum(states[state] for state in CONFIRMED)
     rest = ", ".join(

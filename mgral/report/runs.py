@@ -74,8 +74,8 @@ def load_run(folder: Path) -> Joined:
         settings=_settings(given, folder),
         jobs=sum(int(row["jobs"]) for row in costs),
         wall_s=sum(float(row["wall_s"]) for row in costs),
-        core_s=sum(float(row["core_s"]) for row in costs if row["core_s"]),
-        memory_mb=max(float(row["peak_memory_mb"]) for row in costs if row["peak_memory_mb"]),
+        core_s=sum(float(row["core_s"]) for row in costs),
+        memory_mb=max(float(row["peak_memory_mb"]) for row in costs),
     )
     detectors = scores_of([pd.read_csv(table)], given)
     return Joined(load_settings(given, folder, given.seeds[0]), detectors, (run,))

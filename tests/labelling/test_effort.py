@@ -46,6 +46,14 @@ def test_a_box_is_unchanged_before_another_is_moved():
     assert parts(taken(made).accepted[2]) == (1, 0, 1, 0)
 
 
+def test_a_side_that_moved_by_more_than_a_pixel_is_a_correction():
+    """Place and size change by no more than a pixel each, and the right side by 1.8."""
+    made = MadeProject()
+    proposed(made, 2, 1, BOX)
+    made.label(1, boxes=((10.9, 10, 20.9, 20, 1),))
+    assert parts(taken(made).accepted[2]) == (0, 1, 0, 0)
+
+
 def test_each_round_and_each_person_counts_and_a_correction_replaces():
     made = MadeProject()
     proposed(made, 2, 1, BOX)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import photo_project
 import pytest
+import yaml
 from photo_project import answered, coco_labels, photos, run, start
 
 from mgral.artefacts import files
@@ -121,6 +122,32 @@ def test_recalled_pictures_can_be_chosen_again_and_cost_nothing(tmp_path):
     assert spent(load_project(project)) == 0
     next_round(project, "--anyway")
     assert chosen(project, 2) == first
+
+
+def test_a_recall_of_a_round_leaves_pictures_that_a_later_round_sent_again(tmp_path):
+    project = start(tmp_path)
+    next_round(project)
+    run("recall", "--round", "1", "--folder", project)
+    next_round(project, "--anyway")
+    again = len(set(chosen(project, 1)) & set(chosen(project, 2)))
+    assert again > 0
+    said = run("status", "--folder", project)
+    assert f"round 1: {8 - again} pictures sent" in said
+    assert "round 2: 8 pictures sent" in said
+    assert f"{8 - again} pictures can be chosen again" in run("recall", "--round", "1", "--folder", project)
+
+
+def test_an_audit_set_is_drawn_from_pictures_that_are_there(tmp_path):
+    project = start(tmp_path)
+    settings = yaml.safe_load((project / "project.yaml").read_text())
+    (project / "project.yaml").write_text(yaml.safe_dump(settings | {"audit": 15}))
+    for path in sorted((tmp_path / "photos").iterdir())[:8]:
+        path.unlink()
+    next_round(project)
+    found = load_project(project)
+    audit = [image for image, one in found.images.items() if one.role == "audit"]
+    assert audit
+    assert all((tmp_path / found.files[image]).exists() for image in audit)
 
 
 def test_a_correction_counts_from_the_next_round_and_changes_none_before(tmp_path):
@@ -278,6 +305,27 @@ def test_a_training_that_was_stopped_is_finished_before_the_next_batch(tmp_path,
     assert "continue it first: mgral project next" in run("train", "--folder", project, fails=2)
     next_round(project)
     assert len(chosen(project, 3)) == 4
+
+
+def test_a_training_that_the_ledger_does_not_know_yet_is_one(tmp_path, monkeypatch):
+    """The command is killed when the folder of its round is there, and before the ledger has it."""
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+    add = ledger.Writer.add
+
+    def killed(writer, what, *given):
+        if what == "round":
+            raise Cut
+        add(writer, what, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger.Writer, "add", killed)
+        with pytest.raises(Cut):
+            run("train", "--folder", project)
+    assert "round 2 is not finished; continue it first: mgral project train" in next_round(project, fails=2)
+    run("train", "--folder", project)
+    assert load_project(project).trainings == {2}
 
 
 def stopped(*_, **__):

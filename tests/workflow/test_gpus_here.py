@@ -20,8 +20,8 @@ TRAINING = 2018
 """MiB of a training of the tiny experiment."""
 
 
-ON_GPU = USE_GPU - {"agent", "pseudo_labels"}
-"""Steps of the tiny experiment that compute on a GPU: its variants learn labels, and its agent sees its batch."""
+ON_GPU = USE_GPU - {"pseudo_labels"}
+"""Steps of the tiny experiment that compute on a GPU: its variants learn labels."""
 
 
 @pytest.fixture(autouse=True)

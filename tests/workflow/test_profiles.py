@@ -10,7 +10,7 @@ from squares_project import SquaresProject
 from test_workflow import FIDELITY, OF_A_TEACHER, PIPELINE
 
 PROFILES = ROOT / "workflow" / "profiles"
-USE_GPU = {"detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "agent"}
+USE_GPU = {"detector", "evaluate", "embed", "pseudo_labels", "base", "variant"}
 OF_FIDELITY = {"candidates", "gain"}
 OF_PROJECTS = {"pictures", "index", "prelabels", "held_out"}
 

@@ -39,7 +39,7 @@ EXPERIMENT = (
     "lut={labels: pseudo_labels, variants: 3, variants_per_job: 1}",
     "iterations={variant: 150}",
 )
-USE_GPU = {"detector", "evaluate", "pseudo_labels", "variant", "variants_start_base_embed_subsets", "agent"}
+USE_GPU = {"detector", "evaluate", "pseudo_labels", "variant", "variants_start_base_embed_subsets"}
 """Rules, and a group with the names of its rules, of which two use the GPU."""
 
 

@@ -13,7 +13,7 @@ from mgral.labelling.state import load_project
 @click.command("recall")
 @click.argument("pictures", nargs=-1)
 @click.option(
-    "--round", "number", type=click.IntRange(min=1), help="All pictures of this round that are not labelled yet."
+    "--round", "number", type=click.IntRange(min=1), help="All pictures of this round that nobody has begun to label."
 )
 @options.folder
 def command(pictures: tuple[str, ...], number: int | None, folder: Path) -> None:
@@ -28,7 +28,7 @@ def command(pictures: tuple[str, ...], number: int | None, folder: Path) -> None
         if number is not None and number not in project.sent:
             raise InputError(f"--round: no batch of a round {number} was sent")
         images = set(options.images_of(project, pictures))
-        images |= {image for image in project.sent.get(number or -1, []) if project.images[image].state == "sent"}
+        images |= {image for image in project.of_round(number or -1) if project.images[image].state == "sent"}
         back = sorted(image for image in images if project.images[image].state in ("sent", "withdrawn"))
         writer.add("recalled", [{"image": image} for image in back])
     click.echo(f"{number_of(len(back), 'picture')} can be chosen again")

@@ -62,7 +62,8 @@ def _estimate(replay: Replay) -> None:
 
     with chdir(replay.folder):  # as paths of the configuration start there
         measured: tuple[Path, ...] = ()
-        for found in sorted(Path("results").glob("round*"), key=lambda path: len(path.name), reverse=True):
+        rounds = [path for path in Path("results").glob("round*") if path.name.removeprefix("round").isdigit()]
+        for found in sorted(rounds, key=lambda path: int(path.name.removeprefix("round")), reverse=True):
             try:
                 estimate.load_speeds([found], load_config(replay.configfile), {})
             except InputError:  # of another detector, or not finished

@@ -30,7 +30,18 @@ from mgral.engine.schedule import schedule
 from mgral.engine.workflow import configure
 from mgral.errors import InputError, number_of, program
 
-ON_GPUS = ("detector", "head", "external", "evaluate", "embed", "base", "variant", "agent", "select")
+ON_GPUS = (
+    "detector",
+    "head",
+    "external",
+    "evaluate",
+    "embed",
+    "pseudo_labels",
+    "base",
+    "variant",
+    "agent",
+    "select",
+)
 """Steps whose hours are GPU hours where they are given a GPU."""
 WITHOUT_SPEEDS = """
 Hours need measured speeds: add --measure to time a few iterations on this machine; or --speeds with the folder of a

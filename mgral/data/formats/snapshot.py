@@ -70,6 +70,8 @@ class Snapshot:
     learn, by the repetition's number from 0."""
     controls: int = 0
     """Images of the batch that are drawn at random, to compare the strategy with."""
+    training: bool = False
+    """Whether the round trains on all labels and chooses nothing; left out of the file where it does not."""
 
     def not_learnt(self, seed: int) -> tuple[int, ...]:
         """Return the labelled images that the detector of a repetition does not learn.
@@ -82,7 +84,7 @@ class Snapshot:
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of snapshot.json."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "training" or value}
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -99,6 +101,7 @@ def load_snapshot(path: Path) -> Snapshot:
             left_out=tuple(map(int, values["left_out"])),
             without=tuple(tuple(map(int, images)) for images in values.get("without", ())),
             controls=int(values.get("controls", 0)),
+            training=bool(values.get("training", False)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error!r}); restore it from a copy or from Git") from None

@@ -51,8 +51,6 @@ class Experiment:
     """Folder of the project."""
     name: str
     """Its kind and number, such as check1; also the name of its folder, and of its folder in results/."""
-    resumed: bool = False
-    """Whether it was opened before."""
     findings: Findings = field(default_factory=Findings)
     """What the scan of the pictures found."""
 
@@ -97,7 +95,7 @@ def latest(folder: Path, kind: str) -> Experiment | None:
     """Return the latest experiment of a kind in a project's folder."""
     found = (re.fullmatch(rf"{kind}(\d+)", path.parent.name) for path in folder.glob(f"{kind}*/{SNAPSHOT}"))
     number = max((int(match[1]) for match in found if match), default=0)
-    return Experiment(folder, f"{kind}{number}", resumed=True) if number else None
+    return Experiment(folder, f"{kind}{number}") if number else None
 
 
 Plan = Callable[[ProjectSettings, Project, Snapshot], tuple[tuple[int, ...], ...]]

@@ -159,7 +159,12 @@ def _compare(proposed: list[BoxRow], confirmed: list[BoxRow], into: Accepted) ->
 
 
 def _unmoved(first: BoxRow, second: BoxRow) -> bool:
-    return first[4] == second[4] and all(abs(a - b) <= SAME for a, b in zip(first[:4], second[:4], strict=True))
+    return first[4] == second[4] and bool((np.abs(_corners(first) - _corners(second)) <= SAME).all())
+
+
+def _corners(box: BoxRow) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    x, y, width, height = box[:4]
+    return np.array([x, y, x + width, y + height])
 
 
 def _sides(boxes: Sequence[BoxRow]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

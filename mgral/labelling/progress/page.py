@@ -104,7 +104,7 @@ def _facts(settings: ProjectSettings, project: Project, found: Progress) -> list
 
 
 def _round_row(folder: Path, project: Project, found: Progress, number: int) -> RoundRow:
-    images = project.sent.get(number, [])
+    images = project.of_round(number)
     states = Counter(project.images[image].state for image in images)
     rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state not in CONFIRMED)
     sheet = round_folder(Path(), number) / SHEET

@@ -1,6 +1,6 @@
 """Pushes: batches go to the server of a labelling tool, and the ledger keeps where."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
@@ -168,7 +168,3 @@ def _check_tasks(share: Share, tool: Tool) -> None:
 def tool_of(words: str) -> Tool:
     """Return a tool by its name on the command line, such as label-studio."""
     return next(one for one in get_args(Tool) if one == words.replace("-", "_"))
-
-
-TOOLS: Sequence[str] = [one.replace("_", "-") for one in get_args(Tool)]
-"""Names of the tools on the command line."""
