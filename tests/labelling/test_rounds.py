@@ -193,6 +193,17 @@ def test_pictures_left_out_at_first_are_imported_once_they_are_there(tmp_path):
     assert "1 new, 2 unchanged" in run("import", labels, "--folder", project)
 
 
+def test_a_folder_of_labels_that_a_project_began_with_is_known_when_it_is_imported(tmp_path):
+    names = [path.stem for path in sorted(photos(tmp_path / "photos", 30).iterdir())]
+    labels = tmp_path / "yolo"
+    (labels / "labels").mkdir(parents=True)
+    (labels / "data.yaml").write_text("names: [car, dog]\n")
+    for name in names[:3]:
+        (labels / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    project = start(tmp_path, "--labels", labels / "data.yaml")
+    assert "was imported before; 3 unchanged" in run("import", labels, "--folder", project)
+
+
 def test_a_new_class_waits_for_another_look(tmp_path):
     """A second look that finds nothing new completes an image, in formats with and without states."""
     project = start(tmp_path)
