@@ -14,10 +14,10 @@ VARIABLE = "MGRAL_COMMIT"
 
 @functools.cache
 def commit() -> str:
-    """Return MGRAL_COMMIT, else the commit of the code with `-dirty` where it was changed since.
+    """Return MGRAL_COMMIT if it is set, else the commit of the code, with `-dirty` if tracked files were changed.
 
-    Of an installed wheel it is the one that it was built of, or the version where that is not known, whatever
-    repository lies around it or the working directory; "unknown" in a clone of which Git says nothing.
+    For an installed wheel it is the commit that the wheel was built from, or the version if that is not known;
+    repositories around the wheel do not count. For a clone in which Git fails it is "unknown".
     """
     if given := os.environ.get(VARIABLE):
         return given

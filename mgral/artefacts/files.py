@@ -25,16 +25,16 @@ from mgral.errors import InputError, SparseError, StepError
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 """NumPy types of the arrays that can be mapped into memory, by their names in safetensors."""
 REASON = "reason"
-"""Key, in JSON and in the metadata of safetensors, of why an artefact contains no other data."""
+"""Key, in JSON and in the metadata of safetensors, of the reason why an artefact contains no data."""
 NOTE = "note"
-"""Key, in the JSON of a selection, of how it was chosen if that was not the strategy's usual way."""
+"""Key in selection.json of a remark, if the images were not chosen in the strategy's usual way."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a partial file, or folder, to be made in the place of `path`, which it becomes when it is done.
+    """Yield a temporary path for a file or a folder, which is renamed to `path` at the end.
 
-    A reader, or a crash, sees the old one or the new one and nothing between.
+    So readers find the old content or the new one, even after a crash, and never a part of it.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write files as `write_bytes` does: all of them or, where one cannot be written, none. The first appear last."""
+    """Write files as `write_bytes` does: all, or none if one cannot be written. They appear in reverse order."""
     with ExitStack() as stack:
         for path, content in contents.items():
             with stack.enter_context(atomic_path(path)).open("wb") as file:

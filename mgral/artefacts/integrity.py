@@ -10,13 +10,13 @@ from typing import Any
 from mgral.errors import program
 
 CONFIG = "config.yaml"
-"""Lies in an experiment's folder, and is how that is found. It is kept up to date, so it has no record itself."""
+"""File by which an experiment's folder is recognised. It is kept up to date, so it has no record itself."""
 CANVAS = "canvas.json"
-"""Lies in a folder of pixels that several rounds of a project share, which has records too."""
+"""File by which a folder of pixels is recognised that the rounds of a project share; it has records too."""
 RECORDS = "provenance"
 """Folder of the records, in the experiment's."""
 LARGE = 2**28
-"""Bytes from which a mapped file of the recorded size is taken for unchanged without reading it."""
+"""Size in bytes from which a mapped file is compared with its record by size only, without reading it."""
 RECORDED = {
     "step": str,
     "sha256": str,
@@ -27,14 +27,14 @@ RECORDED = {
     "settings": dict,
     "inputs": dict,
 }
-"""What of a record is used, with its types."""
+"""Keys of a record that are used, with the types of their values."""
 
 READ: dict[Path, str] = {}
 """SHA-256 of each file that this process read."""
 WRITTEN: set[Path] = set()
 """Files that this process wrote."""
 NOTES: dict[str, str | int] = {}
-"""What else this process says of its step in the records of its outputs."""
+"""Further entries that this process adds to the records of its outputs, such as an external command."""
 
 
 def experiment_folder(path: Path) -> Path | None:

@@ -1,1 +1,1 @@
-"""Devices: which GPUs there are, on which one to compute, and training in several processes."""
+"""Devices: which GPUs there are, how jobs share them, training in several processes; and the progress of loops."""

@@ -1,8 +1,8 @@
-"""Deals the cards of this machine to jobs, so that all are used and no card's memory is promised twice.
+"""Assigns the cards (GPUs) of this machine to jobs, so that all are used and no card's memory is assigned twice.
 
-A job's share of a card is a file in a folder of the user's, which says how much memory it is and which the job holds
-locked. The kernel drops the lock with the process, however that ends. So shares need no clean-up, and all experiments
-of a user share the cards.
+For its share of a card a job keeps a file locked in a folder of the user; the file's name has the card and the memory
+in MiB. The kernel releases the lock when the process ends, for whatever reason. So shares need no clean-up, and all
+experiments of a user can share the cards.
 """
 
 import fcntl
@@ -24,9 +24,9 @@ from mgral.errors import InputError, StepError
 POLL_SECONDS = 0.2
 """Time between two looks for room."""
 CONTEXT_MB = 1500
-"""What CUDA, cuDNN and torch take of a card before there is a tensor, in MiB; not measured yet."""
+"""GPU memory that CUDA, cuDNN and torch take before there is a tensor, in MiB; an estimate, not measured yet."""
 QUEUE = "queue"
-"""File that is locked by the job that looks for room, or waits for it: so none is overtaken for ever."""
+"""File that a job keeps locked while it looks or waits for room, so that no job is overtaken for ever."""
 
 
 class Share(NamedTuple):
@@ -44,7 +44,7 @@ class Share(NamedTuple):
 
 
 HELD: list[Share] = []
-"""What this process has taken for its job already, before the job's own code runs."""
+"""Shares that this process already holds when the job's own code starts."""
 
 
 @contextmanager
@@ -66,19 +66,19 @@ def show(shares: Sequence[Share]) -> None:
 
 
 def take(gpus: int, memory_mb: int, claim: Callable[[Share], Path | None] = lambda _: None) -> list[Share]:
-    """Take a share of so many cards; wait while they are full.
+    """Take a share of each of `gpus` cards; wait while they are full.
 
-    Where no card can be used there is none: `choose_device` then says what is missing.
+    It takes none if this machine has fewer usable cards; `choose_device` then says what is missing.
 
     Parameters
     ----------
     gpus
-        Cards that the job is given; more than one are given undivided.
+        Number of cards that the job needs. If it is more than one, the job does not share them.
     memory_mb
-        What a job of one card takes of its memory, in MiB; 0, or more than the card has, for all of it.
+        Memory that a job of one card needs, in MiB; 0, or more than the card has, for the whole card.
     claim
-        Called with each share before another job can take one; returns which idle worker on its card serves the job.
-        Of the others those end for which there is no room any more.
+        Called with each share before another job can take one. It returns the file of the idle worker on that card
+        that will run the job, or None. Other idle workers are ended if there is no room for them any more.
     """
     cards = _usable(gpus)
     if not 0 < gpus <= len(cards):
@@ -133,12 +133,12 @@ def _size(card: Card, memory_mb: int) -> int:
 
 
 def key(card: Card) -> str:
-    """Return a card's name as part of a file's."""
+    """Return a card's name in a form that file names can contain."""
     return card.name.replace("/", "_")  # older names of parts of a card have some
 
 
 def in_use(folder: Path) -> Counter[str]:
-    """Return the MiB of each card, by `key`, that living jobs hold, and remove what others have left."""
+    """Return the MiB that running jobs hold of each card, by `key`, and remove files of jobs that have ended."""
     used: Counter[str] = Counter()
     for path in living(folder, "*.*.*"):
         name, memory_mb, _ = path.name.split(".")
@@ -163,7 +163,7 @@ def living(folder: Path, pattern: str) -> list[Path]:
 
 
 def lock(file: int) -> bool:
-    """Lock an open file, and return whether nobody else holds it."""
+    """Try to lock an open file; return False if another process holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -172,9 +172,9 @@ def lock(file: int) -> bool:
 
 
 def idle_workers(share: Share) -> list[Path]:
-    """Return the files of the processes that have started CUDA on a share's card, and wait for a job.
+    """Return the files of the idle workers on a share's card: processes that have started CUDA and wait for a job.
 
-    Their names end with the number of the process. Each counts as CONTEXT_MB, and ends where a job needs that.
+    The file names end with the process id. A worker takes `CONTEXT_MB`, and is ended if a job needs that memory.
     """
     return living(idle_folder(), f"{key(share.card)}.*")
 

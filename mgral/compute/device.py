@@ -14,21 +14,21 @@ from mgral.compute.gpus import DEVICE_VARIABLE, KEPT_IMAGES_MB, only_cpu
 from mgral.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
+"""Parameters of `mallopt`, from glibc's malloc.h."""
 KEPT_BYTES = 2**28
-"""Tensors up to this size take memory again that was freed; at most twice as much of it stays unused for long."""
+"""Tensors up to this size, in bytes, reuse freed memory; at most twice as much of it is kept at the heap's end."""
 
 
 def choose_device(gpus: int) -> torch.device:
-    """Return the device of a step that is given so many GPUs: the CPU where that is none.
+    """Return the device of a step that is given `gpus` GPUs: the CPU for 0, or if MGRAL_DEVICE is cpu.
 
-    On the CPU this process keeps the memory that it frees (`keep_freed_memory`). For GPUs torch is set to what gives
-    the same bits again, which is slower. None of them is touched yet.
+    On the CPU this process keeps the memory that it frees (`keep_freed_memory`). For GPUs torch is set to
+    deterministic algorithms, which are slower. No memory of a GPU is taken yet.
 
     Raises
     ------
     InputError
-        Where there are fewer GPUs, or none that torch can use.
+        If there are fewer GPUs, or if torch cannot use them.
     """
     if only_cpu() or gpus == 0:
         keep_freed_memory()
@@ -39,9 +39,9 @@ def choose_device(gpus: int) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep for this process what it frees, where that library is glibc.
+    """Let glibc keep freed memory for this process; with another C library nothing changes.
 
-    Otherwise each tensor of some size asks the kernel for empty pages again, which took up to a third of a training.
+    Otherwise each large tensor asks the kernel for new pages, which took up to a third of a training's time.
     """
     with suppress(AttributeError, OSError):  # another C library
         library = ctypes.CDLL(None)
@@ -72,7 +72,7 @@ def compute_deterministically() -> None:
     """Let a GPU compute in full single precision, and give the same bits each time."""
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read when cuBLAS is first used
     torch.use_deterministic_algorithms(True)
-    # Else torch fills each new tensor of a GPU first, so that nobody reads what nothing wrote: a launch for each.
+    # Otherwise torch fills each new GPU tensor, in case it is read before it is written: a kernel launch for each.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
@@ -80,18 +80,18 @@ def compute_deterministically() -> None:
 
 
 def fixed_shapes(device: torch.device) -> bool:
-    """Report whether a device computes what is not needed too, so that no shape depends on numbers: all but the CPU.
+    """Return whether shapes of tensors must not depend on the values of tensors: on every device but the CPU.
 
-    To know such a shape the processor waits for a GPU, which then has nothing to do. On a CPU it saves most of the
-    work.
+    To know such a shape the processor would wait for the GPU, which is idle meanwhile. So all anchors are computed
+    there, even those that do not count. On a CPU leaving these out saves most of the work.
     """
     return device.type != "cpu"
 
 
 def image_memory(device: torch.device) -> int:
-    """Return the bytes that the images of a training may take of a GPU for its length; none of another device.
+    """Return how many bytes of a GPU the images of a training may occupy until its end; 0 for other devices.
 
-    A 64th of its memory, and `KEPT_IMAGES_MB` at most, so that many trainings can share a card.
+    It is a 64th of the GPU's memory, but at most `KEPT_IMAGES_MB`, so that many trainings can share a card.
     """
     if device.type != "cuda":
         return 0
@@ -100,12 +100,12 @@ def image_memory(device: torch.device) -> int:
 
 @cache
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Return numbers as float32 on a device, copied there once: each copy waits for what a GPU was told before."""
+    """Return numbers as a float32 tensor on a device. It is cached, as a copy to a GPU waits for all earlier work."""
     return torch.tensor(values, device=device)
 
 
 def fast_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
-    """Return the number type in which a device trains fastest: bfloat16 only where it has instructions for it."""
+    """Return the number type in which a device trains fastest: bfloat16 if it has instructions for it."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"

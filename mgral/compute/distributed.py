@@ -43,7 +43,7 @@ def shard(batch: Tensor) -> Tensor:
 
 
 def mean_over_processes(values: Tensor) -> Tensor:
-    """Return the mean over all processes, without a gradient: what DistributedDataParallel makes of gradients."""
+    """Return the mean of a tensor over all processes, without a gradient; DistributedDataParallel averages so too."""
     if processes() == 1:
         return values
     total = values.detach().clone()
@@ -59,11 +59,11 @@ def run_processes(count: int, backend: str, title: str, function: Callable[..., 
     Parameters
     ----------
     backend
-        Of torch.distributed: nccl, each process on the GPU of its number, or gloo.
+        Backend of torch.distributed: nccl, with one GPU for each process, or gloo.
     title
         The step, for messages.
     function, arguments
-        Can be pickled, and so can what is returned.
+        Must be picklable, and so must the returned value.
 
     Raises
     ------

@@ -14,15 +14,15 @@ from mgral.errors import InputError
 DEVICE_VARIABLE = "MGRAL_DEVICE"
 """With the value `cpu` every step works on the processor, however many GPUs it is given."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""What a person, a scheduler or `mgral.compute.cards` gives a process of this machine's cards."""
+"""Environment variable with the cards of a process; set by a person, a scheduler or `mgral.compute.cards`."""
 HELP = (
     f"With the environment variable {DEVICE_VARIABLE}=cpu a step runs on the CPU, whatever --gpus is, to test a "
     "cluster's set-up without GPUs."
 )
-"""What the help of every step that can use a GPU says of this."""
+"""Text about MGRAL_DEVICE in the help of every step that can use a GPU."""
 
 KEPT_IMAGES_MB = 512
-"""What the images of a training may take of a GPU's memory for its length, in MiB."""
+"""Largest memory of a GPU that the images of a training may occupy until its end, in MiB."""
 
 
 def only_cpu() -> bool:
@@ -48,8 +48,8 @@ class Card(NamedTuple):
 def find_cards() -> list[Card]:
     """Return the cards that this process may use: those of CUDA_VISIBLE_DEVICES, if it is set, or all.
 
-    Numbers in it are those of `nvidia-smi`, and UUIDs may be shortened. What follows a name that means nothing is
-    left out, as by CUDA. Of a card that is divided (MIG), name the parts.
+    Numbers in it are those of `nvidia-smi`, and UUIDs may be shortened. An entry that names no card ends the list, as
+    in CUDA. If a card is divided (MIG), name its parts.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def _card(handle: Any) -> Card:
 
 
 def cuda_of_torch() -> str | None:
-    """Return the major version of CUDA that the installed torch was built for; None where it was built without."""
+    """Return the major version of CUDA that the installed torch was built for, such as `13`; None without CUDA."""
     found = find_spec("torch")
     if found is None or found.origin is None:
         return None

@@ -11,11 +11,11 @@ Item = TypeVar("Item")
 INTERVAL = 1.0
 """Seconds between lines at first."""
 SHARE = 0.02
-"""Of the time that it takes, later: a log of many hours stays short."""
+"""Later, two lines are this fraction of the elapsed time apart, so that the log of many hours stays short."""
 
 
 def tracked(items: Iterable[Item], title: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Item]:
-    """Yield the items, and show how many of `total` are done; `done` of them were before.
+    """Yield the items, and show how many of `total` are done, counting `done` that were finished earlier.
 
     A log gets lines such as `detector 80/140`, which the console reads.
     """

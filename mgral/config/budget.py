@@ -8,7 +8,7 @@ from mgral.config.section import Count, Section
 from mgral.errors import InputError
 
 FORMS = ("a number", "unit and amount")
-"""The two ways to write a budget, as the places of errors name them."""
+"""Names of the two forms of a budget. pydantic puts them into the location of an error; `explain` removes them."""
 
 
 class BudgetConfig(Section):
@@ -26,7 +26,7 @@ def _form(given: Any) -> str:
 
 
 def _short(given: int | BudgetConfig) -> int | BudgetConfig:
-    """Return a number for a budget in images, so that it is written in one way only."""
+    """Return a budget in images as a plain number, so that config.yaml has one form of it."""
     return given.amount if isinstance(given, BudgetConfig) and given.unit == "images" else given
 
 
@@ -39,7 +39,7 @@ Budget = Annotated[
 
 
 def unit_of(budget: int | BudgetConfig) -> str:
-    """Return what a budget counts."""
+    """Return the unit of a budget, `images` or `boxes`."""
     return budget.unit if isinstance(budget, BudgetConfig) else "images"
 
 
@@ -49,12 +49,12 @@ def in_words(budget: int | BudgetConfig) -> str:
 
 
 def images_in(budget: int | BudgetConfig) -> int:
-    """Return the images of a budget.
+    """Return a budget in images as a number.
 
     Raises
     ------
     InputError
-        Where it is in boxes: `mgral.selection.spending.in_images` turns it into images, by labels that are paid.
+        If the budget is in boxes; `mgral.selection.spending.in_images` converts it first.
     """
     if isinstance(budget, BudgetConfig):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Where an image lies in the cache, and what of it a detector is shown."""
+"""How images are scaled and placed in the cache, and what a detector is shown of them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,36 +7,36 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_PIXELS = 256 * 256
-"""Pixels of an input size that is derived from the images, at most: two cores train on some images of it a second."""
+"""Largest area of a derived input size, in pixels. Two cores train on a few such images a second."""
 CHUNK, CHUNK_PIXELS = 32, 4 * 1024 * 1024
-"""Images that go through a detector at once where it does not learn, and how many pixels they may have together."""
+"""Limits of a batch in inference: its number of images, and their pixels together."""
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """The frame of one size in which images of all sizes are cached; sizes are width and height in pixels."""
+    """The frame of fixed size on which each image is cached. All sizes are (width, height) in pixels."""
 
     width: int
     height: int
     placement: Literal["stretch", "shrink", "fit"] = "stretch"
-    """Stretched over all of it; or at the top left, with the aspect ratio kept: shrunk where the image is
-    larger (`shrink`), or shrunk or enlarged until one side is filled (`fit`)."""
+    """`stretch` scales an image to the complete canvas. The others keep the aspect ratio and place the image at the
+    top left: `shrink` reduces images that are too large, `fit` reduces or enlarges until one side is filled."""
     view: tuple[int, int] | None = None
-    """Size to which a detector is shown what the image covers; None shows it the complete canvas as it is."""
+    """Size of the detector's input, to which the part covered by the image is scaled; None: the canvas as it is."""
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """Size of what a detector is shown."""
+        """Size of the detector's input."""
         return self.view or (self.width, self.height)
 
     @property
     def chunk(self) -> int:
-        """Images that go through a detector at once where it does not learn: its maps take memory."""
+        """Batch size of inference: `CHUNK`, or fewer images if they are large, as feature maps take memory."""
         width, height = self.input_size
         return max(1, min(CHUNK, CHUNK_PIXELS // (width * height)))
 
     def covered(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the part of the canvas that images of the given sizes [N, 2] cover, [N, 2], from the top left."""
+        """Return the size, int64 [N, 2], that images of sizes [N, 2] cover on the canvas, from the top left."""
         whole = np.array([self.width, self.height])
         if self.placement == "stretch":
             return np.broadcast_to(whole, sizes.shape)
@@ -47,5 +47,5 @@ class Canvas:
         return covered
 
     def shown(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the part of a detector's input that images of the given sizes [N, 2] cover, [N, 2]."""
+        """Return the size, int64 [N, 2], that images of sizes [N, 2] cover in the detector's input."""
         return np.broadcast_to(np.array(self.view), sizes.shape) if self.view else self.covered(sizes)

@@ -13,7 +13,7 @@ from mgral.config.section import Count, Fraction, PathText, Probability, Section
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 """What the names of files of weights end in."""
 Gift = Literal["probabilities", "features"]
-"""What the files of a detector that is a command may contain beside boxes and scores of the test images."""
+"""Optional results of an external detector, in addition to boxes and scores in the test images."""
 
 
 def is_weights_file(text: str) -> bool:
@@ -44,19 +44,19 @@ class DetectorConfig(Section, ABC):
     network: ClassVar[str]
     """Where the network is, `module:Class`: a `DetectorModel`, made of these settings and the number of classes."""
     dense: ClassVar[bool] = True
-    """Whether it is a `DenseModel`, which some strategies need; every other detector is a `DetectorModel`."""
+    """Whether the network is a `DenseModel`, which some strategies need, or only a `DetectorModel`."""
     training_defaults: ClassVar[Mapping[str, Any]] = {}
-    """Settings of `training` that it is trained by unless they are given, where the defaults there are others."""
+    """Defaults of `training` for this detector, where they differ from those of `TrainingConfig`."""
     package: ClassVar[str | None] = None
-    """The package that its network needs beyond those that mgral always has; an extra of mgral has the same name."""
+    """Package that the network needs and mgral does not install by default; the extra of mgral has the same name."""
     iteration_defaults: ClassVar[Mapping[str, int]] = {}
-    """Settings of `iterations` that are not derived from the data unless they are given as null."""
+    """Defaults of `iterations` for this detector. A setting without one is null, and so derived from the data."""
     process_mb: ClassVar[int] = 6000
-    """Memory of the process of a job that runs it, in MB. Of the large ones, which train on a GPU, that of CUDA's
-    libraries and of COCO's annotations; on the CPU they take what `python -m benchmarks detector` says."""
+    """Memory of a process that runs the detector, in MB. The default is for large detectors on a GPU: CUDA's
+    libraries and COCO's annotations. `python -m benchmarks detector` measures what they take on the CPU."""
 
     derivable: ClassVar[tuple[str, ...]] = ()
-    """Settings that may be null, which derives them from the data (`mgral.data.derive`): `width` and `height`,
+    """Settings that are derived from the data if they are null (`mgral.data.derive`): `width` and `height`,
     `anchor_scales`, `aspect_ratios`."""
 
     name: str
@@ -88,7 +88,7 @@ class DetectorConfig(Section, ABC):
 
     @property
     def anchor_strides(self) -> tuple[int, ...]:
-        """Pixels from cell to cell of each map that has anchors by `anchor_scales`, finest first."""
+        """Strides in pixels of the maps whose anchors follow `anchor_scales`, finest first; may be empty."""
         return ()
 
     @property
@@ -98,17 +98,17 @@ class DetectorConfig(Section, ABC):
 
     @property
     def least_images(self) -> int:
-        """Images that must go through it together in a training."""
+        """Fewest images in a batch, or in a part of it with `training.accumulate`, that it can be trained on."""
         return 1
 
     @property
     def settings_folder(self) -> str | None:
-        """The user's folder that some of the settings are read from, unless they are given."""
+        """The user's folder from which settings that are not given are read; None if there is no such folder."""
         return None
 
     @property
     def command_gives(self) -> tuple[Gift, ...] | None:
-        """What the files of a detector contain that is a command (`external`); None for one that is trained here."""
+        """Optional results of an external detector; None for a detector that MGRAL trains."""
         return None
 
     @property
@@ -121,12 +121,12 @@ class DetectorConfig(Section, ABC):
         return trained
 
     def lacks(self, requires: Sequence[str], views: int) -> str | None:
-        """Return what a strategy needs, and this detector has not, in words; None where it is enough.
+        """Return in words what a strategy needs and this detector lacks; None if it lacks nothing.
 
         Parameters
         ----------
         requires, views
-            Of the strategy, see `mgral.config.registry.register`.
+            Arguments with which the strategy is registered, see `mgral.config.registry.register`.
         """
         if "dense" in requires and not self.dense:
             return f"a detector with anchors on feature maps, and {self.name} has none"
@@ -144,22 +144,22 @@ class DetectorConfig(Section, ABC):
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of the weights in float32, where settings decide about them; else 0."""
+        """Bytes of the weights in float32 that depend on settings; 0 if they are not estimated."""
         return 0
 
     @property
     @abstractmethod
     def training_bytes(self) -> float:
-        """What a training keeps of an image for its backward pass, in bytes a pixel, in float32.
+        """Memory that a training keeps for its backward pass, in bytes for each input pixel, in float32.
 
-        Added up over the tensors that autograd saved, on the CPU, with those layers trained that are by default.
+        It is the sum of the tensors that autograd saves on the CPU, with the layers trained that are by default.
         """
 
     @property
     def inference_bytes(self) -> float:
-        """What an image takes on a GPU that is not learnt from, in bytes a pixel, in float32.
+        """Memory that inference takes on a GPU, in bytes for each input pixel, in float32.
 
-        Unless it was measured, four times what a training keeps; SSD300 takes 3.8 times.
+        Unless it was measured, it is four times `training_bytes`; for SSD300 3.8 times were measured.
         """
         return 4 * self.training_bytes
 

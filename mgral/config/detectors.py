@@ -25,7 +25,7 @@ BUILT_IN = "mgral.models.detectors"
 GROUP = "mgral.detectors"
 """Entry points of plug-ins: the name of the detector, and the module that registers it."""
 DEFAULT, DEFAULT_OF_SYNTHETIC = "ssd", "small_ssd"
-"""The detectors of a section without a name: of real data, and of synthetic ones."""
+"""Detectors that are used if `detector.name` is missing: for real data, and for synthetic data."""
 EXTERNAL = "external"
 """The detector that is a command of the user's own."""
 
@@ -55,7 +55,8 @@ def entry_points(group: str) -> metadata.EntryPoints:
 def package_of(group: str, name: str) -> str | None:
     """Return the installed package that brings a strategy or detector, with its version and a digest of its code.
 
-    None for those of mgral. The code is that of the entry point's module, or of all of the package that it is in.
+    None for those of mgral itself. The digest is of the module that the entry point names or, if that is in a
+    package, of all Python files of the top-level package.
     """
     found = [(point.dist, point.module) for point in entry_points(group).select(name=name) if point.dist is not None]
     return f"{found[0][0].name} {found[0][0].version} {_code_digest(found[0][1])}" if found else None
@@ -119,7 +120,7 @@ def _read_proxy(value: Any) -> Any:
 
 
 class _AnyOfThem:
-    """Describes the field in the JSON schema as the section of one of the detectors."""
+    """Describes a field in the JSON schema as the section of any detector, except those in `left_out`."""
 
     def __init__(self, *left_out: str) -> None:
         self._left_out = left_out

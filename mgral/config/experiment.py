@@ -50,7 +50,7 @@ class ContainerConfig(Section):
 Kind = Literal["embedding", "table", "reward"]
 """Artefacts that instances with equal settings share."""
 ORDER = ("version", "experiment", "seeds", "strategies")
-"""Keys that come first in a configuration that is written; strategies are validated after what they may replace."""
+"""Keys that config.yaml has first. `Config` has `strategies` last, as its validation needs the other sections."""
 
 
 class Config(Section):
@@ -179,7 +179,7 @@ class Config(Section):
         return {key: values[key] for key in (*ORDER, *values) if key in values}
 
     def for_strategy(self, name: str) -> "Config":
-        """Return the experiment as an instance has it: its own settings in the place of the experiment's.
+        """Return the experiment with the settings of an instance in place of its own.
 
         Raises
         ------
@@ -192,7 +192,7 @@ class Config(Section):
         return self.model_copy(update={section: getattr(own, section) for section in OWN_SECTIONS})
 
     def with_instance(self, name: str) -> "Config":
-        """Return the experiment with an instance of a registered strategy, by the settings that it brings itself.
+        """Return the experiment with one more instance: a registered strategy with the settings that it registers.
 
         Raises
         ------
@@ -211,12 +211,12 @@ class Config(Section):
         return {section: keys for section, keys in found.items() if keys}
 
     def with_derived(self, values: Mapping[str, Mapping[str, Any]]) -> "Config":
-        """Return the experiment with derived values, by section and setting, where it has null; others are left out.
+        """Return the experiment with its null settings replaced by `values`; values of other settings are ignored.
 
         Raises
         ------
         InputError
-            Where a value cannot be.
+            If a value is not valid.
         """
         update = {}
         for section, keys in self.open_keys.items():
@@ -260,7 +260,7 @@ class Config(Section):
         return settings_name(self.for_strategy(strategy)._deciding(kind), self._deciding(kind))
 
     def with_settings(self, kind: Kind, name: str) -> "Config":
-        """Return the experiment with the settings of this name in place of its own; raises InputError for none."""
+        """Return the experiment with the settings of this name in place of its own; InputError if there are none."""
         common = self._deciding(kind)
         for candidate in (self, *map(self.for_strategy, self.strategies), *self._fidelity_settings()):
             if settings_name(candidate._deciding(kind), common) == name:
@@ -275,7 +275,7 @@ class Config(Section):
         return None if name == DEFAULT else next(owners, None)
 
     def embedding_in(self, common: "Config") -> str:
-        """Return the name that these settings of the embedding have in an experiment."""
+        """Return the name that this configuration's embedding settings have in the experiment `common`."""
         return settings_name(self._deciding("embedding"), common._deciding("embedding"))
 
     def fidelity_tables(self) -> tuple[str, ...]:
@@ -295,7 +295,7 @@ class Config(Section):
             return {"reward": self.reward.model_dump(mode="json", include={"distance", "projections"})}
         if kind == "embedding":
             return {"embedding": self.embedding.model_dump(mode="json", include={"dimensions"})}
-        # Where tables are made and how many does not change what is in one.
+        # In which cycles tables are made, and for how many splits, does not change the content of one.
         lut = self.lut.model_dump(mode="json", exclude={"refresh", "splits"})
         whole = {name: getattr(self, name).model_dump(mode="json") for name in ("embedding", "semi_supervised")}
         return {**whole, "lut": lut}
@@ -304,7 +304,8 @@ class Config(Section):
 def check_budget(config: Config, images: int) -> None:
     """Raise ValueError where the experiment asks for more labels than there are training `images`.
 
-    Of boxes only a data set that was read can tell (`mgral.selection.spending.check_boxes`); a round takes any.
+    A budget in boxes is checked when the data set has been read (`mgral.selection.spending.check_boxes`). A round of
+    a project may ask for any number.
     """
     if isinstance(config.data, ProjectData):
         return
@@ -349,7 +350,7 @@ def load_config(path: Path) -> Config:
 
 
 def completed(given: Mapping[Any, Any], defaults: Mapping[str, Any]) -> dict[Any, Any]:
-    """Return given settings with those that are missing, also in sections of them."""
+    """Return the given settings completed by `defaults`, also within nested sections."""
     both = {name for name in defaults if isinstance(given.get(name), dict)}
     return {**defaults, **given} | {name: completed(given[name], defaults[name]) for name in both}
 

@@ -57,7 +57,7 @@ def explain(error: dict[str, Any]) -> str:
 
 
 def _described(error: dict[str, Any]) -> str:
-    """Return what a missing setting of a detector is, and the values that it may have; nothing for other sections."""
+    """Return description and choices of a missing setting of a detector; an empty text for other sections."""
     loc, values = error["loc"], error["input"]
     section = detectors().get(str(values.get("name"))) if loc[0] == "detector" and isinstance(values, dict) else None
     field = section.model_fields.get(loc[-1]) if section else None

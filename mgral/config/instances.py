@@ -1,7 +1,7 @@
 """Strategies as named instances, each with settings of its own in place of the experiment's.
 
-Artefacts that depend on such settings lie under the name of the settings and not of the strategy, so that equal
-settings make one artefact: `default` are those of the experiment itself, others are named by what differs from it.
+Artefacts that depend on such settings are stored under a name of the settings, not of the strategy. So instances with
+equal settings share them. `default` names the experiment's own settings, a hash of the differences names others.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ OWN_SECTIONS = {
     "agent": AgentConfig,
     "semi_supervised": SemiSupervisedConfig,
 }
-"""What an instance may set."""
+"""Sections of the configuration that an instance may set for itself."""
 
 
 def _known(name: str) -> str:
@@ -69,17 +69,17 @@ class GivenStrategy(Section):
 
 
 Given = Literal["all"] | list[str] | dict[InstanceName, GivenStrategy | None]
-"""What the section `strategies` may be, for editors: its schema."""
+"""Type of the section `strategies` in the JSON schema, which editors use."""
 
 
 def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
-    """Fill in each instance's type and what it leaves to the experiment; a list of names stands for bare instances.
+    """Complete each instance by its type and by the experiment's settings; a list of names has no own settings.
 
     Parameters
     ----------
     given
-        The section `strategies` as it was read; `all` are all registered ones that the detector is enough for, and
-        None is what is compared by default.
+        The section `strategies` as it was read. `all` stands for all registered strategies that work with the
+        detector, None for the default ones.
     common
         The experiment's other sections, as far as they are valid.
     """
@@ -106,7 +106,7 @@ def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
 
 
 def suits(detector: DetectorConfig, info: registry.StrategyInfo) -> bool:
-    """Return whether a detector has what a strategy and the tables made for it need."""
+    """Return whether a detector has everything that a strategy and its lookup tables need."""
     consistent = info.settings.get("lut", {}).get("labels") == "consistency"
     return detector.lacks(info.requires, info.views) is None and (detector.trained.dense or not consistent)
 
@@ -148,9 +148,9 @@ def differing(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, An
 
 
 def written_settings(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a file must name of an instance's sections, so that it is read as the same instance again.
+    """Return the settings of an instance that config.yaml must contain, so that it is read back unchanged.
 
-    That is what differs from the experiment's settings, or from those that the strategy sets itself.
+    These are the settings that differ from the experiment's, or from those that the strategy registers.
     """
     of_type = registry.strategy(own["type"]).settings
     sections = {name: own[name] for name in OWN_SECTIONS}

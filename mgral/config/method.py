@@ -29,24 +29,26 @@ class LutConfig(Section):
     """Ways of splitting the labelled images for rewards, with a table each. The regression learns from all of them;
     rewards by distance are the mean over them."""
     variants: Annotated[int, Field(ge=2, le=10**9)] = 12
-    """K, detectors of each table that are trained on a subset each (one more is trained on no subset). With 2 the
-    permutation test can find no table valid."""
+    """K, detectors of each table that are trained on a subset each; variant 0 has no subset. With 2 the permutation
+    test can find no table valid."""
     variants_per_job: Count = 1
     """Variants that one job trains, one after the other; more than 1 where they are as short as a job's start."""
     subset_size: Count | None = None
-    """Images in a subset; unless given as many as a strategy is asked for in a cycle. Not of variants that start anew
-    from labels."""
+    """Images in a subset; null: as many as a strategy chooses in a cycle. Not used with `labels: labels` and `start:
+    cold`."""
     clusters: Count = 8
     """k-means clusters that the subsets are mixtures of."""
     concentration: tuple[PositiveFloat, PositiveFloat] = (0.1, 10.0)
-    """Dirichlet concentration of the first and of the last subset's mixture weights. The smaller, the fewer clusters
-    a subset draws from. It rises by the same factor from subset to subset."""
+    """Smallest and largest Dirichlet concentration of the subsets' mixture weights. The smaller, the fewer clusters a
+    subset draws from. They differ by equal factors; with `labels: labels` and `start: cold` their order is
+    random."""
     labels: Labels = "labels"
-    """What a variant learns from its subset: labels already paid for; the labels that the cycle's detector gives, by
-    which rewards are measured too, on other images; or consistency without labels (the paper)."""
+    """What a variant learns from its subset. `labels`: labels already paid for. `pseudo_labels`: labels by the
+    cycle's detector, by which rewards are measured too, on other images. `consistency`: no labels (the paper)."""
     start: Start = "cold"
-    """Where variants start: anew as detectors do, or warm, at base weights that all variants of a table share. Anew
-    from labels, subsets are of many sizes, and each variant learns as long as a detector of as many images."""
+    """Where variants start. `cold`: from the initial weights, as detectors do. `warm`: from base weights that all
+    variants of a table share. With `cold` and `labels: labels` subsets have many sizes, and each variant is trained
+    as long as a detector with as many images."""
     refresh: Literal["once", "every_cycle"] = "once"
     """Whether the table of cycle 0 serves all cycles, or each cycle trains its own."""
     reward_fraction: Fraction = 0.4
@@ -82,14 +84,14 @@ class AgentConfig(Section):
     """The agent and its policy gradient."""
 
     policy: Policy = "batch"
-    """Image by image, by what the batch holds already, under `reward.estimator: regression`; or the scores that an
-    LSTM gives all images in one pass (the paper)."""
+    """`batch` chooses image by image, given the images already in the batch; it needs `reward.estimator: regression`.
+    `lstm` chooses by scores that an LSTM gives all images in one pass (the paper)."""
     episodes: Count = 80
     """Episodes of the agent's training."""
     samples: Annotated[int, Field(ge=2, le=10**9)] = 12
     """Batches drawn and looked up in an episode."""
     learning_rate: PositiveFloat = 1e-2
-    """Learning rate of the agent's Adam optimiser; under `batch` it falls to 0 on a line."""
+    """Learning rate of the agent's Adam optimiser; under `batch` it falls linearly to 0."""
     hidden: Count = 32
     """Units of the hidden layer, and of the LSTM."""
     window: Count = 32

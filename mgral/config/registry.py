@@ -80,7 +80,7 @@ class HeadFunctions(NamedTuple):
     """How the head of a strategy is made and what it learns; `seen` is a `mgral.selection.heads.Seen`."""
 
     build: Callable[..., Any]
-    """Makes the head, a torch module: `(detector, seen)`, of the first batch of the training."""
+    """Makes the head, a torch module, given `(detector, seen)`; `seen` is the first batch of the training."""
     loss: Callable[..., Any]
     """The loss of a batch, a scalar: `(head, detector, seen)`. The detector is in evaluation mode, and frozen."""
 
@@ -103,16 +103,16 @@ def register(
     Parameters
     ----------
     name
-        By which a configuration names it: letters, digits, `_`, `-`.
+        Name of the strategy in configurations: letters, digits, `_`, `-`.
     summary
-        What it chooses by, in half a line.
+        The criterion of the choice, in half a line.
     requires
         See `Requirement`.
     views
         How often the detector sees each image of the pool.
     settings
-        Of the sections embedding, lut, reward, agent and semi_supervised: what the strategy sets, unless an instance
-        of it sets that otherwise.
+        Defaults of the strategy in the sections embedding, lut, reward, agent and semi_supervised. An instance can
+        override them.
     """
     if unknown := set(requires) - set(get_args(Requirement)):
         raise ValueError(f"strategy {name} requires {sorted(unknown)}; there are {', '.join(get_args(Requirement))}")
@@ -128,7 +128,7 @@ def register(
 
 
 def register_head(name: str, build: Callable[..., Any], loss: Callable[..., Any]) -> None:
-    """Report how the head of a strategy that requires one is made and trained; see `HeadFunctions`."""
+    """Register the functions that make and train the head of a strategy; see `HeadFunctions`."""
     _heads[name] = HeadFunctions(build, loss)
 
 

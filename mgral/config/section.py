@@ -9,17 +9,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from mgral.errors import InputError
 
 PathText = Annotated[str, AfterValidator(expanduser)]
-"""A path, or something else that does not begin with `~`, the home folder."""
+"""A path, in which a leading `~` is replaced by the home folder; or a URL or name, which stays as it is."""
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
-"""A number of things, or a size; whatever is larger is a slip."""
+"""A number of things, or a size in pixels. The upper limit only catches typing errors."""
 LONGEST_NAME = 100
-"""Letters of a name: logs on a cluster have that of the experiment and of a strategy in one file name of 255."""
+"""Characters of a name. A log on a cluster has the names of experiment and strategy in its own, of 255 at most."""
 
 
 def no_repetition(name: str) -> str:
-    """Return the name; raise ValueError where Snakemake would take it for one that a rule makes longer and longer."""
+    """Return the name; raises ValueError if its end repeats so often that Snakemake suspects an endless recursion."""
     if re.search(r"(.+)\1{19}$", name):
         raise ValueError(f"the name {name} ends in the same letters twenty times; choose another")
     return name
@@ -44,7 +44,7 @@ Value = TypeVar("Value")
 
 
 def known(value: Value | None, key: str) -> Value:
-    """Return a setting; raise InputError where it is null, and so to be derived from the data first."""
+    """Return a setting; raises InputError if it is null, because it must be derived from the data first."""
     if value is None:
         raise InputError(
             f"{key}: is null and not derived from the data yet; set it, or give --derived FILE, as the steps "

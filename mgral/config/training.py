@@ -25,14 +25,14 @@ class AugmentationConfig(Section):
     """How images are cropped: by `zoom_in` and `zoom_out`, or by SSD's random crops. Those overlap a box by a drawn
     IoU, have a random shape, and are taken from an image that was reduced first (`expand`)."""
     expand: Annotated[float, Field(ge=1)] = 4.0
-    """Largest reduction before SSD's crops, applied to every second image."""
+    """Largest reduction before SSD's crops, applied with a probability of 0.5."""
     distort: Probability = 0.0
     """Probability of each of SSD's photometric distortions: brightness, contrast, saturation and hue."""
 
 
 class IterationsConfig(Section):
     """Optimiser steps of each kind of training. null, the default, derives them from the number of initially labelled
-    images; only `small_ssd` has fixed defaults: 300, 200 and 60."""
+    images with boxes; only `small_ssd` has fixed defaults: 300, 200 and 60."""
 
     detector: Count | None = None
     """Iterations of the detector of cycle 0, trained on `initial` images."""

@@ -1,4 +1,4 @@
-"""The image cache as it is made: every image of both splits decoded once, and all that is wrong with any of them."""
+"""Writing the image cache: every image is decoded once, and the faults of all images are collected."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -49,8 +49,8 @@ class SplitFiles:
     thumbnails: Path | None = None
     """Grey thumbnails, uint8 [N, 24, 24]; None for none."""
     found: Sequence[tuple[Path, str] | None] | None = None
-    """Of a project: where each file is, in place of its name below the root, and the SHA-256 that it must have. None
-    for one that is gone, whose row stays 0."""
+    """In a project: for each image its present path and the SHA-256 that it must have, or None if it is gone for
+    good; its row then stays 0. None for other data sets, whose paths follow from root and file names."""
 
     def path(self, row: int, root: Path) -> Path | None:
         """Return where the file of an image is; None for one that is gone."""
@@ -60,7 +60,7 @@ class SplitFiles:
         return place[0] if place else None
 
     def read(self, row: int, path: Path) -> bytes:
-        """Return a file; raises PictureError where it is not there, or another one."""
+        """Return the content of an image's file; raises PictureError if it is missing, unreadable or another file."""
         name = self.dataset.file_names[row] if self.found is None else str(path)
         try:
             file = read_verified(path)
@@ -108,11 +108,13 @@ def cache_splits(
     root
         The folder that file names are relative to.
     canvas
-        Where the detector wants the images.
+        How images are scaled and placed, as the detector needs them.
     settings
         How files become pixels.
     keep_files
         Keep the files and not the pixels, after all have been decoded once.
+    threads
+        Number of threads that decode.
     report
         JSON to write with the arrays: what was repaired.
 
@@ -175,7 +177,7 @@ def _decoded(
     settings: PictureSettings,
     threads: int,
 ) -> Iterator[_Done | PictureError]:
-    """Fill both arrays, and yield of each image, in order, what was done to it or what is wrong with it."""
+    """Fill both arrays, and yield for each image, in order, its repairs or its fault."""
     dataset = split.dataset
 
     def fill(row: int) -> _Done | PictureError:

@@ -1,4 +1,4 @@
-"""What every data set must fulfil before the first byte of it is written, whatever format it was read from."""
+"""Checks of every data set, whatever its format, before anything is written."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
@@ -16,7 +16,7 @@ from mgral.data.records import UNKNOWN_SIZE, Annotation, Coco, Image, Split
 from mgral.errors import InputError
 
 ROUNDING = 0.05
-"""Pixels by which a box may leave its image without a count: annotation files round to 0.01 and less."""
+"""Pixels by which a box may leave its image without being counted: annotation files round to 0.01 or less."""
 
 NO_IMAGES = Kind("splits contain no image", "name a split that has images")
 REPEATED = Kind("images share an id or a file", "give each its own, once")
@@ -52,7 +52,7 @@ MOSTLY_OUTSIDE = Kind(
 DUPLICATES = Kind("boxes are there twice, of one class in one image", "each is used once")
 BoxFault = Literal["zero-area", "outside", "partly outside", "within the first pixel"]
 LOSE_NO_BOX = {MISSING, NO_PICTURE, COPIES}
-"""Faults that leave all boxes in place, so that what the boxes lack is told beside them."""
+"""Faults that remove no box. Only beside these are classes checked, as missing boxes would give wrong messages."""
 REPAIRED: dict[BoxFault, Kind] = {
     "zero-area": Kind("boxes have no area", "left out (`data.strict` makes them faults)"),
     "outside": Kind("boxes lie outside of their image", "left out (`data.strict` makes them faults)"),
@@ -75,14 +75,14 @@ class Checked:
     test: Coco
     findings: Findings
     labelled: tuple[int, ...] | None = None
-    """Of a round of a project the ids of those training images that have labels; other data sets have all."""
+    """In a round of a project, ids of the labelled training images. None elsewhere, where all are labelled."""
 
 
 def check_splits(train: Split, test: Split, root: Path, data: DiskData, findings: Findings) -> Checked:
     """Check the two splits of a data set, each by itself and against the other, in one pass.
 
-    Boxes without area and boxes wholly outside their image are dropped, boxes that leave it are clipped, all with a
-    count, or, with `data.strict`, are faults. Images and annotations are sorted by id.
+    Boxes without area, outside of their image or within its first pixel are left out, and boxes that leave their
+    image are clipped. All are counted, or are faults with `data.strict`. Images and annotations are sorted by id.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The pixels of a project's pictures: a chunk's are made once for all rounds, and a round has an index of its own."""
+"""Pixels of a project's pictures, cached once for all rounds in chunks; each round has an index into the chunks."""
 
 import os
 import uuid
@@ -39,12 +39,12 @@ class ChunkFiles(NamedTuple):
 
     @classmethod
     def of(cls, folder: Path, digest: str) -> "ChunkFiles":
-        """Return those of a chunk."""
+        """Return the files of the chunk with this digest."""
         return cls(*(folder / f"{digest}{ending}" for ending in (".npy", ".thumbnails.npy", ".json")))
 
 
 class PixelSettings(NamedTuple):
-    """All that decides about the pixels of a picture, and what is refused."""
+    """Settings that determine the pixels of pictures, and which pictures are refused."""
 
     width: int
     height: int
@@ -55,7 +55,7 @@ class PixelSettings(NamedTuple):
 
     @classmethod
     def of(cls, config: Config) -> "PixelSettings":
-        """Return those of a round of a project."""
+        """Return the settings of a round of a project."""
         canvas, data = config.detector.image_canvas, config.data
         pictures = PictureSettings(**data.model_dump(include=set(PictureSettings.model_fields)))
         return cls(canvas.width, canvas.height, canvas.placement, config.detector.caches_files, pictures)
@@ -68,7 +68,7 @@ class PixelSettings(NamedTuple):
 
     @property
     def options(self) -> str:
-        """The options of `mgral pictures` that stand for them."""
+        """The settings as options of the command `mgral pictures`."""
         own = self.pictures
         words = f"--width {self.width} --height {self.height} --placement {self.placement}"
         read = f"--exif {own.exif} --deep-grey {own.deep_grey} --max-pixels {own.max_pixels}"
@@ -107,9 +107,9 @@ def cache_chunk(chunk: Path, settings: PixelSettings, output: ChunkFiles, thread
 
 
 def mark_folder(folder: Path, settings: PixelSettings) -> None:
-    """Write what decides about the pixels in a folder, so that what is written there leaves records.
+    """Write the settings into canvas.json of a folder of pixels, so that files written there get records.
 
-    Jobs of several chunks may do so at the same moment, each by a file of its own: they write the same.
+    Jobs of several chunks may do this at the same time: each first writes a file of its own with the same content.
     """
     if not (folder / CANVAS).exists():
         partial = folder / f".{CANVAS}.{uuid.uuid4().hex}"
@@ -141,9 +141,9 @@ def index_splits(snapshot: Snapshot, chunks: Path, folder: Path, splits: Sequenc
     Parameters
     ----------
     snapshot
-        Of the round.
+        The snapshot of the round.
     chunks, folder
-        Folders of the chunks' lists, and of their pixels.
+        Folder of the lists of pictures of the chunks, and folder of the chunks' pixels.
 
     Raises
     ------

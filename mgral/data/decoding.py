@@ -106,7 +106,7 @@ class Picture(NamedTuple):
     """RGB, turned as the settings say."""
     repairs: tuple[Kind, ...]
     sideways: bool
-    """Whether it has the annotated size by this setting of EXIF only."""
+    """Whether its size agrees with the annotations under the present `data.exif`, but not under the other value."""
 
 
 def decode(
@@ -125,8 +125,8 @@ def decode(
     settings
         What is done about EXIF and deep grey. Pillow's limit of pixels is set by `pillow_limits`.
     least_side
-        For a thumbnail: JPEG is decoded to a half, a quarter or an eighth, which takes less time, where both sides
-        keep so many pixels.
+        For a thumbnail: a JPEG file is decoded at a half, a quarter or an eighth of its size, which is faster, if
+        both sides then have at least this many pixels.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def _signature(content: bytes) -> str:
 def pillow_limits(max_pixels: int) -> Iterator[None]:
     """Let Pillow open pictures of up to `max_pixels`, and no larger, and keep its warnings to itself.
 
-    Both are settings of the complete process, so this is for its main thread.
+    Both are settings of the whole process, so only its main thread may call this.
     """
     before = Image.MAX_IMAGE_PIXELS
     # Pillow warns above its limit and raises above twice the limit.

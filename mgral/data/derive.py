@@ -25,21 +25,21 @@ DERIVED = "derived.json"
 MULTIPLE = 32
 """Stride of the coarsest map: sides of an input size are multiples of it."""
 USUAL_SIZES, USUAL_RATIO = (0.08, 0.8), 2.0
-"""Smallest and largest size of boxes, as parts of the image, and their aspect ratio, where there are none. Beside
-boxes each counts as one more, so that a few alone decide nothing."""
+"""Size of the smallest and the largest box, relative to the image, and aspect ratio, if there are no boxes. If there
+are boxes, each of these counts as one box more, so that a few boxes alone decide nothing."""
 TAIL = 0.01
-"""Part of the boxes that may be smaller than the smallest anchor scale, and larger than the largest."""
+"""Fraction of the boxes that may be smaller than the smallest anchor scale; as many may exceed the largest."""
 SMALLEST, LARGEST, STEP = 2.5, 0.95, 1.2
-"""Bounds of anchor scales: smallest in strides of its map, as boxes between the cells of coarser anchors are missed;
-largest as a part of the image; and how many times the one before each scale must be."""
+"""Bounds of anchor scales. Each is at least `SMALLEST` strides of its map, as smaller anchors leave gaps between the
+cells, at most `LARGEST` relative to the image, and at least `STEP` times the scale before it."""
 ELONGATED, LEAST_RATIO, MOST_RATIO = 0.8, 1.3, 8.0
-"""Quantile of the boxes' aspect ratios that becomes the anchors', and its bounds. It is one ratio whatever the boxes,
-so that the network has as many outputs with each seed."""
+"""Quantile of the boxes' aspect ratios that becomes the anchors' ratio, and the bounds of this ratio. There is always
+one ratio, so that the network has the same number of outputs with every seed."""
 RECALL_IOU = 0.5
-"""Overlap from which a box counts as one that an anchor can find."""
+"""IoU with an anchor from which a box counts as one that can be found."""
 ITERATIONS, AT_IMAGES, EXPONENT = 500, 100, 0.75
-"""Iterations of the first detector for so many labelled images with boxes, and how they grow with them. 500 for 100
-images of Aquarium and 1,500 for all 448 were tried, in batches of 16, on EfficientNet-Lite0 with ImageNet weights."""
+"""Iterations of the first detector for `AT_IMAGES` labelled images with boxes, and the exponent of their growth. On
+Aquarium 500 for 100 images and 1,500 for all 448 were tried: EfficientNet-Lite0, ImageNet weights, batches of 16."""
 FEWEST, MOST = 150, 20_000
 """Bounds of these iterations."""
 BASE, VARIANT = 0.5, 0.15
@@ -57,8 +57,9 @@ class Lengths(NamedTuple):
 def derive_input_size(sizes: npt.NDArray[np.int64]) -> tuple[int, int]:
     """Return the width and height at which images of the given sizes [N, 2] are shown to a detector, in pixels.
 
-    Multiples of 32 with `MOST_PIXELS` at most together, neither larger than the median image's (but 32 at least). Of
-    these the pair that shrinks the side which is shrunk more by least, and then that of the fewest pixels.
+    Both are multiples of 32, at least 32 and otherwise at most those of the median image, and their product is at
+    most `MOST_PIXELS`. Among these sizes the smaller of the two scale factors is made as large as possible; of equal
+    ones the size with the fewest pixels is taken.
     """
     width, height = (max(1, int(side)) for side in np.median(sizes, axis=0))
     wide, high = (range(MULTIPLE, max(MULTIPLE, side) + 1, MULTIPLE) for side in (width, height))
@@ -67,17 +68,17 @@ def derive_input_size(sizes: npt.NDArray[np.int64]) -> tuple[int, int]:
 
 
 def derive_scales(shapes: Array, strides: Sequence[int], size: tuple[int, int]) -> tuple[float, ...]:
-    """Return an anchor scale for each map, and one past the last, ascending, as parts of the image.
+    """Return an anchor scale for each map, and one past the last, ascending, relative to the image.
 
-    From the size of the smallest boxes to that of the largest in equal factors, but for each map as large as its
-    stride asks.
+    They rise by equal factors from the size (root of the area) of the smallest boxes to that of the largest, within
+    the bounds `SMALLEST`, `LARGEST` and `STEP`.
 
     Parameters
     ----------
     shapes
-        Width and height of the boxes, as parts of the image, [n, 2].
+        Width and height of the boxes, relative to the image (0..1), [n, 2].
     strides
-        Of the maps, finest first, in pixels.
+        Strides of the maps, finest first, in pixels.
     size
         Width and height of the input, in pixels.
     """
@@ -93,7 +94,7 @@ def derive_scales(shapes: Array, strides: Sequence[int], size: tuple[int, int]) 
 
 
 def derive_ratios(shapes: Array) -> tuple[float, ...]:
-    """Return the aspect ratio of anchors beside 1, for itself and its inverse, of boxes with shapes [n, 2]."""
+    """Return the anchors' aspect ratio beside 1 and its inverse, a tuple of one, for boxes with shapes [n, 2]."""
     elongated = [*np.abs(np.log(shapes[:, 0] / shapes[:, 1])), np.log(USUAL_RATIO)]
     ratio = np.exp(np.quantile(elongated, ELONGATED, method="hazen")).clip(LEAST_RATIO, MOST_RATIO)
     return (float(ratio.round(2)),)
@@ -118,9 +119,9 @@ def derive_from_labels(config: Config, train: Dataset, labelled: npt.ArrayLike) 
     Parameters
     ----------
     config
-        With an input size, set or derived.
+        The experiment, whose input size must be set or derived already.
     train
-        Of which only the boxes of labelled images are read.
+        The training images; only boxes of labelled images are read.
     labelled
         Ids of the initially labelled images, int64 [n].
     """
@@ -131,7 +132,7 @@ def derive_from_labels(config: Config, train: Dataset, labelled: npt.ArrayLike) 
         anchors["anchor_scales"] = derive_scales(shapes, detector.anchor_strides, detector.image_canvas.input_size)
     if "aspect_ratios" in detector.open_keys:
         anchors["aspect_ratios"] = derive_ratios(shapes)
-    # Those that are set too: a length that is set, or no longer, runs nothing again that does not read it.
+    # Also iterations that are set: so setting one changes nothing here, and only trainings that use it run again.
     lengths = derive_lengths(sum(len(train.labels[row]) > 0 for row in train.rows(labelled)))
     return {"detector": anchors, "iterations": lengths._asdict()}
 
@@ -151,9 +152,9 @@ def derive_settings(config: Config, train: Dataset, test: Dataset, labelled: npt
 
 
 def assume_settings(config: Config) -> Config:
-    """Return the experiment as it is if the data say nothing: the largest input size, and anchors of no boxes.
+    """Return the experiment with its null settings filled in without data: the largest input size, usual anchors.
 
-    The network has the same weights as with any data.
+    The network has weights of the same shapes as with settings derived from data.
     """
     size, none, strides = config.detector.largest_canvas.input_size, np.empty((0, 2)), config.detector.anchor_strides
     anchors = {"anchor_scales": derive_scales(none, strides, size), "aspect_ratios": derive_ratios(none)}
@@ -210,9 +211,9 @@ def load_derived(config: Config, files: Iterable[Path]) -> Config:
 
 
 def relative_boxes(dataset: Dataset, image_ids: npt.ArrayLike) -> Array:
-    """Return the boxes of the given images, float64 [n, 4], x1, y1, x2, y2 as parts of the image.
+    """Return the boxes of the given images in relative coordinates, x1, y1, x2, y2 in 0..1, float64 [n, 4].
 
-    They are cut at its edges, and those of no area left out.
+    Boxes are clipped to the image, and boxes without area are left out.
     """
     rows = dataset.rows(image_ids).tolist()
     parts = [dataset.boxes[row] / np.tile(dataset.sizes[row], 2).astype(np.float64) for row in rows]
@@ -221,7 +222,7 @@ def relative_boxes(dataset: Dataset, image_ids: npt.ArrayLike) -> Array:
 
 
 def best_possible_recall(detector: DetectorConfig, boxes: Array) -> float:
-    """Return the part of the boxes [n, 4], as parts of the image, that an anchor overlaps by 0.5 or more.
+    """Return the fraction of boxes [n, 4] in relative coordinates that an anchor overlaps by an IoU of 0.5 or more.
 
     Of each map the nearest cell to a box's centre counts, with all shapes of its anchors (Liu et al. 2016, section
     2.2): squares of its scale and of the geometric mean with the next one, and each aspect ratio in both directions.
@@ -241,7 +242,7 @@ def best_possible_recall(detector: DetectorConfig, boxes: Array) -> float:
 
 
 def _overlap(boxes: Array, others: Array) -> Array:
-    """Return the intersection over union of each box with the other in its place, [n]."""
+    """Return the IoU of two lists of boxes [n, 4], pair by pair, [n]."""
     shared = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
     intersection = shared.clip(0).prod(axis=1)
     areas = [(one[:, 2:] - one[:, :2]).prod(axis=1) for one in (boxes, others)]

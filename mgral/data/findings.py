@@ -11,7 +11,7 @@ LONGEST = 1000
 NAMED = 5
 """Places of a kind that a message names; `mgral data --json` lists all."""
 ALL_LISTED = " (--json lists all)"
-"""What follows the number of those that it does not name."""
+"""Text after the number of places that a message leaves out."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mgral.errors import InputError
 BLOCK = 4
 """Side in pixels of the blocks whose means are compared first."""
 ROWS, COLUMNS = 1024, 2048
-"""Images that are compared at once with as many others; together they take about 50 MB."""
+"""Numbers of images of two sets that are compared at once, each with each; this takes about 50 MB."""
 _GREY = 128
 """Subtracted from thumbnails. Then all sums of products of two of them are integers below 2^24, which float32
 represents exactly, so that distances are exact in whatever order they are summed."""
@@ -124,7 +124,7 @@ def groups_by_name(images: Ids, names: Sequence[str], pattern: str) -> tuple[tup
 
 
 class _Sorted:
-    """Thumbnails in the order of their mean, and what is compared before they are."""
+    """Thumbnails sorted by their means, with the means of blocks, which are compared first."""
 
     def __init__(self, thumbnails: Bytes) -> None:
         images, side, _ = thumbnails.shape
@@ -144,7 +144,7 @@ class _Sorted:
 
 
 class _Chunk(NamedTuple):
-    """Some places of one set, and some of another, that may be alike, and the distances between all of them."""
+    """Places of two sorted sets whose thumbnails may be near-copies, and the distances of all pairs of them."""
 
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]

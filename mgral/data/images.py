@@ -1,4 +1,4 @@
-"""The image cache as it is read: pixels on their canvas, decoded when it was made or when they are asked for."""
+"""Reading the image cache: images on their canvas, decoded when the cache was made or when they are read."""
 
 import os
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from mgral.data.decoding import PictureError, decode, mute_pillow
 from mgral.errors import InputError
 
 FILL = (124, 116, 104)
-"""Colour of what an image leaves of its canvas: the mean of ImageNet's images, which backbones take for zero."""
+"""RGB colour of a canvas beside its image: the mean of ImageNet, which normalisation turns into zero."""
 DECODERS = 4
 """Threads that decode a batch, and the next one while the detector is busy."""
 OFFSET = np.dtype("<i8")
@@ -45,10 +45,10 @@ def to_canvas(picture: Image.Image, canvas: Canvas) -> npt.NDArray[np.uint8]:
 
 
 def packed_head(lengths: npt.NDArray[np.int64], settings: PictureSettings) -> npt.NDArray[np.int64]:
-    """Return what packed files of the given lengths [N] in bytes begin with, int64 [N + 2].
+    """Return the header of packed image files, int64 [N + 2], given the lengths [N] of the files in bytes.
 
-    First how they are decoded, a number for `exif` and `deep_grey`, so that those who read need not be told. Then the
-    offsets: file n is bytes [offset n : offset n+1].
+    Its first number stands for the settings `exif` and `deep_grey`, so that readers decode the files in the same way.
+    The others are offsets: file n is bytes [offset n : offset n+1].
     """
     start = OFFSET.itemsize * (len(lengths) + 2)
     way = _WAYS.index((settings.exif, settings.deep_grey))
@@ -57,7 +57,7 @@ def packed_head(lengths: npt.NDArray[np.int64], settings: PictureSettings) -> np
 
 @dataclass(frozen=True)
 class Chunks:
-    """Cached arrays of several files, and which rows of them are the images of a split."""
+    """Images of a split that are rows of several cached files, as in a project."""
 
     paths: tuple[Path, ...]
     arrays: tuple[npt.NDArray[np.uint8], ...]
@@ -203,7 +203,7 @@ def write_index(
     caches
         Files of the chunks (.npy); their paths are written relative to the index.
     files, rows
-        Of each image its file, an index into `caches`, and its row there, [N].
+        For each image, [N]: its file, as an index into `caches`, and its row in that file.
     """
     names = [Path(os.path.relpath(cache, path.parent)).as_posix() for cache in caches]
     write_json(path, {"caches": names, "files": files.tolist(), "rows": rows.tolist()})
@@ -219,7 +219,7 @@ def _load_index(path: Path, images: int, canvas: Canvas) -> Chunks:
             raise ValueError("it is of another number of images")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not belong to its data set ({error}); run the step `index` again") from None
-    # By their sizes: they are many, and each is named by what it is made of.
+    # Checked by size only: there are many, and each file's name is a digest of what it is made of.
     arrays = tuple(_map_cache(one, "pictures", large=0) for one in paths)
     for number, array in enumerate(arrays):
         held = _held(array)
@@ -238,7 +238,7 @@ def _map_cache(path: Path, step: str, large: int | None = None) -> npt.NDArray[n
 
 
 def _held(stored: npt.NDArray[np.uint8]) -> int:
-    """Return how many images an array says that it contains; less than 0 where it is none of images."""
+    """Return the number of images in a cached array; negative if it is no image cache."""
     if stored.ndim == 1 and stored.nbytes >= 2 * OFFSET.itemsize:
         head = int(stored.view(np.uint8)[OFFSET.itemsize : 2 * OFFSET.itemsize].view(OFFSET)[0])
         return head // OFFSET.itemsize - 2

@@ -13,7 +13,7 @@ from mgral.errors import InputError, number_of, program
 SETTINGS = "project.yaml"
 """File in the project's folder that has the folders of pictures by name."""
 KEYS = ("pictures", "test_pictures")
-"""Its keys that do."""
+"""Keys of that file whose values map names to folders of pictures."""
 MOVED = "moved.json"
 """File beside the chunks with the new places of pictures, by their numbers; null for one that is gone for good."""
 

@@ -24,13 +24,13 @@ from mgral.data.synthetic import write_synthetic
 from mgral.errors import InputError
 
 QUICK_BYTES = 50_000_000
-"""Of COCO JSON that is read to count images before the first job: a second or less."""
+"""Largest COCO JSON in bytes that is read to count images before the first job; it takes a second or less."""
 
 
 def data_folder(data: DataConfig, root: Path | None) -> Path:
     """Return the folder of the data set: `root`, where it is given, in place of the configured one.
 
-    Of a round of a project it is the project's, whose pictures are elsewhere (`mgral.data.pictures`).
+    For a round of a project it is the project's folder; its pictures are elsewhere (`mgral.data.pictures`).
     """
     if isinstance(data, ProjectData):
         return project_folder(data)

@@ -7,7 +7,7 @@ from typing import NotRequired, TypedDict
 LARGEST_SIDE = 2**31 - 1
 """Pixels that a picture may be wide."""
 UNKNOWN_SIZE = -1, -1
-"""Width and height of an image whose size is faulty, which is noted."""
+"""Width and height of an image whose size is faulty; the fault itself is in the findings."""
 
 
 class Image(TypedDict):
@@ -33,7 +33,7 @@ class Annotation(TypedDict):
     bbox: list[float]
     area: NotRequired[float]
     iscrowd: int
-    """1 where it is neither learnt nor scored, and finding it is no mistake."""
+    """1 for a box that training ignores, and whose detection counts neither as right nor as wrong."""
     difficult: NotRequired[int]
     """1 if a VOC object is marked as difficult; other formats have none."""
 

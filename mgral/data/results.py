@@ -17,7 +17,7 @@ from mgral.data.values import number, whole
 from mgral.errors import InputError
 
 SUM_TOLERANCE = 0.01
-"""By which probabilities may miss a sum of 1, as those of half precision do; they are scaled to it."""
+"""Largest deviation of a sum of probabilities from 1, as in half precision; they are scaled to the sum 1."""
 ROUNDING = 0.05
 """Pixels by which a box may leave its image without a count."""
 
@@ -77,7 +77,7 @@ class FoundBoxes(NamedTuple):
 def read_found(
     path: Path, dataset: Dataset, image_ids: npt.NDArray[np.int64], probabilities: bool, findings: Findings
 ) -> FoundBoxes:
-    """Read COCO results, noting all that is wrong with them; only without a fault are they complete.
+    """Read COCO results and note all faults; results with a fault are left out.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def read_features(path: Path, dataset: Dataset, findings: Findings) -> npt.NDArr
 
 
 def join(parts: Sequence[FoundBoxes]) -> FoundBoxes:
-    """Return what was found in different images of a data set, in its order."""
+    """Return the boxes of several sets of images of a data set as one, in the order of the data set."""
     rows, boxes, scores, labels, distributions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return FoundBoxes(rows, boxes, scores, labels, distributions).only(np.argsort(rows, kind="stable"))
 
@@ -257,7 +257,7 @@ def found_arrays(
 
 
 def load_found(path: Path, split: str) -> FoundBoxes:
-    """Read what was found in the training or the test images; raises InputError where the file does not say it."""
+    """Read the boxes found in the split `train` or `test`; raises InputError if the file has none."""
     arrays = read_arrays(path)
     return FoundBoxes(*(_array(path, arrays, f"{split}.{name}") for name in FoundBoxes._fields))
 

@@ -14,7 +14,7 @@ CLASSES = ("cross", "disc", "ring", "square", "star", "triangle")
 _COLOURS = ((225, 65, 45), (45, 95, 220), (245, 205, 40), (40, 175, 90), (240, 235, 240), (165, 55, 190))
 """Mean colour of each class's objects, RGB."""
 _COLOUR_SPREAD = 30.0
-"""Standard deviation of an object's colour around it, in 0..255."""
+"""Standard deviation of an object's colour around the mean of its class, in 0..255."""
 
 Pixels = npt.NDArray[np.float64]
 _ROWS, _COLUMNS = np.mgrid[0.5:SIZE, 0.5:SIZE]

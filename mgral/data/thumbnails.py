@@ -10,7 +10,7 @@ from mgral.artefacts.integrity import verify_file
 from mgral.errors import InputError
 
 SIDE = 24
-"""In pixels."""
+"""Width and height of a thumbnail, in pixels."""
 
 
 def thumbnail(picture: Image.Image) -> npt.NDArray[np.uint8]:

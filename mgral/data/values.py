@@ -1,4 +1,4 @@
-"""Plain values as annotation files contain them: integers as 3, 3.0 or "3", yes and no in six ways."""
+"""Plain values as annotation files contain them: integers as 3, 3.0 or "3", flags as 1, true, "1" or "true"."""
 
 import math
 import re

@@ -15,9 +15,9 @@ from mgral.models.detectors.timm import unknown_backbone
 from mgral.models.pyramid import block, pyramid_layers, top_down
 
 IN_SEQUENCE = (FeatureListNet, EfficientNetFeatures, MobileNetV3Features)
-"""What timm makes of a network for its maps, where parts follow each other; the last two contain some in `blocks`."""
+"""timm's wrappers of networks whose parts run one after another; in the last two some of them are in `blocks`."""
 FIRST_PACKAGED = "_conv_stem.weight"
-"""The first name in the package of ImageNet weights."""
+"""Name of a tensor by which the package of ImageNet weights is recognised."""
 
 
 class Backbone(nn.Module):
@@ -26,7 +26,7 @@ class Backbone(nn.Module):
     mean: Tensor
     deviation: Tensor
     stages: nn.ModuleList
-    """Parts of the network, one after the other; a map ends each. A network of another kind is one part."""
+    """Parts of the network, which run one after another; each ends in a map. Other networks are a single part."""
 
     def __init__(self, name: str, strides: Sequence[int]) -> None:
         """Draw random weights.
@@ -57,7 +57,7 @@ class Backbone(nn.Module):
             )
         self._kept = [at[stride] for stride in wanted]
         self.channels = [int(infos[index]["num_chs"]) for index in self._kept]
-        """Of each map that is wanted, finest first."""
+        """Number of channels of each wanted map, finest first."""
         self.stages = nn.ModuleList(_stages(network, [info["module"] for info in infos])[: self._kept[-1] + 1])
         self._channels_are_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
         for buffer, key in (("mean", "mean"), ("deviation", "std")):
@@ -74,9 +74,9 @@ class Backbone(nn.Module):
         return [maps[index].permute(0, 3, 1, 2) if self._channels_are_last else maps[index] for index in self._kept]
 
     def freeze(self, stages: int, *, norm: bool) -> None:
-        """Keep the first `stages` as they are in trainings, and the statistics of all batch normalisation or none.
+        """Do not train the first `stages` stages and, with `norm`, keep the statistics of all batch normalisation.
 
-        Raises InputError where there are not so many.
+        Raises InputError if there are fewer stages.
         """
         if stages > len(self.stages):
             raise InputError(
@@ -91,7 +91,7 @@ class Backbone(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, in which what is frozen has no part."""
+        """Set training mode, except for the frozen parts, which stay in evaluation mode."""
         super().train(mode)
         for module in self._frozen:
             module.eval()
@@ -129,7 +129,7 @@ def _network(name: str) -> Any:
 
 
 def _stages(network: nn.Module, ends: Sequence[str]) -> list[nn.Module]:
-    """Split a network behind the parts of these names; if its parts do not follow each other, it is not split."""
+    """Split a network after the parts named in `ends`, if its parts run one after another; else it is one part."""
     if not isinstance(network, IN_SEQUENCE):
         return [network]
     parts: dict[str, nn.Module] = {}
@@ -145,7 +145,7 @@ def _stages(network: nn.Module, ends: Sequence[str]) -> list[nn.Module]:
 
 
 class BackbonePyramid(nn.Module):
-    """A backbone, a feature pyramid on its maps and, of coarser strides than it has, maps that halve the last."""
+    """A backbone and its feature pyramid; maps coarser than the backbone's are made by halving the last one."""
 
     def __init__(self, backbone: Backbone, channels: int, maps: int) -> None:
         """Take the number of channels of each map, and the number of maps."""

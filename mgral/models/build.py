@@ -21,9 +21,9 @@ def build_detector(config: DetectorConfig, classes: int, seed: int, weights: Pat
     Parameters
     ----------
     seed
-        Of the random weights.
+        Seed of the random weights.
     weights
-        What the step `weights` wrote, where `config.weights` names something to start from.
+        The file that the step `weights` wrote; given if, and only if, `config.weights` is not null.
 
     Raises
     ------

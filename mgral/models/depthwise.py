@@ -1,8 +1,8 @@
 """Depthwise convolutions whose backward pass is fast on a processor.
 
-torch leaves convolutions to oneDNN, which has fast code for most, and plain loops for two: the gradient of the
-weights of a depthwise convolution wider than three, and in bfloat16 that of its input where the stride is two. The
-loops take two thirds of the time of an EfficientNet-Lite0 in bfloat16; see decision 047.
+torch leaves convolutions to oneDNN, which has fast code for most, but slow loops for two gradients of depthwise
+convolutions: that of weights wider than three, and in bfloat16 that of the input at stride two. Without these loops
+an EfficientNet-Lite0 trains twice as fast in bfloat16; see docs/decisions/047-fine-tuning-on-two-cores.md.
 """
 
 from typing import Any, TypeGuard
@@ -14,7 +14,7 @@ from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 FAST_WIDTH = 3
-"""Width of the depthwise weights that oneDNN has fast code for the gradient of; their height may be any."""
+"""Width of depthwise weights whose gradient oneDNN computes fast; their height does not matter."""
 
 
 class Depthwise(nn.Conv2d):
@@ -44,7 +44,7 @@ class Depthwise(nn.Conv2d):
 
 
 def is_depthwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a module is a convolution that `Depthwise` can take the place of."""
+    """Return whether a module is a depthwise convolution that `Depthwise` can replace."""
     return (
         isinstance(module, nn.Conv2d)
         and type(module) in (nn.Conv2d, Conv2dSame)  # others may make something of their weights first
@@ -55,7 +55,7 @@ def is_depthwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def use_fast_depthwise(network: nn.Module) -> None:
-    """Put `Depthwise` in the place of the depthwise convolutions within a network; its weights keep their names."""
+    """Replace the depthwise convolutions of a network by `Depthwise`, in place; the weights keep their names."""
     for name, module in network.named_children():
         if is_depthwise(module):
             setattr(network, name, Depthwise(module))
@@ -98,9 +98,9 @@ def _values_gradient(
 def _weight_gradient(
     gradient: Tensor, values: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
-    """Put the gradient together from columns of weights, as many at a time as are fast.
+    """Return the gradient of the weights, computed for `FAST_WIDTH` of their columns at a time.
 
-    Of maps lower than the weights too oneDNN has fast code only where they are padded already.
+    If a map has fewer rows than the weights, its rows are padded first: oneDNN is slow if it has to pad them.
     """
     width, rows = weight.shape[3], padding[0] if values.shape[2] < weight.shape[2] else 0
     if width == FAST_WIDTH and rows == 0:

@@ -1,4 +1,4 @@
-"""What predictions on mirrored images say of the images as they are (CSD, Jeong et al. 2019, section 3.1)."""
+"""Mirroring of predictions, to compare those on flipped and original images (CSD, Jeong et al. 2019, section 3.1)."""
 
 from collections.abc import Sequence
 
@@ -21,12 +21,12 @@ def mirror_cells(values: Tensor, grids: Grids, anchors_a_cell: Sequence[int]) ->
 
 
 class Mirror(nn.Module):
-    """Mirrors predictions on anchors that are not themselves each other's mirror images.
+    """Mirrors the predictions of detectors whose anchors are not mirror images of one another.
 
-    The maps of SSD300 reach beyond the image, and RetinaNet's anchors lie on their cells' corners: the mirror image
-    of an anchor is one of the same shape, but up to a stride away from the one in the mirrored cell. Offsets are
-    relative to anchors, so that dx is turned and moved by that distance: the boxes are exactly each other's mirror
-    images then.
+    The maps of SSD300 reach beyond the image, and RetinaNet's anchors lie on the corners of cells. So the anchor in
+    the mirrored cell has the right shape, but is up to a stride away from the mirror image of the anchor. As offsets
+    are relative to anchors, the sign of dx is changed and this distance is added. Then decoded boxes are exact mirror
+    images of one another.
     """
 
     shift: Tensor

@@ -12,14 +12,14 @@ from mgral.models.interface import LOGITS_AT_ONCE, Predictions, Targets, of_anch
 from mgral.models.multibox import images_at_once, pairwise_iou
 
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.4
-"""Overlap from which an anchor is matched, and below which it is background; between them it does not count."""
+"""IoU from which an anchor is matched, and below which it is background; anchors in between are ignored."""
 BACKGROUND, IGNORED = -1, -2
 UNWEIGHTED = (1.0, 1.0, 1.0, 1.0)
-"""Of the four offsets."""
+"""Factors of the four offsets in RetinaNet."""
 
 
 def match_anchors(anchors: Tensor, targets: Targets) -> Tensor:
-    """Match each anchor to a box, as torchvision's Matcher does an image at a time with low-quality matches.
+    """Match each anchor to a box, as torchvision's Matcher does with low-quality matches, for all images at once.
 
     Returns
     -------
@@ -37,16 +37,17 @@ def _match(anchors: Tensor, boxes: Tensor, valid: Tensor) -> Tensor:
     best, box = iou.max(dim=1)
     matched = torch.where(best >= FOREGROUND_IOU, box, IGNORED)
     matched = torch.where(best < BACKGROUND_IOU, BACKGROUND, matched)
-    # An anchor that is the best of a box, or one of the best, is matched whatever its overlap: to its own best box.
+    # Low-quality matches: an anchor that no other exceeds for some box is matched, but to the anchor's own best box.
     wanted = ((iou == iou.amax(dim=2, keepdim=True)) & valid[..., None]).any(dim=1)
     return torch.where(wanted, box, matched)
 
 
 def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets, matched: Tensor) -> Tensor:
-    """Focal loss on all anchors but the ignored, plus L1 on matched ones, each image by the number of its matches.
+    """Return focal loss on all anchors but the ignored ones plus L1 loss on matched ones, a scalar.
 
-    The same number as torchvision's `RetinaNet.compute_loss`. In several processes it is divided by the mean of their
-    images, so that the mean of their losses is that of the complete batch.
+    The loss of an image is divided by its number of matches, and their sum by the number of images, as in
+    torchvision's `RetinaNet.compute_loss`. In several processes the divisor is the mean number of their images, so
+    that the mean of their losses is that of the complete batch.
     """
     foreground = matched >= 0
     matches = foreground.sum(1).clamp(min=1)

@@ -14,7 +14,7 @@ from mgral.models.quality import ClassQuality, paired_iou
 from mgral.models.suppression import Found, Limits, suppress
 
 LOGITS_AT_ONCE = 2**26
-"""Logits that are looked at together where all anchors are: what is made of them takes several times their memory."""
+"""Logits that are processed at once if those of all anchors are, as intermediate results take several times more."""
 
 
 class Targets(NamedTuple):
@@ -30,8 +30,8 @@ class Predictions(NamedTuple):
     """What the network says of each anchor, before any decoding."""
 
     logits: Tensor
-    """float32 [B, A, L]: what `DenseModel.class_probabilities` makes C + 1 probabilities of. L is C + 1, class 0 the
-    background; or C where each class is a yes or no of its own."""
+    """float32 [B, A, L], which `DenseModel.class_probabilities` turns into C + 1 probabilities. L is C + 1 with a
+    softmax, class 0 being the background, and C with a sigmoid for each class."""
     offsets: Tensor
     """float32 [B, A, 4]: dx, dy, dw, dh relative to the anchor."""
 
@@ -52,10 +52,10 @@ class DetectorModel(nn.Module, ABC):
     @property
     @abstractmethod
     def pretrained(self) -> nn.Module:
-        """The part that published weights are for, such as a backbone: it may learn slower than the rest."""
+        """The part that published weights are for, such as a backbone. Its learning rate may be lower."""
 
     def forward(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """Return the losses: what several processes that train together call."""
+        """Return `losses`; DistributedDataParallel can only call `forward`."""
         return self.losses(images, targets)
 
     @abstractmethod
@@ -74,7 +74,7 @@ class DetectorModel(nn.Module, ABC):
         """Return the pooled features of images, float32 [B, F]."""
 
     def features_and_detections(self, images: Tensor, limits: Limits) -> tuple[Tensor, list[Found]]:
-        """Return `features` and `detect`, where a detector can in one pass."""
+        """Return what `features` and `detect` return; in one pass if the detector can."""
         return self.features(images), self.detect(images, limits)
 
     def parameter_groups(self, config: TrainingConfig) -> list[dict[str, Any]]:
@@ -92,9 +92,10 @@ class DetectorModel(nn.Module, ABC):
         return [group for group in groups if group["params"]]
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights of the complete detector, or of `pretrained`, by the detector's own names; less all others.
+        """Return the weights of a file by this detector's own names; weights that it does not know are left out.
 
-        The names of the file may lack what comes before all of them here, such as `ssd.backbone.`.
+        The file may be of the complete detector or of `pretrained`. Its names may lack a prefix that they have here,
+        such as `ssd.backbone.`.
         """
         own = self.state_dict()
         before = [name for name, module in self.named_modules() if module is self.pretrained]
@@ -115,7 +116,7 @@ class DenseModel(DetectorModel):
     class_quality: ClassQuality
     """Quality by class of the matched anchors that `loss` has seen in training mode."""
     watch: Callable[[list[Tensor], Predictions, Targets], None] | None = None
-    """Is called by `losses` with the maps, the predictions and the boxes of a batch: a head that learns along."""
+    """Called by `losses` with the maps, predictions and boxes of a batch, to train a strategy's head too."""
 
     @property
     def anchors_a_map(self) -> list[int]:
@@ -149,7 +150,7 @@ class DenseModel(DetectorModel):
         return self.predict(self.maps(images))
 
     def find(self, predictions: Predictions, limits: Limits) -> list[Found]:
-        """Return what is found in each image, given its predictions; places are anchors."""
+        """Return the boxes found in each image, given predictions; `Found.places` are indices of anchors."""
         boxes, found = self.boxes(predictions.offsets), []
         for of_image, logits in zip(boxes, predictions.logits, strict=True):
             scores = self.class_scores(logits)
@@ -173,9 +174,9 @@ class DenseModel(DetectorModel):
 
     @abstractmethod
     def loss(self, predictions: Predictions, targets: Targets) -> Tensor:
-        """Return the supervised loss of a batch, a scalar; of shares of it, numbers whose mean is that loss.
+        """Return the supervised loss of a batch, a scalar; in several processes, their mean is the batch's loss.
 
-        In training mode it tells `class_quality` of its matched anchors.
+        In training mode it also updates `class_quality` with the matched anchors.
         """
 
     @abstractmethod
@@ -210,7 +211,7 @@ class DenseModel(DetectorModel):
 
     @torch.no_grad()
     def note_quality(self, predictions: Predictions, targets: Targets, matched: Tensor) -> None:
-        """Tell `class_quality` of a batch's anchors, matched [B, A] as `match` does; nothing outside of training."""
+        """Update `class_quality` with a batch, in training mode only; `matched` [B, A] is the result of `match`."""
         if not self.training:
             return
         if fixed_shapes(matched.device):
@@ -225,7 +226,7 @@ class DenseModel(DetectorModel):
         self.class_quality.update(distributions.gather(1, labels[:, None] + 1)[:, 0], overlaps, labels)
 
     def _quality_of_all(self, predictions: Predictions, targets: Targets, matched: Tensor) -> Tensor:
-        """Return the sums of `class_quality` from all anchors, those without a box at zero."""
+        """Return `ClassQuality.sums` of a batch, computed from all anchors; anchors without a box add zero."""
         images = max(1, LOGITS_AT_ONCE // predictions.logits[0].numel())
         parts = (torch.split(part, images) for part in (*predictions, *targets, matched))
         sums = predictions.logits.new_zeros(2, len(self.class_quality.average))
@@ -244,7 +245,7 @@ class DenseModel(DetectorModel):
 def of_anchors(targets: Targets, matched: Tensor) -> tuple[Tensor, Tensor]:
     """Return the box and the class of each anchor, [B, A, 4] and [B, A], matched [B, A] as `DenseModel.match` does.
 
-    Those of an anchor without a box are of any box of the image, with a class from 0.
+    For an anchor without a box they are those of an arbitrary box of its image, or zero.
     """
     if targets.labels.shape[1] == 0:
         return targets.boxes.new_zeros(*matched.shape, 4), torch.zeros_like(matched)
@@ -259,10 +260,10 @@ def full_precision(predictions: Predictions) -> Predictions:
 
 
 def laid_out(images: Tensor) -> Tensor:
-    """Return images with channels last in memory on a GPU, and first on a CPU.
+    """Return images with channels last in memory on a GPU, and channels first on a CPU.
 
-    There, with channels last, the backward pass of wide convolutions takes nearly twice as long; that of `small_ssd`
-    does not.
+    On a CPU the backward pass of wide convolutions takes nearly twice as long with channels last. That of `small_ssd`
+    does not, so `small_ssd` does not use this.
     """
     return images.contiguous(memory_format=torch.channels_last if images.is_cuda else torch.contiguous_format)
 

@@ -12,16 +12,16 @@ from mgral.models.boxes import Weights, encode
 from mgral.models.interface import Predictions, Targets, of_anchors
 
 MATCHED_PAIRS = 2**18
-"""Pairs of box and anchor looked at together: what a processor's cache contains."""
+"""Pairs of box and anchor that are processed at once on a CPU, so that they fit into its cache."""
 PAIRS_ON_A_GPU = 2**24
-"""The same on a GPU, where it is few launches that count: 64 MiB each time."""
+"""Pairs that are processed at once on a GPU, where few kernel launches matter; a tensor of them takes 64 MiB."""
 MOST_NEGATIVES = 4096
-"""Background anchors of an image that count at most on a GPU, where their number is fixed: the most that it sorts by
-one kernel. The least of so many hardly counts."""
+"""Largest number of background anchors of an image that count on a GPU, where shapes are fixed: as many as one kernel
+sorts. Further ones would hardly change the loss."""
 
 
 def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Tensor:
-    """Match each anchor to a box, as torchvision's SSDMatcher does an image at a time.
+    """Match each anchor to a box, as torchvision's SSDMatcher does, but for all images at once.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
     targets
         The boxes of B images, padded to M.
     iou_threshold
-        Overlap from which an anchor is matched; the best anchor of a box always is.
+        IoU from which an anchor is matched; the best anchor of a box is matched always.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
 
 
 def images_at_once(targets: Targets, anchors: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield boxes and labels of as many images as are matched to a number of anchors together."""
+    """Yield boxes and labels in parts of a few images, which are matched to all anchors at once."""
     pairs = PAIRS_ON_A_GPU if fixed_shapes(targets.boxes.device) else MATCHED_PAIRS
     images = max(1, pairs // (targets.labels.shape[1] * anchors))
     return zip(torch.split(targets.boxes, images), torch.split(targets.labels, images), strict=True)
@@ -69,7 +69,10 @@ def _match(anchors: Tensor, boxes: Tensor, valid: Tensor, iou_threshold: float) 
 
 
 def pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Return [B, M, A]; a coordinate at a time, as a last dimension of two, as in `box_iou`, is slow on a CPU."""
+    """Return the IoU of boxes [B, M, 4] with anchors [A, 4], each with each, [B, M, A].
+
+    Each coordinate is a tensor of its own: a last dimension of two, as in torchvision's `box_iou`, is slow on a CPU.
+    """
     x1, y1, x2, y2 = boxes[..., None].unbind(2)
     left, top, right, bottom = anchors.t().contiguous().unbind(0)
     width = torch.minimum(x2, right).sub_(torch.maximum(x1, left)).clamp_(min=0)
@@ -87,10 +90,11 @@ def multibox_loss(
     negatives_per_positive: float,
     box_weights: Weights,
 ) -> Tensor:
-    """Smooth L1 on matched anchors plus cross-entropy on them and on the hardest background anchors.
+    """Return smooth L1 loss on matched anchors plus cross-entropy on these and the hardest background anchors.
 
-    The same number as torchvision's `SSD.compute_loss`, without its loop over images. In several processes it is
-    divided by the mean of their matched anchors, so that the mean of their losses is that of the complete batch.
+    It is a scalar, divided by the number of matched anchors, as in torchvision's `SSD.compute_loss`, but without a
+    loop over images. In several processes the divisor is the mean of their numbers, so that the mean of their losses
+    is that of the complete batch.
     """
     sums = _sums_of_all if fixed_shapes(matched.device) else _sums_of_counted
     loss, matches = sums(predictions, anchors, targets, matched, negatives_per_positive, box_weights)
@@ -106,9 +110,9 @@ def _sums_of_counted(
     negatives_per_positive: float,
     box_weights: Weights,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss before its division, and the matched anchors, by a gradient for the anchors that count.
+    """Return the loss before the division, and the number of matched anchors, from the anchors that count only.
 
-    They are few among thousands.
+    These are few among thousands, so the gradient is computed for few anchors.
     """
     foreground = matched >= 0
     image, anchor = foreground.nonzero(as_tuple=True)
@@ -133,7 +137,7 @@ def _sums_of_all(
     negatives_per_positive: float,
     box_weights: Weights,
 ) -> tuple[Tensor, Tensor]:
-    """Return the same numbers from all anchors, those that do not count at a loss of zero: all shapes are fixed."""
+    """Return what `_sums_of_counted` does, from all anchors, some with a loss of zero, so that shapes are fixed."""
     foreground = matched >= 0
     boxes, labels = of_anchors(targets, matched)
     goal = encode(boxes, anchors, box_weights)
@@ -149,9 +153,9 @@ def _sums_of_all(
 
 @torch.no_grad()
 def _hardest_background(logits: Tensor, foreground: Tensor, negatives_per_positive: float) -> tuple[Tensor, Tensor]:
-    """Return anchors [B, K] of each image, those that are worst as background first, and which count, bool [B, K].
+    """Return which of the K hardest background anchors of each image count, bool [B, K], and their indices [B, K].
 
-    So many a positive count.
+    The hardest are first. `negatives_per_positive` times as many count as the image has matched anchors.
     """
     # The odds against background rank anchors as the cross-entropy log(1 + odds) does, at a third of the time.
     odds = (logits[..., 1:] - logits[..., :1]).exp_() @ logits.new_ones(logits.shape[-1] - 1)

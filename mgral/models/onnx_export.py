@@ -19,7 +19,7 @@ from mgral.models.suppression import Limits
 EXPORTED = ("small_ssd", "ssd", "retinanet")
 """Detectors that can be exported, as `detector.name` has them."""
 OPSET = 17
-"""Of the ONNX operators that are used: from 2022, so that other runtimes know them."""
+"""Version of ONNX's operators: one of 2022, so that many runtimes support it."""
 INPUT, OUTPUTS = "images", ("boxes", "scores", "labels")
 
 
@@ -35,7 +35,7 @@ class ExportedDetector(nn.Module):
         self.register_buffer("sides", torch.tensor([width, height, width, height], dtype=torch.float32))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes [B, D, 4] as parts of the image, scores [B, D] and labels [B, D] of images [B, 3, H, W]."""
+        """Return boxes [B, D, 4] in relative coordinates, scores [B, D], labels [B, D], for images [B, 3, H, W]."""
         detector = self.detector
         predictions = detector.predictions(images)
         scores = detector.class_scores(predictions.logits)
@@ -52,9 +52,9 @@ class ExportedDetector(nn.Module):
 
 
 class _NonMaxSuppression(torch.autograd.Function):
-    """ONNX's operator of that name.
+    """ONNX's operator NonMaxSuppression.
 
-    From boxes [B, P, 4] and scores [B, C, P] to image, class and place of what is kept, [n, 3].
+    From boxes [B, P, 4] and scores [B, C, P] it makes a row of image, class and place for each box kept, [n, 3].
     """
 
     @staticmethod
@@ -72,7 +72,7 @@ class _NonMaxSuppression(torch.autograd.Function):
 
 
 def _nearest_exact(graph: Any, values: Any, sizes: Any, *scales: Any) -> Any:
-    """Return the node that repeats values up to a size as `nearest-exact` does, which torch's exporter lacks."""
+    """Return the node of an upsampling by `nearest-exact`, which torch's exporter lacks."""
     shape = graph.op("Shape", values)
     first = graph.op("Slice", shape, *(graph.op("Constant", value_t=torch.tensor([place])) for place in (0, 2)))
     whole = graph.op("Concat", first, sizes, axis_i=0)
@@ -101,8 +101,8 @@ def export_onnx(detector: DetectorModel, classes: Sequence[str], limits: Limits)
     """Return a trained detector as the content of an ONNX file.
 
     The input `images` is uint8 [B, 3, H, W], RGB, stretched to the detector's size. Of D boxes an image, best first,
-    `boxes` is float32 [B, D, 4], x1, y1, x2, y2 as parts of the width and height of the image; `scores` float32
-    [B, D], 0 where nothing more is found; `labels` int64 [B, D], places in the list of classes. The metadata have
+    `boxes` is float32 [B, D, 4], x1, y1, x2, y2 in 0..1 of the width and height of the image; `scores` float32
+    [B, D], 0 where nothing more is found; `labels` int64 [B, D], indices into the list of classes. The metadata have
     `classes` (a JSON list of their names), `width` and `height` of the input in pixels.
 
     Parameters
@@ -127,8 +127,8 @@ def export_onnx(detector: DetectorModel, classes: Sequence[str], limits: Limits)
     register_custom_op_symbolic("aten::_upsample_nearest_exact2d", _nearest_exact, OPSET)
     try:
         with TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
-            # Of what is constant in a detector of one size; and that torch would rather have the exporter which
-            # needs two more packages and twenty times as long.
+            # torch warns that values become constant, which is right for a detector of one size, and that there is a
+            # newer exporter, which needs two more packages and twenty times as long.
             warnings.simplefilter("ignore")
             path = Path(folder) / "detector.onnx"
             torch.onnx.export(

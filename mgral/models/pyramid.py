@@ -1,4 +1,4 @@
-"""A feature pyramid: each map adds what the coarser ones know (FPN, Lin et al. 2017)."""
+"""A feature pyramid, which adds coarser maps to finer ones (FPN, Lin et al. 2017), and detectors' anchors on it."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -23,7 +23,7 @@ def block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 def pyramid_layers(inputs: Sequence[int], channels: int) -> tuple[nn.ModuleList, nn.ModuleList]:
-    """Return what brings maps of some numbers of channels to the same, and what follows when they are joined."""
+    """Return 1 x 1 convolutions of each map to `channels`, and normalisations with ReLU for after the addition."""
     lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in inputs)
     outputs = nn.ModuleList(nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True)) for _ in inputs)
     return lateral, outputs
@@ -38,7 +38,7 @@ def top_down(maps: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _enlarge(coarse: Tensor, like: Tensor) -> Tensor:
-    """Repeat values up to the size of `like`; exact, so that a mirrored map is enlarged to the mirrored one."""
+    """Upsample to the size of `like` by nearest-exact, which gives mirrored results for mirrored maps."""
     return F.interpolate(coarse, size=like.shape[2:], mode="nearest-exact")
 
 
@@ -48,7 +48,7 @@ def anchor_generator(scales: Sequence[float], ratios: Sequence[float]) -> Defaul
     Parameters
     ----------
     scales
-        Sizes on each map, and one past the last, as fractions of the image.
+        Anchor size on each map, and one past the last, as fractions of the image.
     ratios
         Aspect ratios beside 1; each stands for itself and its inverse.
     """
@@ -59,8 +59,8 @@ class CentredAnchors(DenseModel):
     """Anchors in the centres of equal cells, so that those of mirrored cells are each other's mirror images."""
 
     def lay_anchors(self, generator: DefaultBoxGenerator) -> None:
-        """Place the anchors, by the sizes of the feature maps."""
-        # Without values, as only the sizes of the maps are wanted: with them it takes longer than all the rest.
+        """Set grids and anchors by the sizes of the feature maps; raises InputError for an unfit image size."""
+        # On the device `meta`, without values: a real forward pass takes longer than all the rest.
         shapes = deepcopy(self).to("meta").eval()
         try:
             with torch.no_grad():

@@ -1,9 +1,9 @@
-"""How well each class is detected, gathered while a detector is trained: what PPAL weighs its uncertainty by.
+"""How well each class is detected, collected while a detector is trained. PPAL weights its uncertainty by this.
 
-Yang, Huang, Crowley, *Plug and Play Active Learning for Object Detection*, CVPR 2024, section 3.2. Their average
-starts at zero, and sinks towards it where a batch has no box of a class. So it takes rarity for difficulty: a true
-0.70 settles at 0.145 for a class that every 20th batch has. Here it is freed of its start, as Adam's averages are,
-for a short training would not reach its true height, and a batch without a class says nothing of it.
+Yang, Huang, Crowley, *Plug and Play Active Learning for Object Detection*, CVPR 2024, section 3.2. The authors'
+average starts at zero, and moves towards zero in batches without a box of the class. So a rare class looks difficult:
+a true 0.70 settles at 0.145 for a class that is in every 20th batch. Here the start is corrected for, as in Adam,
+because a short training would not reach the true value, and a batch without the class does not change its average.
 """
 
 import torch
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from mgral.compute.distributed import mean_over_processes
 
 DECAY = 0.99
-"""Weight of the past in the moving average, a batch that has the class."""
+"""Decay of a class's moving average in each batch that has the class."""
 SCORE_EXPONENT = 0.6
-"""Exponent of the true class' probability; the overlap's exponent is the rest to 1."""
+"""Exponent of the true class's probability; that of the IoU is 1 minus this."""
 
 
 class ClassQuality(nn.Module):
-    """A moving average, a class, of p^0.6 IoU^0.4 over the anchors that are matched to its boxes."""
+    """For each class, a moving average of p^0.6 IoU^0.4 over the anchors that are matched to its boxes."""
 
     average: Tensor
     batches: Tensor
@@ -36,18 +36,18 @@ class ClassQuality(nn.Module):
 
     @torch.no_grad()
     def update(self, probabilities: Tensor, overlaps: Tensor, labels: Tensor) -> None:
-        """Take in a batch: of each matched anchor the probability of its class, its box's IoU, and the class, [n]."""
+        """Update with the n matched anchors of a batch: probability of the class, IoU with the box, class, [n]."""
         self.take(self.sums(probabilities, overlaps, F.one_hot(labels, len(self.average))))
 
     def sums(self, probabilities: Tensor, overlaps: Tensor, of_class: Tensor) -> Tensor:
-        """Return the sum of each class's qualities, and their number, [2, C], of n anchors; `of_class` is [n, C]."""
+        """Return by class the sum of the anchors' qualities and their number, [2, C]; `of_class` is [n, C]."""
         quality = probabilities**SCORE_EXPONENT * overlaps ** (1 - SCORE_EXPONENT)
         counted = of_class.to(self.average)
         return torch.stack([quality @ counted, counted.sum(0)])
 
     @torch.no_grad()
     def take(self, sums: Tensor) -> None:
-        """Take in the `sums` of a batch."""
+        """Update the averages with the `sums` of a batch."""
         sums, counts = mean_over_processes(sums)
         seen = counts > 0
         moved = DECAY * self.average + (1 - DECAY) * sums / torch.where(seen, counts, 1)
@@ -56,7 +56,7 @@ class ClassQuality(nn.Module):
 
 
 def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Return the overlap of each of boxes [n, 4] with that of `others` in its place, [n]."""
+    """Return the IoU of boxes [n, 4] with `others` [n, 4], pair by pair, [n]."""
     sides = (torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])).clamp(min=0)
     shared = sides.prod(dim=1)
     areas = [(one[:, 2:] - one[:, :2]).prod(dim=1) for one in (boxes, others)]

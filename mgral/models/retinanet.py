@@ -42,7 +42,7 @@ class TorchvisionRetinaNet(DenseModel):
         return [tower(m) for m in maps]
 
     def match(self, targets: Targets) -> Tensor:
-        """Match each anchor to a box, or to none: -1, and -2 where it is near one and does not count."""
+        """Return the index of each anchor's box, int64 [B, A]; -1 for background, -2 for anchors that are ignored."""
         return match_anchors(self.anchors, targets)
 
     def decode(self, offsets: Tensor, anchors: Tensor) -> Tensor:
@@ -66,13 +66,13 @@ class TorchvisionRetinaNet(DenseModel):
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over a background of logit 0 and the classes.
 
-        The sigmoids are independent; among all outcomes with one class or none, this is their distribution. An
-        anchor is taken for background where no sigmoid is above a half.
+        It is the distribution of independent sigmoids, given that at most one class is present. If no sigmoid is
+        above a half, the background is the most probable.
         """
         return F.softmax(F.pad(logits, (1, 0)), dim=-1)
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights by the detector's own names; torchvision's are of its layers before it named these again."""
+        """Return weights by the detector's own names; torchvision renamed layers after it had published weights."""
         renamed = {}
         for name, values in state.items():
             new = re.sub(r"(\bfpn\.\w+_blocks\.\d+)\.(\w+)$", r"\1.0.\2", name)

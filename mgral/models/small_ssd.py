@@ -13,7 +13,7 @@ PIXEL_MEAN, PIXEL_DEVIATION = 117.0, 58.0
 
 
 class SmallBackbone(nn.Module):
-    """Four maps at strides 4, 8, 16 and 32; each adds what the coarser ones know (FPN, Lin et al. 2017)."""
+    """Convolutions with a feature pyramid of four maps, at strides 4, 8, 16 and 32 (FPN, Lin et al. 2017)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

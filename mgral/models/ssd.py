@@ -1,4 +1,4 @@
-"""What the detectors have in common that are torchvision's SSD: loss and class probabilities."""
+"""Base classes of detectors with torchvision's SSD: its loss and class probabilities, and SSD on a pyramid."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ from mgral.models.pyramid import CentredAnchors, anchor_generator
 from mgral.models.quality import ClassQuality
 
 MATCH_IOU = 0.4
-"""Overlap from which an anchor is matched to a box. SSD's 0.5 leaves many small boxes a single anchor."""
+"""IoU from which an anchor is matched to a box. With SSD's 0.5 many small boxes have only one anchor."""
 BACKGROUND_BIAS = 4.0
-"""Initial logit of the background, as nearly every anchor is that (RetinaNet, Lin et al. 2017, section 4.1);
-from zero, a short training spends its start on learning it."""
+"""Initial bias of the background's logit, as nearly all anchors are background (RetinaNet, Lin et al. 2017, section
+4.1). Without it a short training spends its first iterations on learning this."""
 
 
 class TorchvisionSSD(DenseModel):

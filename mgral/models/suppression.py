@@ -7,18 +7,18 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 CANDIDATES = 5000
-"""Best pairs of box and class of an image that overlaps are sought among."""
+"""Largest number of pairs of box and class of an image that enter the suppression: those with the best scores."""
 
 
 class Limits(NamedTuple):
-    """What counts as found."""
+    """Thresholds that decide which boxes are detections."""
 
     score_threshold: float
-    """A box and class count whose score is above it."""
+    """Score above which a box counts for a class, 0 to 1."""
     nms_iou: float
-    """Overlap with a better box of its class from which a box is dropped."""
+    """IoU with a better box of the same class above which a box is dropped."""
     max_detections: int
-    """Boxes of an image that are kept at most."""
+    """Largest number of boxes that are kept in an image."""
 
 
 class Found(NamedTuple):
@@ -44,7 +44,7 @@ class Found(NamedTuple):
         return Found(*(part.to(device) for part in self))
 
     def objects(self) -> "Found":
-        """Return one box of each place, that of its likeliest class: an object that two classes claim counts once."""
+        """Return the boxes whose class is the most probable one of their place, so that an object counts once."""
         return self.only(self.distributions[:, 1:].argmax(1) == self.labels)
 
 

@@ -18,16 +18,16 @@ from mgral.models.retinanet import TorchvisionRetinaNet
 from mgral.models.ssd import PyramidSSD
 
 IN_STAGE = r"^\w+\.backbone\.body\.stages\.\d+\."
-"""What stands before timm's names of weights in a detector's."""
+"""Prefix that a detector's names of weights have before timm's names."""
 GROUPS = 8
-"""Into which RetinaNet's head normalises its channels, if their number can be divided so."""
+"""Groups of the group normalisation in RetinaNet's head; fewer if the channels cannot be divided by this."""
 
 
 class OnBackbone(CentredAnchors):
     """A detector on the feature pyramid of a backbone.
 
-    TensorFlow's padding, which the backbones `tf_...` have, is not symmetric: maps of a mirrored image are the
-    mirrored maps only about. Predictions are mirrored cell by cell, as for every other detector.
+    Backbones `tf_...` have TensorFlow's padding, which is not symmetric. So the maps of a mirrored image are only
+    approximately the mirrored maps. Predictions are mirrored cell by cell, as for every other detector.
     """
 
     @property
@@ -47,7 +47,7 @@ class OnBackbone(CentredAnchors):
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights by the detector's own names; those of the backbone alone have timm's, or its package's.
 
-        A backbone is also taken out of another detector of these, or of other strides, which split it elsewhere.
+        A file of another detector of this module will do too, even if other strides split its backbone differently.
         """
         inside = self.pretrained.own_names({re.sub(IN_STAGE, "", name): one for name, one in state.items()})
         return super().own_names(state) | super().own_names(inside)
@@ -76,8 +76,8 @@ class TimmSSD(OnBackbone, PyramidSSD):
 class TimmRetinaNet(OnBackbone, TorchvisionRetinaNet):
     """RetinaNet's head and loss on the feature pyramid of a backbone, with `small_ssd`'s anchors.
 
-    The head is that of torchvision's second version, with group normalisation: of few channels, the small initial
-    weights of the first let hardly anything through to learn from.
+    The head is that of torchvision's second version, with group normalisation. With few channels the small initial
+    weights of the first version let so little signal through that nothing is learnt.
     """
 
     def __init__(self, config: TimmRetinaNetConfig, classes: int) -> None:

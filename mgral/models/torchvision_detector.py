@@ -1,4 +1,4 @@
-"""Torchvision's detectors behind one wrapper: its own losses, and its own parts up to our suppression."""
+"""Torchvision's detectors behind one wrapper: all is torchvision's, except for the suppression of overlaps."""
 
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from mgral.models.interface import DetectorModel, Targets, laid_out, pooled
 from mgral.models.suppression import Found, Limits, suppress
 
 SMALLEST_SIDE = 0.01
-"""Side in pixels below which a box is none, as torchvision's Faster R-CNN has it."""
+"""Shortest side of a box that is kept, in pixels, as in torchvision's Faster R-CNN."""
 FROZEN_NORMALISATION = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fcos_resnet50_fpn")
 """Models whose backbone keeps the statistics of the weights that it starts from, as torchvision builds them."""
 
@@ -143,9 +143,9 @@ class TorchvisionDetector(DetectorModel):
 
 
 class _Pooling(nn.Module):
-    """Pools proposals by torchvision's kernel, whose backward pass on a GPU adds up in any order.
+    """Pools proposals by torchvision's kernel, whose backward pass on a GPU is not deterministic.
 
-    Where torch is to be deterministic torchvision compiles another one, for minutes in each process.
+    In torch's deterministic mode torchvision would compile another kernel, which takes minutes in each process.
     """
 
     def __init__(self, pool: nn.Module) -> None:

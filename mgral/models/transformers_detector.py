@@ -28,7 +28,7 @@ logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 UNFIT = (ValueError, TypeError, KeyError, AttributeError, AssertionError, ZeroDivisionError, StrictDataclassError)
 """Errors of a model that is built of values that do not go together."""
 MISMATCH = "ignore_mismatched_sizes"
-"""In the error of weights of other sizes than config.json says."""
+"""Text in the error that transformers raises if weights have other shapes than config.json asks for."""
 
 
 class TransformersDetector(DetectorModel):

@@ -15,7 +15,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def show(images: Tensor, covered: Tensor, canvas: Canvas) -> Tensor:
-    """Return what a detector is shown when nothing is changed at random.
+    """Return images as a detector is shown them without augmentation.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def look(images: Tensor, covered: Tensor, windows: Tensor, size: tuple[int, int]
     covered
         float32 [B, 2], what each image covers of it, width and height in pixels.
     windows
-        float32 [B, 4], x1, y1, x2, y2 in widths and heights of the image; beyond 0..1 it shows the mean colour.
+        float32 [B, 4], x1, y1, x2, y2 relative to the image, 0..1. What lies beyond the image has the colour `FILL`.
     size
         Width and height of the result, in pixels.
 

@@ -25,7 +25,7 @@ from mgral.models.detectors.transformers import CHECKPOINT, TransformersConfig
 from mgral.models.interface import DetectorModel
 
 STATISTICS = r"^class_quality\.|\bnum_batches_tracked$"
-"""Names of what is no weight: it is gathered again in each training."""
+"""Pattern of the names of tensors that are statistics and no weights: each training collects them anew."""
 WRAPPERS = ("model", "state_dict")
 """Keys under which trainings of others put a detector's weights."""
 WRAPPED = r"^((module|_orig_mod)\.)+"
@@ -34,7 +34,7 @@ GIVE = "give safetensors, or what torch.save(model.state_dict(), ...) wrote"
 
 
 def obtain_weights(config: DetectorConfig, mirror: str | None, folder: Path) -> dict[str, Tensor]:
-    """Return the state dict that `config.weights` stands for, by the names of who made it.
+    """Return the state dict that `config.weights` stands for, with the names of the file or package it comes from.
 
     What is published is downloaded into `folder`, unless it came with the packages. Raises InputError and StepError
     as `fetch` does, and where a file contains no weights.
@@ -128,7 +128,7 @@ def _first_words(error: Exception) -> str:
 
 
 def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> tuple[dict[str, Tensor], str]:
-    """Return what of a state dict a detector can start from, by its own names, and a line on that and on the rest.
+    """Return the tensors of a state dict that fit a detector, by its own names, and a line about these and the rest.
 
     Statistics of an earlier training are left out. Raises InputError where nothing fits, or a number is not finite.
     """
@@ -165,7 +165,7 @@ def _is_plain(values: Tensor) -> bool:
 
 
 def check_backbone(detector: DetectorModel, start: Mapping[str, Tensor], source: str) -> None:
-    """Raise InputError where published weights lack some of the backbone, as where timm renames what it loads."""
+    """Raise InputError if published weights lack tensors of the backbone, as if timm renames them on loading."""
     names = [name for name in detector.pretrained.state_dict() if not re.search(STATISTICS, name)]
     if missing := [name for name in names if not any(found.endswith(f".{name}") for found in start)]:
         raise InputError(

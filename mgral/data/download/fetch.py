@@ -22,7 +22,7 @@ from mgral.data.download.archives import Checksum, Published
 from mgral.errors import InputError, StepError
 
 TRIES = 6
-"""Attempts in a row that bring not one byte, until the download fails."""
+"""Number of failed attempts since the last byte arrived, at which a download fails."""
 FIRST_WAIT = 1.0
 """Seconds before the second attempt; each further one waits twice as long, give or take a half."""
 LONGEST_WAIT = 60.0
@@ -31,9 +31,9 @@ TIMEOUT = (10.0, 60.0)
 CHUNK = 2**16
 """Bytes read at once; what a broken connection brought beyond the last complete chunk is asked for again."""
 LOG_INTERVAL = 30.0
-"""Seconds between two lines of progress where standard error is a file: downloads are the longest silence of all."""
+"""Seconds between two lines of progress if standard error is a file, so that long downloads are not silent."""
 PASSING = {408, 425, 429, 500, 502, 503, 504}
-"""Answers of a server that is worth another attempt."""
+"""HTTP status codes after which another attempt is worthwhile."""
 
 
 def fetch(file: Published, path: Path, mirror: str | None = None) -> None:

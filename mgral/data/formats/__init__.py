@@ -1,1 +1,1 @@
-"""Readers of data set formats."""
+"""Data set formats: readers, writers for `mgral convert`, and the snapshots of projects."""

@@ -61,10 +61,10 @@ class _File:
     strict: bool
     findings: Findings
     converted: Counter[str] = field(default_factory=Counter)
-    """By field: values that mean an integer and are written in another way."""
+    """Number of integers that are written in another way, such as `3.0` or `"3"`, by field."""
 
     def whole(self, entry: Mapping[str, Any], key: str, meaning: int | None) -> int | None:
-        """Return what a value means, and count it where it is not the number itself."""
+        """Return `meaning`, the integer that a value stands for, and count the value if it is not written as one."""
         if meaning is not None and type(entry.get(key)) is not int and entry.get(key) is not None:
             self.converted[key] += 1
         return meaning

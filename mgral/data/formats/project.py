@@ -23,11 +23,11 @@ class Round:
     """The images of a round."""
 
     train: Coco
-    """Those with labels, with their boxes, and the pool."""
+    """Labelled images with their boxes, and the pool."""
     test: Coco
-    """Those of the audit set."""
+    """Images of the audit set."""
     labelled: tuple[int, ...]
-    """Ids of those with labels, ascending."""
+    """Ids of the labelled images, ascending."""
 
 
 def project_folder(data: ProjectData) -> Path:
@@ -53,8 +53,8 @@ def complete(images: Iterable[Labelled]) -> tuple[Labelled, ...]:
 def read_round(data: ProjectData, findings: Findings) -> Round:
     """Read the snapshot and the chunks of a round, noting what is wrong with them and what is left out.
 
-    Images that were not looked through for a class are neither learnt from nor scored on: they would be background
-    for it. Nor are they in the pool.
+    Images that were not looked through for a class are left out of training, test set and pool, as they would count
+    as background for that class.
     """
     snapshot = snapshot_of(data)
     pictures = {picture.id: picture for name in snapshot.chunks for picture in load_chunk(chunk_path(data, name))}

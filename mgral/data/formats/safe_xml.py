@@ -11,11 +11,11 @@ from mgral.artefacts.integrity import read_verified
 _DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._:-]+)["'][^>]*\?>""")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _DEEPEST = 100
-"""Elements within each other; annotations have five."""
+"""Largest depth of nested elements that is read; annotations have five levels."""
 
 
 class XmlError(ValueError):
-    """A file that is not XML, or is none that is read here."""
+    """A file that is not XML, or XML that is refused."""
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -56,7 +56,7 @@ def _decode(content: bytes) -> str:
             return _without_declaration(_decoded(content, encoding))
     declared = _DECLARATION.match(content)
     encoding = declared[1].decode().lower() if declared else "utf-8"
-    if encoding.startswith("utf-16"):  # a declaration that can be read byte by byte is not in it
+    if encoding.startswith("utf-16"):  # it cannot be, as the declaration was found byte by byte
         encoding = "utf-8"
     if not encoding.startswith("utf") and not content.isascii() and _is_utf8(content):
         raise XmlError(f"it declares {encoding}, and its bytes are UTF-8; correct the declaration")

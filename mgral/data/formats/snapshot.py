@@ -15,7 +15,7 @@ from mgral.artefacts.files import read_json
 from mgral.errors import InputError
 
 CHUNK = 2000
-"""Pictures of a chunk, at most: what a job decodes."""
+"""Largest number of pictures in a chunk, which one job decodes."""
 PICTURES = "pictures"
 """Folder of the chunks, in the project's folder."""
 
@@ -26,11 +26,11 @@ class Picture:
 
     id: int
     sha256: str
-    """Of its file, in hexadecimal digits."""
+    """SHA-256 of the file, in hexadecimal digits."""
     file: str
     """FOLDER/path/below.jpg, with the name that the project gives the folder; as it was when it was found."""
     width: int
-    """Of the upright picture, in pixels."""
+    """Width of the upright picture, in pixels."""
     height: int
 
 
@@ -53,7 +53,7 @@ class Snapshot:
     project: str
     """Identity of the project."""
     round: int
-    """From 1; 0 of an experiment that is no round."""
+    """Number of the round, from 1; 0 for an experiment that is no round."""
     chunks: tuple[str, ...]
     """Digests of the chunks of all pictures known by then, in order."""
     classes: tuple[tuple[int, str], ...]
@@ -66,8 +66,8 @@ class Snapshot:
     """Other images that cannot be chosen, ascending: sent and not back, drafts, skipped, withdrawn, missing ones, and
     those of the audit set without labels."""
     without: tuple[tuple[int, ...], ...] = ()
-    """Of an experiment that compares detectors: the labelled images that the detector of each repetition does not
-    learn, by the repetition's number from 0."""
+    """In an experiment that compares detectors: for each repetition, from 0, the labelled images that its detector is
+    not trained on."""
     controls: int = 0
     """Images of the batch that are drawn at random, to compare the strategy with."""
     training: bool = False

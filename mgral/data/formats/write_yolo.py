@@ -61,5 +61,5 @@ def _line(annotation: Annotation, image: Image, numbers: Mapping[int, int]) -> s
     x, y, width, height = annotation["bbox"]
     across, down = image["width"], image["height"]
     values = ((x + width / 2) / across, (y + height / 2) / down, width / across, height / down)
-    # A thousandth of a pixel in a picture of a million.
+    # Nine decimals: a thousandth of a pixel in a picture that is a million pixels wide.
     return " ".join([str(numbers[annotation["category_id"]]), *(f"{value:.9f}" for value in values)]) + "\n"

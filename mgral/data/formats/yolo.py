@@ -21,7 +21,7 @@ from mgral.data.values import number, whole
 from mgral.errors import InputError
 
 BEYOND = 0.01
-"""By which a number may lie outside of 0..1, as in Ultralytics: boxes are clipped to the picture later."""
+"""Tolerance for coordinates outside of 0..1, as in Ultralytics; boxes are clipped to the picture later."""
 
 BAD_FILE = Kind("label files cannot be read", "save them as text in UTF-8, or remove them")
 SHARED = Kind("pictures have the same label file", "give each a name of its own before its suffix")
@@ -46,9 +46,10 @@ CAPITALS = Kind("label files have a suffix in capitals", "read as .txt")
 MOST = 0.9
 """Share of the lines that must read as keypoints: single points may lie outside of their box."""
 SPANNED = 0.25
-"""Part of a box that keypoints span, or more: polygons lie closer together than they lie to the picture's corner."""
+"""Fraction of a box that keypoints span at least (median). Polygons span less: read as keypoints, the size of their
+box is the distance of a point from the picture's corner."""
 FEWEST = 5
-"""Lines that tell keypoints from polygons where each has a single point."""
+"""Fewest lines that can tell keypoints from polygons if each line has a single point."""
 REPEATED = Kind("lines of labels give a box that is there already", "used once")
 BESIDE = Kind("label files lie beside their pictures", "read there, as their folder in `labels` has none")
 NO_PICTURE = Kind("label files have no picture", "add the pictures, or remove the label files")
@@ -74,7 +75,7 @@ class _Labels:
     listing: Listing
     findings: Findings
     folders: dict[str, str] = field(default_factory=dict)
-    """Of label files: the folder of their pictures."""
+    """Folder of the pictures, by the folder of their label files."""
     polygons: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Lines that were read as polygons, by place."""
 
@@ -225,7 +226,7 @@ def read_line(
 ) -> tuple[FractionBox | Kind, Kind | None]:
     """Return the box of a line, or what is wrong with it, and what had to be done to read it.
 
-    The names are numbers of classes, and `keypoints` how many numbers follow a box, None where there are none.
+    `names` has the numbers of the classes. `keypoints` is how many numbers follow a box; None without keypoints.
     """
     if any("," in word for word in words):
         return COMMAS, None
@@ -263,7 +264,7 @@ def read_line(
 
 
 def _is_no_polygon(numbers: list[float]) -> bool:
-    """Return whether numbers end in points with a 0, 1 or 2 for whether they are seen, and are none of a polygon."""
+    """Return whether numbers must be keypoints: each point has a visibility (0, 1, 2), and they are no polygon."""
     return len(numbers) > 6 and _step(numbers[4:]) == 3 and (len(numbers) % 2 > 0 or max(numbers) > 1 + BEYOND)
 
 
@@ -283,7 +284,7 @@ def _note_polygons(labels: _Labels) -> None:
 
 
 def may_be_keypoints(lines: list[list[float]]) -> bool:
-    """Return whether nearly all lines read as a box and its keypoints, of which a data set has as many in each."""
+    """Return whether nearly all lines can be read as a box and its keypoints, the same number in each line."""
     if len(set(map(len, lines))) != 1:
         return False
     spans = [span for numbers in lines if (span := _span(numbers)) is not None]
@@ -293,10 +294,10 @@ def may_be_keypoints(lines: list[list[float]]) -> bool:
 
 
 def _span(numbers: list[float]) -> float | None:
-    """Return which part of a box, the first four numbers, the points behind it span: of the sides, the larger.
+    """Return the fraction of a box that its keypoints span, the larger of the fractions in width and height.
 
-    0 where at most one point is seen; None where the first four are no box in the picture, or do not contain the
-    points.
+    The first four numbers are the box, the others its keypoints. The result is 0 if at most one keypoint is visible,
+    and None if the first four are no box in the picture or do not contain the keypoints.
     """
     x, y, width, height, *rest = numbers
     if len(rest) == 4 and all(abs(a - b + c - d) <= BEYOND for a, b, c, d in (numbers[::2], numbers[1::2])):

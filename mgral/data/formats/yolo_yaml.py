@@ -19,10 +19,10 @@ SUFFIXES = (
     *(".bmp", ".dng", ".heic", ".jpeg", ".jpg", ".jp2", ".mpo"),
     *(".jfif", ".pgm", ".ppm", ".pfm", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif"),
 )
-"""Of files that are pictures: a folder's other files are none of the data set."""
+"""Suffixes of pictures; other files in a folder are ignored."""
 NOTHING = ("", "~", "null", "Null", "NULL")
 TEST_SPLITS = ("test", "val", "validation")
-"""Where `data.test_split` is not set, the first of these that data.yaml has."""
+"""Keys of data.yaml; the first that is there names the test split if `data.test_split` is not set."""
 
 UNREADABLE = Kind("YAML files cannot be read", "correct them, or `data.data_yaml`")
 NO_NAMES = Kind(
@@ -53,9 +53,9 @@ class Listing:
     """What a data.yaml says."""
 
     names: Mapping[int, str]
-    """Of the classes, by number."""
+    """Names of the classes, by number."""
     keypoints: int | None
-    """Numbers behind the box in each line; None where the labels are no keypoints."""
+    """How many numbers follow the box in each line; None if the labels are no keypoints."""
     train: tuple[str, ...]
     """Pictures, relative to the root, whether they are there or not."""
     test: tuple[str, ...]
@@ -97,7 +97,7 @@ def _load(path: Path, findings: Findings) -> dict[Any, Any]:
 def parse_yaml(content: bytes, path: str, findings: Findings) -> dict[Any, Any]:
     """Return the keys of a data.yaml, all values as texts: a class may be called `no` or `007`.
 
-    No keys, and a note that has the path, where it cannot be read.
+    If the content cannot be read, the result is empty and a fault with the path is noted.
     """
     try:
         values = yaml.load(content, Loader=_Texts)
@@ -169,7 +169,7 @@ class _Places:
     path: Path
     """The data.yaml."""
     base: str
-    """What paths in it are relative to, itself relative to the root."""
+    """Folder that paths in data.yaml are relative to, itself relative to the root."""
     findings: Findings
 
     def inside(self, entry: str, base: str) -> str | None:

@@ -14,7 +14,7 @@ from mgral.config.section import PathText
 PLACEHOLDERS = ("train", "pool", "test", "output", "scratch", "seed", "gpus")
 """What a command may name in braces; docs/external-detector.md says what each stands for."""
 PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z_]+)\}")
-"""A word in braces, and no variable of the shell."""
+"""Matches a word in braces, but not a variable of the shell, such as `${home}`."""
 
 
 def _with_known_placeholders(command: str) -> str:
@@ -56,7 +56,7 @@ class ExternalConfig(DetectorConfig):
 
     @property
     def trained(self) -> DetectorConfig:
-        """The proxy."""
+        """The proxy, the only detector that MGRAL trains here."""
         return self.proxy
 
     def with_trained(self, trained: DetectorConfig) -> DetectorConfig:
@@ -65,27 +65,27 @@ class ExternalConfig(DetectorConfig):
 
     @property
     def open_keys(self) -> tuple[str, ...]:
-        """Those of the proxy."""
+        """Null settings of the proxy, derived from the data."""
         return self.proxy.open_keys
 
     @property
     def anchor_strides(self) -> tuple[int, ...]:
-        """Those of the proxy."""
+        """Strides of the proxy's maps, in pixels."""
         return self.proxy.anchor_strides
 
     @property
     def largest_canvas(self) -> Canvas:
-        """That of the proxy."""
+        """The largest canvas that the proxy can have."""
         return self.proxy.largest_canvas
 
     @property
     def least_images(self) -> int:
-        """That of the proxy."""
+        """Fewest images that the proxy can be trained on at once."""
         return self.proxy.least_images
 
     @property
     def settings_folder(self) -> str | None:
-        """That of the proxy."""
+        """The folder that the proxy's settings are read from."""
         return self.proxy.settings_folder
 
     def lacks(self, requires: Sequence[str], views: int) -> str | None:
@@ -100,30 +100,30 @@ class ExternalConfig(DetectorConfig):
 
     @property
     def image_canvas(self) -> Canvas:
-        """That of the proxy; the command opens the pictures themselves."""
+        """The canvas of the proxy; the command opens the pictures themselves."""
         return self.proxy.image_canvas
 
     @property
     def caches_files(self) -> bool:
-        """As the proxy does."""
+        """Whether the proxy's cache contains image files, not pixels."""
         return self.proxy.caches_files
 
     @property
     def weights_file(self) -> str | None:
-        """That of the proxy."""
+        """The user's file of weights that the proxy starts from."""
         return self.proxy.weights_file
 
     @property
     def weight_bytes(self) -> float:
-        """Those of the proxy."""
+        """Bytes of the proxy's weights in float32."""
         return self.proxy.weight_bytes
 
     @property
     def training_bytes(self) -> float:
-        """Those of the proxy."""
+        """Memory that a training of the proxy keeps, in bytes for each pixel."""
         return self.proxy.training_bytes
 
     @property
     def inference_bytes(self) -> float:
-        """Those of the proxy."""
+        """Memory that inference of the proxy takes, in bytes for each pixel."""
         return self.proxy.inference_bytes

@@ -38,15 +38,15 @@ class SmallSSDConfig(DetectorConfig):
 
     @property
     def anchor_strides(self) -> tuple[int, ...]:
-        """Of the four maps."""
+        """Strides of the four feature maps, in pixels."""
         return (4, 8, 16, 32)
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of the backbone's 3 x 3 convolutions, in units of the channels 2 + 8 + 16 + 32 + 64 + 64."""
+        """Bytes of the backbone's 3 x 3 convolutions in float32; inputs times outputs add up to 186 channels^2."""
         return 4 * 9 * 186 * self.channels**2
 
     @property
     def training_bytes(self) -> float:
-        """Proportional to the channels."""
+        """Memory that a training keeps, in bytes for each pixel; it is proportional to the channels."""
         return 6.8 * self.channels

@@ -28,7 +28,7 @@ KEPT = {
 }
 """What a training keeps of the backbone, in bytes a pixel of an image, as counted on the CPU."""
 UNKNOWN_KEPT = 1800
-"""The same of one that was not counted, as of ResNet-50; small ones keep a third of it, large ones twice as much."""
+"""Value for other backbones, about that of ResNet-50; small ones keep a third of it, large ones twice as much."""
 Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1)]
 Scales = Annotated[tuple[Fraction, ...], Field(min_length=2)]
 
@@ -40,7 +40,7 @@ def unknown_backbone(name: str, known: Sequence[str]) -> str:
 
 
 def backbone_fault(name: str) -> str | None:
-    """Return what timm's source shows to be wrong with a backbone's name; importing timm takes seconds."""
+    """Return a fault if a backbone's name is no word of timm's source, else None; importing timm takes seconds."""
     spec = find_spec("timm")
     assert spec is not None
     folders = [Path(folder, "models") for folder in spec.submodule_search_locations or ()]
@@ -61,7 +61,7 @@ class TimmConfig(DetectorConfig):
     derivable: ClassVar[tuple[str, ...]] = ("width", "height", "anchor_scales", "aspect_ratios")
     process_mb: ClassVar[int] = 4000
     pyramid_bytes: ClassVar[float]
-    """What pyramid and head keep of a cell and channel for the backward pass."""
+    """Bytes that pyramid and head keep for the backward pass, for each cell and channel."""
 
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = PACKAGED
     """Name of a network of the package timm that supports feature maps (`features_only`)."""
@@ -116,24 +116,24 @@ class TimmConfig(DetectorConfig):
 
     @property
     def anchor_strides(self) -> tuple[int, ...]:
-        """Of the maps."""
+        """Strides of the feature maps, in pixels."""
         return self.strides
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of the head's last convolutions for one class: what the number of channels decides about."""
+        """Bytes of the head's last convolutions for one class, which are proportional to `pyramid_channels`."""
         anchors = len(self.strides) * 2 * (1 + len(self.aspect_ratios or [1]))
         return 4 * 9 * self.pyramid_channels * anchors * 6
 
     @property
     def training_bytes(self) -> float:
-        """What backbone, pyramid and head keep, as counted on the CPU at 256 x 256."""
+        """Bytes that backbone, pyramid and head keep for each pixel, as counted on the CPU at 256 x 256."""
         cells = sum(stride**-2 for stride in self.strides)
         return KEPT.get(self.backbone, UNKNOWN_KEPT) + self.pyramid_bytes * self.pyramid_channels * cells
 
     @property
     def inference_bytes(self) -> float:
-        """Three times what was measured on the CPU: 210 to 310 bytes a pixel; no GPU was measured."""
+        """Bytes for each pixel: three times the 210 to 310 measured on the CPU, as no GPU was measured."""
         return 1000
 
 

@@ -35,7 +35,7 @@ class Facts(NamedTuple):
     """What a training keeps of each pixel for its backward pass, in float32, as counted on the CPU with all layers
     trained."""
     image_mb: float = 0
-    """What it keeps beside that of an image, whatever its size, in MB: its 512 proposals."""
+    """Memory that it keeps in addition for each image, whatever its size, in MB: for 512 proposals."""
 
 
 FACTS: dict[str, Facts] = {
@@ -118,7 +118,7 @@ class TorchvisionDetectorConfig(TorchvisionConfig):
 
     @property
     def least_images(self) -> int:
-        """Two where the last map is one cell, of which alone batch normalisation has no statistics."""
+        """2 for SSDlite, whose last map is a single cell: batch normalisation has no statistics of one value."""
         return 1 if self.facts.stages else 2
 
     @property

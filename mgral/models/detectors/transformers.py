@@ -24,7 +24,7 @@ DROPPED = {"id2label", "label2id", "num_labels", "architectures", "_name_or_path
 DROPPED |= {"dtype", "torch_dtype"}
 """Keys of config.json that say nothing of the architecture, or what the data set says."""
 STRIDE = 32
-"""What width and height are a multiple of."""
+"""Width and height must be multiples of this; RF-DETR has a step of its own, see `_step`."""
 
 
 class Family(NamedTuple):
@@ -35,14 +35,14 @@ class Family(NamedTuple):
     pixel_bytes: float
     """What a training of it keeps of each pixel for its backward pass, in float32, as counted on the CPU."""
     image_mb: float
-    """What it keeps beside that of an image, whatever its size, in MB: its queries."""
+    """Memory that it keeps in addition for each image, whatever its size, in MB: for its queries."""
     softmax: bool = False
     """Whether classes share a softmax with `no object`, the last; else each has a sigmoid."""
     normalised: bool = True
     """Whether images are brought to ImageNet's mean and deviation where the folder does not say it."""
     exact: bool = False
-    """Whether every operation of a training has a deterministic form on a GPU; sampling at points has none, nor has
-    the cross-entropy of maps."""
+    """Whether every operation of a training is deterministic on a GPU. Sampling of maps at points is not, nor is the
+    cross-entropy of logits with a dimension of queries."""
 
 
 FAMILIES: dict[str, Family] = {
