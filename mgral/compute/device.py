@@ -45,7 +45,8 @@ def keep_freed_memory() -> None:
     """
     with suppress(AttributeError, OSError):  # another C library
         library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        # Some versions refuse more than 32 MiB, and would then keep the threshold small.
+        library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or library.mallopt(M_MMAP_THRESHOLD, 1 << 25)
         library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
 
 

@@ -23,7 +23,10 @@ FORMATS = ("synthetic", "voc", "coco", "yolo", "project")
 
 def explain(error: dict[str, Any]) -> str:
     """Return a fault that pydantic found as a line: the key, what is wrong, and what to do."""
-    key = ".".join(str(part) for part in error["loc"] if part not in (*FORMATS, *FORMS))
+    place = error["loc"]
+    if place[:1] == ("data",) and place[1:2] and place[1] in FORMATS:  # which pydantic puts between section and key
+        place = (place[0], *place[2:])
+    key = ".".join(str(part) for part in place if part not in FORMS)
     section = ".".join(key.split(".")[-2:])  # of the experiment, or of an instance
     if section in RENAMED:
         return f"{key}: is now {key.removesuffix(section)}{RENAMED[section]}; rename it"

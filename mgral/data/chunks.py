@@ -160,7 +160,7 @@ def index_splits(snapshot: Snapshot, chunks: Path, folder: Path, splits: Sequenc
             if image in gone:
                 findings.fault(GONE, f"{name} (image {image}, {folder / gone[image]}*)")
     findings.raise_faults("the round")
-    small = [load_thumbnails(one.thumbnails, len(chunk)) for one, chunk in zip(files, lists, strict=True)]
+    small = [load_thumbnails(one.thumbnails, len(chunk), "pictures") for one, chunk in zip(files, lists, strict=True)]
     for split in splits:
         where = np.array([places[image] for image in split.dataset.image_ids.tolist()], np.int64).reshape(-1, 2)
         used = np.unique(where[:, 0])

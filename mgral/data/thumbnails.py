@@ -19,7 +19,7 @@ def thumbnail(picture: Image.Image) -> npt.NDArray[np.uint8]:
     return np.asarray(small.convert("L"))
 
 
-def load_thumbnails(path: Path, images: int) -> npt.NDArray[np.uint8]:
+def load_thumbnails(path: Path, images: int, step: str = "cache") -> npt.NDArray[np.uint8]:
     """Map the thumbnails of a split into memory, uint8 [N, 24, 24], row n of image n.
 
     Raises
@@ -31,7 +31,7 @@ def load_thumbnails(path: Path, images: int) -> npt.NDArray[np.uint8]:
         verify_file(path)
         found: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and run the step `cache` again") from None
+        raise InputError(f"{path} cannot be read ({error}); delete it and run the step `{step}` again") from None
     if found.dtype != np.uint8 or found.shape != (images, SIDE, SIDE):
-        raise InputError(f"{path} does not belong to its data set; delete it and run the step `cache` again")
+        raise InputError(f"{path} does not belong to its data set; delete it and run the step `{step}` again")
     return found

@@ -12,7 +12,8 @@ def config(backbone, **own):
 
 
 @pytest.mark.parametrize(
-    "backbone", ["tf_efficientnet_lite0", "resnet18", "resnet18.a1_in1k", "tf_efficientnet_b0_ap"]
+    "backbone",
+    ["tf_efficientnet_lite0", "resnet18", "resnet18.a1_in1k", "tf_efficientnet_b0_ap", "tv_resnext50_32x4d"],
 )
 def test_backbones_of_timm_are_known(backbone):
     check_files(config(backbone))
@@ -25,9 +26,10 @@ def test_another_is_refused_with_names_like_it():
         check_files(config("resnet19", weights="no/w.pth"))
 
 
-def test_a_name_unlike_all_is_refused():
-    with pytest.raises(InputError, match=r"detector\.backbone: timm has no 'qqqqqqqqqqqq'; choose another"):
-        check_files(config("qqqqqqqqqqqq"))
+@pytest.mark.parametrize("name", ["qqqqqqqqqqqq", "return"])
+def test_a_name_unlike_all_is_refused(name):
+    with pytest.raises(InputError, match=rf"detector\.backbone: timm has no '{name}'; choose another"):
+        check_files(config(name))
 
 
 def test_braces_in_the_name_of_weights_are_refused(tmp_path):

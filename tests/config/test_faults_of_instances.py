@@ -1,0 +1,17 @@
+"""Faults of strategies whose names mean something else elsewhere."""
+
+import pytest
+
+from mgral.config import resolve_config
+from mgral.errors import InputError
+
+
+def test_a_strategy_with_the_name_of_a_format_is_named():
+    strategies = {"coco": {"type": "mgral", "lut": {"x": 1}}}
+    with pytest.raises(InputError, match=r"strategies\.coco\.lut\.x: unknown key"):
+        resolve_config({"strategies": strategies})
+
+
+def test_a_key_of_the_data_is_named_without_its_format():
+    with pytest.raises(InputError, match=r" data\.x: unknown key"):
+        resolve_config({"data": {"format": "coco", "root": "r", "x": 1}})
