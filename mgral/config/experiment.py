@@ -152,6 +152,8 @@ class Config(Section):
     def _repetitions_differ(self) -> "Config":
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats an entry; list each once")
+        if "cycle" in self.fidelity.model_fields_set and self.fidelity.cycle > self.cycles:
+            raise ValueError(f"fidelity.cycle: {self.fidelity.cycle} is above cycles, {self.cycles}; lower it")
         if isinstance(self.data, SyntheticData):
             check_budget(self, self.data.train_images)
         return self

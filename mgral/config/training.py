@@ -41,9 +41,11 @@ class IterationsConfig(Section):
     initial)^growth. 0 gives all detectors the same number of steps, 1 the same number of epochs. The full-data
     detector follows this too."""
     base: Count | None = None
-    """Iterations of the base detector; every variant of the lookup table starts from it."""
+    """Iterations of the base detector, from which variants start with `lut.start: warm`. Not used with `lut.labels:
+    labels` and `lut.start: cold`, the defaults."""
     variant: Count | None = None
-    """Iterations of each variant."""
+    """Iterations of each variant. Not used with `lut.labels: labels` and `lut.start: cold`, the defaults: then they
+    are trained as long as detectors with as many images."""
 
     @property
     def open_keys(self) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ DRAW = "mgral random selection"
 @register(
     "paper",
     "the trained agent's scores, with the paper's choices",
-    requires=("embeddings", "counts", "agent"),
+    requires=("embeddings", "counts", "tables", "agent"),
     settings={
         "embedding": {"object_counts": False},
         "lut": {"labels": "consistency", "start": "warm", "splits": 1},
@@ -84,7 +84,8 @@ def choose(query: Query) -> Choice:
     if isinstance(agent, Agent):
         if not agent.validated:
             return choose_uniformly(query, DRAW, NOT_VALID)
-        return Choice.best(agent.score_pool(vectors), query.budget)
+        note = tables.note if isinstance(tables, LearnedTables) else None
+        return replace(Choice.best(agent.score_pool(vectors), query.budget), note=note)
     assert isinstance(tables, LearnedTables)
     choice = choose_batch(agent, tables.over(query.pool), vectors, query.budget, query.seed, query.cycle)
     return replace(choice, note=tables.note)

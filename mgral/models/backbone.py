@@ -8,6 +8,7 @@ import timm
 import torch
 from timm.models import EfficientNetFeatures, FeatureListNet, MobileNetV3Features
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mgral.errors import InputError
 from mgral.models.depthwise import use_fast_depthwise
@@ -44,7 +45,7 @@ class Backbone(nn.Module):
             Where timm has no such network, or it has no maps of these strides.
         """
         super().__init__()
-        self._frozen: list[nn.Module] = []
+        self._frozen_stages, self._frozen_norm = 0, False
         network = _network(name)
         use_fast_depthwise(network)
         infos: list[dict[str, Any]] = network.feature_info.get_dicts()
@@ -83,18 +84,19 @@ class Backbone(nn.Module):
                 f"detector.frozen_stages: {stages} are asked for, and the backbone has {len(self.stages)} up to the "
                 "last of detector.strides; lower it"
             )
-        self._frozen = list(self.stages[:stages])
-        for stage in self._frozen:
+        self._frozen_stages, self._frozen_norm = stages, norm
+        for stage in self.stages[:stages]:
             stage.requires_grad_(False)
-        if norm:
-            self._frozen += [one for one in self.modules() if isinstance(one, nn.BatchNorm2d)]
         self.train()
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, except for the frozen parts, which stay in evaluation mode."""
         super().train(mode)
-        for module in self._frozen:
-            module.eval()
+        for stage in self.stages[: self._frozen_stages]:
+            stage.eval()
+        for module in self.modules() if self._frozen_norm else ():
+            if isinstance(module, _BatchNorm):  # also one that several GPUs share
+                module.eval()
         return self
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:

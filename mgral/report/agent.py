@@ -94,6 +94,8 @@ def agent_lines(results: Results) -> list[dict[str, str]]:
 
 
 def _line(strategy: str, cycle: int, agents: pd.DataFrame, seeds: int) -> dict[str, str]:
+    # NaN without a test, as of a single table, which has none to be compared with.
+    tested = agents["p_value"].notna().any()
     return {
         "strategy": strategy,
         "cycle": str(cycle),
@@ -106,7 +108,6 @@ def _line(strategy: str, cycle: int, agents: pd.DataFrame, seeds: int) -> dict[s
         "best": points_with_spread(Spread.of(agents["random_best_as_often"])),
         "better": f"{(agents['selected_reward'] > agents['random_best_as_often']).sum()} of {seeds}",
         "held_out": points_with_spread(Spread.of(agents["held_out_gain"]), sign=True),
-        "p_value": f"{agents['p_value'].median():.3f}" if agents["p_value"].notna().any() else "–",
-        # Not a number where there is a single table, and so none to compare it with.
-        "validated": f"{(~(agents['p_value'] > ERROR_RATE)).sum()} of {seeds}",
+        "p_value": f"{agents['p_value'].median():.3f}" if tested else "–",
+        "validated": f"{(~(agents['p_value'] > ERROR_RATE)).sum()} of {seeds}" if tested else "–",
     }

@@ -200,7 +200,8 @@ def table_rounds(config: Config, strategies: tuple[str, ...]) -> dict[tuple[str,
 
 def notes_of(results: Results) -> dict[str, list[str]]:
     """Return, for each round of each strategy, how it chose if not in its usual way; otherwise an empty text."""
-    texts = results.batches["note"].fillna("")
+    at_random = "the batch was drawn at random: " + results.batches["reason"]
+    texts = results.batches["note"].fillna(at_random).fillna("")
     return {str(name): of.tolist() for name, of in texts.groupby(results.batches["strategy"], sort=False)}
 
 

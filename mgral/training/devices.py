@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import nn
+from timm.layers.norm_act import convert_sync_batchnorm
 
 from mgral.compute.device import choose_device
 from mgral.compute.distributed import processes, run_processes
@@ -57,7 +57,14 @@ def train_on_gpus(
 def _train_share(detector: DetectorModel, *arguments: Any) -> tuple[list[dict[str, float]], dict[str, Any]]:
     device = choose_device(processes())
     if device.type == "cuda":  # torch has it for GPUs only
-        detector = nn.SyncBatchNorm.convert_sync_batchnorm(detector)  # type: ignore[no-untyped-call]
+        detector = share_statistics(detector)
     detector.to(device)
     history = train_detector(detector, *arguments)
     return history, {name: tensor.cpu() for name, tensor in detector.state_dict().items()}
+
+
+def share_statistics(detector: DetectorModel) -> DetectorModel:
+    """Return the detector with batch normalisation over the batches of all processes; otherwise it is the same."""
+    # timm's function, as torch's own would drop the activations that timm's layers have in them.
+    shared: DetectorModel = convert_sync_batchnorm(detector)  # type: ignore[no-untyped-call]
+    return shared

@@ -15,3 +15,8 @@ def test_a_strategy_with_the_name_of_a_format_is_named():
 def test_a_key_of_the_data_is_named_without_its_format():
     with pytest.raises(InputError, match=r" data\.x: unknown key"):
         resolve_config({"data": {"format": "coco", "root": "r", "x": 1}})
+
+
+def test_the_cycle_of_fidelity_is_one_of_the_experiment():
+    with pytest.raises(InputError, match=r"fidelity\.cycle: 3 is above cycles, 2; lower it"):
+        resolve_config({"cycles": 2, "fidelity": {"cycle": 3}})

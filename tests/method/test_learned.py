@@ -123,7 +123,9 @@ def test_a_near_copy_of_what_the_batch_holds_is_worth_less_than_another_image():
 
 def test_without_a_table_more_images_of_a_class_are_worth_more():
     embeddings = embeddings_of()
-    tables = LearnedTables.of([], embeddings)
+    tables = LearnedTables.of([], embeddings, "2 labelled images are too few")
+    assert tables.note is not None
+    assert tables.note.startswith("no lookup table could be made (2 labelled images are too few), so only the number")
     assert tables.baseline_map == 0
     shown = np.minimum(embeddings.counts, 1)
     batches = POOL.reshape(10, 3)

@@ -15,6 +15,7 @@ from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.detectors.ssd300 import SSD300Config
 from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
 from mgral.models.weights import obtain_weights, read_weights, start_of
+from mgral.training.devices import share_statistics
 
 SSD_SETTINGS = {
     "width": 64,
@@ -183,6 +184,25 @@ def test_names_of_a_compiled_network_on_several_gpus_are_known(tmp_path):
     torch.save({"module._orig_mod." + name: one.half() for name, one in network.state_dict().items()}, path)
     start, line = start_of(network, read_weights(path), "w")
     assert line == f"loaded {len(start)} of {len(start)} tensors from w"
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18"])
+def test_statistics_that_several_gpus_share_change_nothing_else(backbone):
+    """torch's own conversion drops the activations in timm's normalisation layers."""
+    config = SSDConfig(name="ssd", weights=None, backbone=backbone, **SSD_SETTINGS)
+    own, shared = (random_detector(config, 2, seed=0).eval() for _ in range(2))
+    shared = share_statistics(shared)
+    assert own.state_dict().keys() == shared.state_dict().keys()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    assert torch.equal(own.predictions(images).logits, shared.predictions(images).logits)
+
+
+def test_frozen_statistics_stay_frozen_where_several_gpus_share_them():
+    config = SSDConfig(name="ssd", weights=None, batch_norm="frozen", frozen_stages=1, **SSD_SETTINGS)
+    body = share_statistics(random_detector(config, 2, seed=0)).train().pretrained
+    layers = [one for one in body.modules() if isinstance(one, torch.nn.modules.batchnorm._BatchNorm)]
+    assert layers
+    assert not any(one.training for one in layers)
 
 
 def test_the_gradient_of_a_map_of_one_cell_is_whole_in_bfloat16_too():

@@ -3,9 +3,11 @@
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 from run_workflow import ROOT
 from scipy import stats
 
@@ -15,6 +17,7 @@ from mgral.report.curves import lead
 from mgral.report.labels import LabelsNeeded
 from mgral.report.partial import Missing
 from mgral.report.ranking import differences_in_words, rank
+from mgral.report.results import Results, notes_of
 from mgral.report.spread import Difference
 from mgral.report.verdict import Found, Verdict, seeds_needed, verdict
 
@@ -301,3 +304,11 @@ def test_differences_are_named_by_what_is_clear() -> None:
     assert differences_in_words(rank(few, "random"), "random") == (
         "1 of 3 are above random on average; there are too few seeds for a conclusion."
     )
+
+
+def test_rounds_that_were_drawn_at_random_are_noted_too():
+    batches = pd.DataFrame(
+        {"strategy": ["mgral"] * 3, "note": [None, "by counts", None], "reason": ["no table", None, None]}
+    )
+    found = notes_of(cast(Results, SimpleNamespace(batches=batches)))
+    assert found == {"mgral": ["the batch was drawn at random: no table", "by counts", ""]}

@@ -171,8 +171,7 @@ def _open_tables(paths: tuple[Path, ...], embeddings: Embeddings, config: Config
     except SparseError as error:
         if config.reward.estimator != "regression" or not len(embeddings.counted):
             return NotMade(str(error))
-        click.echo(f"note: {error}; a batch is worth what the images are that show its classes", err=True)
-        return LearnedTables.of([], embeddings)
+        return LearnedTables.of([], embeddings, str(error))
 
 
 def _open_agent(path: Path) -> "Agent | BatchAgent | NotMade":

@@ -15,11 +15,12 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-BY_PRIOR = (
+BY_CHANCE = (
     "the lookup tables predict no better than tables of shuffled values (permutation test, at an error rate of "
-    f"{100 * ERROR_RATE:.0f} %), so only the number of images of each class counts"
+    f"{100 * ERROR_RATE:.0f} %)"
 )
-"""How batches are compared where the regression is not better than chance."""
+BY_PRIOR = "so only the number of images of each class counts"
+"""How batches are compared without tables, or if the regression is not better than chance."""
 LOOKED_UP_VALUES = 1 << 24
 """Number of values in the amounts of the images that are looked up at a time: 64 MB in float32."""
 
@@ -67,17 +68,23 @@ class LearnedTables:
     composition: Composition
     embeddings: Embeddings
     """Embeddings of all training images; the labelled images were used to predict their object counts."""
+    missing: str = ""
+    """Why there is no table, if there is none."""
 
     @property
     def note(self) -> str | None:
         """How batches are compared, if that is not by the tables."""
-        return None if self.regression.valid else BY_PRIOR
+        if self.missing:
+            return f"no lookup table could be made ({self.missing}), {BY_PRIOR}"
+        return None if self.regression.valid else f"{BY_CHANCE}, {BY_PRIOR}"
 
     @classmethod
-    def of(cls, tables: Sequence[Mapping[str, npt.NDArray[Any]]], embeddings: Embeddings) -> "LearnedTables":
+    def of(
+        cls, tables: Sequence[Mapping[str, npt.NDArray[Any]]], embeddings: Embeddings, missing: str = ""
+    ) -> "LearnedTables":
         """Learn the regression from the arrays of the tables, with features computed anew from these embeddings.
 
-        Without a table the prior of the regression is used.
+        Without a table the prior of the regression is used; `missing` says why there is none.
         """
         composition = Composition.of(embeddings)
         samples = [as_sample({**one, **training_features(one, composition)}) for one in tables]
@@ -86,7 +93,7 @@ class LearnedTables:
         # The prior only ranks batches. It predicts no mAP, so it counts as 0 here.
         weights = regression.weights * regression.valid
         expected = [_expected(one, labelled, len(embeddings.counted), weights) for one in samples]
-        return cls(regression, float(np.mean(expected)) if expected else 0.0, composition, embeddings)
+        return cls(regression, float(np.mean(expected)) if expected else 0.0, composition, embeddings, missing)
 
     def reward(self, batches: npt.ArrayLike) -> Float64:
         """Return the reward, float64 [S], of batches of image ids, int64 [S, B].
