@@ -276,13 +276,14 @@ def test_fidelity_is_asked_for_by_name_and_tries_batches_on_randoms_cycle(finish
     place = finished / "results" / "tiny" / "seed0" / "fidelity" / "cycle1"
     tables = load_config(TINY).fidelity_tables()
     assert {folder.name for folder in place.iterdir() if folder.is_dir()} == set(tables)
-    tried = finished / "results" / "tiny" / "seed0" / "strategies" / "random" / "cycle1"
-    assert {folder.name for folder in (tried / "tables").iterdir()} == set(tables)
+    assert not (finished / "results" / "tiny" / "seed0" / "strategies" / "random" / "cycle1" / "tables").exists()
+    serving = finished / "results" / "tiny" / "seed0" / "initial" / "cycle0" / "tables"  # as of lut.refresh: once
+    assert {folder.name for folder in serving.iterdir()} == set(tables)
     assert (
         "--labelled results/tiny/seed0/strategies/random/cycle1/labelled.json"
         in (place / "candidates.json").read_text()
     )
-    taught = {folder.name for folder in (tried / "tables").iterdir() if "--pseudo-labels" in _variants_of(folder)}
+    taught = {folder.name for folder in serving.iterdir() if "--pseudo-labels" in _variants_of(folder)}
     assert taught == {name for name in tables if _table(name).lut.labels == "pseudo_labels"}
     assert {(_table(name).lut.labels, _table(name).lut.start) for name in tables} == set(
         product(("consistency", "labels", "pseudo_labels"), ("warm", "cold"))

@@ -2,7 +2,7 @@
 # on the test images, beside what tables of every kind predict. No other rule reads any of this. The tables are made by
 # the rules of lut.smk.
 #
-# candidates  random's labelled.json, detector, embeddings and tables at a cycle -> candidates.json
+# candidates  random's labelled.json, detector and embeddings at a cycle, tables -> candidates.json
 # gain        candidates.json, test.npy -> gains<i>-<j>.json; jobs side by side
 # lookup      candidates.json, labelled.json, variants<i>-<j>.json of all splits -> {table}/lookups.csv
 # fidelity    all of these -> fidelity/report.html, figures/, tables/
@@ -25,6 +25,11 @@ def tried_round(wildcards):
     return round_of(*randoms[:1], wildcards.cycle) if randoms else round_of("", 0)
 
 
+def tried_tables(wildcards):
+    """The round of the tables that serve strategies there: with lut.refresh: once, the first one."""
+    return round_of("", 0) if CONFIG.lut.refresh == "once" else tried_round(wildcards)
+
+
 def in_tried(name):
     return lambda wildcards: f"{tried_round(wildcards)}/{name}"
 
@@ -38,8 +43,9 @@ rule candidates:
         labelled=in_tried("labelled.json"),
         detector=in_tried(FINDS),
         embeddings=in_tried("embeddings/default.safetensors"),
+        table_embeddings=lambda wildcards: f"{tried_tables(wildcards)}/embeddings/default.safetensors",
         tables=lambda wildcards: [
-            f"{tried_round(wildcards)}/tables/{DEFAULT}/split{split}/{DEFAULT}/table.safetensors"
+            f"{tried_tables(wildcards)}/tables/{DEFAULT}/split{split}/{DEFAULT}/table.safetensors"
             for split in range(CONFIG.lut.splits)
         ],
     output:
@@ -59,7 +65,8 @@ rule candidates:
         ),
     shell:
         "mgral candidates --config {input.config}{params.derived} --dataset {input.dataset} --labelled {input.labelled}"
-        " --images {input.images} --detector {input.detector} --embeddings {input.embeddings} {params.tables}"
+        " --images {input.images} --detector {input.detector} --embeddings {input.embeddings}"
+        " --table-embeddings {input.table_embeddings} {params.tables}"
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output} > {log} 2>&1"
 
 
@@ -101,14 +108,14 @@ rule lookup:
         labelled=in_tried("labelled.json"),
         candidates=FIDELITY + "/candidates.json",
         subsets=lambda wildcards: [
-            f"{tried_round(wildcards)}/tables/{{table}}/split{split}/subsets.json"
+            f"{tried_tables(wildcards)}/tables/{{table}}/split{split}/subsets.json"
             for split in range(CONFIG.lut.splits)
         ],
         of_cycle=in_tried("embeddings/default.safetensors"),
         of_initial=EXPERIMENT
         + "/seed{seed}/initial/cycle0/embeddings/default.safetensors",
         variants=lambda wildcards: [
-            f"{tried_round(wildcards)}/tables/{{table}}/split{split}/variants{first}-{last}.json"
+            f"{tried_tables(wildcards)}/tables/{{table}}/split{split}/variants{first}-{last}.json"
             for split in range(CONFIG.lut.splits)
             for first, last in variant_jobs(CONFIG.lut)
         ],

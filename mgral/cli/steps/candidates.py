@@ -17,6 +17,7 @@ from mgral.method.fidelity.batches import draw_candidates
 from mgral.method.lut.reward import load_tables
 from mgral.models.build import load_detector
 from mgral.selection.embeddings import load_embeddings
+from mgral.selection.object_counts import count_again
 from mgral.selection.pool import check_pool, load_labelled, unlabelled
 from mgral.selection.query import Query
 from mgral.selection.spending import in_images, load_unspent
@@ -34,8 +35,9 @@ from mgral.selection.spending import in_images, load_unspent
     "--table",
     type=options.FILE,
     multiple=True,
-    help="Lookup table of a reward split, made with these embeddings; repeat it for each.",
+    help="Lookup table of a reward split, made with --table-embeddings; repeat it for each.",
 )
+@click.option("--table-embeddings", type=options.FILE, help="Embeddings of all training images that the tables use.")
 @options.seed
 @options.cycle
 @options.gpus
@@ -50,6 +52,7 @@ def command(
     detector: Path,
     embeddings: Path,
     table: tuple[Path, ...],
+    table_embeddings: Path | None,
     seed: int,
     cycle: int,
     gpus: int,
@@ -66,6 +69,12 @@ def command(
     config = in_images(config, data, known, load_unspent(labelled))
     check_pool(pool, images_in(config.budget))
     trained = config.detector.command_gives is None
+    tables = None
+    if table:
+        if table_embeddings is None:
+            raise click.UsageError("give the --table-embeddings of the tables")
+        # As the step `select` counts, whose choices these are.
+        tables = load_tables(table, count_again(load_embeddings(table_embeddings), data, known, seed), config)
     query = Query(
         dataset=data.without_labels(pool),
         labelled=known,
@@ -81,6 +90,6 @@ def command(
         ),
         found=None if trained else load_found(detector, "train"),
         embeddings=vectors,
-        tables=load_tables(table, vectors, config) if table else None,
+        tables=tables,
     )
     write_json(output, {"batches": [one.to_json() for one in draw_candidates(query)]})
