@@ -109,5 +109,5 @@ def _line(strategy: str, cycle: int, agents: pd.DataFrame, seeds: int) -> dict[s
         "better": f"{(agents['selected_reward'] > agents['random_best_as_often']).sum()} of {seeds}",
         "held_out": points_with_spread(Spread.of(agents["held_out_gain"]), sign=True),
         "p_value": f"{agents['p_value'].median():.3f}" if tested else "–",
-        "validated": f"{(~(agents['p_value'] > ERROR_RATE)).sum()} of {seeds}" if tested else "–",
+        "validated": f"{(~(agents['p_value'] > ERROR_RATE)).sum()} of {seeds}" if tested or agents.empty else "–",
     }

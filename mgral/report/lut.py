@@ -269,9 +269,10 @@ def _predictions(
     measured, predicted = ([of[name].to_numpy() for of in by_table] for name in ("measured", "predicted"))
     correlation = rank_correlation(measured, predicted, results.config.seeds[0])
     error = (drawn["predicted"] - drawn["measured"]).abs().mean()
-    caption = f"{_describe(correlation)} Mean absolute error {points(error, 2)} points of mAP.{beside}"
+    tested = estimator != "regression"
+    caption = f"{_describe(correlation, tested=tested)} Mean absolute error {points(error, 2)} points of mAP.{beside}"
     drawing = draw(stem, 4.6, 4.5 + 0.19 * math.ceil(len(names) / columns), paint)
-    return Figure(stem, title, _conclude(correlation, table.stem), caption, drawing, table)
+    return Figure(stem, title, _conclude(correlation, table.stem, tested=tested), caption, drawing, table)
 
 
 def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
@@ -284,10 +285,17 @@ def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
     return "/".join(used), ["/".join(of_table) for of_table in zip(*used.values(), strict=True)]
 
 
-def _conclude(correlation: RankCorrelation, kind: str) -> str:
-    """Report whether the ranking is better than chance."""
+def _conclude(correlation: RankCorrelation, kind: str, *, tested: bool) -> str:
+    """Report whether the ranking is better than chance; without a test of it, the correlation alone."""
     if np.isnan(correlation.mean):
         return "All values on one axis are equal, so nothing can be ranked."
+    if not tested:
+        who = (
+            "The tables of other splits predict variants"
+            if kind == "agreement"
+            else "Left-out variants are predicted"
+        )
+        return f"{who} with a rank correlation of {_signed(correlation.mean)}."
     better = "better than chance" if correlation.p_value <= ERROR_RATE else "no better than chance"
     who = "The tables of other splits rank variants" if kind == "agreement" else "Left-out variants are ranked"
     return f"{who} {better} (rank correlation {_signed(correlation.mean)}, p = {correlation.p_value:.2g})."
@@ -297,15 +305,25 @@ def _signed(correlation: float) -> str:
     return f"{correlation:+.2f}".replace("-", "−")
 
 
-def _describe(correlation: RankCorrelation) -> str:
+def _describe(correlation: RankCorrelation, *, tested: bool) -> str:
+    """Return the correlation in words.
+
+    Parameters
+    ----------
+    tested
+        Whether its p-value means something. It does not for a regression, whose penalty is chosen on these variants.
+    """
     if np.isnan(correlation.mean):
         return "Spearman’s rank correlation is undefined: all values on one axis are equal."
     rho = _signed(correlation.mean)
     where = "within the table" if correlation.tables == 1 else f"within tables, mean of {correlation.tables}"
-    return (
-        f"Spearman’s rank correlation {rho} ({where}; n = {correlation.variants} variants in all; "
-        f"p = {correlation.p_value:.2g}, one-sided, by {_SHUFFLES:,} shuffles within tables)."
-    )
+    of = f"Spearman’s rank correlation {rho} ({where}; n = {correlation.variants} variants in all"
+    if not tested:
+        return (
+            f"{of}). The penalty of the regression is chosen on the same variants, so this is optimistic; the "
+            "permutation test, which decides whether tables are used, chooses it anew for each shuffle."
+        )
+    return f"{of}; p = {correlation.p_value:.2g}, one-sided, by {_SHUFFLES:,} shuffles within tables)."
 
 
 def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Figure:
