@@ -217,7 +217,7 @@ def _stem(line: str, path: Path, layout: Path, findings: Findings) -> str | None
         findings.repair(LABEL_COLUMN, f"{path}: {line}")
         name = line[: column.start()]
     name = name.replace("\\", "/")
-    folder = PurePosixPath(name).parts[0]
+    folder = next(iter(PurePosixPath(name).parts), "")
     if folder in ("JPEGImages", "Annotations") and not _has_file(layout, name):
         findings.repair(WITH_FOLDER, f"{path}: {line}")
         name = name.removeprefix(f"{folder}/")
@@ -226,9 +226,10 @@ def _stem(line: str, path: Path, layout: Path, findings: Findings) -> str | None
         findings.repair(WITH_SUFFIX, f"{path}: {line}")
         name = name.removesuffix(suffix)
     comment = name.startswith("#") and not _has_file(layout, name)
-    if comment or not is_text(name) or name.startswith("/") or ".." in PurePosixPath(name).parts:
+    stem = PurePosixPath(name)
+    if comment or not is_text(name) or not stem.name or stem.is_absolute() or ".." in stem.parts:
         return None
-    return str(PurePosixPath(name))
+    return str(stem)
 
 
 def _has_file(layout: Path, stem: str) -> bool:

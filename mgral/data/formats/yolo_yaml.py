@@ -42,6 +42,7 @@ OUTSIDE = Kind(
     "paths leave the data folder", "name files inside it, relative to `path`, or set `data.root` to a folder above"
 )
 BAD_LIST = Kind("lists of pictures cannot be read", "save them as text in UTF-8")
+BAD_ENTRY = Kind("lines of lists name a folder", "name a picture in each line, and folders in data.yaml")
 OTHER_PATH = Kind("YAML files have a `path` that is not on disk", "their own folder is taken for it")
 ONE_UP = Kind("splits are named by a path that begins with `../`", "read without it, as Ultralytics does")
 BACKSLASHES = Kind("paths have backslashes", "read as slashes, as such files are there")
@@ -294,8 +295,10 @@ def _listed_pictures(name: str, places: _Places) -> Iterator[str]:
             continue
         # `./` is the list's own folder; all else begins at `path`, as in Ultralytics.
         bases = (folder, places.base) if entry.startswith("./") else (places.base, folder)
-        found, _ = places.find(entry, *bases)
+        found, there = places.find(entry, *bases)
         if found is None:
             places.findings.fault(OUTSIDE, f"{path}:{number}: {entry[:200]}")
+        elif there and (places.root / found).is_dir():
+            places.findings.fault(BAD_ENTRY, f"{path}:{number}: {entry[:200]}")
         else:
             yield found
