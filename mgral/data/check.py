@@ -205,13 +205,14 @@ def _check_boxes(split: Split, strict: bool, findings: Findings) -> Split:
     beyond = 0
     for annotation in split.coco["annotations"]:
         image = images[annotation["image_id"]]
+        if (image["width"], image["height"]) == UNKNOWN_SIZE:
+            kept.append(annotation)  # a fault, so nothing is written; but its class has a box
+            continue
         same = (image["id"], annotation["category_id"], annotation["iscrowd"], *annotation["bbox"])
         if same in seen:
             findings.repair(DUPLICATES, split.place(annotation, image))
             continue
         seen.add(same)
-        if (image["width"], image["height"]) == UNKNOWN_SIZE:
-            continue
         fault, box = _clip(annotation["bbox"], image["width"], image["height"])
         if fault:
             place = f"{split.place(annotation, image)}: {fault} in {image['width']} x {image['height']} pixels"
