@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mgral.artefacts.files import write_bytes
-from mgral.config import Config, registry
+from mgral.config import Config, DeepGrey, registry
 from mgral.data.findings import Findings, described
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
@@ -60,6 +60,7 @@ class Start:
     batch: int
     strategy: str
     video_names: str | None
+    deep_grey: DeepGrey
 
 
 def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str], Findings]:
@@ -92,8 +93,8 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
     scan = scan_pictures(folder, settings, replay(lines))
     findings = scan.findings
     if not scan.new:
-        why = described(findings.repairs, "")
-        raise InputError("\n".join(["there is no picture that can be used; correct --pictures", *why]))
+        head = "there is no picture that can be used; correct --pictures, or the pictures:"
+        raise InputError("\n".join([head, *described(findings.repairs, "")]))
     lines.append(new_line("pictures", picture_events(scan)))
     lines.append(new_line("test", [{"image": number} for number in scan.new_test]))
     project = replay(lines)
@@ -133,6 +134,7 @@ def _settings(folder: Path, start: Start) -> ProjectSettings:
             batch=start.batch,
             strategy=start.strategy,
             video_names=start.video_names,
+            deep_grey=start.deep_grey,
         )
     except ValidationError as error:
         raise invalid(error, "what is asked for") from None

@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 
+import numpy as np
 import photo_project
 import pytest
 import yaml
 from photo_project import answered, coco_labels, photos, run, start
+from PIL import Image
 
 from mgral.artefacts import files
 from mgral.artefacts.files import read_json
@@ -64,6 +66,23 @@ def test_init_says_why_no_picture_can_be_used_and_what_is_not_valid(tmp_path):
     assert "a.jpg: it is no picture" in run(*words, fails=2)
     assert "project: String should match" in run(*words, "--name", "../x", fails=2)
     assert not (tmp_path / "mine").exists()
+
+
+def test_grey_of_more_than_8_bits_is_left_out_until_a_person_says_how_to_scale_it(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        grey = np.full((4, 6), 1000 + number, dtype=np.uint16)
+        Image.fromarray(grey).save(tmp_path / "photos" / f"{number}.png")
+    words = "init", tmp_path / "mine", "--pictures", tmp_path / "photos", "--classes", "car", "--budget", 8
+    said = run(*words, fails=2)
+    assert "Grey images have more than 8 bits a pixel (2): left out" in said
+    assert "--deep-grey" in said
+    run(*words, "--deep-grey", "own_range")
+    assert len(load_project(tmp_path / "mine").pictures) == 2
+    Image.new("L", (6, 4)).save(tmp_path / "photos" / "eight.png")
+    run("init", tmp_path / "other", *words[2:])
+    set_key(tmp_path / "other", deep_grey="full_range")
+    assert "3 pictures, 2 new" in run("scan", "--folder", tmp_path / "other")
 
 
 @pytest.mark.parametrize("names", ["car\nx", "CAR", "\udcff", "x,x"])

@@ -9,6 +9,7 @@ import click
 from mgral.cli import options as shared
 from mgral.cli.found import show_repairs
 from mgral.cli.project import options
+from mgral.config import DeepGrey
 from mgral.labelling.exchange.read import FormatName
 
 
@@ -46,6 +47,13 @@ from mgral.labelling.exchange.read import FormatName
     "--video-names",
     help="Regular expression for the part of the name that frames of one video share, such as '^(.+)_frame'.",
 )
+@click.option(
+    "--deep-grey",
+    type=click.Choice(["refuse", "full_range", "own_range"]),
+    default="refuse",
+    show_default=True,
+    help="Grey pictures of more than 8 bits: left out, or scaled from the range of their type or from their own.",
+)
 def command(
     folder: Path,
     pictures: tuple[Path, ...],
@@ -61,6 +69,7 @@ def command(
     name: str | None,
     strategy: str,
     video_names: str | None,
+    deep_grey: DeepGrey,
 ) -> None:
     """Make a project in FOLDER, and print what was found.
 
@@ -82,6 +91,7 @@ def command(
         batch=batch or max(1, budget // 10),
         strategy=strategy,
         video_names=video_names,
+        deep_grey=deep_grey,
     )
     lines, findings = start_project(folder, start, str(uuid.uuid4()))
     show_repairs(findings, all_listed="")
