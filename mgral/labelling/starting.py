@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mgral.artefacts.files import write_bytes
 from mgral.config import Config, DeepGrey, registry
 from mgral.data.findings import Findings, described
+from mgral.data.headers import Exif
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
@@ -60,6 +61,7 @@ class Start:
     batch: int
     strategy: str
     video_names: str | None
+    exif: Exif
     deep_grey: DeepGrey
 
 
@@ -89,7 +91,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
             f"{folder} holds the {LEDGER} of a project without its {FILE}; bring that back, or choose another folder"
         )
     settings = _settings(folder, start)
-    lines = [new_line("project", [{"id": identity, "name": start.name}])]
+    lines = [new_line("project", [{"id": identity, "name": start.name, "exif": start.exif}])]
     scan = scan_pictures(folder, settings, replay(lines))
     findings = scan.findings
     if not scan.new:
@@ -134,6 +136,7 @@ def _settings(folder: Path, start: Start) -> ProjectSettings:
             batch=start.batch,
             strategy=start.strategy,
             video_names=start.video_names,
+            exif=start.exif,
             deep_grey=start.deep_grey,
         )
     except ValidationError as error:

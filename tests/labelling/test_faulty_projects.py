@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -117,11 +118,35 @@ def test_settings_that_are_wrong_change_nothing_and_can_be_mended(tmp_path, valu
     assert sum(one.role == "audit" for one in load_project(project).images.values()) == 2
 
 
-def test_pictures_are_not_turned_anew_between_rounds(tmp_path):
+@pytest.mark.parametrize("older", [False, True])
+def test_pictures_are_not_turned_anew_between_rounds(tmp_path, older):
     project = start(tmp_path)
+    if older:
+        ledger = (project / LEDGER).read_text()
+        (project / LEDGER).write_text(re.sub(r', ?"exif": ?"apply"', "", ledger))
+        assert not load_project(project).exif
     run("next", "--folder", project)
     set_key(project, exif="ignore")
-    assert "`exif` was apply" in refused(project, "next", "--anyway")
+    for command in (["next", "--anyway"], ["scan"]):
+        assert "`exif` was apply" in refused(project, *command)
+
+
+def test_a_project_of_pictures_as_stored_stays_one(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = photos(tmp_path / "photos", 3) / "turned.jpg"
+    Image.new("RGB", (30, 10)).save(turned, exif=exif)
+    words = "--pictures", tmp_path / "photos", "--classes", "car", "--budget", 4
+    for way, other, size in (("ignore", "apply", (30, 10)), ("apply", "ignore", (10, 30))):
+        project = tmp_path / way
+        run("init", project, *words, "--exif", way)
+        pictures = load_project(project).pictures.values()
+        assert [(one.width, one.height) for one in pictures if one.file.endswith("jpg")] == [size]
+        run("scan", "--folder", project)
+        set_key(project, exif=other)
+        said = refused(project, "scan")
+        assert f"`exif` was {way} before" in said
+        assert f"--exif {other}" in said
 
 
 @pytest.mark.parametrize(

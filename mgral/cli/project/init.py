@@ -10,6 +10,7 @@ from mgral.cli import options as shared
 from mgral.cli.found import show_repairs
 from mgral.cli.project import options
 from mgral.config import DeepGrey
+from mgral.data.headers import Exif
 from mgral.labelling.exchange.read import FormatName
 
 
@@ -48,6 +49,13 @@ from mgral.labelling.exchange.read import FormatName
     help="Regular expression for the part of the name that frames of one video share, such as '^(.+)_frame'.",
 )
 @click.option(
+    "--exif",
+    type=click.Choice(["apply", "ignore"]),
+    default="apply",
+    show_default=True,
+    help="Labelling tools show pictures upright by their EXIF orientation, as nearly all do, or as stored.",
+)
+@click.option(
     "--deep-grey",
     type=click.Choice(["refuse", "full_range", "own_range"]),
     default="refuse",
@@ -69,6 +77,7 @@ def command(
     name: str | None,
     strategy: str,
     video_names: str | None,
+    exif: Exif,
     deep_grey: DeepGrey,
 ) -> None:
     """Make a project in FOLDER, and print what was found.
@@ -91,6 +100,7 @@ def command(
         batch=batch or max(1, budget // 10),
         strategy=strategy,
         video_names=video_names,
+        exif=exif,
         deep_grey=deep_grey,
     )
     lines, findings = start_project(folder, start, str(uuid.uuid4()))
