@@ -15,6 +15,8 @@ from mgral.data.paths import is_file
 from mgral.data.records import UNKNOWN_SIZE, Annotation, Coco, Image, Split
 from mgral.errors import InputError
 
+LEAST_SIDE = 0.005
+"""Pixels below which a side of a box is none: it may become 0 in 32 bits, and has no logarithm then."""
 ROUNDING = 0.05
 """Pixels by which a box may leave its image without being counted: annotation files round to 0.01 or less."""
 
@@ -205,13 +207,14 @@ def _check_boxes(split: Split, strict: bool, findings: Findings) -> Split:
     beyond = 0
     for annotation in split.coco["annotations"]:
         image = images[annotation["image_id"]]
+        if (image["width"], image["height"]) == UNKNOWN_SIZE:
+            kept.append(annotation)  # a fault, so nothing is written; but its class has a box
+            continue
         same = (image["id"], annotation["category_id"], annotation["iscrowd"], *annotation["bbox"])
         if same in seen:
             findings.repair(DUPLICATES, split.place(annotation, image))
             continue
         seen.add(same)
-        if (image["width"], image["height"]) == UNKNOWN_SIZE:
-            continue
         fault, box = _clip(annotation["bbox"], image["width"], image["height"])
         if fault:
             place = f"{split.place(annotation, image)}: {fault} in {image['width']} x {image['height']} pixels"
@@ -245,14 +248,14 @@ def _is_within_first_pixel(box: list[float]) -> bool:
 def _clip(box: list[float], width: int, height: int) -> tuple[BoxFault | None, list[float] | None]:
     """Return the kind of fault and the box inside the image, or None where nothing is left."""
     x, y, w, h = box
-    if w == 0 or h == 0:
+    if min(w, h) < LEAST_SIDE:
         return "zero-area", None
     if _is_within_first_pixel(box):
         return "within the first pixel", None
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
-    if left >= right or top >= bottom:
-        return "outside", None
     overhang = max(left - x, top - y, x + w - right, y + h - bottom)
     if overhang <= 0:
         return None, box
+    if min(right - left, bottom - top) < LEAST_SIDE:
+        return "outside", None
     return ("partly outside" if overhang > ROUNDING else None), [left, top, right - left, bottom - top]

@@ -5,20 +5,22 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from mgral.data.paths import is_file
 from mgral.data.records import Image
 
 
 def copies_between(train: Iterable[Image], test: Iterable[Image], root: Path) -> dict[int, str]:
     """Return the training images whose file has the bytes of a test image's: the id, and the test image's name.
 
-    Files are read only where one of each split has the same number of bytes. Files that are missing or empty are no
-    copies.
+    Files are read only where one of each split has the same number of bytes. Files that are missing, empty or not
+    readable are no copies.
     """
     tested = _by_size(test, root)
     learnt = _by_size(train, root)
     copies: dict[int, str] = {}
     for size in tested.keys() & learnt.keys():
         by_content = {_digest(root / image["file_name"]): image["file_name"] for image in tested[size]}
+        by_content.pop(None, None)
         for image in learnt[size]:
             if found := by_content.get(_digest(root / image["file_name"])):
                 copies[image["id"]] = found
@@ -28,15 +30,16 @@ def copies_between(train: Iterable[Image], test: Iterable[Image], root: Path) ->
 def _by_size(images: Iterable[Image], root: Path) -> dict[int, list[Image]]:
     found: dict[int, list[Image]] = defaultdict(list)
     for image in images:
-        try:
-            size = (root / image["file_name"]).stat().st_size
-        except OSError:
-            continue
-        if size:
+        path = root / image["file_name"]
+        if is_file(path) and (size := path.stat().st_size):
             found[size].append(image)
     return found
 
 
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _digest(path: Path) -> bytes | None:
+    """Return the SHA-256 of a file; None where it may not be read, which is noted where it is decoded."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return None

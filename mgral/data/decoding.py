@@ -2,9 +2,7 @@
 
 import io
 import logging
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -15,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mgral.config import DeepGrey, PictureSettings
 from mgral.data.findings import Kind
-from mgral.data.headers import FORMATS
+from mgral.data.headers import ERRORS, FORMATS
 from mgral.errors import InputError
 
 DAMAGED = Kind("images cannot be decoded", "replace the files, or convert them to 8-bit RGB in JPEG or PNG")
@@ -84,8 +82,6 @@ _SIGNATURES = (
     (40, b" EMF", "EMF"),
     (0, b"8BPS", "Photoshop"),
 )
-_ERRORS = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error, zlib.error)
-"""What Pillow raises on damaged files."""
 
 # Pillow reports damaged headers to its log too, which ends on standard error where nobody has set one up.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -142,7 +138,7 @@ def decode(
         raise PictureError(TOO_LARGE, f"{name} ({str(error).split(' pixels)')[0].split('(')[-1]} pixels)") from None
     except MemoryError:
         raise PictureError(DAMAGED, f"{name} (not enough memory)") from None
-    except _ERRORS as error:
+    except ERRORS as error:
         raise PictureError(DAMAGED, f"{name} ({error})") from None
 
 
@@ -177,7 +173,7 @@ def _decode(
 def _orientation(image: Image.Image) -> int:
     try:
         found = image.getexif().get(_ORIENTATION, 1)
-    except _ERRORS:  # EXIF that is damaged says nothing
+    except ERRORS:  # EXIF that is damaged says nothing
         return 1
     return found if isinstance(found, int) and found in _TURNS else 1
 

@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,9 +23,14 @@ FORMATS = (
 )  # fmt: skip
 """Pillow's names of the formats that are read. For some others, such as EPS, Pillow runs a program on the file."""
 
+ERRORS = (
+    *(OSError, RuntimeError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError),
+    *(struct.error, zlib.error),
+)
+"""What Pillow raises on damaged files."""
+
 _TAIL = 2**17
 """Bytes at the end of a PNG file that may contain EXIF, which is seldom above 2**16."""
-_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
 
 
 def picture_size(path: Path, exif: Exif = "apply") -> tuple[int, int]:
@@ -43,7 +49,7 @@ def picture_size(path: Path, exif: Exif = "apply") -> tuple[int, int]:
             # Of TIFF, which Pillow turns upright by itself, this is the upright size.
             asked = (exif == "apply") != (image.format == "TIFF")
             sideways = asked and _orientation(image, path) in SIDEWAYS
-    except _ERRORS as error:
+    except ERRORS as error:
         reason = (isinstance(error, OSError) and error.strerror) or "it is no picture of a format that is read"
         raise InputError(f"{path}: {reason}; replace the file") from None
     return (height, width) if sideways else (width, height)
@@ -57,7 +63,7 @@ def _orientation(image: Image.Image, path: Path) -> object:
             before, found, chunk = file.read().rpartition(b"eXIf")
         if found:
             image.info["exif"] = chunk[: int.from_bytes(before[-4:])]
-    with suppress(*_ERRORS):  # damaged EXIF says nothing
+    with suppress(*ERRORS):  # damaged EXIF says nothing
         return Image.Image.getexif(image).get(Base.Orientation)
     return None
 

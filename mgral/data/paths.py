@@ -3,7 +3,8 @@
 import os
 import shutil
 import unicodedata
-from pathlib import Path
+from collections import deque
+from pathlib import Path, PurePosixPath
 
 
 def is_file(path: Path) -> bool:
@@ -31,6 +32,34 @@ def spelling_on_disk(folder: Path, name: str) -> str:
         return name
     forms = (unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
     return next((form for form in forms if is_file(folder / form)), name)
+
+
+def files_below(root: Path, folder: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the files in a folder and the folders in it that have a suffix, sorted, less the hidden ones.
+
+    The folder and the files are relative to the root. Suffixes are in small letters, and those of files in any.
+
+    Links to folders are followed after all else, so that each folder is read once, under the same name everywhere.
+    """
+    found: list[str] = []
+    seen: set[str] = set()
+    waiting = deque([folder])
+    while waiting:
+        start = waiting.popleft()
+        for place, folders, files in os.walk(root / start):
+            real = os.path.realpath(place)
+            shown = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+            links = [name for name in shown if Path(place, name).is_symlink()]
+            folders[:] = [name for name in shown if name not in links]
+            if real in seen:
+                continue
+            seen.add(real)
+            inside = PurePosixPath(start, Path(place).relative_to(root / start).as_posix())
+            waiting += [str(inside / name) for name in links]
+            found += [
+                str(inside / name) for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
+            ]
+    return sorted(found)
 
 
 def link_or_copy(source: Path, target: Path) -> bool:

@@ -27,7 +27,7 @@ from mgral.data.formats.snapshot import (
     load_chunk,
     load_snapshot,
 )
-from mgral.errors import InputError
+from mgral.errors import InputError, program
 from mgral.labelling.importing import disagreeing
 from mgral.labelling.records import CONFIRMED
 from mgral.labelling.settings import FILE, ProjectSettings, audit_size
@@ -213,19 +213,24 @@ def _values(settings: ProjectSettings, name: str, images: int) -> dict[str, Any]
 
 
 def check_config(folder: Path, settings: ProjectSettings, project: Project) -> None:
-    """Raise InputError where project.yaml asks for a configuration that does not exist, or for other rotations."""
+    """Raise InputError where project.yaml asks for a configuration that does not exist."""
     number = max(project.rounds, default=0) + 1
     try:
         planned_config(settings, number, 1)
     except InputError as error:
         raise InputError(f"{folder / FILE} (`strategy`, `video_names` and `settings`): {error}") from None
-    if project.rounds:
+
+
+def check_exif(folder: Path, settings: ProjectSettings, project: Project) -> None:
+    """Raise InputError where project.yaml asks for other rotations of the pictures than before."""
+    before = project.exif
+    if not before and project.rounds:
         before = read_values(round_folder(folder, min(project.rounds)) / CONFIG)["data"]["exif"]
-        if before != settings.exif:
-            raise InputError(
-                f"{folder / FILE}: `exif` was {before} in the first round, and all boxes are of pictures turned "
-                "so; set it back"
-            )
+    if before and before != settings.exif:
+        raise InputError(
+            f"{folder / FILE}: `exif` was {before} before, and all sizes and boxes are of pictures turned so; set it "
+            f"back, or make a new project with `{program()} project init --exif {settings.exif}`"
+        )
 
 
 def frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from mgral.labelling.opening import (
     CONFIG,
     SNAPSHOT,
     check_config,
+    check_exif,
     check_rounds,
     draw_audit,
     make_snapshot,
@@ -51,9 +52,10 @@ def record_pictures(
 
     Raises
     ------
-    FaultyDataError
-        As `scan_pictures` does; then nothing is written.
+    InputError
+        As `check_exif` and `scan_pictures` do; then nothing is written.
     """
+    check_exif(folder, settings, project)
     scan = scan_pictures(folder, settings, project, take_changed)
     remember_files(folder, scan)
     writer.add("pictures", picture_events(scan))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mgral.artefacts.files import read_json, write_json
 from mgral.compute.progress import tracked
 from mgral.config import PictureSettings
-from mgral.data.decoding import PictureError, decode, pillow_limits
+from mgral.data.decoding import DEEP, OUT_OF_RANGE, PictureError, decode, pillow_limits
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.snapshot import Picture
 from mgral.data.headers import picture_size
@@ -38,6 +38,17 @@ NO_PICTURES = Kind(
     "folders contain no pictures", "correct --pictures, or `pictures` in project.yaml, or put pictures there"
 )
 UNREADABLE = Kind("files are no pictures that can be used", "left out of the project; replace or remove them")
+DEEP_GREY = {
+    kind: Kind(
+        kind.title,
+        f"left out of the project; set {way} in project.yaml, and run `{program()} project scan`, or give "
+        "--deep-grey to `project init`; or convert them to 8 bits",
+    )
+    for kind, way in (
+        (DEEP, "`deep_grey: full_range`, or `own_range` where they are dark like that,"),
+        (OUT_OF_RANGE, "`deep_grey: own_range`"),
+    )
+}
 NOT_READ = Kind("pictures or their folders cannot be read", "correct their permissions or the disk, and run again")
 COPIES = Kind("pictures are copies of another one, byte for byte", "one of them is used")
 BAD_NAMES = Kind("pictures have names that are not UTF-8", "left out; rename them")
@@ -267,7 +278,10 @@ def _usable(
         sized = list(_sized(places, own, findings))
         for name, found in tracked(pool.map(opened, sized), "decode", len(sized), "picture"):
             if isinstance(found, PictureError):
-                findings.repair(UNREADABLE, f"{found.place}: {found.kind.title}")
+                if found.kind in DEEP_GREY:
+                    findings.repair(DEEP_GREY[found.kind], found.place)
+                else:
+                    findings.repair(UNREADABLE, f"{found.place}: {found.kind.title}")
             else:
                 yield name, found
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mgral.artefacts.files import write_bytes
-from mgral.config import Config, registry
+from mgral.config import Config, DeepGrey, registry
 from mgral.data.findings import Findings, described
+from mgral.data.headers import Exif
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
@@ -60,6 +61,8 @@ class Start:
     batch: int
     strategy: str
     video_names: str | None
+    exif: Exif
+    deep_grey: DeepGrey
 
 
 def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str], Findings]:
@@ -88,12 +91,12 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
             f"{folder} holds the {LEDGER} of a project without its {FILE}; bring that back, or choose another folder"
         )
     settings = _settings(folder, start)
-    lines = [new_line("project", [{"id": identity, "name": start.name}])]
+    lines = [new_line("project", [{"id": identity, "name": start.name, "exif": start.exif}])]
     scan = scan_pictures(folder, settings, replay(lines))
     findings = scan.findings
     if not scan.new:
-        why = described(findings.repairs, "")
-        raise InputError("\n".join(["there is no picture that can be used; correct --pictures", *why]))
+        head = "there is no picture that can be used; correct --pictures, or the pictures:"
+        raise InputError("\n".join([head, *described(findings.repairs, "")]))
     lines.append(new_line("pictures", picture_events(scan)))
     lines.append(new_line("test", [{"image": number} for number in scan.new_test]))
     project = replay(lines)
@@ -133,6 +136,8 @@ def _settings(folder: Path, start: Start) -> ProjectSettings:
             batch=start.batch,
             strategy=start.strategy,
             video_names=start.video_names,
+            exif=start.exif,
+            deep_grey=start.deep_grey,
         )
     except ValidationError as error:
         raise invalid(error, "what is asked for") from None

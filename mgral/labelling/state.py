@@ -126,6 +126,8 @@ class Project:
 
     id: str = ""
     """Identity: a random one, so that files of another project are recognised."""
+    exif: str = ""
+    """The setting `exif` by which the sizes of pictures were read; nothing in older projects."""
     pictures: dict[int, Picture] = field(default_factory=dict)
     """Pictures by number, with the files in which they were first found."""
     files: dict[int, str] = field(default_factory=dict)
@@ -249,7 +251,7 @@ def replay(lines: Iterable[Line]) -> Project:
 
 
 def _project(project: Project, event: Event, number: int, line: Line) -> None:
-    project.id = str(event["id"])
+    project.id, project.exif = str(event["id"]), str(event.get("exif", ""))
 
 
 def _picture(project: Project, event: Event, number: int, line: Line) -> None:

@@ -114,6 +114,8 @@ def test_root_replaces_the_configured_one(tmp_path: Path) -> None:
 
 FAULTY = (
     ([5, 5, 0, 3], "Boxes have no area (1)"),
+    ([5.3, 5, 1e-6, 3], "Boxes have no area (1)"),
+    ([19.999, 2, 3, 3], "Boxes lie outside of their image (1)"),
     ([20, 2, 3, 3], "Boxes lie outside of their image (1)"),
     ([-9, 2, 9, 3], "Boxes lie outside of their image (1)"),
 )

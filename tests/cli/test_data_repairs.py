@@ -83,6 +83,29 @@ def test_equal_names_in_two_folders_are_no_copies(tmp_path: Path) -> None:
     assert run(tmp_path).exit_code == 0
 
 
+def test_folders_named_like_pictures_are_missing_pictures(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set")
+    for split in ("train", "test"):
+        (root / split / "1.png").unlink()
+        (root / split / "1.png").mkdir()
+    assert "Images are not on disk (2)" in str(run(tmp_path).exception)
+
+
+def test_files_that_may_not_be_read_are_no_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_folder(tmp_path / "set")
+    for name in ("train/1.png", "test/1.png"):
+        (root / name).write_bytes(b"the same")
+    opened = Path.open
+
+    def refused(path: Path, *given: Any, **more: Any) -> Any:
+        if path.suffix == ".png":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *given, **more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert run(tmp_path).exit_code == 0
+
+
 def test_a_missing_size_is_read_from_the_picture(tmp_path: Path) -> None:
     def change(train: dict[str, Any], test: dict[str, Any]) -> None:
         del train["images"][0]["width"]

@@ -229,10 +229,20 @@ def test_deep_nesting_is_refused(tmp_path: Path, text: str) -> None:
         read_coco(tmp_path, data, Findings())
 
 
-def test_a_mask_without_a_box_has_the_box_around_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [None, [], [0, 0, 0, 0]])
+@pytest.mark.parametrize(
+    ("mask", "box"),
+    [
+        ([[1, 2, 9, 2, 9, 8], [3, 3, 4, 4, 5, 3]], [1, 2, 8, 6]),
+        # Column by column, 5 columns of 4 rows: (1, 1), (1, 2), (2, 1), (2, 2) are the numbers 5, 6, 9 and 10.
+        ({"size": [4, 5], "counts": [5, 2, 2, 2, 9]}, [1, 1, 2, 2]),
+        ({"size": [4, 5], "counts": "52207"}, [1, 1, 2, 2]),
+    ],
+)
+def test_a_mask_without_a_box_has_the_box_around_it(tmp_path: Path, given: object, mask: object, box: object) -> None:
     value, findings = content(), Findings()
-    value["annotations"][0] |= {"bbox": [], "segmentation": [[1, 2, 9, 2, 9, 8], [3, 3, 4, 4, 5, 3]]}
-    assert read(tmp_path, value, findings)["annotations"][0]["bbox"] == [1, 2, 8, 6]
+    value["annotations"][0] |= {"bbox": given, "segmentation": mask}
+    assert read(tmp_path, value, findings)["annotations"][0]["bbox"] == box
     assert len(repairs(findings)["annotations have a mask and no box"]) == 1
 
 

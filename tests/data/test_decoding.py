@@ -196,6 +196,8 @@ def test_deep_grey_that_has_no_such_range(content: bytes, way: Any, kind: decodi
     assert caught.value.kind is kind
 
 
+AVIF = encoded(Image.effect_noise((60, 40), 90).convert("RGB"), "AVIF")
+AVIF_PIXELS = AVIF.index(b"mdat") + 4
 UNREADABLE = {
     "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", decoding.UNKNOWN, "a (HEIC)"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\n", decoding.UNKNOWN, "run `git lfs pull`"),
@@ -208,6 +210,8 @@ UNREADABLE = {
     "text": (b"no image at all", decoding.UNKNOWN, "a"),
     "empty": (b"", decoding.UNKNOWN, "a (empty)"),
     "truncated": (encoded(Image.effect_noise((60, 40), 90))[:900], decoding.DAMAGED, "a ("),
+    "AVIF header": (AVIF.replace(b"av1C", b"av1X"), decoding.DAMAGED, "a ("),
+    "AVIF pixels": (AVIF[:AVIF_PIXELS].ljust(len(AVIF), b"\0"), decoding.DAMAGED, "a ("),
 }
 
 

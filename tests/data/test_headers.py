@@ -63,6 +63,13 @@ def test_a_picture_above_pillows_limit_has_a_size(tmp_path: Path) -> None:
     assert before == Image.MAX_IMAGE_PIXELS
 
 
+def test_a_damaged_avif_is_no_picture(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.avif")
+    path.write_bytes(path.read_bytes().replace(b"av1C", b"av1X"))
+    with pytest.raises(InputError, match=r"x\.avif: it is no picture of a format that is read"):
+        picture_size(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

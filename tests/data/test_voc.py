@@ -238,6 +238,18 @@ def test_one_of_several_pictures_has_to_be_named(root: Path) -> None:
         read(root)
 
 
+def test_pictures_of_folders_and_of_links_to_them(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "a.png").touch()
+    (root / "JPEGImages").mkdir()
+    (root / "JPEGImages/day2").symlink_to(elsewhere)
+    (root / "JPEGImages/a.jpg").touch()
+    (root / "JPEGImages/a.png").mkdir()
+    (root / "ImageSets/Main/trainval.txt").write_text("day1/a\nday2/a\na")
+    names = [image["file_name"] for image in read(root)[0].coco["images"]]
+    assert names == ["JPEGImages/day1/a.jpg", "JPEGImages/day2/a.png", "JPEGImages/a.jpg"]
+
+
 @pytest.mark.parametrize(
     "text", ["c -1\na  1\n", "\ufeffc\na\n", "c.xml\na.jpg", "c\r\n\r\na\r\n", "./c\na", "c\nc\na\n"]
 )
@@ -253,7 +265,7 @@ def test_a_name_that_ends_in_a_number_is_a_name(root: Path) -> None:
     assert read(root)[0].coco["images"][0]["file_name"] == "JPEGImages/a 1.jpg"
 
 
-@pytest.mark.parametrize("line", ["../../a", "/a", "x/../../a"])
+@pytest.mark.parametrize("line", ["../../a", "/a", "x/../../a", ".", "./", ",1", "JPEGImages/", "JPEGImages/."])
 def test_a_line_that_leaves_the_folder_is_refused(root: Path, line: str) -> None:
     (root / "ImageSets/Main/trainval.txt").write_text(f"a\n{line}")
     with pytest.raises(InputError, match="Lines of lists"):

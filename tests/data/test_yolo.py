@@ -54,6 +54,19 @@ def test_a_picture_without_label_file_is_not_labelled(root: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_damaged_picture_is_no_fault_of_its_class(root: Path, split: str) -> None:
+    (root / "data.yaml").write_text(YAML.replace("[ant, bee]\nnc: 2", "[ant, bee, cat]"))
+    for name in ("train", "val"):
+        picture(root, f"images/{name}/x.jpg", "2 0.5 0.5 0.2 0.2\n2 0.1 0.1 0.2 0.2\n")
+    (root / f"images/{split}/x.jpg").write_bytes(b"")
+    with pytest.raises(FaultyDataError) as caught:
+        read_splits(settings(root), root)
+    findings = caught.value.findings
+    assert [*findings.faults] == [NO_PICTURE]
+    assert not findings.repairs
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -216,6 +216,13 @@ def test_faulty_lists_are_named(root: Path) -> None:
     assert [*faults(root)] == [yolo_yaml.BAD_LIST]
 
 
+def test_folders_in_a_list_are_named(root: Path) -> None:
+    write_list(root, ".", "images/train/b.jpg", "./", "images/")
+    found = faults(root)
+    assert [place.rpartition("txt:")[2] for place in found[yolo_yaml.BAD_ENTRY]] == ["1: .", "3: ./", "4: images/"]
+    assert names(read(root)[0]) == ["images/train/b.jpg"]
+
+
 def test_hidden_files_are_no_pictures(root: Path) -> None:
     for name in ("images/train/._b.jpg", "images/train/.cache/x.jpg", "images/train/notes.txt"):
         (root / name).parent.mkdir(exist_ok=True)

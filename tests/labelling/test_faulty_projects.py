@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import shutil
 
+import numpy as np
 import photo_project
 import pytest
 import yaml
 from photo_project import answered, coco_labels, photos, run, start
+from PIL import Image
 
 from mgral.artefacts import files
 from mgral.artefacts.files import read_json
@@ -66,6 +69,23 @@ def test_init_says_why_no_picture_can_be_used_and_what_is_not_valid(tmp_path):
     assert not (tmp_path / "mine").exists()
 
 
+def test_grey_of_more_than_8_bits_is_left_out_until_a_person_says_how_to_scale_it(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        grey = np.full((4, 6), 1000 + number, dtype=np.uint16)
+        Image.fromarray(grey).save(tmp_path / "photos" / f"{number}.png")
+    words = "init", tmp_path / "mine", "--pictures", tmp_path / "photos", "--classes", "car", "--budget", 8
+    said = run(*words, fails=2)
+    assert "Grey images have more than 8 bits a pixel (2): left out" in said
+    assert "--deep-grey" in said
+    run(*words, "--deep-grey", "own_range")
+    assert len(load_project(tmp_path / "mine").pictures) == 2
+    Image.new("L", (6, 4)).save(tmp_path / "photos" / "eight.png")
+    run("init", tmp_path / "other", *words[2:])
+    set_key(tmp_path / "other", deep_grey="full_range")
+    assert "3 pictures, 2 new" in run("scan", "--folder", tmp_path / "other")
+
+
 @pytest.mark.parametrize("names", ["car\nx", "CAR", "\udcff", "x,x"])
 def test_names_of_classes_that_tools_would_stumble_over_are_refused(tmp_path, names):
     project = start(tmp_path)
@@ -98,11 +118,35 @@ def test_settings_that_are_wrong_change_nothing_and_can_be_mended(tmp_path, valu
     assert sum(one.role == "audit" for one in load_project(project).images.values()) == 2
 
 
-def test_pictures_are_not_turned_anew_between_rounds(tmp_path):
+@pytest.mark.parametrize("older", [False, True])
+def test_pictures_are_not_turned_anew_between_rounds(tmp_path, older):
     project = start(tmp_path)
+    if older:
+        ledger = (project / LEDGER).read_text()
+        (project / LEDGER).write_text(re.sub(r', ?"exif": ?"apply"', "", ledger))
+        assert not load_project(project).exif
     run("next", "--folder", project)
     set_key(project, exif="ignore")
-    assert "`exif` was apply" in refused(project, "next", "--anyway")
+    for command in (["next", "--anyway"], ["scan"]):
+        assert "`exif` was apply" in refused(project, *command)
+
+
+def test_a_project_of_pictures_as_stored_stays_one(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = photos(tmp_path / "photos", 3) / "turned.jpg"
+    Image.new("RGB", (30, 10)).save(turned, exif=exif)
+    words = "--pictures", tmp_path / "photos", "--classes", "car", "--budget", 4
+    for way, other, size in (("ignore", "apply", (30, 10)), ("apply", "ignore", (10, 30))):
+        project = tmp_path / way
+        run("init", project, *words, "--exif", way)
+        pictures = load_project(project).pictures.values()
+        assert [(one.width, one.height) for one in pictures if one.file.endswith("jpg")] == [size]
+        run("scan", "--folder", project)
+        set_key(project, exif=other)
+        said = refused(project, "scan")
+        assert f"`exif` was {way} before" in said
+        assert f"--exif {other}" in said
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,11 @@ def test_masks_that_are_none_are_faults(tmp_path, mask):
     assert faults(found) == {reading.NO_NUMBERS.title: 1}
 
 
+def test_a_box_too_thin_to_be_stored_has_no_area(tmp_path):
+    found = read_tasks(tmp_path, {"annotations": [annotation(region({**BOX, "width": 1e-7}))]})
+    assert (boxes(found), repairs(found)[reading.NO_AREA.title]) == ([], 1)
+
+
 def test_boxes_in_fractions_are_not_taken_for_pixels(tmp_path):
     found = read_text(tmp_path, "a.json", coco({"bbox": [0.1, 0.2, 0.3, 0.4]}))
     assert faults(found) == {reading.FRACTIONS.title: 1}

@@ -9,6 +9,8 @@ import click
 from mgral.cli import options as shared
 from mgral.cli.found import show_repairs
 from mgral.cli.project import options
+from mgral.config import DeepGrey
+from mgral.data.headers import Exif
 from mgral.labelling.exchange.read import FormatName
 
 
@@ -46,6 +48,20 @@ from mgral.labelling.exchange.read import FormatName
     "--video-names",
     help="Regular expression for the part of the name that frames of one video share, such as '^(.+)_frame'.",
 )
+@click.option(
+    "--exif",
+    type=click.Choice(["apply", "ignore"]),
+    default="apply",
+    show_default=True,
+    help="Labelling tools show pictures upright by their EXIF orientation, as nearly all do, or as stored.",
+)
+@click.option(
+    "--deep-grey",
+    type=click.Choice(["refuse", "full_range", "own_range"]),
+    default="refuse",
+    show_default=True,
+    help="Grey pictures of more than 8 bits: left out, or scaled from the range of their type or from their own.",
+)
 def command(
     folder: Path,
     pictures: tuple[Path, ...],
@@ -61,6 +77,8 @@ def command(
     name: str | None,
     strategy: str,
     video_names: str | None,
+    exif: Exif,
+    deep_grey: DeepGrey,
 ) -> None:
     """Make a project in FOLDER, and print what was found.
 
@@ -82,6 +100,8 @@ def command(
         batch=batch or max(1, budget // 10),
         strategy=strategy,
         video_names=video_names,
+        exif=exif,
+        deep_grey=deep_grey,
     )
     lines, findings = start_project(folder, start, str(uuid.uuid4()))
     show_repairs(findings, all_listed="")

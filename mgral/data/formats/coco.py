@@ -10,6 +10,7 @@ from typing import Any
 from mgral.artefacts.files import read_json
 from mgral.config import CocoData
 from mgral.data.findings import Findings, Kind
+from mgral.data.masks import around_mask
 from mgral.data.paths import is_file, is_text, spelling_on_disk
 from mgral.data.records import LARGEST_SIDE, UNKNOWN_SIZE, Annotation, CategoryRecord, Coco, Image, Split
 from mgral.data.values import as_int64, flag, identifier, number, whole
@@ -242,9 +243,10 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
         file.findings.fault(kind, file.place(entry, "annotation", position))
         return None
     given = entry.get("bbox")
-    if given in (None, [], [None] * 4) and (around := _box_around(entry.get("segmentation"))):
+    if given in (None, [], [None] * 4, [0] * 4) and (around := around_mask(entry.get("segmentation"))):
         file.findings.repair(FROM_MASK, file.place(entry, "annotation", position))
-        given = around
+        left, top, right, bottom = around
+        given = [left, top, right - left, bottom - top]
     if given in (None, [], [None] * 4):
         place = f"{file.place(entry, 'annotation', position)} of image {entry.get('image_id')!r}"
         if file.strict:
@@ -282,18 +284,6 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
         else:
             annotation["area"] = area
     return annotation
-
-
-def _box_around(mask: object) -> list[float] | None:
-    """Return the box around the polygons of a mask; None where it has none."""
-    if not isinstance(mask, list) or not all(isinstance(polygon, list) for polygon in mask):
-        return None
-    values = [number(value) for polygon in mask for value in polygon]
-    points = [value for value in values if value is not None]
-    if len(points) < len(values) or len(points) < 6 or any(len(polygon) % 2 for polygon in mask):
-        return None
-    across, down = points[::2], points[1::2]
-    return [min(across), min(down), max(across) - min(across), max(down) - min(down)]
 
 
 def _number(annotations: list[Annotation], file: _File) -> None:

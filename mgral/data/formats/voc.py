@@ -12,7 +12,7 @@ from mgral.config import VocData
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.text import text_lines
 from mgral.data.formats.voc_xml import VocObject, read_annotation
-from mgral.data.paths import is_file, is_text, spelling_on_disk
+from mgral.data.paths import files_below, is_file, is_text, spelling_on_disk
 from mgral.data.records import Annotation, CategoryRecord, Coco, Image, Split
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
@@ -217,7 +217,7 @@ def _stem(line: str, path: Path, layout: Path, findings: Findings) -> str | None
         findings.repair(LABEL_COLUMN, f"{path}: {line}")
         name = line[: column.start()]
     name = name.replace("\\", "/")
-    folder = PurePosixPath(name).parts[0]
+    folder = next(iter(PurePosixPath(name).parts), "")
     if folder in ("JPEGImages", "Annotations") and not _has_file(layout, name):
         findings.repair(WITH_FOLDER, f"{path}: {line}")
         name = name.removeprefix(f"{folder}/")
@@ -226,9 +226,10 @@ def _stem(line: str, path: Path, layout: Path, findings: Findings) -> str | None
         findings.repair(WITH_SUFFIX, f"{path}: {line}")
         name = name.removesuffix(suffix)
     comment = name.startswith("#") and not _has_file(layout, name)
-    if comment or not is_text(name) or name.startswith("/") or ".." in PurePosixPath(name).parts:
+    stem = PurePosixPath(name)
+    if comment or not is_text(name) or not stem.name or stem.is_absolute() or ".." in stem.parts:
         return None
-    return str(PurePosixPath(name))
+    return str(stem)
 
 
 def _has_file(layout: Path, stem: str) -> bool:
@@ -288,14 +289,12 @@ def _picture(key: _Key, file_name: str | None, reading: _Reading) -> str:
         if not exact and file_name is not None:
             reading.findings.fault(SEVERAL_PICTURES, f"{place}: {', '.join(found)}")
         found = exact or found
-    return str(folder / (found[0] if found else parent / (named or f"{key.stem}.jpg")))
+    return str(folder / (found[0] if found else parent / (named or f"{PurePosixPath(key.stem).name}.jpg")))
 
 
 def _pictures_by_stem(folder: Path) -> dict[str, list[str]]:
     by_stem: dict[str, list[str]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            name = PurePosixPath(path.relative_to(folder))
-            stem = unicodedata.normalize("NFC", str(name.with_suffix("")))
-            by_stem.setdefault(stem, []).append(str(name))
+    for name in files_below(folder, ".", SUFFIXES):
+        stem = unicodedata.normalize("NFC", str(PurePosixPath(name).with_suffix("")))
+        by_stem.setdefault(stem, []).append(name)
     return by_stem

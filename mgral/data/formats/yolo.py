@@ -167,7 +167,10 @@ def _image(image_id: int, name: str, size: tuple[int, int], labelled: bool) -> I
 
 
 def _size(path: Path, data: YoloData) -> tuple[int, int]:
-    """Return width and height, both 0 where the picture cannot be read, which the checks of all data sets note."""
+    """Return width and height, both 0 where the picture cannot be read, which the checks of all data sets note.
+
+    Its boxes are then of no size, but of their class.
+    """
     try:
         return picture_size(path, data.exif)
     except InputError:
@@ -177,7 +180,7 @@ def _size(path: Path, data: YoloData) -> tuple[int, int]:
 def _annotations(images: Mapping[int, tuple[Iterable[FractionBox], tuple[int, int]]]) -> Iterator[Annotation]:
     count = 0
     for image, (boxes, (width, height)) in images.items():
-        for box in boxes if width else ():
+        for box in boxes:
             count += 1
             yield Annotation(
                 id=count,

@@ -1,7 +1,6 @@
 """The file data.yaml of a YOLO data set: its classes, and which pictures a split has."""
 
 import os
-from collections import deque
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,6 +12,7 @@ from mgral.artefacts.integrity import read_verified
 from mgral.config import YoloData
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.text import text_lines
+from mgral.data.paths import files_below
 from mgral.data.values import whole
 
 SUFFIXES = (
@@ -42,6 +42,7 @@ OUTSIDE = Kind(
     "paths leave the data folder", "name files inside it, relative to `path`, or set `data.root` to a folder above"
 )
 BAD_LIST = Kind("lists of pictures cannot be read", "save them as text in UTF-8")
+BAD_ENTRY = Kind("lines of lists name a folder", "name a picture in each line, and folders in data.yaml")
 OTHER_PATH = Kind("YAML files have a `path` that is not on disk", "their own folder is taken for it")
 ONE_UP = Kind("splits are named by a path that begins with `../`", "read without it, as Ultralytics does")
 BACKSLASHES = Kind("paths have backslashes", "read as slashes, as such files are there")
@@ -243,7 +244,7 @@ def _entry_pictures(split: str, entry: str, places: _Places) -> Iterator[str]:
     elif not there:
         places.findings.fault(NO_FOLDER, f"{places.root / name} (of {places.path}, `{split}`)")
     elif (places.root / name).is_dir():
-        yield from _pictures_in(places.root, name)
+        yield from files_below(places.root, name, SUFFIXES)
     else:
         yield from _listed_pictures(name, places)
 
@@ -253,32 +254,6 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # a name that no file can have
         return False
-
-
-def _pictures_in(root: Path, folder: str) -> list[str]:
-    """Return the pictures in a folder and the folders in it, sorted, less the hidden ones.
-
-    Links to folders are followed after all else, so that each folder is read once, under the same name everywhere.
-    """
-    found: list[str] = []
-    seen: set[str] = set()
-    waiting = deque([folder])
-    while waiting:
-        start = waiting.popleft()
-        for place, folders, files in os.walk(root / start):
-            real = os.path.realpath(place)
-            shown = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-            links = [name for name in shown if Path(place, name).is_symlink()]
-            folders[:] = [name for name in shown if name not in links]
-            if real in seen:
-                continue
-            seen.add(real)
-            inside = PurePosixPath(start, Path(place).relative_to(root / start).as_posix())
-            waiting += [str(inside / name) for name in links]
-            found += [
-                str(inside / name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-            ]
-    return sorted(found)
 
 
 def _listed_pictures(name: str, places: _Places) -> Iterator[str]:
@@ -294,8 +269,10 @@ def _listed_pictures(name: str, places: _Places) -> Iterator[str]:
             continue
         # `./` is the list's own folder; all else begins at `path`, as in Ultralytics.
         bases = (folder, places.base) if entry.startswith("./") else (places.base, folder)
-        found, _ = places.find(entry, *bases)
+        found, there = places.find(entry, *bases)
         if found is None:
             places.findings.fault(OUTSIDE, f"{path}:{number}: {entry[:200]}")
+        elif there and (places.root / found).is_dir():
+            places.findings.fault(BAD_ENTRY, f"{path}:{number}: {entry[:200]}")
         else:
             yield found

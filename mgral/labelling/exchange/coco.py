@@ -6,9 +6,10 @@ from typing import Any
 from mgral.data.classes import DIFFERENT
 from mgral.data.findings import Kind
 from mgral.data.formats.coco import NO_ID, NO_NAME, OTHER_MODE, PREDICTIONS, UNKNOWN
+from mgral.data.masks import around_mask
 from mgral.data.paths import is_text
 from mgral.data.values import flag, identifier, number, whole
-from mgral.labelling.exchange.outlines import Corners, around, around_turned, centre
+from mgral.labelling.exchange.outlines import Corners, around_turned, centre
 from mgral.labelling.exchange.reading import NO_NUMBERS, NO_PICTURE, NOT_ALL, Content, Reading
 from mgral.labelling.records import Box, Returned
 
@@ -97,7 +98,8 @@ def _add(boxes: list[Box], annotation: _Json, label: str, image: Returned, place
         reading.findings.repair(CROWDS, place)
     given, upright = annotation.get("bbox"), True
     if given in (None, [], [None] * 4, [0] * 4):
-        corners, upright = _around_mask(annotation.get("segmentation")), False
+        found = around_mask(annotation.get("segmentation"))
+        corners, upright = (Corners(*found) if found else None), False
     else:
         values = [number(value) for value in given] if isinstance(given, list) else []
         x, y, width, height = values if len(values) == 4 else [None] * 4
@@ -118,33 +120,3 @@ def _turn(annotation: _Json) -> float | None:
     """Return by how many degrees CVAT turned a box about its centre; None where that is no number."""
     attributes = annotation.get("attributes")
     return number(attributes.get("rotation") or 0) if isinstance(attributes, dict) else 0.0
-
-
-def _around_mask(mask: object) -> Corners | None:
-    """Return the box around polygons, or around a mask in run lengths; None where there is none."""
-    if isinstance(mask, dict):
-        return _around_runs(mask)
-    if not isinstance(mask, list) or not all(isinstance(part, list) and len(part) % 2 == 0 for part in mask):
-        return None
-    values = [number(value) for part in mask for value in part]
-    found = [value for value in values if value is not None]
-    return around(list(zip(found[::2], found[1::2], strict=True))) if found and len(found) == len(values) else None
-
-
-def _around_runs(mask: _Json) -> Corners | None:
-    from faster_coco_eval.core import mask as masks  # few files have such masks
-
-    size, counts = mask.get("size"), mask.get("counts")
-    if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-        return None
-    if isinstance(counts, list):
-        if not all(isinstance(count, int) and count >= 0 for count in counts) or sum(counts) != size[0] * size[1]:
-            return None
-        mask = masks.frPyObjects({"size": size, "counts": counts}, *size)
-    elif not isinstance(counts, str) or not counts.isascii():
-        return None
-    try:
-        x, y, width, height = map(float, masks.toBbox({**mask, "size": size}))
-    except (RuntimeError, ValueError, OverflowError):  # counts that no mask has
-        return None
-    return Corners(x, y, x + width, y + height)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from mgral.data.check import DUPLICATES, ROUNDING
+from mgral.data.check import DUPLICATES, LEAST_SIDE, ROUNDING
 from mgral.data.findings import Findings, Kind
 from mgral.data.paths import is_text
 from mgral.labelling.exchange.outlines import Corners
@@ -127,7 +127,7 @@ class Reading:
             if right < left or bottom < top:
                 self.findings.fault(OUTSIDE, f"{place}: {_shown(corners)} in {size[0]} x {size[1]}")
                 return
-        if right == left or bottom == top:
+        if min(right - left, bottom - top) < LEAST_SIDE:
             self.findings.repair(NO_AREA, place)
             return
         if max(abs(a - b) for a, b in zip(corners, (left, top, right, bottom), strict=True)) > ROUNDING:
