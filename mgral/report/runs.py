@@ -56,7 +56,7 @@ class Joined:
 
 
 def load_run(folder: Path) -> Joined:
-    """Read a finished experiment; raises InputError where there is none."""
+    """Read a finished experiment; raises InputError where there is none, or its report lacks a seed."""
     record, commands = folder / RECORDS / "report.html.json", folder / "timings" / RUNS
     table = folder / "tables" / f"{TABLE}.csv"
     if not all(path.exists() for path in (record, commands, table)):
@@ -65,6 +65,12 @@ def load_run(folder: Path) -> Joined:
     records = [read_json(path) for path in (folder / RECORDS).rglob("*.json")]
     trained = next((one for one in records if one["step"] == "detector"), made)
     given = load_config(folder / "config.yaml")
+    scores = pd.read_csv(table)
+    if lacking := sorted({*given.seeds} - {*scores["seed"]}):
+        raise InputError(
+            f"the report of {folder} lacks seed {', '.join(map(str, lacking))} of its config.yaml, as a later run "
+            "did not end; finish that run, or run with the seeds of the report again"
+        )
     costs = read_csv(folder / "timings" / "costs_by_step.csv")
     run = Run(
         seeds=given.seeds,
@@ -77,7 +83,7 @@ def load_run(folder: Path) -> Joined:
         core_s=sum(float(row["core_s"]) for row in costs),
         memory_mb=max(float(row["peak_memory_mb"]) for row in costs),
     )
-    detectors = scores_of([pd.read_csv(table)], given)
+    detectors = scores_of([scores], given)
     return Joined(load_settings(given, folder, given.seeds[0]), detectors, (run,))
 
 

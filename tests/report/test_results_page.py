@@ -94,6 +94,17 @@ def test_an_experiment_without_a_report_is_refused_before_anything_is_written(fi
         run(tmp_path / "pages", tmp_path / "cleared")
 
 
+def test_a_report_that_lacks_a_seed_of_its_configuration_is_refused(finished: Path, tmp_path: Path) -> None:
+    """A run with another seed was stopped: its configuration is there, and the report is the earlier one."""
+    folder = tmp_path / "begun"
+    shutil.copytree(finished, folder)
+    config = load_config(folder / "config.yaml").model_copy(update={"seeds": (0, 1, 2, 3)})
+    write_bytes(folder / "config.yaml", config_yaml(config))
+    with pytest.raises(InputError, match=r"lacks seed 3 of its config\.yaml.*; finish that run"):
+        run(tmp_path / "pages", folder)
+    assert not (tmp_path / "pages").exists()
+
+
 def test_a_page_is_replaced_only_when_all_beside_it_is_written(finished: Path, tmp_path: Path) -> None:
     assert run(tmp_path, finished).exit_code == 0
     kept = tmp_path / "fabricated" / "runs.json"
