@@ -14,6 +14,21 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Return all files in a folder, sorted; linked folders are followed, each once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [path for name in files if (path := Path(place, name)).is_file()]
+    return sorted(found)
+
+
 def is_text(value: object) -> bool:
     """Return whether a value is a text with something in it that a file system and a terminal can take."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:

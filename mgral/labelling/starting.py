@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mgral.artefacts.files import write_bytes
 from mgral.config import Config, registry
 from mgral.data.findings import Findings, described
+from mgral.data.paths import files_below
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
@@ -218,11 +219,10 @@ def digest_of(path: Path) -> str:
     It is a SHA-256 in hexadecimal digits; for a file it is not the SHA-256 of its bytes alone.
     """
     digest = hashlib.sha256()
-    for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if one.is_file():
-            digest.update(f"{one.relative_to(path)}\n".encode(errors="surrogateescape"))
-            with one.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    for one in files_below(path) if path.is_dir() else [path] if path.is_file() else []:
+        digest.update(f"{one.relative_to(path)}\n".encode(errors="surrogateescape"))
+        with one.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
