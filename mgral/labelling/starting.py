@@ -18,9 +18,10 @@ from mgral.data.paths import files_below
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
-from mgral.labelling.importing import Names, changes_by, classes_of
+from mgral.labelling.importing import changes_by, classes_of
 from mgral.labelling.ledger import FILE as LEDGER
 from mgral.labelling.ledger import LOCK, Line, line_text, new_line
+from mgral.labelling.names import Names
 from mgral.labelling.opening import planned_config
 from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
 from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
