@@ -20,10 +20,10 @@ UNKNOWN_PICTURES = Kind(
     f"correct the names, or run `{program()} project scan` if they are new; `--unknown leave_out` imports the others",
 )
 PICTURES_LEFT_OUT = Kind("pictures are not of this project", "left out (`--unknown leave_out`)")
-AMBIGUOUS = Kind("pictures have a name that several have", "name them by their folder too")
+AMBIGUOUS = Kind("pictures have a name that several have", "give their paths as they are in the project")
 LIKE_NAMES = Kind(
-    "pictures have another folder in the file, or eight more characters before their name",
-    "taken for those of the project that are called so otherwise; check that these are meant",
+    "pictures are in another folder in the file than in the project, or their names begin with eight more characters",
+    "found by the last part of their names; check that they are the same pictures",
 )
 UNKNOWN_CLASSES = Kind(
     "classes are not of this project",

@@ -33,7 +33,8 @@ TURNED_PICTURE = Kind("pictures were turned in Label Studio", "turn them back th
 SEVERAL_PROJECTS = Kind("tasks are of several projects", "export each project of the labelling tool by itself")
 BEGUN_AGAIN = Kind("drafts change labels that were submitted", "the submitted ones are used")
 NO_ANNOTATIONS = Kind(
-    "tasks have no list of `annotations`, so what people did is lost", "export JSON from Label Studio 1.0 or newer"
+    "tasks have no list of `annotations`, or only their numbers, so what people did is lost",
+    "export JSON from Label Studio 1.0 or newer",
 )
 NO_RESULT = Kind("annotations have no list of regions as `result`", "export JSON again; other formats lose them")
 SEVERAL_SIZES = Kind(
