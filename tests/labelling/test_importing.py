@@ -257,6 +257,7 @@ def test_what_label_studio_puts_before_names_may_be_a_part_of_another_name():
     made = nested(f"day1/{last}")
     changes, faults, repairs = imported(made, *uploads, format="label_studio")
     assert (changes.new, faults, list(repairs.values())) == (1, {}, [1])
+    assert "by the same person" in next(iter(repairs))
     assert made.project.images[1].confirmed.boxes[0][4] == 1
 
 
