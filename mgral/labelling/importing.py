@@ -196,17 +196,20 @@ def _names_of_others(project: Project, found: ReturnedFile, names: Names, findin
     touched = set()
     for one in found.labels:
         known = names.look_up(one.file)
-        if len(known.images) == 1 and (found.project is None or one.image not in project.images):
+        # Label Studio keeps no folder of what is uploaded, and names it anew.
+        is_clear = (found.format == "label_studio" and known.uploaded) or (
+            found.project is not None and one.image in project.images
+        )
+        if len(known.images) == 1 and not is_clear:
             (image,) = known.images
-            if found.format == "label_studio" and known.uploaded:  # which keeps no folder, and adds to each name
-                known = Found(known.images)
             by_image[image][one.file] = known
             touched |= {image} if one.state != "untouched" else set()
     others = {}
     for image, given in by_image.items():
         file = project.files[image]
         for name, known in given.items() if image in touched else ():
-            if len(given) > 1 and (known.of_folder or known.uploaded):
+            is_like = len(given) > 1 and (known.of_folder or known.uploaded)
+            if is_like or (known.sent and any("/" in other and not any(one[1:]) for other, one in given.items())):
                 others[name] = f"{name}: not {file}, which the file has by another name"
             elif known.uploaded or (known.of_folder and file.count("/") > 1):
                 findings.repair(LIKE_NAMES, f"{name}: {file}")

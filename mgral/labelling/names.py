@@ -22,6 +22,8 @@ class Found(NamedTuple):
     """Whether they were found only without the folders of the name: those of another folder may be meant."""
     uploaded: bool = False
     """Whether they were found only without what Label Studio may have put before the name."""
+    sent: bool = False
+    """Whether they were found only by the name in a batch, without the folders of the name."""
 
 
 class Names:
@@ -60,7 +62,9 @@ class Names:
         nothing: tuple[set[int], bool] = set(), False
         sent, uploaded = next(((known, cut) for way, cut in ways if (known := self._sent.get(way))), nothing)
         if below or sent:
-            return Found(below & sent or below | sent, uploaded=uploaded and not below)
+            return Found(
+                below & sent or below | sent, False, uploaded and not below, path.name != plain and not below
+            )
         found, uploaded = next(((known, cut) for way, cut in ways if (known := self._found.get(way))), nothing)
         plainer = unquote(name)
         return Found(found, path.name != plain, uploaded) if found or plainer == name else self.look_up(plainer)

@@ -237,6 +237,10 @@ def test_a_picture_of_another_folder_is_not_taken_in_silence():
     assert made.project.images[1].confirmed.boxes == ((1, 2, 30, 40, 1),)
     two = returned("train/b.jpg", CAR), returned("val/b.jpg", DOG)
     assert imported(made, *two)[1] == {"pictures are not of this project": 2}
+    made.add("sent", {"image": 1, "round": 1, "name": "a.jpg", "boxes": []})
+    assert imported(made, *both)[1] == {"pictures are not of this project": 1}
+    rounds = returned("round1/pictures/a.jpg", CAR), returned("round2/pictures/a.jpg", CAR), returned("a.jpg", CAR)
+    assert imported(made, *rounds)[1:] == ({}, {})
     untouched = returned("x/c.jpg", state="untouched"), returned("y/c.jpg", state="untouched")
     assert imported(made, *untouched)[1:] == ({}, {})
 
