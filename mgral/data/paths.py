@@ -15,6 +15,21 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Return all files in a folder, sorted; linked folders are followed, each once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [path for name in files if (path := Path(place, name)).is_file()]
+    return sorted(found)
+
+
 def is_text(value: object) -> bool:
     """Return whether a value is a text with something in it that a file system and a terminal can take."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
@@ -34,7 +49,7 @@ def spelling_on_disk(folder: Path, name: str) -> str:
     return next((form for form in forms if is_file(folder / form)), name)
 
 
-def files_below(root: Path, folder: str, suffixes: tuple[str, ...]) -> list[str]:
+def shown_files(root: Path, folder: str, suffixes: tuple[str, ...]) -> list[str]:
     """Return the files in a folder and the folders in it that have a suffix, sorted, less the hidden ones.
 
     The folder and the files are relative to the root. Suffixes are in small letters, and those of files in any.

@@ -1,13 +1,13 @@
 """The files of a data set on disk that jobs depend on, as the Snakefile needs to know them before there are jobs."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from mgral.config import CocoData, Config, ProjectData, VocData, YoloData, download_of
 from mgral.data.formats.project import chunk_path, complete, snapshot_of
 from mgral.data.formats.voc import layout_folder, list_file
+from mgral.data.paths import files_below
 
 
 def annotation_files(config: Config) -> list[str]:
@@ -70,25 +70,10 @@ def label_state(config: Config) -> str:
         return ""
     state = hashlib.sha256()
     for folder in label_folders(config):
-        for path in _files_below(Path(folder)):
+        for path in files_below(Path(folder)):
             status = path.stat()
             state.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
     return state.hexdigest() if label_folders(config) else ""
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Return all files in a folder, sorted; linked folders are followed, each once."""
-    found: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        found += [path for name in files if (path := Path(place, name)).is_file()]
-    return sorted(found)
 
 
 def downloads(config: Config) -> bool:

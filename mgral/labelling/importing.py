@@ -1,18 +1,16 @@
 """Labels that come back: compared with what a project knows, and written to its ledger."""
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from posixpath import splitext
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from mgral.data.findings import Findings, Kind
 from mgral.errors import program
 from mgral.labelling.classes import classes_called, today
+from mgral.labelling.names import Found, Names
 from mgral.labelling.records import CONFIRMED, Box, Returned, ReturnedFile
 from mgral.labelling.state import BoxRow, ImageState, Label, Project
 
@@ -22,7 +20,11 @@ UNKNOWN_PICTURES = Kind(
     f"correct the names, or run `{program()} project scan` if they are new; `--unknown leave_out` imports the others",
 )
 PICTURES_LEFT_OUT = Kind("pictures are not of this project", "left out (`--unknown leave_out`)")
-AMBIGUOUS = Kind("pictures have a name that several have", "name them by their folder too")
+AMBIGUOUS = Kind("pictures have a name that several have", "give their paths as they are in the project")
+LIKE_NAMES = Kind(
+    "pictures are in another folder in the file than in the project, or their names begin with eight more characters",
+    "found by the last part of their names; check that they are the same pictures",
+)
 UNKNOWN_CLASSES = Kind(
     "classes are not of this project",
     f"add them (`{program()} project classes add NAME`, NAME being theirs), or give their names here "
@@ -38,7 +40,8 @@ CONTRADICTIONS = Kind(
     "all labels are kept, and the latest used (`conflicts` in project.yaml)",
 )
 TWICE = Kind(
-    "pictures are in the file twice, labelled differently and without a person's name", "the last with boxes is used"
+    "pictures are in the file twice, labelled differently by the same person or without a person's name",
+    "the latest is used, or the last with boxes where the file has no times",
 )
 OTHER_PICTURE = Kind(
     "entries have the number of one picture and the name of another",
@@ -52,8 +55,6 @@ SEVERAL_MEANINGS = Kind(
 STALE = Kind("labels are older than another label of the same person", "left out")
 DRAFTS = Kind("drafts are of pictures that the same person has finished", "left out")
 WITHDRAWN = Kind("pictures are withdrawn", f"kept, and not used until `{program()} project recall`")
-UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
-"""What Label Studio puts before the name of an uploaded picture."""
 SAME_IOU = 0.5
 """Smallest IoU at which two people's boxes of a class are of the same object."""
 
@@ -79,50 +80,6 @@ class Changes:
     def events(self) -> list[dict[str, Any]]:
         """Events to write to the ledger, in the order of the file."""
         return list(self.by_label.values())
-
-
-class Names:
-    """Finds the image that a file of a labelling tool means by a name."""
-
-    def __init__(self, project: Project) -> None:
-        self._found: dict[str, set[int]] = defaultdict(set)
-        for image, file in project.files.items():
-            below, last = file.partition("/")[2], file.rpartition("/")[2]
-            for name in (file, below, last, splitext(below)[0], splitext(last)[0]):
-                self._found[name].add(image)
-        self._sent: dict[str, set[int]] = defaultdict(set)
-        for image, state in project.images.items():
-            for name in state.names:
-                self._sent[name].add(image)
-                self._sent[PurePosixPath(name).stem].add(image)
-
-    def find(self, name: str) -> set[int]:
-        """Return the images that a name can mean; one where it is clear.
-
-        By the complete path, by the name in a batch, by the last part of the path, and by that without its suffix.
-        """
-        plain = name.replace("\\", "/").removeprefix("./")
-        last = PurePosixPath(plain).name
-        ways = [
-            plain,
-            last,
-            UPLOADED.sub("", last),
-            PurePosixPath(last).stem,
-            UPLOADED.sub("", PurePosixPath(last).stem),
-        ]
-        # A name without folders is first of all what a picture was sent under, whatever is called so now.
-        whole = [] if last == plain else [self._found.get(plain)]
-        for known in (*whole, *(self._sent.get(way) for way in ways[1:]), self._found.get(plain)):
-            if known:
-                return known
-        parts = PurePosixPath(plain).parts
-        for start in range(1, len(parts) - 1):
-            if known := self._found.get("/".join(parts[start:])):
-                return known
-        if known := next((known for way in ways[1:] if (known := self._found.get(way))), None):
-            return known
-        plainer = unquote(name)
-        return self.find(plainer) if plainer != name else set()
 
 
 def changes_by(
@@ -156,10 +113,11 @@ def changes_by(
         findings.fault(OTHER_PROJECT, f"{found.source} (project {found.project})")
         return Changes()
     changes, names, classes = Changes(), Names(project), _Classes(project, renamed, findings, str(found.source))
+    others = _names_of_others(project, found, names, findings)
     latest: dict[tuple[int, str], Label] = {}
     order: dict[tuple[int, str], tuple[datetime, bool]] = {}
     for returned in found.labels:
-        image = _image_of(project, returned, names, found, findings, leave_out_unknown)
+        image = _image_of(project, returned, names, others, found, findings, leave_out_unknown)
         if image is None or not _size_fits(project, image, returned, findings):
             for box in returned.boxes if image is not None or not leave_out_unknown else ():
                 classes.find(box.label, -1)  # all faults are named at once
@@ -229,15 +187,45 @@ def _rounded(box: Box) -> tuple[float, float, float, float]:
     return round(box.x, 2), round(box.y, 2), round(box.width, 2), round(box.height, 2)
 
 
+def _names_of_others(project: Project, found: ReturnedFile, names: Names, findings: Findings) -> dict[str, str]:
+    """Return names that are only like that of a picture, which the file has by another name, each with the reason.
+
+    Those that are like the name of a picture which the file does not have otherwise are noted.
+    """
+    by_image: dict[int, dict[str, Found]] = defaultdict(dict)
+    touched = set()
+    for one in found.labels:
+        known = names.look_up(one.file)
+        # Label Studio keeps no folder of what is uploaded, and names it anew.
+        is_clear = (found.format == "label_studio" and known.uploaded) or (
+            found.project is not None and one.image in project.images
+        )
+        if len(known.images) == 1 and not is_clear:
+            (image,) = known.images
+            by_image[image][one.file] = known
+            touched |= {image} if one.state != "untouched" else set()
+    others = {}
+    for image, given in by_image.items():
+        file = project.files[image]
+        for name, known in given.items() if image in touched else ():
+            is_like = len(given) > 1 and (known.of_folder or known.uploaded)
+            if is_like or (known.sent and any("/" in other and not any(one[1:]) for other, one in given.items())):
+                others[name] = f"{name}: not {file}, which the file has by another name"
+            elif known.uploaded or (known.of_folder and file.count("/") > 1):
+                findings.repair(LIKE_NAMES, f"{name}: {file}")
+    return others
+
+
 def _image_of(
     project: Project,
     returned: Returned,
     names: Names,
+    others: Mapping[str, str],
     found: ReturnedFile,
     findings: Findings,
     leave_out_unknown: bool,
 ) -> int | None:
-    images = names.find(returned.file)
+    images = set[int]() if returned.file in others else names.find(returned.file)
     if found.project is not None and returned.image in project.images:
         if returned.image in images or not images:
             return returned.image
@@ -249,9 +237,9 @@ def _image_of(
     if images:
         findings.fault(AMBIGUOUS, f"{returned.file}: {', '.join(sorted(project.files[i] for i in images)[:3])}")
     elif leave_out_unknown:
-        findings.repair(PICTURES_LEFT_OUT, returned.file)
+        findings.repair(PICTURES_LEFT_OUT, others.get(returned.file, returned.file))
     else:
-        findings.fault(UNKNOWN_PICTURES, returned.file)
+        findings.fault(UNKNOWN_PICTURES, others.get(returned.file, returned.file))
     return None
 
 

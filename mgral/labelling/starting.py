@@ -15,12 +15,14 @@ from mgral.artefacts.files import write_bytes
 from mgral.config import Config, DeepGrey, registry
 from mgral.data.findings import Findings, described
 from mgral.data.headers import Exif
+from mgral.data.paths import files_below
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
-from mgral.labelling.importing import Names, changes_by, classes_of
+from mgral.labelling.importing import changes_by, classes_of
 from mgral.labelling.ledger import FILE as LEDGER
 from mgral.labelling.ledger import LOCK, Line, line_text, new_line
+from mgral.labelling.names import Names
 from mgral.labelling.opening import planned_config
 from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
 from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
@@ -223,11 +225,10 @@ def digest_of(path: Path) -> str:
     It is a SHA-256 in hexadecimal digits; for a file it is not the SHA-256 of its bytes alone.
     """
     digest = hashlib.sha256()
-    for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if one.is_file():
-            digest.update(f"{one.relative_to(path)}\n".encode(errors="surrogateescape"))
-            with one.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    for one in files_below(path) if path.is_dir() else [path] if path.is_file() else []:
+        digest.update(f"{one.relative_to(path)}\n".encode(errors="surrogateescape"))
+        with one.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 

@@ -1,5 +1,6 @@
 """Labels that come back change what they should, once, and nothing where anything is wrong."""
 
+import unicodedata
 from pathlib import PurePosixPath
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from made_project import MadeProject, change, label_file, moment, returned
 
 from mgral.data.findings import Findings
-from mgral.labelling.importing import Names, changes_by
+from mgral.labelling.importing import changes_by
+from mgral.labelling.names import Names
 from mgral.labelling.state import Project
 
 CAR = (1.0, 2.0, 30.0, 40.0, "car")
@@ -202,6 +204,74 @@ def test_a_name_that_two_pictures_have_is_ambiguous_unless_one_was_sent():
     assert Names(made.project).find("night/p1.jpg") == {2}
     made.send(1, 1)
     assert Names(made.project).find("elsewhere/p1.jpg") == {1}
+
+
+def nested(*files):
+    made = MadeProject(pictures=0)
+    for number, file in enumerate(files, start=1):
+        made.add(
+            "pictures", {"id": number, "sha256": str(number), "file": f"photos/{file}", "width": 100, "height": 80}
+        )
+    return made
+
+
+def test_a_path_is_not_the_picture_of_another_folder_that_was_sent_by_its_last_part():
+    made = nested("day1/a.jpg", "day2/a.jpg", "day3/b.jpg")
+    assert Names(made.project).find("dataset/day2/a.jpg") == {2}
+    made.add("sent", {"image": 1, "round": 1, "name": "a.jpg", "boxes": []})
+    assert Names(made.project).find("dataset/day2/a.jpg") == {1, 2}
+    assert Names(made.project).find("dataset/day1/a.jpg") == {1}
+    assert Names(made.project).find("round1/pictures/a.jpg") == {1}
+    _, faults, _ = imported(made, returned("dataset/day2/a.jpg", CAR))
+    assert faults == {"pictures have a name that several have": 1}
+
+
+def test_a_picture_of_another_folder_is_not_taken_in_silence():
+    made = nested("day1/a.jpg", "b.jpg", "day1/c.jpg")
+    changes, faults, repairs = imported(made, returned("day2/a.jpg", CAR), returned("images/b.jpg", CAR))
+    assert (changes.new, faults, list(repairs.values())) == (2, {}, [1])
+    both = returned("day1/a.jpg", CAR), returned("day2/a.jpg", DOG)
+    assert imported(made, *both)[1] == {"pictures are not of this project": 1}
+    changes, faults, repairs = imported(made, *both, leave_out_unknown=True)
+    assert (faults, repairs) == ({}, {"pictures are not of this project": 1})
+    assert made.project.images[1].confirmed.boxes == ((1, 2, 30, 40, 1),)
+    two = returned("train/b.jpg", CAR), returned("val/b.jpg", DOG)
+    assert imported(made, *two)[1] == {"pictures are not of this project": 2}
+    made.add("sent", {"image": 1, "round": 1, "name": "a.jpg", "boxes": []})
+    assert imported(made, *both)[1] == {"pictures are not of this project": 1}
+    rounds = returned("round1/pictures/a.jpg", CAR), returned("round2/pictures/a.jpg", CAR), returned("a.jpg", CAR)
+    assert imported(made, *rounds)[1:] == ({}, {})
+    untouched = returned("x/c.jpg", state="untouched"), returned("y/c.jpg", state="untouched")
+    assert imported(made, *untouched)[1:] == ({}, {})
+
+
+def test_what_label_studio_puts_before_names_may_be_a_part_of_another_name():
+    date, last = "20240512-a.jpg", "a.jpg"
+    for name in (date, f"images/{date}"):
+        changes, faults, repairs = imported(nested(last), returned(name, CAR))
+        assert (changes.new, faults, list(repairs.values())) == (1, {}, [1])
+    assert imported(nested(last), returned(last, CAR), returned(date, DOG))[1:] == (
+        {"pictures are not of this project": 1},
+        {},
+    )
+    uploads = (
+        returned("data/upload/1/0a1b2c3d-a.jpg", CAR, by="ann", at=moment(20)),
+        returned("data/upload/1/1a1b2c3d-a.jpg", DOG, by="ann", at=moment(10)),
+    )
+    made = nested(f"day1/{last}")
+    changes, faults, repairs = imported(made, *uploads, format="label_studio")
+    assert (changes.new, faults, list(repairs.values())) == (1, {}, [1])
+    assert "by the same person" in next(iter(repairs))
+    assert made.project.images[1].confirmed.boxes[0][4] == 1
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_letters_with_accents_are_the_same_however_they_are_written(forms):
+    ours, theirs = (unicodedata.normalize(form, "Bär") for form in forms)
+    made = nested(f"{ours}.jpg")
+    assert Names(made.project).find(f"x/{theirs}.jpg") == {1}
+    made.add("sent", {"image": 1, "round": 1, "name": f"{ours}2.jpg", "boxes": []})
+    assert Names(made.project).find(f"{theirs}2.jpg") == {1}
 
 
 def test_the_same_picture_twice_in_a_file_without_names():

@@ -30,7 +30,9 @@ def test_an_annotation_without_regions_is_not_an_empty_picture(tmp_path, result)
     assert faults(found) == {label_studio.NO_RESULT.title: 1}
 
 
-@pytest.mark.parametrize("more", [{"completions": [annotation()]}, {"annotations": 1}, {"annotations": {"0": {}}}])
+@pytest.mark.parametrize(
+    "more", [{"completions": [annotation()]}, {"annotations": 1}, {"annotations": {"0": {}}}, {"annotations": [12]}]
+)
 def test_tasks_of_which_the_answers_are_elsewhere_are_refused(tmp_path, more):
     assert faults(read_tasks(tmp_path, more)) == {label_studio.NO_ANNOTATIONS.title: 1}
 

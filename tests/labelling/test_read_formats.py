@@ -198,9 +198,8 @@ LINE = "1 0.5 0.5 0.25 0.5\n"
 
 def test_yolo_with_pictures(tmp_path: Path) -> None:
     files = {"data.yaml": YAML, "labels/train/a.txt": LINE, "images/train/a.jpg": "", "images/train/b.png": ""}
-    found = read(
-        yolo_folder(tmp_path, files | {"labels/train/e.txt": "", "images/train/e.jpg": "", "README.txt": "x"})
-    )
+    yolo_folder(tmp_path, files | {"labels/train/e.txt": "", "images/train/e.jpg": "", "README.txt": "x"})
+    found = read_labels(tmp_path, lambda name: None if name == "README" else SIZE)
     assert boxes(found) == [(240, 120, 160, 240, "no")]
     assert states(found) == {
         "images/train/a.jpg": "labelled",
@@ -210,6 +209,7 @@ def test_yolo_with_pictures(tmp_path: Path) -> None:
     assert repairs(found) == {reading.NOT_TOLD.title: 1, yolo.NO_FILE.title: 1}
     assert (found.format, found.classes) == ("yolo", ("car", "no"))
     # A picture without a label file was not checked, whatever a person says of the others.
+    (tmp_path / "README.txt").unlink()
     checked = read(tmp_path / "data.yaml", empty="checked")
     assert list(states(checked).values()) == ["labelled", "empty", "untouched"]
 
@@ -262,6 +262,28 @@ def test_polygons_and_faults_of_yolo(tmp_path: Path) -> None:
     assert faults(unknown)[reading.NO_SIZE.title] == 1
 
 
+@pytest.mark.parametrize("line", ["0,0.5,0.5,0.2,0.2", "car 0.5 0.5 0.2 0.2", "0 .5 .5 .2 .2".encode("utf-16-be")])
+def test_a_faulty_first_line_of_a_picture_of_the_project_is_a_fault(tmp_path: Path, line: str | bytes) -> None:
+    yolo_folder(tmp_path, {"classes.txt": "car\nno\n", "a.txt": LINE, "README.txt": "Labels of cars"})
+    (tmp_path / "b.txt").write_bytes(line if isinstance(line, bytes) else line.encode())
+    found = read_labels(tmp_path, lambda name: SIZE if name in ("a", "b") else None)
+    assert [place[0].startswith(f"{tmp_path}/b.txt:1") for place in found.findings.faults.values()] == [True]
+    (tmp_path / "b.jpg").touch()
+    assert "b.jpg" in states(read_labels(tmp_path, lambda name: SIZE if name == "a" else None, empty="checked"))
+
+
+def test_lists_of_classes_that_differ_are_a_fault(tmp_path: Path) -> None:
+    files = {"a/classes.txt": "car\nno\n", "a/1.txt": LINE, "b/classes.txt": "car\nno\n\n", "b/2.txt": LINE}
+    assert faults(read(yolo_folder(tmp_path, files))) == {}
+    (tmp_path / "b/classes.txt").write_text("no\ncar\n")
+    assert faults(read(tmp_path)) == {yolo.SEVERAL_LISTS.title: 1}
+
+
+def test_a_label_file_in_capitals_is_of_its_picture(tmp_path: Path) -> None:
+    found = read(yolo_folder(tmp_path, {"data.yaml": YAML, "labels/a.TXT": LINE, "images/a.jpg": ""}))
+    assert (states(found), repairs(found)) == ({"images/a.jpg": "labelled"}, {})
+
+
 def test_yolo_without_its_classes_is_a_fault(tmp_path: Path) -> None:
     found = read(yolo_folder(tmp_path, {"labels/a.txt": ""}), format="yolo")
     assert faults(found) == {yolo.NO_CLASSES.title: 1}
@@ -285,6 +307,13 @@ def test_voc_counts_from_1_and_difficult_objects_are_objects(tmp_path: Path) -> 
     assert boxes(found) == [(0, 0, 640, 480, "car"), (10, 20, 20, 20, "van")]
     assert states(found) == {"a.jpg": "labelled", "b": "untouched"}
     assert (found.format, found.classes) == ("voc", ("car", "van", "bus"))
+
+
+def test_a_voc_picture_is_in_the_folder_of_its_file_unless_it_names_one(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    (tmp_path / "day1" / "a.xml").write_text(voc_file(voc_object(1, 1, 9, 9)))
+    (tmp_path / "day1" / "b.xml").write_text(voc_file(name="<filename>day2/b.jpg</filename>"))
+    assert set(states(read(tmp_path))) == {"day1/a.jpg", "day2/b.jpg"}
 
 
 def test_faults_of_voc_in_one_pass(tmp_path: Path) -> None:

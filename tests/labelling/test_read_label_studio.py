@@ -161,6 +161,13 @@ def test_a_region_in_two_parts_is_one_box(tmp_path: Path) -> None:
     assert boxes(read_tasks(tmp_path, {"annotations": [annotation(*parts)]})) == [(64, 96, 192, 192, "van")]
 
 
+def test_regions_in_several_places_are_several_boxes_although_all_have_one_id(tmp_path: Path) -> None:
+    regions = [region(CAR, id="r"), region(CAR | {"x": 50, "rectanglelabels": ["van"]}, id="r")]
+    found = read_tasks(tmp_path, {"annotations": [annotation(*regions)]})
+    assert boxes(found) == [(64, 96, 192, 192, "car"), (320, 96, 192, 192, "van")]
+    assert found.findings.faults == {}
+
+
 FAULTY = {
     "no class": (region(CAR | {"rectanglelabels": []}), reading.NO_CLASS),
     "two classes": (region(CAR | {"rectanglelabels": ["car", "van"]}), reading.SEVERAL_CLASSES),
@@ -202,6 +209,7 @@ def test_harmless_oddities_are_counted(tmp_path: Path) -> None:
     [
         ('[{"image": "a.jpg", "annotation_id": 3, "label": []}]', label_studio.JSON_MIN),
         ('[{"data": {"title": "x"}}]', reading.NO_PICTURE),
+        ('[{"data": {"image": "http://[server/a.jpg"}}]', reading.NO_PICTURE),
         ('[{"data": {"image": "data:image/png;base64,AAAA"}}]', reading.NO_PICTURE),
         ('[{"image_id": 3, "score": 0.5}]', reading.NO_PICTURE),
         ('[{"data": {"image": "a.jpg"}}, {"data"', reading.UNREADABLE),

@@ -9,6 +9,7 @@ from labelling_files import faults, read
 
 from mgral.errors import InputError
 from mgral.labelling.exchange import reading, sources
+from mgral.labelling.starting import digest_of
 
 COCO = '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [], "categories": []}'
 FILES = {
@@ -82,6 +83,19 @@ def test_an_archive_that_lies_about_its_sizes_gives_no_more_than_it_says(tmp_pat
     size = struct.pack("<L", len(COCO) + 10_000)
     path.write_bytes(path.read_bytes().replace(size, struct.pack("<L", 50)))
     assert faults(read(path, format="coco")) == {reading.UNREADABLE.title: 1}
+
+
+def test_linked_folders_are_followed_once_and_count_as_content(tmp_path: Path) -> None:
+    folder, linked = tmp_path / "export", tmp_path / "elsewhere"
+    folder.mkdir()
+    linked.mkdir()
+    (linked / "a.json").write_text(COCO)
+    (folder / "labels").symlink_to(linked)
+    (linked / "back").symlink_to(folder)
+    assert len(read(folder).labels) == 1
+    before = digest_of(folder)
+    (linked / "a.json").write_text(COCO + " ")
+    assert digest_of(folder) != before
 
 
 def test_hidden_files_of_a_folder_are_left_out(tmp_path: Path) -> None:

@@ -71,4 +71,4 @@ def returned(name, *boxes, state=None, **more):
 
 def label_file(*labels, **more):
     """Return a file of labels as its reader gives it."""
-    return ReturnedFile(Path("labels.json"), "coco", labels, ("car", "dog"), **more)
+    return ReturnedFile(Path("labels.json"), more.pop("format", "coco"), labels, ("car", "dog"), **more)

@@ -9,7 +9,7 @@ import click
 from mgral.cli import options
 from mgral.errors import InputError
 from mgral.labelling.exchange.read import FormatName
-from mgral.labelling.importing import Names
+from mgral.labelling.names import Names
 from mgral.labelling.state import Project
 
 folder = click.option("--folder", type=options.FOLDER, default=Path(), help="The project's folder.")

@@ -12,7 +12,7 @@ from mgral.config import VocData
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.text import text_lines
 from mgral.data.formats.voc_xml import VocObject, read_annotation
-from mgral.data.paths import files_below, is_file, is_text, spelling_on_disk
+from mgral.data.paths import is_file, is_text, shown_files, spelling_on_disk
 from mgral.data.records import Annotation, CategoryRecord, Coco, Image, Split
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
@@ -294,7 +294,7 @@ def _picture(key: _Key, file_name: str | None, reading: _Reading) -> str:
 
 def _pictures_by_stem(folder: Path) -> dict[str, list[str]]:
     by_stem: dict[str, list[str]] = {}
-    for name in files_below(folder, ".", SUFFIXES):
+    for name in shown_files(folder, ".", SUFFIXES):
         stem = unicodedata.normalize("NFC", str(PurePosixPath(name).with_suffix("")))
         by_stem.setdefault(stem, []).append(name)
     return by_stem

@@ -12,7 +12,7 @@ from mgral.artefacts.integrity import read_verified
 from mgral.config import YoloData
 from mgral.data.findings import Findings, Kind
 from mgral.data.formats.text import text_lines
-from mgral.data.paths import files_below
+from mgral.data.paths import shown_files
 from mgral.data.values import whole
 
 SUFFIXES = (
@@ -244,7 +244,7 @@ def _entry_pictures(split: str, entry: str, places: _Places) -> Iterator[str]:
     elif not there:
         places.findings.fault(NO_FOLDER, f"{places.root / name} (of {places.path}, `{split}`)")
     elif (places.root / name).is_dir():
-        yield from files_below(places.root, name, SUFFIXES)
+        yield from shown_files(places.root, name, SUFFIXES)
     else:
         yield from _listed_pictures(name, places)
 

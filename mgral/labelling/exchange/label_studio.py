@@ -33,12 +33,15 @@ TURNED_PICTURE = Kind("pictures were turned in Label Studio", "turn them back th
 SEVERAL_PROJECTS = Kind("tasks are of several projects", "export each project of the labelling tool by itself")
 BEGUN_AGAIN = Kind("drafts change labels that were submitted", "the submitted ones are used")
 NO_ANNOTATIONS = Kind(
-    "tasks have no list of `annotations`, so what people did is lost", "export JSON from Label Studio 1.0 or newer"
+    "tasks have no list of `annotations`, or only their numbers, so what people did is lost",
+    "export JSON from Label Studio 1.0 or newer",
 )
 NO_RESULT = Kind("annotations have no list of regions as `result`", "export JSON again; other formats lose them")
 SEVERAL_SIZES = Kind(
     "pictures had several sizes while they were labelled", "draw the boxes anew on one, and export again"
 )
+OUTLINE = ("x", "y", "width", "height", "rotation", "radiusX", "radiusY", "points", "rle")
+"""What tells where a region is; its parts share that."""
 SERVED = ("http://", "https://", "/")
 """How addresses begin that a browser asks for, in which characters are escaped."""
 _Json = Mapping[str, Any]
@@ -84,10 +87,11 @@ def _read_task(task: _Json, place: str, reading: Reading) -> list[Returned]:
         reading.findings.fault(NO_PICTURE, place)
         return []
     image, place = whole(data.get("mgral_id")), f"{place} ({file})"
-    if "completions" in task or not isinstance(task.get("annotations") or [], list):
+    given = _objects(task, "annotations")
+    if "completions" in task or given != (task.get("annotations") or []):  # some exports have only their numbers
         reading.findings.fault(NO_ANNOTATIONS, place)
         return []
-    done = [_read_annotation(one, file, image, place, reading) for one in _objects(task, "annotations")]
+    done = [_read_annotation(one, file, image, place, reading) for one in given]
     drafts = task.get("drafts")
     begun = [one if isinstance(one, dict) else {} for one in drafts] if isinstance(drafts, list) else []
     for draft in begun:
@@ -121,17 +125,19 @@ def _read_boxes(
     results: Iterable[_Json], file: str, place: str, reading: Reading
 ) -> tuple[list[Box], tuple[int, int] | None]:
     """Return the boxes of an annotation, and the size of the picture where it has that."""
-    regions: dict[str, list[_Json]] = {}
+    regions: dict[tuple[str, str], list[_Json]] = {}
     for position, result in enumerate(results):
         if isinstance(result.get("value"), dict) and result["value"].keys() & {
             *("x", "points", "rle", "vertices", "sequence", "imageDataURL")
         }:
-            regions.setdefault(str(result.get("id", position)), []).append(result)
+            # Some converters give all regions the same id.
+            outline = str([result["value"].get(key, 0) for key in OUTLINE])
+            regions.setdefault((str(result.get("id", position)), outline), []).append(result)
         else:
             reading.findings.repair(OTHER_ANSWERS, f"{place}: {result.get('type')}")
     boxes: list[Box] = []
     size = None
-    for region, parts in regions.items():
+    for (region, _), parts in regions.items():
         here = f"{place}: region {region}"
         width, height = (whole(number(parts[0].get(f"original_{side}"))) for side in ("width", "height"))
         own = (width, height) if width and height and width > 0 and height > 0 else None
@@ -212,7 +218,10 @@ def _picture(data: _Json) -> str | None:
     if given is None or not is_text(given) or given.startswith("data:"):
         return None
     if given.startswith(SERVED):
-        address = urlsplit(given)
+        try:
+            address = urlsplit(given)
+        except ValueError:  # such as http://[server/a.jpg
+            return None
         local = parse_qs(address.query).get("d")
         given = local[0] if local else unquote(address.path).lstrip("/")
     elif "://" in given:  # a bucket, whose name is no part of the path

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from mgral.data.paths import files_below
 from mgral.errors import InputError
 
 TEXTS = (".json", ".xml", ".txt", ".yaml", ".yml", ".names", ".data")
@@ -49,8 +50,7 @@ def open_source(path: Path) -> Iterator[Source]:
         Where it cannot be opened, or an archive is damaged, names files outside of it, or is too large unpacked.
     """
     if path.is_dir():
-        found = (file for file in path.rglob("*") if file.is_file())
-        names = sorted(name for file in found if _is_shown(name := file.relative_to(path).as_posix()))
+        names = sorted(name for file in files_below(path) if _is_shown(name := file.relative_to(path).as_posix()))
         yield Source(path, tuple(names), lambda name: (path / name).read_bytes())
     elif not path.is_file():
         raise InputError(f"{path} is not there; correct the path")

@@ -39,10 +39,14 @@ def read_voc_labels(reading: Reading) -> Content:
 
 
 def _picture(given: str, name: str, reading: Reading) -> str:
-    """Return the picture of an XML file: the one that it names, or else the one that is called as itself."""
+    """Return the picture of an XML file: the one that it names, or else the one that is called as itself.
+
+    A name without folders is one of the XML file's own folder.
+    """
     own = str(PurePosixPath(name).with_suffix(""))
-    if not given or PurePosixPath(given.replace("\\", "/")).stem == PurePosixPath(own).name:
-        return given or own
+    named = PurePosixPath(given.replace("\\", "/"))
+    if not given or named.stem == PurePosixPath(own).name:
+        return str(PurePosixPath(name).with_name(given)) if given and given == named.name else given or own
     if reading.size_of(own) is None:
         return given
     if reading.size_of(given) is not None:

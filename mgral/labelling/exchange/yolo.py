@@ -17,7 +17,9 @@ NO_CLASSES = Kind(
     "YOLO labels have no list of classes", "add data.yaml with `names`, or classes.txt, one name a line"
 )
 NO_NAME = Kind("lists of classes have empty lines", "remove them, or fill them in: a class is a line, from 0")
-SEVERAL_LISTS = Kind("YOLO labels have several data.yaml", "import each folder by itself")
+SEVERAL_LISTS = Kind(
+    "YOLO labels have several data.yaml, or lists of classes that differ", "import each folder by itself"
+)
 NO_FILE = Kind("pictures have no label file", "taken for untouched; an empty file says that there is no object")
 LISTS = ("train.txt", "val.txt", "valid.txt", "test.txt")
 """Lists of pictures, also where they are empty."""
@@ -41,7 +43,7 @@ def read_yolo_labels(reading: Reading) -> Content:
     pictures, missing = _pictures(reading)
     labels: list[Returned] = []
     polygons: dict[str, tuple[str, ...]] = {}
-    for file in _label_files(reading):
+    for file in _label_files(pictures, reading):
         picture = pictures.get(file) or str(PurePosixPath(file).with_suffix(""))
         boxes = _read_boxes(file, picture, classes, polygons, reading)
         if boxes is not None:
@@ -73,20 +75,27 @@ def _read_classes(reading: Reading) -> _Classes:
     if not lists:
         findings.fault(NO_CLASSES, str(source.path))
         return _Classes({}, None)
-    lines = [line.strip() for line in _lines(lists[0], reading) or []]
+    first, *others = [_listed_classes(name, reading) for name in lists]
+    if any(other != first for other in others):
+        findings.fault(SEVERAL_LISTS, ", ".join(map(source.place, lists)))
+    return _Classes(dict(enumerate(first)), None)
+
+
+def _listed_classes(name: str, reading: Reading) -> list[str]:
+    lines = [line.strip() for line in _lines(name, reading) or []]
     while lines and not lines[-1]:
         lines.pop()
     for count, line in enumerate(lines, start=1):
         if not line:
-            findings.fault(NO_NAME, f"{source.place(lists[0])}:{count}")
-    return _Classes(dict(enumerate(lines)), None)
+            reading.findings.fault(NO_NAME, f"{reading.source.place(name)}:{count}")
+    return lines
 
 
 def _pictures(reading: Reading) -> tuple[dict[str, str], list[str]]:
     """Return the picture of each label file, and the pictures that have none: of the files, and of lists of them."""
     found: dict[str, str] = {}
     missing: dict[str, None] = {}
-    known = set(reading.source.names)
+    known = {str(PurePosixPath(name).with_suffix(".txt")): name for name in reading.source.ending(".txt")}
     listed = [(name, "") for name in reading.source.ending(*SUFFIXES)]
     for name in reading.source.ending(".txt"):
         if PurePosixPath(name).name not in CLASS_LISTS and _is_list(lines := _lines(name, reading) or []):
@@ -97,7 +106,7 @@ def _pictures(reading: Reading) -> tuple[dict[str, str], list[str]]:
         # Lists have paths of other machines, or start at another folder.
         ways = [str(PurePosixPath(folder, *parts[start:])) for start in range(len(parts))]
         files = [file for way in ways for file in (label_file(way), str(PurePosixPath(way).with_suffix(".txt")))]
-        file = next((file for file in files if file in known), None)
+        file = next((known[file] for file in files if file in known), None)
         if file is None:
             missing[picture] = None
         elif PurePosixPath(found.setdefault(file, picture)).name != PurePosixPath(picture).name:
@@ -106,8 +115,11 @@ def _pictures(reading: Reading) -> tuple[dict[str, str], list[str]]:
     return found, [picture for picture in missing if PurePosixPath(picture).name not in names]
 
 
-def _label_files(reading: Reading) -> list[str]:
-    """Return the label files: those in folders of labels, and other texts that are empty or begin with a box."""
+def _label_files(pictures: Mapping[str, str], reading: Reading) -> list[str]:
+    """Return the label files: those in folders of labels, and other texts of pictures, or that begin with a box.
+
+    Empty texts are of pictures, unless they are called as lists are.
+    """
     found = []
     for name in reading.source.ending(".txt"):
         path = PurePosixPath(name)
@@ -118,11 +130,15 @@ def _label_files(reading: Reading) -> list[str]:
             continue
         lines = _lines(name, reading) or []
         words = next((line.split() for line in lines if line.strip()), [])
-        if (
-            path.name not in LISTS
-            if not words
-            else len(words) > 4 and all(number(word) is not None for word in words)
-        ):
+        if not words:
+            is_label = path.name not in LISTS
+        elif len(words) > 4 and all(number(word) is not None for word in words):
+            is_label = True
+        else:
+            is_label = not _is_list(lines) and (
+                name in pictures or reading.size_of(str(path.with_suffix(""))) is not None
+            )
+        if is_label:
             found.append(name)
     return found
 

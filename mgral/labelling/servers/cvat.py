@@ -26,7 +26,7 @@ from mgral.data.formats.safe_xml import XmlError, parse_xml, read_xml
 from mgral.errors import InputError, StepError, number_of, program
 from mgral.labelling.batch_files import PICTURES, TASKS, check_pictures
 from mgral.labelling.classes import name_today
-from mgral.labelling.importing import Names
+from mgral.labelling.names import Names
 from mgral.labelling.servers.cvat_session import Login, ended, finished, job_of
 from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
 from mgral.labelling.state import Project

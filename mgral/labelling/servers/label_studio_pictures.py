@@ -11,7 +11,7 @@ from urllib.parse import quote
 from mgral.compute.progress import tracked
 from mgral.errors import InputError, StepError
 from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES
-from mgral.labelling.importing import UPLOADED
+from mgral.labelling.names import UPLOADED
 from mgral.labelling.servers.rest import TRIES, RefusedError, Rest, UnsureError
 
 FILES, BYTES = 20, 32 * 2**20
