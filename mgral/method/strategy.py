@@ -52,7 +52,7 @@ DRAW = "mgral random selection"
 @register(
     "paper",
     "the trained agent's scores, with the paper's choices",
-    requires=("embeddings", "counts", "tables", "agent"),
+    requires=("embeddings", "counts", "agent"),
     settings={
         "embedding": {"object_counts": False},
         "lut": {"labels": "consistency", "start": "warm", "splits": 1},
