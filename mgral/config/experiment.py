@@ -126,16 +126,20 @@ class Config(Section):
                 f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature "
                 f"maps, and {self.detector.trained.name} has none; choose other labels, or another detector"
             )
-        by_distance = [
-            name
-            for name in self.agents
-            if self.strategies[name].agent.policy == "batch"
-            and self.strategies[name].reward.estimator != "regression"
-        ]
+        by_batch = {name: own for name in self.agents if (own := self.strategies[name]).agent.policy == "batch"}
+        by_distance = [name for name, own in by_batch.items() if own.reward.estimator != "regression"]
         if by_distance:
             faults.append(
-                f"agent.policy: batch (of {', '.join(by_distance)}) adds up what images are worth to a batch, which "
-                "only reward.estimator: regression knows; set agent.policy: lstm, or the estimator to regression"
+                f"agent.policy: batch (of {', '.join(by_distance)}) adds up what images are worth to a batch; only "
+                "reward.estimator: regression knows that. Set agent.policy: lstm, or the estimator to regression"
+            )
+        of_type = {name: registry.strategy(own.type) for name, own in by_batch.items()}
+        without_tables = [name for name, info in of_type.items() if "tables" not in info.requires]
+        if without_tables:
+            names = ", ".join(without_tables)
+            faults.append(
+                f"agent.policy: batch (of {names}) needs the lookup tables when it chooses, and a strategy of this "
+                "type has none; set agent.policy: lstm, or type: mgral"
             )
         training, trained = self.training, self.detector.trained
         if training.batch_size < (least := trained.least_images * training.accumulate):

@@ -276,7 +276,7 @@ def _predictions(
 
 
 def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
-    """Return the columns that tell the tables apart, at least seed and split, and the name of each table by them."""
+    """Return the columns in which the tables differ, at least seed and split, and the name of each table by these."""
     parts = {
         "strategy": keys["round"].str.removeprefix("strategies/"),
         **{name: keys[name].astype(str) for name in ("seed", "cycle", "split")},

@@ -20,3 +20,13 @@ def test_a_key_of_the_data_is_named_without_its_format():
 def test_the_cycle_of_fidelity_is_one_of_the_experiment():
     with pytest.raises(InputError, match=r"fidelity\.cycle: 3 is above cycles, 2; lower it"):
         resolve_config({"cycles": 2, "fidelity": {"cycle": 3}})
+
+
+def test_an_agent_that_sees_its_batch_needs_a_strategy_with_tables():
+    own = {
+        "type": "paper",
+        "agent": {"policy": "batch"},
+        "reward": {"estimator": "regression", "distance": "by_class"},
+    }
+    with pytest.raises(InputError, match=r"agent\.policy: batch \(of own\) needs the lookup tables"):
+        resolve_config({"strategies": {"own": own}})

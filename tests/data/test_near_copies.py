@@ -12,6 +12,7 @@ from mgral.artefacts.files import write_json
 from mgral.config import NearCopiesConfig
 from mgral.data import groups
 from mgral.data.groups import Groups, NearCopy, find_groups, load_groups
+from mgral.data.thumbnails import load_thumbnails
 from mgral.errors import InputError
 
 LIMITS = NearCopiesConfig(difference=5.0, of_contrast=0.4)
@@ -124,3 +125,9 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: object) -> None:
     write_json(tmp_path / "groups.json", content)
     with pytest.raises(InputError, match=r"groups\.json is damaged .* run the step `groups` again"):
         load_groups(tmp_path / "groups.json")
+
+
+@pytest.mark.parametrize("step", ["cache", "pictures"])
+def test_thumbnails_that_are_missing_name_the_step_that_makes_them(tmp_path, step):
+    with pytest.raises(InputError, match=f"run the step `{step}` again"):
+        load_thumbnails(tmp_path / "none.npy", 3, step)

@@ -9,6 +9,7 @@ from photo_project import answered, run, start
 from slow import slow
 
 from mgral.artefacts.files import read_json, write_csv
+from mgral.cli.project.replay import latest_first
 from mgral.config import load_config
 from mgral.errors import InputError
 from mgral.labelling import running
@@ -191,3 +192,9 @@ def test_what_it_will_cost(tmp_path):
     line = next(line for line in said.splitlines() if line.startswith("detector"))
     assert int(line.split()[1]) == 3 * (1 + 2 * 2 + 1)
     assert not (project / "results" / "replay1").exists()
+
+
+def test_the_latest_round_gives_the_times_of_an_estimate(tmp_path):
+    for name in ("round2", "round10", "round9", "replay1", "round_old"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in latest_first(tmp_path)] == ["round10", "round9", "round2"]

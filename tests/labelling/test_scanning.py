@@ -1,5 +1,7 @@
 """Pictures are recognised by their bytes, and each is decoded before it is in a round."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -156,6 +158,17 @@ def test_what_was_read_may_be_forgotten_or_damaged(place):
     assert scanned(place, project, lines)[0].new == []
     (place / SEEN).unlink()
     assert scanned(place, project, lines)[0].new == []
+
+
+@pytest.mark.parametrize("folder", ["round1", "check2", "replay3", "results"])
+def test_copies_in_folders_of_the_project_itself_are_passed_over(place, folder):
+    """The project lies in its folder of pictures."""
+    (place / "photos" / folder).mkdir()
+    shutil.copy(place / "photos" / "a" / "0.png", place / "photos" / folder / "0.png")
+    own = ProjectSettings(project="p", pictures={"photos": "."}, budget=10, batch=2)
+    found = scan_pictures(place / "photos", own, Project())
+    assert not [one for one in found.new if folder in one.file]
+    assert not repairs(found)
 
 
 def test_files_are_named_by_their_place_below_the_folder_links_and_dots_included(place):

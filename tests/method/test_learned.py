@@ -4,13 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from made_embeddings import made_embeddings
 
+from mgral.config import resolve_config
 from mgral.data.dataset import Category, Dataset
+from mgral.method import strategy
+from mgral.method.agent.network import build_agent
 from mgral.method.lut.composition import FEATURES, Composition
 from mgral.method.lut.learned import LearnedTables, as_sample, training_features
 from mgral.method.lut.regression import LEAST, Predicted, Regression
 from mgral.selection.object_counts import count_again
+from mgral.selection.query import Query
 
 F = len(FEATURES)
 LABELLED, POOL = np.arange(30), np.arange(30, 60)
@@ -132,6 +137,17 @@ def test_without_a_table_more_images_of_a_class_are_worth_more():
     totals = shown[LABELLED].sum(axis=0) + shown[batches].sum(axis=1)
     expected = np.log1p(totals).mean(axis=1) - np.log1p(shown[LABELLED].sum(axis=0)).mean()
     np.testing.assert_allclose(tables.reward(batches), LEAST * expected, rtol=1e-6)
+
+
+def test_an_agent_that_learnt_from_a_prior_says_so():
+    """The paper's agent on tables that could not be made."""
+    embeddings, config = embeddings_of(), resolve_config({"budget": 4})
+    tables = LearnedTables.of([], embeddings, "2 labelled images are too few")
+    vectors = embeddings.features_of(POOL, config.embedding).vectors
+    agent = build_agent(vectors, 4, 8, torch.Generator().manual_seed(0))
+    dataset = Dataset.__new__(Dataset)  # which it does not read
+    query = Query(dataset, LABELLED, POOL, config, seed=0, cycle=0, embeddings=embeddings, tables=tables, agent=agent)
+    assert strategy.choose(query).note == tables.note
 
 
 def test_labels_of_the_pool_are_not_read_and_those_of_labelled_images_are():

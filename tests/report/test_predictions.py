@@ -11,8 +11,9 @@ from fabricated_results import fabricate
 from scipy import stats
 
 from mgral.cli.steps.report import command
+from mgral.report.agent import _line
 from mgral.report.drawing import SEED_COLOURS
-from mgral.report.lut import _beside_counts, _table_names, rank_correlation
+from mgral.report.lut import _beside_counts, _conclude, _describe, _table_names, rank_correlation
 
 
 def test_points_have_the_colour_of_their_table(tmp_path: Path) -> None:
@@ -80,3 +81,20 @@ def test_counts_alone_are_compared_where_variants_differ() -> None:
     same = found.assign(measured=0.02)
     assert _beside_counts(same, same) == ""
     assert "rank correlation" not in _beside_counts(found, found.assign(predicted=0.1))
+
+
+def test_a_correlation_of_a_regression_has_no_p_value() -> None:
+    found = rank_correlation([np.arange(5.0)], [np.arange(5.0)], seed=0)
+    assert "better than chance" in _conclude(found, "agreement", tested=True)
+    assert "p = " in _describe(found, tested=True)
+    assert _conclude(found, "agreement", tested=False) == (
+        "The tables of other splits predict variants with a rank correlation of +1.00."
+    )
+    assert "p = " not in _describe(found, tested=False)
+
+
+def test_tables_that_were_not_tested_are_not_called_validated() -> None:
+    columns = ("selected_reward", "greedy_reward", "random_mean", "standard_deviations_above", "random_best_as_often")
+    agents = pd.DataFrame({name: [0.1, 0.2] for name in (*columns, "held_out_gain")} | {"p_value": [np.nan, np.nan]})
+    assert _line("paper", 0, agents, 2)["validated"] == "–"
+    assert _line("paper", 0, agents.assign(p_value=[0.01, 0.5]), 2)["validated"] == "1 of 2"

@@ -62,8 +62,7 @@ def _estimate(replay: Replay) -> None:
 
     with chdir(replay.folder):  # as paths of the configuration start there
         measured: tuple[Path, ...] = ()
-        rounds = [path for path in Path("results").glob("round*") if path.name.removeprefix("round").isdigit()]
-        for found in sorted(rounds, key=lambda path: int(path.name.removeprefix("round")), reverse=True):
+        for found in latest_first(Path("results")):
             try:
                 estimate.load_speeds([found], load_config(replay.configfile), {})
             except InputError:  # of another detector, or not finished
@@ -73,3 +72,10 @@ def _estimate(replay: Replay) -> None:
         command = estimate.command.callback
         assert command is not None
         command((replay.configfile,), None, measured, False, None, 0, False)
+
+
+def latest_first(results: Path) -> list[Path]:
+    """Return the folders of rounds in a folder of results, the latest round first."""
+    numbers = {path: path.name.removeprefix("round") for path in results.glob("round*")}
+    rounds = [path for path, number in numbers.items() if number.isdigit()]
+    return sorted(rounds, key=lambda path: int(numbers[path]), reverse=True)

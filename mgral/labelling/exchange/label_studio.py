@@ -1,4 +1,4 @@
-"""Reader of Label Studio's JSON export, which tells the states of a task apart."""
+"""Reader of Label Studio's JSON export, which has the state of each task."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
