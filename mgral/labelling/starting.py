@@ -247,8 +247,9 @@ def _summary(folder: Path, settings: ProjectSettings, lines: list[Line]) -> list
     summary = status_lines(settings, project)
     if any(image.role == "test" for image in project.images.values()):
         summary.append("the test set is what rounds are evaluated on; no audit set is drawn")
+    elif not (size := audit_size(settings, len(project.images))):
+        summary.append("there is no audit set, so rounds have no scores (`audit` in project.yaml)")
     else:
-        size = audit_size(settings, len(project.images))
         summary.append(
             f"the first batch begins with an audit set of {size}, drawn at random and never trained on, so that "
             "the scores of all rounds mean something (`audit` in project.yaml)"

@@ -270,6 +270,13 @@ def test_a_test_set_takes_the_place_of_the_audit_set(tmp_path):
     assert not {one["id"] for one in snapshot["audit"]} & set(chosen(project, 1))
 
 
+def test_a_budget_too_small_for_an_audit_set_is_said(tmp_path):
+    said = run(
+        "init", tmp_path / "mine", "--pictures", photos(tmp_path / "photos", 3), "--classes", "car", "--budget", 3
+    )
+    assert "there is no audit set, so rounds have no scores" in said
+
+
 def test_an_audit_set_without_an_object_has_no_score(tmp_path):
     project = start(tmp_path)
     next_round(project)
