@@ -25,6 +25,11 @@ class Found(NamedTuple):
     sent: bool = False
     """Whether they were found only by the name in a batch, without the folders of the name."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the name was left out."""
+        return not (self.of_folder or self.uploaded or self.sent)
+
 
 class Names:
     """Finds the image that a file of a labelling tool means by a name."""

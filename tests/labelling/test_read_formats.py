@@ -316,6 +316,14 @@ def test_a_voc_picture_is_in_the_folder_of_its_file_unless_it_names_one(tmp_path
     assert set(states(read(tmp_path))) == {"day1/a.jpg", "day2/b.jpg"}
 
 
+def test_the_folder_of_annotations_is_none_of_a_voc_picture(tmp_path: Path) -> None:
+    (tmp_path / "Annotations" / "day1").mkdir(parents=True)
+    for name in ("a.xml", "day1/b.xml"):
+        file = tmp_path / "Annotations" / name
+        file.write_text(voc_file(name=f"<filename>{file.stem}.jpg</filename>"))
+    assert set(states(read(tmp_path))) == {"a.jpg", "day1/b.jpg"}
+
+
 def test_faults_of_voc_in_one_pass(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(voc_file(voc_object(9, 1, 5, 5), voc_object(700, 1, 800, 9)))
     (tmp_path / "b.xml").write_text(voc_file(voc_object(1, 1, 5, 5, more="")))

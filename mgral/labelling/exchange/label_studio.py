@@ -41,7 +41,7 @@ SEVERAL_SIZES = Kind(
     "pictures had several sizes while they were labelled", "draw the boxes anew on one, and export again"
 )
 OUTLINE = ("x", "y", "width", "height", "rotation", "radiusX", "radiusY", "points", "rle")
-"""What tells where a region is; its parts share that."""
+"""Keys that say where a region is; all its parts have the same values of them."""
 SERVED = ("http://", "https://", "/")
 """How addresses begin that a browser asks for, in which characters are escaped."""
 _Json = Mapping[str, Any]

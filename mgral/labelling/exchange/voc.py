@@ -10,6 +10,8 @@ from mgral.labelling.exchange.outlines import Corners
 from mgral.labelling.exchange.reading import UNREADABLE, Content, Reading
 from mgral.labelling.records import Box, Returned
 
+ANNOTATIONS = "Annotations"
+"""Folder of the XML files in VOC's layout."""
 OTHER_PICTURE = Kind(
     "XML files name another picture in <filename> than their own name does, and both are known",
     "correct <filename>, or rename the file",
@@ -41,12 +43,14 @@ def read_voc_labels(reading: Reading) -> Content:
 def _picture(given: str, name: str, reading: Reading) -> str:
     """Return the picture of an XML file: the one that it names, or else the one that is called as itself.
 
-    A name without folders is one of the XML file's own folder.
+    A name without folders is one of the XML file's own folder, which in VOC's layout is below Annotations.
     """
     own = str(PurePosixPath(name).with_suffix(""))
     named = PurePosixPath(given.replace("\\", "/"))
     if not given or named.stem == PurePosixPath(own).name:
-        return str(PurePosixPath(name).with_name(given)) if given and given == named.name else given or own
+        folders = PurePosixPath(name).parent.parts
+        below = folders[folders.index(ANNOTATIONS) + 1 :] if ANNOTATIONS in folders else folders
+        return "/".join((*below, given)) if given and given == named.name else given or own
     if reading.size_of(own) is None:
         return given
     if reading.size_of(given) is not None:
