@@ -62,6 +62,8 @@ def second_round(project: Path, server: CvatServer) -> None:
     for name in server.shown(11):
         server.label(name, [CAR])
     finish(server, 11)
+    for job in server.jobs_of(11):  # a ledger counts in seconds, and what follows may take less than one
+        job["updated_date"] = "2026-01-02T03:04:05.678900+00:00"
     pull(project)
     next_round(project)
 
