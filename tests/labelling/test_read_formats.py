@@ -279,6 +279,14 @@ def test_lists_of_classes_that_differ_are_a_fault(tmp_path: Path) -> None:
     assert faults(read(tmp_path)) == {yolo.SEVERAL_LISTS.title: 1}
 
 
+def test_a_list_that_differs_from_data_yaml_is_told_and_not_used(tmp_path: Path) -> None:
+    files = {"data.yaml": YAML, "labels/classes.txt": "car\nno\n\n", "labels/a.txt": LINE}
+    assert repairs(read(yolo_folder(tmp_path, files))) == {}
+    (tmp_path / "labels/classes.txt").write_text("no\n\ncar\n")
+    found = read(tmp_path)
+    assert (found.classes, faults(found), repairs(found)) == (("car", "no"), {}, {yolo.OTHER_LIST.title: 1})
+
+
 def test_a_label_file_in_capitals_is_of_its_picture(tmp_path: Path) -> None:
     found = read(yolo_folder(tmp_path, {"data.yaml": YAML, "labels/a.TXT": LINE, "images/a.jpg": ""}))
     assert (states(found), repairs(found)) == ({"images/a.jpg": "labelled"}, {})

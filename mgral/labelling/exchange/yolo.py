@@ -20,6 +20,10 @@ NO_NAME = Kind("lists of classes have empty lines", "remove them, or fill them i
 SEVERAL_LISTS = Kind(
     "YOLO labels have several data.yaml, or lists of classes that differ", "import each folder by itself"
 )
+OTHER_LIST = Kind(
+    "lists of classes differ from data.yaml",
+    "data.yaml is used; if the labels were written by the list, remove data.yaml and import them again",
+)
 NO_FILE = Kind("pictures have no label file", "taken for untouched; an empty file says that there is no object")
 LISTS = ("train.txt", "val.txt", "valid.txt", "test.txt")
 """Lists of pictures, also where they are empty."""
@@ -65,13 +69,16 @@ def _read_classes(reading: Reading) -> _Classes:
             found.append((source.place(name), values))
     if len(found) > 1:
         findings.fault(SEVERAL_LISTS, ", ".join(place for place, _ in found))
+    lists = [name for name in source.names if PurePosixPath(name).name in CLASS_LISTS]
     if found:
         place, values = found[0]
         own = values.get("mgral")
         project = own.get("project") if isinstance(own, dict) else None
         names = dict(sorted(class_names(place, values, findings).items()))
+        for name in lists:
+            if _class_list(name, reading) != [*names.values()]:
+                findings.repair(OTHER_LIST, source.place(name))
         return _Classes(names, keypoint_numbers(place, values, findings), project)
-    lists = [name for name in source.names if PurePosixPath(name).name in CLASS_LISTS]
     if not lists:
         findings.fault(NO_CLASSES, str(source.path))
         return _Classes({}, None)
@@ -82,12 +89,17 @@ def _read_classes(reading: Reading) -> _Classes:
 
 
 def _listed_classes(name: str, reading: Reading) -> list[str]:
+    names = _class_list(name, reading)
+    for count, line in enumerate(names, start=1):
+        if not line:
+            reading.findings.fault(NO_NAME, f"{reading.source.place(name)}:{count}")
+    return names
+
+
+def _class_list(name: str, reading: Reading) -> list[str]:
     lines = [line.strip() for line in _lines(name, reading) or []]
     while lines and not lines[-1]:
         lines.pop()
-    for count, line in enumerate(lines, start=1):
-        if not line:
-            reading.findings.fault(NO_NAME, f"{reading.source.place(name)}:{count}")
     return lines
 
 
