@@ -9,7 +9,7 @@ from mgral.config import Config, Kind, registry
 
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
-    "lut": ("embed", "subsets", "base", "variant", "table"),
+    "lut": ("embed", "pseudo_labels", "subsets", "base", "variant", "table"),
     "training": ("detector", "external", "head", "agent"),
     "selection": ("select",),
 }

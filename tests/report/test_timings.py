@@ -68,7 +68,7 @@ def test_embeddings_cost_the_strategy_that_chooses_by_them(tmp_path: Path) -> No
         own = {"seed": str(seed), "round": "strategies/mgral", "cycle": "1"}
         made += [
             record_cost(tmp_path / f"seed{seed}" / step, step, s, names=own)
-            for step, s in (("embed", 6.0), ("table", 2.0))
+            for step, s in (("embed", 6.0), ("pseudo_labels", 3.0), ("table", 2.0))
         ]
     costs = rows(run(tmp_path, made) / "costs_by_cycle.csv")
     assert list(costs) == list(registry.strategies())
@@ -76,7 +76,7 @@ def test_embeddings_cost_the_strategy_that_chooses_by_them(tmp_path: Path) -> No
     assert float(costs["core_set"]["selection_s"]) == pytest.approx((4 + 3 + 5 + 4) / 2)
     assert float(costs["entropy_sum"]["selection_s"]) == pytest.approx(3.5)
     assert float(costs["mgral"]["selection_s"]) == pytest.approx(3.5)
-    assert float(costs["mgral"]["lut_s"]) == pytest.approx(((4 + 2 * (6 * 8 + 3 * 2)) + (6 + 2)) / 2)
+    assert float(costs["mgral"]["lut_s"]) == pytest.approx(((4 + 2 * (6 * 8 + 3 * 2)) + (6 + 3 + 2)) / 2)
 
 
 def test_no_strategy_is_read_out_of_a_files_name(tmp_path: Path) -> None:
