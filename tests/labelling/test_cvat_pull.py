@@ -103,6 +103,42 @@ def test_a_correction_replaces_what_was_pulled(project, server):
     assert label_of(project, name).boxes == ((8.0, 9.0, 12.0, 6.0, 2),)
 
 
+def test_only_jobs_that_changed_are_exported_again(project, server):
+    def exports() -> int:
+        return sum("dataset/export" in one for one in server.asked)
+
+    push(project, server)
+    names = list(server.shown(11))
+    finish(server, 11)
+    pull(project)
+    (saved,) = (project / "pulled").rglob("*.zip")
+    content = saved.read_bytes()
+    assert exports() == 3
+    pull(project)
+    assert exports() == 3
+    saved.write_bytes(content[:-30])
+    pull(project)
+    assert (exports(), saved.read_bytes()) == (6, content)
+    server.label(names[0], [CAR])
+    pull(project)
+    assert exports() == 7
+    assert label_of(project, names[0]).boxes == ((2.0, 3.0, 20.0, 10.0, 1),)
+    server.projects[7]["names"].append("bus")
+    pull(project)
+    assert exports() == 10
+
+
+def test_a_picture_that_came_back_to_its_task_is_read(project, server):
+    push(project, server)
+    names = list(server.shown(11))
+    server.frames[11][0]["deleted"] = True
+    finish(server, 11)
+    assert "1 picture was removed" in pull(project)
+    del server.frames[11][0]["deleted"]
+    pull(project)
+    assert states(project, names) == ["empty"] * 8
+
+
 def test_no_secret_is_in_the_project_or_in_what_a_session_shows_of_itself(project, server):
     push(project, server)
     finish(server, 11)

@@ -3,10 +3,8 @@
 import hashlib
 import re
 import tempfile
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -16,26 +14,31 @@ from xml.etree import ElementTree
 
 from cvat_sdk import models
 from cvat_sdk.api_client.exceptions import ForbiddenException, NotFoundException
-from cvat_sdk.core.downloading import Downloader
 from cvat_sdk.core.helpers import DeferredTqdmProgressReporter
 from cvat_sdk.core.uploading import DataUploader, Uploader
 
-from mgral.artefacts.files import atomic_path
 from mgral.compute.progress import tracked
-from mgral.data.formats.safe_xml import XmlError, parse_xml, read_xml
-from mgral.errors import InputError, StepError, number_of, program
+from mgral.data.formats.safe_xml import XmlError, read_xml
+from mgral.errors import InputError, number_of, program
 from mgral.labelling.batch_files import PICTURES, TASKS, check_pictures
 from mgral.labelling.classes import name_today
 from mgral.labelling.names import Names
+from mgral.labelling.servers.cvat_exports import (
+    ANNOTATIONS,
+    COMPLETED,
+    SAVED,
+    cut,
+    export_of,
+    is_current,
+    read_saved,
+    save,
+)
 from mgral.labelling.servers.cvat_session import Login, ended, finished, job_of
 from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
 from mgral.labelling.state import Project
 
-ANNOTATIONS, SAVED = "annotations.xml", "completed.zip"
-COMPLETED = "completed"
-"""State of a job; others are not read."""
-TO_CVAT, FROM_CVAT = "CVAT 1.1", "CVAT for images 1.1"
-"""Names of its formats."""
+TO_CVAT = "CVAT 1.1"
+"""Name of the format."""
 JOB = 20
 """Pictures in a job, the part of a task whose state a person sets to completed."""
 QUALITY = 70
@@ -131,24 +134,30 @@ class Cvat:
             states = Counter(str(job.state) for job in jobs if str(job.state) != COMPLETED)
             rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
             lines = [f"CVAT: {len(done)} of {len(jobs)} jobs are completed{rest and f', and not read: {rest}'}"]
+            labels = {label.name for label in client.projects.retrieve(int(known)).get_labels()}
             found: dict[str, ElementTree.Element] = {}
+            earlier = read_saved(output / SAVED)
             odd = Counter[tuple[str, str]]()
             for job in tracked(done, "jobs", len(done), "job"):
                 own = frames[job.task_id][job.start_frame : job.stop_frame + 1]
                 ours = {name for name, removed in own if not removed and len(names.find(name)) == 1}
                 odd[REMOVED] += sum(removed for _, removed in own)
                 odd[OTHERS] += sum(not removed for _, removed in own) - len(ours)
-                if (root := _export(client, job)) is None:
+                name = f"task{job.task_id}-job{job.id}.xml"
+                root = earlier.get(name)
+                if root is None or not is_current(root, job, labels, ours):  # an export takes seconds
+                    root = export_of(client, job)
+                if root is None:
                     odd[CHANGED] += 1
                 else:
                     person = _end(tasks[job.task_id].name).partition(", ")[2]
-                    cut = found[f"task{job.task_id}-job{job.id}.xml"] = _cut(root, ours, project, job, person)
-                    odd[LACKING] += len(ours) - len(cut.findall("image"))
+                    found[name] = cut(root, ours, project, job, person)
+                    odd[LACKING] += len(ours) - len(found[name].findall("image"))
             there = [_there(task.name, frames[number], project, names) for number, task in tasks.items()]
         lines += [f"CVAT: {number_of(count, *words)}" for words, count in odd.items() if count]
         files = [output / SAVED] if found else []
         for file in files:
-            _save(file, found)
+            save(file, found)
         return Pulled(tuple(files), "checked", tuple(lines), frozenset().union(*there))
 
     def _project(self, client: Any, share: Share, known: str | None) -> Any:
@@ -335,55 +344,3 @@ def _add_boxes(client: Any, task: Any, tasks: _Tasks) -> list[str]:
 
 def _jobs(client: Any, **which: Any) -> Sequence[Any]:
     return sorted(client.jobs.list(**which), key=lambda job: job.id)
-
-
-def _export(client: Any, job: Any) -> ElementTree.Element | None:
-    """Return what a completed job has; None where it changed meanwhile."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "export.zip"
-        asked, _ = client.api_client.jobs_api.create_dataset_export(
-            id=job.id, format=FROM_CVAT, save_images=False, location="local"
-        )
-        made = finished(client, asked.rq_id, f"export job {job.id}")
-        Downloader(client).download_file(made.result_url, path)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                root = parse_xml(archive.read(ANNOTATIONS))
-        except (zipfile.BadZipFile, zlib.error, KeyError, XmlError) as error:
-            raise StepError(f"the export of CVAT's job {job.id} is damaged ({error}); pull again") from None
-    now = client.jobs.retrieve(job.id)
-    return root if (str(now.state), now.updated_date) == (COMPLETED, job.updated_date) else None
-
-
-def _cut(
-    root: ElementTree.Element, pictures: Set[str], project: Project, job: Any, person: str
-) -> ElementTree.Element:
-    """Return of an export some pictures, who labelled them and when, and nothing else.
-
-    Servers have put pictures of other jobs into the export of a job, as if these were empty. An export also has the
-    time at which it was made, which would be news each time, and people's addresses.
-    """
-    own = ElementTree.Element("annotations")
-    ElementTree.SubElement(own, "version").text = "1.1"
-    meta = ElementTree.SubElement(own, "meta")
-    ElementTree.SubElement(ElementTree.SubElement(meta, "mgral"), "project").text = project.id
-    about = ElementTree.SubElement(meta, "job")
-    ElementTree.SubElement(about, "id").text = str(job.id)
-    ElementTree.SubElement(about, "updated").text = job.updated_date.isoformat()
-    assignee = ElementTree.SubElement(about, "assignee")
-    who = getattr(job, "assignee", None)
-    ElementTree.SubElement(assignee, "username").text = who.username if who else person
-    labels = ElementTree.SubElement(about, "labels")
-    for name in root.iterfind("meta//labels/label/name"):
-        ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name.text
-    own.extend(image for image in root.iterfind("image") if image.get("name") in pictures)
-    ElementTree.indent(own)
-    return own
-
-
-def _save(path: Path, found: dict[str, ElementTree.Element]) -> None:
-    """Write an archive whose bytes are the same for the same content."""
-    with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, root in sorted(found.items()):
-            content = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
