@@ -11,7 +11,8 @@ equation 2):
 
     max(0, 1 - sign(l_i - l_j) (l'_i - l'_j))
 
-Pairs are image i and n - 1 - i, as in the published implementation of others.
+Pairs are image i and n - 1 - i, as in the published implementation of others. So the module learns nothing where
+batches, or their parts with `training.accumulate`, have one image.
 
 Differences
 -----------
