@@ -15,7 +15,7 @@ import numpy as np
 
 from mgral.artefacts.files import read_csv, read_json, write_all
 from mgral.config import BudgetConfig, Config, in_words, load_config
-from mgral.errors import InputError
+from mgral.errors import InputError, number_of
 from mgral.evaluation.intervals import interval_in
 from mgral.report.curves import costs_of, curve_figures
 from mgral.report.detectors import TABLE, DetectorScores
@@ -134,7 +134,10 @@ def _made_by(joined: Joined, folder: Path) -> str:
             "Data",
             f"{len(train['images'])} training, {len(test['images'])} test images, {len(train['categories'])} classes",
         ),
-        ("Labels", f"{config.initial} images at the start, {config.cycles} cycles of {in_words(config.budget)}"),
+        (
+            "Labels",
+            f"{config.initial} images at the start, {number_of(config.cycles, 'cycle')} of {in_words(config.budget)}",
+        ),
         (
             "Detector",
             f"{proxy}{config.detector.trained.name}, {width} x {height} pixels, "
