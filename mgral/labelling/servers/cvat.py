@@ -127,14 +127,15 @@ class Cvat:
         """Save the pictures of all completed jobs, as `CVAT for images 1.1`; see `Server`."""
         names = Names(project)
         with self._login.session() as client:
-            tasks = {task.id: task for task in self._known_project(client, known, project).get_tasks()}
+            there = self._known_project(client, known, project)
+            tasks = {task.id: task for task in there.get_tasks()}
+            labels = {label.name for label in there.get_labels()}
             frames = {number: _frames(task) for number, task in tasks.items()}
             jobs = [job for job in _jobs(client, project_id=int(known)) if str(job.type) == "annotation"]
             done = [job for job in jobs if str(job.state) == COMPLETED and job.task_id in tasks]
             states = Counter(str(job.state) for job in jobs if str(job.state) != COMPLETED)
             rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
             lines = [f"CVAT: {len(done)} of {len(jobs)} jobs are completed{rest and f', and not read: {rest}'}"]
-            labels = {label.name for label in client.projects.retrieve(int(known)).get_labels()}
             found: dict[str, ElementTree.Element] = {}
             earlier = read_saved(output / SAVED)
             odd = Counter[tuple[str, str]]()
@@ -153,12 +154,12 @@ class Cvat:
                     person = _end(tasks[job.task_id].name).partition(", ")[2]
                     found[name] = cut(root, ours, project, job, person)
                     odd[LACKING] += len(ours) - len(found[name].findall("image"))
-            there = [_there(task.name, frames[number], project, names) for number, task in tasks.items()]
+            images = [_there(task.name, frames[number], project, names) for number, task in tasks.items()]
         lines += [f"CVAT: {number_of(count, *words)}" for words, count in odd.items() if count]
         files = [output / SAVED] if found else []
         for file in files:
             save(file, found)
-        return Pulled(tuple(files), "checked", tuple(lines), frozenset().union(*there))
+        return Pulled(tuple(files), "checked", tuple(lines), frozenset().union(*images))
 
     def _project(self, client: Any, share: Share, known: str | None) -> Any:
         """Return the project of a share: the known one, or the one whose name says so, or a new one."""
