@@ -5,13 +5,20 @@ from pathlib import Path
 import numpy as np
 
 from mgral.artefacts.files import write_json
+from mgral.config import AugmentationConfig
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Category, Dataset
 from mgral.data.image_set import ImageSet
 from mgral.data.images import Images
+from mgral.models.detectors.small_ssd import SmallSSDConfig
+from mgral.training.batches import TrainingImages, training_images
 
 SIZE = 64
 """Side of the cached images in pixels; the original ones are twice as large."""
+
+DETECTOR = SmallSSDConfig(width=SIZE, height=SIZE, channels=4)
+"""A detector of these images, and small."""
+NO_AUGMENTATION = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.0)
 
 
 def squares(count: int = 12) -> tuple[Dataset, Images]:
@@ -32,6 +39,12 @@ def squares(count: int = 12) -> tuple[Dataset, Images]:
         labels=tuple(np.zeros(1, np.int64) for _ in boxes),
     )
     return dataset, Images(pixels, dataset.sizes, Canvas(SIZE, SIZE))
+
+
+def labelled_squares() -> TrainingImages:
+    """The first eight of them, to train on."""
+    dataset, images = squares()
+    return training_images(dataset, images, dataset.image_ids[:8])
 
 
 def square_set(count: int = 12) -> ImageSet:

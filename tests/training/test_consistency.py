@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from squares import squares
+from squares import DETECTOR, NO_AUGMENTATION, labelled_squares, squares
 
-from mgral.config import AugmentationConfig, TrainingConfig
+from mgral.config import TrainingConfig
 from mgral.models.build import build_detector
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.interface import Predictions
@@ -15,14 +15,10 @@ from mgral.training.batches import TrainingImages, training_images
 from mgral.training.consistency import consistency_loss, prediction_distance, ramp
 from mgral.training.loop import Unlabelled, train_detector
 
-CONFIG = SmallSSDConfig(width=64, height=64, channels=4)
-NO_AUGMENTATION = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.0)
-
 
 @pytest.fixture
 def labelled() -> TrainingImages:
-    dataset, images = squares()
-    return training_images(dataset, images, dataset.image_ids[:8])
+    return labelled_squares()
 
 
 def test_ramp_follows_csd() -> None:
@@ -52,7 +48,7 @@ def test_consistency_is_zero_on_a_symmetric_network_and_positive_otherwise() -> 
 
 
 def test_consistency_of_one_anchor_by_hand() -> None:
-    detector = build_detector(CONFIG, 1, seed=0)
+    detector = build_detector(DETECTOR, 1, seed=0)
     plain = Predictions(torch.tensor([[[0.0, 1.0], [5.0, 0.0]]]), torch.tensor([[[1.0, 0, 0, 0], [9, 9, 9, 9]]]))
     mirrored = Predictions(torch.tensor([[[0.0, 0.0], [0.0, 5.0]]]), torch.zeros(1, 2, 4))
     p = 1 / (1 + math.exp(-1))
@@ -62,7 +58,7 @@ def test_consistency_of_one_anchor_by_hand() -> None:
 
 
 def test_consistency_without_a_found_object_is_zero() -> None:
-    detector = build_detector(CONFIG, 1, seed=0)
+    detector = build_detector(DETECTOR, 1, seed=0)
     background = Predictions(torch.tensor([[[5.0, 0.0]]]), torch.zeros(1, 1, 4))
     assert prediction_distance(detector, background, background).item() == 0
 
@@ -74,7 +70,7 @@ def test_unlabelled_images_leave_the_labelled_batches_as_they_were() -> None:
     config = TrainingConfig(batch_size=4, augmentation=NO_AUGMENTATION)
     first_losses, consistencies = [], []
     for unlabelled in (None, Unlabelled(extra, 4, 1.0)):
-        detector = build_detector(CONFIG, 1, seed=0)
+        detector = build_detector(DETECTOR, 1, seed=0)
         history = train_detector(detector, labelled, config, 20, seed=5, step="variant", unlabelled=unlabelled)
         first_losses.append(history[0]["loss"])
         consistencies.append(sum(row["consistency"] for row in history))
@@ -89,7 +85,7 @@ def test_unlabelled_images_carry_no_label() -> None:
 
 
 def test_consistency_reaches_the_network(labelled: TrainingImages) -> None:
-    detector = build_detector(CONFIG, 1, seed=0)
+    detector = build_detector(DETECTOR, 1, seed=0)
     head = detector.ssd.head.classification_head.module_list[0].bias
     with torch.no_grad():
         head.view(-1, 2)[:, 1] += 3

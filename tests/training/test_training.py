@@ -10,14 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from squares import squares
+from squares import DETECTOR, NO_AUGMENTATION, labelled_squares, squares
 from stopping import StoppedError, stop_after
 from torch import Tensor, nn
 
 from mgral.config import AugmentationConfig, TrainingConfig
 from mgral.errors import InputError, StepError
 from mgral.models.build import build_detector
-from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.detectors.timm import SSDConfig
 from mgral.models.interface import Targets
 from mgral.models.small_ssd import SmallSSD
@@ -27,14 +26,10 @@ from mgral.training.batches import Sampler, TrainingImages, training_images
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.loop import Unlabelled, learning_rate_factor, train_detector
 
-CONFIG = SmallSSDConfig(width=64, height=64, channels=4)
-NO_AUGMENTATION = AugmentationConfig(flip=0.0, zoom_in=1.0, zoom_out=1.0, colour=0.0)
-
 
 @pytest.fixture
 def labelled() -> TrainingImages:
-    dataset, images = squares()
-    return training_images(dataset, images, dataset.image_ids[:8])
+    return labelled_squares()
 
 
 def white_box(image: torch.Tensor) -> list[int]:
@@ -109,7 +104,7 @@ def test_training_learns_and_repeats_itself(labelled: TrainingImages) -> None:
     config = TrainingConfig(batch_size=4, augmentation=AugmentationConfig(zoom_in=1.2, zoom_out=1.2))
     runs = []
     for _ in range(2):
-        detector = build_detector(CONFIG, 1, seed=0)
+        detector = build_detector(DETECTOR, 1, seed=0)
         history = train_detector(detector, labelled, config, 40, seed=5, step="detector")
         runs.append((history, detector.state_dict()))
     (first, weights), (second, again) = runs
@@ -125,7 +120,7 @@ def test_the_automatic_precision_is_that_of_the_machine(labelled: TrainingImages
     losses = {}
     for precision in ("auto", "bfloat16", "float32"):
         config = TrainingConfig(batch_size=4, precision=precision)
-        history = train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 2, seed=5, step="detector")
+        history = train_detector(build_detector(DETECTOR, 1, seed=0), labelled, config, 2, seed=5, step="detector")
         losses[precision] = [row["loss"] for row in history]
     assert losses["bfloat16"] != losses["float32"]
     assert losses["auto"] == losses["bfloat16" if known else "float32"]
@@ -171,7 +166,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(semi_supervised, recipe, tm
     config = TrainingConfig(**{"batch_size": 3, "augmentation": AugmentationConfig()} | RECIPES[recipe])
 
     def train(checkpoint: Checkpoint | None, global_seed: int) -> tuple[list[dict[str, float]], dict]:
-        detector = build_detector(CONFIG, 1, seed=0)
+        detector = build_detector(DETECTOR, 1, seed=0)
         detector.ssd.backbone.stem.append(torch.nn.Dropout(0.2))
         torch.manual_seed(global_seed)
         history = train_detector(detector, labelled, config, 8, 5, "variant", unlabelled, checkpoint)
@@ -190,7 +185,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(semi_supervised, recipe, tm
 
 def test_a_loss_that_is_not_finite_stops_the_training(labelled: TrainingImages) -> None:
     labelled.targets.boxes[2, 0, 0] = math.nan
-    detector = build_detector(CONFIG, 1, seed=0)
+    detector = build_detector(DETECTOR, 1, seed=0)
     config = TrainingConfig(batch_size=8, augmentation=NO_AUGMENTATION)
     with pytest.raises(StepError, match=r"^detector: the loss is nan at iteration 0 \(images \[.*12.*\]\); lower"):
         train_detector(detector, labelled, config, 5, seed=0, step="detector")
@@ -224,7 +219,7 @@ def test_sgd_steps_along_the_gradient_no_further_than_its_norm_allows(norm, labe
         gradient_norm=norm,
         augmentation=NO_AUGMENTATION,
     )
-    before, detector = (build_detector(CONFIG, 1, seed=0) for _ in range(2))
+    before, detector = (build_detector(DETECTOR, 1, seed=0) for _ in range(2))
     train_detector(detector, labelled, config, 1, seed=0, step="detector")
     moved = [(a - b).detach() for a, b in zip(before.parameters(), detector.parameters(), strict=True)]
     length = torch.cat([part.flatten() for part in moved]).norm().item()
@@ -234,7 +229,7 @@ def test_sgd_steps_along_the_gradient_no_further_than_its_norm_allows(norm, labe
 def test_weights_decay_but_neither_biases_nor_normalisation(labelled: TrainingImages) -> None:
     """By the first step of SGD, which is the gradient's and the decay's: the decay is what differs."""
     sgd = {"batch_size": 4, "optimizer": "sgd", "learning_rate": 0.5, "warm_up": 0.0, "gradient_norm": None}
-    start, plain, decayed = (build_detector(CONFIG, 1, seed=0) for _ in range(3))
+    start, plain, decayed = (build_detector(DETECTOR, 1, seed=0) for _ in range(3))
     for detector, decay in ((plain, 0.0), (decayed, 0.1)):
         config = TrainingConfig(**sgd, weight_decay=decay, augmentation=NO_AUGMENTATION)
         train_detector(detector, labelled, config, 1, seed=0, step="detector")
@@ -252,7 +247,7 @@ def test_a_detector_may_have_a_slower_backbone(labelled: TrainingImages) -> None
             parts = self.ssd.backbone.parameters(), self.ssd.head.parameters()
             return [{"params": list(part), "lr": rate} for part, rate in zip(parts, (0.0, 0.01), strict=True)]
 
-    before, after = build_detector(CONFIG, 1, seed=0), SlowBackbone(CONFIG, 1)
+    before, after = build_detector(DETECTOR, 1, seed=0), SlowBackbone(DETECTOR, 1)
     after.load_state_dict(before.state_dict())
     train_detector(after, labelled, TrainingConfig(batch_size=4), 3, seed=0, step="detector")
     moved = {name for name, one in before.named_parameters() if not torch.equal(one, after.get_parameter(name))}
@@ -263,7 +258,7 @@ def test_a_detector_may_have_a_slower_backbone(labelled: TrainingImages) -> None
 def test_the_pretrained_part_learns_at_a_rate_of_its_own(labelled: TrainingImages) -> None:
     """By the first step of SGD, which is proportional to the rate."""
     sgd = {"batch_size": 4, "optimizer": "sgd", "learning_rate": 0.5, "warm_up": 0.0, "gradient_norm": None}
-    start, full, slow = (build_detector(CONFIG, 1, seed=0) for _ in range(3))
+    start, full, slow = (build_detector(DETECTOR, 1, seed=0) for _ in range(3))
     for detector, rate in ((full, 1.0), (slow, 0.25)):
         config = TrainingConfig(**sgd, weight_decay=0.0, backbone_rate=rate, augmentation=NO_AUGMENTATION)
         train_detector(detector, labelled, config, 1, seed=0, step="detector")
@@ -283,7 +278,7 @@ def test_the_moving_average_of_the_weights_replaces_them(labelled: TrainingImage
         update(average, detector)
 
     monkeypatch.setattr(MovingAverage, "update_parameters", watch)
-    detector = build_detector(CONFIG, 1, seed=0)
+    detector = build_detector(DETECTOR, 1, seed=0)
     train_detector(detector, labelled, TrainingConfig(batch_size=4, moving_average=0.9), 3, seed=0, step="detector")
     expected = seen[0]
     for decay, weights in zip((2 / 11, 3 / 12), seen[1:], strict=True):
@@ -298,7 +293,7 @@ def test_the_next_batch_is_decoded_ahead_and_is_the_one_that_is_drawn(labelled: 
     taken = labelled.images.read
     monkeypatch.setattr(labelled.images, "read", lambda rows: read.append(rows.tolist()) or taken(rows))
     config = TrainingConfig(batch_size=3, augmentation=NO_AUGMENTATION)
-    train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 4, seed=0, step="detector")
+    train_detector(build_detector(DETECTOR, 1, seed=0), labelled, config, 4, seed=0, step="detector")
     assert asked[:3] == read[1:]
 
 
@@ -309,7 +304,7 @@ def test_half_precision_and_compilation_train_the_same_detector(settings, labell
     histories = []
     for changed in ({}, settings):
         config = TrainingConfig(batch_size=4, learning_rate=1e-3, **changed)
-        detector = build_detector(CONFIG, 1, seed=0)
+        detector = build_detector(DETECTOR, 1, seed=0)
         histories.append([row["loss"] for row in train_detector(detector, labelled, config, 6, 0, "detector")])
         assert {parameter.dtype for parameter in detector.parameters()} == {torch.float32}
     # float16 may leave out the first steps, until its gradients are scaled so that none overflows.
@@ -323,7 +318,7 @@ def test_a_first_step_whose_gradients_overflow_is_left_out(optimizer, labelled: 
     overflowing = partial(torch.amp.GradScaler, init_scale=2.0**60, backoff_factor=2.0**-50)
     monkeypatch.setattr(torch.amp, "GradScaler", overflowing)
     config = TrainingConfig(batch_size=4, learning_rate=1e-3, optimizer=optimizer, precision="float16")
-    before, once, thrice = (build_detector(CONFIG, 1, seed=0) for _ in range(3))
+    before, once, thrice = (build_detector(DETECTOR, 1, seed=0) for _ in range(3))
     torch.use_deterministic_algorithms(True)  # which fills memory that nothing wrote with NaN
     try:
         train_detector(once, labelled, config, 1, seed=0, step="detector")
@@ -340,4 +335,4 @@ def test_compilation_without_a_compiler_is_refused(labelled: TrainingImages, mon
     monkeypatch.setenv("PATH", "")
     config = TrainingConfig(compile=True)
     with pytest.raises(InputError, match=r"wants a C\+\+ compiler, and none of c\+\+, g\+\+"):
-        train_detector(build_detector(CONFIG, 1, seed=0), labelled, config, 1, seed=0, step="detector")
+        train_detector(build_detector(DETECTOR, 1, seed=0), labelled, config, 1, seed=0, step="detector")
