@@ -285,11 +285,14 @@ class Config(Section):
         return settings_name(self._deciding("embedding"), common._deciding("embedding"))
 
     def fidelity_tables(self) -> tuple[str, ...]:
-        """Return the names of the tables that `snakemake fidelity` compares, of every kind of labels and start."""
+        """Return the names of the tables that `snakemake fidelity` compares with true gains."""
         common = self._deciding("table")
         return tuple(settings_name(one._deciding("table"), common) for one in self._fidelity_settings())
 
     def _fidelity_settings(self) -> Iterator["Config"]:
+        if self.fidelity.tables == "own":
+            yield self
+            return
         kinds = [labels for labels in get_args(Labels) if self.detector.trained.dense or labels != "consistency"]
         for labels, start in product(kinds, get_args(Start)):
             lut = self.lut.model_copy(update={"labels": labels, "start": start})

@@ -112,3 +112,6 @@ class FidelityConfig(Section):
     """M, candidate batches: half of them drawn at random, the others chosen by strategies."""
     repeats: Annotated[int, Field(ge=2, le=10**9)] = 3
     """Detectors trained for each batch, which differ in their random numbers, so that the noise is known."""
+    tables: Literal["own", "all"] = "own"
+    """Lookup tables that are compared with the gains: those of the experiment's own settings, which it has anyway, or
+    of every kind of labels and start, which train variants of their own."""

@@ -90,14 +90,22 @@ STEPS: dict[str, Step] = {
     "label": Step("Add the chosen images, with the oracle's labels, to the labelled set."),
     "candidates": Step(
         "Draw and choose batches whose looked-up reward is compared with their true gain.",
-        ("budget", "detector", "embedding", "evaluation", "fidelity", "lut.clusters", "reward"),
+        ("budget", "detector", "embedding", "evaluation", "fidelity.batches", "lut.clusters", "reward"),
     ),
     "gain": Step(
         "Train detectors with candidate batches labelled, and score them on the test images.",
-        ("detector", "evaluation", "fidelity", "initial", "iterations.detector", "iterations.growth", "training"),
+        (
+            "detector",
+            "evaluation",
+            "fidelity.repeats",
+            "initial",
+            "iterations.detector",
+            "iterations.growth",
+            "training",
+        ),
     ),
     "lookup": Step(
-        "Predict the gain of the candidate batches with every kind of lookup table.",
+        "Predict the gain of the candidate batches with lookup tables of one kind.",
         ("embedding", "reward"),
     ),
     "fidelity": Step(

@@ -21,9 +21,9 @@ BY_UNCERTAINTY = ("cdal_by_class", "pal", "entropy_max", "entropy_mean", "entrop
 BY_PROBABILITIES = (*BY_UNCERTAINTY, "class_presence", "class_presence_per_box")
 
 
-def config(strategies=("random",), command=COMMAND, gives=("probabilities",), **own):
+def config(strategies=("random",), command=COMMAND, gives=("probabilities",), fidelity=None, **own):
     detector = {"name": "external", "command": command, "gives": tuple(gives), **own}
-    return resolve_config({"detector": detector, "strategies": strategies})
+    return resolve_config({"detector": detector, "strategies": strategies, "fidelity": fidelity or {}})
 
 
 @pytest.mark.parametrize("gives", [(), ("probabilities",), ("features",), ("probabilities", "features")])
@@ -58,7 +58,8 @@ def test_a_refusal_says_what_to_do(name, gives, reason):
 def test_tables_learn_by_what_the_proxy_can():
     table = {"mine": {"type": "mgral", "lut": {"labels": "consistency"}}}
     assert config(table).strategies["mine"].lut.labels == "consistency"
-    assert "consistency" in {config().with_settings("table", name).lut.labels for name in config().fidelity_tables()}
+    compared = config(fidelity={"tables": "all"})
+    assert "consistency" in {compared.with_settings("table", name).lut.labels for name in compared.fidelity_tables()}
 
 
 @pytest.mark.parametrize(

@@ -158,13 +158,15 @@ def test_an_interrupt_ends_all_that_is_timed_without_traces(tmp_path):
     timed = []
     while len(timed) < 2:
         assert done.poll() is None
-        timed = [one for one in psutil.Process(done.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        # One that ends in this moment has no command any more.
+        processes = [one for one in psutil.process_iter(["ppid", "cmdline"]) if one.info["ppid"] == done.pid]
+        timed = [one for one in processes if "spawn_main" in " ".join(one.info["cmdline"] or ())]
         time.sleep(0.02)
     os.killpg(done.pid, signal.SIGINT)
     _, errors = done.communicate(timeout=60)
     assert done.returncode
     assert "Traceback" not in errors
-    assert not [one for one in timed if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not psutil.wait_procs(timed, timeout=60)[1]
 
 
 def test_disk_is_that_of_the_largest_artefacts():

@@ -41,7 +41,7 @@ CONFIG = Config(
         for name, info in registry.strategies().items()
     },
 )
-SINGLE_KEYS = ("embedding", "iterations", "reward", "lut")
+SINGLE_KEYS = ("embedding", "fidelity", "iterations", "reward", "lut")
 """Sections of which some steps read single keys."""
 
 

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from mgral.artefacts.files import read_csv, read_json, write_csv, write_json
 from mgral.cli.main import mgral
 from mgral.cli.steps.lookup import COLUMNS
-from mgral.config import Config
+from mgral.config import Config, resolve_config
 from mgral.errors import InputError
 from mgral.method.fidelity.correlation import fidelity, noise_ceiling, spearman
 from mgral.method.fidelity.lookups import NO_TABLE, Kind
@@ -22,8 +22,9 @@ KINDS = [
     Kind("consistency", "cold", "initial", "sliced", "kernel"),
 ]
 COUNTED = Kind(NO_TABLE, "", "cycle", "", "total_objects")
-TABLES = Config().fidelity_tables()
-BATCHES, REPEATS = 12, 3
+EVERY_KIND = {"cycle": 1, "batches": 12, "tables": "all"}
+TABLES = resolve_config({"fidelity": EVERY_KIND}).fidelity_tables()
+BATCHES, REPEATS = EVERY_KIND["batches"], 3
 
 
 def fabricate(folder, seeds=(0, 1), counted=0.0):
@@ -32,7 +33,7 @@ def fabricate(folder, seeds=(0, 1), counted=0.0):
     They know it by all three tables together; by fewer they rank batches by their numbers. A reward without a table
     is 500 and the truth times `counted`. One half of the batches is drawn at random, and the other chosen.
     """
-    config = {"seeds": list(seeds), "fidelity": {"cycle": 1, "batches": BATCHES}, "lut": {"splits": 3}}
+    config = {"seeds": list(seeds), "fidelity": EVERY_KIND, "lut": {"splits": 3}}
     write_json(folder / "config.yaml", config)
     for seed in seeds:
         rng = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 # Fidelity, an experiment of its own: `snakemake fidelity`. Of batches that are labelled for it, the true gain, measured
-# on the test images, beside what tables of every kind predict. No other rule reads any of this. The tables are made by
-# the rules of lut.smk.
+# on the test images, beside what tables predict. No other rule reads any of this. The tables are made by the rules of
+# lut.smk.
 #
 # candidates  random's labelled.json, detector and embeddings at a cycle, tables -> candidates.json
 # gain        candidates.json, test.npy -> gains<i>-<j>.json; jobs side by side
