@@ -28,7 +28,7 @@ pool = mgral.unlabelled(train.dataset.image_ids, labelled)
 print("mAP expected after labelling the first images of the pool", table.reward(pool[: config.budget]))
 
 agent, episodes, summary = mgral.train_agent(config, table, pool, seed=0)
-given = {"embeddings": embeddings, "tables": table, "agent": agent}
+given = {"embeddings": embeddings, "tables": table, "agent": agent, "groups": ()}  # no near-copies are known
 chosen = mgral.select("mgral", config, train.dataset, labelled, seed=0, **given)
 other = mgral.select("ppal", config, train.dataset, labelled, seed=0, images=train.images, detector=detector)
 print("label next, by mgral", chosen.images, "and by ppal", other.images)

@@ -8,8 +8,9 @@ Our own baseline, on the tables of `mgral`.
 
 Formula
 -------
-The image is added that gives the batch the highest looked-up reward, until the batch is complete. If the pool is
-large, only a random sample of its images is tried each time (Mirzasoleiman et al. 2015). A learned reward is
+The image is added that gives the batch the highest looked-up reward, until the batch is complete. Near-copies are
+left out, as in `random_no_copies`. If the pool is large, only a random sample of its images is tried each time
+(Mirzasoleiman et al. 2015). A learned reward is
 
     b + mean over classes c of w_c . (x_c(L + B) - x_c(L))
 
@@ -33,6 +34,7 @@ from mgral.config.registry import register
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward
 from mgral.method.lut.validation import NOT_VALID, validate
+from mgral.selection.apart import choose_apart
 from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_uniformly
 
 Float64 = npt.NDArray[np.float64]
@@ -50,9 +52,17 @@ FEWEST = 20
 DRAW = "mgral_greedy random selection"
 
 
-@register("mgral_greedy", "the batch that the lookup tables reward most", requires=("embeddings", "counts", "tables"))
+@register(
+    "mgral_greedy",
+    "the batch that the lookup tables reward most",
+    requires=("embeddings", "counts", "tables", "groups"),
+)
 def choose(query: Query) -> Choice:
     """Choose one image after the other; its score is the looked-up mAP of the batch up to it."""
+    return choose_apart(_choose, query)
+
+
+def _choose(query: Query) -> Choice:
     tables = query.tables
     if isinstance(tables, NotMade):
         return choose_uniformly(query, DRAW, tables.reason)

@@ -12,8 +12,8 @@ mAP(S). The agent learns by policy gradient, with the loss
     - mean((mAP(S) - baseline) log pi(S))
 
 In `mgral` a batch is chosen image by image. The agent scores every image that could be added, given the batch so far,
-and the image with the highest score is added. If the pool is large, only a random sample of its images is scored each
-time, as in `mgral_greedy`.
+and the image with the highest score is added. Near-copies are left out, as in `random_no_copies`. If the pool is
+large, only a random sample of its images is scored each time, as in `mgral_greedy`.
 
 In `paper` an LSTM scores all images in one pass over the pool, in order of their ids, and the images with the highest
 scores are chosen.
@@ -43,12 +43,22 @@ from mgral.method.agent.batch_agent import BatchAgent, choose_batch
 from mgral.method.agent.network import Agent
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.validation import NOT_VALID
+from mgral.selection.apart import choose_apart
 from mgral.selection.query import Choice, NotMade, Query, choose_uniformly
 
 DRAW = "mgral random selection"
 
 
-@register("mgral", "the agent that learnt from lookup tables", requires=("embeddings", "counts", "tables", "agent"))
+@register(
+    "mgral",
+    "the agent that learnt from lookup tables",
+    requires=("embeddings", "counts", "tables", "agent", "groups"),
+)
+def choose_without_copies(query: Query) -> Choice:
+    """Choose the images without near-copies that the agent scores highest; at random if there is no agent."""
+    return choose_apart(choose, query)
+
+
 @register(
     "paper",
     "the trained agent's scores, with the paper's choices",

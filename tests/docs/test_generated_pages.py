@@ -42,7 +42,9 @@ def test_every_strategy_is_told_with_what_it_costs():
     assert rows["cald"].endswith("| all except commands | inference on the pool, 5 times ")
     assert rows["llal"].endswith("| one more training of the detector, with the head; inference on the pool ")
     assert "all, commands with `probabilities`" in rows["entropy_sum"]
-    assert rows["mgral_greedy"].endswith("| all | embeddings of all training images; lookup tables ")
+    assert rows["mgral_greedy"].endswith(
+        "| all | embeddings of all training images; lookup tables; groups of near-copies, found once "
+    )
     assert "with anchors; commands whose proxy has anchors" in rows["paper"]
 
 

@@ -60,7 +60,7 @@ def test_mgral_is_worth_more_than_counts_where_worth_does_not_follow_counts() ->
         pool = np.setdiff1d(dataset.image_ids, labelled)
         agent, _, summary = train_validated_agent(config, tables, pool, seed)
         assert summary["p_value"] == tables.regression.p_value <= 0.05
-        given = {"embeddings": tables.embeddings, "agent": agent, "tables": tables}
+        given = {"embeddings": tables.embeddings, "agent": agent, "tables": tables, "groups": ()}
         worth = {}
         for name in ("mgral", "mgral_greedy", "sqrt_counts"):
             selection = select(name, config, dataset, labelled, seed, **given)
@@ -76,7 +76,7 @@ def test_a_selection_says_that_the_tables_were_not_used() -> None:
     pool = np.setdiff1d(dataset.image_ids, labelled)
     agent, _, _ = train_validated_agent(config, not_used, pool, 0)
     for name in ("mgral", "mgral_greedy"):
-        given = {"embeddings": tables.embeddings, "agent": agent, "tables": not_used}
+        given = {"embeddings": tables.embeddings, "agent": agent, "tables": not_used, "groups": ()}
         content = select(name, config, dataset, labelled, 0, **given).to_json()
         assert content["note"].startswith("the lookup tables predict no better than tables of shuffled values")
         assert "reason" not in content

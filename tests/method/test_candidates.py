@@ -13,6 +13,7 @@ from mgral.artefacts.files import write_arrays, write_json
 from mgral.cli.main import mgral
 from mgral.config import Config
 from mgral.config.experiment import config_yaml
+from mgral.data.groups import Groups
 from mgral.errors import InputError
 from mgral.method.fidelity import batches as batches_module
 from mgral.method.fidelity.batches import STRATEGIES, Candidate, draw_candidates, load_candidates
@@ -50,6 +51,7 @@ def known(**changes):
         detector=build_detector(CONFIG.detector, len(dataset.categories), 0).eval(),
         embeddings=embeddings,
         tables=LearnedTables.of([], embeddings),
+        groups=((7, 8, 9),),
     )
     return replace(query, **changes)
 
@@ -117,8 +119,10 @@ def step(folder, doubled):
     (folder / "config.yaml").write_bytes(config_yaml(CONFIG))
     write_arrays(folder / "embeddings.safetensors", query.embeddings.arrays())
     save_detector(query.detector, folder / "detector.safetensors")
+    write_json(folder / "groups.json", Groups(query.groups, (), 0, 0).as_json())
     files = {"config": "config.yaml", "dataset": "train.json", "images": "train.npy", "labelled": "labelled.json"}
     files |= {"detector": "detector.safetensors", "embeddings": "embeddings.safetensors", "output": "candidates.json"}
+    files["groups"] = "groups.json"
     options = [text for name, file in files.items() for text in (f"--{name}", str(folder / file))]
     mgral(["candidates", *options, "--seed", "0", "--cycle", "1"], standalone_mode=False)
     return load_candidates(folder / "candidates.json")

@@ -9,6 +9,7 @@ from made_embeddings import made_embeddings
 
 from mgral.artefacts.files import map_arrays, read_arrays, read_csv, write_arrays, write_json, write_reason
 from mgral.cli.main import mgral
+from mgral.data.groups import Groups
 from mgral.errors import SparseError
 from mgral.method.agent.network import build_agent
 
@@ -35,7 +36,8 @@ def step(folder, name, *arguments):
 
 
 def select(folder, *names):
-    files = [f"--{name}={folder}/{name}.safetensors" for name in names]
+    files = [f"--{name}={folder}/{name}.safetensors" for name in names] + [f"--groups={folder}/groups.json"]
+    write_json(folder / "groups.json", Groups((), (), 0, 0).as_json())
     known = [f"--dataset={folder}/train.json", f"--labelled={folder}/labelled.json", "--strategy=mgral", "--cycle=0"]
     step(folder, "select", *known, *files, f"--output={folder}/selection.json")
     return json.loads((folder / "selection.json").read_text())

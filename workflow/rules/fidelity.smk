@@ -2,7 +2,7 @@
 # on the test images, beside what tables predict. No other rule reads any of this. The tables are made by the rules of
 # lut.smk.
 #
-# candidates  random's labelled.json, detector and embeddings at a cycle, tables -> candidates.json
+# candidates  random's labelled.json, detector and embeddings at a cycle, tables, near-copies -> candidates.json
 # gain        candidates.json, test.npy -> gains<i>-<j>.json; jobs side by side
 # lookup      candidates.json, labelled.json, variants<i>-<j>.json of all splits -> {table}/lookups.csv
 # fidelity    all of these -> fidelity/report.html, figures/, tables/
@@ -43,6 +43,7 @@ rule candidates:
         labelled=in_tried("labelled.json"),
         detector=in_tried(FINDS),
         embeddings=in_tried("embeddings/default.safetensors"),
+        groups=EXPERIMENT + "/dataset/groups.json",
         table_embeddings=lambda wildcards: f"{tried_tables(wildcards)}/embeddings/default.safetensors",
         tables=lambda wildcards: [
             f"{tried_tables(wildcards)}/tables/{DEFAULT}/split{split}/{DEFAULT}/table.safetensors"
@@ -66,7 +67,7 @@ rule candidates:
     shell:
         "mgral candidates --config {input.config}{params.derived} --dataset {input.dataset} --labelled {input.labelled}"
         " --images {input.images} --detector {input.detector} --embeddings {input.embeddings}"
-        " --table-embeddings {input.table_embeddings} {params.tables}"
+        " --groups {input.groups} --table-embeddings {input.table_embeddings} {params.tables}"
         " --seed {wildcards.seed} --cycle {wildcards.cycle} --gpus {resources.gpu} --vram-mb {resources.vram_mb} --output {output} > {log} 2>&1"
 
 

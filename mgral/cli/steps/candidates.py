@@ -11,6 +11,7 @@ from mgral.compute.gpus import HELP
 from mgral.config import images_in, load_config
 from mgral.data.dataset import load_dataset
 from mgral.data.derive import load_derived
+from mgral.data.groups import load_groups
 from mgral.data.images import load_images
 from mgral.data.results import load_found
 from mgral.method.fidelity.batches import draw_candidates
@@ -37,6 +38,12 @@ from mgral.selection.spending import in_images, load_unspent
     multiple=True,
     help="Lookup table of a reward split, made with --table-embeddings; repeat it for each.",
 )
+@click.option(
+    "--groups",
+    type=options.FILE,
+    required=True,
+    help="Near-copies, which some strategies leave out; of step `groups`.",
+)
 @click.option("--table-embeddings", type=options.FILE, help="Embeddings of all training images that the tables use.")
 @options.seed
 @options.cycle
@@ -52,6 +59,7 @@ def command(
     detector: Path,
     embeddings: Path,
     table: tuple[Path, ...],
+    groups: Path,
     table_embeddings: Path | None,
     seed: int,
     cycle: int,
@@ -91,5 +99,6 @@ def command(
         found=None if trained else load_found(detector, "train"),
         embeddings=vectors,
         tables=tables,
+        groups=load_groups(groups).groups,
     )
     write_json(output, {"batches": [one.to_json() for one in draw_candidates(query)]})

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     "--groups",
     type=options.FILE,
     help="Written by the step `groups`: of each group of near-copies at most one image is chosen (projects, "
-    "random_no_copies).",
+    "mgral, mgral_greedy, random_no_copies).",
 )
 @click.option(
     "--controls",

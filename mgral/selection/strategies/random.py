@@ -16,7 +16,7 @@ import numpy as np
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
-from mgral.selection.pool import one_of_each
+from mgral.selection.apart import images_apart
 from mgral.selection.query import Choice, Query, choose_uniformly
 
 
@@ -29,10 +29,5 @@ def choose(query: Query) -> Choice:
 @register("random_no_copies", "at random, one image at most of a group of near-copies", requires=("groups",))
 def choose_no_copies(query: Query) -> Choice:
     """Choose at random: first images without a near-copy and one image of each unlabelled group, then the others."""
-    assert query.groups is not None
-    labelled = set(query.labelled.tolist())
-    known = [image for group in query.groups if not labelled.isdisjoint(group) for image in group]
-    seed = derive_seed(query.seed, "one of each group without a label", query.cycle)
-    apart = one_of_each(np.setdiff1d(query.pool, known), query.groups, seed)
     rng = np.random.default_rng(derive_seed(query.seed, "random selection without copies", query.cycle))
-    return Choice.best(np.isin(query.pool, apart) + rng.random(len(query.pool)), query.budget)
+    return Choice.best(np.isin(query.pool, images_apart(query)) + rng.random(len(query.pool)), query.budget)
