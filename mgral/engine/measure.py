@@ -70,9 +70,9 @@ def measure_rates(config: Config, sizes: Sizes, gpus: int, jobs: int = 1) -> dic
     barrier = context.Barrier(jobs)
     try:
         with ProcessPoolExecutor(jobs, context, _take_barrier, (barrier,)) as pool:
-            with _interrupts_held_back():
-                timed = [pool.submit(_measure_beside, config, sizes, gpus, number) for number in range(jobs)]
             try:
+                with _interrupts_held_back():
+                    timed = [pool.submit(_measure_beside, config, sizes, gpus, number) for number in range(jobs)]
                 found = [one.result() for one in timed]
             except KeyboardInterrupt:
                 for process in active_children():
