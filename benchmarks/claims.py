@@ -38,8 +38,9 @@ INTRODUCTION = """# The confirmatory comparison
 
 The differences that the [protocol](protocol.md) names: `mgral_greedy` minus another strategy, paired by seed, in
 points of mAP@[.5:.95] on the test images, in the mean height of the curve over labelled images. p is that of the
-paired t test. Holm's correction is over all lines that have one. The last column is the difference over labelled
-boxes, with the outer ends of its two intervals; it is not tested.
+paired t test. Holm's correction is over all lines that have one: the four differences of each set, or three where the
+best other is a named one. The last column is the difference over labelled boxes, with the outer ends of its two
+intervals; it is not tested.
 
 The best other is chosen by the same seeds, so its lead is partly chance. `mgral`, the same with an agent, is none of
 the others and not tested. The page is written from the files beside the pages of the sets, by

@@ -199,6 +199,8 @@ def _reason(config: Config, name: str, selection: Mapping[str, Any]) -> str:
         return "drawn at random"
     if name == COLD:
         return "typical of pictures that have no label yet"
+    if note := selection.get("note"):
+        return str(note)
     return registry.strategy(config.strategies[name].type).summary
 
 
@@ -206,4 +208,4 @@ def _why(config: Config, name: str, selection: Mapping[str, Any]) -> str:
     if selection.get("reason"):
         return f"drawn at random: {selection['reason']}"
     info = registry.strategy(config.strategies[name].type)
-    return f"chosen by {info.name}: {info.summary}"
+    return f"chosen by {info.name}: {selection.get('note') or info.summary}"

@@ -67,6 +67,7 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
         sentence=sentence,
         counts=next(row.kind for row in rows if not row.kind.has_table),
         used=configured_kind(config),
+        by_prior=sum(configured_kind(config) in one.by_prior for one in known),
         ceilings=by_seed["all"],
         sizes={part: int(known[0].of_part(part).sum()) for part in PARTS},
         sources=list(dict.fromkeys(one.source for one in known[0].candidates if not one.drawn)),
@@ -134,10 +135,8 @@ def _forest(rows: Sequence[FidelityRow], ceilings: Mapping[str, float]) -> Figur
     drawing = draw(stem, 8.0, 1.0 + 0.24 * len(rows), paint)
     table = Table(stem, pd.DataFrame(cells))
     best = rows[0]
-    conclusion = (
-        f"Best: {best.kind}, with a rank correlation of {_signed(best.fidelity.mean)}; "
-        f"at most {_signed(ceiling)} is possible."
-    )
+    possible = f"at most {_signed(ceiling)} is possible" if ceiling else "by chance, as repeated trainings disagree"
+    conclusion = f"Best: {best.kind}, with a rank correlation of {_signed(best.fidelity.mean)}; {possible}."
     return Figure(stem, "How well rewards rank batches", conclusion, caption, drawing, table)
 
 

@@ -31,6 +31,8 @@ class Trial:
     """The prediction by the tables of the first n reward splits, [splits, M]; without a table [1, M]."""
     candidates: Sequence[Candidate]
     """The M batches."""
+    by_prior: frozenset[Kind] = frozenset()
+    """Kinds whose tables did not pass their test, so that the prior of the regression ranks batches."""
 
     @property
     def gains(self) -> Array:
@@ -107,11 +109,14 @@ def load_trial(folder: Path, tables: Sequence[str], splits: int) -> Trial:
             f"{folder} does not contain the gains of batches 0 to {len(batches)}; run `snakemake fidelity` again"
         )
     looked_up: dict[Kind, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    by_prior = set()
     for table in tables:
         for row in read_csv(folder / table / "lookups.csv"):
             kind = Kind(*(row[name] for name in Kind._fields))
             # What is expected without a table stands beside every table.
             looked_up[kind][int(row["splits"])][int(row["batch"])] = float(row["looked_up"])
+            if int(row["splits"]) == splits and row["by_prior"] == "True":
+                by_prior.add(kind)
     for kind, by_splits in looked_up.items():
         wanted = range(1, splits + 1) if kind.has_table else range(1)
         if sorted(by_splits) != list(wanted) or any(sorted(of) != batches for of in by_splits.values()):
@@ -127,6 +132,7 @@ def load_trial(folder: Path, tables: Sequence[str], splits: int) -> Trial:
             for kind, by_splits in looked_up.items()
         },
         candidates=candidates,
+        by_prior=frozenset(by_prior),
     )
 
 

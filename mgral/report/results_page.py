@@ -127,7 +127,7 @@ def _made_by(joined: Joined, folder: Path) -> str:
     width, height = config.detector.image_canvas.input_size
     proxy = "" if config.detector.command_gives is None else "external, by detector.command; its proxy is "
     rows = [
-        *(("Commit (artefacts)", _commits(run)) for run in runs),
+        *(("Commit (number of files)", _commits(run)) for run in runs),
         *(("Machine", machine) for machine in dict.fromkeys(run.machine for run in runs)),
         ("Seeds", ", ".join(map(str, config.seeds))),
         (

@@ -71,6 +71,11 @@ class Embeddings:
         counts: Float32 = self.counts[self._rows(image_ids)]
         return counts
 
+    def presence_of(self, image_ids: npt.ArrayLike) -> Float32:
+        """Return how likely images show each class, float32 [..., C], given their ids [...]."""
+        presence: Float32 = self.presence[self._rows(image_ids)]
+        return presence
+
     def features_of(self, image_ids: npt.ArrayLike, config: EmbeddingConfig) -> ImageFeatures:
         """Return the features of ids, of any shape; InputError on an unknown id."""
         vectors, rows = self.components, self._rows(image_ids)

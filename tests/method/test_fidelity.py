@@ -27,7 +27,7 @@ TABLES = resolve_config({"fidelity": EVERY_KIND}).fidelity_tables()
 BATCHES, REPEATS = EVERY_KIND["batches"], 3
 
 
-def fabricate(folder, seeds=(0, 1), counted=0.0):
+def fabricate(folder, seeds=(0, 1), counted=0.0, by_prior=False):
     """Write trials in which the second kind of lookup knows the truth, the first some, the third its opposite.
 
     They know it by all three tables together; by fewer they rank batches by their numbers. A reward without a table
@@ -52,11 +52,12 @@ def fabricate(folder, seeds=(0, 1), counted=0.0):
         said = [truth + 1.5 * rng.normal(size=BATCHES), truth, -truth]
         values = (500 + counted * truth).tolist()
         alone = [
-            {**COUNTED._asdict(), "splits": 0, "batch": b, "looked_up": v} for b, v in enumerate(values, start=1)
+            {**COUNTED._asdict(), "splits": 0, "batch": b, "looked_up": v, "by_prior": False}
+            for b, v in enumerate(values, start=1)
         ]
         for table, kind, values in zip(TABLES[: len(KINDS)], KINDS, said, strict=True):
             rows = [
-                {**kind._asdict(), "splits": splits, "batch": b, "looked_up": v + error * b}
+                {**kind._asdict(), "splits": splits, "batch": b, "looked_up": v + error * b, "by_prior": by_prior}
                 for splits, error in ((1, -5), (2, 5), (3, 0))
                 for b, v in enumerate(values.tolist(), start=1)
             ]
@@ -182,3 +183,11 @@ def test_tables_of_earlier_settings_are_not_read(tmp_path):
     before = load_trial(place, TABLES, 3).looked_up(KINDS[1]).tolist()
     shutil.copytree(place / TABLES[1], place / "0a1b2c3d")
     assert load_trial(place, TABLES, 3).looked_up(KINDS[1]).tolist() == before
+
+
+@pytest.mark.parametrize("by_prior", [True, False])
+def test_the_page_says_where_the_tables_did_not_pass_their_test(tmp_path, by_prior):
+    fabricate(tmp_path, by_prior=by_prior)
+    run(tmp_path)
+    page = (tmp_path / "fidelity" / "report.html").read_text()
+    assert ("In 2 of 2 seeds the tables did not pass their permutation test" in page) == by_prior

@@ -83,6 +83,7 @@ def test_every_kind_of_look_up_finds_the_variant_whose_images_a_batch_is_like(ex
         found = float(first["looked_up"]), float(second["looked_up"])
         if first["estimator"] == "nearest":
             assert found == (0.1, 0.3)
+        assert first["by_prior"] == str(first["estimator"] == "regression")
         if first["estimator"] == "regression":  # three variants tell nothing, so images of a class are counted
             assert found[0] < found[1]
         else:
@@ -90,15 +91,15 @@ def test_every_kind_of_look_up_finds_the_variant_whose_images_a_batch_is_like(ex
 
 
 def test_beside_them_stands_what_a_batch_is_expected_to_bring(experiment):
-    """Nine objects of the first class are labelled; four images of a batch have 0 or 100 of each class, or 25."""
+    """Nine objects of the first class are labelled, in two images; four of a batch have 0 or 100 of each class."""
     found = {
         (row["embedding"], row["estimator"], row["batch"]): float(row["looked_up"])
         for row in looked_up(experiment)
         if row["labels"] == "no_table"
     }
     first, second = (
-        {"total_objects": 0, "roots_of_objects": 3},
-        {"total_objects": 800, "roots_of_objects": 409**0.5 + 20},
+        {"total_objects": 0, "roots_of_objects": 3, "images_of_classes": np.log(3)},
+        {"total_objects": 800, "roots_of_objects": 409**0.5 + 20, "images_of_classes": np.log(7) + np.log(5)},
     )
     assert found == {
         (embedding, reward, batch): pytest.approx(value)
@@ -130,11 +131,14 @@ def test_rewards_without_a_table_are_what_the_strategies_choose_by():
     rng = np.random.default_rng(0)
     counts = rng.gamma(0.5, [[8, 1, 1]], size=(40, 3)).astype(np.float32)
     embeddings = made_embeddings(np.arange(40), np.zeros((40, 1)), counts)
-    labelled = np.array([30, 2, 0])
-    by_roots = greedy_by_roots(labelled, counts.astype(float), np.ones(40), 5).rows
+    labelled = np.array([[30, 1, 0], [0, 1, 0]])
+    by_roots = greedy_by_roots(labelled.sum(axis=0), counts.astype(float), np.ones(40), 5).rows
     most = np.argsort(-counts.sum(axis=1))[:5]
     batches = [(), by_roots, most, *(rng.permutation(40)[:5] for _ in range(20))]
     candidates = [Candidate(k, None, tuple(map(int, images))) for k, images in enumerate(batches)]
     found = expect_without_table(candidates, labelled, {"cycle": embeddings})
     best = {kind.estimator: int(values.argmax()) for kind, values in found.items()}
-    assert best == {"roots_of_objects": 0, "total_objects": 1}
+    shown = np.minimum(counts, 1)
+    known = (labelled > 0).sum(axis=0)
+    images = [np.log1p(known + shown[list(one.images)].sum(axis=0)).sum() for one in candidates[1:]]
+    assert best == {"roots_of_objects": 0, "total_objects": 1, "images_of_classes": int(np.argmax(images))}

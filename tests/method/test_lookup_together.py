@@ -46,7 +46,7 @@ def looked_up(splits):
 
 
 def test_one_regression_learns_from_the_variants_of_all_splits():
-    (found,) = [values for kind, values in looked_up(SPLITS).items() if kind.estimator == "regression"]
+    (found,) = [of.values for kind, of in looked_up(SPLITS).items() if kind.estimator == "regression"]
     arrays = [table_arrays(one.scores, one.plan, embeddings(), EMBEDDING, REWARD, 0)[0] for one in SPLITS]
     both = LearnedTables.of(arrays, embeddings()).reward(BATCHES[1:])
     first, second = (LearnedTables.of([one], embeddings()).reward(BATCHES[1:]) for one in arrays)
@@ -65,7 +65,8 @@ def test_other_rewards_are_means_over_the_tables():
             for one in SPLITS
         ]
         first, second = (table.lookup(embeddings().features_of(ids, EMBEDDING)) for table in tables)
-        assert found.tolist() == [pytest.approx(first), pytest.approx((first + second) / 2)]
+        assert found.values.tolist() == [pytest.approx(first), pytest.approx((first + second) / 2)]
+        assert found.by_prior == (False, False)
 
 
 def test_variants_go_with_the_plan_beside_them(tmp_path):

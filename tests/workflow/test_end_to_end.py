@@ -142,8 +142,8 @@ def test_a_batch_is_looked_up_in_a_table_of_another_kind_and_really_tried(finish
     assert [len(one["map"]) for one in gains] == [2, 2]
     found = read_csv(finished.parent.parent / wanted[1])
     assert {(row["labels"], row["start"]) for row in found} == {("labels", "cold"), ("no_table", "")}
-    # 14 kinds of lookup, and by each of two embeddings the objects and the roots of these.
-    assert len(found) == (14 + 4) * load_config(TINY).fidelity.batches
+    # 14 kinds of lookup, and by each of two embeddings the objects, the roots of these, and images of classes.
+    assert len(found) == (14 + 6) * load_config(TINY).fidelity.batches
     base = finished / "seed0" / "initial" / "cycle0" / "tables" / table / "split0" / "base.safetensors"
     untrained = load_file(base)
     assert not untrained["class_quality.batches"].any()

@@ -1,6 +1,6 @@
 """Step `lookup`: the reward of the candidate batches in tables, by every embedding, distance and estimator.
 
-The two rewards that need no table, of predicted objects, are written too; they are the same beside every table.
+The rewards that need no table, of predicted objects, are written too; they are the same beside every table.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,9 @@ from mgral.selection.embeddings import load_embeddings
 from mgral.selection.object_counts import count_again
 from mgral.selection.pool import load_labelled
 
-COLUMNS = (*Kind._fields, "splits", "batch", "looked_up")
-"""`splits` is how many tables are looked up together, those of the first reward splits; 0 without a table."""
+COLUMNS = (*Kind._fields, "splits", "batch", "looked_up", "by_prior")
+"""`splits` is how many tables are looked up together, those of the first reward splits; 0 without a table. `by_prior`
+is whether they did not pass their test, so that the prior of the regression is written."""
 
 
 @click.command("lookup")
@@ -63,12 +64,16 @@ def command(
     embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": initial}
     batches, splits = load_candidates(candidates), _load_splits(subsets, variants)
     by_splits = lookup_everywhere(batches, splits, embeddings, config.embedding, config.reward, seed)
-    found = [(kind, count, of) for kind, rows in by_splits.items() for count, of in enumerate(rows, start=1)]
-    expected = expect_without_table(batches, data.object_counts(known).sum(axis=0), embeddings)
-    found += [(kind, 0, of) for kind, of in expected.items()]
+    found = [
+        (kind, count, values, by_prior)
+        for kind, of in by_splits.items()
+        for count, (values, by_prior) in enumerate(zip(of.values, of.by_prior, strict=True), start=1)
+    ]
+    expected = expect_without_table(batches, data.object_counts(known), embeddings)
+    found += [(kind, 0, values, False) for kind, values in expected.items()]
     lines = [
-        {**kind._asdict(), "splits": count, "batch": batch, "looked_up": value}
-        for kind, count, values in found
+        {**kind._asdict(), "splits": count, "batch": batch, "looked_up": value, "by_prior": by_prior}
+        for kind, count, values, by_prior in found
         for batch, value in enumerate(values.tolist(), start=1)
     ]
     write_csv(output, lines, COLUMNS)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mgral.config import Distance, EmbeddingConfig, RewardConfig
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.lut.estimators import estimators_of
+from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.reward import as_tables
 from mgral.method.lut.table import VariantScores, table_arrays
@@ -33,7 +34,7 @@ class Kind(NamedTuple):
     distance: str
     """`reward.distance`; empty without a table."""
     estimator: str
-    """`reward.estimator`; without a table `total_objects` or `roots_of_objects`."""
+    """`reward.estimator`; without a table `total_objects`, `roots_of_objects` or `images_of_classes`."""
 
     @property
     def has_table(self) -> bool:
@@ -51,6 +52,15 @@ class Split(NamedTuple):
     scores: VariantScores
 
 
+class LookedUp(NamedTuple):
+    """Predictions by one kind of lookup."""
+
+    values: npt.NDArray[np.float64]
+    """mAP of the batches 1..M, [S, M]: row n - 1 by the tables of the first n of S splits together."""
+    by_prior: tuple[bool, ...]
+    """For each row, whether the tables did not pass their test, so that the prior of the regression ranks batches."""
+
+
 def lookup_everywhere(
     candidates: Sequence[Candidate],
     splits: Sequence[Split],
@@ -58,11 +68,11 @@ def lookup_everywhere(
     embedding: EmbeddingConfig,
     reward: RewardConfig,
     seed: int,
-) -> dict[Kind, npt.NDArray[np.float64]]:
-    """Return the looked-up mAP, float64 [S, M], of the batches 1..M by every embedding, distance and estimator.
+) -> dict[Kind, LookedUp]:
+    """Return the looked-up mAP of the batches 1..M by every embedding, distance and estimator.
 
-    Row n - 1 uses the tables of the first n of S splits together, as strategies do: a regression learns from the
-    variants of all these tables, and the other estimators average over the tables.
+    Several tables are used together, as strategies do: a regression learns from the variants of all of them, and the
+    other estimators average over the tables.
 
     Parameters
     ----------
@@ -80,28 +90,34 @@ def lookup_everywhere(
             by = own.model_copy(update={"estimator": estimator})
             together = [as_tables(arrays[:count], of_images, embedding, by) for count in range(1, len(splits) + 1)]
             kind = Kind(first.labels, first.start, name, distance, estimator)
-            found[kind] = np.stack([tables.reward(ids) for tables in together])
+            by_prior = tuple(isinstance(one, LearnedTables) and not one.regression.valid for one in together)
+            found[kind] = LookedUp(np.stack([tables.reward(ids) for tables in together]), by_prior)
     return found
 
 
 def expect_without_table(
     candidates: Sequence[Candidate], labelled: npt.NDArray[np.int64], embeddings: Mapping[str, Embeddings]
 ) -> dict[Kind, npt.NDArray[np.float64]]:
-    """Return two scores of the batches 1..M that need predicted object counts only, float64 [M], by every embedding.
+    """Return three scores of the batches 1..M that need predicted objects only, float64 [M], by every embedding.
 
-    One score is the number of objects in the batch, by which `most_objects` chooses. The other is the sum over
+    The first is the number of objects in the batch, by which `most_objects` chooses. The second is the sum over
     classes of the square root of the objects in the labelled images and the batch, by which `sqrt_counts` chooses.
+    The third is the sum over classes of log(1 + the images in both that show the class): the regression's prior.
 
     Parameters
     ----------
     labelled
-        Number of objects of each class in the labelled images, int64 [C].
+        Objects of each class in each labelled image, int64 [n, C].
     embeddings
         Embeddings by the name of the detector that computed them.
     """
     found = {}
     for name, of_images in embeddings.items():
-        brought = of_images.counts_of([one.images for one in candidates[1:]]).sum(axis=1, dtype=np.float64)
+        batches = [one.images for one in candidates[1:]]
+        brought = of_images.counts_of(batches).sum(axis=1, dtype=np.float64)
+        shown = of_images.presence_of(batches).sum(axis=1, dtype=np.float64)
         found[Kind(NO_TABLE, "", name, "", "total_objects")] = brought.sum(axis=1)
-        found[Kind(NO_TABLE, "", name, "", "roots_of_objects")] = np.sqrt(labelled + brought).sum(axis=1)
+        found[Kind(NO_TABLE, "", name, "", "roots_of_objects")] = np.sqrt(labelled.sum(axis=0) + brought).sum(axis=1)
+        images = (labelled > 0).sum(axis=0) + shown
+        found[Kind(NO_TABLE, "", name, "", "images_of_classes")] = np.log1p(images).sum(axis=1)
     return found
