@@ -10,7 +10,7 @@ import pytest
 import yaml
 from photo_project import answered, coco_labels, photos, run, start
 
-from mgral.artefacts.files import read_json
+from mgral.artefacts.files import read_json, write_json
 from mgral.labelling import ledger, running
 from mgral.labelling.state import load_project
 from mgral.labelling.status import spent
@@ -349,3 +349,19 @@ def test_files_of_another_project_are_refused(tmp_path):
     said = run("import", answered(first, 1), "--folder", second, fails=2)
     assert "files are of another project" in said.lower()
     assert json.dumps(states(second)) == '{"untouched": 30}'
+
+
+def test_pictures_say_how_they_were_chosen_where_that_was_not_the_usual_way(tmp_path, monkeypatch):
+    project = start(tmp_path, "--strategy", "mgral_greedy")
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+
+    def compute_with_a_note(folder, configfile, **options):
+        photo_project.compute(folder, configfile, **options)
+        (made,) = (folder / "results" / "round2").glob("seed2/strategies/*/cycle0/selection.json")
+        write_json(made, read_json(made) | {"note": "by images of each class"})
+
+    monkeypatch.setattr(running, "run_snakemake", compute_with_a_note)
+    assert "chosen by mgral_greedy: by images of each class" in next_round(project)
+    with (project / "round2" / "selection.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert {row["reason"] for row in csv.DictReader(file)} == {"by images of each class"}
