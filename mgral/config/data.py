@@ -155,8 +155,8 @@ class NearCopiesConfig(Section):
     pictures of different objects, such as objects on the same ground, from counting as near-copies: they differ by
     few grey levels, but vary by few too."""
     pattern: Annotated[str | None, AfterValidator(_compiles), Field(exclude_if=lambda value: value is None)] = None
-    """Only in a project: a regular expression for the path of a picture, used in place of the thumbnails. Pictures
-    with the same matched text are near-copies; if the expression has groups, only their text counts. For example,
+    """A regular expression for the path of a picture, used in place of the thumbnails. Pictures with the
+    same matched text are near-copies; if the expression has groups, only their text counts. For example,
     `(video\\d+)_frame` groups all frames of a video."""
 
 

@@ -284,6 +284,12 @@ class Config(Section):
         """Return the name that this configuration's embedding settings have in the experiment `common`."""
         return settings_name(self._deciding("embedding"), common._deciding("embedding"))
 
+    @property
+    def gain_jobs(self) -> list[tuple[int, int]]:
+        """The first and the last of the batches 0..M of each job of `snakemake fidelity` that measures gains."""
+        size, last = max(1, self.lut.variants_per_job // self.fidelity.repeats), self.fidelity.batches
+        return [(first, min(first + size - 1, last)) for first in range(0, last + 1, size)]
+
     def fidelity_tables(self) -> tuple[str, ...]:
         """Return the names of the tables that `snakemake fidelity` compares with true gains."""
         common = self._deciding("table")

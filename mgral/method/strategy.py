@@ -43,8 +43,7 @@ from mgral.method.agent.batch_agent import BatchAgent, choose_batch
 from mgral.method.agent.network import Agent
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.validation import NOT_VALID
-from mgral.selection.apart import choose_apart
-from mgral.selection.query import Choice, NotMade, Query, choose_uniformly
+from mgral.selection.query import Choice, NotMade, Query, choose_apart, choose_uniformly
 
 DRAW = "mgral random selection"
 

@@ -85,11 +85,13 @@ class Comparison:
 def load_trials(results: Path, config: Config) -> dict[int, Trial]:
     """Read the trials of an experiment by seed; raises InputError as `load_trial` does."""
     folders = {seed: results / f"seed{seed}" / "fidelity" / f"cycle{config.fidelity.cycle}" for seed in config.seeds}
-    return {seed: load_trial(folder, config.fidelity_tables(), config.lut.splits) for seed, folder in folders.items()}
+    return {seed: load_trial(folder, config) for seed, folder in folders.items()}
 
 
-def load_trial(folder: Path, tables: Sequence[str], splits: int) -> Trial:
-    """Read a seed's `candidates.json`, `gains*.json` and the `TABLE/lookups.csv` of its tables.
+def load_trial(folder: Path, config: Config) -> Trial:
+    """Read a seed's `candidates.json`, the gains of its jobs and the `TABLE/lookups.csv` of its tables.
+
+    Files of other settings may lie beside them.
 
     Raises
     ------
@@ -97,7 +99,8 @@ def load_trial(folder: Path, tables: Sequence[str], splits: int) -> Trial:
         Where they do not fit together.
     """
     by_batch: dict[int, list[float]] = {}
-    for path in sorted(folder.glob("gains*.json")):
+    splits = config.lut.splits
+    for path in (folder / f"gains{first}-{last}.json" for first, last in config.gain_jobs):
         try:
             by_batch |= {one["batch"]: one["map"] for one in read_json(path)["gains"]}
         except (KeyError, TypeError) as error:
@@ -110,7 +113,7 @@ def load_trial(folder: Path, tables: Sequence[str], splits: int) -> Trial:
         )
     looked_up: dict[Kind, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     by_prior = set()
-    for table in tables:
+    for table in config.fidelity_tables():
         for row in read_csv(folder / table / "lookups.csv"):
             kind = Kind(*(row[name] for name in Kind._fields))
             # What is expected without a table stands beside every table.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
@@ -180,8 +181,9 @@ def select(
     found
         In the detector's place, what a command of the user's own has found in all training images.
     groups
-        Ids of near-copies: at most one image of a group is chosen. Where that leaves fewer images than the budget,
-        all of them are. A strategy that requires groups sees to that itself, unless it chooses for a project.
+        Ids of near-copies: at most one image of a group is chosen, and those of a group with a labelled image come
+        last. Where that leaves fewer images than the budget, all of them are chosen. A strategy that requires groups
+        sees to that itself, unless it chooses for a project.
     unspent
         Of a budget in boxes, those that the cycles before have left.
     controls
@@ -212,11 +214,14 @@ def select(
     boxes = to_spend(config.budget, unspent) if isinstance(config.budget, BudgetConfig) else None
     with_reserve = in_images(config, hidden, labelled, unspent, RESERVE)
     config = in_images(config, hidden, labelled, unspent)
-    if groups is not None and ("groups" not in info.requires or isinstance(config.data, ProjectData)):
+    one_each = groups is not None and ("groups" not in info.requires or isinstance(config.data, ProjectData))
+    if groups is not None and one_each:
         pool = one_of_each(pool, groups, derive_seed(seed, "one of each group", cycle))
         if not len(pool):
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
-        config = config.model_copy(update={"budget": min(images_in(config.budget), len(pool))})
+        config, with_reserve = (
+            one.model_copy(update={"budget": min(images_in(one.budget), len(pool))}) for one in (config, with_reserve)
+        )
     check_pool(pool, images_in(config.budget))
     query = Query(
         hidden,
@@ -234,13 +239,17 @@ def select(
         head=head,
         groups=groups,
     )
-    choice = choose(kind, query, ordered=boxes is not None)
+    function = partial(choose, kind, ordered=boxes is not None)
+    if one_each:
+        function = partial(choose_apart, function)
+    choice = function(query)
     if boxes is not None and with_reserve.budget != config.budget:
         # Batches are planned as a whole, so first those that are likely to be paid.
-        more = choose(kind, replace(query, config=with_reserve), ordered=True)
-        choice = followed_by(choice, more)
+        choice = followed_by(choice, function(replace(query, config=with_reserve)))
     rng = np.random.default_rng(derive_seed(seed, "controls", cycle))
-    drawn = rng.choice(pool, min(controls, len(pool)), replace=False) if controls else None
+    apart = images_apart(query) if one_each else pool
+    free = apart if len(apart) >= max(query.budget, controls) else pool
+    drawn = rng.choice(free, min(controls, len(free)), replace=False) if controls else None
     why = choice.reason, choice.note
     return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, *why, boxes, drawn)
 
@@ -289,6 +298,47 @@ def _read_without_requiring(error: BaseException, query: Query, info: registry.S
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     named = [absent.intersection(frame.f_code.co_names) for frame in frames]
     return sorted(next((names for names in reversed(named) if names), ()))
+
+
+def images_apart(query: Query) -> npt.NDArray[np.int64]:
+    """Return images of the pool, no near-copies of each other or of a labelled one: ids int64 [n], ascending.
+
+    Of each group without a labelled image one is drawn by the seed. `query.groups` is required.
+    """
+    assert query.groups is not None
+    labelled = set(query.labelled.tolist())
+    known = [image for group in query.groups if not labelled.isdisjoint(group) for image in group]
+    seed = derive_seed(query.seed, "one of each group without a label", query.cycle)
+    return one_of_each(np.setdiff1d(query.pool, known), query.groups, seed)
+
+
+def choose_apart(function: Callable[[Query], Choice], query: Query) -> Choice:
+    """Let a strategy choose among the images apart, and what the budget lacks among the others."""
+    apart = images_apart(query)
+    choices, missing = [], query.budget
+    for images in (apart, np.setdiff1d(query.pool, apart)):
+        if count := min(missing, len(images)):
+            config = query.config.model_copy(update={"budget": count})
+            choices.append(_choose_part(function, replace(query, pool=images, config=config), query.pool))
+            missing -= count
+    first, last = choices[0], choices[-1]
+    note = f"near-copies follow, drawn at random: {last.reason}" if last.reason else last.note
+    return replace(
+        first,
+        rows=np.concatenate([one.rows for one in choices]),
+        scores=np.concatenate([one.scores for one in choices]),
+        forward_passes=sum(one.forward_passes for one in choices),
+        note=first.note if first.reason or first.note else note,
+    )
+
+
+def _choose_part(function: Callable[[Query], Choice], query: Query, pool: npt.NDArray[np.int64]) -> Choice:
+    """Return what a strategy chooses of a part of the pool, as rows of the whole pool."""
+    choice = function(query)
+    if choice.undecided and query.budget < len(query.pool):
+        drawn = choose_uniformly(query, "undecided among a part of the pool", SAME_SCORES)
+        choice = replace(drawn, forward_passes=choice.forward_passes)
+    return replace(choice, rows=np.searchsorted(pool, query.pool[choice.rows]), undecided=False)
 
 
 def followed_by(first: Choice, more: Choice) -> Choice:

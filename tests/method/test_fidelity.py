@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from mgral.artefacts.files import read_csv, read_json, write_csv, write_json
 from mgral.cli.main import mgral
 from mgral.cli.steps.lookup import COLUMNS
-from mgral.config import Config, resolve_config
+from mgral.config import Config, load_config, resolve_config
 from mgral.errors import InputError
 from mgral.method.fidelity.correlation import fidelity, noise_ceiling, spearman
 from mgral.method.fidelity.lookups import NO_TABLE, Kind
@@ -22,9 +22,9 @@ KINDS = [
     Kind("consistency", "cold", "initial", "sliced", "kernel"),
 ]
 COUNTED = Kind(NO_TABLE, "", "cycle", "", "total_objects")
-EVERY_KIND = {"cycle": 1, "batches": 12, "tables": "all"}
+EVERY_KIND = {"cycle": 1, "batches": 12, "repeats": 3, "tables": "all"}
 TABLES = resolve_config({"fidelity": EVERY_KIND}).fidelity_tables()
-BATCHES, REPEATS = EVERY_KIND["batches"], 3
+BATCHES, REPEATS = EVERY_KIND["batches"], EVERY_KIND["repeats"]
 
 
 def fabricate(folder, seeds=(0, 1), counted=0.0, by_prior=False):
@@ -33,7 +33,7 @@ def fabricate(folder, seeds=(0, 1), counted=0.0, by_prior=False):
     They know it by all three tables together; by fewer they rank batches by their numbers. A reward without a table
     is 500 and the truth times `counted`. One half of the batches is drawn at random, and the other chosen.
     """
-    config = {"seeds": list(seeds), "fidelity": EVERY_KIND, "lut": {"splits": 3}}
+    config = {"seeds": list(seeds), "fidelity": EVERY_KIND, "lut": {"splits": 3, "variants_per_job": 18}}
     write_json(folder / "config.yaml", config)
     for seed in seeds:
         rng = np.random.default_rng(seed)
@@ -45,7 +45,8 @@ def fabricate(folder, seeds=(0, 1), counted=0.0, by_prior=False):
             gains.append({"batch": batch + 1, "map": noisy.tolist()})
         place.mkdir(parents=True)
         write_json(place / "gains0-5.json", {"gains": gains[:6]})
-        write_json(place / "gains6-12.json", {"gains": gains[6:]})
+        write_json(place / "gains6-11.json", {"gains": gains[6:12]})
+        write_json(place / "gains12-12.json", {"gains": gains[12:]})
         sources = [None, *["random", "mixture"] * (BATCHES // 4), *["core_set", "k_means"] * (BATCHES // 4)]
         batches = [{"batch": b, "source": one, "images": [b] * (b > 0)} for b, one in enumerate(sources)]
         write_json(place / "candidates.json", {"batches": batches})
@@ -158,31 +159,36 @@ def test_gains_that_are_missing_are_an_error(tmp_path):
     fabricate(tmp_path, seeds=(0,))
     place = tmp_path / "seed0" / "fidelity" / "cycle1"
     (place / "gains0-5.json").unlink()
-    with pytest.raises(InputError, match="does not contain the gains of batches 0 to 12"):
-        load_trial(place, TABLES, 3)
+    with pytest.raises(InputError, match=r"gains0-5\.json"):
+        load_trial(place, load_config(tmp_path / "config.yaml"))
 
 
 def test_look_ups_in_other_than_all_tables_are_an_error(tmp_path):
     fabricate(tmp_path, seeds=(0,))
     place = tmp_path / "seed0" / "fidelity" / "cycle1"
+    config = load_config(tmp_path / "config.yaml")
     with pytest.raises(InputError, match="not of batches 1 to 12 in 2 tables"):
-        load_trial(place, TABLES, 2)
+        load_trial(place, config.model_copy(update={"lut": config.lut.model_copy(update={"splits": 2})}))
     path = place / TABLES[1] / "lookups.csv"
     content = path.read_text()
     path.write_text(content.replace("exact,nearest,2,7,", "exact,nearest,2,6,"))
     with pytest.raises(InputError, match="not of batches 1 to 12 in 3 tables"):
-        load_trial(place, TABLES, 3)
+        load_trial(place, config)
     path.unlink()
     with pytest.raises(InputError, match=f"{TABLES[1]}/lookups.csv"):
-        load_trial(place, TABLES, 3)
+        load_trial(place, config)
 
 
-def test_tables_of_earlier_settings_are_not_read(tmp_path):
+def test_files_of_earlier_settings_are_not_read(tmp_path):
     fabricate(tmp_path, seeds=(0,))
-    place = tmp_path / "seed0" / "fidelity" / "cycle1"
-    before = load_trial(place, TABLES, 3).looked_up(KINDS[1]).tolist()
+    place, config = tmp_path / "seed0" / "fidelity" / "cycle1", load_config(tmp_path / "config.yaml")
+    before = load_trial(place, config)
     shutil.copytree(place / TABLES[1], place / "0a1b2c3d")
-    assert load_trial(place, TABLES, 3).looked_up(KINDS[1]).tolist() == before
+    for stale in ("gains0-0.json", "gains6-8.json", "gains13-24.json"):
+        write_json(place / stale, {"gains": [{"batch": int(stale[5:].split("-")[0]), "map": [0.9]}]})
+    after = load_trial(place, config)
+    assert after.looked_up(KINDS[1]).tolist() == before.looked_up(KINDS[1]).tolist()
+    assert after.gains.tolist() == before.gains.tolist()
 
 
 @pytest.mark.parametrize("by_prior", [True, False])

@@ -8,11 +8,6 @@
 # fidelity    all of these -> fidelity/report.html, figures/, tables/
 
 FIDELITY = EXPERIMENT + "/seed{seed}/fidelity/cycle{cycle}"
-BATCHES_PER_JOB = max(1, CONFIG.lut.variants_per_job // CONFIG.fidelity.repeats)
-GAIN_JOBS = [
-    (first, min(first + BATCHES_PER_JOB - 1, CONFIG.fidelity.batches))
-    for first in range(0, CONFIG.fidelity.batches + 1, BATCHES_PER_JOB)
-]
 
 
 def tried_round(wildcards):
@@ -153,7 +148,7 @@ rule fidelity:
         gains=[
             f"{folder}/gains{first}-{last}.json"
             for folder in TRIED
-            for first, last in GAIN_JOBS
+            for first, last in CONFIG.gain_jobs
         ],
         candidates=[f"{folder}/candidates.json" for folder in TRIED],
         lookups=[

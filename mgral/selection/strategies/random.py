@@ -16,8 +16,7 @@ import numpy as np
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
-from mgral.selection.apart import images_apart
-from mgral.selection.query import Choice, Query, choose_uniformly
+from mgral.selection.query import Choice, Query, choose_uniformly, images_apart
 
 
 @register("random", "uniform at random")
