@@ -1,10 +1,11 @@
-"""Strategy `mgral_greedy`: the batch with the highest looked-up reward, built image by image without an agent.
+"""Strategies `mgral_greedy*`: the batch with the highest looked-up reward, built image by image without an agent.
 
 Comparing it with `mgral` shows what the agent adds to the tables.
 
 Source
 ------
-Our own baseline, on the tables of `mgral`.
+Our own baselines, on the tables of `mgral`. What an image adds for its price is the greedy rule of the budgeted
+maximum coverage problem (Khuller, Moss, Naor, *Information Processing Letters* 1999).
 
 Formula
 -------
@@ -17,6 +18,9 @@ left out, as in `random_no_copies`. If the pool is large, only a random sample o
 with the features x of labelled images L and batch B (`mgral.method.lut.composition`). It extrapolates, so it can be
 above 1.
 
+With `_per_box` the image is added whose gain in that reward is largest for its price, 1 + its expected boxes. That is
+the cost of labelling it, if opening it costs as much as a box. A loss is multiplied by the price.
+
 If tables are looked up by distance and agree no better than tables with shuffled values
 (`mgral.method.lut.validation`), the batch is random. If a regression is learned from the tables and predicts them no
 better than shuffled values, the batch is chosen by the regression's prior, one weight for the first feature of all
@@ -25,6 +29,7 @@ classes (`mgral.method.lut.regression`), and `selection.json` says so.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -58,10 +63,26 @@ DRAW = "mgral_greedy random selection"
 )
 def choose(query: Query) -> Choice:
     """Choose one image after the other; its score is the looked-up mAP of the batch up to it."""
-    return choose_apart(_choose, query)
+    return choose_apart(lambda part: _choose(part, choose_greedily), query)
 
 
-def _choose(query: Query) -> Choice:
+@register(
+    "mgral_greedy_per_box",
+    "the batch that the lookup tables reward most for its boxes",
+    requires=("embeddings", "counts", "tables", "groups"),
+)
+def choose_per_box(query: Query) -> Choice:
+    """Choose one image after the other, by what it adds to the looked-up mAP for its expected boxes."""
+
+    def function(part: Query) -> Choice:
+        assert part.embeddings is not None
+        price = 1 + part.embeddings.counts_of(part.pool).sum(axis=1, dtype=np.float64)
+        return _choose(part, partial(choose_by_price, price=price))
+
+    return choose_apart(function, query)
+
+
+def _choose(query: Query, greedily: Callable[[AnyReward, int, int, np.random.Generator], Choice]) -> Choice:
     tables = query.tables
     if isinstance(tables, NotMade):
         return choose_uniformly(query, DRAW, tables.reason)
@@ -71,13 +92,24 @@ def _choose(query: Query) -> Choice:
     if validation and not validation.valid:
         return choose_uniformly(query, DRAW, NOT_VALID)
     rng = np.random.default_rng(derive_seed(query.seed, "mgral_greedy", query.cycle))
-    choice = choose_greedily(reward, len(query.pool), query.budget, rng)
+    choice = greedily(reward, len(query.pool), query.budget, rng)
     return replace(choice, note=tables.note) if isinstance(tables, LearnedTables) else choice
 
 
 def choose_greedily(reward: AnyReward, pool: int, budget: int, rng: np.random.Generator) -> Choice:
     """Choose `budget` rows of a pool of N images, each time the row that gives the batch the highest reward."""
     return choose_in_turn(reward.with_each, pool, budget, rng, by_distance=isinstance(reward, MeanReward))
+
+
+def choose_by_price(reward: AnyReward, pool: int, budget: int, rng: np.random.Generator, price: Float64) -> Choice:
+    """Choose `budget` rows of a pool of N images, each time by the gain in the reward for a price, float64 [N]."""
+
+    def score(rows: Rows, tried: Rows) -> Float64:
+        before = reward.lookup(rows[None])[0] if len(rows) else reward.baseline_map
+        gains = reward.with_each(rows, tried) - before
+        return np.where(gains > 0, gains / price[tried], gains * price[tried])
+
+    return choose_in_turn(score, pool, budget, rng, by_distance=isinstance(reward, MeanReward))
 
 
 def choose_in_turn(

@@ -14,7 +14,16 @@ from mgral.errors import InputError
 from mgral.models.build import build_detector
 
 COMMAND = "detect {train} {pool} {test} {output}"
-BY_EMBEDDINGS = ("core_set", "k_means", "max_herding", "mgral", "mgral_greedy", "paper", "typiclust")
+BY_EMBEDDINGS = (
+    "core_set",
+    "k_means",
+    "max_herding",
+    "mgral",
+    "mgral_greedy",
+    "mgral_greedy_per_box",
+    "paper",
+    "typiclust",
+)
 BY_COUNTS = ("most_objects", "sqrt_counts", "sqrt_counts_per_box")
 BY_FILES = ("random", "random_no_copies", *BY_EMBEDDINGS, *BY_COUNTS)
 BY_UNCERTAINTY = ("cdal_by_class", "pal", "entropy_max", "entropy_mean", "entropy_sum", "least_confidence", "margin")

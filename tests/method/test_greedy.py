@@ -8,7 +8,7 @@ import pytest
 from made_embeddings import made_embeddings
 
 from mgral.config import EmbeddingConfig, RewardConfig
-from mgral.method.greedy import choose_greedily
+from mgral.method.greedy import choose_by_price, choose_greedily
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.plan import SubsetPlan
 from mgral.method.lut.reward import MeanReward, RewardTable
@@ -94,3 +94,24 @@ def test_many_batches_are_looked_up_in_parts(monkeypatch):
     monkeypatch.setattr("mgral.method.lut.reward.LOOKED_UP_VALUES", 3 * reward.values.size)
     assert (replace(reward, worth=worth).lookup(batches) == whole).all()
     assert at_once == [3, 3, 3, 1]
+
+
+@REWARDS
+def test_by_price_the_best_for_its_price_comes_first_and_equal_prices_change_nothing(reward_of):
+    reward = reward_of(counts_of(3))
+    alike = choose_by_price(reward, 10, 4, RNG, price=np.full(10, 2.5))
+    assert alike.rows.tolist() == choose_greedily(reward, 10, 4, RNG).rows.tolist()
+    gains = reward.with_each(np.array([], np.int64), np.arange(10)) - reward.baseline_map
+    price = np.random.default_rng(0).uniform(1, 9, 10)
+    worth = np.where(gains > 0, gains / price, gains * price)
+    assert choose_by_price(reward, 10, 1, RNG, price=price).rows.tolist() == [int(worth.argmax())]
+
+
+def test_for_the_same_boxes_a_choice_by_price_is_rewarded_more():
+    """Images show one of two classes, with one box or with twenty; a learned reward counts images of a class."""
+    counts = np.vstack([np.ones((12, 2)), np.tile([[20, 0], [1, 0], [0, 20], [0, 1]], (5, 1))])
+    reward, boxes = by_prior(counts), counts[12:].sum(axis=1)
+    choice = choose_by_price(reward, 20, 8, RNG, price=1 + boxes)
+    assert boxes[choice.rows].tolist() == [1] * 8
+    (cheap,) = reward.lookup(choice.rows[None])
+    assert cheap >= max(reward.lookup(np.arange(start, 20, 4)[None])[0] for start in (0, 2))

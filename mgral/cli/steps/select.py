@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     "--table",
     type=options.FILE,
     multiple=True,
-    help="Lookup table of a reward split; repeat it for each (mgral, mgral_greedy).",
+    help="Lookup table of a reward split; repeat it for each (mgral, mgral_greedy*).",
 )
 @click.option("--agent", type=options.FILE, help="Trained agent (mgral, paper).")
 @click.option(
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     "--groups",
     type=options.FILE,
     help="Written by the step `groups`: of each group of near-copies at most one image is chosen (projects, "
-    "mgral, mgral_greedy, random_no_copies).",
+    "mgral, mgral_greedy*, random_no_copies).",
 )
 @click.option(
     "--controls",
