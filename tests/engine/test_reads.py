@@ -83,7 +83,8 @@ def read():
     batches = [Candidate(0, None, ()), Candidate(1, "random", (20, 21))]
     measure_gains(of["gain"], data, data, labelled, batches, 0, 0)
     given = {"images": data.images, "detector": detector, "embeddings": embeddings, "tables": table, "agent": agent}
-    draw_candidates(Query(data.dataset, labelled, np.setdiff1d(ids, labelled), of["candidates"], 0, 0, **given))
+    pool = np.setdiff1d(ids, labelled)
+    draw_candidates(Query(data.dataset, labelled, pool, of["candidates"], 0, 0, **given, groups=()))
     for name, info in registry.strategies().items():
         head = train_head(name, of["head"], data, labelled, 0).head if "head" in info.requires else None
         groups = [ids[5:7].tolist()] if "groups" in info.requires else None

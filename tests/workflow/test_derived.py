@@ -24,6 +24,7 @@ CONFIG = {
     "training": {"batch_size": 4},
     "iterations": {"detector": 2},
     "lut": {"splits": 1, "variants": 2},
+    "fidelity": {"tables": "all"},  # also those that need pseudo-labels
 }
 RESULTS = "results/own"
 READ_SETTINGS = {"cache", "detector", "evaluate", "embed", "pseudo_labels", "base", "variant", "select"}

@@ -99,7 +99,7 @@ def test_a_job_that_writes_nothing_is_named_at_the_bottom(tmp_path: Path) -> Non
     assert done.returncode == 1
     end = done.stdout.splitlines()[-8:]
     assert any("results/tiny/dataset/groups.json" in line for line in end)
-    assert end[-1] == f"1 of 44 could not run because of this. {GO_ON}"
+    assert end[-1] == f"10 of 44 could not run because of this. {GO_ON}"
 
 
 def test_a_killed_job_has_no_message(tmp_path: Path) -> None:
