@@ -42,7 +42,7 @@ class ProjectSettings(Section):
     """Pictures to label in a round."""
     audit: Annotated[int, Field(ge=0, le=10**9)] | None = None
     """Pictures of the audit set; null: 10 % of the budget or 50, the larger, at most 20 % of budget and pictures."""
-    strategy: str = "sqrt_counts_per_box"
+    strategy: str = "class_presence_per_box"
     """Strategy that chooses batches once there are labels."""
     control: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Part of a batch that is drawn at random, to compare the strategy with (`mgral project control`)."""

@@ -196,8 +196,8 @@ def told(monkeypatch, project, chosen, drawn):
 @pytest.mark.parametrize(
     ("chosen", "drawn", "words"),
     [
-        (1.0, 0.25, "typiclust and sqrt_counts_per_box is better than drawing at random on your pictures: +74"),
-        (0.25, 1.0, "typiclust and sqrt_counts_per_box is worse than drawing at random on your pictures: -74"),
+        (1.0, 0.25, "typiclust and class_presence_per_box is better than drawing at random on your pictures: +74"),
+        (0.25, 1.0, "typiclust and class_presence_per_box is worse than drawing at random on your pictures: -74"),
         (0.5, 0.5, "cannot be decided yet: +0.0 points of mAP, 95 % interval +0.0 to +0.0"),
     ],
 )

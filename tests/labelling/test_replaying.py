@@ -79,7 +79,7 @@ def test_it_is_an_experiment_on_what_is_labelled_and_the_project_stays_as_it_was
     config = load_config(project / "replay1" / "config.yaml")
     assert (config.experiment, config.seeds, config.cycles) == ("replay1", (0, 1, 2, 3, 4), 3)
     assert (config.initial, config.budget) == (5, 4)  # 0.2 and 0.45 / 3 of 26
-    assert list(config.strategies) == ["sqrt_counts_per_box", "random", "entropy_sum", "sqrt_counts"]
+    assert list(config.strategies) == ["class_presence_per_box", "random", "entropy_sum", "sqrt_counts"]
     before = yaml.safe_load((project / "round1" / "config.yaml").read_text())
     assert (config.detector.width, config.detector.height) == (
         before["detector"]["width"],

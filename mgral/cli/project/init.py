@@ -40,7 +40,7 @@ from mgral.labelling.exchange.read import FormatName
 @click.option("--name", help="Name of the project.  [default: that of its folder]")
 @click.option(
     "--strategy",
-    default="sqrt_counts_per_box",
+    default="class_presence_per_box",
     show_default=True,
     help="Rule that chooses the pictures; docs/strategies.md lists the names.",
 )
