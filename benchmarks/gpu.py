@@ -1,4 +1,4 @@
-"""Benchmark `gpu`: many small trainings on one card, by the ways in `gpu_ways`."""
+"""Benchmark `gpu`: many small trainings on one card, by the ways in `gpu_ways` and `gpu_stacked`."""
 
 import math
 import time
@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from benchmarks.gpu_measure import count_kernels, measure, score
 from benchmarks.gpu_page import write_page
-from benchmarks.gpu_ways import Setting, count_kernels, measure, score
+from benchmarks.gpu_stacked import STACKED, operators_a_step
+from benchmarks.gpu_ways import Setting
 from benchmarks.gpu_workers import FAILURES, READY_SECONDS, Workers, card_facts, started
 from benchmarks.machine import machine
 from mgral.artefacts.files import write_json
@@ -66,7 +68,10 @@ def command(
     if profile:
         if before is None:
             raise InputError("--profile compares with another commit; name a clone of it by --before")
-        write_page(profile, before)
+        with TemporaryDirectory(prefix="mgral-gpu-") as folder:
+            setting = Setting.of(Path(folder), cpu=True)
+            write_data(setting, None, 8, 4)
+            write_page(profile, before, operators_a_step(setting, TRIAL))
         return
     with TemporaryDirectory(prefix="mgral-gpu-") as folder:
         setting = Setting.of(Path(folder), cpu=cpu)
@@ -102,7 +107,7 @@ def _run_all(book: "Book", seconds: float, iterations: int, seeds: int, processe
         for count in (several, 1):
             book.speed(workers, "ours, CUDA graph", count, 1, seconds, mps)
         book.scores(workers, iterations, range(seeds))
-        for way, trainings in (("ours, CUDA graph", several), ("ours", min(4, processes))):
+        for way, trainings in (("ours, CUDA graph", several), ("ours", min(4, processes)), (STACKED, several)):
             book.speed(workers, way, 1, trainings, seconds, mps)
         for way in ("ours, any order", "ours, memory filled", "plain"):
             book.speed(workers, way, several, 1, seconds, mps)

@@ -31,10 +31,19 @@ TABLE = """
 | Part of a step | Operators before | after | Waits before | after |
 |---|---|---|---|---|
 """
+STACKED = """
+## Twelve trainings as one
+
+A step of twelve trainings of `ssd` whose weights are stacked (`benchmarks/gpu_stacked.py`), and twelve steps one by
+one, with two images of 64 x 64 pixels each, counted on the CPU: {stacked} and {apart} operators.
+"""
 
 
-def write_page(page: Path, before: Path) -> None:
-    """Count by the code of a clone and by this one, in a process each, and write the page."""
+def write_page(page: Path, before: Path, twelve: tuple[int, int]) -> None:
+    """Count by the code of a clone and by this one, in a process each, and write the page.
+
+    `twelve` are the operators of a step of twelve trainings, stacked and one by one.
+    """
     commit = subprocess.run(
         ["git", "-C", str(before), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -53,7 +62,7 @@ def write_page(page: Path, before: Path) -> None:
             text += _row(part, *(column[part] for column in columns))
         text += _row("all", *(sum(column.values()) for column in columns))
         text += f"\nCopies to the GPU: {then[name]['copies']:g} before, {now[name]['copies']:g} after.\n"
-    write_bytes(page, text.encode())
+    write_bytes(page, (text + STACKED.format(stacked=twelve[0], apart=twelve[1])).encode())
 
 
 def _row(part: str, *numbers: float) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import pynvml
 
-from benchmarks.gpu_ways import work
+from benchmarks.gpu_measure import work
 
 READY_SECONDS = 90
 """In which a way must be ready to be measured; what is not is stopped."""
