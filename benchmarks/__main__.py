@@ -11,6 +11,7 @@ BENCHMARKS = {
     "accuracy": "AP50 and mAP of detectors on real data, from experiments, as a page.",
     "agent": "Training of the agent on a large pool: steps and look-ups a second, peak memory.",
     "backbone": "Training and inference on a backbone of timm's, by memory layout and number type.",
+    "causes": "What the batches of experiments consist of, and what their gains follow, as a page.",
     "claims": "Differences that the protocol of the confirmatory comparison names, with p values, as a page.",
     "data": "Reading and checking of COCO JSON: processor seconds and peak memory.",
     "evaluate": "Scores of detections: faster-coco-eval beside pycocotools, seconds and largest difference.",
