@@ -59,8 +59,9 @@ all but one of these; mean over seeds and cycles.
 TEST = f"""
 ## Where the tables passed their test, and where the prior chose
 
-Points of mAP of `{METHOD}` above other strategies, by labelled images. Where the lookup tables predict no better than
-tables of shuffled values, the number of images of each class decides: the prior.
+Points of mAP of `{METHOD}` above other strategies, by labelled images. Where the lookup tables predict no better
+than tables of shuffled values, the number of images of each class decides: the prior. The last line is about all seeds:
+how well cross-validation predicts the variants, and how far MGRAL is above `random`.
 
 """
 GAINS = """
@@ -79,6 +80,17 @@ class Batch(NamedTuple):
     """Points of mAP, 0 to 1, on the test images above the initial detector."""
     described: Mapping[str, float]
     """By each of `DESCRIBED`."""
+
+
+class Seed(NamedTuple):
+    """The first tables of a seed, and what the strategies chose by or without them."""
+
+    passed: bool
+    """Whether the tables passed their permutation test."""
+    predicted: float
+    """Correlation of the measured mAP of variants with their cross-validated predictions."""
+    batches: Sequence[Batch]
+    """In the order of the strategies."""
 
 
 class Experiment(NamedTuple):
@@ -145,8 +157,8 @@ def part_of_copies(before: set[int], after: set[int], group_of: Mapping[int, int
     return (len(groups) - len(first)) / len(new)
 
 
-def _seeds(experiment: Experiment) -> Iterator[tuple[bool, list[Batch]]]:
-    """Yield whether the tables of each seed passed their test, and the strategies' batches of cycle 1."""
+def _seeds(experiment: Experiment) -> Iterator[Seed]:
+    """Yield the tables of each seed, and the strategies' batches of cycle 1."""
     config, data = experiment.config, experiment.data
     for seed in config.seeds:
         start = experiment.folder / f"seed{seed}/initial/cycle0"
@@ -163,7 +175,9 @@ def _seeds(experiment: Experiment) -> Iterator[tuple[bool, list[Batch]]]:
             new = np.setdiff1d(_labelled(experiment, seed, strategy, 1), known)
             after = read_json(experiment.folder / f"seed{seed}/strategies/{strategy}/cycle1/metrics.json")["map"]
             batches.append(Batch(after - before, _describe(new, known, tables, by_labels)))
-        yield tables.regression.valid, batches
+        of_variants = tables.regression.predicted
+        predicted = float(np.corrcoef(of_variants.measured, of_variants.learned)[0, 1])
+        yield Seed(tables.regression.valid, predicted, batches)
 
 
 def _describe(new: Ids, known: Ids, tables: LearnedTables, by_labels: Composition) -> dict[str, float]:
@@ -182,29 +196,34 @@ def _describe(new: Ids, known: Ids, tables: LearnedTables, by_labels: Compositio
     }
 
 
-def _by_test(experiment: Experiment, seeds: Sequence[tuple[bool, list[Batch]]]) -> dict[str, str]:
-    passed = np.array([valid for valid, _ in seeds])
+def _by_test(experiment: Experiment, seeds: Sequence[Seed]) -> dict[str, str]:
+    passed = np.array([seed.passed for seed in seeds])
     rows = {"seeds in which the tables passed the test": f"{passed.sum()} of {len(passed)}"}
     for other in OTHERS:
         difference = experiment.heights[METHOD] - experiment.heights[other]
         for name, chosen in (("learned reward", passed), ("prior", ~passed)):
             rows[f"{name}, above `{other}`"] = points(difference[chosen].mean(), sign=True) if chosen.any() else "–"
+    lead = experiment.heights[METHOD] - experiment.heights[OTHERS[0]]
+    rank = spearmanr([seed.predicted for seed in seeds], lead).statistic
+    rows["Spearman over seeds: predicted variants, and lead on `random`"] = _signed(rank)
     return rows
 
 
-def _followed(seeds: Sequence[tuple[bool, list[Batch]]]) -> dict[str, str]:
-    gains = np.array([[batch.gain for batch in batches] for _, batches in seeds])
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _followed(seeds: Sequence[Seed]) -> dict[str, str]:
+    gains = np.array([[batch.gain for batch in seed.batches] for seed in seeds])
     described = {
-        name: np.array([[batch.described[name] for batch in batches] for _, batches in seeds]) for name in DESCRIBED
+        name: np.array([[batch.described[name] for batch in seed.batches] for seed in seeds]) for name in DESCRIBED
     }
     rows = {
-        said: f"{np.mean([spearmanr(*pair).statistic for pair in zip(gains, described[name], strict=True)]):.2f}"
+        said: _signed(np.mean([spearmanr(*pair).statistic for pair in zip(gains, described[name], strict=True)]))
         for name, said in DESCRIBED.items()
     }
     fits = {said: explained(gains, [described[name] for name in names]) for said, names in FITS.items()}
-    return {name: value.replace("-", "−") for name, value in rows.items()} | {
-        name: f"{value:.2f}" for name, value in fits.items()
-    }
+    return rows | {name: f"{value:.2f}" for name, value in fits.items()}
 
 
 def explained(gains: Float64, features: Sequence[Float64]) -> float:
