@@ -59,9 +59,9 @@ all but one of these; mean over seeds and cycles.
 TEST = f"""
 ## Where the tables passed their test, and where the prior chose
 
-Points of mAP of `{METHOD}` above other strategies, by labelled images. Where the lookup tables predict no better
-than tables of shuffled values, the number of images of each class decides: the prior. The last line is about all seeds:
-how well cross-validation predicts the variants, and how far MGRAL is above `random`.
+Points of mAP of `{METHOD}` above other strategies, by labelled images. Where the lookup tables predict no
+better than tables of shuffled values, the number of images of each class decides: the prior. The last line is about
+all seeds: how well cross-validation predicts the variants, and how far MGRAL is above `random`.
 
 """
 GAINS = """
