@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +36,9 @@ DESCRIBED = {
     "predicted images": "the same, as predicted",
     "variety": "variety of the images",
     "crowding": "objects in an image, by labels",
-    "learned": "learned reward, as predicted",
+    "reward": "reward by which MGRAL chose, learned or prior, as predicted",
 }
-"""What describes a batch, and how the page names it."""
+"""What a batch adds to that describes it, and how the page names it."""
 FITS = {
     "R² of the images of each class alone, by labels": ("images of each class",),
     "R² with variety and objects in an image": ("images of each class", "variety", "crowding"),
@@ -77,7 +78,7 @@ class Batch(NamedTuple):
     """What a strategy has labelled in cycle 1 of a seed."""
 
     gain: float
-    """Points of mAP, 0 to 1, on the test images above the initial detector."""
+    """mAP on the test images, 0 to 1, above that of the initial detector."""
     described: Mapping[str, float]
     """By each of `DESCRIBED`."""
 
@@ -88,7 +89,7 @@ class Seed(NamedTuple):
     passed: bool
     """Whether the tables passed their permutation test."""
     predicted: float
-    """Correlation of the measured mAP of variants with their cross-validated predictions."""
+    """Correlation of the measured mAP of all variants with their cross-validated predictions, less table means."""
     batches: Sequence[Batch]
     """In the order of the strategies."""
 
@@ -112,7 +113,7 @@ def command(folders: Sequence[Path], output: Path) -> None:
     names = [one.config.experiment for one in experiments]
     text = INTRODUCTION.format(folders=" ".join(map(str, folders)), output=output)
     text += COPIES
-    text += _table(names, [_copies(one) for one in experiments])
+    text += _table(names, [_by_strategy(one) for one in experiments])
     tables = [list(_seeds(one)) for one in experiments]
     text += TEST
     text += _table(names, [_by_test(one, found) for one, found in zip(experiments, tables, strict=True)])
@@ -134,19 +135,20 @@ def _labelled(experiment: Experiment, seed: int, strategy: str, cycle: int) -> I
     return np.array(read_json(experiment.folder / f"seed{seed}/{of}/cycle{cycle}/labelled.json")["images"])
 
 
-def _copies(experiment: Experiment) -> dict[str, str]:
-    """Return the part of near-copies in what each strategy chose."""
+def _by_strategy(experiment: Experiment) -> dict[str, str]:
+    return {f"`{name}`": _percent(_copies(experiment, name)) for name in experiment.config.strategies}
+
+
+def _copies(experiment: Experiment, strategy: str) -> Float64:
+    """Return the part of near-copies, 0 to 1, in what a strategy chose, [seeds]."""
     groups = load_groups(experiment.folder / "dataset/groups.json").groups
     group_of = {image: number for number, group in enumerate(groups) for image in group}
-    found = {}
-    for strategy in experiment.config.strategies:
-        parts = []
-        for seed in experiment.config.seeds:
-            for cycle in range(experiment.config.cycles):
-                before, after = (_labelled(experiment, seed, strategy, one) for one in (cycle, cycle + 1))
-                parts.append(part_of_copies(set(before.tolist()), set(after.tolist()), group_of))
-        found[f"`{strategy}`"] = f"{100 * np.mean(parts):.0f} %"
-    return found
+    parts = np.zeros((len(experiment.config.seeds), experiment.config.cycles))
+    for row, seed in enumerate(experiment.config.seeds):
+        labelled = [set(_labelled(experiment, seed, strategy, cycle).tolist()) for cycle in range(parts.shape[1] + 1)]
+        parts[row] = [part_of_copies(before, after, group_of) for before, after in pairwise(labelled)]
+    mean: Float64 = parts.mean(axis=1)
+    return mean
 
 
 def part_of_copies(before: set[int], after: set[int], group_of: Mapping[int, int]) -> float:
@@ -176,8 +178,8 @@ def _seeds(experiment: Experiment) -> Iterator[Seed]:
             after = read_json(experiment.folder / f"seed{seed}/strategies/{strategy}/cycle1/metrics.json")["map"]
             batches.append(Batch(after - before, _describe(new, known, tables, by_labels)))
         of_variants = tables.regression.predicted
-        predicted = float(np.corrcoef(of_variants.measured, of_variants.learned)[0, 1])
-        yield Seed(tables.regression.valid, predicted, batches)
+        correlation = float(np.corrcoef(of_variants.measured, of_variants.learned)[0, 1])
+        yield Seed(tables.regression.valid, correlation, batches)
 
 
 def _describe(new: Ids, known: Ids, tables: LearnedTables, by_labels: Composition) -> dict[str, float]:
@@ -192,21 +194,28 @@ def _describe(new: Ids, known: Ids, tables: LearnedTables, by_labels: Compositio
         "predicted images": predicted[:, 0].mean(),
         "variety": true[0, 2],
         "crowding": true[0, 1],
-        "learned": (predicted * tables.regression.weights).sum(axis=1).mean(),
+        "reward": (predicted * tables.regression.weights).sum(axis=1).mean(),
     }
 
 
 def _by_test(experiment: Experiment, seeds: Sequence[Seed]) -> dict[str, str]:
     passed = np.array([seed.passed for seed in seeds])
     rows = {"seeds in which the tables passed the test": f"{passed.sum()} of {len(passed)}"}
+    chosen_by = {"learned reward": passed, "prior": ~passed}
     for other in OTHERS:
         difference = experiment.heights[METHOD] - experiment.heights[other]
-        for name, chosen in (("learned reward", passed), ("prior", ~passed)):
+        for name, chosen in chosen_by.items():
             rows[f"{name}, above `{other}`"] = points(difference[chosen].mean(), sign=True) if chosen.any() else "–"
+    copies = _copies(experiment, METHOD)
+    rows |= {f"{name}, near-copies": _percent(copies[chosen]) for name, chosen in chosen_by.items()}
     lead = experiment.heights[METHOD] - experiment.heights[OTHERS[0]]
     rank = spearmanr([seed.predicted for seed in seeds], lead).statistic
     rows["Spearman over seeds: predicted variants, and lead on `random`"] = _signed(rank)
     return rows
+
+
+def _percent(parts: Float64) -> str:
+    return f"{100 * parts.mean():.0f} %" if len(parts) else "–"
 
 
 def _signed(value: float) -> str:
@@ -236,5 +245,6 @@ def explained(gains: Float64, features: Sequence[Float64]) -> float:
 
 def _table(names: Sequence[str], columns: Sequence[Mapping[str, str]]) -> str:
     rows = [["", *names], ["---"] * (len(names) + 1)]
-    rows += [[name, *(column.get(name, "–") for column in columns)] for name in columns[0]]
+    every = dict.fromkeys(name for column in columns for name in column)
+    rows += [[name, *(column.get(name, "–") for column in columns)] for name in every]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

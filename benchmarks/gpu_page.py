@@ -35,7 +35,8 @@ STACKED = """
 ## Twelve trainings as one
 
 A step of twelve trainings of `ssd` whose weights are stacked (`benchmarks/gpu_stacked.py`), and twelve steps one by
-one, with two images of 64 x 64 pixels each, counted on the CPU: {stacked} and {apart} operators.
+one, with two images of 64 x 64 pixels each, counted on the CPU: {stacked} and {apart} operators. Both are of timm's
+network as it is built, and without what draws a batch on the processor.
 """
 
 

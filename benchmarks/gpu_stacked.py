@@ -1,7 +1,7 @@
 """Several small trainings as one on a GPU: a tensor holds the weights of all."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 from unittest.mock import patch
@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.gpu_ways import GRADIENT_NORM, LEARNING_RATE, AsBuilt, Ours, Setting
+from benchmarks.gpu_ways import GRADIENT_NORM, LEARNING_RATE, SCHEDULE, AsBuilt, Ours, Setting
 from benchmarks.launches import NOT_LAUNCHED
 from mgral.models.interface import Targets
-from mgral.training.feed import place
+from mgral.models.timm_detectors import TimmSSD
+from mgral.training.feed import Feed, Part, place
 from mgral.training.loop import learning_rate_factor
 
 STACKED = "ours, stacked"
@@ -33,10 +34,8 @@ class Stacked:
         self._trainings = [Ours(setting, seed + one, iterations, only_flips=False) for one in range(trainings)]
         self.detectors = [one.detector for one in self._trainings]
         for detector in self.detectors:
-            body = AsBuilt(detector.pretrained, setting.detector.backbone)
-            detector.pyramid.body = body  # type: ignore[assignment]
-            detector.to(torch.device(setting.device), memory_format=torch.contiguous_format).train()
-        weights, self.buffers = stack_module_state(self.detectors)  # type: ignore[arg-type]
+            _as_built(detector, setting)
+        weights, self.buffers = stack_module_state(self.detectors)
         self._shapes = {name: one.shape[1:] for name, one in weights.items()}
         self.weights = torch.cat([one.detach().flatten(1) for one in weights.values()], dim=1).requires_grad_()
         self._learn = vmap(grad_and_value(self._loss), randomness="different")
@@ -78,6 +77,13 @@ class Stacked:
         self._done += 1
 
 
+def _as_built(detector: TimmSSD, setting: Setting) -> None:
+    """Give a detector timm's network as it is built."""
+    body = AsBuilt(detector.pretrained, setting.detector.backbone)
+    detector.pyramid.body = body  # type: ignore[assignment]
+    detector.to(torch.device(setting.device), memory_format=torch.contiguous_format).train()
+
+
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
     """Compute losses on the CPU as on a GPU, and do not warn of operators that torch.func does one by one."""
@@ -104,11 +110,26 @@ class _Operators(TorchDispatchMode):
 
 def operators_a_step(setting: Setting, trainings: int) -> tuple[int, int]:
     """Count the operators that a step of so many trainings launches, stacked and one by one; on the CPU."""
+    alone = Ours(setting, 0, SCHEDULE, only_flips=False)
+    _as_built(alone.detector, setting)
     counts = []
     with as_on_a_gpu():
-        for training in (Stacked(setting, 0, trainings, trainings=trainings), Ours(setting, 0, 2, only_flips=False)):
+        for training in (Stacked(setting, 0, SCHEDULE, trainings=trainings), alone):
             training.step()  # which also makes what later ones keep
-            with _Operators() as operators:
+            with _Operators() as operators, patch.object(Feed, "draw", _uncounted(operators)):
                 training.step()
             counts.append(operators.count)
     return counts[0], counts[1] * trainings
+
+
+def _uncounted(operators: _Operators) -> Callable[[Feed], Iterator[Part]]:
+    """Return `Feed.draw`, which is the processor's work on any device, without what it counts."""
+    draw = Feed.draw
+
+    def drawn(feed: Feed) -> Iterator[Part]:
+        before = operators.count
+        parts = list(draw(feed))
+        operators.count = before
+        return iter(parts)
+
+    return drawn
