@@ -28,6 +28,8 @@ REASON = "reason"
 """Key, in JSON and in the metadata of safetensors, of the reason why an artefact contains no data."""
 NOTE = "note"
 """Key in selection.json of a remark, if the images were not chosen in the strategy's usual way."""
+TIED = "tied"
+"""Key in selection.json of the number of images at the end that were drawn from more of the same score."""
 
 
 @contextmanager

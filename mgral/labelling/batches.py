@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mgral.artefacts.files import read_json
+from mgral.artefacts.files import TIED, read_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, images_in, load_config, registry
 from mgral.errors import InputError, number_of, program
@@ -18,6 +18,7 @@ from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 
 AUDIT, AGAIN = "audit", "again"
+SAME_SCORE = "drawn at random among pictures of the same score"
 Row = tuple[int, float | None, str]
 """Number, score and reason of an image."""
 
@@ -59,11 +60,14 @@ def round_batch(
     controls = [image for image in selection.get("controls", ()) if image in free]
     reason = _reason(config, name, selection)
     rows: list[Row] = [(image, None, "drawn at random for the audit set") for image in audit]
-    by_strategy: list[Row] = [(image, score, reason) for image, score in chosen]
+    tied = set(selection["images"][len(selection["images"]) - selection.get(TIED, 0) :])
+    by_strategy: list[Row] = [(image, score, SAME_SCORE if image in tied else reason) for image, score in chosen]
     only = [image for image in controls if image not in dict(chosen)]
     drawn: list[Row] = [(image, None, reason) for image in only]
     rows += mixed(by_strategy, drawn, derive_seed(number, "controls", "order"))
     notes = [_why(config, name, selection)]
+    if tied:
+        notes.append(f"{number_of(len(tied), 'of them was', 'of them were')} {SAME_SCORE}")
     if controls:
         notes.append(
             f"{number_of(len(controls), 'was', 'were')} drawn at random, as a control, among the others"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mgral.artefacts.files import NOTE, REASON
+from mgral.artefacts.files import NOTE, REASON, TIED
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import BudgetConfig, Config, ProjectData, images_in, registry
 from mgral.data.dataset import Dataset
@@ -103,12 +103,17 @@ class Choice:
     """How they were chosen, where that was neither at random nor in the strategy's usual way."""
     undecided: bool = False
     """Whether the strategy sees no difference between the images of the pool: `choose` then draws at random."""
+    tied: int = 0
+    """How many images at its end were drawn from more of the same score."""
 
     @classmethod
     def best(cls, scores: npt.NDArray[Any], budget: int, forward_passes: int = 0) -> "Choice":
         """Choose the highest of the pool's scores, [n]; undecided where all are equal."""
         rows = highest(scores, budget)
-        return cls(rows, scores[rows].astype(np.float64), forward_passes, undecided=all_equal(scores))
+        chosen = scores[rows]
+        last = int((chosen == chosen[-1]).sum())
+        tied = last if last < (scores == chosen[-1]).sum() else 0
+        return cls(rows, chosen.astype(np.float64), forward_passes, undecided=all_equal(scores), tied=tied)
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,8 @@ class Selection:
     """How they were chosen, where that was neither at random nor in the strategy's usual way."""
     boxes: int | None = None
     """Of a budget in boxes, those that may be spent: the images are labelled in their order while any are left."""
+    tied: int = 0
+    """How many images at the end were drawn from more of the same score."""
     controls: npt.NDArray[np.int64] | None = None
     """Ids drawn at random beside what the strategy chose, to compare it with; some may be among those chosen."""
 
@@ -144,7 +151,8 @@ class Selection:
         because = {key: text for key, text in ((REASON, self.reason), (NOTE, self.note)) if text}
         boxes = {} if self.boxes is None else {"boxes": self.boxes}
         controls = {} if self.controls is None else {"controls": self.controls.tolist()}
-        return {**chosen, "forward_passes": self.forward_passes, **boxes, **controls, **because}
+        tied = {TIED: self.tied} if self.tied else {}
+        return {**chosen, "forward_passes": self.forward_passes, **boxes, **tied, **controls, **because}
 
 
 def select(
@@ -251,7 +259,9 @@ def select(
     free = apart if len(apart) >= max(query.budget, controls) else pool
     drawn = rng.choice(free, min(controls, len(free)), replace=False) if controls else None
     why = choice.reason, choice.note
-    return Selection(strategy, pool[choice.rows], choice.scores, choice.forward_passes, *why, boxes, drawn)
+    return Selection(
+        strategy, pool[choice.rows], choice.scores, choice.forward_passes, *why, boxes, choice.tied, drawn
+    )
 
 
 def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
@@ -328,6 +338,7 @@ def choose_apart(function: Callable[[Query], Choice], query: Query) -> Choice:
         rows=np.concatenate([one.rows for one in choices]),
         scores=np.concatenate([one.scores for one in choices]),
         forward_passes=sum(one.forward_passes for one in choices),
+        tied=last.tied,
         note=first.note if first.reason or first.note else note,
     )
 
@@ -349,12 +360,23 @@ def followed_by(first: Choice, more: Choice) -> Choice:
         rows=np.concatenate([first.rows, more.rows[others]]),
         scores=np.concatenate([first.scores, more.scores[others]]),
         forward_passes=first.forward_passes + more.forward_passes,
+        tied=0,
     )
 
 
 def highest(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
-    """Return the rows of the `count` highest scores, best first; of equal scores the earlier row comes first."""
-    return np.argsort(-scores, kind="stable")[:count]
+    """Return the rows of the `count` highest scores, best first; of equal scores in the order of `drawn_order`."""
+    order = drawn_order(len(scores))
+    return order[np.argsort(-scores[order], kind="stable")][:count]
+
+
+def drawn_order(images: int) -> npt.NDArray[np.int64]:
+    """Return the rows of a pool in an order drawn once for each size of pool, int64 [n].
+
+    Equal images are chosen in this order. In the order of their ids they would often be neighbours: frames of one
+    video, or pictures of one day.
+    """
+    return np.random.default_rng(images).permutation(images)
 
 
 def all_equal(scores: npt.NDArray[Any]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from mgral.selection.query import Choice, all_equal
+from mgral.selection.query import Choice, all_equal, drawn_order
 
 FIRST = 16
 """Images whose gains are computed again for a choice; twice as many each time that they were too few."""
@@ -36,10 +36,11 @@ def greedy(gains: Gains, add: Callable[[int], None], images: int, budget: int) -
 
     Returns
     -------
-    Of equal gains the earlier row first; scores are the gains at the time of choice. Undecided where the gains of all
-    images are equal at first.
+    Of equal gains in the order of `drawn_order`; scores are the gains at the time of choice. Undecided where the
+    gains of all images are equal at first.
     """
-    bounds = gains(np.arange(images))
+    order = drawn_order(images)
+    bounds = gains(np.arange(images))[order]
     undecided = all_equal(bounds)
     taken = np.zeros(images, dtype=bool)
     rows, scores = [], []
@@ -49,11 +50,13 @@ def greedy(gains: Gains, add: Callable[[int], None], images: int, budget: int) -
             others = np.flatnonzero(~known)
             count = min(count, len(others))
             again = others[np.argpartition(-bounds[others], count - 1)[:count]]
-            bounds[again] = gains(again)
+            bounds[again] = gains(order[again])
             known[again] = True
             count *= 2
-        rows.append(best)
+        rows.append(int(order[best]))
         scores.append(float(bounds[best]))
-        add(best)
+        add(rows[-1])
         taken[best], bounds[best] = True, -np.inf
-    return Choice(np.array(rows, dtype=np.int64), np.array(scores), undecided=undecided)
+    # Gains never rise, so those of the images left are as low.
+    tied = scores.count(0) if budget < images else 0
+    return Choice(np.array(rows, dtype=np.int64), np.array(scores), undecided=undecided, tied=tied)

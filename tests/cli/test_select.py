@@ -16,7 +16,7 @@ from mgral.config import EmbeddingConfig
 from mgral.errors import InputError
 from mgral.method.agent.network import build_agent, load_agent
 from mgral.selection.embeddings import load_embeddings, standardise
-from mgral.selection.query import highest
+from mgral.selection.query import Choice, highest
 
 IDS = np.arange(40) * 2 + 5
 
@@ -109,8 +109,17 @@ def test_it_chooses_at_random_where_the_agent_is_not_believed(experiment):
     assert _select(experiment, "paper", *options)["images"] == found[0]
 
 
-def test_equal_scores_go_to_the_lower_id():
-    assert highest(np.array([1.0, 3.0, 3.0, 0.0, 3.0]), 4).tolist() == [1, 2, 4, 0]
+def test_of_equal_scores_not_the_first_are_chosen():
+    """Their ids would often be neighbours, such as frames of one video."""
+    chosen = highest(np.array([1.0, 3.0, 3.0, 0.0, 3.0]), 4).tolist()
+    assert (set(chosen[:3]), chosen[3]) == ({1, 2, 4}, 0)
+    scores = np.where(np.arange(400) == 7, 1.0, 0.0)
+    first, *others = highest(scores, 41).tolist()
+    assert first == 7
+    assert 120 < np.mean(others) < 280  # 200, standard deviation 18
+    assert Choice.best(scores, 41).tied == 40
+    assert Choice.best(scores, 1).tied == 0
+    assert Choice.best(scores, 400).tied == 0
 
 
 def test_an_option_that_the_strategy_needs_is_asked_for(experiment):

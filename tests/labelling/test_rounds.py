@@ -365,3 +365,21 @@ def test_pictures_say_how_they_were_chosen_where_that_was_not_the_usual_way(tmp_
     assert "chosen by mgral_greedy: by images of each class" in next_round(project)
     with (project / "round2" / "selection.csv").open(encoding="utf-8-sig", newline="") as file:
         assert {row["reason"] for row in csv.DictReader(file)} == {"by images of each class"}
+
+
+def test_pictures_of_the_same_score_say_that_they_were_drawn(tmp_path, monkeypatch):
+    project = start(tmp_path)
+    next_round(project)
+    run("import", answered(project, 1), "--folder", project)
+
+    def compute_with_ties(folder, configfile, **options):
+        photo_project.compute(folder, configfile, **options)
+        (made,) = (folder / "results" / "round2").glob("seed2/strategies/*/cycle0/selection.json")
+        write_json(made, read_json(made) | {"tied": 2})
+
+    monkeypatch.setattr(running, "run_snakemake", compute_with_ties)
+    assert "2 of them were drawn at random among pictures of the same score" in next_round(project)
+    with (project / "round2" / "selection.csv").open(encoding="utf-8-sig", newline="") as file:
+        reasons = [row["reason"] for row in csv.DictReader(file)]
+    assert reasons[-2:] == ["drawn at random among pictures of the same score"] * 2
+    assert set(reasons[:-2]) == {"images of rare classes, for few boxes to draw"}

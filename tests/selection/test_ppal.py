@@ -58,7 +58,7 @@ def test_scores_are_of_boxes_as_large_as_in_the_original_image():
     maps = [torch.ones(4, 3, 1, 1)]
     query = told_query(told, boxes=boxes, class_maps=maps, scale=10, budget=4)
     choice = choose("ppal", query)
-    assert choice.rows.tolist() == [1, 0, 3, 2]
+    assert choice.rows.tolist() in ([1, 0, 3, 2], [1, 3, 0, 2])
     one = math.log(2)
     assert choice.scores == pytest.approx([one + binary_entropy(0.8), one, one, 0], rel=1e-5)
     assert choice.forward_passes == 8
@@ -235,7 +235,7 @@ def test_levels_of_different_widths_are_not_compared():
 
 def test_images_without_a_box_can_be_chosen_too():
     choice = choose("ppal", query_over([[NOTHING]] * 4, [of_features([0] * 4)], 4))
-    assert choice.rows.tolist() == [0, 1, 2, 3]
+    assert sorted(choice.rows) == [0, 1, 2, 3]
     assert choice.scores.tolist() == [0, 0, 0, 0]
     # Of a part of them none comes first.
     assert choose("ppal", query_over([[NOTHING]] * 4, [of_features([0] * 4)], 3)).reason == SAME_SCORES

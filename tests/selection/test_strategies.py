@@ -28,16 +28,17 @@ def order(strategy, query):
     ("strategy", "expected"),
     [
         # Image 0 has four sure objects, 1 one unsure and one sure, 2 one unsure, 3 nothing, 4 two unsure.
-        ("entropy_sum", [4, 1, 2, 0, 3]),
-        ("entropy_mean", [2, 4, 1, 0, 3]),
-        ("entropy_max", [1, 2, 4, 0, 3]),
-        ("least_confidence", [4, 1, 2, 0, 3]),
+        ("entropy_sum", [[4], [1], [2], [0], [3]]),
+        ("entropy_mean", [[2, 4], [1], [0], [3]]),
+        ("entropy_max", [[1, 2, 4], [0], [3]]),
+        ("least_confidence", [[4], [1], [2], [0], [3]]),
     ],
 )
 def test_uncertainty_adds_up_over_boxes(strategy, expected):
     images = [[SURE] * 4, [SURE, UNSURE], [UNSURE], [], [UNSURE, UNSURE]]
     told = [image + [NOTHING] * (4 - len(image)) for image in images]
-    assert order(strategy, told_query(told, budget=5)) == expected
+    chosen = iter(order(strategy, told_query(told, budget=5)))
+    assert [sorted(next(chosen) for _ in equal) for equal in expected] == expected
 
 
 def test_margin_asks_for_the_two_likeliest_classes_and_confidence_for_one():
