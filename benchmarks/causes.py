@@ -17,6 +17,7 @@ from mgral.artefacts.files import read_json
 from mgral.config import Config, load_config
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.groups import load_groups
+from mgral.errors import InputError
 from mgral.method.lut.composition import Composition
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.reward import load_tables
@@ -109,6 +110,8 @@ class Experiment(NamedTuple):
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Page to write.")
 def command(folders: Sequence[Path], output: Path) -> None:
     """Write a page of what the batches of experiments consist of, from their artefacts: RESULTS/EXPERIMENT."""
+    if not output.parent.is_dir():
+        raise InputError(f"there is no folder {output.parent} for the page; make it first")
     experiments = [_open(folder) for folder in folders]
     names = [one.config.experiment for one in experiments]
     text = INTRODUCTION.format(folders=" ".join(map(str, folders)), output=output)
@@ -124,7 +127,12 @@ def command(folders: Sequence[Path], output: Path) -> None:
 
 def _open(folder: Path) -> Experiment:
     config = load_config(folder / "config.yaml")
-    scores = scores_of([pd.read_csv(folder / "tables" / f"{TABLE}.csv")], config)
+    table = folder / "tables" / f"{TABLE}.csv"
+    if not table.exists():
+        raise InputError(f"{folder} has no report yet; finish the experiment first")
+    if lacking := [name for name in (METHOD, *OTHERS) if name not in config.strategies]:
+        raise InputError(f"{folder} does not compare {', '.join(lacking)}, which the page is about")
+    scores = scores_of([pd.read_csv(table)], config)
     return Experiment(
         folder, config, load_dataset(folder / "dataset/train.json"), mean_heights(scores, "map", "images")
     )

@@ -190,7 +190,12 @@ def planned_config(settings: ProjectSettings, number: int, images: int) -> Confi
     """
     strategies = [settings.strategy if images else COLD]
     values = _values(settings, f"round{number}", images)
-    return resolve_config({**values, "seeds": [number], "strategies": strategies})
+    try:
+        return resolve_config({**values, "seeds": [number], "strategies": strategies})
+    except InputError as error:
+        if "strategies: " not in str(error):
+            raise
+        raise InputError(f"{error}; in {FILE}, `strategy: sqrt_counts_per_box` works with every detector") from None
 
 
 def _values(settings: ProjectSettings, name: str, images: int) -> dict[str, Any]:

@@ -89,6 +89,21 @@ def test_it_is_an_experiment_on_what_is_labelled_and_the_project_stays_as_it_was
     assert "no random sample" in said
 
 
+def test_with_a_command_that_gives_no_probabilities_only_what_it_serves_is_compared(tmp_path):
+    project = labelled_project(tmp_path, count=60)
+    path = project / "project.yaml"
+    detector = {"name": "external", "command": "run {train} {test} {output}", "gives": []}
+    settings = yaml.safe_load(path.read_text()) | {"settings": {"detector": detector}}
+    path.write_text(yaml.safe_dump(settings))
+    said = run("replay", "--folder", project, fails=2)
+    assert "class_presence_per_box needs probabilities" in said
+    assert "in project.yaml, `strategy: sqrt_counts_per_box` works with every detector" in said
+    path.write_text(yaml.safe_dump(settings | {"strategy": "sqrt_counts_per_box"}))
+    run("replay", "--folder", project)
+    config = load_config(project / "replay1" / "config.yaml")
+    assert list(config.strategies) == ["sqrt_counts_per_box", "random", "sqrt_counts"]
+
+
 def test_the_same_goes_on_and_other_labels_or_options_are_another_replay(tmp_path):
     project = labelled_project(tmp_path, count=60)
     for _ in range(2):

@@ -10,7 +10,7 @@ import numpy as np
 
 from mgral.artefacts.files import atomic_path, read_csv, write_bytes
 from mgral.artefacts.seeds import derive_seed
-from mgral.config import Config, config_yaml, resolve_config
+from mgral.config import Config, config_yaml, registry, resolve_config
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import Labelled, Snapshot
 from mgral.engine.console.outcome import nothing_learnt
@@ -161,7 +161,9 @@ def _values(
     config: Config = planned_config(settings, 1, images)
     if "width" in config.detector.open_keys:
         config = config.with_derived(frozen_size(folder, config, project))
-    own = options.strategies or (settings.strategy, *COMPARED)
+    infos = [registry.strategy(name) for name in COMPARED]
+    served = [info.name for info in infos if config.detector.lacks(info.requires, info.views) is None]
+    own = options.strategies or (settings.strategy, *served)
     return {
         **config.model_dump(mode="json"),
         "experiment": name or "replay",
