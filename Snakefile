@@ -259,6 +259,10 @@ onstart:
         os.environ["APPTAINER_NV"] = "1"  # shows the driver inside, as --nv does
     refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
     if workflow.local_exec:
+        # For its default limit of 100 job starts a second, Snakemake (9.27) looks for jobs a second after each time that
+        # it did. Each job that ends adds one such chain, and after hundreds of jobs they take a core. See decision 069.
+        if (limit := workflow.scheduler.job_rate_limiter) and limit.max_jobs == 100:
+            workflow.scheduler.job_rate_limiter = None
         python = [sys.executable]
         if CONTAINED:
             image = workflow.dag.container_imgs[CONFIG.container.image].path

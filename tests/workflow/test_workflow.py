@@ -1,3 +1,4 @@
+import inspect
 import json
 import re
 from collections import Counter
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 from run_workflow import ROOT, TINY, count_rules, jobs_planned, planned, snakemake
+from snakemake.cli import get_argument_parser
+from snakemake.scheduling.job_scheduler import JobScheduler
 from squares_project import SquaresProject
 
 from mgral.config import Config, load_config, resolve_config
@@ -204,6 +207,15 @@ def test_a_table_each_cycle(tmp_path):
     assert embedded == {("initial", "0"), ("strategies/mgral", "1")}
     assert Counter((w["cycle"], w["split"]) for rule, w in jobs if rule == "table") == Counter(product("01", "012"))
     assert count_rules(jobs)["agent"] == 2
+
+
+def test_snakemake_still_has_the_limit_of_job_starts_that_is_taken_away():
+    """On one machine it takes a core in the end: docs/decisions/069."""
+    assert get_argument_parser().get_default("max_jobs_per_timespan") == "100/1s"
+    source = inspect.getsource(JobScheduler)
+    assert source.count("self.job_rate_limiter = (") == 1
+    assert source.count("if self.job_rate_limiter is None:") == 1
+    assert source.count("if self.job_rate_limiter is not None:") == 1
 
 
 def test_finished_experiment_has_nothing_to_do(finished):
