@@ -260,7 +260,7 @@ onstart:
     refresh_config(CONFIG, Path(f"results/{CONFIG.experiment}/config.yaml"))
     if workflow.local_exec:
         # For its default limit of 100 job starts a second, Snakemake (9.27) looks for jobs a second after each time that
-        # it did. Each job that ends adds one such chain, and after hundreds of jobs they take a core. See decision 069.
+        # it did. Each job that ends adds one such chain, and after hundreds of jobs they take half a core: decision 069.
         if (limit := workflow.scheduler.job_rate_limiter) and limit.max_jobs == 100:
             workflow.scheduler.job_rate_limiter = None
         python = [sys.executable]

@@ -210,7 +210,7 @@ def test_a_table_each_cycle(tmp_path):
 
 
 def test_snakemake_still_has_the_limit_of_job_starts_that_is_taken_away():
-    """On one machine it takes a core in the end: docs/decisions/069."""
+    """On one machine it takes half a core after hundreds of jobs: docs/decisions/069."""
     assert get_argument_parser().get_default("max_jobs_per_timespan") == "100/1s"
     source = inspect.getsource(JobScheduler)
     assert source.count("self.job_rate_limiter = (") == 1
