@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.gpu_ways import GRADIENT_NORM, LEARNING_RATE, SCHEDULE, AsBuilt, Ours, Setting
+from benchmarks.gpu_ways import GRADIENT_NORM, LEARNING_RATE, SCHEDULE, Ours, Setting, use_as_built
 from benchmarks.launches import NOT_LAUNCHED
 from mgral.models.interface import Targets
-from mgral.models.timm_detectors import TimmSSD
 from mgral.training.feed import Feed, Part, place
 from mgral.training.loop import learning_rate_factor
 
@@ -34,7 +33,7 @@ class Stacked:
         self._trainings = [Ours(setting, seed + one, iterations, only_flips=False) for one in range(trainings)]
         self.detectors = [one.detector for one in self._trainings]
         for detector in self.detectors:
-            _as_built(detector, setting)
+            use_as_built(detector, setting)
         weights, self.buffers = stack_module_state(self.detectors)
         self._shapes = {name: one.shape[1:] for name, one in weights.items()}
         self.weights = torch.cat([one.detach().flatten(1) for one in weights.values()], dim=1).requires_grad_()
@@ -77,13 +76,6 @@ class Stacked:
         self._done += 1
 
 
-def _as_built(detector: TimmSSD, setting: Setting) -> None:
-    """Give a detector timm's network as it is built."""
-    body = AsBuilt(detector.pretrained, setting.detector.backbone)
-    detector.pyramid.body = body  # type: ignore[assignment]
-    detector.to(torch.device(setting.device), memory_format=torch.contiguous_format).train()
-
-
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
     """Compute losses on the CPU as on a GPU, and do not warn of operators that torch.func does one by one."""
@@ -111,7 +103,7 @@ class _Operators(TorchDispatchMode):
 def operators_a_step(setting: Setting, trainings: int) -> tuple[int, int]:
     """Count the operators that a step of so many trainings launches, stacked and one by one; on the CPU."""
     alone = Ours(setting, 0, SCHEDULE, only_flips=False)
-    _as_built(alone.detector, setting)
+    use_as_built(alone.detector, setting)
     counts = []
     with as_on_a_gpu():
         for training in (Stacked(setting, 0, SCHEDULE, trainings=trainings), alone):

@@ -99,8 +99,7 @@ class Plain:
         torch.use_deterministic_algorithms(False)
         labelled, classes = _labelled(setting)
         self.detector, self._setting = _detector(setting, classes, seed), setting
-        self.detector.pyramid.body = AsBuilt(self.detector.pretrained, setting.detector.backbone)  # type: ignore[assignment]
-        self.detector.to(torch.device(setting.device), memory_format=torch.contiguous_format).train()
+        use_as_built(self.detector, setting)
         self._model: Any = self.detector.ssd
         self._model.transform.image_mean, self._model.transform.image_std = [0.0] * 3, [1 / 255] * 3
         config = setting.training(only_flips=only_flips)
@@ -131,7 +130,13 @@ class Plain:
         loss.item()
 
 
-class AsBuilt(nn.Module):
+def use_as_built(detector: TimmSSD, setting: Setting) -> None:
+    """Give a detector timm's network as it is built, in place."""
+    detector.pyramid.body = _AsBuilt(detector.pretrained, setting.detector.backbone)  # type: ignore[assignment]
+    detector.to(torch.device(setting.device), memory_format=torch.contiguous_format).train()
+
+
+class _AsBuilt(nn.Module):
     """A backbone as timm builds it, with the weights of another."""
 
     def __init__(self, like: nn.Module, name: str) -> None:
