@@ -24,12 +24,16 @@ computes nothing (`benchmarks/launches.py`). An operator can be several kernels.
 with torch {torch}, for {batch} images of {side} x {side} pixels, {boxes} boxes an image, in float32; bfloat16 adds a
 conversion of each weight, forward and backward. Before is {commit}. The first step does not count, as it also makes
 what later ones keep.
+
+The last two columns are what torch's profiler sees of the same steps, before and after, where the CPU computes them.
+It does not tell tensors of the processor from those of the GPU. So what draws a batch counts too, and one read of it.
+It does not see copies, nor that the processor waits for them. Some kernels of the CPU are made of other operators.
 """
 TABLE = """
 ## {name}
 
-| Part of a step | Operators before | after | Waits before | after |
-|---|---|---|---|---|
+| Part of a step | Operators before | after | Waits before | after | Profiler: operators | waits |
+|---|---|---|---|---|---|---|
 """
 STACKED = """
 ## Twelve trainings as one
@@ -59,15 +63,18 @@ def write_page(page: Path, before: Path, twelve: tuple[int, int]) -> None:
     for name in now:
         text += TABLE.format(name=name)
         columns = [one[name][kind] for kind in ("operators", "waits") for one in (then, now)]
-        for part in launches.PARTS:
-            text += _row(part, *(column[part] for column in columns))
-        text += _row("all", *(sum(column.values()) for column in columns))
+        profiled = [[one[name]["profiled"][part] for part in launches.PARTS] for one in (then, now)]
+        for number, part in enumerate(launches.PARTS):
+            text += _row(part, [column[part] for column in columns], [one[number] for one in profiled])
+        sums = [[sum(kind) for kind in zip(*one, strict=True)] for one in profiled]
+        text += _row("all", [sum(column.values()) for column in columns], sums)
         text += f"\nCopies to the GPU: {then[name]['copies']:g} before, {now[name]['copies']:g} after.\n"
     write_bytes(page, (text + STACKED.format(stacked=twelve[0], apart=twelve[1])).encode())
 
 
-def _row(part: str, *numbers: float) -> str:
-    return f"| {part} | {' | '.join(f'{number:g}' for number in numbers)} |\n"
+def _row(part: str, counted: list[float], profiled: list[list[float]]) -> str:
+    both = [f"{before:g} → {after:g}" for before, after in zip(*profiled, strict=True)]
+    return f"| {' | '.join([part, *(f'{number:g}' for number in counted), *both])} |\n"
 
 
 def _count(code: Path) -> dict[str, Any]:

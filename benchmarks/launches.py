@@ -4,9 +4,12 @@ Tensors there have a shape and no numbers. Every operator on them that is no vie
 operator that needs numbers makes the processor wait for the GPU. Here it is counted and answered with made-up
 numbers, so that the training goes on. All is in float32: torch's automatic half precision does not know the device.
 It would add a conversion of each weight, forward and backward.
+
+The same is counted by torch's profiler, in steps that the CPU does compute. There copies to a GPU are not seen.
 """
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -18,7 +21,9 @@ import torch
 import torch.optim.optimizer as optimizers
 import torch.utils._foreach_utils as of_many
 from torch import Tensor
+from torch.autograd.profiler_util import FunctionEvent
 from torch.overrides import TorchFunctionMode
+from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -45,6 +50,15 @@ NOT_LAUNCHED = {
 }
 """Operators that make or rename tensors and compute nothing, beside the views."""
 PARTS = ("batch and augmentation", "forward", "loss", "backward", "optimiser and the rest")
+MARK = "begins: "
+"""Before the name of a part, in what the profiler has recorded."""
+WAITING = ("_local_scalar_dense", "nonzero", "masked_select")
+"""Operators for whose numbers the processor waits; an index by bool calls the second one."""
+NAMES = torch._C._profiler._ExperimentalConfig(capture_overload_names=True)
+COMPOSED = "CompositeImplicitAutograd"
+"""Of operators that are a row of others."""
+FIXED = ("mgral.models.multibox", "mgral.models.focal", "mgral.models.interface", "mgral.training.feed")
+"""Modules that compute in another way on a GPU."""
 META = torch.device("meta")
 SIDE, BATCH, CLASSES, BOXES = 256, 16, 6, 8
 """Of what `count_all` counts: pixels, images in a step, classes, boxes of an image."""
@@ -93,26 +107,14 @@ def count_steps(detector: DenseModel, images: TrainingImages, config: TrainingCo
 @contextmanager
 def _counted(detector: DenseModel) -> Iterator[Counts]:
     counts = Counts()
+
+    def begin(part: str) -> None:
+        if part == PARTS[0]:
+            counts.begin()
+        counts.part = part
+
     with ExitStack() as stack:
-
-        def during(target: Any, name: str, part: str | None, then: str | None = None) -> None:
-            original = getattr(target, name)
-
-            def call(*arguments: Any, **named: Any) -> Any:
-                if part is None:
-                    counts.begin()
-                else:
-                    counts.part = part
-                result = original(*arguments, **named)
-                counts.part = then or counts.part
-                return result
-
-            stack.enter_context(patch.object(target, name, call))
-
-        during(loop, "learning_rate_factor", None)
-        during(detector, "maps", PARTS[1])
-        during(detector, "loss", PARTS[2])
-        during(Tensor, "backward", PARTS[3], PARTS[4])
+        stack.enter_context(_parts(detector, begin))
         # Which know the device, but do not say so.
         for module, name in (
             (optimizers, "_get_fused_kernels_supported_devices"),
@@ -123,6 +125,79 @@ def _counted(detector: DenseModel) -> Iterator[Counts]:
         stack.enter_context(_FromNumbers(counts))
         stack.enter_context(_Operators(counts))
         yield counts
+
+
+@contextmanager
+def _parts(detector: DenseModel, begin: Callable[[str], None]) -> Iterator[None]:
+    """Call `begin` where a part of a step begins."""
+    with ExitStack() as stack:
+
+        def during(target: Any, name: str, part: str, then: str = "") -> None:
+            original = getattr(target, name)
+
+            def call(*arguments: Any, **named: Any) -> Any:
+                begin(part)
+                result = original(*arguments, **named)
+                if then:
+                    begin(then)
+                return result
+
+            stack.enter_context(patch.object(target, name, call))
+
+        during(loop, "learning_rate_factor", PARTS[0])
+        during(detector, "maps", PARTS[1])
+        during(detector, "loss", PARTS[2])
+        during(Tensor, "backward", PARTS[3], PARTS[4])
+        yield
+
+
+def profile_steps(detector: DenseModel, images: TrainingImages, config: TrainingConfig) -> Counts:
+    """Return what torch's profiler sees of the same steps, which the CPU computes in the form of a GPU's."""
+
+    def begin(part: str) -> None:
+        with record_function(MARK + part):
+            pass
+
+    with ExitStack() as stack:
+        for module in map(sys.modules.get, FIXED):
+            if hasattr(module, "fixed_shapes"):  # earlier commits have one form only
+                stack.enter_context(patch.object(module, "fixed_shapes", lambda device: True))
+        stack.enter_context(_parts(detector, begin))
+        seen = stack.enter_context(profile(activities=[ProfilerActivity.CPU], experimental_config=NAMES))
+        loop.train_detector(detector, images, config, STEPS + 2, 0, "profile")
+    counts = Counts()
+    for event in sorted(seen.events(), key=lambda event: event.time_range.start):
+        if event.cpu_parent is None:
+            _add(counts, event)
+    return counts
+
+
+def _add(counts: Counts, event: FunctionEvent) -> None:
+    """Count an event that the profiler has recorded, or those within it."""
+    if event.name == MARK + PARTS[0]:
+        counts.begin()
+    if event.name.startswith(MARK):
+        counts.part = event.name.removeprefix(MARK)
+        return
+    operator = _operator(event)
+    if operator is None or torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), COMPOSED):
+        for child in event.cpu_children:
+            _add(counts, child)
+        return
+    name = operator.overloadpacket.__name__
+    if not operator.is_view and name not in NOT_LAUNCHED:
+        counts.count(counts.operators, (counts.part, name))
+    if name in WAITING or (
+        name.startswith("index") and any(one.name == "aten::nonzero" for one in event.cpu_children)
+    ):
+        counts.count(counts.waits, (counts.part, name))
+
+
+def _operator(event: FunctionEvent) -> Any:
+    """Return torch's operator of an event, or None of another event."""
+    kind, _, name = event.name.partition("::")
+    overloads = getattr(torch.ops.aten, name, None) if kind == "aten" else None
+    return getattr(overloads, event.overload_name or "default", None)
 
 
 class _FromNumbers(TorchFunctionMode):
@@ -216,11 +291,13 @@ def count_all() -> dict[str, dict[str, Any]]:
         detector = random_detector(config, CLASSES, 0)
         assert isinstance(detector, DenseModel)
         training = TrainingConfig(batch_size=BATCH, moving_average=average)
+        profiled = profile_steps(detector, _images(config), training)
         counts = count_steps(detector, _images(config), training)
         found[name] = {
             "operators": {part: counts.launched(part) for part in PARTS},
             "waits": {part: counts.waited(part) for part in PARTS},
             "copies": sum(counts.copies.values()) / STEPS,
+            "profiled": {part: (profiled.launched(part), profiled.waited(part)) for part in PARTS},
         }
     return found
 

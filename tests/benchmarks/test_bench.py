@@ -296,4 +296,7 @@ def test_launches_of_a_step_are_written_as_a_page(tmp_path):
     CliRunner().invoke(benchmarks, arguments, catch_exceptions=False)
     totals = [line.split(" | ")[1:] for line in page.read_text().splitlines() if line.startswith("| all | ")]
     assert len(totals) == 4
-    assert all(before == after and float(waits) == 0 for before, after, waits, _ in totals)
+    for before, after, waits, _, profiled, _ in totals:
+        assert before == after
+        assert float(waits) == 0
+        assert profiled.split(" → ")[0] == profiled.split(" → ")[1]

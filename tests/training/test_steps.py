@@ -10,7 +10,7 @@ from squares import squares
 from stopping import StoppedError
 from torch import Tensor
 
-from benchmarks.launches import STEPS, count_steps
+from benchmarks.launches import FIXED, STEPS, count_steps, profile_steps
 from mgral.config import AugmentationConfig, TrainingConfig
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Category, Dataset
@@ -54,8 +54,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "augmentation": AugmentationConfig(crop="iou", distort=0.5),
     },
 }
-FIXED = ("mgral.models.multibox", "mgral.models.focal", "mgral.models.interface", "mgral.training.feed")
-"""Modules that compute in another way on a GPU."""
 
 
 def crowded(canvas: Canvas = CANVAS, count: int = 8) -> tuple[Dataset, Images]:
@@ -93,6 +91,17 @@ def test_no_step_of_a_dense_detector_waits(name: str, recipe: str) -> None:
     assert counts.waits == {}
     assert sum(counts.copies.values()) == STEPS * RECIPES[recipe].get("accumulate", 1)
     assert min(counts.launched(part) for part in ("batch and augmentation", "forward", "loss", "backward")) > 10
+
+
+def test_the_profiler_sees_the_steps_that_are_counted() -> None:
+    """But for what draws a batch, which is of the processor."""
+    config = TrainingConfig(batch_size=4)
+    counted, seen = (
+        count(random_detector(SMALL, 2, seed=0), labelled(), config) for count in (count_steps, profile_steps)
+    )
+    for part in ("forward", "loss", "backward", "optimiser and the rest"):
+        assert seen.launched(part) == pytest.approx(counted.launched(part), rel=0.1)
+    assert set(seen.waits) == {("batch and augmentation", "_local_scalar_dense")}
 
 
 def waits_of(**more: Any) -> set[tuple[str, str]]:
