@@ -293,7 +293,7 @@ def _sized(
         try:
             yield name, path, picture_size(path, own.exif)
         except InputError as error:
-            findings.repair(UNREADABLE, str(error))
+            findings.repair(UNREADABLE, str(error).replace(str(path), name, 1))
 
 
 def picture_events(scan: Scan) -> list[dict[str, object]]:
