@@ -121,6 +121,8 @@ class Config(Section):
             for what, names in lacking.items()
         ]
         consistent = [name for name in self.with_tables if self.strategies[name].lut.labels == "consistency"]
+        if self.lut.labels == "consistency":
+            consistent = consistent or ["snakemake fidelity"]
         if consistent and not self.detector.trained.dense:
             faults.append(
                 f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature "

@@ -142,6 +142,8 @@ def test_the_papers_tables_need_a_detector_with_anchors_as_all_knows():
     assert "paper" not in config.strategies
     with pytest.raises(InputError, match=r"consistency \(of paper\) needs a detector with anchors"):
         resolve_config({"detector": frcnn, "strategies": ["paper"]})
+    with pytest.raises(InputError, match=r"consistency \(of snakemake fidelity\) needs a detector with anchors"):
+        resolve_config({"detector": frcnn, "strategies": ["random"], "lut": {"labels": "consistency"}})
 
 
 @pytest.mark.parametrize(
