@@ -4,7 +4,7 @@
 # Configuration: params.yaml, or the files given by --configfile in its place; --config overrides single keys of
 # either. It is checked here, before there are jobs: a faulty one ends with exit code 2 and leaves nothing behind.
 #
-# Jobs: every rule runs one step, `mgral STEP`, on one thread, as two jobs side by side do more than one job on two.
+# Jobs: every rule runs one step, `mgral STEP`, on one thread: two such jobs finish sooner than two on two threads each.
 # The rules that can use a GPU get one where jobs run on this machine and it has some (DEVICES); on a cluster by a profile.
 # With MGRAL_DEVICE=cpu in the environment all of them use the CPU.
 

@@ -103,8 +103,8 @@ results = click.option(
     "--results", type=FOLDER, required=True, help="Folder of an experiment's results, or of a project's round."
 )
 repetition = click.option("--seed", type=int, show_default="the first", help="The repetition of the detector.")
-trained_round = click.option(
-    "--round",
+trained_detector = click.option(
+    "--detector",
     "place",
     metavar="FOLDER",
     help="Folder of the detector in that of the repetition, such as full/cycle0.",

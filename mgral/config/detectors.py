@@ -102,7 +102,7 @@ def read_section(value: Any, default: str = DEFAULT_OF_SYNTHETIC) -> Any:
         return value
     name, known = value.get("name", default), detectors()
     if name not in list(known):  # a list, as the name may be of any type
-        raise ValueError(f"detector.name: {name!r} is none; choose from {', '.join(known)}")
+        raise ValueError(f"detector.name: there is no detector {name!r}; choose from {', '.join(known)}")
     if name == EXTERNAL and isinstance(value.get("proxy", {}), dict):
         value = {**value, "proxy": {"name": default, **value.get("proxy", {})}}
     return known[name].model_validate({"name": name, **value})

@@ -51,7 +51,7 @@ def explain(error: dict[str, Any]) -> str:
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         return f"{key}: YAML reads this name as {error['input']!r}, which is no text; put it in quotes"
     if error["type"] == "union_tag_invalid":
-        return f"{key}.format: {error['ctx']['tag']!r} is none; choose from {', '.join(FORMATS)}"
+        return f"{key}.format: there is no format {error['ctx']['tag']!r}; choose from {', '.join(FORMATS)}"
     if error["type"] == "union_tag_not_found":
         return f"{key}.format: is required; add one of {', '.join(FORMATS)}"
     if error["type"] == "missing":

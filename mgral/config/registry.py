@@ -138,7 +138,7 @@ def strategy(name: str) -> StrategyInfo:
     if name in RENAMED and name not in found:
         raise InputError(f"strategies: {name!r} is now {RENAMED[name]!r}; rename it")
     if name not in found:
-        raise InputError(f"strategies: {name!r} is none; choose from {', '.join(found)}")
+        raise InputError(f"strategies: there is no strategy {name!r}; choose from {', '.join(found)}")
     return found[name]
 
 

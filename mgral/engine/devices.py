@@ -62,7 +62,8 @@ class Devices:
         room = f", room for {trainings} training{'s' * (trainings > 1)} at once" if trainings else ""
         steps = ", ".join(f"{step} ({_gigabytes(memory_mb)})" for step, memory_mb in sorted(left_out.items()))
         small = f". On the CPU, as they take more memory than a GPU has: {steps}" if steps else ""
-        return f"Computing on GPUs: {named}{room}{small}. Only on the CPU: {DEVICE_VARIABLE}=cpu, or mgral's --cpu"
+        off = f"To use only the CPU: {DEVICE_VARIABLE}=cpu, or --cpu of `mgral snakemake`"
+        return f"Computing on GPUs: {named}{room}{small}. {off}"
 
 
 def _gigabytes(mebibytes: int) -> str:

@@ -59,9 +59,9 @@ STEPS: dict[str, Step] = {
         "Label the pool with the cycle's detector, as pseudo-labels for variants.", ("detector", "evaluation")
     ),
     "subsets": Step("Draw the subsets of the lookup table.", ("budget", "embedding", "lut")),
-    "base": Step("Train the detector that every variant starts from.", ("detector", "training", "iterations.base")),
+    "base": Step("Make the weights that every variant starts from.", ("detector", "training", "iterations.base")),
     "variant": Step(
-        "Train one variant and measure its mAP on the reward images.",
+        "Train variants and measure their mAP on the reward images.",
         (
             "detector",
             "evaluation",

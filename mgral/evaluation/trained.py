@@ -52,7 +52,7 @@ class Trained:
     """Where a trained detector is, and what it was trained for."""
 
     folder: Path
-    """Of its round: weights, and what it found in the test images."""
+    """With the weights, and what the detector found in the test images."""
     config: Config
     """Of the experiment, with all that was derived."""
     truth: dict[str, Any]
@@ -91,13 +91,13 @@ def find_trained(results: Path, seed: int | None = None, place: str | None = Non
     if config.detector.command_gives is not None:
         raise InputError(f"the detector of {results} is a command of yours ({config.detector.name}); run it yourself")
     repetition = results / f"seed{config.seeds[0] if seed is None else seed}"
-    folder = _round(repetition, place)
+    folder = _folder(repetition, place)
     derived = (results / "dataset" / "input_size.json", repetition / DERIVED)
     config = load_derived(config, [one for one in derived if one.is_file()])
     return Trained(folder, config, read_json(results / "dataset" / "test.json"))
 
 
-def _round(repetition: Path, place: str | None) -> Path:
+def _folder(repetition: Path, place: str | None) -> Path:
     found = [one.parent.relative_to(repetition).as_posix() for one in repetition.rglob(WEIGHTS)]
     if not found:
         raise InputError(
@@ -109,5 +109,5 @@ def _round(repetition: Path, place: str | None) -> Path:
         return repetition / names[0]
     if place not in names:
         what = f"no {place!r}" if place else f"{len(names)} detectors"
-        raise InputError(f"{repetition} has {what}; name one by --round: {', '.join(names)}")
+        raise InputError(f"{repetition} has {what}; name one by --detector: {', '.join(names)}")
     return repetition / place

@@ -9,8 +9,8 @@ maximum coverage problem (Khuller, Moss, Naor, *Information Processing Letters* 
 
 Formula
 -------
-The image is added that gives the batch the highest looked-up reward, until the batch is complete. Near-copies are
-left out, as in `random_no_copies`. If the pool is large, only a random sample of its images is tried each time
+The image is added that gives the batch the highest looked-up reward, until the batch is complete. Near-copies come
+last, as in `random_no_copies`. If the pool is large, only a random sample of its images is tried each time
 (Mirzasoleiman et al. 2015). A learned reward is
 
     b + mean over classes c of w_c . (x_c(L + B) - x_c(L))
@@ -39,7 +39,7 @@ from mgral.config.registry import register
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward
 from mgral.method.lut.validation import NOT_VALID, validate
-from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_apart, choose_uniformly
+from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_near_copies_last, choose_uniformly
 
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -63,7 +63,7 @@ DRAW = "mgral_greedy random selection"
 )
 def choose(query: Query) -> Choice:
     """Choose one image after the other; its score is the looked-up mAP of the batch up to it."""
-    return choose_apart(lambda part: _choose(part, choose_greedily), query)
+    return choose_near_copies_last(lambda part: _choose(part, choose_greedily), query)
 
 
 @register(
@@ -79,7 +79,7 @@ def choose_per_box(query: Query) -> Choice:
         price = 1 + part.embeddings.counts_of(part.pool).sum(axis=1, dtype=np.float64)
         return _choose(part, partial(choose_by_price, price=price))
 
-    return choose_apart(function, query)
+    return choose_near_copies_last(function, query)
 
 
 def _choose(query: Query, greedily: Callable[[AnyReward, int, int, np.random.Generator], Choice]) -> Choice:

@@ -12,7 +12,7 @@ mAP(S). The agent learns by policy gradient, with the loss
     - mean((mAP(S) - baseline) log pi(S))
 
 In `mgral` a batch is chosen image by image. The agent scores every image that could be added, given the batch so far,
-and the image with the highest score is added. Near-copies are left out, as in `random_no_copies`. If the pool is
+and the image with the highest score is added. Near-copies come last, as in `random_no_copies`. If the pool is
 large, only a random sample of its images is scored each time, as in `mgral_greedy`.
 
 In `paper` an LSTM scores all images in one pass over the pool, in order of their ids, and the images with the highest
@@ -43,7 +43,7 @@ from mgral.method.agent.batch_agent import BatchAgent, choose_batch
 from mgral.method.agent.network import Agent
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.validation import NOT_VALID
-from mgral.selection.query import Choice, NotMade, Query, choose_apart, choose_uniformly
+from mgral.selection.query import Choice, NotMade, Query, choose_near_copies_last, choose_uniformly
 
 DRAW = "mgral random selection"
 
@@ -55,7 +55,7 @@ DRAW = "mgral random selection"
 )
 def choose_without_copies(query: Query) -> Choice:
     """Choose the images without near-copies that the agent scores highest; at random if there is no agent."""
-    return choose_apart(choose, query)
+    return choose_near_copies_last(choose, query)
 
 
 @register(

@@ -66,7 +66,7 @@ class Query:
     detector: "DetectorModel | None" = None
     """The cycle's detector, in evaluation mode, on the device to compute on."""
     found: FoundBoxes | None = None
-    """In the detector's place, what a command of the user's own has found in all training images."""
+    """Detections in all training images, given in place of `detector` if that is a command of the user."""
     embeddings: Embeddings | None = None
     tables: object = None
     """Lookup tables, `mgral.method.lut.reward.AnyTables`; or `NotMade`, if they could not be made.
@@ -82,8 +82,8 @@ class Query:
 
     @property
     def budget(self) -> int:
-        """Images to choose, at most those of the pool. Of a budget in boxes not all of them need be labelled: the
-        first of them are, as far as the boxes reach."""
+        """Images to choose, at most the pool. With a budget in boxes, only the first of them are labelled, until the
+        boxes are used."""
         return images_in(self.config.budget)
 
 
@@ -187,7 +187,7 @@ def select(
     images, detector, embeddings, tables, agent, head
         What the strategy requires of these.
     found
-        In the detector's place, what a command of the user's own has found in all training images.
+        Detections in all training images, given in place of `detector` if that is a command of the user.
     groups
         Ids of near-copies: at most one image of a group is chosen, and those of a group with a labelled image come
         last. Where that leaves fewer images than the budget, all of them are chosen. A strategy that requires groups
@@ -210,9 +210,10 @@ def select(
         config = config.with_instance(strategy)
     kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
     given: dict[str, object] = {"images": images, "detector": found or detector, "embeddings": embeddings}
-    given |= {"table": tables, "agent": agent, "head": head, "groups": groups}
+    given |= {"tables": tables, "agent": agent, "head": head, "groups": groups}
     info = registry.strategy(kind)
-    if missing := [name for name in info.files if given[name] is None]:
+    needed = ("tables" if name == "table" else name for name in info.files)
+    if missing := [name for name in needed if given[name] is None]:
         raise InputError(f"strategy {kind} needs {' and '.join(missing)}; pass what is missing")
     if "dense" in info.requires and not config.detector.dense:
         raise InputError(f"strategy {kind} needs anchors, and {config.detector.name} has none; choose another")
@@ -249,13 +250,13 @@ def select(
     )
     function = partial(choose, kind, ordered=boxes is not None)
     if one_each:
-        function = partial(choose_apart, function)
+        function = partial(choose_near_copies_last, function)
     choice = function(query)
     if boxes is not None and with_reserve.budget != config.budget:
         # Batches are planned as a whole, so first those that are likely to be paid.
         choice = followed_by(choice, function(replace(query, config=with_reserve)))
     rng = np.random.default_rng(derive_seed(seed, "controls", cycle))
-    apart = images_apart(query) if one_each else pool
+    apart = without_near_copies(query) if one_each else pool
     free = apart if len(apart) >= max(query.budget, controls) else pool
     drawn = rng.choice(free, min(controls, len(free)), replace=False) if controls else None
     why = choice.reason, choice.note
@@ -310,7 +311,7 @@ def _read_without_requiring(error: BaseException, query: Query, info: registry.S
     return sorted(next((names for names in reversed(named) if names), ()))
 
 
-def images_apart(query: Query) -> npt.NDArray[np.int64]:
+def without_near_copies(query: Query) -> npt.NDArray[np.int64]:
     """Return images of the pool, no near-copies of each other or of a labelled one: ids int64 [n], ascending.
 
     Of each group without a labelled image one is drawn by the seed. `query.groups` is required.
@@ -322,9 +323,9 @@ def images_apart(query: Query) -> npt.NDArray[np.int64]:
     return one_of_each(np.setdiff1d(query.pool, known), query.groups, seed)
 
 
-def choose_apart(function: Callable[[Query], Choice], query: Query) -> Choice:
-    """Let a strategy choose among the images apart, and what the budget lacks among the others."""
-    apart = images_apart(query)
+def choose_near_copies_last(function: Callable[[Query], Choice], query: Query) -> Choice:
+    """Let a strategy choose among images without near-copies, and the rest of the budget among the others."""
+    apart = without_near_copies(query)
     choices, missing = [], query.budget
     for images in (apart, np.setdiff1d(query.pool, apart)):
         if count := min(missing, len(images)):

@@ -151,7 +151,7 @@ def test_all_faults_are_reported_at_once_by_their_place():
 
 @pytest.mark.parametrize("name", ["yolo", 5, None, ["small_ssd"]])
 def test_a_wrong_name_says_which_there_are(name):
-    message = rf"detector\.name: .* is none; choose from {', '.join(detectors.detectors())}"
+    message = rf"detector\.name: there is no detector .*; choose from {', '.join(detectors.detectors())}"
     with pytest.raises(InputError, match=message):
         resolve_config({"detector": {"name": name}})
 

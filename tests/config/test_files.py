@@ -80,7 +80,10 @@ def test_a_budget_is_written_in_one_way(tmp_path):
         ("budget: {unit: boxes}", "budget.amount: is required; add it"),
         ("budget: [5]", "budget: Input should be a valid integer, found (5,); correct the value"),
         ("experiment: 2e3", "experiment: YAML reads this name as 2000.0, which is no text; put it in quotes"),
-        ("data: {format: yolov8}", "data.format: 'yolov8' is none; choose from synthetic, voc, coco, yolo, project"),
+        (
+            "data: {format: yolov8}",
+            "data.format: there is no format 'yolov8'; choose from synthetic, voc, coco, yolo, project",
+        ),
         ("data: {root: /data}", "data.format: is required; add one of synthetic, voc, coco, yolo, project"),
         (
             "detector: {name: torchvision, weights: null}",

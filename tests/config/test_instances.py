@@ -87,7 +87,7 @@ def test_a_name_that_no_settings_have_is_an_error():
         (("random", "random"), ["strategies: ['random', 'random'] repeats an entry"]),
         ("random", ["strategies: 'random' is neither a list of names nor a mapping"]),
         ((), ["strategies: Dictionary should have at least 1 item"]),
-        (("randum",), ["strategies: 'randum' is none; choose from mgral, random, "]),
+        (("randum",), ["strategies: there is no strategy 'randum'; choose from mgral, random, "]),
         (("entropy",), ["strategies: 'entropy' is now 'entropy_anchors'; rename it"]),
         (("mi_aod",), ["strategies: 'mi_aod' is now 'head_discrepancy'; rename it"]),
         ({"a b": {"type": "random"}}, ["strategies.a b: a name has only letters, digits"]),

@@ -210,7 +210,7 @@ def test_a_threshold_may_be_below_that_of_the_evaluation(results, pixels, tmp_pa
 def test_one_of_several_detectors_is_named(tmp_path):
     results = tmp_path / "results"
     write_results(results, SETTINGS, ["car"], rounds=["full/cycle0", "strategies/mgral/cycle1"])
-    with pytest.raises(InputError, match="2 detectors; name one by --round: full/cycle0, strategies/mgral/cycle1"):
+    with pytest.raises(InputError, match="2 detectors; name one by --detector: full/cycle0, strategies/mgral/cycle1"):
         find_trained(results)
     with pytest.raises(InputError, match="no 'full'; name one"):
         find_trained(results, place="full")

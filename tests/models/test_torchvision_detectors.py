@@ -307,7 +307,8 @@ def test_a_section_without_a_name_is_the_small_detectors():
     assert resolve_config({"detector": {"width": 40}}).detector == SmallSSDConfig(width=40)
     assert resolve_config({"detector": {"name": "ssd300_vgg16"}}).detector.weights.startswith("VGG16")
     with pytest.raises(
-        InputError, match=r"detector\.name: 'yolo' is none; choose from external, .*retinanet_resnet50_fpn, small_ssd"
+        InputError,
+        match=r"detector\.name: there is no detector 'yolo'; choose from external, .*retinanet_resnet50_fpn, small",
     ):
         resolve_config({"detector": {"name": "yolo"}})
     with pytest.raises(InputError, match=r"detector\.channels: unknown key; remove it"):

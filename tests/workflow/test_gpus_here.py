@@ -90,7 +90,7 @@ def test_a_line_says_where_it_computes_and_another_device_reruns_nothing(tmp_pat
     done = snakemake(tmp_path, DETECTOR, *RUN, stub=True)
     assert done.stdout.splitlines()[1] == (
         "Computing on GPUs: 1 x NVIDIA Stand-in of 16.8 GB, 1 x NVIDIA Stand-in of 8.4 GB, "
-        "room for 10 trainings at once. Only on the CPU: MGRAL_DEVICE=cpu, or mgral's --cpu"
+        "room for 10 trainings at once. To use only the CPU: MGRAL_DEVICE=cpu, or --cpu of `mgral snakemake`"
     )
     assert "Nothing to do" in snakemake(tmp_path, DETECTOR, *RUN, stub=True, MGRAL_DEVICE="cpu").stdout
     done = snakemake(tmp_path, *RUN, "--force", DETECTOR, stub=True, MGRAL_DEVICE="cpu")
@@ -126,5 +126,5 @@ def test_what_fits_on_no_card_is_named() -> None:
     cards = (Card("GPU-a", "NVIDIA T4", 15360), Card("GPU-b", "NVIDIA T4", 15360))
     line = Devices(cards, "").line(8000, {"variant": 17000, "agent": 16000})
     assert line.startswith("Computing on GPUs: 2 x NVIDIA T4 of 16.1 GB, room for 2 trainings at once. On the CPU, ")
-    assert "as they take more memory than a GPU has: agent (16.8 GB), variant (17.8 GB). Only" in line
+    assert "as they take more memory than a GPU has: agent (16.8 GB), variant (17.8 GB). To use only" in line
     assert "room" not in Devices(cards, "").line(16000, {})

@@ -25,7 +25,7 @@ NO_PICTURES = Kind("folders contain no pictures", f"name files, or folders with 
 @click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True)
 @options.results
 @options.repetition
-@options.trained_round
+@options.trained_detector
 @options.written("JSON to write: COCO, with a score for each annotation.")
 @click.option(
     "--threshold",

@@ -16,7 +16,7 @@ import numpy as np
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
-from mgral.selection.query import Choice, Query, choose_uniformly, images_apart
+from mgral.selection.query import Choice, Query, choose_uniformly, without_near_copies
 
 
 @register("random", "uniform at random")
@@ -29,4 +29,4 @@ def choose(query: Query) -> Choice:
 def choose_no_copies(query: Query) -> Choice:
     """Choose at random: first images without a near-copy and one image of each unlabelled group, then the others."""
     rng = np.random.default_rng(derive_seed(query.seed, "random selection without copies", query.cycle))
-    return Choice.best(np.isin(query.pool, images_apart(query)) + rng.random(len(query.pool)), query.budget)
+    return Choice.best(np.isin(query.pool, without_near_copies(query)) + rng.random(len(query.pool)), query.budget)
