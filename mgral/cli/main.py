@@ -76,7 +76,7 @@ def _on_cards(callback: Callable[..., None]) -> Callable[..., None]:
             callback(**arguments)
             return
         memory_mb = click.get_current_context().meta[import_module("mgral.cli.options").VRAM]
-        with import_module("mgral.compute.cards").dealt(gpus, memory_mb):
+        with import_module("mgral.compute.cards").hold_cards(gpus, memory_mb):
             callback(**arguments)
 
     return run

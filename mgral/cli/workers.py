@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mgral.cli.jobs import Job
-from mgral.compute.cards import HELD, Share, idle_folder, idle_workers, key, lock, shared_folder, show, take
+from mgral.compute.cards import HELD, Share, idle_folder, idle_workers, key, lock, make_visible, shared_folder, take
 from mgral.errors import InputError, StepError
 
 
@@ -101,7 +101,7 @@ def _work(job: Job, share: Share, own: socket.socket, name: str) -> NoReturn:
     """Run a job, and then those that come by a socket, each on the same card."""
     before = _State()
     while True:
-        show([share])
+        make_visible([share])
         HELD.append(share)
         with warnings.catch_warnings():
             code = job.run()

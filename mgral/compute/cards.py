@@ -48,11 +48,11 @@ HELD: list[Share] = []
 
 
 @contextmanager
-def dealt(gpus: int, memory_mb: int) -> Iterator[None]:
+def hold_cards(gpus: int, memory_mb: int) -> Iterator[None]:
     """Hold cards for a job, and show it no others; see `take`. It does nothing where some are held already."""
     shares = [] if HELD else take(gpus, memory_mb)
     if shares:
-        show(shares)
+        make_visible(shares)
     try:
         yield
     finally:
@@ -60,7 +60,7 @@ def dealt(gpus: int, memory_mb: int) -> Iterator[None]:
             share.free()
 
 
-def show(shares: Sequence[Share]) -> None:
+def make_visible(shares: Sequence[Share]) -> None:
     """Let this process see the cards of these shares only, from CUDA's start on."""
     os.environ[VISIBLE] = ",".join(share.card.name for share in shares)
 
@@ -84,7 +84,7 @@ def take(gpus: int, memory_mb: int, claim: Callable[[Share], Path | None] = lamb
     if not 0 < gpus <= len(cards):
         return []
     memory_mb = 0 if gpus > 1 else memory_mb
-    room = f"{memory_mb} MiB of a card" if memory_mb else f"{gpus} empty card{'s'[: gpus > 1]}"
+    room = f"{memory_mb} MiB of a GPU" if memory_mb else f"{gpus} empty GPU{'s'[: gpus > 1]}"
     folder, waiting = (
         shared_folder(),
         _Waiting(f"waiting for {room}: other jobs have the {len(cards)} that there are"),
@@ -140,13 +140,13 @@ def key(card: Card) -> str:
 def in_use(folder: Path) -> Counter[str]:
     """Return the MiB that running jobs hold of each card, by `key`, and remove files of jobs that have ended."""
     used: Counter[str] = Counter()
-    for path in living(folder, "*.*.*"):
+    for path in still_locked(folder, "*.*.*"):
         name, memory_mb, _ = path.name.split(".")
         used[name] += int(memory_mb)
     return used
 
 
-def living(folder: Path, pattern: str) -> list[Path]:
+def still_locked(folder: Path, pattern: str) -> list[Path]:
     """Return the files in a folder whose process still holds them locked, and remove the others."""
     found = []
     for path in sorted(path for path in folder.glob(pattern) if not path.is_dir()):
@@ -176,7 +176,7 @@ def idle_workers(share: Share) -> list[Path]:
 
     The file names end with the process id. A worker takes `CONTEXT_MB`, and is ended if a job needs that memory.
     """
-    return living(idle_folder(), f"{key(share.card)}.*")
+    return still_locked(idle_folder(), f"{key(share.card)}.*")
 
 
 def _end_idle(folder: Path, share: Share, kept: Path | None) -> None:

@@ -77,7 +77,7 @@ def find_cards() -> list[Card]:
         why = "this machine has no GPU" if named is None else f"{VISIBLE}={named} names none of this machine"
         raise InputError(f"{why}; {'install one' if named is None else 'correct it'}")
     if len({card.name for card in cards}) < len(cards):
-        raise InputError(f"{VISIBLE}={os.environ[VISIBLE]} names a card twice, and CUDA then shows none; correct it")
+        raise InputError(f"{VISIBLE}={os.environ[VISIBLE]} names a GPU twice, and CUDA then shows none; correct it")
     needed = cuda_of_torch()
     if needed is None:
         raise InputError("torch was built without CUDA; install one that was built with it")

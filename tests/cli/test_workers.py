@@ -15,7 +15,7 @@ from run_workflow import ROOT, TINY, jobs_planned
 from slow import slow
 
 from mgral.cli.workers import option
-from mgral.compute.cards import living
+from mgral.compute.cards import still_locked
 from mgral.engine.job_server import job_server
 
 MGRAL = str(Path(sys.executable).with_name("mgral"))
@@ -63,7 +63,7 @@ def start(code: str, *options: str) -> subprocess.Popen[str]:
 def idle(folder: Path) -> list[int]:
     """Return the processes of the idle workers."""
     (place,) = folder.glob("mgral-cards-*/idle")
-    return [int(path.name.split(".")[-1]) for path in living(place, "*")]
+    return [int(path.name.split(".")[-1]) for path in still_locked(place, "*")]
 
 
 def wait_until_ended(pid: int) -> None:

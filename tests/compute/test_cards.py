@@ -20,10 +20,10 @@ from mgral.errors import InputError, StepError
 JOB = """
 import os, sys, time
 from pathlib import Path
-from mgral.compute.cards import dealt
+from mgral.compute.cards import hold_cards
 
 gpus, memory, folder, name = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-with dealt(gpus, memory):
+with hold_cards(gpus, memory):
     (folder / f"{name}.began").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
     while not (folder / f"{name}.ends").exists():
         time.sleep(0.02)
@@ -105,7 +105,7 @@ def test_a_killed_job_frees_its_share_at_once(tmp_path: Path, start: Start) -> N
     given(tmp_path, "first")
     second = start("second", "GPU-a:16000", 9000)
     assert waits(second, tmp_path, "second") == (
-        "waiting for 9000 MiB of a card: other jobs have the 1 that there are\n"
+        "waiting for 9000 MiB of a GPU: other jobs have the 1 that there are\n"
     )
     first.send_signal(signal.SIGKILL)
     assert given(tmp_path, "second") == ["GPU-a"]
@@ -142,7 +142,7 @@ def test_several_cards_are_given_undivided_and_in_turn(tmp_path: Path, start: St
     start("small", TWO, 1000)
     given(tmp_path, "small")
     both = start("both", TWO, 1000, gpus=2)
-    assert waits(both, tmp_path, "both") == "waiting for 2 empty cards: other jobs have the 2 that there are\n"
+    assert waits(both, tmp_path, "both") == "waiting for 2 empty GPUs: other jobs have the 2 that there are\n"
     later = start("later", TWO, 1000)
     waits(later, tmp_path, "later")
     end(tmp_path, "small")

@@ -224,7 +224,7 @@ def test_cards_are_known_by_name_and_memory(driver, monkeypatch):
     [
         (None, "this machine has no GPU; install one"),
         ("3", "CUDA_VISIBLE_DEVICES=3 names none of this machine;"),
-        ("0,0", "CUDA_VISIBLE_DEVICES=0,0 names a card twice, and CUDA then shows none; correct it"),
+        ("0,0", "CUDA_VISIBLE_DEVICES=0,0 names a GPU twice, and CUDA then shows none; correct it"),
     ],
 )
 def test_a_machine_without_a_card_that_may_be_used(visible, why, driver, monkeypatch):
