@@ -8,7 +8,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from mgral.engine.console.dry_run import reason_of
 from mgral.engine.console.handler import LogHandler
 from mgral.engine.console.jobs import LINES, Job, job_title, last_words
-from mgral.engine.console.outcome import result_lines
+from mgral.engine.console.outcome import not_compared, result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
 
 
@@ -267,6 +267,13 @@ def test_rounds_at_random_are_counted(tmp_path: Path) -> None:
     assert result_lines(folder, {"report"}, [])[4:] == [line]
     table.write_text("strategy,cycle,seed,reason\n")
     assert len(result_lines(folder, {"report"}, [])) == 4
+
+
+@pytest.mark.parametrize(("data", "lines"), [("coco", 1), ("voc", 1), ("yolo", 0), ("synthetic", 0)])
+def test_pictures_that_no_job_compares_are_mentioned(tmp_path: Path, data: str, lines: int) -> None:
+    assert not_compared(tmp_path) == []
+    (tmp_path / "config.yaml").write_text(f"data: {{format: {data}}}\n")
+    assert len(not_compared(tmp_path)) == lines
 
 
 def test_one_strategy_and_other_targets(tmp_path: Path) -> None:

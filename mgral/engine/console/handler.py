@@ -15,7 +15,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from mgral.engine.console.dry_run import DryRun, reason_of
 from mgral.engine.console.jobs import Job, job_title, last_words
 from mgral.engine.console.live import live_lines
-from mgral.engine.console.outcome import result_lines
+from mgral.engine.console.outcome import not_compared, result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
 from mgral.errors import number_of
 
@@ -204,7 +204,8 @@ class LogHandler(LogHandlerBase):
         last = [output for job in [*self.done.values()][-1:] for output in job.outputs]
         results = result_lines(self.results, {job.rule for job in self.done.values()}, last)
         if self.up_to_date:
-            return ["Nothing to do: all that was asked for is there and up to date.", *results]
+            nothing = "Nothing to do: all that was asked for is there and up to date."
+            return [nothing, *not_compared(self.results), *results]
         return (
             ["", f"{number_of(len(self.jobs), 'job')} in {duration(time.time() - self.started)}", *results]
             if self.jobs

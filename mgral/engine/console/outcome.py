@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import yaml
+
 from mgral.evaluation.intervals import interval_in
 from mgral.evaluation.learnt import learnt_nothing
 
@@ -46,6 +48,14 @@ def result_lines(results: Path, rules: Collection[str], outputs: Sequence[str]) 
                 named = ", ".join(f"{strategy} {count}" for strategy, count in rounds.items())
                 lines.append(f"Rounds in which {what}, see the report: {named}")
     return lines or [f"Made: {output}" for output in outputs]
+
+
+def not_compared(results: Path) -> list[str]:
+    """Return a line on changed pictures where they make no job run again: those of COCO and VOC data sets."""
+    path = results / "config.yaml"
+    if not path.exists() or yaml.safe_load(path.read_text("utf-8"))["data"]["format"] not in ("coco", "voc"):
+        return []
+    return ["Pictures are not compared: if some were replaced under the same name, add --forcerun data cache"]
 
 
 def nothing_learnt(results: Path) -> str:
