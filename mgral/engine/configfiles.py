@@ -1,5 +1,6 @@
-"""Finds words that Snakemake takes for configuration files, as it takes all words after `--configfile`."""
+"""Checks the configuration on the command line of Snakemake, before it reads it."""
 
+import re
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -8,7 +9,8 @@ from mgral.config import read_values
 from mgral.errors import InputError, program
 
 SUFFIXES = (".yaml", ".yml", ".json")
-OPTIONS = ("--configfile", "--configfiles")
+FILES = ("--configfile", "--configfiles")
+SETTINGS = ("--config", "-C")
 
 
 def check_configfiles(files: Sequence[Path]) -> None:
@@ -25,23 +27,45 @@ def check_configfiles(files: Sequence[Path]) -> None:
 
 
 def explain_command(words: Sequence[str]) -> str | None:
-    """Return why Snakemake cannot read the configurations of its command line; None where it can.
+    """Return why Snakemake cannot read the configuration on its command line; None where it can.
 
-    It reads them before the Snakefile, which so cannot refuse them.
+    It reads it before the Snakefile, which so cannot refuse it.
     """
-    files: list[Path] = []
-    for place, word in enumerate(words):
-        option, equals, first = word.partition("=")
-        if option in OPTIONS:
-            behind = takewhile(lambda other: not other.startswith("-"), words[place + 1 :])
-            files = [Path(name) for name in [*([first] if equals else []), *behind]]
+    files = [Path(name) for name in _given(words, FILES)]
     try:
         check_configfiles(files)
         for path in files:
             read_values(path)
+        for entry in _given(words, SETTINGS):
+            _check_setting(entry)
     except InputError as error:
         return str(error)
     return None
+
+
+def _given(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return what follows the last of some options of a command line, up to the next option."""
+    given: list[str] = []
+    for place, word in enumerate(words):
+        option, equals, first = word.partition("=")
+        if option in options:
+            behind = takewhile(lambda other: not other.startswith("-"), words[place + 1 :])
+            given = [*([first] if equals else []), *behind]
+    return given
+
+
+def _check_setting(entry: str) -> None:
+    """Raise InputError where a word after `--config` is no `KEY=VALUE`."""
+    key, equals, value = entry.partition("=")
+    if not equals:
+        raise InputError(f"--config: {entry!r} is no setting; write KEY=VALUE, such as --config budget=20")
+    if "." in key:
+        section, *keys = key.split(".")
+        for name in reversed(keys):
+            value = f"{{{name}: {value}}}"
+        raise InputError(f'--config: {key!r} is no key; write --config "{section}={value}"')
+    if not re.fullmatch(r"[a-zA-Z_][\w-]*\w", key):
+        raise InputError(f"--config: {key!r} is no key; docs/reference/configuration.md lists the keys")
 
 
 def _is_target(path: Path) -> bool:

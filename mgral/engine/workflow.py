@@ -24,6 +24,7 @@ from mgral.config.detectors import package_of
 from mgral.engine.configfiles import check_configfiles
 from mgral.engine.installed import SNAKEMAKE
 from mgral.engine.steps import STEPS, VERSIONS
+from mgral.errors import InputError
 
 
 def configure(files: Sequence[Path], overrides: Mapping[str, Any]) -> Config:
@@ -227,4 +228,10 @@ def _typed(value: Any) -> Any:
             return number(value)
         except ValueError:
             continue
-    return yaml.safe_load(value)
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(
+            f"--config: the value {value!r} is no YAML; close its brackets, and put the setting in quotes, such as "
+            '--config "seeds=[0, 1]"'
+        ) from None

@@ -184,6 +184,10 @@ def test_an_absurd_size_ends_before_the_first_job(tmp_path):
         ("--configfile none.yaml", "none.yaml: No such file or directory; name an existing configuration file"),
         ("--configfile utf16.yaml -n", "utf16.yaml is not in UTF-8; save it in that encoding"),
         ("--configfile text.yaml", "text.yaml contains no keys"),
+        ("--config budget=3 seeds=[0,1] -n", None),
+        ("-C budget", "--config: 'budget' is no setting; write KEY=VALUE"),
+        ("--config lut.a.b=4", "--config: 'lut.a.b' is no key; write --config \"lut={a: {b: 4}}\""),
+        ("--config=a=1", "--config: 'a' is no key; docs/reference/configuration.md lists the keys"),
     ],
 )
 def test_what_snakemake_cannot_read_is_explained(tmp_path, monkeypatch, words, message):

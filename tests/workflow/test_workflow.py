@@ -334,6 +334,7 @@ def test_failed_job_leaves_nothing_and_the_run_resumes(tmp_path):
     ("override", "message"),
     [
         ("budgets=3", "budgets: unknown key"),
+        ("seeds=[0", "--config: the value '[0' is no YAML; close its brackets"),
         ("agent={learning_rate: -1}", "agent.learning_rate: Input should be greater than 0, found -1"),
         ("data={format: coco, root: missing}", "data: there is no folder missing; correct data.root"),
     ],
