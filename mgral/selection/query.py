@@ -108,7 +108,9 @@ class Choice:
 
     @classmethod
     def best(cls, scores: npt.NDArray[Any], budget: int, forward_passes: int = 0) -> "Choice":
-        """Choose the highest of the pool's scores, [n]; undecided where all are equal."""
+        """Choose the highest of the pool's scores, [n], numbers; undecided where all are equal."""
+        if unknown := int(np.isnan(scores).sum()):
+            raise StepError(f"select: {unknown} of {len(scores)} scores are not a number (NaN); give each image one")
         rows = highest(scores, budget)
         chosen = scores[rows]
         last = int((chosen == chosen[-1]).sum())
@@ -291,6 +293,8 @@ def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
                 f"{' and '.join(needed)} to `requires` in the @register of {registry.strategy(strategy).module}"
             ) from error
         raise
+    if not isinstance(choice, Choice) or not isinstance(choice.rows, np.ndarray):
+        raise StepError(f"select: strategy {strategy} did not return a Choice of NumPy arrays; see docs/extending.md")
     if choice.undecided and (ordered or query.budget < len(query.pool)):
         drawn = choose_uniformly(query, f"{strategy} undecided", SAME_SCORES)
         choice = replace(drawn, forward_passes=choice.forward_passes)

@@ -153,6 +153,12 @@ def test_a_strategy_that_chooses_too_few_or_the_same_twice_is_an_error(monkeypat
     monkeypatch.setitem(registry._functions, "random", lambda _: Choice(np.array([0, 1]), np.array([1.0, np.nan])))
     with pytest.raises(StepError, match="strategy random gave a score that is not finite"):
         choose("random", query)
+    for nothing in (None, [1, 2], Choice([0, 1], np.zeros(2))):
+        monkeypatch.setitem(registry._functions, "random", lambda _, nothing=nothing: nothing)
+        with pytest.raises(StepError, match="strategy random did not return a Choice of NumPy arrays"):
+            choose("random", query)
+    with pytest.raises(StepError, match=r"1 of 3 scores are not a number"):
+        Choice.best(np.array([1.0, np.nan, 2.0]), 1)
 
 
 @pytest.mark.parametrize("name", registry.strategies())
