@@ -111,6 +111,13 @@ def suits(detector: DetectorConfig, info: registry.StrategyInfo) -> bool:
     return detector.lacks(info.requires, info.views) is None and (detector.trained.dense or not consistent)
 
 
+def uses(info: registry.StrategyInfo, section: str) -> bool:
+    """Return whether a section of `OWN_SECTIONS` has an effect on a strategy."""
+    if section == "agent":
+        return "agent" in info.requires
+    return info.needs_tables or (section == "embedding" and "embeddings" in info.requires)
+
+
 def _complete(name: Any, settings: Any, common: Mapping[str, Section]) -> Any:
     if settings is None:
         settings = {}
@@ -122,6 +129,11 @@ def _complete(name: Any, settings: Any, common: Mapping[str, Section]) -> Any:
         raise ValueError(
             f"strategies: {of_type.name} sets {', '.join(sorted(unknown))} in its @register, and may set "
             f"{', '.join(OWN_SECTIONS)}; correct {of_type.module}"
+        )
+    unused = [section for section in OWN_SECTIONS if of_type and settings.get(section) and not uses(of_type, section)]
+    if unused:
+        raise ValueError(
+            f"strategies.{name}: {completed['type']} does not use {' and '.join(unused)}; remove it there"
         )
     for section, model in OWN_SECTIONS.items():
         own = settings.get(section)

@@ -90,6 +90,11 @@ def test_a_name_that_no_settings_have_is_an_error():
         (("randum",), ["strategies: there is no strategy 'randum'; choose from mgral, random, "]),
         (("entropy",), ["strategies: 'entropy' is now 'entropy_anchors'; rename it"]),
         (("mi_aod",), ["strategies: 'mi_aod' is now 'head_discrepancy'; rename it"]),
+        (
+            {"a": {"type": "random", "agent": {"episodes": 7}, "lut": {"splits": 1}}},
+            ["strategies.a: random does not use lut and agent; remove it"],
+        ),
+        ({"mgral_greedy": {"agent": {"episodes": 7}}}, ["strategies.mgral_greedy: mgral_greedy does not use agent"]),
         ({"a b": {"type": "random"}}, ["strategies.a b: a name has only letters, digits"]),
         ({1: {"type": "random"}, "x": {}}, ["the names [1] as other than text; put them in quotes"]),
         (

@@ -111,5 +111,5 @@ def test_the_format_of_the_page_notes_faults(read_csv, tmp_path):
     write_pictures(tmp_path, "a.png,dog,left,2,3,4", "b.png,dog,1,2,300,4")
     findings, data = Findings(), section(format="csv", root=str(tmp_path))
     splits = read(tmp_path, data, findings)
-    with pytest.raises(InputError, match=r"(?s)Lines have a box that is none \(1\).*train\.csv: line 2"):
+    with pytest.raises(InputError, match=r"(?s)Lines have a box that is not four numbers \(1\).*train\.csv: line 2"):
         check_splits(*splits, tmp_path, data, findings)
