@@ -101,7 +101,7 @@ def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Sp
         Where a file cannot be read at all.
     """
     paths = root / data.train_annotations, root / data.test_annotations
-    contents = [_load(path, findings) for path in paths]
+    contents = [load_lists(path, findings) for path in paths]
     if findings.faults.keys() & {UNREADABLE, NO_LIST}:
         findings.raise_faults()
     keys = [identifier(entry.get("id")) for content in contents for entry in content["categories"]]
@@ -116,7 +116,8 @@ def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Sp
     return train, test
 
 
-def _load(path: Path, findings: Findings) -> dict[str, list[dict[str, Any]]]:
+def load_lists(path: Path, findings: Findings) -> dict[str, list[dict[str, Any]]]:
+    """Return the lists of images, annotations and categories of a file; empty ones, and a note, where it has none."""
     lists: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": []}
     try:
         if path.exists() and not is_file(path):
