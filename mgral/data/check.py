@@ -170,6 +170,8 @@ def _without_copies(train: Split, test: Split, root: Path, data: DiskData, findi
                 findings.fault(COPIES, place)
             else:
                 findings.repair(COPIES_LEFT_OUT, place)
+    if data.copies == "refuse":
+        return train  # complete, so that its classes are not missed
     return replace(
         train, coco=_with_images(train.coco, [image for image in train.coco["images"] if image["id"] not in copies])
     )
