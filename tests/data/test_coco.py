@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mgral.config import CocoData
+from mgral.config import CocoData, resolve_config
 from mgral.data.findings import Findings
 from mgral.data.formats.coco import read_coco
 from mgral.errors import InputError
@@ -215,6 +215,14 @@ def test_backslashes_are_read_as_slashes_where_such_a_file_is(tmp_path: Path) ->
     assert read(tmp_path, value)["images"][0]["file_name"] == "train/a/x.jpg"
     (tmp_path / "train/a\\x.jpg").touch()
     assert read(tmp_path, value)["images"][0]["file_name"] == "train/a\\x.jpg"
+
+
+@pytest.mark.parametrize("key", ["train_images", "test_images"])
+def test_an_absolute_folder_of_images_is_refused_by_its_key(tmp_path: Path, key: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"data\.{key}: .*/train is an absolute path; give it relative to data\.root"
+    ):
+        resolve_config({"data": {"format": "coco", "root": str(tmp_path), key: str(tmp_path / "train")}})
 
 
 def test_a_path_has_one_spelling(tmp_path: Path) -> None:
