@@ -28,6 +28,19 @@ def test_an_unused_class_may_have_the_name_of_a_used_one(tmp_path: Path) -> None
     assert written(tmp_path)["categories"] == [{"id": 0, "name": "ant"}, {"id": 4, "name": "bee"}]
 
 
+def test_classes_that_differ_by_capitals_only_are_named(tmp_path: Path) -> None:
+    def change(train: dict[str, Any], test: dict[str, Any]) -> None:
+        for coco in (train, test):
+            coco["categories"][0]["name"] = "Ant"
+
+    write_folder(tmp_path / "set", change)
+    result = run(tmp_path)
+    assert result.exit_code == 0
+    assert "Classes have names that differ by capitals only (1)" in result.stderr
+    assert "\n    'Ant', 'ant'\n" in result.stderr
+    assert [c["name"] for c in written(tmp_path)["categories"]] == ["ant", "Ant"]
+
+
 def test_the_test_file_may_list_fewer_classes(tmp_path: Path) -> None:
     write_folder(tmp_path / "set", lambda a, b: b["categories"].pop(0))
     assert run(tmp_path).exit_code == 0
