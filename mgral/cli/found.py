@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from mgral.data.findings import ALL_LISTED, FaultyDataError, Findings, Kind, described
+from mgral.data.findings import ALL_LISTED, NAMED, FaultyDataError, Findings, Kind, described
 from mgral.errors import InputError
 
 OTHER = Kind("other faults", "each says what to do")
@@ -14,17 +14,19 @@ OTHER = Kind("other faults", "each says what to do")
 
 
 @contextmanager
-def faults_shown(as_json: bool) -> Iterator[None]:
+def faults_shown(as_json: bool, in_log: bool = False) -> Iterator[None]:
     """Print all findings if a data set cannot be used, and let the error pass on.
 
     Repairs go to standard error, as they may contain the cause; with `as_json` faults and repairs go to standard
-    output.
+    output. With `in_log` all places of the faults go to standard error, as a message names the first only.
     """
     try:
         yield
     except InputError as error:
         findings = error.findings if isinstance(error, FaultyDataError) else Findings({OTHER: [str(error)]})
         show_repairs(findings, "repaired or left out, which may have led to the faults:")
+        if in_log and any(len(places) > NAMED for places in findings.faults.values()):
+            click.echo("\n".join(["all faults:", *described(findings.faults, named=None)]), err=True)
         if as_json:
             click.echo(json.dumps(findings.as_json(), indent=1))
         raise

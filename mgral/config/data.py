@@ -4,7 +4,7 @@ import re
 from os.path import expanduser
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from mgral.config.section import Count, PathText, Section
 
@@ -122,6 +122,13 @@ class CocoData(FolderData):
     """Training images that can be labelled: all, or only those with a box to learn from, as in torchvision,
     mmdetection and detectron2 (117,266 of COCO 2017's 118,287). Without labels nobody knows which images these
     are."""
+
+    @field_validator("train_images", "test_images")
+    @classmethod
+    def _is_relative(cls, folder: str, info: ValidationInfo) -> str:
+        if folder.startswith("/"):
+            raise ValueError(f"data.{info.field_name}: {folder} is an absolute path; give it relative to data.root")
+        return folder
 
 
 class YoloData(FolderData):

@@ -18,7 +18,7 @@ from mgral.config import PictureSettings
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Dataset
 from mgral.data.decoding import DAMAGED, STORED_SIZE, UPRIGHT_SIZE, Picture, PictureError, decode, pillow_limits
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import IN_LOG, Findings, Kind
 from mgral.data.images import packed_head, to_canvas
 from mgral.data.thumbnails import SIDE, thumbnail
 from mgral.errors import program
@@ -150,7 +150,7 @@ def cache_splits(
         for kind, places in contradicting.items():
             for place in places:
                 findings.fault(_for_mixed(kind, agreeing), place)
-        findings.raise_faults()
+        findings.raise_faults(all_listed=IN_LOG)
         if report:
             dump_json(stack.enter_context(atomic_path(report)), findings.as_json()["repairs"])
     return findings

@@ -50,6 +50,10 @@ MOSTLY_OUTSIDE = Kind(
     "annotation files have most of their boxes beyond their images",
     "often corners were given as width and height, or the boxes are of pictures of another size",
 )
+FROM_ZERO = Kind(
+    MOSTLY_OUTSIDE.title,
+    "all by a pixel at the left or the top, as if corners were counted from 0: VOC counts from 1, so add 1 to all",
+)
 
 DUPLICATES = Kind("boxes are there twice, of one class in one image", "each is used once")
 BoxFault = Literal["zero-area", "outside", "partly outside", "within the first pixel"]
@@ -97,9 +101,7 @@ def check_splits(train: Split, test: Split, root: Path, data: DiskData, findings
         checked.append(_labelled(split, data, findings))
     train, test = checked
     train = _without_copies(train, test, root, data, findings)
-    train, test = (
-        _check_boxes(_sized(split, root, data, findings), data.strict, findings) for split in (train, test)
-    )
+    train, test = (_check_boxes(_sized(split, root, data, findings), data, findings) for split in (train, test))
     learnt, tested = settle_classes(train, test, data.classes, findings)
     if not findings.faults.keys() - LOSE_NO_BOX:  # else boxes are missing that are faulty
         check_boxes_of_classes(replace(train, coco=learnt), replace(test, coco=tested), data.classes, findings)
@@ -170,6 +172,8 @@ def _without_copies(train: Split, test: Split, root: Path, data: DiskData, findi
                 findings.fault(COPIES, place)
             else:
                 findings.repair(COPIES_LEFT_OUT, place)
+    if data.copies == "refuse":
+        return train  # complete, so that its classes are not missed
     return replace(
         train, coco=_with_images(train.coco, [image for image in train.coco["images"] if image["id"] not in copies])
     )
@@ -199,12 +203,12 @@ def _size_on_disk(path: Path, data: DiskData, findings: Findings) -> tuple[int, 
     return size
 
 
-def _check_boxes(split: Split, strict: bool, findings: Findings) -> Split:
+def _check_boxes(split: Split, data: DiskData, findings: Findings) -> Split:
     _check_units(split, findings)
     images = {image["id"]: image for image in split.coco["images"]}
     kept: list[Annotation] = []
     seen: set[tuple[float, ...]] = set()
-    beyond = 0
+    beyond = from_zero = 0
     for annotation in split.coco["annotations"]:
         image = images[annotation["image_id"]]
         if (image["width"], image["height"]) == UNKNOWN_SIZE:
@@ -219,7 +223,8 @@ def _check_boxes(split: Split, strict: bool, findings: Findings) -> Split:
         if fault:
             place = f"{split.place(annotation, image)}: {fault} in {image['width']} x {image['height']} pixels"
             beyond += fault in ("outside", "partly outside")
-            if strict:
+            from_zero += _is_from_zero(annotation["bbox"], image["width"], image["height"])
+            if data.strict:
                 findings.fault(REFUSED[fault], place)
             else:
                 findings.repair(REPAIRED[fault], place)
@@ -228,7 +233,8 @@ def _check_boxes(split: Split, strict: bool, findings: Findings) -> Split:
             area = box[2] * box[3] if fault else annotation.get("area", box[2] * box[3])
             kept.append({**annotation, "bbox": box, "area": area})
     if 2 * beyond > len(split.coco["annotations"]):
-        findings.repair(MOSTLY_OUTSIDE, f"{split.source}: {beyond} of {len(split.coco['annotations'])} boxes")
+        kind = FROM_ZERO if data.format == "voc" and from_zero == beyond else MOSTLY_OUTSIDE
+        findings.repair(kind, f"{split.source}: {beyond} of {len(split.coco['annotations'])} boxes")
     return replace(split, coco=Coco(**{**split.coco, "annotations": kept}))
 
 
@@ -243,6 +249,12 @@ def _is_within_first_pixel(box: list[float]) -> bool:
     """Return whether a box cannot be one in pixels."""
     x, y, width, height = box
     return x + width <= 1 and y + height <= 1 and x >= 0 and y >= 0 and any(value % 1 for value in box)
+
+
+def _is_from_zero(box: list[float], width: int, height: int) -> bool:
+    """Return whether a box leaves its image by one pixel, and at the left or the top only."""
+    x, y, w, h = box
+    return min(x, y) == -1 and x + w <= width and y + h <= height
 
 
 def _clip(box: list[float], width: int, height: int) -> tuple[BoxFault | None, list[float] | None]:

@@ -159,7 +159,7 @@ def index_splits(snapshot: Snapshot, chunks: Path, folder: Path, splits: Sequenc
         for image, name in zip(split.dataset.image_ids.tolist(), split.dataset.file_names, strict=True):
             if image in gone:
                 findings.fault(GONE, f"{name} (image {image}, {folder / gone[image]}*)")
-    findings.raise_faults("the round")
+    findings.raise_faults("the round", "")
     small = [load_thumbnails(one.thumbnails, len(chunk), "pictures") for one, chunk in zip(files, lists, strict=True)]
     for split in splits:
         where = np.array([places[image] for image in split.dataset.image_ids.tolist()], np.int64).reshape(-1, 2)

@@ -7,6 +7,10 @@ from mgral.data.findings import Findings, Kind
 from mgral.data.records import CategoryRecord, Coco, Split
 
 UNUSED = Kind("listed classes have no box in either split", "left out; `data.classes` keeps those it names")
+CAPITALS = Kind(
+    "classes have names that differ by capitals only",
+    "each is a class of its own; give one name, if they are the same",
+)
 UNDECLARED = Kind("classes are not in `data.classes`", "their boxes are left out")
 NOT_LISTED = Kind("classes of `data.classes` are not in the annotation files", "correct their names")
 DIFFERENT = Kind(
@@ -48,6 +52,12 @@ def settle_classes(
     if not kept and not findings.faults:
         findings.fault(NO_CLASSES, f"{train.source} and {test.source}")
     _note_differences(kept, findings)
+    spellings = defaultdict(set)
+    for _, name in kept:
+        spellings[name.casefold()].add(name)
+    for _, names in sorted(spellings.items()):
+        if len(names) > 1:
+            findings.repair(CAPITALS, ", ".join(map(repr, sorted(names))))
     learnt = {(c["id"], c["name"]) for c in train.coco["categories"]}
     for number, name in sorted(kept - learnt):
         findings.fault(NOT_IN_TRAINING, f"{name!r} (id {number})")

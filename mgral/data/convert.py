@@ -66,13 +66,16 @@ def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conve
     Raises
     ------
     InputError
-        Where `output` is there already, pictures have no suffix that the format knows, or the data set is faulty.
+        Where `output` is there already, pictures have no suffix that the format knows, names of classes cannot be
+        written, or the data set is faulty.
     StepError
         Where `output` cannot be written.
     """
     if output.exists() or output.is_symlink():
         raise InputError(f"{output} exists already; delete it or name another folder")
     checked, splits = _read(data, root)
+    if to == "voc":
+        _check_classes(splits)
     names = _names(splits, to)
     lost = _lost_ids(data, splits, to) + _lost_areas(splits, to)
     lost["pictures have another name, as theirs is taken"] = sum(
@@ -118,6 +121,17 @@ def _marked(whole: Coco, labelled: Coco) -> Coco:
 
 def _renamed(coco: Coco, names: Mapping[int, str]) -> Coco:
     return {**coco, "images": [{**image, "file_name": names[image["id"]]} for image in coco["images"]]}
+
+
+def _check_classes(splits: Splits) -> None:
+    """Raise InputError where VOC's list of classes, a name a line, or its XML cannot carry the name of a class."""
+    for category in splits["train"]["categories"]:
+        name = category["name"]
+        if name.splitlines() != [name] or any(letter < " " and letter != "\t" for letter in name):
+            raise InputError(
+                f"the class {name!r} has a line break or a control character in its name, which the format voc "
+                "cannot store; rename it"
+            )
 
 
 def _names(splits: Splits, to: FormatName) -> dict[str, dict[int, str]]:

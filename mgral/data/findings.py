@@ -12,6 +12,8 @@ NAMED = 5
 """Places of a kind that a message names; `mgral data --json` lists all."""
 ALL_LISTED = " (--json lists all)"
 """Text after the number of places that a message leaves out."""
+IN_LOG = " (the log of the step lists all, above this message)"
+"""As `ALL_LISTED`, of steps that are run by Snakemake: `mgral.cli.found.faults_shown` prints the list."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ class FaultyDataError(InputError):
         super().__init__("\n".join([f"{head}; nothing is written", *described(findings.faults, all_listed)]))
 
 
-def described(found: Mapping[Kind, list[str]], all_listed: str = ALL_LISTED) -> list[str]:
-    """Return lines of text: each kind with its count and advice, and the first places of each."""
+def described(found: Mapping[Kind, list[str]], all_listed: str = ALL_LISTED, named: int | None = NAMED) -> list[str]:
+    """Return lines of text: each kind with its count and advice, and the first places of each; all, if None."""
     lines = []
     for kind, places in found.items():
         lines.append(f"  {kind.title[0].upper()}{kind.title[1:]} ({len(places)}): {kind.advice}")
-        lines += [f"    {place}" for place in places[:NAMED]]
-        if len(places) > NAMED:
-            lines.append(f"    and {len(places) - NAMED} more{all_listed}")
+        lines += [f"    {place}" for place in places[:named]]
+        if named is not None and len(places) > named:
+            lines.append(f"    and {len(places) - named} more{all_listed}")
     return lines
 
 

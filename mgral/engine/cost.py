@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mgral.artefacts.files import read_json
 from mgral.config import (
     BudgetConfig,
     CocoData,
@@ -26,6 +27,8 @@ from mgral.config import (
 from mgral.data.dataset import as_dataset
 from mgral.data.derive import DERIVED, derive_settings, load_settings
 from mgral.data.download.archives import DATA_SETS
+from mgral.data.findings import Findings
+from mgral.data.formats.coco import load_lists
 from mgral.data.read import data_folder, read_splits
 from mgral.engine.container import picture_roots
 from mgral.engine.data_files import annotation_files
@@ -74,29 +77,33 @@ def find_sizes(config: Config, results: Path) -> Sizes:
     Raises
     ------
     InputError
-        Where nothing says it.
+        Where nothing says it, or the data set has faults.
     """
     data = config.data
     read = [results / "dataset" / f"{split}.json" for split in ("train", "test")]
     if isinstance(data, SyntheticData):
         return Sizes(data.train_images, data.test_images, SYNTHETIC_CLASSES)
     if all(path.exists() for path in read):
-        return _sizes_of_json(*read)
+        return _sizes_of(*map(read_json, read))
     download = download_of(data)
     if download is not None:
         published = Sizes(*PUBLISHED[download])
         with_boxes = isinstance(data, CocoData) and data.pool == "with_boxes"
         return published._replace(train=COCO_WITH_BOXES) if with_boxes else published
-    listed = [Path(file) for file in annotation_files(config)]
-    if data.format == "coco" and all(path.is_file() for path in listed):
-        return _sizes_of_json(*listed)
     try:
-        checked = read_splits(data, data_folder(data, None))
+        root = data_folder(data, None)
     except InputError:
         raise InputError(
             f"the number of images of the data set is not known yet; give --sizes TRAIN TEST CLASSES, or run "
             f"`snakemake {read[0]}` with this configuration first"
         ) from None
+    listed = [Path(file) for file in annotation_files(config)]
+    if data.format == "coco" and all(path.is_file() for path in listed):
+        findings = Findings()
+        contents = [load_lists(path, findings) for path in listed]
+        findings.raise_faults()
+        return _sizes_of(*contents)
+    checked = read_splits(data, root)
     return _sizes_of(checked.train, checked.test)
 
 
@@ -116,10 +123,6 @@ def derive_here(config: Config, results: Path) -> Config | None:
     drawn = checked.labelled
     labelled = draw_initial(train.image_ids, config.initial, seed) if drawn is None else np.array(drawn)
     return derive_settings(config, train, test, labelled)
-
-
-def _sizes_of_json(train: Path, test: Path) -> Sizes:
-    return _sizes_of(*(json.loads(path.read_bytes()) for path in (train, test)))
 
 
 def _sizes_of(train: Mapping[str, Any], test: Mapping[str, Any]) -> Sizes:

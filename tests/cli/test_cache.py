@@ -137,6 +137,15 @@ def test_a_damaged_file_is_named_and_nothing_written(
     assert list((folder / "out").iterdir()) == []
 
 
+def test_all_faulty_images_are_in_the_log(folder: Path) -> None:
+    missing = [path for split in ("train", "test") for path in sorted((folder / "set" / split).iterdir())]
+    for path in missing:
+        path.unlink()
+    done = run(folder)
+    assert "and 1 more (the log of the step lists all, above this message)" in str(done.exception)
+    assert all(f"\n    {path.parent.name}/{path.name}" in done.stderr for path in missing)
+
+
 def test_all_faults_of_both_splits_come_at_once_and_the_old_cache_stays(folder: Path) -> None:
     assert run(folder).exit_code == 0
     before = contents(folder)

@@ -28,6 +28,19 @@ def test_an_unused_class_may_have_the_name_of_a_used_one(tmp_path: Path) -> None
     assert written(tmp_path)["categories"] == [{"id": 0, "name": "ant"}, {"id": 4, "name": "bee"}]
 
 
+def test_classes_that_differ_by_capitals_only_are_named(tmp_path: Path) -> None:
+    def change(train: dict[str, Any], test: dict[str, Any]) -> None:
+        for coco in (train, test):
+            coco["categories"][0]["name"] = "Ant"
+
+    write_folder(tmp_path / "set", change)
+    result = run(tmp_path)
+    assert result.exit_code == 0
+    assert "Classes have names that differ by capitals only (1)" in result.stderr
+    assert "\n    'Ant', 'ant'\n" in result.stderr
+    assert [c["name"] for c in written(tmp_path)["categories"]] == ["ant", "Ant"]
+
+
 def test_the_test_file_may_list_fewer_classes(tmp_path: Path) -> None:
     write_folder(tmp_path / "set", lambda a, b: b["categories"].pop(0))
     assert run(tmp_path).exit_code == 0
@@ -67,8 +80,11 @@ def test_copies_between_the_splits_are_found_by_content(tmp_path: Path, name: st
     for path in ("train/1.png", f"test/{name}"):
         (tmp_path / "set" / path).write_bytes(b"the same")
     (tmp_path / "set/train/2.png").write_bytes(b"another!")
-    result = run(tmp_path, config=CONFIG.replace("root: ROOT", f"root: ROOT, copies: {copies}, classes: [bee, ant]"))
+    # Without the copy no image to train on has an ant, which is no fault of its own where copies are refused.
+    more = "" if copies == "refuse" else ", classes: [bee, ant]"
+    result = run(tmp_path, config=CONFIG.replace("root: ROOT", f"root: ROOT, copies: {copies}{more}"))
     if copies == "refuse":
+        assert "1 fault of 1 kind" in str(result.exception)
         assert f"train/1.png is test/{name}" in str(result.exception)
         assert not (tmp_path / "out").exists()
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mgral.config import CocoData
+from mgral.config import CocoData, resolve_config
 from mgral.data.findings import Findings
 from mgral.data.formats.coco import read_coco
 from mgral.errors import InputError
@@ -186,6 +186,27 @@ def test_an_area_that_is_none_is_left_to_the_box(tmp_path: Path, area: object) -
     assert "area" not in read(tmp_path, value)["annotations"][0]
 
 
+@pytest.mark.parametrize(
+    ("area", "kept"),
+    [
+        (0, False),
+        ("1", False),
+        (0.03, False),
+        (29.9, False),
+        (30.1, True),
+        (30_000, True),
+        (30_400, True),
+        (10**6, False),
+    ],
+)
+def test_an_area_that_no_object_in_its_box_has_is_left_to_the_box(tmp_path: Path, area: object, kept: bool) -> None:
+    value, findings = content(), Findings()
+    value["annotations"][0].update(bbox=[0, 0, 200, 150], area=area)
+    value["annotations"][1].update(bbox=[0, 0, 0, 5], area=0)  # right for a box without area
+    assert ("area" in read(tmp_path, value, findings)["annotations"][0]) is kept
+    assert len(repairs(findings).get("annotations have an `area` that cannot be the object's", ())) == (not kept)
+
+
 def test_backslashes_are_read_as_slashes_where_such_a_file_is(tmp_path: Path) -> None:
     (tmp_path / "train/a").mkdir(parents=True)
     (tmp_path / "train/a/x.jpg").touch()
@@ -194,6 +215,14 @@ def test_backslashes_are_read_as_slashes_where_such_a_file_is(tmp_path: Path) ->
     assert read(tmp_path, value)["images"][0]["file_name"] == "train/a/x.jpg"
     (tmp_path / "train/a\\x.jpg").touch()
     assert read(tmp_path, value)["images"][0]["file_name"] == "train/a\\x.jpg"
+
+
+@pytest.mark.parametrize("key", ["train_images", "test_images"])
+def test_an_absolute_folder_of_images_is_refused_by_its_key(tmp_path: Path, key: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"data\.{key}: .*/train is an absolute path; give it relative to data\.root"
+    ):
+        resolve_config({"data": {"format": "coco", "root": str(tmp_path), key: str(tmp_path / "train")}})
 
 
 def test_a_path_has_one_spelling(tmp_path: Path) -> None:

@@ -335,3 +335,16 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ValueError, match="stopped"):
         run(configured(write_coco_set(tmp_path / "set")), "voc", tmp_path / "there")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
+
+
+@pytest.mark.parametrize("name", ["big\nzebra", "big\u2028zebra", "big\x07zebra"])
+def test_a_class_that_voc_cannot_name_is_refused_and_other_formats_keep_it(tmp_path: Path, name: str) -> None:
+    root = write_coco_set(tmp_path / "set")
+    for path in (root / "annotations").iterdir():
+        path.write_text(path.read_text().replace('"zebra"', json.dumps(name)))
+    with pytest.raises(InputError, match="has a line break or a control character in its name"):
+        run(configured(root), "voc", tmp_path / "voc")
+    assert not (tmp_path / "voc").exists()
+    run(configured(root), "yolo", tmp_path / "yolo")
+    converted = read_splits(configured(tmp_path / "yolo", "yolo"), tmp_path / "yolo")
+    assert name in [category["name"] for category in converted.train["categories"]]

@@ -367,3 +367,19 @@ def test_an_image_without_labels_is_background_only_where_the_user_says_so(
     given = {"format": "voc", "root": str(root), "classes": ["ant", "zebra"], "unlabelled": unlabelled}
     checked = read_splits(resolve_config({"data": given}).data, root)
     assert len(checked.train["images"]) == images
+
+
+@pytest.mark.parametrize(
+    ("second", "advice"),
+    [((0, 0, 9, 9), "counted from 0: VOC counts from 1"), ((5, 5, 30, 9), "corners were given as")],
+)
+def test_corners_counted_from_zero_are_said_where_they_explain_all(
+    root: Path, second: tuple[int, ...], advice: str
+) -> None:
+    write_xml(root, "a", ("ant", (0, 1, 20, 10)), ("bee", second))
+    (root / "JPEGImages").mkdir()
+    for stem in "abc":
+        (root / "JPEGImages" / f"{stem}.jpg").touch()
+    data = VocData(format="voc", root=str(root), classes=("ant", "bee"), test_difficult=True)
+    repairs = read_splits(data, root).findings.repairs
+    assert [advice in kind.advice for kind in repairs if "beyond their images" in kind.title] == [True]

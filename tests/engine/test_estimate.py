@@ -18,6 +18,7 @@ from mgral.artefacts.files import write_csv, write_json
 from mgral.cli.main import mgral
 from mgral.cli.tools.estimate import load_speeds
 from mgral.config import BudgetConfig, Config, config_yaml, load_config, resolve_config
+from mgral.data.findings import FaultyDataError
 from mgral.engine.cost import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_work, planned_in_images
 from mgral.engine.plan import Job, plan_all
 from mgral.errors import InputError
@@ -235,6 +236,25 @@ def test_the_size_of_a_data_set_comes_from_where_it_is_known(tmp_path):
     assert find_sizes(config, tmp_path / "elsewhere") == Sizes(3, 2, 2, 1)
     assert find_sizes(config, tmp_path) == Sizes(2, 1, 2, 1)
     assert find_sizes(Config(), tmp_path) == Sizes(480, 160, 6)
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"images": [', b"\x1f\x8b", b"[]", "é".encode("latin-1"), b"9" * 5000, b"[" * 200_000, b"{}"]
+)
+def test_a_faulty_annotation_file_is_named_as_by_the_step_data(tmp_path, content):
+    (tmp_path / "annotations").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "annotations" / f"instances_{split}.json").write_bytes(content)
+    config = resolve_config({"data": {"format": "coco", "root": str(tmp_path)}})
+    with pytest.raises(FaultyDataError, match=r"Annotation files (cannot be read|lack a list)"):
+        find_sizes(config, tmp_path / "results")
+
+
+@pytest.mark.parametrize("kind", ["voc", "yolo"])
+def test_faults_of_data_that_are_there_are_named(tmp_path, kind):
+    config = resolve_config({"data": {"format": kind, "root": str(tmp_path)}})
+    with pytest.raises(InputError, match=r"trainval\.txt|data\.yaml"):
+        find_sizes(config, tmp_path / "results")
 
 
 def test_without_speeds_it_says_how_to_get_hours(tmp_path):

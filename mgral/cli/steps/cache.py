@@ -11,6 +11,7 @@ from mgral.config import PictureSettings, load_config
 from mgral.data.cache import SplitFiles, cache_splits
 from mgral.data.dataset import load_dataset
 from mgral.data.derive import load_derived
+from mgral.data.findings import ALL_LISTED
 from mgral.data.read import data_folder
 
 DATASET = "COCO JSON written by the step `data`."
@@ -55,10 +56,10 @@ def command(
     given = zip(names, datasets, outputs, small, strict=True)
     canvas, keep_files = config.detector.image_canvas, config.detector.caches_files
     settings = config.data if isinstance(config.data, PictureSettings) else PictureSettings()
-    with faults_shown(as_json):
+    with faults_shown(as_json, in_log=True):
         splits = [SplitFiles(name, load_dataset(path), output, file) for name, path, output, file in given]
         folder = data_folder(config.data, root)
         findings = cache_splits(splits, folder, canvas, settings, keep_files, threads, pictures)
     if as_json:
         click.echo(json.dumps(findings.as_json(), indent=1))
-    show_repairs(findings)
+    show_repairs(findings, all_listed=f" ({pictures} lists all)" if pictures else ALL_LISTED)

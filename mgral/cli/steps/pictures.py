@@ -50,6 +50,6 @@ def command(
     """
     pictures = PictureSettings(exif=exif, deep_grey=deep_grey, max_pixels=max_pixels)
     settings = PixelSettings(width, height, placement, encoded, pictures)
-    with faults_shown(as_json=False):
+    with faults_shown(as_json=False, in_log=True):
         findings = cache_chunk(chunk, settings, ChunkFiles(output, thumbnails, gone), threads)
-    show_repairs(findings)
+    show_repairs(findings, all_listed="")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from mgral.cli import options
+from mgral.cli.found import faults_shown
 from mgral.config import BudgetConfig, Config, DetectorConfig, check_budget, images_in, in_words, load_config
 from mgral.data.derive import assume_settings, load_settings
 from mgral.engine.cost import (
@@ -48,8 +49,8 @@ Hours need measured speeds: add --measure to time a few iterations on this machi
 finished run of the same detector (results/NAME), or with the output of --measure --json on another machine."""
 
 ASSUMED = """
-The data are not on disk, so settings derived from them are unknown: the largest input size is assumed, and that all
-images have boxes."""
+The data are not on disk, or have faults, so settings derived from them are unknown: the largest input size is
+assumed, and that all images have boxes."""
 
 
 @click.command("estimate")
@@ -99,7 +100,8 @@ def command(
     config = configure(files, {})
     given = Sizes(*sizes) if sizes else None
     results = Path("results") / config.experiment
-    known = given or find_sizes(config, results)
+    with faults_shown(as_json):
+        known = given or find_sizes(config, results)
     try:
         check_budget(config, known.train)
     except ValueError as error:

@@ -38,7 +38,11 @@ UNKNOWN = Kind(
 )
 WITHOUT_BOX = Kind("annotations have no box", "left out (`data.strict` makes them faults)")
 WITHOUT_BOX_STRICT = Kind("annotations have no box", "give them one, or set `data.strict: false` to leave them out")
-NO_AREA = Kind("annotations have an `area` that is none", "the box's own is taken")
+NO_AREA = Kind("annotations have an `area` that cannot be the object's", "the area of the box is taken")
+THINNEST = 0.001
+"""Least part of its box that an object covers. An area below it, as 0, 1 or a share of the image, stands for none."""
+ROUNDED = 2
+"""Pixels that a mask may be wider and higher than its box: sides are rounded, or counted without the last pixel."""
 RENUMBERED = Kind("annotation files have ids of annotations that repeat, or are no positive numbers", "numbered anew")
 RENAMED_IDS = Kind("annotation files have ids that are no numbers of 64 bits", "numbered; the ids are kept beside")
 ACCENTS = Kind("image names write accents in another way than the disk", "such files are there, and are used")
@@ -97,7 +101,7 @@ def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Sp
         Where a file cannot be read at all.
     """
     paths = root / data.train_annotations, root / data.test_annotations
-    contents = [_load(path, findings) for path in paths]
+    contents = [load_lists(path, findings) for path in paths]
     if findings.faults.keys() & {UNREADABLE, NO_LIST}:
         findings.raise_faults()
     keys = [identifier(entry.get("id")) for content in contents for entry in content["categories"]]
@@ -112,7 +116,8 @@ def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Sp
     return train, test
 
 
-def _load(path: Path, findings: Findings) -> dict[str, list[dict[str, Any]]]:
+def load_lists(path: Path, findings: Findings) -> dict[str, list[dict[str, Any]]]:
+    """Return the lists of images, annotations and categories of a file; empty ones, and a note, where it has none."""
     lists: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": []}
     try:
         if path.exists() and not is_file(path):
@@ -277,13 +282,22 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
         bbox=[x, y, width, height],
         iscrowd=crowd,
     )
-    if "area" in entry:
-        area = number(entry["area"])
-        if area is None or area < 0:
-            file.findings.repair(NO_AREA, f"{file.place(entry, 'annotation', position)}: {entry['area']!r}")
-        else:
-            annotation["area"] = area
+    if (area := _area(entry, position, width, height, file)) is not None:
+        annotation["area"] = area
     return annotation
+
+
+def _area(entry: dict[str, Any], position: int, width: float, height: float, file: _File) -> float | None:
+    """Return the area of an object in a box; None, and a note, where the one that is given cannot be."""
+    if "area" not in entry:
+        return None
+    area = number(entry["area"])
+    least, most = THINNEST * width * height, (width + ROUNDED) * (height + ROUNDED)
+    if area is not None and least <= area <= most:
+        return area
+    place = f"{file.place(entry, 'annotation', position)}: {repr(entry['area'])[:40]}"
+    file.findings.repair(NO_AREA, f"{place} in {width:g} x {height:g} pixels")
+    return None
 
 
 def _number(annotations: list[Annotation], file: _File) -> None:
