@@ -19,7 +19,7 @@ from mgral.data.paths import files_below
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
-from mgral.labelling.importing import changes_by, classes_of
+from mgral.labelling.importing import changes_by, classes_of, note_unused
 from mgral.labelling.ledger import FILE as LEDGER
 from mgral.labelling.ledger import LOCK, Line, line_text, new_line
 from mgral.labelling.names import Names
@@ -109,6 +109,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
     for path, found in files.items():
         changes = changes_by(replay(lines), found, findings, start.renames)
         lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(labels_at(path))))
+    note_unused(start.renames, files.values(), findings)
     findings.raise_faults("the project", "")
     own = [LEDGER, SEEN]
     if not (folder / NOT_IN_GIT).exists():
