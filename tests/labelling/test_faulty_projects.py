@@ -86,11 +86,22 @@ def test_grey_of_more_than_8_bits_is_left_out_until_a_person_says_how_to_scale_i
     assert "3 pictures, 2 new" in run("scan", "--folder", tmp_path / "other")
 
 
-@pytest.mark.parametrize("names", ["car\nx", "CAR", "\udcff", "x,x"])
+@pytest.mark.parametrize("names", ["car\nx", "CAR", "\udcff", "x,x", "x,"])
 def test_names_of_classes_that_tools_would_stumble_over_are_refused(tmp_path, names):
     project = start(tmp_path)
     refused(project, "classes", "add", *names.split(","))
     run("classes", "rename", "car", "Car", "--folder", project)
+
+
+def test_commas_separate_names_of_classes_and_are_in_none(tmp_path):
+    project = start(tmp_path)
+    assert "classes: car, dog, cat, cow, hen\n" in run("classes", "add", "cat, cow", "hen", "--folder", project)
+    for words in (("rename", "car", "a,b"), ("merge", "car", "dog", "--into", "a,b")):
+        assert "'a,b' has a comma" in refused(project, "classes", *words)
+    file = coco_labels(tmp_path / "a.json", {"p1.png": [(2, 3, 20, 10, "a,b")]})
+    words = "init", tmp_path / "other", "--pictures", tmp_path / "photos", "--labels", file, "--budget", 20
+    assert "--rename a,b=NAME" in run(*words, fails=2)
+    run(*words, "--rename", "a,b=ab")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,11 @@ shapes = click.option(
 )
 
 
+def class_names(given: str) -> tuple[str, ...]:
+    """Return names of classes that are separated by commas."""
+    return tuple(one.strip() for one in given.split(","))
+
+
 def renames(given: tuple[str, ...]) -> Mapping[str, str]:
     """Return the pairs of --rename; raises click.BadParameter where one has no `=`, or a name has two new names."""
     if wrong := [one for one in given if "=" not in one]:
