@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from mgral.artefacts.files import write_bytes
 from mgral.config import Config, DeepGrey, registry
 from mgral.data.findings import Findings, described
@@ -26,7 +24,7 @@ from mgral.labelling.names import Names
 from mgral.labelling.opening import planned_config
 from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
 from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
-from mgral.labelling.settings import FILE, ProjectSettings, audit_size, invalid, write_project_settings
+from mgral.labelling.settings import FILE, ProjectSettings, audit_size, valid_settings, write_project_settings
 from mgral.labelling.state import Project, replay
 from mgral.labelling.status import ADD_CLASSES, status_lines
 
@@ -130,20 +128,19 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
 
 def _settings(folder: Path, start: Start) -> ProjectSettings:
     names = _folder_names(start.pictures)
-    try:
-        settings = ProjectSettings(
-            project=start.name,
-            pictures={name: _from_project(folder, path) for name, path in names.items()},
-            test_pictures={"test_set": _from_project(folder, start.test_pictures)} if start.test_pictures else {},
-            budget=start.budget,
-            batch=start.batch,
-            strategy=start.strategy,
-            video_names=start.video_names,
-            exif=start.exif,
-            deep_grey=start.deep_grey,
-        )
-    except ValidationError as error:
-        raise invalid(error, "what is asked for") from None
+    test = {"test_set": _from_project(folder, start.test_pictures)} if start.test_pictures else {}
+    values = {
+        "project": start.name,
+        "pictures": {name: _from_project(folder, path) for name, path in names.items()},
+        "test_pictures": test,
+        "budget": start.budget,
+        "batch": start.batch,
+        "strategy": start.strategy,
+        "video_names": start.video_names,
+        "exif": start.exif,
+        "deep_grey": start.deep_grey,
+    }
+    settings = valid_settings(values, "what is asked for")
     if start.test_labels and not start.test_pictures:
         raise InputError("--test-labels needs --test-pictures, the folder of their pictures")
     planned_config(settings, 1, 1)

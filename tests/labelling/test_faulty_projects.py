@@ -129,6 +129,33 @@ def test_settings_that_are_wrong_change_nothing_and_can_be_mended(tmp_path, valu
     assert sum(one.role == "audit" for one in load_project(project).images.values()) == 2
 
 
+def test_all_settings_that_are_wrong_are_named_at_once_with_what_to_do(tmp_path):
+    project = start(tmp_path)
+    faulty = {"detector": {"name": "small_ssd", "widht": 64}}
+    set_key(project, version=2, batch=0, foo=1, strategy="nope", video_names="(", settings=faulty)
+    said = refused(project, "next").splitlines()
+    assert "is not valid:" in said[0]
+    assert len(said) == 7
+    for line, (start_of, advice) in zip(
+        said[1:],
+        [
+            ("version: this mgral reads version 1", "set it"),
+            ("batch: ", "found 0; correct the value"),
+            ("video_names: it is no regular expression", "correct it"),
+            ("foo: unknown key", "docs/project-settings.md lists all"),
+            ("detector.widht: unknown key", "remove it or correct it"),
+            ("strategy: there is no strategy 'nope'", "choose from"),
+        ],
+        strict=True,
+    ):
+        assert line.strip().startswith(start_of), line
+        assert advice in line
+    words = "init", tmp_path / "other", "--pictures", tmp_path / "photos", "--budget", 20
+    said = run(*words, "--strategy", "nope", "--video-names", "(", fails=2)
+    assert "no strategy 'nope'" in said
+    assert "video_names: it is no regular expression" in said
+
+
 @pytest.mark.parametrize("older", [False, True])
 def test_pictures_are_not_turned_anew_between_rounds(tmp_path, older):
     project = start(tmp_path)
