@@ -97,6 +97,12 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
     if not scan.new:
         head = "there is no picture that can be used; correct --pictures, or the pictures:"
         raise InputError("\n".join([head, *described(findings.repairs, "")]))
+    if len(scan.new) == len(scan.new_test):
+        head = (
+            "there is no picture to label: those of --pictures are of the test set too, or cannot be used; correct "
+            "--pictures or --test-pictures:"
+        )
+        raise InputError("\n".join([head, *described(findings.repairs, "")]))
     lines.append(new_line("pictures", picture_events(scan)))
     lines.append(new_line("test", [{"image": number} for number in scan.new_test]))
     project = replay(lines)

@@ -69,6 +69,23 @@ def test_init_says_why_no_picture_can_be_used_and_what_is_not_valid(tmp_path):
     assert not (tmp_path / "mine").exists()
 
 
+def test_pictures_that_are_all_of_the_test_set_are_refused_and_named(tmp_path):
+    same = photos(tmp_path / "photos", 8)
+    words = "init", tmp_path / "mine", "--pictures", same, "--classes", "a", "--budget", 8, "--test-pictures"
+    for place in (same, shutil.copytree(same, tmp_path / "copies")):
+        said = run(*words, place, fails=2)
+        assert "those of --pictures are of the test set too" in said
+        assert "Pictures of the test set lie among those to label, byte for byte (8)" in said
+    assert not (tmp_path / "mine").exists()
+    run(*words, photos(tmp_path / "test", 3, first=100))
+    for path in same.iterdir():
+        path.unlink()
+    shutil.copy(tmp_path / "test" / "p100.png", same)
+    assert "no picture left to choose: 3 of the audit or test set, 8 missing; put" in refused(
+        tmp_path / "mine", "next"
+    )
+
+
 def test_grey_of_more_than_8_bits_is_left_out_until_a_person_says_how_to_scale_it(tmp_path):
     (tmp_path / "photos").mkdir()
     for number in range(2):
