@@ -21,8 +21,16 @@ FORMATS = ("synthetic", "voc", "coco", "yolo", "project")
 """Values of `data.format`."""
 
 
-def explain(error: dict[str, Any]) -> str:
-    """Return a fault that pydantic found as a line: the key, what is wrong, and what to do."""
+def explain(error: dict[str, Any], version: int = 2, keys: str = f"`{program()} config --schema`") -> str:
+    """Return a fault that pydantic found as a line: the key, what is wrong, and what to do.
+
+    Parameters
+    ----------
+    version
+        That of the keys.
+    keys
+        What lists all of them.
+    """
     place = error["loc"]
     if place[:1] == ("data",) and place[1:2] and place[1] in FORMATS:  # which pydantic puts between section and key
         place = (place[0], *place[2:])
@@ -33,9 +41,11 @@ def explain(error: dict[str, Any]) -> str:
     if isinstance(error["input"], str) and (section, error["input"]) in RENAMED_VALUES:
         return f"{key}: {error['input']} is now {RENAMED_VALUES[section, error['input']]}; rename it"
     if key == "version":
-        return f"version: this mgral reads version 2, found {error['input']!r}; rename what it names, and set it"
+        return (
+            f"version: this mgral reads version {version}, found {error['input']!r}; rename what it names, and set it"
+        )
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; remove it or correct it (`{program()} config --schema` lists all)"
+        return f"{key}: unknown key; remove it or correct it ({keys} lists all)"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":

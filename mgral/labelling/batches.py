@@ -10,6 +10,7 @@ import numpy as np
 from mgral.artefacts.files import TIED, read_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, images_in, load_config, registry
+from mgral.data.paths import is_file
 from mgral.errors import InputError, number_of, program
 from mgral.labelling.batch_files import unique_names
 from mgral.labelling.opening import COLD, CONFIG, round_folder
@@ -181,6 +182,16 @@ def _own_names(project: Project, images: Sequence[int], names: Sequence[str]) ->
         used.add(stem.casefold())
         found.append(stem + own.suffix)
     return found
+
+
+def missing_pictures(folder: Path, settings: ProjectSettings, project: Project) -> frozenset[int]:
+    """Return the numbers of pictures that are not on disk, or that were renamed since the last scan."""
+    folders = {*settings.pictures, *settings.test_pictures}
+    return frozenset(
+        image
+        for image, file in project.files.items()
+        if file.partition("/")[0] not in folders or not is_file(picture_path(folder, settings, file))
+    )
 
 
 def picture_path(folder: Path, settings: ProjectSettings, file: str) -> Path:

@@ -30,6 +30,7 @@ UNKNOWN_CLASSES = Kind(
     f"add them (`{program()} project classes add NAME`, NAME being theirs), or give their names here "
     "(`--rename THEIRS=OURS`)",
 )
+NOTHING_TO_RENAME = Kind("names given to --rename are of no class in the labels", "nothing was renamed; correct them")
 OTHER_SIZES = Kind(
     "pictures have another size than in the labels",
     "the boxes are of other pictures, or of copies of another size: export them for the pictures of the project",
@@ -168,6 +169,9 @@ class _Classes:
             found = {self._now[ours] for ours in [self._renamed[name]] if ours in self._now}
         else:
             found = classes_called(self._project, name, sent_at)
+        if len(found) != 1 and name in self._renamed:
+            self._notes[name, self._no_such_class()] = f"{name}={self._renamed[name]}"
+            return 0
         if len(found) != 1:
             self._notes[name, SEVERAL_MEANINGS if found else UNKNOWN_CLASSES] = name
             return 0
@@ -175,6 +179,10 @@ class _Classes:
         if name not in self._renamed and self._now.get(name) != number:
             self._notes[name, FORMER_NAMES] = f"{name}, now {today(self._project, number)}"
         return number
+
+    def _no_such_class(self) -> Kind:
+        known = ", ".join(self._now) or "none"
+        return Kind("names given by --rename are no classes of this project", f"give one that it has: {known}")
 
     def note(self) -> None:
         """Note what was not clear."""
@@ -365,6 +373,12 @@ def classes_of(files: Iterable[ReturnedFile]) -> list[str]:
     """Return the names of the classes that files declare or show, each once, in their order."""
     names = [name for file in files for name in (*file.classes, *(b.label for one in file.labels for b in one.boxes))]
     return list(dict.fromkeys(names))
+
+
+def note_unused(renamed: Iterable[str], files: Iterable[ReturnedFile], findings: Findings) -> None:
+    """Note names to rename that are of no class in any of the files."""
+    for name in sorted({*renamed} - {*classes_of(files)}):
+        findings.repair(NOTHING_TO_RENAME, name)
 
 
 def source_name(path: Path) -> str:

@@ -10,8 +10,9 @@ from typing import Literal
 from mgral.data.findings import Findings
 from mgral.labelling.classes import name_today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
-from mgral.labelling.importing import Changes, changes_by, source_name
+from mgral.labelling.importing import Changes, changes_by, note_unused, source_name
 from mgral.labelling.ledger import Line, new_line, writing
+from mgral.labelling.records import ReturnedFile
 from mgral.labelling.settings import Shapes, load_project_settings
 from mgral.labelling.starting import digest_of, merge_findings, sent_finder, size_finder
 from mgral.labelling.state import Project, project_lines, replay
@@ -42,6 +43,7 @@ def import_files(
     with writing(folder) as writer:
         settings, ledger = load_project_settings(folder), project_lines(folder)
         added: list[Line] = []
+        read: list[ReturnedFile] = []
         for path in files:
             project, digest = replay([*ledger, *added]), _digest(path, renamed)
             found = read_labels(
@@ -54,6 +56,7 @@ def import_files(
                 today=partial(_today, project, renamed),
                 leave_out_unknown=leave_out_unknown,
             )
+            read.append(found)
             merge_findings(findings, found.findings)
             before = project.imported.get(digest, set())
             changes = changes_by(project, found, findings, renamed, leave_out_unknown, settings.conflicts, before)
@@ -61,6 +64,7 @@ def import_files(
             lines.append(f"{source_name(path)} ({found.format}): {again}{_summary(changes)}")
             if changes.events:
                 added.append(new_line("labels", changes.events, source_name(path), digest))
+        note_unused(renamed, read, findings)
         findings.raise_faults("the labels", "")
         for line in added:
             writer.add(line.what, line.events, line.file, line.sha256)

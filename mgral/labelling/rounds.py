@@ -192,8 +192,21 @@ def _with_budget(
             f"({program()} project export)"
         )
     if not pool:
-        raise InputError("there is no picture left to choose: all were sent, labelled, skipped or withdrawn")
+        raise InputError(_nothing_left(project, missing))
     return config.model_copy(update={"budget": min(settings.batch, left, pool)})
+
+
+def _nothing_left(project: Project, missing: set[int]) -> str:
+    """Return why no picture can be chosen."""
+    own = {number for number, image in project.images.items() if not image.role}
+    gone = sum(project.images[number].state == "untouched" for number in own & missing)
+    reasons = {
+        "of the audit or test set": len(project.images) - len(own),
+        "missing": gone,
+        "sent, labelled, skipped or withdrawn": len(own) - gone,
+    }
+    said = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    return f"there is no picture left to choose: {said}; put new pictures into the folders of pictures"
 
 
 Publish = Callable[[Project, ProjectSettings, int, Path], Sequence[dict[str, object]]]

@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from mgral.artefacts.files import write_bytes
+from mgral.config import resolve_config
+from mgral.config.faults import explain
 from mgral.config.reading import read_values
 from mgral.config.section import Count, Name, PathText, Section
 from mgral.errors import InputError, program
@@ -71,21 +73,27 @@ class ProjectSettings(Section):
             raise ValueError(f"{info.field_name}: a project counts pictures; give a number of pictures")
         return given
 
+    @field_validator("test_pictures")
+    @classmethod
+    def _other_names(cls, given: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if both := {*given} & {*info.data.get("pictures", ())}:
+            raise ValueError(f"pictures, test_pictures: {', '.join(sorted(both))} is in both; choose another name")
+        return given
+
+    @field_validator("video_names")
+    @classmethod
+    def _compiles(cls, given: str | None) -> str | None:
+        try:
+            re.compile(given or "")
+        except re.error as error:
+            raise ValueError(f"video_names: it is no regular expression ({error}); correct it") from None
+        return given
+
     @property
     def target_score(self) -> tuple[str, float | None]:
         """Name of the score that is forecast, and its target, 0 to 1, if there is one."""
         name, value = next(iter((self.target or {}).items()), ("map", None))
         return name, None if value is None else value / 100
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if both := {*self.pictures} & {*self.test_pictures}:
-            raise ValueError(f"pictures, test_pictures: {', '.join(sorted(both))} is in both; choose another name")
-        try:
-            re.compile(self.video_names or "")
-        except re.error as error:
-            raise ValueError(f"video_names: it is no regular expression ({error}); correct it") from None
-        return self
 
 
 def load_project_settings(folder: Path) -> ProjectSettings:
@@ -101,23 +109,38 @@ def load_project_settings(folder: Path) -> ProjectSettings:
         raise InputError(
             f"{folder} contains no project ({FILE}); go to its folder, or make one: {program()} project init"
         )
+    return valid_settings(read_values(path), str(path))
+
+
+def valid_settings(values: dict[str, Any], what: str) -> ProjectSettings:
+    """Return the settings of a project from plain values.
+
+    Raises
+    ------
+    InputError
+        Where some are wrong, naming all that are, also in the configuration that they ask for.
+    """
     try:
-        return ProjectSettings.model_validate(read_values(path))
+        return ProjectSettings.model_validate(values)
     except ValidationError as error:
-        raise invalid(error, str(path)) from None
+        lines = [explain(dict(one), version=1, keys="docs/project-settings.md") for one in error.errors()]
+        lines += _faults_of_configuration(values)
+        raise InputError(f"{what} is not valid:\n  " + "\n  ".join(lines)) from None
 
 
-def invalid(error: ValidationError, what: str) -> InputError:
-    """Return the error of settings that are not valid, with all that is wrong."""
-    lines = []
-    for found in error.errors():
-        key = ".".join(map(str, found["loc"]))
-        said = str(found["ctx"]["error"]) if found["type"] == "value_error" else f"{key}: {found['msg']}"
-        if found["type"] == "missing":
-            said = f"{key}: is required"
-        whole = found["type"] == "missing" or not found["loc"]  # what was found is all of the file
-        lines.append(f"{said}, found {found['input']!r}" if not whole else said)
-    return InputError(f"{what} is not valid:\n  " + "\n  ".join(lines))
+def _faults_of_configuration(values: dict[str, Any]) -> list[str]:
+    """Return what is wrong with `strategy` and `settings`, which otherwise is said when a round is opened."""
+    own, strategy = values.get("settings", {}), values.get("strategy")
+    strategies = {"strategies": [strategy]} if isinstance(strategy, str) else {}
+    data = {"format": "project", "snapshot": "round1/snapshot.json"}
+    try:
+        resolve_config(
+            {**(own if isinstance(own, dict) else {}), "cycles": 1, "budget": 1, "data": data, **strategies}
+        )
+    except InputError as error:
+        faults = str(error).split("\n  ")[1:] or [str(error)]
+        return [re.sub("^strategies:", "strategy:", one) for one in faults]
+    return []
 
 
 HEADER = """\

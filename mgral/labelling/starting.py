@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from mgral.artefacts.files import write_bytes
 from mgral.config import Config, DeepGrey, registry
 from mgral.data.findings import Findings, described
@@ -19,14 +17,14 @@ from mgral.data.paths import files_below
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
-from mgral.labelling.importing import changes_by, classes_of
+from mgral.labelling.importing import changes_by, classes_of, note_unused
 from mgral.labelling.ledger import FILE as LEDGER
 from mgral.labelling.ledger import LOCK, Line, line_text, new_line
 from mgral.labelling.names import Names
 from mgral.labelling.opening import planned_config
 from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
 from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
-from mgral.labelling.settings import FILE, ProjectSettings, audit_size, invalid, write_project_settings
+from mgral.labelling.settings import FILE, ProjectSettings, audit_size, valid_settings, write_project_settings
 from mgral.labelling.state import Project, replay
 from mgral.labelling.status import ADD_CLASSES, status_lines
 
@@ -99,6 +97,12 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
     if not scan.new:
         head = "there is no picture that can be used; correct --pictures, or the pictures:"
         raise InputError("\n".join([head, *described(findings.repairs, "")]))
+    if len(scan.new) == len(scan.new_test):
+        head = (
+            "there is no picture to label: those of --pictures are of the test set too, or cannot be used; correct "
+            "--pictures or --test-pictures:"
+        )
+        raise InputError("\n".join([head, *described(findings.repairs, "")]))
     lines.append(new_line("pictures", picture_events(scan)))
     lines.append(new_line("test", [{"image": number} for number in scan.new_test]))
     project = replay(lines)
@@ -109,6 +113,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
     for path, found in files.items():
         changes = changes_by(replay(lines), found, findings, start.renames)
         lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(labels_at(path))))
+    note_unused(start.renames, files.values(), findings)
     findings.raise_faults("the project", "")
     own = [LEDGER, SEEN]
     if not (folder / NOT_IN_GIT).exists():
@@ -129,20 +134,19 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
 
 def _settings(folder: Path, start: Start) -> ProjectSettings:
     names = _folder_names(start.pictures)
-    try:
-        settings = ProjectSettings(
-            project=start.name,
-            pictures={name: _from_project(folder, path) for name, path in names.items()},
-            test_pictures={"test_set": _from_project(folder, start.test_pictures)} if start.test_pictures else {},
-            budget=start.budget,
-            batch=start.batch,
-            strategy=start.strategy,
-            video_names=start.video_names,
-            exif=start.exif,
-            deep_grey=start.deep_grey,
-        )
-    except ValidationError as error:
-        raise invalid(error, "what is asked for") from None
+    test = {"test_set": _from_project(folder, start.test_pictures)} if start.test_pictures else {}
+    values = {
+        "project": start.name,
+        "pictures": {name: _from_project(folder, path) for name, path in names.items()},
+        "test_pictures": test,
+        "budget": start.budget,
+        "batch": start.batch,
+        "strategy": start.strategy,
+        "video_names": start.video_names,
+        "exif": start.exif,
+        "deep_grey": start.deep_grey,
+    }
+    settings = valid_settings(values, "what is asked for")
     if start.test_labels and not start.test_pictures:
         raise InputError("--test-labels needs --test-pictures, the folder of their pictures")
     planned_config(settings, 1, 1)

@@ -1,12 +1,13 @@
 """What a project has done, and what comes next, as lines for a person."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import get_args
 
 from mgral.data.findings import NAMED
 from mgral.errors import number_of, program
 from mgral.labelling.importing import disagreeing
+from mgral.labelling.opening import usable_label
 from mgral.labelling.records import CONFIRMED, State
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
@@ -43,31 +44,47 @@ def again(project: Project) -> dict[int, frozenset[int]]:
     return found
 
 
-def class_counts(project: Project, role: str = "") -> Counter[int]:
-    """Return the confirmed boxes of each class, by id: of training images or, for `audit`, of audit and test set."""
+def class_counts(
+    settings: ProjectSettings, project: Project, missing: Collection[int] = (), role: str = ""
+) -> Counter[int]:
+    """Return the boxes of each class that a round would use, by id.
+
+    They are those of training images or, for the role `audit`, of audit and test set.
+    """
     counts: Counter[int] = Counter()
-    for image in project.images.values():
-        if (image.role == role or (role == "audit" and image.role == "test")) and image.state in CONFIRMED:
-            label = image.confirmed
-            assert label is not None
+    roles = (role, "test") if role else (role,)
+    for number, image in project.images.items():
+        label = usable_label(project, image, settings.conflicts)
+        if label is not None and number not in missing and image.role in roles:
             counts.update(box[4] for box in project.final_boxes(label))
     return counts
 
 
-def status_lines(settings: ProjectSettings, project: Project) -> list[str]:
-    """Return lines on the state of a project: pictures by state, budget, classes, rounds, and what to check again."""
+def status_lines(settings: ProjectSettings, project: Project, missing: Collection[int] = ()) -> list[str]:
+    """Return lines on the state of a project: pictures by state, budget, classes, rounds, and what to check again.
+
+    Parameters
+    ----------
+    missing
+        Pictures that are not on disk, see `batches.missing_pictures`.
+    """
     counts = project.counts()
     audit = [image for image in project.images.values() if image.role == "audit"]
     test = sum(image.role == "test" for image in project.images.values())
     back = sum(image.state in CONFIRMED for image in audit)
     lines = [f"project {settings.project}: {number_of(len(project.pictures), 'picture')}"]
     lines += [f"  {counts[state]:>7}  {state:<10} {WORDS[state]}" for state in get_args(State) if counts[state]]
+    if missing:
+        lines.append(
+            f"missing: {number_of(len(missing), 'picture is', 'pictures are')} not on disk, and not used until back; "
+            f"those that were renamed are found by: {program()} project scan"
+        )
     lines.append(f"budget: {spent(project)} of {number_of(settings.budget, 'picture')} used")
     if audit:
         lines.append(f"audit set: {number_of(len(audit), 'picture')}, {back} labelled; never trained on")
     if test:
         lines.append(f"test set: {number_of(test, 'picture')}; never trained on")
-    lines += _class_lines(project)
+    lines += _class_lines(settings, project, missing)
     for number in sorted(project.rounds):
         lines.append(_round_line(project, number))
     if disagreed := [
@@ -122,10 +139,10 @@ def ways_back(project: Project) -> list[str]:
     return [f"{program()} project pull"] if there else [f"{program()} project push", f"{program()} project pull"]
 
 
-def _class_lines(project: Project) -> Sequence[str]:
+def _class_lines(settings: ProjectSettings, project: Project, missing: Collection[int]) -> Sequence[str]:
     if not project.classes:
         return ["classes: none yet"]
-    trained, audited = class_counts(project), class_counts(project, "audit")
+    trained, audited = (class_counts(settings, project, missing, role) for role in ("", "audit"))
     width = max(len(name) for name in project.classes.values())
     lines = [f"classes, with their boxes to train on and in the audit or test set:{'':>{max(0, width - 60)}}"]
     lines += [

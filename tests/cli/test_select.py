@@ -54,6 +54,21 @@ def _select(folder, strategy, *extra, **draws):
     return json.loads((folder / "selection.json").read_text())
 
 
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [({}, "(see near_copies)"), ({"pattern": "^(.)"}, "of the video of a chosen one (see near_copies.")],
+)
+def test_a_batch_cut_by_near_copies_names_the_setting_that_cut_it(experiment, capsys, own, said):
+    write_json(experiment / "config.yaml", {**_config(object_counts=True), "near_copies": own})
+    groups = {"groups": [IDS[4:].tolist()], "pairs": [], "test_images": 0, "flat_test_images": 0}
+    write_json(experiment / "groups.json", groups)
+    assert len(_select(experiment, "random", f"--groups={experiment}/groups.json")["images"]) == 1
+    warned = capsys.readouterr().err
+    assert "1 image is chosen, not 6" in warned
+    assert said in warned
+    assert ("video_names" in warned) == bool(own)
+
+
 def test_random_takes_the_budget_from_the_pool_anew_for_every_seed_and_cycle(experiment):
     found = [_select(experiment, "random", seed=s, cycle=c) for s in (0, 1) for c in (0, 1)]
     for selection in found:

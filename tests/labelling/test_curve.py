@@ -156,6 +156,20 @@ def test_an_audit_set_that_grew(tmp_path, missing, rounds, images):
     assert ("round 2 is left out: when it was opened, fewer than half of 12" in said) == (missing == 7)
 
 
+def test_a_missing_picture_of_the_audit_set_is_called_so(tmp_path):
+    project = three_rounds(tmp_path)
+    gone = audit_of(project)[0]
+    (tmp_path / load_project(project).files[gone]).unlink()
+    run("next", "--folder", project, "--format", "label_studio")
+    said = run("status", "--folder", project)
+    assert "1 of 12 pictures to measure by are not counted: they are missing\n" in said
+    assert "when a round was opened" not in said
+    photo_project.photos(tmp_path / "photos", 1, first=int(load_project(project).files[gone][8:-4]))
+    assert "1 of 12 pictures to measure by are not counted: they had no usable label, or" in run(
+        "status", "--folder", project
+    )
+
+
 @pytest.mark.parametrize(
     "content",
     [

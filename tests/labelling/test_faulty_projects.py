@@ -69,6 +69,23 @@ def test_init_says_why_no_picture_can_be_used_and_what_is_not_valid(tmp_path):
     assert not (tmp_path / "mine").exists()
 
 
+def test_pictures_that_are_all_of_the_test_set_are_refused_and_named(tmp_path):
+    same = photos(tmp_path / "photos", 8)
+    words = "init", tmp_path / "mine", "--pictures", same, "--classes", "a", "--budget", 8, "--test-pictures"
+    for place in (same, shutil.copytree(same, tmp_path / "copies")):
+        said = run(*words, place, fails=2)
+        assert "those of --pictures are of the test set too" in said
+        assert "Pictures of the test set lie among those to label, byte for byte (8)" in said
+    assert not (tmp_path / "mine").exists()
+    run(*words, photos(tmp_path / "test", 3, first=100))
+    for path in same.iterdir():
+        path.unlink()
+    shutil.copy(tmp_path / "test" / "p100.png", same)
+    assert "no picture left to choose: 3 of the audit or test set, 8 missing; put" in refused(
+        tmp_path / "mine", "next"
+    )
+
+
 def test_grey_of_more_than_8_bits_is_left_out_until_a_person_says_how_to_scale_it(tmp_path):
     (tmp_path / "photos").mkdir()
     for number in range(2):
@@ -86,11 +103,22 @@ def test_grey_of_more_than_8_bits_is_left_out_until_a_person_says_how_to_scale_i
     assert "3 pictures, 2 new" in run("scan", "--folder", tmp_path / "other")
 
 
-@pytest.mark.parametrize("names", ["car\nx", "CAR", "\udcff", "x,x"])
+@pytest.mark.parametrize("names", ["car\nx", "CAR", "\udcff", "x,x", "x,"])
 def test_names_of_classes_that_tools_would_stumble_over_are_refused(tmp_path, names):
     project = start(tmp_path)
     refused(project, "classes", "add", *names.split(","))
     run("classes", "rename", "car", "Car", "--folder", project)
+
+
+def test_commas_separate_names_of_classes_and_are_in_none(tmp_path):
+    project = start(tmp_path)
+    assert "classes: car, dog, cat, cow, hen\n" in run("classes", "add", "cat, cow", "hen", "--folder", project)
+    for words in (("rename", "car", "a,b"), ("merge", "car", "dog", "--into", "a,b")):
+        assert "'a,b' has a comma" in refused(project, "classes", *words)
+    file = coco_labels(tmp_path / "a.json", {"p1.png": [(2, 3, 20, 10, "a,b")]})
+    words = "init", tmp_path / "other", "--pictures", tmp_path / "photos", "--labels", file, "--budget", 20
+    assert "--rename a,b=NAME" in run(*words, fails=2)
+    run(*words, "--rename", "a,b=ab")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +144,33 @@ def test_settings_that_are_wrong_change_nothing_and_can_be_mended(tmp_path, valu
     set_key(project, **(before | {"audit": 2}))
     run("next", "--folder", project)
     assert sum(one.role == "audit" for one in load_project(project).images.values()) == 2
+
+
+def test_all_settings_that_are_wrong_are_named_at_once_with_what_to_do(tmp_path):
+    project = start(tmp_path)
+    faulty = {"detector": {"name": "small_ssd", "widht": 64}}
+    set_key(project, version=2, batch=0, foo=1, strategy="nope", video_names="(", settings=faulty)
+    said = refused(project, "next").splitlines()
+    assert "is not valid:" in said[0]
+    assert len(said) == 7
+    for line, (start_of, advice) in zip(
+        said[1:],
+        [
+            ("version: this mgral reads version 1", "set it"),
+            ("batch: ", "found 0; correct the value"),
+            ("video_names: it is no regular expression", "correct it"),
+            ("foo: unknown key", "docs/project-settings.md lists all"),
+            ("detector.widht: unknown key", "remove it or correct it"),
+            ("strategy: there is no strategy 'nope'", "choose from"),
+        ],
+        strict=True,
+    ):
+        assert line.strip().startswith(start_of), line
+        assert advice in line
+    words = "init", tmp_path / "other", "--pictures", tmp_path / "photos", "--budget", 20
+    said = run(*words, "--strategy", "nope", "--video-names", "(", fails=2)
+    assert "no strategy 'nope'" in said
+    assert "video_names: it is no regular expression" in said
 
 
 @pytest.mark.parametrize("older", [False, True])

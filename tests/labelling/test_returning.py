@@ -31,6 +31,23 @@ def test_the_same_file_with_other_names_of_classes_is_a_correction(tmp_path):
     assert "1 unchanged" in run("import", file, "--folder", project, "--rename", "auto=dog")
 
 
+def test_a_rename_that_cannot_be_meant_is_named(tmp_path):
+    project = start(tmp_path)
+    file = coco_labels(tmp_path / "a.json", {"p1.png": [(2, 3, 20, 10, "auto")]})
+    words = "import", file, "--folder", project, "--rename"
+    said = run(*words, "auto=car", "--rename", "auto=dog", fails=2)
+    assert "'auto' is given two names, 'car' and 'dog'" in said
+    said = run(*words, "auto=carr", fails=2)
+    assert "no classes of this project (1): give one that it has: car, dog" in said
+    assert "auto=carr" in said
+    assert label_of(project, "p1.png") is None
+    said = run(*words, "auto=car", "--rename", "hound=dog", "--rename", "auto=car")
+    assert "of no class in the labels (1): nothing was renamed; correct them\n    hound\n" in said
+    assert label_of(project, "p1.png")[0][4] == 1
+    words = "init", tmp_path / "other", "--pictures", tmp_path / "photos", "--labels", file, "--budget", 20
+    assert "    hound\n" in run(*words, "--rename", "hound=dog")
+
+
 def test_a_data_yaml_stands_for_the_labels_beside_it(tmp_path):
     project = start(tmp_path)
     labels = tmp_path / "yolo" / "labels"

@@ -231,6 +231,9 @@ def test_missing_pictures_stay_out_and_renamed_ones_keep_their_labels(tmp_path):
     (tmp_path / files[renamed]).rename(tmp_path / "photos" / "other name.png")
     said = next_round(project)
     assert "missing" in said
+    said = run("status", "--folder", project)
+    assert "missing: 1 picture is not on disk, and not used until back" in said
+    assert ["car", "3", "4"] in [line.split() for line in said.splitlines()]  # of 4 and 4
     snapshot = read_json(project / "round2" / "snapshot.json")
     assert gone in snapshot["left_out"]
     assert renamed in {one["id"] for one in snapshot["labelled"]}

@@ -38,8 +38,8 @@ def _record(folder: Path, change: Any, *given: Any) -> None:
 @click.argument("names", nargs=-1, required=True)
 @options.folder
 def add(names: tuple[str, ...], folder: Path) -> None:
-    """Add classes."""
-    _record(folder, classes.add_classes, names)
+    """Add classes; commas separate names too."""
+    _record(folder, classes.add_classes, [name for given in names for name in options.class_names(given)])
 
 
 @command.command("rename")

@@ -90,7 +90,7 @@ def command(
         name=name or re.sub(r"[^A-Za-z0-9_.-]", "_", folder.resolve().name).lstrip("_.-") or "project",
         pictures=pictures,
         test_pictures=test_pictures,
-        classes=tuple(one.strip() for one in classes.split(",")) if classes else (),
+        classes=options.class_names(classes) if classes else (),
         labels=labels,
         test_labels=test_labels,
         label_format=label_format,

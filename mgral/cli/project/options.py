@@ -57,11 +57,22 @@ shapes = click.option(
 )
 
 
+def class_names(given: str) -> tuple[str, ...]:
+    """Return names of classes that are separated by commas."""
+    return tuple(one.strip() for one in given.split(","))
+
+
 def renames(given: tuple[str, ...]) -> Mapping[str, str]:
-    """Return the pairs of --rename; raises click.BadParameter where one has no `=`."""
+    """Return the pairs of --rename; raises click.BadParameter where one has no `=`, or a name has two new names."""
     if wrong := [one for one in given if "=" not in one]:
         raise click.BadParameter(f"write THEIRS=OURS, found {wrong[0]!r}", param_hint="--rename")
-    return dict(one.split("=", 1) for one in given)
+    found: dict[str, str] = {}
+    for theirs, ours in (one.split("=", 1) for one in given):
+        if found.setdefault(theirs, ours) != ours:
+            raise click.BadParameter(
+                f"{theirs!r} is given two names, {found[theirs]!r} and {ours!r}; give one", param_hint="--rename"
+            )
+    return found
 
 
 def images_of(project: Project, names: tuple[str, ...]) -> list[int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from mgral.cli.project import options
+from mgral.labelling.batches import missing_pictures
 from mgral.labelling.settings import load_project_settings
 from mgral.labelling.state import load_project
 from mgral.labelling.status import next_step, status_lines
@@ -19,7 +20,8 @@ def command(folder: Path) -> None:
     from mgral.labelling.running import score_lines
 
     settings, project = load_project_settings(folder), load_project(folder)
-    lines = [*status_lines(settings, project), *score_lines(folder, project)]
+    missing = missing_pictures(folder, settings, project)
+    lines = [*status_lines(settings, project, missing), *score_lines(folder, project)]
     lines += cross_validated_lines(folder, project)
     lines += progress_lines(progress(folder, settings, project))
     lines.append(next_step(settings, project))

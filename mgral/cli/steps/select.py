@@ -16,7 +16,7 @@ from mgral.data.derive import load_derived
 from mgral.data.groups import load_groups
 from mgral.data.images import load_images
 from mgral.data.results import load_found
-from mgral.errors import SparseError
+from mgral.errors import SparseError, number_of
 from mgral.selection.embeddings import Embeddings, load_embeddings
 from mgral.selection.pool import load_labelled
 from mgral.selection.query import NotMade, select
@@ -129,9 +129,12 @@ def command(
         content["source_ids"] = [data.source_ids[row] for row in data.rows(content["images"])]
     write_json(output, content)
     if selection.boxes is None and len(selection.images) < images_in(config.budget):
+        alike = "near-copies of a chosen one (see near_copies)"
+        if config.near_copies.pattern is not None:
+            alike = "of the video of a chosen one (see near_copies.pattern; in a project, `video_names`)"
         click.echo(
-            f"warning: {len(selection.images)} images are chosen, not {config.budget}: there are no more that are "
-            "neither labelled, left out nor near-copies of a chosen one (see near_copies)",
+            f"warning: {number_of(len(selection.images), 'image is', 'images are')} chosen, not {config.budget}: "
+            f"there are no more that are neither labelled, left out nor {alike}",
             err=True,
         )
     if selection.reason:

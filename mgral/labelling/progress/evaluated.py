@@ -17,7 +17,7 @@ from mgral.data.groups import find_groups, groups_by_name
 from mgral.data.thumbnails import load_thumbnails
 from mgral.data.values import number as finite
 from mgral.errors import InputError, program
-from mgral.labelling.batches import detector_folder, results_folder
+from mgral.labelling.batches import detector_folder, missing_pictures, results_folder
 from mgral.labelling.opening import CONFIG, SNAPSHOT, round_folder, usable_label
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
@@ -96,10 +96,17 @@ def gather(folder: Path, settings: ProjectSettings, project: Project) -> Audit:
     if not rounds:
         return Audit((), (), (), {}, (), (), tuple(notes))
     images = sorted(frozenset(labels).intersection(*(one.images for one in rounds)))
-    if fewer := len(labels) - len(images):
-        notes.append(
-            f"{fewer} of {len(labels)} pictures to measure by are not counted: they were labelled later than a round"
-        )
+    if uncounted := labels.keys() - {*images}:
+        gone = uncounted & missing_pictures(folder, settings, project)
+        reasons = {
+            "they are missing": len(gone),
+            "they had no usable label, or were missing, when a round was opened": len(uncounted) - len(gone),
+        }
+        notes += [
+            f"{count} of {len(labels)} pictures to measure by are not counted: {reason}"
+            for reason, count in reasons.items()
+            if count
+        ]
     classes = sorted(frozenset(project.classes).intersection(*(one.classes for one in rounds)))
     if late := [project.classes[one] for one in sorted(rounds[-1].classes - set(classes))]:
         notes.append(f"not in the mean, as earlier rounds did not know them: {', '.join(late)}")
@@ -173,7 +180,7 @@ def _comparable(rounds: list[Evaluated], labelled: frozenset[int], notes: list[s
     if few := [str(one.round) for one in rounds if one not in kept]:
         notes.append(
             f"round {', '.join(few)} is left out: when it was opened, fewer than half of {most} pictures to measure "
-            "by were labelled"
+            "by were labelled, and not missing"
         )
     while kept and not frozenset.intersection(*(one.classes for one in kept)):
         notes.append(f"round {kept[0].round} is left out: it knew other classes than the later ones")

@@ -1,5 +1,6 @@
 """Pulls: labels come from the servers that batches were pushed to, and are imported as files are."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 
 from mgral.data.findings import Findings
 from mgral.errors import InputError, StepError, number_of, program
+from mgral.labelling.importing import NOTHING_TO_RENAME
 from mgral.labelling.returning import import_files
 from mgral.labelling.servers.interface import Pulled, Tool
 from mgral.labelling.servers.pushing import Connect, checked_url, connect
@@ -70,7 +72,8 @@ def pull(
         lines += found[-1].lines
     lines += _nowhere(project, found) if url is None else []
     findings = Findings()
-    for empty in sorted({one.empty for one in found}):
+    ways = sorted({one.empty for one in found})
+    for empty in ways:
         files = [file for one in found if one.empty == empty for file in one.files]
         said, odd = import_files(
             folder,
@@ -82,6 +85,9 @@ def pull(
         )
         merge_findings(findings, odd)
         lines += said
+    if unused := Counter(findings.repairs.pop(NOTHING_TO_RENAME, [])):
+        for name in (name for name, count in unused.items() if count == len(ways)):
+            findings.repair(NOTHING_TO_RENAME, name)
     return lines, findings
 
 
