@@ -1,6 +1,5 @@
 """Changes of a project's classes: added, renamed, merged, split."""
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,11 +103,6 @@ def _check_new(project: Project, names: Sequence[str], leaving: Sequence[str] = 
         raise InputError(f"classes: a name is not empty, and has no space at its ends; correct {blank[0]!r}")
     if odd := [name for name in names if not name.isprintable()]:
         raise InputError(f"classes: {odd[0]!r} has characters that cannot be shown; choose another name")
-    if several := [name for name in names if "," in name]:
-        raise InputError(
-            f"classes: {several[0]!r} has a comma, which separates names; choose another name, or give it another "
-            f"where labels have it (--rename {shlex.quote(several[0])}=NAME)"
-        )
     known = {name.casefold(): name for name in {*project.classes.values()} - {*leaving}}
     for name in names:
         other = known.setdefault(name.casefold(), name)
