@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mgral.artefacts.files import read_csv, read_json
 from mgral.config import Config
-from mgral.errors import InputError
+from mgral.errors import InputError, StepError
 from mgral.method.fidelity.batches import Candidate, load_candidates
 from mgral.method.fidelity.correlation import Array, Fidelity, difference, fidelity, noise_ceiling
 from mgral.method.fidelity.lookups import Kind
@@ -175,7 +175,11 @@ def compare_with_counts(
 
     Counts alone are the best reward without a table, over all batches: the hardest to beat.
     """
-    (used,) = (row for row in rows if row.configured)
+    used = next((row for row in rows if row.configured), None)
+    if used is None:
+        raise StepError(
+            "the lookup tables in use could not be made, so nothing can be compared; logs/lookup/ says why"
+        )
     counts = next(row for row in rows if not row.kind.has_table)
     return {
         part: Comparison(

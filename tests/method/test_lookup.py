@@ -72,6 +72,13 @@ def looked_up(experiment):
         return list(csv.DictReader(file))
 
 
+def test_tables_that_could_not_be_made_are_left_out_with_a_line(experiment, capsys):
+    write_json(experiment / "variants0-3.json", {"reason": "no object is labelled"})
+    rows = looked_up(experiment)
+    assert {row["labels"] for row in rows} == {"no_table"}
+    assert "warning: tables labels, cold are left out: no object is labelled" in capsys.readouterr().err
+
+
 def test_every_kind_of_look_up_finds_the_variant_whose_images_a_batch_is_like(experiment):
     rows = [row for row in looked_up(experiment) if row["labels"] != "no_table"]
     kinds = {(row["embedding"], row["distance"], row["estimator"]) for row in rows}

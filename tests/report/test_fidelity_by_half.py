@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from mgral.config import Config
+from mgral.errors import StepError
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.fidelity.correlation import Fidelity, difference, fidelity, noise_ceiling
 from mgral.method.fidelity.lookups import NO_TABLE, Kind
@@ -68,6 +69,12 @@ def test_the_reward_in_use_is_compared_with_the_best_without_a_table():
     assert [one.difference.mean for one in found.values()] == pytest.approx([0, 2, -2])
     assert [found["random"].difference.low, found["random"].difference.high] == pytest.approx([2, 2])
     assert found["random"].reached == pytest.approx(2)
+
+
+def test_without_the_tables_in_use_there_is_nothing_to_compare():
+    rows = [row for row in fidelity_rows([MIXED], USED, 0) if not row.configured]
+    with pytest.raises(StepError, match="could not be made"):
+        compare_with_counts(rows, [MIXED], dict.fromkeys(PARTS, 0.5), 0)
 
 
 def test_a_difference_is_on_the_same_resamples_of_batches():

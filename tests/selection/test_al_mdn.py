@@ -14,6 +14,7 @@ from mgral.models.suppression import Found
 from mgral.selection.query import choose
 from mgral.selection.strategies import al_mdn
 from mgral.selection.strategies.al_mdn import (
+    BOX_OUTPUTS,
     COMPONENTS,
     NO_OBJECT,
     Mixture,
@@ -77,6 +78,17 @@ def test_mixed_logits_stand_for_the_mixture_of_class_probabilities(config):
     expected = (weights * detector.class_probabilities(means + variances.sqrt() * normal)).sum(-2)
     assert mixed.shape == (2, 5, length)
     torch.testing.assert_close(detector.class_probabilities(mixed), expected)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_outputs_of_an_untrained_network_that_are_huge_have_a_finite_gradient(config):
+    detector = build_detector(config, CLASSES, seed=0)
+    outputs = COMPONENTS * (BOX_OUTPUTS + 2 * (CLASSES + isinstance(config, SmallSSDConfig)) + 1)
+    huge = (1e4 * torch.randn(20, outputs, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    classes = class_mixture(huge)
+    loss = mixed_logits(detector, classes, torch.randn_like(classes.means)).sum()
+    (loss + box_loss(box_mixture(huge), torch.zeros(20, 4)).sum()).backward()
+    assert huge.grad.isfinite().all()
 
 
 def test_objects_have_their_anchors_uncertainty_and_unlikely_ones_none():

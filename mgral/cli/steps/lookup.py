@@ -12,6 +12,7 @@ from mgral.artefacts.files import write_csv
 from mgral.cli import options
 from mgral.config import load_config
 from mgral.data.dataset import load_dataset
+from mgral.errors import SparseError
 from mgral.method.fidelity.batches import load_candidates
 from mgral.method.fidelity.lookups import Kind, Split, expect_without_table, lookup_everywhere
 from mgral.method.lut.plan import load_plan
@@ -62,8 +63,13 @@ def command(
     # As the steps `agent` and `select` count, of whose rewards this is to tell.
     initial = count_again(load_embeddings(initial_embeddings), data, known, seed)
     embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": initial}
-    batches, splits = load_candidates(candidates), _load_splits(subsets, variants)
-    by_splits = lookup_everywhere(batches, splits, embeddings, config.embedding, config.reward, seed)
+    batches = load_candidates(candidates)
+    try:
+        splits = _load_splits(subsets, variants)
+        by_splits = lookup_everywhere(batches, splits, embeddings, config.embedding, config.reward, seed)
+    except SparseError as reason:
+        click.echo(f"warning: tables {config.lut.labels}, {config.lut.start} are left out: {reason}", err=True)
+        by_splits = {}
     found = [
         (kind, count, values, by_prior)
         for kind, of in by_splits.items()

@@ -54,7 +54,7 @@ BOX_OUTPUTS = 12
 NO_OBJECT = -1e5
 """Score of an image without an object, as in the published code."""
 SMALLEST = 1e-9
-"""Least probability or deviation in a division or a logarithm."""
+"""Least value in a division, logarithm or root, so that its gradient is finite."""
 
 
 class Mixture(NamedTuple):
@@ -138,7 +138,9 @@ def mixed_logits(detector: DenseModel, classes: Mixture, normal: Tensor) -> Tens
     Each component's logits are drawn from its Gaussian. The result is what `class_probabilities` turns
     into the mean of theirs: the logarithm of the odds against the background.
     """
-    probabilities = detector.class_probabilities(classes.means + classes.variances.sqrt() * normal)
+    probabilities = detector.class_probabilities(
+        classes.means + classes.variances.clamp_min(SMALLEST).sqrt() * normal
+    )
     logarithms = (classes.weights * probabilities).sum(-2).clamp_min(SMALLEST).log()
     odds = logarithms - logarithms[..., :1]
     return odds[..., -normal.shape[-1] :]
@@ -157,7 +159,7 @@ def box_loss(boxes: Mixture, goal: Tensor) -> Tensor:
     each = F.gaussian_nll_loss(
         boxes.means, goal[:, None].expand_as(boxes.means), boxes.variances, full=True, eps=1e-6, reduction="none"
     )
-    return -(boxes.weights.log() - each).logsumexp(1).sum(1)
+    return -(boxes.weights.clamp_min(SMALLEST).log() - each).logsumexp(1).sum(1)
 
 
 def uncertainties(detector: DenseModel, outputs: Tensor, objects: Found) -> Tensor:
