@@ -6,10 +6,12 @@ from made_project import MadeProject, change, moment
 
 from mgral.labelling import classes
 from mgral.labelling.records import CONFIRMED
+from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import replay
 from mgral.labelling.status import again, class_counts, spent
 
 CAR = (1, 2, 30, 40, 1)
+SETTINGS = ProjectSettings(project="p", pictures={"p": "."}, budget=9, batch=3)
 
 
 def test_an_image_goes_from_state_to_state():
@@ -31,7 +33,7 @@ def test_only_confirmed_labels_count():
     project = made.project
     assert project.images[1].confirmed is None
     assert project.images[2].confirmed is None
-    assert class_counts(project) == {1: 1}
+    assert class_counts(SETTINGS, project) == {1: 1}
     # A draft of a second person takes nothing from what the first one confirmed.
     assert made.label(3, (), "bob", "draft").project.images[3].state == "labelled"
 
@@ -98,7 +100,7 @@ def test_a_renamed_class_keeps_its_boxes():
     project = made.project
     assert project.classes == {1: "vehicle", 2: "dog"}
     assert again(project) == {}
-    assert class_counts(project) == {1: 1}
+    assert class_counts(SETTINGS, project) == {1: 1}
 
 
 ACTIONS = st.lists(
