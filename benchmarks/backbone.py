@@ -6,11 +6,11 @@ from time import process_time
 from typing import Literal, NamedTuple
 
 import click
-import timm
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.as_built import use_as_built
 from benchmarks.machine import Measurements, machine, show
 from mgral.compute.device import keep_freed_memory
 from mgral.models.build import random_detector
@@ -155,19 +155,5 @@ def _detector(way: _Way, side: int) -> TimmSSD:
     detector = random_detector(config, CLASSES, 0)
     assert isinstance(detector, TimmSSD)
     if way.layout is not None:
-        detector.pyramid.body = _AsBuilt(config, detector.pretrained.mean, LAYOUTS[way.layout])  # type: ignore[assignment]
-        detector.to(memory_format=LAYOUTS[way.layout])
+        use_as_built(detector, config.backbone, LAYOUTS[way.layout])
     return detector
-
-
-class _AsBuilt(nn.Module):
-    """A backbone as timm builds it, in one layout."""
-
-    def __init__(self, config: SSDConfig, mean: Tensor, layout: torch.memory_format) -> None:
-        super().__init__()
-        self.network = timm.create_model(config.backbone, features_only=True, out_indices=(1, 2, 3, 4))
-        self.mean, self.layout = mean, layout
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        maps: list[Tensor] = self.network(((images.float() - self.mean) / 128).contiguous(memory_format=self.layout))
-        return maps

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -11,15 +11,14 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.gpu_ways import GRADIENT_NORM, LEARNING_RATE, SCHEDULE, Ours, Setting, use_as_built
-from benchmarks.launches import NOT_LAUNCHED
+from benchmarks.as_built import use_as_built
+from benchmarks.gpu_ways import GRADIENT_NORM, LEARNING_RATE, SCHEDULE, Ours, Setting
+from benchmarks.launches import NOT_LAUNCHED, fixed_shapes
 from mgral.models.interface import Targets
 from mgral.training.feed import Feed, Part, place
 from mgral.training.loop import learning_rate_factor
 
 STACKED = "ours, stacked"
-BY_DEVICE = ("mgral.training.feed", "mgral.models.focal", "mgral.models.interface", "mgral.models.multibox")
-"""Modules that choose shapes by numbers on the CPU, where torch.func cannot follow."""
 
 
 class Stacked:
@@ -33,7 +32,8 @@ class Stacked:
         self._trainings = [Ours(setting, seed + one, iterations, only_flips=False) for one in range(trainings)]
         self.detectors = [one.detector for one in self._trainings]
         for detector in self.detectors:
-            use_as_built(detector, setting)
+            use_as_built(detector, setting.detector.backbone)
+            detector.train()
         weights, self.buffers = stack_module_state(self.detectors)
         self._shapes = {name: one.shape[1:] for name, one in weights.items()}
         self.weights = torch.cat([one.detach().flatten(1) for one in weights.values()], dim=1).requires_grad_()
@@ -79,11 +79,8 @@ class Stacked:
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
     """Compute losses on the CPU as on a GPU, and do not warn of operators that torch.func does one by one."""
-    with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
+    with warnings.catch_warnings(), fixed_shapes():
         warnings.filterwarnings("ignore", "There is a performance drop")
-        for module in BY_DEVICE:
-            stack.enter_context(patch(f"{module}.fixed_shapes", lambda device: True))
         yield
 
 
@@ -103,7 +100,8 @@ class _Operators(TorchDispatchMode):
 def operators_a_step(setting: Setting, trainings: int) -> tuple[int, int]:
     """Count the operators that a step of so many trainings launches, stacked and one by one; on the CPU."""
     alone = Ours(setting, 0, SCHEDULE, only_flips=False)
-    use_as_built(alone.detector, setting)
+    use_as_built(alone.detector, setting.detector.backbone)
+    alone.detector.train()
     counts = []
     with as_on_a_gpu():
         for training in (Stacked(setting, 0, SCHEDULE, trainings=trainings), alone):

@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from benchmarks.as_built import use_as_built
 from benchmarks.training import CachedPixels, PlainImages, as_lists
 from mgral.compute.device import compute_deterministically
 from mgral.config import AugmentationConfig, TrainingConfig
@@ -99,7 +99,8 @@ class Plain:
         torch.use_deterministic_algorithms(False)
         labelled, classes = _labelled(setting)
         self.detector, self._setting = _detector(setting, classes, seed), setting
-        use_as_built(self.detector, setting)
+        use_as_built(self.detector, setting.detector.backbone)
+        self.detector.to(setting.device).train()
         self._model: Any = self.detector.ssd
         self._model.transform.image_mean, self._model.transform.image_std = [0.0] * 3, [1 / 255] * 3
         config = setting.training(only_flips=only_flips)
@@ -128,29 +129,6 @@ class Plain:
         self._optimizer.step()
         self._schedule.step()
         loss.item()
-
-
-def use_as_built(detector: TimmSSD, setting: Setting) -> None:
-    """Give a detector timm's network as it is built, in place."""
-    detector.pyramid.body = _AsBuilt(detector.pretrained, setting.detector.backbone)  # type: ignore[assignment]
-    detector.to(torch.device(setting.device), memory_format=torch.contiguous_format).train()
-
-
-class _AsBuilt(nn.Module):
-    """A backbone as timm builds it, with the weights of another."""
-
-    def __init__(self, like: nn.Module, name: str) -> None:
-        super().__init__()
-        self.network = timm.create_model(name, features_only=True, out_indices=(1, 2, 3, 4))
-        own, given = self.network.state_dict(), like.get_submodule("stages").state_dict()
-        self.network.load_state_dict(dict(zip(own, given.values(), strict=True)))
-        for buffer in ("mean", "deviation"):
-            self.register_buffer(buffer, like.get_buffer(buffer), persistent=False)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of images, [B, 3, H, W] in 0..255."""
-        maps: list[Tensor] = self.network((images - self.mean) / self.deviation)
-        return maps
 
 
 class Ours:

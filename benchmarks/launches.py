@@ -151,6 +151,16 @@ def _parts(detector: DenseModel, begin: Callable[[str], None]) -> Iterator[None]
         yield
 
 
+@contextmanager
+def fixed_shapes() -> Iterator[None]:
+    """Let the CPU compute in the form of a GPU, with shapes that do not depend on numbers."""
+    with ExitStack() as stack:
+        for module in map(sys.modules.get, FIXED):
+            if hasattr(module, "fixed_shapes"):  # earlier commits have one form only
+                stack.enter_context(patch.object(module, "fixed_shapes", lambda device: True))
+        yield
+
+
 def profile_steps(detector: DenseModel, images: TrainingImages, config: TrainingConfig) -> Counts:
     """Return what torch's profiler sees of the same steps, which the CPU computes in the form of a GPU's."""
 
@@ -159,9 +169,7 @@ def profile_steps(detector: DenseModel, images: TrainingImages, config: Training
             pass
 
     with ExitStack() as stack:
-        for module in map(sys.modules.get, FIXED):
-            if hasattr(module, "fixed_shapes"):  # earlier commits have one form only
-                stack.enter_context(patch.object(module, "fixed_shapes", lambda device: True))
+        stack.enter_context(fixed_shapes())
         stack.enter_context(_parts(detector, begin))
         seen = stack.enter_context(profile(activities=[ProfilerActivity.CPU], experimental_config=NAMES))
         loop.train_detector(detector, images, config, STEPS + 2, 0, "profile")
