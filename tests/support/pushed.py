@@ -2,7 +2,7 @@
 
 import photo_project
 from label_studio_stand_in import TOKEN
-from photo_project import run
+from photo_project import answered, run
 
 from mgral.artefacts.files import read_json
 from mgral.labelling import running
@@ -16,11 +16,17 @@ def make_ready(monkeypatch):
     monkeypatch.setattr(rest, "TIMEOUT", (0.3, 0.3))
     monkeypatch.setattr(label_studio, "SENT_AT_ONCE", 3)
     monkeypatch.setattr(label_studio, "KNOWN_AT_ONCE", 4)
+    monkeypatch.setattr(label_studio, "READ_AT_ONCE", 3)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
 
 
 def push(project, server, *options, fails=0):
     return run("push", "--folder", project, "--to", "label-studio", "--url", server.url, *options, fails=fails)
+
+
+def second_round(project):
+    run("import", "--folder", project, answered(project, 1))
+    run("next", "--folder", project, "--format", "label_studio")
 
 
 def written(folder):

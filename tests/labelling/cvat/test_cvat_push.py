@@ -1,33 +1,15 @@
 """Push to a stand-in for CVAT, which speaks the SDK's schema; not tried on a real server."""
 
 import pytest
-from cvat_project import CAR, DOG, finish, label_of, make_ready, next_round, pull, push, ranked, second_round
+from cvat_project import CAR, DOG, finish, label_of, pull, push, ranked, second_round
 from cvat_sdk import models
-from cvat_server import PASSWORD, USER, serve_cvat
+from cvat_server import PASSWORD, USER
 from cvat_state import checked
-from photo_project import FOUND, run, start
+from photo_project import FOUND, run
 
 from mgral.labelling.ledger import read_ledger
 from mgral.labelling.servers import cvat_session
 from mgral.labelling.state import load_project
-
-
-@pytest.fixture(autouse=True)
-def _ready(monkeypatch):
-    make_ready(monkeypatch)
-
-
-@pytest.fixture
-def server():
-    with serve_cvat() as found:
-        yield found
-
-
-@pytest.fixture
-def project(tmp_path):
-    folder = start(tmp_path)
-    next_round(folder)
-    return folder
 
 
 def test_a_round_is_a_task_with_its_pictures_in_rank_order_and_pushing_it_again_changes_nothing(project, server):

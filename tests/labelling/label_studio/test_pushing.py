@@ -7,35 +7,12 @@ from collections import Counter
 import pytest
 from label_studio_stand_in import PERSONAL, TOKEN, address, stand_in
 from photo_project import answered, photos, run, start
-from pushed import ledger, make_ready, push, sent, written
+from pushed import ledger, push, second_round, sent, written
 
 from mgral.labelling.servers import label_studio, label_studio_pictures, rest
 from mgral.labelling.state import Place, load_project
 
 LOCAL = "/data/local-files/?d="
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch):
-    make_ready(monkeypatch)
-
-
-@pytest.fixture
-def project(tmp_path):
-    project = start(tmp_path)
-    run("next", "--folder", project, "--format", "label_studio")
-    return project
-
-
-@pytest.fixture
-def server(project):
-    with stand_in(project) as server:
-        yield server
-
-
-def second_round(project):
-    run("import", "--folder", project, answered(project, 1))
-    run("next", "--folder", project, "--format", "label_studio")
 
 
 def test_all_tasks_are_there_in_their_order_with_their_boxes_and_pictures(project, server):

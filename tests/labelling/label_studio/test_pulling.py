@@ -1,43 +1,22 @@
 """Labels come back from a server of Label Studio: in their states, checked as files are, and nothing twice."""
 
-import photo_project
 import pytest
-from label_studio_stand_in import TOKEN, stand_in
+from label_studio_stand_in import stand_in
 from photo_project import SIZE, run, start
+from pushed import ledger, push
 
-from mgral.labelling import running
-from mgral.labelling.servers import label_studio, rest
+from mgral.labelling.servers import rest
 from mgral.labelling.state import load_project
 
 
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch):
-    monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
-    monkeypatch.setattr(rest, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(label_studio, "READ_AT_ONCE", 3)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
-
-
 @pytest.fixture
-def project(tmp_path):
-    project = start(tmp_path)
-    run("next", "--folder", project, "--format", "label_studio")
-    return project
-
-
-@pytest.fixture
-def server(project):
-    with stand_in(project) as server:
-        run("push", "--folder", project, "--to", "label-studio", "--url", server.url)
-        yield server
+def server(project, server):
+    push(project, server)
+    return server
 
 
 def pull(project, *options, fails=0):
     return run("pull", "--folder", project, *options, fails=fails)
-
-
-def ledger(project):
-    return (project / "ledger.jsonl").read_bytes()
 
 
 def box(label="car", x=25.0):

@@ -5,34 +5,11 @@ import shutil
 
 import pytest
 from label_studio_stand_in import stand_in
-from photo_project import answered, run, start
-from pushed import ledger, make_ready, push, sent, written
+from photo_project import run, start
+from pushed import ledger, push, second_round, sent, written
 
 from mgral.artefacts.files import read_json
 from mgral.labelling.state import load_project
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch):
-    make_ready(monkeypatch)
-
-
-@pytest.fixture
-def project(tmp_path):
-    project = start(tmp_path)
-    run("next", "--folder", project, "--format", "label_studio")
-    return project
-
-
-@pytest.fixture
-def server(project):
-    with stand_in(project) as server:
-        yield server
-
-
-def second_round(project):
-    run("import", "--folder", project, answered(project, 1))
-    run("next", "--folder", project, "--format", "label_studio")
 
 
 def test_a_lost_line_of_the_ledger_is_found_on_the_server(project, server):

@@ -2,14 +2,12 @@
 
 import zipfile
 
-import pytest
 from cvat_project import (
     CAR,
     DOG,
     finish,
     image_of,
     label_of,
-    make_ready,
     next_round,
     pull,
     push,
@@ -17,30 +15,12 @@ from cvat_project import (
     second_round,
     states,
 )
-from cvat_server import TOKEN, serve_cvat
+from cvat_server import TOKEN
 from photo_project import FOUND, run, start
 
 from mgral.labelling.ledger import read_ledger
 from mgral.labelling.servers import cvat_session
 from mgral.labelling.state import load_project
-
-
-@pytest.fixture(autouse=True)
-def _ready(monkeypatch):
-    make_ready(monkeypatch)
-
-
-@pytest.fixture
-def server():
-    with serve_cvat() as found:
-        yield found
-
-
-@pytest.fixture
-def project(tmp_path):
-    folder = start(tmp_path)
-    next_round(folder)
-    return folder
 
 
 def test_only_completed_jobs_come_back_and_there_a_picture_without_boxes_is_empty(project, server):
