@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mgral.selection.heads import load_head, train_head
     from mgral.selection.object_counts import count_again
     from mgral.selection.pool import add_selection, draw_initial, load_labelled, unlabelled
-    from mgral.selection.query import select
+    from mgral.selection.selecting import select
     from mgral.selection.spending import in_images, pay
     from mgral.training.detector import train_cycle_detector as train_detector
 
@@ -73,7 +73,7 @@ _PLACES = {
     "pay": "mgral.selection.spending",
     "read_data": "mgral.data.read",
     "save_detector": "mgral.models.build",
-    "select": "mgral.selection.query",
+    "select": "mgral.selection.selecting",
     "train_agent": "mgral.method.agent.validated:train_validated_agent",
     "train_detector": "mgral.training.detector:train_cycle_detector",
     "train_head": "mgral.selection.heads",

@@ -39,7 +39,8 @@ from mgral.config.registry import register
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward
 from mgral.method.lut.validation import NOT_VALID, validate
-from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_near_copies_last, choose_uniformly
+from mgral.selection.near_copies import choose_near_copies_last
+from mgral.selection.query import Choice, NotMade, Query, all_equal, choose_uniformly
 
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

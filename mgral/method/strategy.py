@@ -43,7 +43,8 @@ from mgral.method.agent.batch_agent import BatchAgent, choose_batch
 from mgral.method.agent.network import Agent
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.validation import NOT_VALID
-from mgral.selection.query import Choice, NotMade, Query, choose_near_copies_last, choose_uniformly
+from mgral.selection.near_copies import choose_near_copies_last
+from mgral.selection.query import Choice, NotMade, Query, choose_uniformly
 
 DRAW = "mgral random selection"
 

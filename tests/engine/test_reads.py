@@ -20,7 +20,8 @@ from mgral.method.lut.table import VariantScores, table_arrays
 from mgral.method.lut.variants import train_base, train_variants
 from mgral.selection.features import embed_images
 from mgral.selection.heads import train_head
-from mgral.selection.query import Query, select
+from mgral.selection.query import Query
+from mgral.selection.selecting import select
 from mgral.training.detector import train_cycle_detector
 
 CONFIG = Config(

@@ -11,7 +11,7 @@ from mgral.method.agent.validated import train_validated_agent
 from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.plan import SubsetPlan, sizes_of
 from mgral.method.lut.table import VariantScores, table_arrays
-from mgral.selection.query import select
+from mgral.selection.selecting import select
 
 LABELLED, SUBSETS, BUDGET = 60, 12, 8
 KINDS = {"crowd": (9, 0), "rare": (0, 1), "both": (4, 1), "empty": (0, 0)}

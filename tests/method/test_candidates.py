@@ -19,7 +19,8 @@ from mgral.method.fidelity import batches as batches_module
 from mgral.method.fidelity.batches import STRATEGIES, Candidate, draw_candidates, load_candidates
 from mgral.method.lut.learned import LearnedTables
 from mgral.models.build import build_detector, save_detector
-from mgral.selection.query import Query, choose
+from mgral.selection.query import Query
+from mgral.selection.selecting import choose
 
 KINDS, IMAGES, BUDGET, BATCHES = 4, 36, 3, 20
 CONFIG = Config(

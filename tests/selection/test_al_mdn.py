@@ -11,7 +11,7 @@ from mgral.models.build import build_detector
 from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.suppression import Found
-from mgral.selection.query import choose
+from mgral.selection.selecting import choose
 from mgral.selection.strategies import al_mdn
 from mgral.selection.strategies.al_mdn import (
     BOX_OUTPUTS,

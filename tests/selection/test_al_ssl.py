@@ -6,7 +6,7 @@ import pytest
 from squares_query import squares_query
 from told_detector import told_query
 
-from mgral.selection.query import choose
+from mgral.selection.selecting import choose
 
 SURE, CAT, UNSURE, NOTHING = [0.01, 0.98, 0.01], [0.1, 0.8, 0.1], [0.3, 0.6, 0.1], [0.8, 0.1, 0.1]
 FAINT = [0.35, 0.45, 0.2]

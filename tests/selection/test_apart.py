@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from squares_query import squares_query
 
 from mgral.config import BudgetConfig
-from mgral.selection.query import SAME_SCORES, Choice, choose_near_copies_last, select, without_near_copies
+from mgral.selection.near_copies import choose_near_copies_last, without_near_copies
+from mgral.selection.query import SAME_SCORES, Choice
+from mgral.selection.selecting import select
 
 GROUPS = [[10, 15, 16], [17, 18, 19], [20, 21]]
 """Of the images 10 to 24, of which 10 to 14 are labelled. Without a copy are 22, 23 and 24."""

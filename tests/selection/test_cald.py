@@ -12,7 +12,7 @@ from told_detector import SIDE, told_query
 
 from mgral.models.suppression import Found
 from mgral.selection import augmentation
-from mgral.selection.query import choose
+from mgral.selection.selecting import choose
 from mgral.selection.strategies.cald import (
     FARTHEST,
     choose_balanced,

@@ -13,7 +13,8 @@ from squares_query import CONFIG, eager_detector, squares_query
 from told_detector import told_query
 
 from mgral.data.dataset import Category
-from mgral.selection.query import SAME_SCORES, choose
+from mgral.selection.query import SAME_SCORES
+from mgral.selection.selecting import choose
 from mgral.selection.strategies.cdal import choose_diverse, mixture
 
 

@@ -12,7 +12,7 @@ from squares_query import squares_query
 from told_detector import told_query
 
 from mgral.models.suppression import Found
-from mgral.selection.query import choose
+from mgral.selection.selecting import choose
 from mgral.selection.strategies.cdal_by_class import SMALLEST, choose_diverse, class_mixtures, distances_from
 
 NOTHING = [1.0, 0.0, 0.0]

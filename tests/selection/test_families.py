@@ -13,7 +13,7 @@ from mgral.data.images import Images
 from mgral.evaluation.detect import image_chunks
 from mgral.models.interface import DetectorModel
 from mgral.selection.features import embed_images
-from mgral.selection.query import select
+from mgral.selection.selecting import select
 
 STRATEGIES = ("core_set", "entropy_sum", "pal", "random")
 

@@ -9,7 +9,7 @@ from told_detector import told_query
 
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.interface import Predictions
-from mgral.selection.query import choose
+from mgral.selection.selecting import choose
 from mgral.selection.strategies.flip_consistency import inconsistency
 from mgral.training.consistency import prediction_distance
 

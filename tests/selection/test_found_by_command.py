@@ -11,7 +11,7 @@ from mgral.data.results import FoundBoxes
 from mgral.errors import InputError
 from mgral.evaluation.evaluate import evaluate_found
 from mgral.selection.features import given_features
-from mgral.selection.query import select
+from mgral.selection.selecting import select
 from mgral.selection.strategies import entropy
 
 CONFIG = resolve_config(

@@ -6,7 +6,7 @@ import torch
 from head_of_query import query_with_head
 from squares_query import squares_query
 
-from mgral.selection.query import choose
+from mgral.selection.selecting import choose
 from mgral.selection.strategies import head_discrepancy
 from mgral.selection.strategies.head_discrepancy import discrepancy
 

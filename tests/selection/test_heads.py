@@ -19,7 +19,7 @@ from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.small_ssd import SmallSSD
 from mgral.selection.heads import AnchorHead, HeadTraining, Seen, load_head, save_head, train_head
-from mgral.selection.query import choose, select
+from mgral.selection.selecting import choose, select
 from mgral.training.batches import training_images
 from mgral.training.checkpoint import Checkpoint
 from mgral.training.detector import train_cycle_detector

@@ -13,7 +13,7 @@ from torch import nn
 from mgral.data.images import Images
 from mgral.models.build import build_detector
 from mgral.models.interface import Predictions, Targets
-from mgral.selection.query import choose
+from mgral.selection.selecting import choose
 from mgral.selection.strategies.llal import LossPrediction, image_losses, ranking_loss
 
 

@@ -5,7 +5,8 @@ import pytest
 from made_embeddings import made_embeddings
 from told_detector import told_query
 
-from mgral.selection.query import SAME_SCORES, choose
+from mgral.selection.query import SAME_SCORES
+from mgral.selection.selecting import choose
 from mgral.selection.strategies import max_herding
 from mgral.selection.strategies.k_means import middles
 from mgral.selection.strategies.max_herding import herd

@@ -9,7 +9,7 @@ from squares_query import squares_query
 from mgral.data.groups import groups_by_name
 from mgral.errors import InputError
 from mgral.selection.pool import one_of_each
-from mgral.selection.query import select
+from mgral.selection.selecting import select
 
 POOL = np.arange(1, 13)
 GROUPS = ((1, 2, 3), (4, 12), (13, 14))

@@ -14,7 +14,8 @@ from told_detector import told_query
 from mgral.config import EvaluationConfig, resolve_config
 from mgral.data.results import FoundBoxes
 from mgral.models.suppression import Found
-from mgral.selection.query import SAME_SCORES, choose, select
+from mgral.selection.query import SAME_SCORES
+from mgral.selection.selecting import choose, select
 from mgral.selection.strategies.pal import (
     Boxes,
     class_diversity,

@@ -16,7 +16,8 @@ from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.suppression import Found
 from mgral.selection import similarity
 from mgral.selection.medoids import k_medoids
-from mgral.selection.query import SAME_SCORES, choose
+from mgral.selection.query import SAME_SCORES
+from mgral.selection.selecting import choose
 from mgral.selection.similarity import Boxes, image_distances
 from mgral.selection.strategies.ppal import boxes_of_levels, class_weights, uncertainty
 

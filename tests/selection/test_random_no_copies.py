@@ -10,7 +10,7 @@ from squares_query import squares_query
 
 from mgral.config import ProjectData
 from mgral.errors import InputError
-from mgral.selection.query import choose, select
+from mgral.selection.selecting import choose, select
 
 GROUPS = [[10, 15, 16], [17, 18, 19], [20, 21]]
 """Of the images 10 to 24, of which 10 to 14 are labelled. Without a copy are 22, 23 and 24."""

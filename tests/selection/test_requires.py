@@ -7,7 +7,8 @@ from squares import squares
 from mgral.config import registry, resolve_config
 from mgral.errors import InputError
 from mgral.selection.inference import objects_of_pool
-from mgral.selection.query import Choice, select
+from mgral.selection.query import Choice
+from mgral.selection.selecting import select
 
 NAME = "reads_too_much"
 

@@ -7,7 +7,8 @@ import pytest
 from made_embeddings import made_embeddings
 from told_detector import told_query
 
-from mgral.selection.query import SAME_SCORES, choose
+from mgral.selection.query import SAME_SCORES
+from mgral.selection.selecting import choose
 
 NOTHING = [1.0, 0.0, 0.0]
 PLENTY, FEW_RARE, ONE_RARE, SOME_RARE = (3, 0), (0, 4), (0, 1), (0, 0.2)

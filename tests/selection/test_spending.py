@@ -17,7 +17,8 @@ from mgral.cli.main import mgral
 from mgral.config import BudgetConfig, Config, config_yaml, images_in, load_config, resolve_config
 from mgral.data.dataset import Dataset, as_dataset
 from mgral.errors import InputError
-from mgral.selection.query import Choice, Query, choose, select
+from mgral.selection.query import Choice, Query
+from mgral.selection.selecting import choose, select
 from mgral.selection.spending import check_boxes, in_images, pay, prices
 
 TEN = {"unit": "boxes", "amount": 10}

@@ -12,7 +12,8 @@ from mgral.config import EvaluationConfig, registry
 from mgral.errors import StepError
 from mgral.models.build import build_detector
 from mgral.selection.inference import OBJECT_SCORE, find_objects
-from mgral.selection.query import SAME_SCORES, Choice, choose
+from mgral.selection.query import SAME_SCORES, Choice
+from mgral.selection.selecting import choose
 from mgral.selection.strategies.core_set import k_centre_greedy
 from mgral.selection.strategies.entropy import mean_entropy
 

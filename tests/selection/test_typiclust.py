@@ -6,7 +6,8 @@ from made_embeddings import made_embeddings
 
 from mgral.config import Config
 from mgral.data.dataset import Category, Dataset
-from mgral.selection.query import Query, choose
+from mgral.selection.query import Query
+from mgral.selection.selecting import choose
 from mgral.selection.strategies.typiclust import cluster, typical_of_clusters, typicality
 
 RING = np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [0, 0], [9, 0]], np.float32)

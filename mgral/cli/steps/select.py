@@ -19,7 +19,8 @@ from mgral.data.results import load_found
 from mgral.errors import SparseError, number_of
 from mgral.selection.embeddings import Embeddings, load_embeddings
 from mgral.selection.pool import load_labelled
-from mgral.selection.query import NotMade, select
+from mgral.selection.query import NotMade
+from mgral.selection.selecting import select
 from mgral.selection.spending import load_unspent
 
 Rows = npt.NDArray[np.int64]

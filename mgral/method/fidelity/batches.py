@@ -14,7 +14,8 @@ from mgral.artefacts.seeds import derive_seed
 from mgral.config import registry
 from mgral.errors import InputError
 from mgral.method.lut.subsets import cluster, draw_subsets
-from mgral.selection.query import Query, choose
+from mgral.selection.query import Query
+from mgral.selection.selecting import choose
 
 PUREST, MOST_MIXED = 0.05, 10.0
 """Dirichlet concentrations of the mixtures over clusters: from nearly a single cluster to nearly a uniform draw."""

@@ -16,7 +16,8 @@ import numpy as np
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
-from mgral.selection.query import Choice, Query, choose_uniformly, without_near_copies
+from mgral.selection.near_copies import without_near_copies
+from mgral.selection.query import Choice, Query, choose_uniformly
 
 
 @register("random", "uniform at random")
