@@ -121,10 +121,10 @@ def precision_table(
 
 
 def class_means(precision: Array) -> Array:
-    """Return the mean over classes, [B], of [C, B], without those that have no box; NaN where none has."""
+    """Return the mean over classes, [...], of [C, ...], without those that have no box; NaN where none has."""
     known = ~np.isnan(precision)
     total, count = np.where(known, precision, 0).sum(axis=0), known.sum(axis=0)
-    means: Array = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    means: Array = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
     return means
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from mgral.method.lut.validation import ERROR_RATE
+from mgral.method.lut.regression import ERROR_RATE
 from mgral.report.detectors import ROUND
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw
 from mgral.report.results import EPISODE, Results

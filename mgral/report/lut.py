@@ -13,7 +13,7 @@ from scipy import stats
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import DEFAULT, Estimator
-from mgral.method.lut.validation import ERROR_RATE
+from mgral.method.lut.regression import ERROR_RATE
 from mgral.report.detectors import Array
 from mgral.report.drawing import (
     FAINT,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mgral.method.lut.validation import ERROR_RATE
+from mgral.method.lut.regression import ERROR_RATE
 from mgral.report.agent import agent_figures, agent_lines
 from mgral.report.bootstrap import RESAMPLES, percentile_coverage
 from mgral.report.choices import balance_figures, cycle_figures

@@ -19,6 +19,7 @@ from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.derive import load_settings, settings_lines
 from mgral.data.images import Images, load_images
 from mgral.errors import InputError
+from mgral.evaluation.coco import SCORES
 from mgral.evaluation.voc import VOC_SCORES
 from mgral.method.lut.agreement import Compared, predict_by_counts, predict_each_other
 from mgral.method.lut.estimators import estimators_of
@@ -34,7 +35,6 @@ INITIAL = "initial"
 """Folder of the round that all strategies start from."""
 COUNTS_ALONE = "counts_alone"
 """Stands in the place of an estimator where variants are predicted by object counts, without what tables learn."""
-SCORES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 EPISODE = ("episode", "reward", "best", "random_reward", "random_best")
 AGENT = (
     "selected_reward",

@@ -102,6 +102,10 @@ class Choice:
         tied = last if last < (scores == chosen[-1]).sum() else 0
         return cls(rows, chosen.astype(np.float64), forward_passes, undecided=all_equal(scores), tied=tied)
 
+    def among(self, candidates: npt.NDArray[np.int64]) -> "Choice":
+        """Return a choice among some images of the pool, rows [k], as one of the whole pool."""
+        return replace(self, rows=candidates[self.rows])
+
 
 def highest(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
     """Return the rows of the `count` highest scores, best first; of equal scores in the order of `drawn_order`."""

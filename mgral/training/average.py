@@ -12,8 +12,9 @@ from mgral.config import TrainingConfig
 class MovingAverage(AveragedModel):
     """A moving average of a model's weights and of its other tensors, of all of them at once.
 
-    Tarvainen, Valpola, *Mean teachers are better role models*, NeurIPS 2017, section 3; its start is that of timm's
-    `ModelEmaV3`. torch's own asks the device for the number of updates, once for each tensor.
+    After n updates it keeps min(decay, (1 + n) / (10 + n)) of the past; the first update copies the model. Tarvainen,
+    Valpola, *Mean teachers are better role models*, NeurIPS 2017, section 3; the rising decay is that of TensorFlow's
+    `ExponentialMovingAverage`. torch's own asks the device for the number of updates, once for each tensor.
     """
 
     n_averaged: torch.Tensor

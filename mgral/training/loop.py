@@ -92,7 +92,7 @@ def train_detector(
     iterations
         Optimiser steps of the complete training, with those of the checkpoint.
     seed
-        Seed of batches and augmentation; the detector comes with its weights.
+        Seed of batches, augmentation and what the detector draws; it comes with its weights.
     step
         Name of the training in progress bars and messages, such as "variant 3".
     unlabelled
@@ -111,24 +111,33 @@ def train_detector(
     """
     assert processes() == 1 or (unlabelled is None and follower is None)
     run = Run(detector, labelled, config, seed, step, unlabelled, follower)
-    if checkpoint and (state := checkpoint.load()):
-        run.load_state_dict(state)
-        log_rank0(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
-    if not detector.exact and torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    detector.train()
-    if config.compile:
-        _compile(detector)
-    left = range(run.done, iterations)
-    for iteration in left if rank() else tracked(left, step, iterations, done=run.done):
-        run.step(iteration, iterations)
-        if checkpoint and rank() == 0:
-            checkpoint.save_if_due(run.state_dict)
+    with _generators_of(detector.device, seed):
+        if checkpoint and (state := checkpoint.load()):
+            run.load_state_dict(state)
+            log_rank0(f"{step}: resumed at iteration {run.done} of {iterations} from {checkpoint.path}")
+        if not detector.exact and torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        detector.train()
+        if config.compile:
+            _compile(detector)
+        left = range(run.done, iterations)
+        for iteration in left if rank() else tracked(left, step, iterations, done=run.done):
+            run.step(iteration, iterations)
+            if checkpoint and rank() == 0:
+                checkpoint.save_if_due(run.state_dict)
     run.losses.read()
     if run.average:
         detector.load_state_dict(run.average.module.state_dict())
     detector.eval()
     return run.losses.history
+
+
+@contextmanager
+def _generators_of(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed torch's global generators, from which proposals, dropout and denoising are drawn, and put them back."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, "global generator"))
+        yield
 
 
 def _compile(detector: DetectorModel) -> None:
@@ -286,7 +295,7 @@ class Run:
             "unlabelled": self.unlabelled.state_dict() if self.unlabelled else None,
             "follower": self.follower.state_dict() if self.follower else None,
             "history": self.losses.history,
-            # What a detector with dropout draws from.
+            # What the detector draws from.
             "global_generator": torch.get_rng_state(),
             "gpu_generator": torch.cuda.get_rng_state() if self.detector.device.type == "cuda" else None,
         }

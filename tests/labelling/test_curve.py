@@ -9,6 +9,7 @@ import pytest
 from photo_project import answered, run, start
 
 from mgral.artefacts.files import read_json, write_json
+from mgral.artefacts.seeds import derive_seed
 from mgral.evaluation.coco import score_detections
 from mgral.labelling import running
 from mgral.labelling.progress import curve as module
@@ -285,7 +286,8 @@ def test_near_copies_that_are_known_make_nothing_surer():
 def test_the_scatter_of_a_round_leaves_out_what_rounds_share():
     """Half of the variance of the difference of two rounds."""
     audit = made_audit(1, grouped=False)
-    weights, _ = module._weights(audit, 1000)
+    units = [(image,) for image in audit.images]
+    weights = module.resampled_weights(audit.images, units, derive_seed(0, "project", "curve"))
     first, second = (
         module.match_class(audit.truth, one.found, audit.images, 1).average_precision(weights)[0, 1:]
         for one in audit.rounds

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from mgral.method.lut.composition import FEATURES
-from mgral.method.lut.regression import ERROR_RATE, LEAST, Sample, learn, predict_left_out, solve
+from mgral.method.lut.regression import (
+    ERROR_RATE,
+    LEAST,
+    Sample,
+    learn,
+    predict_left_out,
+    predict_maps_left_out,
+    solve,
+)
 
 VARIANTS, CLASSES, F = 16, 3, len(FEATURES)
 IMAGES, CROWDING, VARIETY = range(F)
@@ -137,6 +145,16 @@ def test_each_part_of_a_single_table_is_predicted_by_the_others():
     # Noise is not predicted, as it would be by a fit to all variants.
     noise = [predict_left_out(samples_of(seed, np.zeros(F), tables=1)) for seed in range(10)]
     assert np.mean([((one.learned - one.measured) ** 2).sum() / (one.measured**2).sum() for one in noise]) > 0.8
+
+
+def test_the_map_of_a_variant_is_predicted_without_it():
+    """In noise, what is predicted without a variant's own value does not follow it; a line fitted to all would."""
+    noise = [samples_of(seed, np.zeros(F), tables=1, of_size=0)[0] for seed in range(40)]
+    found = [np.corrcoef(predict_maps_left_out(one), one.values.mean(axis=1))[0, 1] for one in noise]
+    assert np.mean(found) < 0.05
+    (sample,) = samples_of(0, [0.04, -0.06, 0], tables=1)
+    maps = sample.values.mean(axis=1)
+    assert np.abs(predict_maps_left_out(sample) - maps).mean() < 0.5 * maps.std()
 
 
 @pytest.mark.parametrize("factors", [[10, 1, 1], [0.1, 100, 1e-3]])

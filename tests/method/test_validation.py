@@ -5,9 +5,10 @@ import pytest
 from made_embeddings import made_embeddings
 
 from mgral.config import EmbeddingConfig, RewardConfig
+from mgral.method.lut.regression import ERROR_RATE
 from mgral.method.lut.reward import RewardTable
 from mgral.method.lut.table import count_arrays
-from mgral.method.lut.validation import ERROR_RATE, held_out_gain, validate_tables
+from mgral.method.lut.validation import held_out_gain, validate_tables
 
 POOL, BUDGET, VARIANTS, CLASSES = 120, 12, 12, 5
 

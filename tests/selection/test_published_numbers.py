@@ -218,7 +218,7 @@ def test_al_ssl_choice(monkeypatch):
     given = numbers("al_ssl")
     monkeypatch.setattr(al_ssl, "CANDIDATES_PER_CHOSEN", 2)
     scores, entropies = (np.array(given[f"al_ssl_{name}"]) for name in ("consistency", "entropy"))
-    assert al_ssl.most_inconsistent(scores, entropies, 10).tolist() == given["al_ssl_combined_chosen"]
+    assert al_ssl.most_inconsistent(scores, entropies, 10).rows.tolist() == given["al_ssl_combined_chosen"]
 
 
 def test_consistency():

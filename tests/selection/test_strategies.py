@@ -94,6 +94,20 @@ def test_of_images_that_all_score_the_same_a_random_batch_is_chosen():
         assert choice.forward_passes > 0, name
 
 
+def test_of_images_that_all_but_two_score_the_same_no_neighbours_are_chosen():
+    """Two images show an object; in the order of ids, the others would come from the pool's beginning or its end."""
+    for name in ("entropy_sum", "entropy_mean", "entropy_max", "margin", "cald", "cdal", "cdal_by_class", "al_ssl"):
+        query = told_query(
+            [[UNSURE if image in (20, 25) else NOTHING] for image in range(41)], budget=6, labelled=(40,)
+        )
+        rows = sorted({*choose(name, query).rows.tolist()} - {20, 25})
+        assert max(rows) - min(rows) > len(rows) + 2, name
+    vectors = np.zeros((40, 2), np.float32)
+    vectors[20] = 1
+    rows = sorted({*k_centre_greedy(vectors, vectors[:1], 6).rows.tolist()} - {20})
+    assert rows != list(range(5))
+
+
 def test_core_set_of_images_that_are_all_alike_is_a_random_batch():
     same = made_embeddings(np.arange(40), np.ones((40, 2)))
     choice = choose("core_set", told_query([[SURE]] * 40, budget=4, labelled=(1,), embeddings=same))

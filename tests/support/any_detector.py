@@ -38,7 +38,7 @@ def trained(
     """Return a detector trained from random weights, and its history."""
     dataset, images = squares_at(config.image_canvas)
     detector = random_detector(config, 1, seed=0)
-    torch.manual_seed(5)  # proposals and denoising are drawn by torch's global generator
+    torch.seed()  # as in a new process: what is drawn follows from the training's seed alone
     settings = TrainingConfig(**{"batch_size": 2, "learning_rate": 1e-4} | training)
     labelled = training_images(dataset, images, dataset.image_ids)
     return detector, train_detector(detector, labelled, settings, iterations, 0, "detector", checkpoint=checkpoint)

@@ -62,8 +62,9 @@ def command(
 ) -> None:
     """Train variants, one after the other, from the base weights, and measure their mAP on the reward images.
 
-    All variants of a table have the same schedule and random numbers, so that they differ only in the subset. If the
-    reward images have no object, there is nothing to measure, and the reason is written instead.
+    All variants of a table have the same random numbers. Larger subsets get more optimiser steps, as detectors do, if
+    `lut.labels` is labels and `lut.start` is cold. If the reward images have no object, there is nothing to measure,
+    and the reason is written instead.
     """
     device = choose_device(gpus)
     config = load_derived(load_config(config_path), derived).with_settings("table", table)

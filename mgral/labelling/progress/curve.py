@@ -16,6 +16,7 @@ from mgral.artefacts.files import read_json, write_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.errors import InputError, StepError
 from mgral.evaluation.agreement import agreement
+from mgral.evaluation.cross_validation import as_units, class_means, resampled_weights
 from mgral.evaluation.intervals import NO_INTERVAL, Interval
 from mgral.evaluation.precision import trusted_score
 from mgral.evaluation.resampled import match_class
@@ -31,7 +32,7 @@ FEWEST_IMAGES = 10
 """Fewest images, with near-copies counted once, for intervals."""
 CACHE = "curve.json"
 """In results/: what was measured, and the digest of what it was measured on."""
-VERSION = 1
+VERSION = 2
 """Version of the content of this file; a file of another version is not used."""
 Array = npt.NDArray[np.float64]
 
@@ -157,7 +158,8 @@ def measure(audit: Audit, resamples: int = RESAMPLES) -> dict[str, Any]:
     of two rounds has an interval of its own (Efron and Tibshirani, *An introduction to the bootstrap*, 1993, chapters
     8 and 13). The mean over classes is, in each resample, that over the classes which have boxes in it.
     """
-    weights, clusters = _weights(audit, resamples)
+    units = as_units(np.array(audit.images, dtype=np.int64), audit.groups)
+    weights = resampled_weights(audit.images, units, derive_seed(0, "project", "curve"), resamples)
     labels = sorted({label for one in audit.rounds for label in one.classes})
     found = np.full((len(labels), len(audit.rounds), 10, weights.shape[1]), np.nan)
     for row, label in enumerate(labels):
@@ -168,38 +170,19 @@ def measure(audit: Audit, resamples: int = RESAMPLES) -> dict[str, Any]:
                 matched = match_class(audit.truth, one.found, asked, label)
                 found[row, place] = matched.average_precision(weights[places])
     shared = found[[labels.index(label) for label in audit.classes]]
-    scores = {name: _mean(_mean(shared[:, :, of], 2), 0) for name, of in NAMES.items()}
-    known = clusters >= FEWEST_IMAGES
+    scores = {name: class_means(shared[:, :, thresholds].mean(axis=2)) for name, thresholds in NAMES.items()}
+    known = len(units) >= FEWEST_IMAGES
     return {
-        "clusters": clusters,
+        "clusters": len(units),
         "scores": {name: [_summary(row, known) for row in rows] for name, rows in scores.items()},
         "gains": {name: [_summary(row, known) for row in np.diff(rows, axis=0)] for name, rows in scores.items()},
         "scatter": {name: _scatter(rows[:, 1:]) for name, rows in scores.items()},
         "by_class": {
-            str(label): [_summary(row, known) for row in _mean(of, 1)]
-            for label, of in zip(labels, found, strict=True)
+            str(label): [_summary(row, known) for row in precision.mean(axis=1)]
+            for label, precision in zip(labels, found, strict=True)
         },
         "agreement": [agreement(*pair) for pair in pairwise(_trusted(audit, one) for one in audit.rounds)],
     }
-
-
-def _weights(audit: Audit, resamples: int) -> tuple[Array, int]:
-    """Return how often each image counts, [images, 1 + resamples], first once each; and the number of clusters."""
-    cluster = {image: place for place, group in enumerate(audit.groups) for image in group}
-    own = [cluster.setdefault(image, len(cluster) + len(audit.groups)) for image in audit.images]
-    clusters, rows = np.unique(np.array(own, dtype=np.int64), return_inverse=True)
-    count = len(clusters)
-    generator = np.random.default_rng(derive_seed(0, "project", "curve"))
-    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return np.concatenate([np.ones((len(own), 1)), drawn.T[rows].astype(np.float64)], axis=1), count
-
-
-def _mean(values: Array, axis: int) -> Array:
-    """Return the mean of what is known; NaN where nothing is."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=axis)
-    total = np.where(known, values, 0).sum(axis=axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _summary(values: Array, with_interval: bool) -> list[float | None]:

@@ -36,7 +36,7 @@ LEAST = 0.01
 """Smallest weight of the prior, in mAP for a unit of the first feature."""
 PERMUTATIONS = 199
 ERROR_RATE = 0.05
-"""Probability that the test is passed if the values do not depend on the subsets."""
+"""Probability that a permutation test is passed if the values do not depend on the subsets."""
 
 
 class Sample(NamedTuple):
@@ -49,13 +49,17 @@ class Sample(NamedTuple):
     images: Float64
     """Number of images that each variant was trained on, float64 [K]."""
 
+    @property
+    def size_terms(self) -> Float64:
+        """One and the logarithm of the number of images, [K, 2]."""
+        return np.stack([np.ones(len(self.images)), np.log(np.maximum(self.images, 1))], axis=1)
+
     def without_size_effect(self) -> "Sample":
         """Return the sample without what is linear in the logarithm of the number of images.
 
         Features and values are 0 for classes that have no AP.
         """
-        known = np.stack([np.ones(len(self.images)), np.log(np.maximum(self.images, 1))], axis=1)
-        rest = np.eye(len(known)) - known @ np.linalg.pinv(known)
+        rest = np.eye(len(self.size_terms)) - self.size_terms @ np.linalg.pinv(self.size_terms)
         measured: Mask = np.asarray(np.isfinite(self.values).all(axis=0))
         features = np.einsum("jk,kcf->jcf", rest, self.features) * measured[:, None]
         return Sample(features, rest @ np.where(measured, self.values, 0), self.images)
@@ -85,7 +89,7 @@ class Regression(NamedTuple):
         return self.p_value <= ERROR_RATE
 
 
-def learn(samples: Sequence[Sample], classes: int, features: int, seed: int = 0) -> Regression:
+def learn(samples: Sequence[Sample], classes: int, features: int) -> Regression:
     """Learn the weights of the features from the variants of all tables, and test whether they predict by chance.
 
     If there is no table, or the test is not passed, the weights are those of the prior.
@@ -94,14 +98,12 @@ def learn(samples: Sequence[Sample], classes: int, features: int, seed: int = 0)
     ----------
     classes, features
         Numbers of classes C and features F; the weights are [C, F].
-    seed
-        Seed of the permutations.
     """
     prior = np.zeros((classes, features))
     prior[:, 0] = _slope(samples)
     if not samples:
         return Regression(prior, Predicted(np.zeros(0), np.zeros(0)), 1.0)
-    problem, rng = _Problem(samples), np.random.default_rng(seed)
+    problem, rng = _Problem(samples), np.random.default_rng(0)
     best, correlation, predicted = problem.choose()
     highest = [problem.cross_validate(values)[0].max() for values in problem.shuffled(rng)]
     p_value = (1 + sum(one >= correlation for one in highest)) / (1 + PERMUTATIONS)
@@ -126,6 +128,18 @@ def _slope(samples: Sequence[Sample]) -> float:
 def predict_left_out(samples: Sequence[Sample]) -> Predicted:
     """Predict the variants of each table from the other tables; if there is one table, each part from the others."""
     return _Problem(samples).choose()[2]
+
+
+def predict_maps_left_out(sample: Sample) -> Float64:
+    """Return the mAP of each variant of one table as the others predict it, float64 [K].
+
+    A line over the logarithm of the number of images, fitted to the others, and what the regression adds to it.
+    """
+    problem, maps = _Problem([sample]), np.nanmean(sample.values, axis=1)
+    line = np.zeros(len(maps))
+    for fold in problem.folds:
+        line[fold] = sample.size_terms[fold] @ np.linalg.lstsq(sample.size_terms[~fold], maps[~fold], rcond=None)[0]
+    return line + problem.choose()[2].learned
 
 
 class _Problem:

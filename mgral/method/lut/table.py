@@ -17,7 +17,7 @@ from mgral.method.lut.composition import Composition
 from mgral.method.lut.estimators import estimators_of, leave_one_out, median_distances
 from mgral.method.lut.learned import as_sample, training_features
 from mgral.method.lut.plan import SubsetPlan
-from mgral.method.lut.regression import predict_left_out
+from mgral.method.lut.regression import predict_maps_left_out
 from mgral.method.lut.wasserstein import SlicedDistance, draw_projections, project_and_sort
 from mgral.selection.embeddings import Embeddings, Scale
 
@@ -145,8 +145,7 @@ def table_arrays(
         "kernel": leave_one_out(pairwise, values, "kernel", widths),
     }
     if reward.distance == "by_class":
-        left_out = predict_left_out([as_sample(table)])
-        predicted["regression"] = values.mean(axis=1) - left_out.measured + left_out.learned
+        predicted["regression"] = predict_maps_left_out(as_sample(table))
     return table, _leave_one_out_rows(scores, predicted)
 
 

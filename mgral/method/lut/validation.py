@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.method.lut.learned import LearnedTables
+from mgral.method.lut.regression import ERROR_RATE
 from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward, PoolReward
 from mgral.selection.query import highest
 
-ERROR_RATE = 0.05
-"""Probability that tables of pure noise pass the test."""
 PERMUTATIONS = 999
 CANDIDATES = 500
 """Number of batches, drawn at random, that the tables rank."""

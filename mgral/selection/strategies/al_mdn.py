@@ -30,18 +30,16 @@ Differences
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register, register_head
 from mgral.models.interface import DenseModel, Targets
 from mgral.models.suppression import Found
 from mgral.selection.heads import AnchorHead, Seen, with_head
 from mgral.selection.inference import find_objects, pool_chunks
-from mgral.selection.query import Choice, Query, all_equal, highest
+from mgral.selection.query import Choice, Query
 
 COMPONENTS = 4
 """Gaussians of a mixture, K, as in the paper."""
@@ -106,10 +104,7 @@ def choose(query: Query) -> Choice:
         outputs = head(detector.class_maps(maps))
         objects = find_objects(detector, detector.predict(maps), query.config.evaluation)
         found += [uncertainties(detector, *one).cpu() for one in zip(outputs, objects, strict=True)]
-    scores = most_uncertain(found).numpy()
-    order = np.random.default_rng(derive_seed(query.seed, "al_mdn order", query.cycle)).permutation(len(scores))
-    rows = order[highest(scores[order], query.budget)]
-    return Choice(rows, scores[rows].astype(np.float64), len(query.pool), undecided=all_equal(scores))
+    return Choice.best(most_uncertain(found).numpy(), query.budget, len(query.pool))
 
 
 def build(detector: DenseModel, seen: Seen) -> AnchorHead:

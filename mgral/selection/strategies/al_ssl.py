@@ -22,12 +22,13 @@ detector that all strategies share. The thresholds of suppression are the experi
 have 0 for both; if they are needed to fill a batch, they come in random order, not in the order of the pool.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mgral.artefacts.seeds import derive_seed
 from mgral.config import EvaluationConfig
 from mgral.config.registry import register
 from mgral.models.interface import DenseModel, Predictions
@@ -52,17 +53,15 @@ def choose(query: Query) -> Choice:
         plain, mirrored = detector.predictions(shown), detector.mirror(detector.predictions(shown.flip(3)))
         found.append(inconsistency_and_entropy(detector, plain, mirrored, query.config.evaluation))
     scores, entropies = torch.cat(found, dim=1).cpu().numpy()
-    order = np.random.default_rng(derive_seed(query.seed, "al_ssl order", query.cycle)).permutation(len(scores))
-    rows = order[most_inconsistent(scores[order], entropies[order], query.budget)]
-    return Choice(rows, scores[rows], 2 * len(query.pool), undecided=all_equal(scores) and all_equal(entropies))
+    choice = most_inconsistent(scores, entropies, query.budget)
+    return replace(choice, forward_passes=2 * len(query.pool))
 
 
-def most_inconsistent(
-    scores: npt.NDArray[np.float64], entropies: npt.NDArray[np.float64], budget: int
-) -> npt.NDArray[np.int64]:
-    """Return the rows of the highest scores among those of the highest entropies, best first."""
+def most_inconsistent(scores: npt.NDArray[np.float64], entropies: npt.NDArray[np.float64], budget: int) -> Choice:
+    """Choose the highest scores among the images of the highest entropies; undecided where both tell none apart."""
     candidates = highest(entropies, CANDIDATES_PER_CHOSEN * budget)
-    return candidates[highest(scores[candidates], budget)]
+    undecided = all_equal(scores) and all_equal(entropies)
+    return replace(Choice.best(scores[candidates], budget).among(candidates), undecided=undecided)
 
 
 def inconsistency_and_entropy(

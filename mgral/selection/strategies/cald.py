@@ -31,6 +31,7 @@ Choices where the paper is not specific, and differences to the published code:
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,7 @@ from mgral.config.registry import register
 from mgral.models.suppression import Found
 from mgral.selection.augmentation import VIEWS, views
 from mgral.selection.inference import detect_objects, detector_and_images, pool_chunks
-from mgral.selection.query import Choice, Query, all_equal
+from mgral.selection.query import Choice, Query, all_equal, highest
 from mgral.selection.strategies.entropy import entropy
 
 BASE = 1.3
@@ -60,11 +61,11 @@ CANDIDATES = 1.2
 def choose(query: Query) -> Choice:
     """Choose in two stages; scores are the divergences of the second."""
     distances, scores = look_at_pool(query)
-    candidates = np.argsort(distances, kind="stable")[: int(CANDIDATES * query.budget)]
+    candidates = highest(-distances, int(CANDIDATES * query.budget))
     counts = query.dataset.object_counts(query.labelled).astype(np.float64)
     choice = choose_balanced(scores[candidates], torch.from_numpy(counts), query.budget)
     passes = (1 + VIEWS) * len(query.pool)
-    return Choice(candidates[choice.rows], choice.scores, passes, undecided=all_equal(distances))
+    return replace(choice.among(candidates), forward_passes=passes, undecided=all_equal(distances))
 
 
 @torch.no_grad()
@@ -132,7 +133,7 @@ def choose_balanced(scores: Tensor, counts: Tensor, budget: int) -> Choice:
     """Choose one image after the other: each time the one whose classes differ most from the labelled ones'.
 
     Both are softmaxes, as in the paper, of the class scores of an image and of the classes' mean counts, as in the
-    published code. Those without any score come before all others, and of equal ones the earlier.
+    published code. Those without any score come before all others, and of equal ones the earlier candidate.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.config.registry import register
-from mgral.selection.query import Choice, Query
+from mgral.selection.query import Choice, Query, drawn_order
 
 Distances = Callable[[int], npt.NDArray[np.float64]]
 
@@ -62,16 +62,17 @@ def farthest_first(start: npt.NDArray[np.float64], distances: Distances, labelle
 
     Returns
     -------
-    Of equally far images the earlier first; scores are the distances at the time of choice. Undecided where no image
-    is apart from those labelled.
+    Of equally far images the first by `drawn_order`; scores are the distances at the time of choice. Undecided where
+    no image is apart from those labelled.
     """
     nearest = start.copy()
     for centre in range(len(start), len(start) + labelled):
         np.minimum(nearest, distances(centre), out=nearest)
     undecided = bool((nearest == 0).all())
+    order = drawn_order(len(start))
     rows, scores = [], []
     for _ in range(budget):
-        row = int(nearest.argmax())
+        row = int(order[nearest[order].argmax()])
         rows.append(row)
         scores.append(float(nearest[row]))
         np.minimum(nearest, distances(row), out=nearest)

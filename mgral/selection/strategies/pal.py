@@ -103,10 +103,9 @@ def choose(query: Query) -> Choice:
     diversities = class_diversity(pool, probabilities, weights, len(query.pool))
     worth = (scaled(weighted[candidates]) + scaled(diversities[candidates])) / 2
     scores = worth - rank_penalty(worth, query.embeddings.components_of(query.pool[candidates]))
-    rows = highest(scores, query.budget)
     passes = len(query.labelled) + len(query.pool)
     undecided = all_equal(uncertainties) and all_equal(diversities)
-    return Choice(candidates[rows], scores[rows], passes, undecided=undecided)
+    return replace(Choice.best(scores, query.budget, passes).among(candidates), undecided=undecided)
 
 
 def look_at(query: Query, image_ids: npt.NDArray[np.int64]) -> Boxes:
