@@ -15,7 +15,7 @@ from mgral.errors import InputError
 from mgral.report.bootstrap import FEWEST_SEEDS
 from mgral.report.curves import mean_heights
 from mgral.report.detectors import TABLE, Array, scores_of
-from mgral.report.spread import Difference, points, points_interval
+from mgral.report.spread import PairedDifference, points, points_interval
 
 METHOD = "mgral_greedy"
 SAME_METHOD = ("mgral_greedy", "mgral")
@@ -58,7 +58,7 @@ class Line(NamedTuple):
     name: str
     """The experiment."""
     other: str
-    by: Mapping[str, Difference]
+    by: Mapping[str, PairedDifference]
     """By each kind of labels."""
     p: float
     """Of the paired t test over labelled images; NaN where it is not tested, or of too few seeds."""
@@ -105,7 +105,7 @@ def _lines(path: Path, pages: Path) -> Iterator[Line]:
     detectors = scores_of([pd.read_csv(table)], config)
     heights = {cost: mean_heights(detectors, "map", cost) for cost in COSTS}
     for other, tested in compared_with(heights["images"]):
-        by = {cost: Difference.of(found[METHOD], found[other]) for cost, found in heights.items()}
+        by = {cost: PairedDifference.of(found[METHOD], found[other]) for cost, found in heights.items()}
         pair = heights["images"][METHOD], heights["images"][other]
         enough = tested and len(pair[0]) >= FEWEST_SEEDS
         yield Line(config.experiment, other, by, float(ttest_rel(*pair).pvalue) if enough else np.nan)

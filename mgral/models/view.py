@@ -31,10 +31,10 @@ def show(images: Tensor, covered: Tensor, canvas: Canvas) -> Tensor:
     if canvas.view is None:
         return images
     windows = constant(WHOLE, images.device).expand(len(images), 4)
-    return look(images, covered, windows, canvas.view)
+    return sample_windows(images, covered, windows, canvas.view)
 
 
-def look(images: Tensor, covered: Tensor, windows: Tensor, size: tuple[int, int]) -> Tensor:
+def sample_windows(images: Tensor, covered: Tensor, windows: Tensor, size: tuple[int, int]) -> Tensor:
     """Return what is seen in a window on each image, sampled bilinearly.
 
     Parameters

@@ -14,7 +14,7 @@ from mgral.engine.cost import detector_images, reward_images, table_images
 from mgral.report.drawing import Table
 from mgral.report.ranking import RankingRow
 from mgral.report.results import Results, images_labelled, table_rounds
-from mgral.report.spread import Difference, Spread
+from mgral.report.spread import PairedDifference, Spread
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CostRow:
     """Name of the lookup tables that it chooses by; empty without."""
     boxes: Spread
     """Labelled boxes at the end."""
-    gain: Difference | None
+    gain: PairedDifference | None
     """Difference of the curve's mean mAP to random."""
 
 

@@ -16,7 +16,7 @@ from mgral.evaluation.learnt import learnt_nothing
 from mgral.evaluation.voc import VOC_SCORES
 from mgral.report.detectors import FULL_DATA, Array, DetectorScores, detectors_table
 from mgral.report.drawing import FAINT, FEW_LINES, INK, Figure, Table, draw, legend_above, legend_height
-from mgral.report.spread import Difference, Spread, difference_cells, points, points_with_spread
+from mgral.report.spread import PairedDifference, Spread, difference_cells, points, points_with_spread
 from mgral.report.styles import Style, strategy_styles
 
 COSTS = {"images": "labelled images", "boxes": "labelled boxes"}
@@ -193,7 +193,7 @@ class SummaryRow:
     strategy: str
     final_map: Spread
     final_ap50: Spread
-    final_difference: Difference | None
+    final_difference: PairedDifference | None
 
 
 def summary(detectors: DetectorScores) -> list[SummaryRow]:
@@ -205,7 +205,7 @@ def summary(detectors: DetectorScores) -> list[SummaryRow]:
             name,
             Spread.of(of_seeds),
             Spread.of(detectors.curve(name, "ap50")[:, -1]),
-            Difference.of(of_seeds, final[random]) if random and name != random else None,
+            PairedDifference.of(of_seeds, final[random]) if random and name != random else None,
         )
         for name, of_seeds in final.items()
     ]

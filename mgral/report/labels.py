@@ -13,7 +13,7 @@ from mgral.evaluation.intervals import NO_INTERVAL, Interval
 from mgral.report.bootstrap import percentile_interval
 from mgral.report.detectors import Array, DetectorScores
 from mgral.report.drawing import Table
-from mgral.report.spread import Difference, Spread, difference_cells
+from mgral.report.spread import PairedDifference, Spread, difference_cells
 
 SHARE = 0.9
 """Part of the full-data detector's score to be reached, seed by seed."""
@@ -53,11 +53,11 @@ class LabelsNeeded:
         return percentile_interval(self.by_seed) if self.reached == len(self.by_seed) else None
 
     @property
-    def saved(self) -> Difference | None:
+    def saved(self) -> PairedDifference | None:
         """Labels of random less those of the strategy, paired by seed, where all seeds of both reach the target."""
         if self.random is None or np.isnan(self.random - self.by_seed).any():
             return None
-        return Difference.of(self.random, self.by_seed)
+        return PairedDifference.of(self.random, self.by_seed)
 
     @property
     def saved_at_most(self) -> float:

@@ -17,7 +17,7 @@ from mgral.report.bootstrap import FEWEST_SEEDS, percentile_interval, rank_inter
 from mgral.report.curves import COSTS, costs_of, mean_heights
 from mgral.report.detectors import Array, DetectorScores
 from mgral.report.drawing import FAINT, Figure, Table, draw
-from mgral.report.spread import Difference, Spread, difference_cells, points, points_interval
+from mgral.report.spread import PairedDifference, Spread, difference_cells, points, points_interval
 from mgral.report.styles import Style, baseline_of, first_of_type, strategy_styles
 
 Rankings = Mapping[tuple[str, str], list["RankingRow"]]
@@ -40,11 +40,11 @@ class RankingRow:
     mean: Spread
     interval: Interval
     """Bootstrap interval of the mean."""
-    to_random: Difference | None
+    to_random: PairedDifference | None
     """None for random itself and where random was not run."""
     best_other: str
     """The other strategy with the highest mean; empty where there is none."""
-    to_best: Difference | None
+    to_best: PairedDifference | None
     ranks: tuple[int, int] | None
     """95 % interval of the place over resamples of the seeds; None of fewer than three."""
     first: float
@@ -82,9 +82,9 @@ def rank(values: dict[str, Array], random: str | None) -> list[RankingRow]:
             by_seed=own,
             mean=Spread.of(own),
             interval=percentile_interval(own),
-            to_random=Difference.of(own, values[random]) if random and strategy != random else None,
+            to_random=PairedDifference.of(own, values[random]) if random and strategy != random else None,
             best_other=best,
-            to_best=Difference.of(own, values[best]) if best else None,
+            to_best=PairedDifference.of(own, values[best]) if best else None,
             ranks=None if resampled is None else rank_interval(resampled[index]),
             first=np.nan if resampled is None else float((resampled[index] == 1).mean()),
         )
@@ -190,7 +190,7 @@ def beyond_counts(by_seed: Mapping[str, Array], config: Config) -> list[str]:
         return []
     sentences = []
     for method in config.methods[:METHODS_IN_WORDS]:
-        added = Difference.of(by_seed[method], by_seed[counts])
+        added = PairedDifference.of(by_seed[method], by_seed[counts])
         interval = points_interval(added.interval, sign=True)
         known = f" (95 % of the difference: {interval})" if added.interval.known else ""
         gap = f"{points(abs(added.spread.mean), 2)} points of mAP"

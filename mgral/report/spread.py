@@ -32,7 +32,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """A difference paired by seed: its spread and its 95 % intervals."""
 
     spread: Spread
@@ -66,7 +66,7 @@ class Difference:
         return above if self.spread.mean > 0 else below
 
 
-def in_brief(difference: Difference) -> str:
+def in_brief(difference: PairedDifference) -> str:
     """Say what a difference is, in a few words."""
     mean, interval = difference.spread.mean, difference.interval
     zero = rounds_to_zero(mean)
@@ -78,7 +78,7 @@ def in_brief(difference: Difference) -> str:
     return f"{words} ({points_interval(interval, sign=True)})"
 
 
-def difference_cells(name: str, difference: Difference | None) -> dict[str, object]:
+def difference_cells(name: str, difference: PairedDifference | None) -> dict[str, object]:
     """Return the cells of a difference by column, all empty for None; `_t` are the ends of Student's interval."""
     columns = [f"{name}{end}" for end in ("", "_std", "_low", "_high", "_t_low", "_t_high", "_clear")]
     if difference is None:
@@ -88,13 +88,13 @@ def difference_cells(name: str, difference: Difference | None) -> dict[str, obje
     return dict(zip(columns, values, strict=True))
 
 
-def difference_in(row: Mapping[str, str], name: str) -> Difference:
+def difference_in(row: Mapping[str, str], name: str) -> PairedDifference:
     """Return the difference of a row of the report's ranking, which `difference_cells` wrote."""
     mean, std, low, high, t_low, t_high = (
         float(row[f"{name}{end}"] or "nan") for end in ("", "_std", "_low", "_high", "_t_low", "_t_high")
     )
     spread = Spread(mean, std, np.nan, np.nan, int(row["seeds"]))
-    return Difference(spread, Interval(low, high), Interval(t_low, t_high))
+    return PairedDifference(spread, Interval(low, high), Interval(t_low, t_high))
 
 
 def _known(values: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ from mgral.report.detectors import Array
 from mgral.report.labels import LabelsNeeded, counted
 from mgral.report.partial import Missing
 from mgral.report.ranking import COUNTS, RankingRow, listed, subject_of
-from mgral.report.spread import Difference, in_brief, points, points_interval, rounds_to_zero
+from mgral.report.spread import PairedDifference, in_brief, points, points_interval, rounds_to_zero
 from mgral.report.styles import baseline_of, first_of_type
 
 GOOD_SEEDS = 5
@@ -136,7 +136,7 @@ def _unused(found: Found, subject: str) -> str:
     return f"In {len(noted)} of {len(found.notes[subject])} rounds {noted[0]}." if noted else ""
 
 
-def _compared(subject: str, other: str, difference: Difference) -> str:
+def _compared(subject: str, other: str, difference: PairedDifference) -> str:
     """Report how two strategies compare, as a sentence."""
     seeds, gap = difference.spread.n, _gap(difference)
     side = "below" if difference.spread.mean < 0 else "above"
@@ -156,7 +156,7 @@ def _compared(subject: str, other: str, difference: Difference) -> str:
     return f"No clear difference between {subject} and {other}: {signed} ({interval})."
 
 
-def _gap(difference: Difference) -> str:
+def _gap(difference: PairedDifference) -> str:
     """Write the size of a difference."""
     mean = difference.spread.mean
     return f"{'less than 0.1' if rounds_to_zero(mean) else points(abs(mean))} points of mAP"
@@ -170,7 +170,7 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
     if counts is None:
         yield f"The simple baseline, {COUNTS}, was not run: add it to strategies."
     elif counts != subject:
-        beside = Difference.of(row.by_seed, found.row(counts).by_seed)
+        beside = PairedDifference.of(row.by_seed, found.row(counts).by_seed)
         yield f"Compared with {counts}, the simple baseline that only counts objects: {in_brief(beside)}."
     else:
         yield f"{subject} is the simple baseline: it only counts objects."
@@ -189,7 +189,7 @@ def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
         yield f"Its lookup tables train on as many images as {found.tables[subject]:.1f} detectors of cycle 0."
 
 
-def _otherwise(one: Difference, other: Difference) -> bool:
+def _otherwise(one: PairedDifference, other: PairedDifference) -> bool:
     """Return whether two differences have different verdicts; with too few seeds, whether their signs differ."""
     few = not (one.interval.known and other.interval.known)
     return one.spread.mean * other.spread.mean < 0 if few else one.verdict() != other.verdict()
@@ -309,7 +309,7 @@ def _use(config: Config, strategy: str, words: str) -> Step:
     return Step(f"{words} to choose which of your own pictures to label, {yours}:", command)
 
 
-def _more_seeds(config: Config, difference: Difference, seeds: int) -> Step:
+def _more_seeds(config: Config, difference: PairedDifference, seeds: int) -> Step:
     wanted = seeds_needed(difference)
     rough = f"a rough estimate from the spread of {difference.spread.n} paired differences"
     if wanted is None:
@@ -319,7 +319,7 @@ def _more_seeds(config: Config, difference: Difference, seeds: int) -> Step:
     return Step(f"{often}. Run them, or treat the two as equal.", _command(config, max(wanted, seeds + 1)))
 
 
-def seeds_needed(difference: Difference) -> int | None:
+def seeds_needed(difference: PairedDifference) -> int | None:
     """Return how many seeds find a difference of this size with a probability of `POWER`; None for too many.
 
     By Student's t test of paired differences that are normally distributed, with the standard deviation of these.

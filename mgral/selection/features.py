@@ -67,18 +67,18 @@ class Features(NamedTuple):
 @torch.no_grad()
 def extract_features(detector: DetectorModel, images: Images, classes: int) -> Features:
     """Show every cached image to a detector."""
-    looks: Features | None = None
+    extracted: Features | None = None
     for rows, inputs in image_chunks(images, np.arange(len(images)), "embed", detector.device):
         pooled, found = detector.features_and_detections(inputs, OBJECTS)
         features = pooled.cpu().numpy()
-        if looks is None:
+        if extracted is None:
             # Arrays that are filled: the chunks and what they are concatenated to would be twice as much.
             empty = (np.empty((len(images), width), np.float32) for width in (features.shape[1], classes))
-            looks = Features(*empty)
-        looks.features[rows] = features
-        looks.class_scores[rows] = [sum_by_class(one, classes).cpu().numpy() for one in found]
-    assert looks is not None
-    return looks
+            extracted = Features(*empty)
+        extracted.features[rows] = features
+        extracted.class_scores[rows] = [sum_by_class(one, classes).cpu().numpy() for one in found]
+    assert extracted is not None
+    return extracted
 
 
 def given_features(features: npt.NDArray[np.float32], found: FoundBoxes | None, classes: int) -> Features:

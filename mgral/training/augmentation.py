@@ -12,7 +12,7 @@ from mgral.compute.device import constant
 from mgral.config import AugmentationConfig
 from mgral.config.canvas import Canvas
 from mgral.models.interface import Targets
-from mgral.models.view import WHOLE, look
+from mgral.models.view import WHOLE, sample_windows
 from mgral.training.crops import distort, draw_distortions, draw_windows, in_sides, move_boxes
 
 SMALLEST_VISIBLE_PART = 0.3
@@ -82,7 +82,7 @@ def show_changed(
         windows = changes.windows
         if windows is None:
             windows = constant(WHOLE, images.device).expand(len(images), 4)
-        images = look(images, covered, windows, canvas.input_size)
+        images = sample_windows(images, covered, windows, canvas.input_size)
         targets = move_boxes(in_sides(targets, covered), windows, canvas.input_size)
     return augment(images, targets, changes)
 

@@ -63,13 +63,13 @@ class Feed:
         self._changed = [part is not None for part in changes]
         parts = torch.arange(len(chosen)).tensor_split(self._parts)
         for number, part in enumerate(parts, start=1):
-            drawn = self._look_up(chosen, changes, shard(part))
+            drawn = self._inputs_of(chosen, changes, shard(part))
             if number == len(parts) and not self._fits:
                 following = self._sampler.peek()
                 self._images.prefetch(following[torch.cat([shard(part) for part in parts])])
             yield Part(len(part) / len(chosen), chosen[part], drawn)
 
-    def _look_up(self, chosen: Tensor, changes: Changes, mine: Tensor) -> list[Tensor]:
+    def _inputs_of(self, chosen: Tensor, changes: Changes, mine: Tensor) -> list[Tensor]:
         """Return what `show` takes of the images of a batch at the places `mine`."""
         images = chosen[mine]
         boxes = self._images.boxes(images, padded=fixed_shapes(self._device))

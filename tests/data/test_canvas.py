@@ -21,7 +21,7 @@ from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.detectors.ssd300 import SSD300Config
 from mgral.models.suppression import Found
-from mgral.models.view import look, show
+from mgral.models.view import sample_windows, show
 from mgral.training.batches import training_images
 
 SIZES = ((40, 24), (16, 90), (120, 120))
@@ -147,7 +147,7 @@ def test_a_view_samples_as_torch_does():
 
 def test_outside_of_an_image_is_the_mean_colour():
     canvas = torch.full((1, 3, 20, 20), 250, dtype=torch.uint8)
-    seen = look(canvas, torch.tensor([[20.0, 10.0]]), torch.tensor([[-1.0, 0.0, 1.0, 2.0]]), (40, 20))
+    seen = sample_windows(canvas, torch.tensor([[20.0, 10.0]]), torch.tensor([[-1.0, 0.0, 1.0, 2.0]]), (40, 20))
     assert (seen[0, :, :10, 20:] == 250).all()
     for row, column in ((0, 19), (10, 20), (19, 39)):
         assert seen[0, :, row, column].tolist() == list(FILL)

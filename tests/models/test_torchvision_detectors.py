@@ -247,10 +247,10 @@ def test_embeddings_come_from_both(detector):
     side = detector.size[0]
     canvas = Canvas(side, side, view=(side, side) if side == 300 else None)
     _, images = cached(3, side, canvas)
-    looks = extract_features(detector, images, CLASSES)
-    assert looks.features.shape == (3, {300: 5632, 128: 2560}[side])
-    assert looks.class_scores.shape == (3, CLASSES)
-    assert project(looks.features, EmbeddingConfig(dimensions=2).dimensions).shape == (3, 2)
+    extracted = extract_features(detector, images, CLASSES)
+    assert extracted.features.shape == (3, {300: 5632, 128: 2560}[side])
+    assert extracted.class_scores.shape == (3, CLASSES)
+    assert project(extracted.features, EmbeddingConfig(dimensions=2).dimensions).shape == (3, 2)
 
 
 RECIPE = {
@@ -282,7 +282,7 @@ def test_ssd300_learns_at_its_full_size():
 
 
 def test_parts_of_a_batch_add_up_to_the_batch():
-    """RetinaNet's loss is a mean over images, and nothing else looks at a batch, its normalisation frozen."""
+    """RetinaNet's loss is a mean over images, and nothing else extracted at a batch, its normalisation frozen."""
     dataset, images = cached(4, 128, Canvas(128, 128, "fit"))
     labelled = training_images(dataset, images, dataset.image_ids)
     histories = []

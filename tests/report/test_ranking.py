@@ -27,7 +27,7 @@ from mgral.report.bootstrap import (
 from mgral.report.choices import evenness
 from mgral.report.labels import LabelsNeeded, counted, first_crossing, needed_in_words
 from mgral.report.ranking import beyond_counts, conclusions, rank, ranks_of
-from mgral.report.spread import Difference, Spread, points
+from mgral.report.spread import PairedDifference, Spread, points
 from mgral.report.styles import BASELINE, METHOD, strategy_styles
 
 # The mean heights of five paired seeds, whose level differs far more between seeds than between strategies.
@@ -60,14 +60,14 @@ def test_resamples_are_all_there_are_or_ten_thousand_and_the_same_each_time() ->
 def test_fewer_than_three_seeds_have_no_interval() -> None:
     assert not percentile_interval(np.array([0.1, 0.2])).known
     assert not student_interval(np.array([0.1, 0.2])).known
-    assert Difference.of([0.5, 0.6], [0.4, 0.4]).verdict() == "2 seeds: too few for an interval"
-    assert Difference.of([0.5], [0.4]).verdict() == "1 seed: too few for an interval"
-    assert not Difference.of([0.5, 0.6], [0.4, 0.4]).clear
+    assert PairedDifference.of([0.5, 0.6], [0.4, 0.4]).verdict() == "2 seeds: too few for an interval"
+    assert PairedDifference.of([0.5], [0.4]).verdict() == "1 seed: too few for an interval"
+    assert not PairedDifference.of([0.5, 0.6], [0.4, 0.4]).clear
 
 
 def test_students_interval_is_scipys() -> None:
     known = stats.ttest_rel([0.5, 0.6, 0.4], [0.4, 0.45, 0.38]).confidence_interval(0.95)
-    assert Difference.of([0.5, 0.6, 0.4], [0.4, 0.45, 0.38]).student == pytest.approx((known.low, known.high))
+    assert PairedDifference.of([0.5, 0.6, 0.4], [0.4, 0.45, 0.38]).student == pytest.approx((known.low, known.high))
 
 
 def test_coverage_is_what_a_simulation_finds() -> None:
@@ -79,7 +79,7 @@ def test_coverage_is_what_a_simulation_finds() -> None:
 
 def test_what_is_better_on_every_seed_excludes_zero_though_seeds_differ_more() -> None:
     better = LEVELS + np.array([0.010, 0.012, 0.008, 0.011, 0.009])
-    difference = Difference.of(better, LEVELS)
+    difference = PairedDifference.of(better, LEVELS)
     assert difference.bootstrap.low > 0
     assert difference.clear
     # Unpaired, the seeds' levels would drown it.
@@ -87,7 +87,7 @@ def test_what_is_better_on_every_seed_excludes_zero_though_seeds_differ_more() -
 
 
 def test_identical_strategies_differ_by_nothing() -> None:
-    difference = Difference.of(LEVELS, LEVELS)
+    difference = PairedDifference.of(LEVELS, LEVELS)
     assert difference.spread.mean == 0
     assert difference.bootstrap == Interval(0, 0)
     assert difference.verdict() == "no clear difference"
@@ -95,7 +95,7 @@ def test_identical_strategies_differ_by_nothing() -> None:
 
 def test_verdict_asks_for_both_intervals() -> None:
     # All three seeds are above 0, and so is every resample; Student's quantile of two degrees of freedom is 4.3.
-    difference = Difference.of([0.01, 0.05, 0.09], [0, 0, 0])
+    difference = PairedDifference.of([0.01, 0.05, 0.09], [0, 0, 0])
     assert difference.bootstrap.excludes_zero
     assert not difference.student.excludes_zero
     assert difference.verdict() == "no clear difference"
@@ -103,7 +103,7 @@ def test_verdict_asks_for_both_intervals() -> None:
 
 
 def test_seeds_without_a_score_are_left_out() -> None:
-    assert Difference.of([0.5, float("nan"), 0.7, 0.6], [0.4, 0.4, 0.4, 0.4]).spread.n == 3
+    assert PairedDifference.of([0.5, float("nan"), 0.7, 0.6], [0.4, 0.4, 0.4, 0.4]).spread.n == 3
 
 
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=6))

@@ -18,7 +18,7 @@ from mgral.report.labels import LabelsNeeded
 from mgral.report.partial import Missing
 from mgral.report.ranking import differences_in_words, rank
 from mgral.report.results import Results, notes_of
-from mgral.report.spread import Difference
+from mgral.report.spread import PairedDifference
 from mgral.report.verdict import Found, Verdict, seeds_needed, verdict
 
 NO_SETTINGS = ("groups", "missing", "full", "notes", "tables")
@@ -96,13 +96,13 @@ def test_no_clear_difference_says_how_many_seeds_one_would_need() -> None:
 
 
 def test_seeds_needed_are_those_of_which_four_in_five_experiments_are_clear() -> None:
-    wanted = seeds_needed(Difference.of(WOBBLE + 0.008, 0 * WOBBLE))
+    wanted = seeds_needed(PairedDifference.of(WOBBLE + 0.008, 0 * WOBBLE))
     assert wanted is not None
     effect, deviation = float((WOBBLE + 0.008).mean()), float(WOBBLE.std(ddof=1))
     for seeds, low, high in ((wanted, 0.78, 1), (wanted - 2, 0, 0.8)):
         trials = np.random.default_rng(0).normal(effect, deviation, (4000, seeds))
         assert low < (stats.ttest_1samp(trials, 0, axis=1).pvalue < 0.05).mean() < high
-    assert seeds_needed(Difference.of(LEVELS, LEVELS)) is None
+    assert seeds_needed(PairedDifference.of(LEVELS, LEVELS)) is None
 
 
 def test_too_few_seeds_give_no_verdict_and_the_command_for_more() -> None:

@@ -19,7 +19,7 @@ from mgral.selection.strategies.cald import (
     class_scores,
     distance_to_base,
     jensen_shannon,
-    look_at_pool,
+    measure_pool,
 )
 
 CAT, DOG, UNSURE, NOTHING = [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3], [1.0, 0.0, 0.0]
@@ -148,7 +148,7 @@ def test_of_augmentations_the_mean_counts():
     changed = [[CAT, DOG, DOG, NOTHING, NOTHING], *[[CAT, CAT, DOG, NOTHING, CAT]] * 3]
     query = told_views(as_is, changed, budget=2)
     stays, turns = 1 + 0.8 - 1.3, abs(1 + (1 - js_nats(CAT, DOG)) * 0.8 - 1.3)
-    distances, scores = look_at_pool(query)
+    distances, scores = measure_pool(query)
     assert distances == pytest.approx([stays, (3 * stays + turns) / 4, turns, 0, 3 * stays / 4], rel=1e-5)
     assert scores[1].tolist() == pytest.approx([0.8 * 4 / 5, 0.8 / 5])
     assert scores[3].tolist() == [0, 0]
@@ -172,7 +172,7 @@ def test_a_run_on_a_real_detector_repeats_itself_whatever_the_batch(monkeypatch)
     monkeypatch.setattr("mgral.config.canvas.CHUNK", 2)
     again = choose("cald", query)
     assert first.rows.tolist() == again.rows.tolist()
-    distances, _ = look_at_pool(query)
+    distances, _ = measure_pool(query)
     assert set(first.rows.tolist()) <= set(np.argsort(distances)[:4].tolist())
     assert (distances > 0).all()
     assert (distances <= FARTHEST).all()

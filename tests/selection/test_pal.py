@@ -18,9 +18,9 @@ from mgral.selection.query import SAME_SCORES
 from mgral.selection.selecting import choose, select
 from mgral.selection.strategies.pal import (
     Boxes,
+    boxes_in,
     class_diversity,
     class_weights,
-    look_at,
     rank_penalty,
     right_by_class,
     suppress_counting,
@@ -157,8 +157,8 @@ def test_two_copies_are_not_both_chosen_first():
 def test_labels_are_compared_with_boxes_in_the_pixels_of_what_the_detector_was_shown():
     sides = torch.tensor([[[1.0, 1, 5, 5]]] * 2)
     query = query_of([[CAT]] * 2, np.eye(2), {0: ([[10, 10, 50, 50]], [0])}, boxes=sides, scale=10)
-    assert look_at(query, query.labelled).right.tolist() == [True]
-    pool = look_at(query, query.pool)
+    assert boxes_in(query, query.labelled).right.tolist() == [True]
+    pool = boxes_in(query, query.pool)
     assert pool.right.tolist() == [False]
     assert pool.features.tolist() == [pytest.approx([0.6, 1])]
 
@@ -170,7 +170,7 @@ def test_boxes_that_suppression_merges_tell_right_from_wrong_from_detection_on()
     padded = [one + [NOTHING] * (3 - len(one)) for one in told]
     truth = {row: ([[0, 0, 4, 4]], [0]) if row % 2 == 0 else EMPTY for row in range(12)}
     query = query_of(padded, np.eye(15), truth, boxes=[side] * 15)
-    learnt, pool = look_at(query, query.labelled), look_at(query, query.pool)
+    learnt, pool = boxes_in(query, query.labelled), boxes_in(query, query.pool)
     assert learnt.right.tolist() == [True, False] * 6
     once, twice, thrice = right_by_class(learnt, pool)
     assert once < 0.2

@@ -27,7 +27,11 @@ LOOKED_UP_VALUES = 1 << 24
 
 @dataclass(frozen=True)
 class LearnedReward:
-    """The expected mAP of a detector trained on the labelled images and a batch of the pool."""
+    """The expected mAP of a detector trained on the labelled images and a batch of the pool.
+
+    What more images bring whatever they show is left out. It is the same for all batches of one size, which it does
+    not rank, so batches of different sizes cannot be compared.
+    """
 
     baseline_map: float
     """Expected mAP with the labelled images alone, 0 to 1."""
@@ -98,8 +102,8 @@ class LearnedTables:
     def reward(self, batches: npt.ArrayLike) -> Float64:
         """Return the reward, float64 [S], of batches of image ids, int64 [S, B].
 
-        It is the expected mAP (1 = 100 %). It extrapolates, so it can be below 0 or above 1. If the permutation test
-        failed (`note`), it only ranks batches and is no mAP.
+        It is the expected mAP (1 = 100 %), without what more images bring whatever they show. It extrapolates, so it
+        can be below 0 or above 1. If the permutation test failed (`note`), it only ranks batches and is no mAP.
         """
         ids = np.atleast_2d(np.asarray(batches, np.int64))
         pool, rows = np.unique(ids, return_inverse=True)

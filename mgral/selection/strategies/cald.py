@@ -60,7 +60,7 @@ CANDIDATES = 1.2
 @register("cald", "objects that change as the image is changed, of rare classes", requires=("detections",), views=5)
 def choose(query: Query) -> Choice:
     """Choose in two stages; scores are the divergences of the second."""
-    distances, scores = look_at_pool(query)
+    distances, scores = measure_pool(query)
     candidates = highest(-distances, int(CANDIDATES * query.budget))
     counts = query.dataset.object_counts(query.labelled).astype(np.float64)
     choice = choose_balanced(scores[candidates], torch.from_numpy(counts), query.budget)
@@ -69,7 +69,7 @@ def choose(query: Query) -> Choice:
 
 
 @torch.no_grad()
-def look_at_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
+def measure_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
     """Show the pool to the detector, as it is and changed.
 
     Returns
@@ -79,15 +79,15 @@ def look_at_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
     detector, images = detector_and_images(query)
     classes = len(query.dataset.categories)
 
-    def look(shown: Tensor) -> list[Found]:
+    def detect(shown: Tensor) -> list[Found]:
         return [found.to("cpu") for found in detect_objects(detector, shown, query.config.evaluation)]
 
     distances, scores = [], []
     for rows, shown in pool_chunks(query, detector, images, "CALD"):
         ids = query.dataset.image_ids[rows].tolist()
         seeds = [derive_seed(query.seed, "CALD cut-out", query.cycle, image_id) for image_id in ids]
-        plain = look(shown)
-        changed = [(boxes, look(view)) for view, boxes in views(shown, [one.boxes for one in plain], seeds)]
+        plain = detect(shown)
+        changed = [(boxes, detect(view)) for view, boxes in views(shown, [one.boxes for one in plain], seeds)]
         for index, original in enumerate(plain):
             of_image = [(boxes[index], found[index]) for boxes, found in changed]
             distances.append(sum(distance_to_base(original, boxes, found) for boxes, found in of_image) / VIEWS)

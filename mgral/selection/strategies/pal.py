@@ -92,7 +92,7 @@ class Boxes(NamedTuple):
 def choose(query: Query) -> Choice:
     """Choose from the most uncertain images; scores are GUIDE's. The detector also runs on the labelled images."""
     assert query.embeddings is not None
-    learnt, pool = look_at(query, query.labelled), look_at(query, query.pool)
+    learnt, pool = boxes_in(query, query.labelled), boxes_in(query, query.pool)
     probabilities = right_by_class(learnt, pool)
     entropies = entr(probabilities) + entr(1 - probabilities)
     uncertainties = sums(pool, entropies, len(query.pool))
@@ -108,7 +108,7 @@ def choose(query: Query) -> Choice:
     return replace(Choice.best(scores, query.budget, passes).among(candidates), undecided=undecided)
 
 
-def look_at(query: Query, image_ids: npt.NDArray[np.int64]) -> Boxes:
+def boxes_in(query: Query, image_ids: npt.NDArray[np.int64]) -> Boxes:
     """Return the boxes found in some images, one image after the other."""
     wanted = query.config.evaluation
     everything = wanted.model_copy(update={"nms_iou": 1.0, "max_detections": CANDIDATES})
