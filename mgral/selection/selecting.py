@@ -133,34 +133,27 @@ def select(
     if strategy not in config.strategies:
         config = config.with_instance(strategy)
     kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
-    given: dict[str, object] = {"images": images, "detector": found or detector, "embeddings": embeddings}
-    given |= {"tables": tables, "agent": agent, "head": head, "groups": groups}
     info = registry.strategy(kind)
-    needed = ("tables" if name == "table" else name for name in info.files)
-    if missing := [name for name in needed if given[name] is None]:
-        raise InputError(f"strategy {kind} needs {' and '.join(missing)}; pass what is missing")
-    if "dense" in info.requires and not config.detector.dense:
-        raise InputError(f"strategy {kind} needs anchors, and {config.detector.name} has none; choose another")
+    given = {"images": images, "detector": found or detector, "embeddings": embeddings, "tables": tables}
+    _check_given(info, config, given | {"agent": agent, "head": head, "groups": groups})
     labelled = np.sort(labelled)
     pool = unlabelled(dataset.image_ids, labelled)
     hidden = dataset.without_labels(pool)
     boxes = to_spend(config.budget, unspent) if isinstance(config.budget, BudgetConfig) else None
-    with_reserve = in_images(config, hidden, labelled, unspent, RESERVE)
-    config = in_images(config, hidden, labelled, unspent)
+    reserve = images_in(in_images(config, hidden, labelled, unspent, RESERVE).budget)
+    budget = images_in(in_images(config, hidden, labelled, unspent).budget)
     one_each = groups is not None and ("groups" not in info.requires or isinstance(config.data, ProjectData))
     if groups is not None and one_each:
         pool = one_of_each(pool, groups, derive_seed(seed, "one of each group", cycle))
         if not len(pool):
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
-        config, with_reserve = (
-            one.model_copy(update={"budget": min(images_in(one.budget), len(pool))}) for one in (config, with_reserve)
-        )
-    check_pool(pool, images_in(config.budget))
+        budget, reserve = min(budget, len(pool)), min(reserve, len(pool))
+    check_pool(pool, budget)
     query = Query(
         hidden,
         labelled,
         pool,
-        config,
+        config.model_copy(update={"budget": budget}),
         seed,
         cycle,
         images=images,
@@ -176,17 +169,37 @@ def select(
     if one_each:
         function = partial(choose_near_copies_last, function)
     choice = function(query)
-    if boxes is not None and with_reserve.budget != config.budget:
+    if boxes is not None and reserve != budget:
         # Batches are planned as a whole, so first those that are likely to be paid.
-        choice = followed_by(choice, function(replace(query, config=with_reserve)))
-    rng = np.random.default_rng(derive_seed(seed, "controls", cycle))
-    apart = without_near_copies(query) if one_each else pool
-    free = apart if len(apart) >= max(query.budget, controls) else pool
-    drawn = rng.choice(free, min(controls, len(free)), replace=False) if controls else None
-    why = choice.reason, choice.note
+        more = replace(query, config=config.model_copy(update={"budget": reserve}))
+        choice = followed_by(choice, function(more))
     return Selection(
-        strategy, pool[choice.rows], choice.scores, choice.forward_passes, *why, boxes, choice.tied, drawn
+        strategy,
+        pool[choice.rows],
+        choice.scores,
+        choice.forward_passes,
+        choice.reason,
+        choice.note,
+        boxes,
+        choice.tied,
+        _draw_controls(query, controls, without_near_copies(query) if one_each else pool) if controls else None,
     )
+
+
+def _check_given(info: registry.StrategyInfo, config: Config, given: Mapping[str, object]) -> None:
+    """Raise InputError where a strategy requires more than is given, or than the detector has."""
+    needed = ("tables" if name == "table" else name for name in info.files)
+    if missing := [name for name in needed if given[name] is None]:
+        raise InputError(f"strategy {info.name} needs {' and '.join(missing)}; pass what is missing")
+    if "dense" in info.requires and not config.detector.dense:
+        raise InputError(f"strategy {info.name} needs anchors, and {config.detector.name} has none; choose another")
+
+
+def _draw_controls(query: Query, count: int, apart: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return ids drawn at random, at most `count`: among those `apart`, or of the whole pool where these are few."""
+    rng = np.random.default_rng(derive_seed(query.seed, "controls", query.cycle))
+    free = apart if len(apart) >= max(query.budget, count) else query.pool
+    return rng.choice(free, min(count, len(free)), replace=False)
 
 
 def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
