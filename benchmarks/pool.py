@@ -22,7 +22,7 @@ from mgral.artefacts.files import read_csv, read_json, write_json
 from mgral.compute.progress import tracked
 from mgral.engine.steps import STEPS
 from mgral.labelling.settings import load_project_settings, write_project_settings
-from mgral.report.times import Job, step_costs
+from mgral.report.times import TimedJob, step_costs
 
 WIDTH, HEIGHT, PATCH = 64, 48, 8
 """Of a picture and of the squares that it is made of, in pixels."""
@@ -237,9 +237,9 @@ def _job_rows(project: Path) -> Iterable[tuple[str, ...]]:
             yield str(number), f"`{cost.step}`", str(cost.jobs), *_numbers(cost.wall, cost.core, cost.memory)
 
 
-def _job(row: Mapping[str, str]) -> Job:
+def _job(row: Mapping[str, str]) -> TimedJob:
     cost = (float(row[name]) for name in ("wall_s", "core_s", "peak_memory_mb"))
-    return Job(row["step"], json.loads(row["wildcards"]), *cost)
+    return TimedJob(row["step"], json.loads(row["wildcards"]), *cost)
 
 
 def _numbers(wall: float, core: float, memory: float) -> tuple[str, str, str]:

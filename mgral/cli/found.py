@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import click
 
-from mgral.data.findings import ALL_LISTED, NAMED, FaultyDataError, Findings, Kind, described
+from mgral.data.findings import ALL_LISTED, NAMED, FaultyDataError, Finding, Findings, described
 from mgral.errors import InputError
 
-OTHER = Kind("other faults", "each says what to do")
+OTHER = Finding("other faults", "each says what to do")
 """Kind of the errors that stop a step before it has looked for faults, such as a data folder that is not there."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from mgral.cli.main import main as run_command_line
 
 
-class Job:
+class ClientJob:
     """Has the client's streams, working directory and environment, and ends this process when the client ends."""
 
     def __init__(self, connection: socket.socket, streams: Sequence[int], call: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from socketserver import BaseRequestHandler, ForkingMixIn, UnixStreamServer
 from typing import Any
 
-from mgral.cli.jobs import Job
+from mgral.cli.jobs import ClientJob
 from mgral.cli.main import THREADS
 from mgral.cli.workers import Workers, option
 from mgral.engine.steps import STEPS
@@ -71,7 +71,7 @@ class JobServer(ForkingMixIn, UnixStreamServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run the command, in the forked process, and send its exit code."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        job = Job(request, self._streams, self._call)
+        job = ClientJob(request, self._streams, self._call)
         if self._own:
             code = self._workers.run(job, self._call, self._own)
         else:

@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mgral.cli.jobs import Job
+from mgral.cli.jobs import ClientJob
 from mgral.compute.cards import HELD, Share, idle_folder, idle_workers, key, lock, make_visible, shared_folder, take
 from mgral.errors import InputError, StepError
 
@@ -52,7 +52,7 @@ class Workers:
             one.close()
         self._sockets.clear()
 
-    def run(self, job: Job, call: dict[str, Any], own: socket.socket) -> int:
+    def run(self, job: ClientJob, call: dict[str, Any], own: socket.socket) -> int:
         """Run a job that is given a card, in this process or an idle worker, and return its exit code.
 
         It returns only where no card can be used: else the process ends here.
@@ -97,7 +97,7 @@ def option(arguments: list[str], name: str) -> int:
     return number
 
 
-def _work(job: Job, share: Share, own: socket.socket, name: str) -> NoReturn:
+def _work(job: ClientJob, share: Share, own: socket.socket, name: str) -> NoReturn:
     """Run a job, and then those that come by a socket, each on the same card."""
     before = _State()
     while True:
@@ -120,7 +120,7 @@ def _work(job: Job, share: Share, own: socket.socket, name: str) -> NoReturn:
         os.close(idle)
         *streams, connection, file = files
         share = Share(share.card, Path(call["share"]), file)
-        job = Job(socket.socket(fileno=connection), streams, call)
+        job = ClientJob(socket.socket(fileno=connection), streams, call)
 
 
 class _State:

@@ -18,21 +18,21 @@ from mgral.config import PictureSettings
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Dataset
 from mgral.data.decoding import DAMAGED, STORED_SIZE, UPRIGHT_SIZE, Picture, PictureError, decode, pillow_limits
-from mgral.data.findings import IN_LOG, Findings, Kind
+from mgral.data.findings import IN_LOG, Finding, Findings
 from mgral.data.images import packed_head, to_canvas
 from mgral.data.thumbnails import SIDE, thumbnail
 from mgral.errors import program
 
-MISSING = Kind("images are not on disk", "put the files there, or remove their entries from the annotations")
-LOST = Kind(
+MISSING = Finding("images are not on disk", "put the files there, or remove their entries from the annotations")
+LOST = Finding(
     "pictures are not where they were found",
     f"put them back, or run `{program()} project scan`, which finds renamed ones by their content",
 )
-ALTERED = Kind(
+ALTERED = Finding(
     "pictures are not what they were when they were found",
     f"put the old files back, or run `{program()} project scan`, which takes what is there now for other pictures",
 )
-CHANGING = Kind("images change while they are read", "run the step again when they do not")
+CHANGING = Finding("images change while they are read", "run the step again when they do not")
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -76,7 +76,7 @@ class SplitFiles:
 class _Done(NamedTuple):
     """What is known of a picture once it is written."""
 
-    repairs: tuple[Kind, ...]
+    repairs: tuple[Finding, ...]
     sideways: bool
 
 
@@ -124,7 +124,7 @@ def cache_splits(
         With all images of all splits that are missing, damaged, or not as annotated; then nothing is written.
     """
     findings = Findings()
-    contradicting: dict[Kind, list[str]] = {STORED_SIZE: [], UPRIGHT_SIZE: []}
+    contradicting: dict[Finding, list[str]] = {STORED_SIZE: [], UPRIGHT_SIZE: []}
     agreeing = 0
     with ExitStack() as stack:
         stack.enter_context(pillow_limits(settings.max_pixels))
@@ -156,12 +156,12 @@ def cache_splits(
     return findings
 
 
-def _for_mixed(kind: Kind, agreeing: int) -> Kind:
+def _for_mixed(kind: Finding, agreeing: int) -> Finding:
     """Return the fault of sizes that contradict `data.exif`, with other advice where other images agree with it."""
     if not agreeing:
         return kind
     way = "turned" if kind is STORED_SIZE else "as stored"
-    return Kind(
+    return Finding(
         kind.title,
         f"{agreeing} others have theirs only {way}, so no `data.exif` fits all: correct the sizes and boxes of one "
         "sort, or save those files upright and without EXIF",

@@ -9,7 +9,7 @@ from typing import Literal
 from mgral.config.data import DiskData
 from mgral.data.classes import check_boxes_of_classes, settle_classes
 from mgral.data.copies import copies_between
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.headers import picture_size
 from mgral.data.paths import is_file
 from mgral.data.records import UNKNOWN_SIZE, Annotation, Coco, Image, Split
@@ -20,55 +20,57 @@ LEAST_SIDE = 0.005
 ROUNDING = 0.05
 """Pixels by which a box may leave its image without being counted: annotation files round to 0.01 or less."""
 
-NO_IMAGES = Kind("splits contain no image", "name a split that has images")
-REPEATED = Kind("images share an id or a file", "give each its own, once")
-MISSING = Kind("images are not on disk", "add them, or correct the folder of the images")
-SIZE_READ = Kind("images have no size in the annotations", "it is read from the picture")
-NO_PICTURE = Kind("pictures cannot be read", "replace the files")
-UNLABELLED = Kind(
+NO_IMAGES = Finding("splits contain no image", "name a split that has images")
+REPEATED = Finding("images share an id or a file", "give each its own, once")
+MISSING = Finding("images are not on disk", "add them, or correct the folder of the images")
+SIZE_READ = Finding("images have no size in the annotations", "it is read from the picture")
+NO_PICTURE = Finding("pictures cannot be read", "replace the files")
+UNLABELLED = Finding(
     "images have no labels",
     "left out, as no one can label them here; `data.unlabelled: background` takes them for images without objects",
 )
-EMPTY = Kind(
+EMPTY = Finding(
     "images have no annotation",
     "taken for images without objects; if nobody has looked at them yet, set `data.unlabelled: leave_out`",
 )
-NOTHING_LABELLED = Kind("splits contain no labelled image", "add their labels, or correct the folder of the labels")
-COPIES = Kind(
+NOTHING_LABELLED = Finding(
+    "splits contain no labelled image", "add their labels, or correct the folder of the labels"
+)
+COPIES = Finding(
     "training images are test images too",
     "remove them from one split, as a score on images that were trained on means nothing, or set `data.copies: "
     "leave_out` to leave them out of training",
 )
-COPIES_LEFT_OUT = Kind("training images are test images too", "left out of training (`data.copies`)")
-FRACTIONS = Kind(
+COPIES_LEFT_OUT = Finding("training images are test images too", "left out of training (`data.copies`)")
+FRACTIONS = Finding(
     "annotation files have boxes within 0..1, or all boxes smaller than a pixel",
     "give pixels; these are fractions of the image",
 )
 SOME_FRACTIONS = 0.1
 """Share of boxes within the first pixel from which a file is refused; fewer are left out, with a count."""
-MOSTLY_OUTSIDE = Kind(
+MOSTLY_OUTSIDE = Finding(
     "annotation files have most of their boxes beyond their images",
     "often corners were given as width and height, or the boxes are of pictures of another size",
 )
-FROM_ZERO = Kind(
+FROM_ZERO = Finding(
     MOSTLY_OUTSIDE.title,
     "all by a pixel at the left or the top, as if corners were counted from 0: VOC counts from 1, so add 1 to all",
 )
 
-DUPLICATES = Kind("boxes are there twice, of one class in one image", "each is used once")
+DUPLICATES = Finding("boxes are there twice, of one class in one image", "each is used once")
 BoxFault = Literal["zero-area", "outside", "partly outside", "within the first pixel"]
 LOSE_NO_BOX = {MISSING, NO_PICTURE, COPIES}
 """Faults that remove no box. Only beside these are classes checked, as missing boxes would give wrong messages."""
-REPAIRED: dict[BoxFault, Kind] = {
-    "zero-area": Kind("boxes have no area", "left out (`data.strict` makes them faults)"),
-    "outside": Kind("boxes lie outside of their image", "left out (`data.strict` makes them faults)"),
-    "within the first pixel": Kind(
+REPAIRED: dict[BoxFault, Finding] = {
+    "zero-area": Finding("boxes have no area", "left out (`data.strict` makes them faults)"),
+    "outside": Finding("boxes lie outside of their image", "left out (`data.strict` makes them faults)"),
+    "within the first pixel": Finding(
         "boxes lie within the first pixel", "left out, as fractions of the image (`data.strict` makes them faults)"
     ),
-    "partly outside": Kind("boxes leave their image", "clipped (`data.strict` makes them faults)"),
+    "partly outside": Finding("boxes leave their image", "clipped (`data.strict` makes them faults)"),
 }
-REFUSED: dict[BoxFault, Kind] = {
-    fault: Kind(kind.title, "correct them, or set `data.strict: false` to leave them out or clip them")
+REFUSED: dict[BoxFault, Finding] = {
+    fault: Finding(kind.title, "correct them, or set `data.strict: false` to leave them out or clip them")
     for fault, kind in REPAIRED.items()
 }
 

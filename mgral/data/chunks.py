@@ -14,14 +14,14 @@ from mgral.config import Config, PictureSettings
 from mgral.config.canvas import Canvas
 from mgral.data.cache import SplitFiles, cache_splits
 from mgral.data.dataset import Dataset
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.formats.snapshot import Picture, Snapshot, load_chunk
 from mgral.data.images import write_index
 from mgral.data.pictures import load_places
 from mgral.data.thumbnails import load_thumbnails
 from mgral.errors import program
 
-GONE = Kind(
+GONE = Finding(
     "pictures are gone, and the round needs them",
     f"put them back, run `{program()} project scan`, and delete the files of their chunk, which is named with each",
 )

@@ -3,27 +3,27 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.records import CategoryRecord, Coco, Split
 
-UNUSED = Kind("listed classes have no box in either split", "left out; `data.classes` keeps those it names")
-CAPITALS = Kind(
+UNUSED = Finding("listed classes have no box in either split", "left out; `data.classes` keeps those it names")
+CAPITALS = Finding(
     "classes have names that differ by capitals only",
     "each is a class of its own; give one name, if they are the same",
 )
-UNDECLARED = Kind("classes are not in `data.classes`", "their boxes are left out")
-NOT_LISTED = Kind("classes of `data.classes` are not in the annotation files", "correct their names")
-DIFFERENT = Kind(
+UNDECLARED = Finding("classes are not in `data.classes`", "their boxes are left out")
+NOT_LISTED = Finding("classes of `data.classes` are not in the annotation files", "correct their names")
+DIFFERENT = Finding(
     "classes have several names, or several ids", "give a class the same id and the same name in both files"
 )
-NOT_IN_TRAINING = Kind("classes of test boxes are not listed for the training images", "list them in both files")
-NO_CLASSES = Kind("annotation files contain no class with a box", "give `categories`, and boxes of them")
-NO_TRAINING_BOX = Kind(
+NOT_IN_TRAINING = Finding("classes of test boxes are not listed for the training images", "list them in both files")
+NO_CLASSES = Finding("annotation files contain no class with a box", "give `categories`, and boxes of them")
+NO_TRAINING_BOX = Finding(
     "classes have test boxes, but no box in the training images",
     "add training images that show them, or declare the classes that have some under `data.classes`",
 )
-NO_TEST_BOX = Kind("test sets contain no box to score", "name another test split")
-ONLY_CROWDS = Kind(
+NO_TEST_BOX = Finding("test sets contain no box to score", "name another test split")
+ONLY_CROWDS = Finding(
     "annotation files mark all boxes as crowds (`iscrowd` or `difficult` is 1 everywhere)",
     "set it to 0, as a converter wrote it; crowds are neither learnt nor scored",
 )

@@ -12,46 +12,46 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mgral.config import DeepGrey, PictureSettings
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.data.headers import ERRORS, FORMATS
 from mgral.errors import InputError
 
-DAMAGED = Kind("images cannot be decoded", "replace the files, or convert them to 8-bit RGB in JPEG or PNG")
-UNKNOWN = Kind("files are of no format that is read", "convert them to JPEG or PNG, or replace them")
-TOO_LARGE = Kind(
+DAMAGED = Finding("images cannot be decoded", "replace the files, or convert them to 8-bit RGB in JPEG or PNG")
+UNKNOWN = Finding("files are of no format that is read", "convert them to JPEG or PNG, or replace them")
+TOO_LARGE = Finding(
     "images have more pixels than `data.max_pixels`",
     "set `data.max_pixels` to the pixels of the largest if they are genuine, or scale them and their boxes down",
 )
-OTHER_SIZE = Kind(
+OTHER_SIZE = Finding(
     "images have not the annotated size, upright or as stored",
     "correct the sizes in the annotations, or put the annotated images there",
 )
-STORED_SIZE = Kind(
+STORED_SIZE = Finding(
     "images have the annotated size only without the turn that their EXIF orientation asks for",
     "set `data.exif: ignore`, as their boxes seem to be of the stored pixels",
 )
-UPRIGHT_SIZE = Kind(
+UPRIGHT_SIZE = Finding(
     "images have the annotated size only when turned as their EXIF orientation says",
     "set `data.exif: apply`, as their boxes seem to be of the upright picture",
 )
-DEEP = Kind(
+DEEP = Finding(
     "grey images have more than 8 bits a pixel",
     "set `data.deep_grey: full_range`, or `own_range` where they are dark like that, or convert them to 8 bits",
 )
-OUT_OF_RANGE = Kind(
+OUT_OF_RANGE = Finding(
     "grey images have values outside of the full range of their type, 0 to 65535 or, of floats, 0 to 1",
     "set `data.deep_grey: own_range`, or convert them to 8 bits",
 )
-NOT_FINITE = Kind("grey images have values that are not finite", "replace the files, or convert them to 8 bits")
+NOT_FINITE = Finding("grey images have values that are not finite", "replace the files, or convert them to 8 bits")
 
-TURNED = Kind("images were turned upright", "as EXIF says; `data.exif: ignore` leaves them as stored")
-NOT_TURNED = Kind("images were left as stored", "although EXIF asks for a turn, as `data.exif` is `ignore`")
-FIRST_FRAME = Kind("images have several frames", "the first is used")
-FULL_RANGE = Kind("grey images of more than 8 bits were scaled", "from the full range of their type")
-OWN_RANGE = Kind("grey images of more than 8 bits were scaled", "from the range of each")
-UPPER_BITS = Kind("colour images have 16 bits a channel", "the upper 8 are used")
-TRANSPARENT = Kind("images have transparency", "it is left out: the colours stored beneath it are used")
-CMYK = Kind("images are in CMYK", "converted to RGB without a colour profile")
+TURNED = Finding("images were turned upright", "as EXIF says; `data.exif: ignore` leaves them as stored")
+NOT_TURNED = Finding("images were left as stored", "although EXIF asks for a turn, as `data.exif` is `ignore`")
+FIRST_FRAME = Finding("images have several frames", "the first is used")
+FULL_RANGE = Finding("grey images of more than 8 bits were scaled", "from the full range of their type")
+OWN_RANGE = Finding("grey images of more than 8 bits were scaled", "from the range of each")
+UPPER_BITS = Finding("colour images have 16 bits a channel", "the upper 8 are used")
+TRANSPARENT = Finding("images have transparency", "it is left out: the colours stored beneath it are used")
+CMYK = Finding("images are in CMYK", "converted to RGB without a colour profile")
 
 _ORIENTATION = ExifTags.Base.Orientation
 _SIDEWAYS = 5
@@ -90,7 +90,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 class PictureError(InputError):
     """A picture that cannot be used: the kind of fault, and the place, which names it."""
 
-    def __init__(self, kind: Kind, place: str) -> None:
+    def __init__(self, kind: Finding, place: str) -> None:
         super().__init__(f"{place}: {kind.advice}")
         self.kind, self.place = kind, place
 
@@ -100,7 +100,7 @@ class Picture(NamedTuple):
 
     pixels: Image.Image
     """RGB, turned as the settings say."""
-    repairs: tuple[Kind, ...]
+    repairs: tuple[Finding, ...]
     sideways: bool
     """Whether its size agrees with the annotations under the present `data.exif`, but not under the other value."""
 
@@ -189,7 +189,7 @@ def _refuse_size(
     raise PictureError(OTHER_SIZE, place)
 
 
-def _oddities(image: Image.Image) -> Iterator[Kind]:
+def _oddities(image: Image.Image) -> Iterator[Finding]:
     """Yield what the conversion to RGB leaves out; before the pixels are loaded."""
     if getattr(image, "n_frames", 1) > 1:
         yield FIRST_FRAME
@@ -201,7 +201,7 @@ def _oddities(image: Image.Image) -> Iterator[Kind]:
         yield UPPER_BITS
 
 
-def _scaled(image: Image.Image, name: str, deep_grey: DeepGrey) -> tuple[Image.Image, Kind]:
+def _scaled(image: Image.Image, name: str, deep_grey: DeepGrey) -> tuple[Image.Image, Finding]:
     if deep_grey == "refuse":
         raise PictureError(DEEP, f"{name} (mode {image.mode})")
     values = np.asarray(image, dtype=np.float64)

@@ -17,7 +17,7 @@ IN_LOG = " (the log of the step lists all, above this message)"
 
 
 @dataclass(frozen=True)
-class Kind:
+class Finding:
     """A kind of fault, or of repair."""
 
     title: str
@@ -30,16 +30,16 @@ class Kind:
 class Findings:
     """The faults and the repairs of a data set, by kind, each with the places where they were found."""
 
-    faults: dict[Kind, list[str]] = field(default_factory=dict)
+    faults: dict[Finding, list[str]] = field(default_factory=dict)
     """They stop the step."""
-    repairs: dict[Kind, list[str]] = field(default_factory=dict)
+    repairs: dict[Finding, list[str]] = field(default_factory=dict)
     """What was harmless and is used, and what was done to use it."""
 
-    def fault(self, kind: Kind, place: str) -> None:
+    def fault(self, kind: Finding, place: str) -> None:
         """Note a fault at a place: the file, and the entry in it."""
         self.faults.setdefault(kind, []).append(_shown(place))
 
-    def repair(self, kind: Kind, place: str) -> None:
+    def repair(self, kind: Finding, place: str) -> None:
         """Note a repair at a place: the file, and the entry in it."""
         self.repairs.setdefault(kind, []).append(_shown(place))
 
@@ -64,7 +64,9 @@ class FaultyDataError(InputError):
         super().__init__("\n".join([f"{head}; nothing is written", *described(findings.faults, all_listed)]))
 
 
-def described(found: Mapping[Kind, list[str]], all_listed: str = ALL_LISTED, named: int | None = NAMED) -> list[str]:
+def described(
+    found: Mapping[Finding, list[str]], all_listed: str = ALL_LISTED, named: int | None = NAMED
+) -> list[str]:
     """Return lines of text: each kind with its count and advice, and the first places of each; all, if None."""
     lines = []
     for kind, places in found.items():
@@ -82,7 +84,7 @@ def _shown(place: str) -> str:
     return place if place.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in place)
 
 
-def _listed(found: Mapping[Kind, list[str]]) -> list[dict[str, Any]]:
+def _listed(found: Mapping[Finding, list[str]]) -> list[dict[str, Any]]:
     return [
         {"kind": kind.title, "advice": kind.advice, "count": len(places), "places": places}
         for kind, places in found.items()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mgral.artefacts.files import read_arrays, read_json
 from mgral.artefacts.integrity import verify_file
 from mgral.data.dataset import Dataset, find_rows
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.values import number, whole
 from mgral.errors import InputError
 
@@ -21,27 +21,29 @@ SUM_TOLERANCE = 0.01
 ROUNDING = 0.05
 """Pixels by which a box may leave its image without a count."""
 
-MISSING = Kind("files are missing or cannot be read", "let the command write them to {output}")
-NO_LIST = Kind("files are no list of results", "write a JSON list of objects, [] where nothing was found")
-NO_RESULT = Kind("results are no objects", "write each as {image_id, category_id, bbox, score}")
-UNKNOWN_IMAGE = Kind("results name an image that is not in the list of their file", "write the image's own id")
-UNKNOWN_CLASS = Kind("results name an unknown category", "write an id of `categories`")
-NO_SCORE = Kind("scores are not within 0..1", "write a number from 0 to 1")
-NO_BOX = Kind("boxes are not four numbers", "write bbox as [x, y, width, height] in pixels, 0 or more wide and high")
-OUTSIDE = Kind(
+MISSING = Finding("files are missing or cannot be read", "let the command write them to {output}")
+NO_LIST = Finding("files are no list of results", "write a JSON list of objects, [] where nothing was found")
+NO_RESULT = Finding("results are no objects", "write each as {image_id, category_id, bbox, score}")
+UNKNOWN_IMAGE = Finding("results name an image that is not in the list of their file", "write the image's own id")
+UNKNOWN_CLASS = Finding("results name an unknown category", "write an id of `categories`")
+NO_SCORE = Finding("scores are not within 0..1", "write a number from 0 to 1")
+NO_BOX = Finding(
+    "boxes are not four numbers", "write bbox as [x, y, width, height] in pixels, 0 or more wide and high"
+)
+OUTSIDE = Finding(
     "boxes lie outside of their image", "write pixels of the image as it is listed, from its top left corner"
 )
-FRACTIONS = Kind("files have most of their boxes within the first pixel", "write pixels; these are fractions")
-NO_PROBABILITIES = Kind(
+FRACTIONS = Finding("files have most of their boxes within the first pixel", "write pixels; these are fractions")
+NO_PROBABILITIES = Finding(
     "results have no valid probabilities",
     "write C + 1 numbers from 0 to 1 with the sum 1: of the background, then of `categories` in their order; or take "
     "`probabilities` out of detector.gives",
 )
-NO_FEATURES = Kind(
+NO_FEATURES = Finding(
     "features are faulty", "write features.npz with `image_ids` [N] and `features` [N, F], finite, of all images once"
 )
-EDGE = Kind("boxes reach over the edge of their image", "clipped; if they are many, were corners given for sizes?")
-EMPTY = Kind("boxes have no area", "left out")
+EDGE = Finding("boxes reach over the edge of their image", "clipped; if they are many, were corners given for sizes?")
+EMPTY = Finding("boxes have no area", "left out")
 
 
 class FoundBoxes(NamedTuple):
@@ -154,7 +156,7 @@ def _checked(
 
 
 def _known(
-    result: dict[str, Any], key: str, known: dict[int, int], kind: Kind, place: str, findings: Findings
+    result: dict[str, Any], key: str, known: dict[int, int], kind: Finding, place: str, findings: Findings
 ) -> int | None:
     value = result.get(key)
     identifier = None if isinstance(value, str) else whole(value)

@@ -19,7 +19,7 @@ DIFFERING = ("logs", "timings", "external", RECORDS)
 """Folders of an experiment whose contents differ from run to run: times, versions, commits, files of a command."""
 
 
-class Comparison(NamedTuple):
+class FolderComparison(NamedTuple):
     """Paths relative to the folders, in order."""
 
     identical: list[str]
@@ -67,14 +67,14 @@ def load_renamed(path: Path) -> Renamed:
         raise InputError(f"{path}: is no list of renamed files ({error}); see docs/renamed.yaml") from None
 
 
-def compare(first: Path, second: Path, renamed: Renamed | None = None) -> Comparison:
+def compare(first: Path, second: Path, renamed: Renamed | None = None) -> FolderComparison:
     """Compare the artefacts of two folders; `renamed` says what the second calls by another name."""
     renamed = renamed or Renamed()
     ours = {renamed.path(path): path for path in _artefacts(first) if not renamed.leaves_out(path)}
     others = {path for path in _artefacts(second) if not renamed.leaves_out(path)}
     both = sorted(ours.keys() & others)
     same = {path for path in both if _same(first / ours[path], second / path, renamed.names_in(path))}
-    return Comparison(
+    return FolderComparison(
         [path for path in both if path in same],
         [path for path in both if path not in same],
         sorted(ours.keys() ^ others),

@@ -33,7 +33,7 @@ from mgral.data.read import data_folder, read_splits
 from mgral.engine.container import picture_roots
 from mgral.engine.data_files import annotation_files
 from mgral.engine.needs import check_data
-from mgral.engine.plan import EVERY_JOB, Job, plan_jobs
+from mgral.engine.plan import EVERY_JOB, PlannedJob, plan_jobs
 from mgral.engine.steps import STEPS
 from mgral.engine.workflow import with_names
 from mgral.errors import InputError
@@ -141,13 +141,13 @@ def planned_in_images(config: Config, sizes: Sizes) -> Config:
     return config.model_copy(update={"budget": max(1, min(round(config.budget.amount / price), most))})
 
 
-def work_of_jobs(config: Config, sizes: Sizes, jobs: Iterable[Job]) -> list[Work]:
+def work_of_jobs(config: Config, sizes: Sizes, jobs: Iterable[PlannedJob]) -> list[Work]:
     """Return what each planned job does."""
     config = planned_in_images(config, sizes)
     return [_work_of(job, with_names(config, job.wildcards), sizes) for job in jobs]
 
 
-def plan_work(config: Config, sizes: Sizes, jobs: Sequence[Job]) -> dict[str, Work]:
+def plan_work(config: Config, sizes: Sizes, jobs: Sequence[PlannedJob]) -> dict[str, Work]:
     """Return what the planned jobs of each step do, in the order of `STEPS`, steps without jobs left out."""
     by_step: dict[str, list[Work]] = defaultdict(list)
     for job, work in zip(jobs, work_of_jobs(config, sizes, jobs), strict=True):
@@ -155,7 +155,7 @@ def plan_work(config: Config, sizes: Sizes, jobs: Sequence[Job]) -> dict[str, Wo
     return {step: Work(*map(sum, zip(*by_step[step], strict=True))) for step in STEPS if step in by_step}
 
 
-def plan_experiment(files: Sequence[Path], config: Config, sizes: Sizes | None) -> list[Job]:
+def plan_experiment(files: Sequence[Path], config: Config, sizes: Sizes | None) -> list[PlannedJob]:
     """Return every job of an experiment from nothing.
 
     Where its data are not there, but their sizes are given, synthetic data of these sizes stand in for them.
@@ -172,7 +172,7 @@ def plan_experiment(files: Sequence[Path], config: Config, sizes: Sizes | None) 
     return plan_jobs(*options)
 
 
-def _work_of(job: Job, config: Config, sizes: Sizes) -> Work:
+def _work_of(job: PlannedJob, config: Config, sizes: Sizes) -> Work:
     """Return what one job does, with the settings of its own strategy or table."""
     lut = config.lut
     full = job.wildcards.get("round") == "full"

@@ -9,7 +9,7 @@ import yaml
 
 from mgral.config import Config, ProjectData, load_config, unit_of
 from mgral.engine.ownership import MARK
-from mgral.engine.plan import Job, plan_all
+from mgral.engine.plan import PlannedJob, plan_all
 from mgral.engine.workflow import keys_in_file
 from mgral.errors import InputError
 from mgral.evaluation.coco import CURVE_SCORES
@@ -61,7 +61,7 @@ def project_yaml(configfiles: Sequence[Path]) -> bytes:
     return (header + yaml.safe_dump({"stages": stages}, sort_keys=False, width=10_000)).encode()
 
 
-def stage_name(job: Job) -> str:
+def stage_name(job: PlannedJob) -> str:
     """Return the rule and its wildcards, of letters, digits, `_` and `-`, as DVC wants the name of a stage.
 
     The experiment is left out. No two jobs of one share a name: their wildcards come in one order.
@@ -70,7 +70,7 @@ def stage_name(job: Job) -> str:
     return "-".join([job.rule, *parts]).replace("/", "-")
 
 
-def _stage(job: Job, config: Config, configfile: Path, versions: bool = True) -> dict[str, Any]:
+def _stage(job: PlannedJob, config: Config, configfile: Path, versions: bool = True) -> dict[str, Any]:
     resolved = f"results/{config.experiment}/{CONFIG}"
     keys = keys_in_file(config, job.rule, job.wildcards)
     params: list[dict[str, Any]] = [{VERSIONS: [job.rule]}] if versions else []
@@ -96,7 +96,7 @@ def _stage(job: Job, config: Config, configfile: Path, versions: bool = True) ->
     return stage
 
 
-def _place(job: Job) -> list[str | int]:
+def _place(job: PlannedJob) -> list[str | int]:
     """Sort key of a job: the numbers in its name count as numbers, so that variant 10 follows variant 9."""
     parts = re.split(r"(\d+)", stage_name(job))
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]

@@ -24,7 +24,7 @@ EVERY_JOB = ("--snakefile", str(snakefile()), "--forceall")
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """A job as Snakemake plans it."""
 
     rule: str
@@ -45,7 +45,7 @@ class Job:
         return command
 
 
-def plan_all(configfile: Path, *options: str) -> list[Job]:
+def plan_all(configfile: Path, *options: str) -> list[PlannedJob]:
     """Return every job of a configuration by this package's Snakefile from nothing, in no particular order.
 
     Raises
@@ -56,7 +56,9 @@ def plan_all(configfile: Path, *options: str) -> list[Job]:
     return plan_jobs(*EVERY_JOB, "--configfile", str(configfile), *options)
 
 
-def plan_jobs(*options: str, environment: dict[str, str] | None = None, folder: Path | None = None) -> list[Job]:
+def plan_jobs(
+    *options: str, environment: dict[str, str] | None = None, folder: Path | None = None
+) -> list[PlannedJob]:
     """Return the jobs that `snakemake` would run now with these options, in no particular order.
 
     Parameters
@@ -80,7 +82,7 @@ def plan_jobs(*options: str, environment: dict[str, str] | None = None, folder: 
     if done.returncode:
         raise StepError(f"snakemake --dry-run failed:\n{done.stderr.strip()}")
     return [
-        Job(**{**one, **{name: tuple(one[name]) for name in ("inputs", "outputs", "logs")}})
+        PlannedJob(**{**one, **{name: tuple(one[name]) for name in ("inputs", "outputs", "logs")}})
         for one in json.loads(done.stdout)
     ]
 
@@ -88,7 +90,7 @@ def plan_jobs(*options: str, environment: dict[str, str] | None = None, folder: 
 def _job_of(record: logging.LogRecord) -> dict[str, Any]:
     fields = vars(record)
     numbers = {name: value for name, value in fields["resources"].items() if isinstance(value, int | float | str)}
-    job = Job(
+    job = PlannedJob(
         rule=fields["rule_name"],
         wildcards={name: str(value) for name, value in fields["wildcards"].items()},
         inputs=tuple(map(str, fields["input"])),

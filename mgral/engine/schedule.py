@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from mgral.engine.plan import Job
+from mgral.engine.plan import PlannedJob
 
 
 class Duration(NamedTuple):
@@ -16,7 +16,7 @@ class Duration(NamedTuple):
     """With any number at once: the longest sum of jobs that wait for each other."""
 
 
-def schedule(jobs: Sequence[Job], lengths: Sequence[float], at_once: int) -> Duration:
+def schedule(jobs: Sequence[PlannedJob], lengths: Sequence[float], at_once: int) -> Duration:
     """Start jobs as soon as their inputs are there and a place is free, those before the longest chain first.
 
     With m places, the result is at most 2 - 1/m times the shortest time (Graham, 1966).
@@ -53,7 +53,7 @@ def schedule(jobs: Sequence[Job], lengths: Sequence[float], at_once: int) -> Dur
     return Duration(now, max(chains, default=0.0))
 
 
-def _before(jobs: Sequence[Job]) -> list[set[int]]:
+def _before(jobs: Sequence[PlannedJob]) -> list[set[int]]:
     makers: Mapping[str, int] = {path: job for job, one in enumerate(jobs) for path in one.outputs}
     return [{makers[path] for path in one.inputs if path in makers} for one in jobs]
 

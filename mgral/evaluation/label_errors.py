@@ -20,7 +20,7 @@ from mgral.evaluation.resampled import Array, overlaps
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""
-Kind = Literal["missing", "class", "place", "not found", "people"]
+ErrorKind = Literal["missing", "class", "place", "not found", "people"]
 """What may be wrong.
 
 - missing: an object has no label
@@ -44,7 +44,7 @@ class Suspect:
     """What may be wrong with the labels of an image."""
 
     image: int
-    kind: Kind
+    kind: ErrorKind
     label: int | None
     """Id of the class: the labelled one or, where there is no label, the one found. None for the image as a whole."""
     box: Box | None
@@ -173,7 +173,7 @@ def _by_detections(
     missing: list[int] = []
     suspects: list[Suspect] = []
 
-    def note(kind: Kind, category: int, box: Array, sure: float, said: str) -> None:
+    def note(kind: ErrorKind, category: int, box: Array, sure: float, said: str) -> None:
         suspects.append(Suspect(one.image, kind, category, _as_box(box), sure, said))
 
     for place in np.flatnonzero(one.of < 0).tolist():

@@ -27,7 +27,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass
-class Predicted:
+class FoundObjects:
     """What was found."""
 
     images: list[dict[str, Any]] = field(default_factory=list)
@@ -45,7 +45,7 @@ def predict(
     canvas: Canvas,
     settings: PictureSettings,
     config: EvaluationConfig,
-) -> Predicted:
+) -> FoundObjects:
     """Find objects in pictures, decoded and scaled as in the training; those that cannot be read are noted.
 
     Parameters
@@ -57,7 +57,7 @@ def predict(
     settings
         How files become pixels.
     """
-    predicted = Predicted()
+    predicted = FoundObjects()
     dataset = _dataset(paths, categories, settings, predicted.findings)
     with pillow_limits(settings.max_pixels), ThreadPoolExecutor(DECODERS) as pool:
         chunks = _read(dataset, canvas, settings, pool, predicted.findings)
@@ -135,7 +135,7 @@ def _image(dataset: Dataset, row: int) -> dict[str, Any]:
     }
 
 
-def found_json(predicted: Predicted, categories: Sequence[Category], threshold: float) -> dict[str, Any]:
+def found_json(predicted: FoundObjects, categories: Sequence[Category], threshold: float) -> dict[str, Any]:
     """Return COCO JSON of what was found with a score of `threshold` and more; its annotations have a score."""
     kept = [one for one in predicted.objects if one["score"] >= threshold]
     return {

@@ -48,7 +48,7 @@ def found_in(
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedDetector:
     """Where a trained detector is, and what it was trained for."""
 
     folder: Path
@@ -69,7 +69,7 @@ class Trained:
         return network.to(device)
 
 
-def find_trained(results: Path, seed: int | None = None, place: str | None = None) -> Trained:
+def find_trained(results: Path, seed: int | None = None, place: str | None = None) -> TrainedDetector:
     """Return a detector of an experiment's results.
 
     Parameters
@@ -94,7 +94,7 @@ def find_trained(results: Path, seed: int | None = None, place: str | None = Non
     folder = _folder(repetition, place)
     derived = (results / "dataset" / "input_size.json", repetition / DERIVED)
     config = load_derived(config, [one for one in derived if one.is_file()])
-    return Trained(folder, config, read_json(results / "dataset" / "test.json"))
+    return TrainedDetector(folder, config, read_json(results / "dataset" / "test.json"))
 
 
 def _folder(repetition: Path, place: str | None) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from mgral.artefacts.files import atomic_path
 from mgral.compute.progress import tracked
 from mgral.config import PictureSettings
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.paths import is_file, link_or_copy
 from mgral.errors import InputError, program
 from mgral.labelling.exchange.read import FormatName
@@ -25,7 +25,7 @@ from mgral.labelling.sheet import contact_sheet, thumbnails
 SELECTION, SHEET, PICTURES, TASKS = "selection.csv", "sheet.html", "pictures", "tasks"
 COLUMNS = ("file", "rank", "score", "reason", "image", "person")
 CONTROL = "drawn at random, as a control"
-MISSING = Kind(
+MISSING = Finding(
     "pictures are not on disk",
     f"bring them back, find those that were renamed (`{program()} project scan`), or withdraw them from the project",
 )

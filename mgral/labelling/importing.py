@@ -7,55 +7,57 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.errors import program
 from mgral.labelling.classes import classes_called, today
-from mgral.labelling.names import Found, Names
+from mgral.labelling.names import NamedImages, Names
 from mgral.labelling.records import CONFIRMED, Box, Returned, ReturnedFile
 from mgral.labelling.state import BoxRow, ImageState, Label, Project
 
-OTHER_PROJECT = Kind("files are of another project", "import them there, or take out what names the project")
-UNKNOWN_PICTURES = Kind(
+OTHER_PROJECT = Finding("files are of another project", "import them there, or take out what names the project")
+UNKNOWN_PICTURES = Finding(
     "pictures are not of this project",
     f"correct the names, or run `{program()} project scan` if they are new; `--unknown leave_out` imports the others",
 )
-PICTURES_LEFT_OUT = Kind("pictures are not of this project", "left out (`--unknown leave_out`)")
-AMBIGUOUS = Kind("pictures have a name that several have", "give their paths as they are in the project")
-LIKE_NAMES = Kind(
+PICTURES_LEFT_OUT = Finding("pictures are not of this project", "left out (`--unknown leave_out`)")
+AMBIGUOUS = Finding("pictures have a name that several have", "give their paths as they are in the project")
+LIKE_NAMES = Finding(
     "pictures are in another folder in the file than in the project, or their names begin with eight more characters",
     "found by the last part of their names; check that they are the same pictures",
 )
-UNKNOWN_CLASSES = Kind(
+UNKNOWN_CLASSES = Finding(
     "classes are not of this project",
     f"add them (`{program()} project classes add NAME`, NAME being theirs), or give their names here "
     "(`--rename THEIRS=OURS`)",
 )
-NOTHING_TO_RENAME = Kind("names given to --rename are of no class in the labels", "nothing was renamed; correct them")
-OTHER_SIZES = Kind(
+NOTHING_TO_RENAME = Finding(
+    "names given to --rename are of no class in the labels", "nothing was renamed; correct them"
+)
+OTHER_SIZES = Finding(
     "pictures have another size than in the labels",
     "the boxes are of other pictures, or of copies of another size: export them for the pictures of the project",
 )
-TEST_PICTURES = Kind("pictures of the test set were labelled anew", "used, as corrections of the test set")
-CONTRADICTIONS = Kind(
+TEST_PICTURES = Finding("pictures of the test set were labelled anew", "used, as corrections of the test set")
+CONTRADICTIONS = Finding(
     "pictures were labelled differently by two people",
     "all labels are kept, and the latest used (`conflicts` in project.yaml)",
 )
-TWICE = Kind(
+TWICE = Finding(
     "pictures are in the file twice, labelled differently by the same person or without a person's name",
     "the latest is used, or the last with boxes where the file has no times",
 )
-OTHER_PICTURE = Kind(
+OTHER_PICTURE = Finding(
     "entries have the number of one picture and the name of another",
     "bring the file back as the labelling tool wrote it, or take out `mgral_id` where the name is right",
 )
-FORMER_NAMES = Kind("classes have a former name", "taken for what they are now")
-SEVERAL_MEANINGS = Kind(
+FORMER_NAMES = Finding("classes have a former name", "taken for what they are now")
+SEVERAL_MEANINGS = Finding(
     "classes have a name that was another class's when the pictures were sent",
     "give the class that is meant (`--rename NAME=NAME` for the class that has the name now)",
 )
-STALE = Kind("labels are older than another label of the same person", "left out")
-DRAFTS = Kind("drafts are of pictures that the same person has finished", "left out")
-WITHDRAWN = Kind("pictures are withdrawn", f"kept, and not used until `{program()} project recall`")
+STALE = Finding("labels are older than another label of the same person", "left out")
+DRAFTS = Finding("drafts are of pictures that the same person has finished", "left out")
+WITHDRAWN = Finding("pictures are withdrawn", f"kept, and not used until `{program()} project recall`")
 SAME_IOU = 0.5
 """Smallest IoU at which two people's boxes of a class are of the same object."""
 
@@ -160,7 +162,7 @@ class _Classes:
 
     def __init__(self, project: Project, renamed: Mapping[str, str], findings: Findings, source: str) -> None:
         self._project, self._renamed, self._findings, self._source = project, renamed, findings, source
-        self._notes: dict[tuple[str, Kind], str] = {}
+        self._notes: dict[tuple[str, Finding], str] = {}
         self._now = {name: number for number, name in project.classes.items()}
 
     def find(self, name: str, sent_at: int) -> int:
@@ -180,9 +182,9 @@ class _Classes:
             self._notes[name, FORMER_NAMES] = f"{name}, now {today(self._project, number)}"
         return number
 
-    def _no_such_class(self) -> Kind:
+    def _no_such_class(self) -> Finding:
         known = ", ".join(self._now) or "none"
-        return Kind("names given by --rename are no classes of this project", f"give one that it has: {known}")
+        return Finding("names given by --rename are no classes of this project", f"give one that it has: {known}")
 
     def note(self) -> None:
         """Note what was not clear."""
@@ -200,7 +202,7 @@ def _names_of_others(project: Project, found: ReturnedFile, names: Names, findin
 
     Those that are like the name of a picture which the file does not have otherwise are noted.
     """
-    by_image: dict[int, dict[str, Found]] = defaultdict(dict)
+    by_image: dict[int, dict[str, NamedImages]] = defaultdict(dict)
     touched = set()
     for one in found.labels:
         known = names.look_up(one.file)
@@ -311,9 +313,9 @@ def _note_contradictions(
     named = [one for one in by_person.values() if one.by and one.state in CONFIRMED]
     if contradicting(project, named):
         people = ", ".join(sorted(one.by for one in named))
-        used = Kind(CONTRADICTIONS.title, CONTRADICTIONS.advice)
+        used = Finding(CONTRADICTIONS.title, CONTRADICTIONS.advice)
         if conflicts == "leave_out":
-            used = Kind(CONTRADICTIONS.title, "kept, and not used until one of them is corrected (`conflicts`)")
+            used = Finding(CONTRADICTIONS.title, "kept, and not used until one of them is corrected (`conflicts`)")
         findings.repair(used, f"{project.files[image]}: {people}")
 
 

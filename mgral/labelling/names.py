@@ -14,7 +14,7 @@ UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
 """What Label Studio puts before the name of an uploaded picture, which all its formats keep."""
 
 
-class Found(NamedTuple):
+class NamedImages(NamedTuple):
     """The images that a name can mean; one where it is clear."""
 
     images: set[int]
@@ -51,7 +51,7 @@ class Names:
         """Return the images that a name can mean; one where it is clear."""
         return self.look_up(name).images
 
-    def look_up(self, name: str) -> Found:
+    def look_up(self, name: str) -> NamedImages:
         """Return the images that a name can mean, and what was left out of the name to find them.
 
         By the complete path, by the end of the path or the name in a batch, by the last part of the path alone,
@@ -60,19 +60,19 @@ class Names:
         path = PurePosixPath(plain := normalize("NFC", name.replace("\\", "/").removeprefix("./")))
         # A name without folders is first of all what a picture was sent under, whatever is called so now.
         if path.name != plain and (known := self._found.get(plain)):
-            return Found(known)
+            return NamedImages(known)
         ends = ("/".join(path.parts[start:]) for start in range(1, len(path.parts) - 1))
         below = next((known for end in ends if (known := self._found.get(end))), set[int]())
         ways = [(cut(one), cut is not str) for one in (path.name, path.stem) for cut in (str, _not_uploaded)]
         nothing: tuple[set[int], bool] = set(), False
         sent, uploaded = next(((known, cut) for way, cut in ways if (known := self._sent.get(way))), nothing)
         if below or sent:
-            return Found(
+            return NamedImages(
                 below & sent or below | sent, False, uploaded and not below, path.name != plain and not below
             )
         found, uploaded = next(((known, cut) for way, cut in ways if (known := self._found.get(way))), nothing)
         plainer = unquote(name)
-        return Found(found, path.name != plain, uploaded) if found or plainer == name else self.look_up(plainer)
+        return NamedImages(found, path.name != plain, uploaded) if found or plainer == name else self.look_up(plainer)
 
 
 def _not_uploaded(name: str) -> str:

@@ -15,7 +15,7 @@ from mgral.artefacts.files import read_json, write_json
 from mgral.compute.progress import tracked
 from mgral.config import PictureSettings
 from mgral.data.decoding import DEEP, OUT_OF_RANGE, PictureError, decode, pillow_limits
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.formats.snapshot import Picture
 from mgral.data.headers import picture_size
 from mgral.errors import InputError, program
@@ -33,13 +33,13 @@ They are passed over if the project's own folder is one of its folders of pictur
 SEEN = ".files.json"
 """Size, time of change and digest of each file when it was read last: only what differs is read again. It may be
 deleted at any time."""
-NO_FOLDER = Kind("folders of pictures are not there", "correct --pictures, or `pictures` in project.yaml")
-NO_PICTURES = Kind(
+NO_FOLDER = Finding("folders of pictures are not there", "correct --pictures, or `pictures` in project.yaml")
+NO_PICTURES = Finding(
     "folders contain no pictures", "correct --pictures, or `pictures` in project.yaml, or put pictures there"
 )
-UNREADABLE = Kind("files are no pictures that can be used", "left out of the project; replace or remove them")
+UNREADABLE = Finding("files are no pictures that can be used", "left out of the project; replace or remove them")
 DEEP_GREY = {
-    kind: Kind(
+    kind: Finding(
         kind.title,
         f"left out of the project; set {way} in project.yaml, and run `{program()} project scan`, or give "
         "--deep-grey to `project init`; or convert them to 8 bits",
@@ -49,21 +49,21 @@ DEEP_GREY = {
         (OUT_OF_RANGE, "`deep_grey: own_range`"),
     )
 }
-NOT_READ = Kind("pictures or their folders cannot be read", "correct their permissions or the disk, and run again")
-COPIES = Kind("pictures are copies of another one, byte for byte", "one of them is used")
-BAD_NAMES = Kind("pictures have names that are not UTF-8", "left out; rename them")
-RENAMED = Kind("pictures were renamed or moved", "recognised by their bytes; their labels stay")
-MISSING = Kind("pictures are missing", "left out of new rounds until they are back")
-CHANGED = Kind(
+NOT_READ = Finding("pictures or their folders cannot be read", "correct their permissions or the disk, and run again")
+COPIES = Finding("pictures are copies of another one, byte for byte", "one of them is used")
+BAD_NAMES = Finding("pictures have names that are not UTF-8", "left out; rename them")
+RENAMED = Finding("pictures were renamed or moved", "recognised by their bytes; their labels stay")
+MISSING = Finding("pictures are missing", "left out of new rounds until they are back")
+CHANGED = Finding(
     "pictures have other bytes than before, under the same name",
     f"their labels may not fit: bring the old files back; or `{program()} project scan --changed new` takes them "
     "for new pictures, and the old ones for missing",
 )
-TAKEN_AS_NEW = Kind("pictures have other bytes than before", "they are new pictures, the old ones are missing")
-KNOWN_BOTH = Kind(
+TAKEN_AS_NEW = Finding("pictures have other bytes than before", "they are new pictures, the old ones are missing")
+KNOWN_BOTH = Finding(
     "pictures lie in a folder of the test set and in one to label, byte for byte", "they stay what they were so far"
 )
-BOTH = Kind("pictures of the test set lie among those to label, byte for byte", "they are of the test set only")
+BOTH = Finding("pictures of the test set lie among those to label, byte for byte", "they are of the test set only")
 
 
 class Seen(NamedTuple):

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 
 from mgral.config import BudgetConfig, Config, in_words
 from mgral.method.fidelity.correlation import Fidelity, spearman
-from mgral.method.fidelity.lookups import Kind
+from mgral.method.fidelity.lookups import LookupKind
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.fidelity_trials import (
     PARTS,
-    Comparison,
+    BesideCounts,
     FidelityRow,
     Trial,
     ceilings_by_seed,
@@ -39,7 +39,7 @@ class FidelityReport:
     tables: tuple[Table, ...]
     rows: tuple[FidelityRow, ...]
     """The best over all batches first."""
-    comparisons: Mapping[str, Comparison]
+    comparisons: Mapping[str, BesideCounts]
     """The reward in use beside counts alone, for each of `PARTS`."""
     sentence: str
     """What they say over all batches."""
@@ -79,7 +79,7 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
     return FidelityReport(html, figures, tables, tuple(rows), comparisons, sentence)
 
 
-def in_a_sentence(found: Comparison) -> str:
+def in_a_sentence(found: BesideCounts) -> str:
     """Say whether the reward in use beats counts alone, and what part of the noise ceiling it reaches."""
     gap = found.difference
     if gap.low > ROUNDING:
@@ -195,7 +195,7 @@ def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
     return Figure(stem, title, conclusion, caption, drawing, Table(stem, pd.DataFrame(cells)))
 
 
-def _splits(kind: Kind, trials: Mapping[int, Trial], ceiling: float) -> Figure:
+def _splits(kind: LookupKind, trials: Mapping[int, Trial], ceiling: float) -> Figure:
     """Draw how well the tables of the first n reward splits together rank batches, for every n."""
     by_seed = {seed: spearman(trial.tables[kind], trial.gains[None]).tolist() for seed, trial in trials.items()}
     splits = min(map(len, by_seed.values()))
@@ -223,7 +223,7 @@ def _splits(kind: Kind, trials: Mapping[int, Trial], ceiling: float) -> Figure:
     return Figure(stem, title, conclusion, caption, draw(stem, 5.0, 3.7, paint), table)
 
 
-def _comparison_table(comparisons: Mapping[str, Comparison]) -> Table:
+def _comparison_table(comparisons: Mapping[str, BesideCounts]) -> Table:
     rows = [
         {
             "batches": part,

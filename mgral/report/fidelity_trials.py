@@ -13,7 +13,7 @@ from mgral.config import Config
 from mgral.errors import InputError, StepError
 from mgral.method.fidelity.batches import Candidate, load_candidates
 from mgral.method.fidelity.correlation import Array, Fidelity, difference, fidelity, noise_ceiling
-from mgral.method.fidelity.lookups import Kind
+from mgral.method.fidelity.lookups import LookupKind
 
 PARTS = {"all": "all", "random": "drawn at random", "strategies": "chosen by strategies"}
 """Which batches correlations are over, in words."""
@@ -27,11 +27,11 @@ class Trial:
     """Mean mAP without any batch."""
     repeats: Array
     """mAP, [R, M]."""
-    tables: Mapping[Kind, Array]
+    tables: Mapping[LookupKind, Array]
     """The prediction by the tables of the first n reward splits, [splits, M]; without a table [1, M]."""
     candidates: Sequence[Candidate]
     """The M batches."""
-    by_prior: frozenset[Kind] = frozenset()
+    by_prior: frozenset[LookupKind] = frozenset()
     """Kinds whose tables did not pass their test, so that the prior of the regression ranks batches."""
 
     @property
@@ -40,7 +40,7 @@ class Trial:
         mean: Array = self.repeats.mean(axis=0) - self.baseline
         return mean
 
-    def looked_up(self, kind: Kind) -> Array:
+    def looked_up(self, kind: LookupKind) -> Array:
         """Return the prediction by all tables of a kind, [M]: mAP, or without a table on a scale of its own."""
         found: Array = self.tables[kind][-1]
         return found
@@ -55,7 +55,7 @@ class Trial:
 class FidelityRow:
     """A kind of reward and how well it does."""
 
-    kind: Kind
+    kind: LookupKind
     by_part: Mapping[str, Fidelity]
     """For each of `PARTS`."""
     configured: bool
@@ -68,7 +68,7 @@ class FidelityRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BesideCounts:
     """The reward in use beside counts alone, over a part of the batches."""
 
     reward: Fidelity
@@ -111,11 +111,11 @@ def load_trial(folder: Path, config: Config) -> Trial:
         raise InputError(
             f"{folder} does not contain the gains of batches 0 to {len(batches)}; run `snakemake fidelity` again"
         )
-    looked_up: dict[Kind, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    looked_up: dict[LookupKind, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     by_prior = set()
     for table in config.fidelity_tables():
         for row in read_csv(folder / table / "lookups.csv"):
-            kind = Kind(*(row[name] for name in Kind._fields))
+            kind = LookupKind(*(row[name] for name in LookupKind._fields))
             # What is expected without a table stands beside every table.
             looked_up[kind][int(row["splits"])][int(row["batch"])] = float(row["looked_up"])
             if int(row["splits"]) == splits and row["by_prior"] == "True":
@@ -139,14 +139,14 @@ def load_trial(folder: Path, config: Config) -> Trial:
     )
 
 
-def configured_kind(config: Config) -> Kind:
+def configured_kind(config: Config) -> LookupKind:
     """Return the kind of lookup of the experiment's own settings."""
     lut, reward = config.lut, config.reward
     embedding = "initial" if lut.refresh == "once" else "cycle"
-    return Kind(lut.labels, lut.start, embedding, reward.distance, reward.estimator)
+    return LookupKind(lut.labels, lut.start, embedding, reward.distance, reward.estimator)
 
 
-def fidelity_rows(trials: Sequence[Trial], configured: Kind, seed: int) -> list[FidelityRow]:
+def fidelity_rows(trials: Sequence[Trial], configured: LookupKind, seed: int) -> list[FidelityRow]:
     """Return every kind of reward that all seeds have, the best over all batches first."""
     kinds = [kind for kind in trials[0].tables if all(kind in trial.tables for trial in trials)]
     rows = [
@@ -170,7 +170,7 @@ def ceilings_by_seed(trials: Mapping[int, Trial]) -> dict[str, dict[int, float]]
 
 def compare_with_counts(
     rows: Sequence[FidelityRow], trials: Sequence[Trial], ceilings: Mapping[str, float], seed: int
-) -> dict[str, Comparison]:
+) -> dict[str, BesideCounts]:
     """Compare the reward in use with counts alone for each of `PARTS`.
 
     Counts alone are the best reward without a table, over all batches: the hardest to beat.
@@ -182,7 +182,7 @@ def compare_with_counts(
         )
     counts = next(row for row in rows if not row.kind.has_table)
     return {
-        part: Comparison(
+        part: BesideCounts(
             used.by_part[part],
             counts.by_part[part],
             difference(
@@ -194,7 +194,7 @@ def compare_with_counts(
     }
 
 
-def _looked_up(trials: Sequence[Trial], kind: Kind, part: str) -> list[Array]:
+def _looked_up(trials: Sequence[Trial], kind: LookupKind, part: str) -> list[Array]:
     return [trial.looked_up(kind)[trial.of_part(part)] for trial in trials]
 
 

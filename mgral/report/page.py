@@ -46,7 +46,7 @@ from mgral.report.results import Results, notes_of
 from mgral.report.scores import SCORE_NAMES, class_scores, overall_scores, score_rows
 from mgral.report.spread import points, points_interval, points_with_spread
 from mgral.report.unusual_rounds import STEMS, unusual_rounds, unusual_rounds_table
-from mgral.report.verdict import Found, verdict
+from mgral.report.verdict import Evidence, verdict
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     costs, of_tables = cost_rows(results, by_map[first]), table_costs(results)
     own = {name: cost.detectors for cost in of_tables for name in cost.strategies}
     said = verdict(
-        Found(config, by_map, random_labels[first], full, notes_of(results), own, results.notes.groups, missing)
+        Evidence(config, by_map, random_labels[first], full, notes_of(results), own, results.notes.groups, missing)
     )
     lookup = table_sections(results)
     figures = {

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from mgral.config import Config, Kind, registry
+from mgral.config import Config, SharedKind, registry
 
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
@@ -16,7 +16,7 @@ STAGES = {
 
 
 @dataclass(frozen=True)
-class Job:
+class TimedJob:
     """One run of a step, without the start of Python."""
 
     step: str
@@ -63,21 +63,21 @@ class CycleCost:
     """Mean over seeds and cycles: the choice and, where it is made from embeddings, those."""
 
 
-def step_costs(jobs: list[Job], order: Iterable[str]) -> list[StepCost]:
+def step_costs(jobs: list[TimedJob], order: Iterable[str]) -> list[StepCost]:
     """Add the jobs of each step up, in the pipeline's order."""
-    of_step: dict[str, list[Job]] = defaultdict(list)
+    of_step: dict[str, list[TimedJob]] = defaultdict(list)
     for job in jobs:
         of_step[job.step].append(job)
     known = [step for step in order if step in of_step]
     return [_add_up(step, of_step[step]) for step in [*known, *sorted(set(of_step) - set(known))]]
 
 
-def _add_up(step: str, jobs: list[Job]) -> StepCost:
+def _add_up(step: str, jobs: list[TimedJob]) -> StepCost:
     wall, core = (round(sum(times), 3) for times in ((job.wall for job in jobs), (job.core for job in jobs)))
     return StepCost(step, len(jobs), wall, core, max(job.memory for job in jobs))
 
 
-def cycle_costs(jobs: list[Job], config: Config) -> list[CycleCost]:
+def cycle_costs(jobs: list[TimedJob], config: Config) -> list[CycleCost]:
     """Add up each strategy's jobs a cycle, and average over seeds and cycles."""
     return [
         CycleCost(
@@ -90,9 +90,9 @@ def cycle_costs(jobs: list[Job], config: Config) -> list[CycleCost]:
     ]
 
 
-def _lut_cost(jobs: list[Job], config: Config, strategy: str) -> float | None:
+def _lut_cost(jobs: list[TimedJob], config: Config, strategy: str) -> float | None:
     """Return the seconds of a strategy's tables, which others may share, and of the embeddings behind them."""
-    names = {kind: config.name_of(kind, strategy) for kind in get_args(Kind)}
+    names = {kind: config.name_of(kind, strategy) for kind in get_args(SharedKind)}
     own = [
         job
         for job in jobs
@@ -104,7 +104,7 @@ def _lut_cost(jobs: list[Job], config: Config, strategy: str) -> float | None:
     return _mean_of_sums([job for job in own if job.place in tables])
 
 
-def _training_jobs(jobs: list[Job], strategy: str, kind: str) -> list[Job]:
+def _training_jobs(jobs: list[TimedJob], strategy: str, kind: str) -> list[TimedJob]:
     """Return the training jobs of a strategy; if it has agents or heads, those of the cycles that have one.
 
     The detector of the last cycle serves no agent and no head, and would lower the mean.
@@ -118,7 +118,7 @@ def _training_jobs(jobs: list[Job], strategy: str, kind: str) -> list[Job]:
     return [job for job in own if not places or job.place in places]
 
 
-def _selection_jobs(jobs: list[Job], config: Config, strategy: str) -> list[Job]:
+def _selection_jobs(jobs: list[TimedJob], config: Config, strategy: str) -> list[TimedJob]:
     """Return the jobs of a strategy's choices and of the embeddings for them; those for tables count there."""
     steps = [*STAGES["selection"]]
     if (
@@ -131,7 +131,7 @@ def _selection_jobs(jobs: list[Job], config: Config, strategy: str) -> list[Job]
     return [job for job in own if job.place in choices]
 
 
-def _mean_of_sums(jobs: list[Job]) -> float | None:
+def _mean_of_sums(jobs: list[TimedJob]) -> float | None:
     sums: dict[tuple[str | None, str | None], float] = defaultdict(float)
     for job in jobs:
         sums[job.place] += job.wall

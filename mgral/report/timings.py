@@ -10,7 +10,7 @@ from mgral.config import Config
 from mgral.engine.steps import STEPS
 from mgral.errors import InputError
 from mgral.report.rendering import render
-from mgral.report.times import STAGES, Job, cycle_costs, cycle_rows, duration, step_costs, step_rows
+from mgral.report.times import STAGES, TimedJob, cycle_costs, cycle_rows, duration, step_costs, step_rows
 
 RUNS = "run.json"
 """File in timings/ with the command that made each target."""
@@ -54,26 +54,26 @@ def write_timings(config: Config, results: Path, made: Iterable[Made]) -> None:
     write_bytes(results / "timings" / "timings.html", page.encode())
 
 
-def _known(table: Path) -> Iterator[tuple[str, Job | None]]:
+def _known(table: Path) -> Iterator[tuple[str, TimedJob | None]]:
     """Yield the jobs of an earlier run by an output of each; None where its record is gone."""
     for row in read_csv(table) if table.exists() else ():
         yield row["output"], _job(row["output"], row["step"], json.loads(row["wildcards"]))
 
 
-def _measured(made: Made) -> tuple[str, Job] | None:
+def _measured(made: Made) -> tuple[str, TimedJob] | None:
     """Return the output of a job that has a record, and the job."""
     step, wildcards, outputs = made
     return next(((path, job) for path in outputs if (job := _job(path, step, wildcards))), None)
 
 
-def _job(path: str, step: str, wildcards: Mapping[str, str]) -> Job | None:
+def _job(path: str, step: str, wildcards: Mapping[str, str]) -> TimedJob | None:
     record = load_record(Path(path)) or {}
     if not record.keys() >= set(COST):
         return None
-    return Job(step, wildcards, *(record[name] for name in COST))
+    return TimedJob(step, wildcards, *(record[name] for name in COST))
 
 
-def _row(path: str, job: Job) -> dict[str, object]:
+def _row(path: str, job: TimedJob) -> dict[str, object]:
     cost = {"wall_s": job.wall, "core_s": job.core, "peak_memory_mb": job.memory}
     return {"output": path, "step": job.step, "wildcards": json.dumps(dict(job.wildcards)), **cost}
 

@@ -30,7 +30,7 @@ STEPS = 3
 
 
 @dataclass(frozen=True)
-class Step:
+class NextStep:
     """Something to do next."""
 
     text: str
@@ -52,11 +52,11 @@ class Verdict:
     """In how many rounds the lookup tables of the subject were not used, and what decided; empty if in none."""
     more: tuple[str, ...]
     saved: str
-    steps: tuple[Step, ...]
+    steps: tuple[NextStep, ...]
 
 
 @dataclass(frozen=True)
-class Found:
+class Evidence:
     """What the verdict is made from."""
 
     config: Config
@@ -98,7 +98,7 @@ class Found:
         return next(row for row in self.rows if row.strategy == strategy)
 
 
-def verdict(found: Found) -> Verdict:
+def verdict(found: Evidence) -> Verdict:
     """Report what an experiment has found, in plain words."""
     subject = subject_of(found.config, found.rows)
     counts = first_of_type(found.config, COUNTS)
@@ -115,7 +115,7 @@ def verdict(found: Found) -> Verdict:
     )
 
 
-def _headline(found: Found, subject: str) -> str:
+def _headline(found: Evidence, subject: str) -> str:
     row, random = found.row(subject), found.random
     if found.nothing:
         return found.nothing
@@ -131,7 +131,7 @@ def _headline(found: Found, subject: str) -> str:
     return _compared(subject, random, row.to_random)
 
 
-def _unused(found: Found, subject: str) -> str:
+def _unused(found: Evidence, subject: str) -> str:
     noted = [note for note in found.notes.get(subject, ()) if note]
     return f"In {len(noted)} of {len(found.notes[subject])} rounds {noted[0]}." if noted else ""
 
@@ -162,7 +162,7 @@ def _gap(difference: PairedDifference) -> str:
     return f"{'less than 0.1' if rounds_to_zero(mean) else points(abs(mean))} points of mAP"
 
 
-def _more(found: Found, subject: str, counts: str | None) -> Iterator[str]:
+def _more(found: Evidence, subject: str, counts: str | None) -> Iterator[str]:
     """Report how it compares with the simple baseline and with the first of the others, and by the other labels."""
     row = found.row(subject)
     if row.mean.n == 0 or found.nothing:
@@ -195,7 +195,7 @@ def _otherwise(one: PairedDifference, other: PairedDifference) -> bool:
     return one.spread.mean * other.spread.mean < 0 if few else one.verdict() != other.verdict()
 
 
-def _saved(found: Found, subject: str) -> str:
+def _saved(found: Evidence, subject: str) -> str:
     if found.nothing:
         return "Labels saved: unknown, because the detector has learnt almost nothing."
     if found.random is None or subject == found.random:
@@ -219,7 +219,7 @@ def _saved(found: Found, subject: str) -> str:
     return f"Labels saved: {both}. That is {amount} ({sure})."
 
 
-def _saved_by(found: Found, subject: str, counts: str | None) -> str:
+def _saved_by(found: Evidence, subject: str, counts: str | None) -> str:
     """Report what the simple baseline saves, to be read behind what the subject saves; empty if that is unknown."""
     line = found.saved.get(counts or "")
     own = found.saved.get(subject)
@@ -228,27 +228,29 @@ def _saved_by(found: Found, subject: str, counts: str | None) -> str:
     return f" {counts}, the simple baseline, saves {counted(line.saved.spread.mean)}."
 
 
-def _steps(found: Found, subject: str) -> Iterator[Step]:
+def _steps(found: Evidence, subject: str) -> Iterator[NextStep]:
     """Yield what to do next, the most urgent first."""
     config, row = found.config, found.row(subject)
     if found.nothing:
         yield from _steps_to_learn(config)
         return
     if found.missing is not None:
-        yield Step(_missing(found.missing), link="partial")
+        yield NextStep(_missing(found.missing), link="partial")
     if found.groups and found.groups.pairs:
         share = f"{len(found.groups.pairs)} of {found.groups.test_images} test images"
-        yield Step(f"Look at the near-copies: {share} have one in training, so scores may be too good.", link="data")
+        yield NextStep(
+            f"Look at the near-copies: {share} have one in training, so scores may be too good.", link="data"
+        )
     if row.mean.n == 0:
-        yield Step("Check the labels of the test images: without boxes there is no score.")
+        yield NextStep("Check the labels of the test images: without boxes there is no score.")
         return
     if found.random is None or len(found.rows) == 1:
         others = "random" if found.random is None else "the strategy that you want to try"
-        yield Step(f"Run {others} too: add it to strategies, and give the same command again.")
+        yield NextStep(f"Run {others} too: add it to strategies, and give the same command again.")
         return
     difference, seeds = row.to_random, len(config.seeds)
     if difference is None or difference.spread.n < FEWEST_SEEDS:
-        yield Step(
+        yield NextStep(
             "Run more seeds: three give an interval, five are better. Finished seeds are kept.",
             _command(config, max(GOOD_SEEDS, seeds + 1)),
         )
@@ -259,18 +261,18 @@ def _steps(found: Found, subject: str) -> Iterator[Step]:
     if not difference.clear:
         yield _more_seeds(config, difference, seeds)
     elif difference.spread.mean < 0 and winner is None:
-        yield Step(f"Do not use {subject} on data like these: {found.random} is better and costs nothing.")
+        yield NextStep(f"Do not use {subject} on data like these: {found.random} is better and costs nothing.")
 
 
-def _steps_to_learn(config: Config) -> Iterator[Step]:
+def _steps_to_learn(config: Config) -> Iterator[NextStep]:
     if isinstance(config.data, SyntheticData):
-        yield Step("Train longer: raise iterations.detector.")
+        yield NextStep("Train longer: raise iterations.detector.")
     else:
-        yield Step(
+        yield NextStep(
             "Train longer: raise iterations.detector, or leave out the sections detector and iterations, so that "
             "they are derived from the data."
         )
-        yield Step(
+        yield NextStep(
             "Check the labels and the names of the classes:", f"{program_in_results()} data {_configfile(config)}"
         )
 
@@ -288,7 +290,7 @@ def _missing(missing: Missing) -> str:
     return f"Finish the experiment: this is a partial report{lacking}. Give the same command again."
 
 
-def _winner(found: Found, subject: str) -> str | None:
+def _winner(found: Evidence, subject: str) -> str | None:
     """Return the strategy to use: the subject if it is clearly above random and none is clearly above it."""
     above = [row for row in found.rows if row.to_random and row.to_random.clear and row.to_random.spread.mean > 0]
     names = [row.strategy for row in above]
@@ -298,25 +300,27 @@ def _winner(found: Found, subject: str) -> str | None:
     return names[0] if names else None
 
 
-def _use(config: Config, strategy: str, words: str) -> Step:
+def _use(config: Config, strategy: str, words: str) -> NextStep:
     own = config.strategies[strategy].type
     if _is_replay(config):
-        return Step(f"{words} from the next round on: in project.yaml, strategy: {own}")
+        return NextStep(f"{words} from the next round on: in project.yaml, strategy: {own}")
     command = (
         f"{program_in_results()} project init mine --pictures photos --classes car,dog --budget 300 --strategy {own}"
     )
     yours = "with the name of their folder in the place of photos, and your classes in that of car,dog"
-    return Step(f"{words} to choose which of your own pictures to label, {yours}:", command)
+    return NextStep(f"{words} to choose which of your own pictures to label, {yours}:", command)
 
 
-def _more_seeds(config: Config, difference: PairedDifference, seeds: int) -> Step:
+def _more_seeds(config: Config, difference: PairedDifference, seeds: int) -> NextStep:
     wanted = seeds_needed(difference)
     rough = f"a rough estimate from the spread of {difference.spread.n} paired differences"
     if wanted is None:
         equal = "treat the two as equal, and take the one that costs less"
-        return Step(f"To show a difference this small, more than {MOST_SEEDS} seeds are needed ({rough}): {equal}.")
+        return NextStep(
+            f"To show a difference this small, more than {MOST_SEEDS} seeds are needed ({rough}): {equal}."
+        )
     often = f"About {wanted} seeds would show a difference of this size four times in five ({rough})"
-    return Step(f"{often}. Run them, or treat the two as equal.", _command(config, max(wanted, seeds + 1)))
+    return NextStep(f"{often}. Run them, or treat the two as equal.", _command(config, max(wanted, seeds + 1)))
 
 
 def seeds_needed(difference: PairedDifference) -> int | None:

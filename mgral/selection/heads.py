@@ -188,7 +188,7 @@ def _frozen(detector: DetectorModel) -> Iterator[None]:
         detector.train()
 
 
-class Trained(NamedTuple):
+class TrainedHead(NamedTuple):
     """What the training of a head gives."""
 
     head: nn.Module
@@ -210,7 +210,7 @@ def train_head(
     weights: Path | None = None,
     gpus: int = 0,
     checkpoint: Checkpoint | None = None,
-) -> Trained:
+) -> TrainedHead:
     """Train the head of a strategy along with the detector of a cycle, which is trained once more for it.
 
     Parameters
@@ -236,7 +236,7 @@ def train_head(
     detector, _ = train_cycle_detector(
         config, data, labelled, seed, cycle, weights=weights, gpus=gpus, checkpoint=checkpoint, follower=training
     )
-    return Trained(training.trained(cast(DenseModel, detector)), detector, training.history)
+    return TrainedHead(training.trained(cast(DenseModel, detector)), detector, training.history)
 
 
 def save_head(head: nn.Module, path: Path) -> None:

@@ -94,7 +94,7 @@ SIZES = {
 
 @pytest.mark.parametrize(("content", "settings", "size", "kind", "place"), SIZES.values(), ids=list(SIZES))
 def test_a_size_that_contradicts(
-    content: bytes, settings: PictureSettings, size: tuple[int, int], kind: decoding.Kind, place: str
+    content: bytes, settings: PictureSettings, size: tuple[int, int], kind: decoding.Finding, place: str
 ) -> None:
     with pytest.raises(PictureError) as caught:
         decode(content, "a.png", size, settings)
@@ -126,7 +126,7 @@ def deep_colour() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-ODD: dict[str, tuple[Callable[[], bytes], tuple[decoding.Kind, ...]]] = {
+ODD: dict[str, tuple[Callable[[], bytes], tuple[decoding.Finding, ...]]] = {
     "palette": (palette, ()),
     "palette, one colour transparent": (lambda: palette(0), (decoding.TRANSPARENT,)),
     "palette, alpha of each colour": (lambda: palette(b"\x80\x40"), (decoding.TRANSPARENT,)),
@@ -140,7 +140,7 @@ ODD: dict[str, tuple[Callable[[], bytes], tuple[decoding.Kind, ...]]] = {
 
 
 @pytest.mark.parametrize(("make", "repairs"), ODD.values(), ids=list(ODD))
-def test_odd_pictures_have_their_colours(make: Callable[[], bytes], repairs: tuple[decoding.Kind, ...]) -> None:
+def test_odd_pictures_have_their_colours(make: Callable[[], bytes], repairs: tuple[decoding.Finding, ...]) -> None:
     with pillow_limits(1000):
         found = decode(make(), "a", (6, 4), APPLY)
     np.testing.assert_allclose(np.asarray(found.pixels), np.asarray(two_colours()), atol=2)
@@ -190,7 +190,7 @@ def test_deep_grey_is_scaled_by_a_setting(content: bytes, way: Any, expected: li
         (deep([0, np.inf], np.float32), "full_range", decoding.NOT_FINITE),
     ],
 )
-def test_deep_grey_that_has_no_such_range(content: bytes, way: Any, kind: decoding.Kind) -> None:
+def test_deep_grey_that_has_no_such_range(content: bytes, way: Any, kind: decoding.Finding) -> None:
     with pytest.raises(PictureError) as caught:
         decode(content, "a", (2, 1), PictureSettings(deep_grey=way))
     assert caught.value.kind is kind
@@ -216,7 +216,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize(("content", "kind", "place"), UNREADABLE.values(), ids=list(UNREADABLE))
-def test_what_is_no_picture_is_named(content: bytes, kind: decoding.Kind, place: str) -> None:
+def test_what_is_no_picture_is_named(content: bytes, kind: decoding.Finding, place: str) -> None:
     with pytest.raises(PictureError) as caught:
         decode(content, "a", (60, 40), APPLY)
     assert caught.value.kind is kind

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mgral.config import VocData, resolve_config
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.formats.voc import read_voc
 from mgral.data.read import read_splits
 from mgral.data.records import Split
@@ -40,7 +40,7 @@ def read(root: Path, findings: Findings | None = None, **settings: object) -> tu
     return splits
 
 
-def places(found: dict[Kind, list[str]]) -> dict[str, list[str]]:
+def places(found: dict[Finding, list[str]]) -> dict[str, list[str]]:
     return {kind.title: listed for kind, listed in found.items()}
 
 

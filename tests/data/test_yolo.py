@@ -8,7 +8,7 @@ import pytest
 from yolo_folder import YAML, boxes, faults, names, picture, read, settings, write_yolo_set
 
 from mgral.data.check import NO_PICTURE
-from mgral.data.findings import FaultyDataError, Findings, Kind
+from mgral.data.findings import FaultyDataError, Finding, Findings
 from mgral.data.formats import yolo
 from mgral.data.formats.yolo import label_file
 from mgral.data.read import read_splits
@@ -129,7 +129,7 @@ def test_harmless_spellings_of_a_line(root: Path, content: str | bytes) -> None:
         (b"1 0.5 0.5 0.2 0.4\xff", yolo.BAD_FILE),
     ],
 )
-def test_faulty_lines_are_named_and_the_others_read(root: Path, content: str | bytes, kind: Kind) -> None:
+def test_faulty_lines_are_named_and_the_others_read(root: Path, content: str | bytes, kind: Finding) -> None:
     encoded = content.encode() if isinstance(content, str) else content
     found, findings = labels(root, b"0 0.5 0.5 0.1 0.1\n" + encoded)
     place = f"{root}/labels/val/c.txt"

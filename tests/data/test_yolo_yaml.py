@@ -7,7 +7,7 @@ import pytest
 from yolo_folder import YAML, boxes, faults, names, picture, read, settings, write_list, write_yolo_set
 
 from mgral.data.check import MISSING
-from mgral.data.findings import FaultyDataError, Kind
+from mgral.data.findings import FaultyDataError, Finding
 from mgral.data.formats import yolo_yaml
 from mgral.data.read import read_splits
 
@@ -50,7 +50,7 @@ def test_names_are_texts_as_they_are_written(root: Path) -> None:
         ("names: [ant, bee]\nkpt_shape: [17]", yolo_yaml.BAD_KEYPOINTS),
     ],
 )
-def test_faulty_values_of_data_yaml_are_named(root: Path, text: str, kind: Kind) -> None:
+def test_faulty_values_of_data_yaml_are_named(root: Path, text: str, kind: Finding) -> None:
     (root / "data.yaml").write_text(f"train: images/train\nval: images/val\n{text}\n")
     assert kind in faults(root)
 
@@ -129,7 +129,7 @@ def test_a_split_that_is_not_there_is_named(root: Path, split: str) -> None:
         ("", "..\\images\\train", [yolo_yaml.BACKSLASHES, yolo_yaml.ONE_UP]),
     ],
 )
-def test_where_a_split_is(root: Path, path: str, train: str, repairs: list[Kind]) -> None:
+def test_where_a_split_is(root: Path, path: str, train: str, repairs: list[Finding]) -> None:
     val = "val" if path == "images" else "images/val"
     text = f"path: {path}\ntrain: {train}\nval: {val}\nnames: [ant, bee]\n".replace("ROOT", str(root))
     (root / "data.yaml").write_text(text)

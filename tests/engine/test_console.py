@@ -7,14 +7,14 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from mgral.engine.console.dry_run import reason_of
 from mgral.engine.console.handler import LogHandler
-from mgral.engine.console.jobs import LINES, Job, job_title, last_words
+from mgral.engine.console.jobs import LINES, StartedJob, job_title, last_words
 from mgral.engine.console.outcome import not_compared, result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
 
 
-def job_with(log: Path, text: str) -> Job:
+def job_with(log: Path, text: str) -> StartedJob:
     log.write_text(text)
-    return Job("detector", "seed 0  detector", (log,), (), 0.0, False)
+    return StartedJob("detector", "seed 0  detector", (log,), (), 0.0, False)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_job_that_ctrl_c_ends_has_not_failed(before: float, end: list[str]) ->
     given = {"quiet": None, "stdout": True, "dryrun": False, "verbose": False, "debug_dag": False, "nocolor": True}
     handler = LogHandler(SimpleNamespace(**given), None)
     handler.total, handler.started = 3, 0.0
-    handler.jobs[1] = handler.running[1] = Job("detector", "seed 0  detector", (), (), 0.0, False)
+    handler.jobs[1] = handler.running[1] = StartedJob("detector", "seed 0  detector", (), (), 0.0, False)
     failed = {"event": LogEvent.JOB_ERROR, "jobid": 1, "log": [], "rule_msg": None, "created": 100.0}
     stopped = {"msg": "Terminating processes on user request", "levelno": logging.INFO, "created": 100 + before}
     for fields in (failed, stopped):
@@ -84,8 +84,8 @@ def test_a_job_that_ctrl_c_ends_has_not_failed(before: float, end: list[str]) ->
 
 
 def test_a_job_without_a_log_has_no_progress(tmp_path: Path) -> None:
-    assert Job("detector", "", (tmp_path / "none.log",), (), 0.0, False).progress == ""
-    assert Job("detector", "", (), (), 0.0, False).progress == ""
+    assert StartedJob("detector", "", (tmp_path / "none.log",), (), 0.0, False).progress == ""
+    assert StartedJob("detector", "", (), (), 0.0, False).progress == ""
 
 
 def test_warnings_of_steps_and_of_python(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mgral.cli.tools.estimate import load_speeds
 from mgral.config import BudgetConfig, Config, config_yaml, load_config, resolve_config
 from mgral.data.findings import FaultyDataError
 from mgral.engine.cost import Sizes, Speeds, Work, estimate_disk, find_sizes, plan_work, planned_in_images
-from mgral.engine.plan import Job, plan_all
+from mgral.engine.plan import PlannedJob, plan_all
 from mgral.errors import InputError
 
 CONFIG = resolve_config(
@@ -46,7 +46,7 @@ SIZES = Sizes(400, 30, 6)
 def work_of(rule: str, config: Config = CONFIG, **wildcards: object) -> Work:
     """What one planned job does."""
     named = {name: str(value) for name, value in wildcards.items()}
-    return plan_work(config, SIZES, [Job(rule, named, (), (), (), "", {})])[rule]
+    return plan_work(config, SIZES, [PlannedJob(rule, named, (), (), (), "", {})])[rule]
 
 
 def test_images_are_counted_by_hand():
@@ -89,7 +89,7 @@ def test_boxes_are_taken_for_images_by_those_of_the_data_or_for_as_many_as_they_
     # At most the 300 images beside the initial ones.
     more = config.model_copy(update={"budget": BudgetConfig(unit="boxes", amount=500)})
     assert planned_in_images(more, SIZES).budget == 100
-    job = Job("select", {"strategy": "cald", "cycle": "1"}, (), (), (), "", {})
+    job = PlannedJob("select", {"strategy": "cald", "cycle": "1"}, (), (), (), "", {})
     assert plan_work(config, SIZES._replace(boxes=1000), [job])["select"] == Work(1, seen=5 * 276)
 
 
@@ -105,8 +105,8 @@ def test_it_says_for_how_many_images_boxes_are_taken(tmp_path):
 
 
 def test_jobs_of_a_step_are_added_up_in_the_order_of_the_pipeline():
-    jobs = [Job("evaluate", {"round": "initial", "cycle": "0"}, (), (), (), "", {})] * 3
-    found = plan_work(CONFIG, SIZES, [*jobs, Job("data", {}, (), (), (), "", {})])
+    jobs = [PlannedJob("evaluate", {"round": "initial", "cycle": "0"}, (), (), (), "", {})] * 3
+    found = plan_work(CONFIG, SIZES, [*jobs, PlannedJob("data", {}, (), (), (), "", {})])
     assert list(found.items()) == [("data", Work(1)), ("evaluate", Work(3, seen=90))]
 
 

@@ -8,7 +8,7 @@ import yaml
 from dvc_project import make_project
 
 from mgral.engine.dvc_export import dvc_yaml, stage_name
-from mgral.engine.plan import Job, plan_all, plan_jobs
+from mgral.engine.plan import PlannedJob, plan_all, plan_jobs
 from mgral.errors import InputError, StepError
 
 SNAKEFILE = """
@@ -50,7 +50,7 @@ def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def by_name(jobs: list[Job]) -> dict[tuple[str, ...], Job]:
+def by_name(jobs: list[PlannedJob]) -> dict[tuple[str, ...], PlannedJob]:
     return {(job.rule, *job.wildcards.values()): job for job in jobs}
 
 

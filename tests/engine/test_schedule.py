@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgral.engine.plan import Job
+from mgral.engine.plan import PlannedJob
 from mgral.engine.schedule import schedule
 
 
-def job(name: str, *inputs: str) -> Job:
-    return Job(name, {}, inputs, (name,), (), "", {})
+def job(name: str, *inputs: str) -> PlannedJob:
+    return PlannedJob(name, {}, inputs, (name,), (), "", {})
 
 
 def test_a_chain_waits_and_others_run_beside_it():

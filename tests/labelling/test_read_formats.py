@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from labelling_files import SIZE, boxes, faults, read, read_text, repairs, states
 
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.data.formats import coco as data_coco
 from mgral.data.formats import yolo as data_yolo
 from mgral.labelling.exchange import coco, cvat, reading, yolo
@@ -124,7 +124,7 @@ def test_all_faults_of_cvat_in_one_pass(tmp_path: Path) -> None:
         ("<annotations>" + "<a>" * 200 + "</a>" * 200 + "</annotations>", reading.UNREADABLE),
     ],
 )
-def test_a_file_that_is_none_of_cvats_is_a_fault(tmp_path: Path, text: str, kind: Kind) -> None:
+def test_a_file_that_is_none_of_cvats_is_a_fault(tmp_path: Path, text: str, kind: Finding) -> None:
     assert faults(read_text(tmp_path, "annotations.xml", text, format="cvat")) == {kind.title: 1}
 
 
@@ -136,7 +136,7 @@ def coco_file(*annotations: dict[str, Any], **more: Any) -> str:
     return json.dumps({"images": images, "annotations": numbered, "categories": categories} | more)
 
 
-COCO_BOXES: list[tuple[dict[str, Any], tuple[float, ...], list[Kind]]] = [
+COCO_BOXES: list[tuple[dict[str, Any], tuple[float, ...], list[Finding]]] = [
     ({"bbox": [10.5, 20, 30, 40]}, (10.5, 20, 30, 40), []),
     ({"bbox": [10, 20, 30, 40], "segmentation": [[0, 0, 100, 0, 100, 100]]}, (10, 20, 30, 40), []),
     ({"segmentation": [[1, 2, 11, 2, 11, 22], [30, 5, 31, 5, 31, 6]]}, (1, 2, 30, 20), [reading.ENVELOPES]),
@@ -154,7 +154,7 @@ COCO_BOXES: list[tuple[dict[str, Any], tuple[float, ...], list[Kind]]] = [
 
 
 @pytest.mark.parametrize(("given", "expected", "kinds"), COCO_BOXES)
-def test_coco(tmp_path: Path, given: dict[str, Any], expected: tuple[float, ...], kinds: list[Kind]) -> None:
+def test_coco(tmp_path: Path, given: dict[str, Any], expected: tuple[float, ...], kinds: list[Finding]) -> None:
     found = read_text(tmp_path, "result.json", coco_file(given))
     assert boxes(found) == [(*expected, "car")]
     assert repairs(found) == {kind.title: 1 for kind in [*kinds, reading.NOT_TOLD]}
@@ -163,7 +163,7 @@ def test_coco(tmp_path: Path, given: dict[str, Any], expected: tuple[float, ...]
 
 
 def test_all_faults_of_coco_in_one_pass(tmp_path: Path) -> None:
-    given: dict[Kind, dict[str, Any]] = {
+    given: dict[Finding, dict[str, Any]] = {
         data_coco.UNKNOWN: {"bbox": [1, 1, 2, 2], "category_id": 9},
         data_coco.PREDICTIONS: {"bbox": [1, 1, 2, 2], "score": 0.5},
         reading.NO_NUMBERS: {"bbox": [1, math.inf, 2, 2]},

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from labelling_files import annotation, boxes, faults, read_tasks, read_text, region, repairs, states
 
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.labelling.exchange import label_studio, reading
 
 CAR = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0}
@@ -199,7 +199,7 @@ def test_harmless_oddities_are_counted(tmp_path: Path) -> None:
     ]
     found = read_tasks(tmp_path, {"annotations": [annotation(*odd)]})
     assert boxes(found) == [(576, 96, 64, 192, "car"), (64, 96, 192, 192, "car")]
-    expected: list[Kind] = [reading.CUT, reading.NO_AREA, reading.DUPLICATES, reading.OTHER_ANSWERS]
+    expected: list[Finding] = [reading.CUT, reading.NO_AREA, reading.DUPLICATES, reading.OTHER_ANSWERS]
     assert repairs(found) == {kind.title: 1 for kind in expected}
     assert found.findings.faults == {}
 
@@ -217,7 +217,7 @@ def test_harmless_oddities_are_counted(tmp_path: Path) -> None:
         ("[1, 2]", reading.NOT_ALL),
     ],
 )
-def test_a_file_that_is_no_whole_export_is_a_fault(tmp_path: Path, text: str, kind: Kind) -> None:
+def test_a_file_that_is_no_whole_export_is_a_fault(tmp_path: Path, text: str, kind: Finding) -> None:
     assert faults(read_text(tmp_path, "export.json", text)) == {kind.title: 1}
 
 

@@ -13,15 +13,15 @@ from mgral.cli.steps.lookup import COLUMNS
 from mgral.config import Config, load_config, resolve_config
 from mgral.errors import InputError
 from mgral.method.fidelity.correlation import fidelity, noise_ceiling, spearman
-from mgral.method.fidelity.lookups import NO_TABLE, Kind
+from mgral.method.fidelity.lookups import NO_TABLE, LookupKind
 from mgral.report.fidelity_trials import configured_kind, load_trial
 
 KINDS = [
     configured_kind(Config()),
-    Kind("consistency", "warm", "cycle", "exact", "nearest"),
-    Kind("consistency", "cold", "initial", "sliced", "kernel"),
+    LookupKind("consistency", "warm", "cycle", "exact", "nearest"),
+    LookupKind("consistency", "cold", "initial", "sliced", "kernel"),
 ]
-COUNTED = Kind(NO_TABLE, "", "cycle", "", "total_objects")
+COUNTED = LookupKind(NO_TABLE, "", "cycle", "", "total_objects")
 EVERY_KIND = {"cycle": 1, "batches": 12, "repeats": 3, "tables": "all"}
 TABLES = resolve_config({"fidelity": EVERY_KIND}).fidelity_tables()
 BATCHES, REPEATS = EVERY_KIND["batches"], EVERY_KIND["repeats"]
@@ -123,7 +123,12 @@ def test_the_page_ranks_kinds_of_look_up_and_names_the_configured_one(tmp_path):
     run(tmp_path)
     with (tmp_path / "fidelity" / "tables" / "fidelity.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [Kind(*(row[name] for name in Kind._fields)) for row in rows] == [KINDS[1], KINDS[0], COUNTED, KINDS[2]]
+    assert [LookupKind(*(row[name] for name in LookupKind._fields)) for row in rows] == [
+        KINDS[1],
+        KINDS[0],
+        COUNTED,
+        KINDS[2],
+    ]
     assert [row["configured"] for row in rows] == ["False", "True", "False", "False"]
     best, ceiling = float(rows[0]["spearman"]), float(rows[0]["ceiling"])
     assert best > 0.9

@@ -8,11 +8,11 @@ from mgral.config import Config
 from mgral.errors import StepError
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.fidelity.correlation import Fidelity, difference, fidelity, noise_ceiling
-from mgral.method.fidelity.lookups import NO_TABLE, Kind
+from mgral.method.fidelity.lookups import NO_TABLE, LookupKind
 from mgral.report.fidelity import build_fidelity_report, in_a_sentence
 from mgral.report.fidelity_trials import (
     PARTS,
-    Comparison,
+    BesideCounts,
     Trial,
     ceilings_by_seed,
     compare_with_counts,
@@ -22,7 +22,7 @@ from mgral.report.fidelity_trials import (
 
 CONFIG = Config(seeds=(0,), fidelity={"batches": 8, "repeats": 2}, lut={"splits": 2})
 USED = configured_kind(CONFIG)
-ROOTS, TOTAL = (Kind(NO_TABLE, "", "cycle", "", name) for name in ("roots_of_objects", "total_objects"))
+ROOTS, TOTAL = (LookupKind(NO_TABLE, "", "cycle", "", name) for name in ("roots_of_objects", "total_objects"))
 SOURCES = ("random", "random", "mixture", "mixture", "core_set", "k_means", "entropy_sum", "core_set")
 
 
@@ -96,7 +96,7 @@ def test_a_difference_is_on_the_same_resamples_of_batches():
 
 def comparison(low, high, ceiling=0.8):
     gap = Fidelity((low + high) / 2, low, high, ())
-    return Comparison(Fidelity(0.6, 0.5, 0.7, ()), Fidelity(0.4, 0.3, 0.5, ()), gap, ceiling)
+    return BesideCounts(Fidelity(0.6, 0.5, 0.7, ()), Fidelity(0.4, 0.3, 0.5, ()), gap, ceiling)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from mgral.report.partial import Missing
 from mgral.report.ranking import differences_in_words, rank
 from mgral.report.results import Results, notes_of
 from mgral.report.spread import PairedDifference
-from mgral.report.verdict import Found, Verdict, seeds_needed, verdict
+from mgral.report.verdict import Evidence, Verdict, seeds_needed, verdict
 
 NO_SETTINGS = ("groups", "missing", "full", "notes", "tables")
 LEVELS = np.array([0.20, 0.50, 0.30, 0.45, 0.25])
@@ -55,7 +55,7 @@ def said(
     full = np.full(seeds, settings.get("full", 0.6))
     notes, tables = settings.get("notes", {}), settings.get("tables", {})
     more = settings.get("groups"), settings.get("missing")
-    return verdict(Found(config, ranked, labels, full, notes, tables, *more))
+    return verdict(Evidence(config, ranked, labels, full, notes, tables, *more))
 
 
 def test_a_clear_winner_is_to_be_used() -> None:

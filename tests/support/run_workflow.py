@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from mgral.engine.plan import Job, plan_jobs
+from mgral.engine.plan import PlannedJob, plan_jobs
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "config" / "tiny.yaml"
@@ -50,7 +50,7 @@ def planned(folder: Path, *arguments: str | Path, stub: bool = False) -> list[tu
     return [(job.rule, job.wildcards) for job in jobs]
 
 
-def jobs_planned(folder: Path, *arguments: str | Path, stub: bool = False) -> list[Job]:
+def jobs_planned(folder: Path, *arguments: str | Path, stub: bool = False) -> list[PlannedJob]:
     """Return every job that would run now, `all` left out."""
     options = ["--snakefile", str(ROOT / "Snakefile"), *map(str, arguments)]
     return plan_jobs(*options, environment=environment_of(folder, stub), folder=folder)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mgral.config import YoloData, resolve_config
-from mgral.data.findings import FaultyDataError, Findings, Kind
+from mgral.data.findings import FaultyDataError, Finding, Findings
 from mgral.data.formats.yolo import label_file, read_yolo
 from mgral.data.records import Split
 
@@ -55,7 +55,7 @@ def boxes(split: Split) -> list[list[float]]:
     return [pytest.approx(annotation["bbox"]) for annotation in split.coco["annotations"]]
 
 
-def faults(root: Path, **more: object) -> dict[Kind, list[str]]:
+def faults(root: Path, **more: object) -> dict[Finding, list[str]]:
     findings = Findings()
     try:
         read_yolo(root, settings(root, **more), findings)

@@ -13,14 +13,14 @@ from mgral.config import BudgetConfig, Config, check_budget, in_words, load_conf
 from mgral.data.check import Checked
 from mgral.data.dataset import as_dataset
 from mgral.data.derive import derive_settings, settings_lines
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.data.read import data_folder, listing_files, read_splits
 from mgral.data.summary import class_counts, counts_table, split_summary
 from mgral.errors import number_of
 from mgral.selection.pool import draw_initial
 from mgral.selection.spending import check_boxes, prices_of
 
-BUDGET = Kind("experiments ask for more labels than there are images", "ask for fewer, or add images")
+BUDGET = Finding("experiments ask for more labels than there are images", "ask for fewer, or add images")
 
 
 @click.command("data")

@@ -14,14 +14,14 @@ from mgral.config import load_config
 from mgral.data.dataset import load_dataset
 from mgral.errors import SparseError
 from mgral.method.fidelity.batches import load_candidates
-from mgral.method.fidelity.lookups import Kind, Split, expect_without_table, lookup_everywhere
+from mgral.method.fidelity.lookups import LookupKind, Split, expect_without_table, lookup_everywhere
 from mgral.method.lut.plan import load_plan
 from mgral.method.lut.table import load_variants
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.object_counts import count_again
 from mgral.selection.pool import load_labelled
 
-COLUMNS = (*Kind._fields, "splits", "batch", "looked_up", "by_prior")
+COLUMNS = (*LookupKind._fields, "splits", "batch", "looked_up", "by_prior")
 """`splits` is how many tables are looked up together, those of the first reward splits; 0 without a table. `by_prior`
 is whether they did not pass their test, so that the prior of the regression is written."""
 

@@ -10,15 +10,17 @@ from mgral.cli import options
 from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import PictureSettings
-from mgral.data.findings import Findings, Kind, described
+from mgral.data.findings import Finding, Findings, described
 from mgral.errors import StepError, number_of
 from mgral.evaluation.precision import WITHOUT_LABELS, trusted_score
 from mgral.evaluation.predict import found_json, predict
-from mgral.evaluation.trained import Trained, find_trained
+from mgral.evaluation.trained import TrainedDetector, find_trained
 from mgral.labelling.scanning import SUFFIXES
 
-NOT_THERE = Kind("files or folders are not there", "correct their paths")
-NO_PICTURES = Kind("folders contain no pictures", f"name files, or folders with files ending in {' '.join(SUFFIXES)}")
+NOT_THERE = Finding("files or folders are not there", "correct their paths")
+NO_PICTURES = Finding(
+    "folders contain no pictures", f"name files, or folders with files ending in {' '.join(SUFFIXES)}"
+)
 
 
 @click.command("predict", epilog=HELP)
@@ -96,7 +98,7 @@ def _below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _usual_threshold(trained: Trained) -> float:
+def _usual_threshold(trained: TrainedDetector) -> float:
     """Return the score at which half of what was found in the test images is right; 0.5 where there is none."""
     path = trained.folder / "detections.json"
     score = trusted_score(trained.truth, read_json(path)) if path.is_file() else WITHOUT_LABELS

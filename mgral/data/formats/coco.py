@@ -9,46 +9,52 @@ from typing import Any
 
 from mgral.artefacts.files import read_json
 from mgral.config import CocoData
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.masks import around_mask
 from mgral.data.paths import is_file, is_text, spelling_on_disk
 from mgral.data.records import LARGEST_SIDE, UNKNOWN_SIZE, Annotation, CategoryRecord, Coco, Image, Split
 from mgral.data.values import as_int64, flag, identifier, number, whole
 from mgral.errors import InputError
 
-UNREADABLE = Kind("annotation files cannot be read", "replace them, or correct their names under `data`")
-NO_LIST = Kind("annotation files lack a list", "give `images`, `annotations` and `categories`, lists of objects")
-NO_OBJECT = Kind("entries of annotation files are no objects", "remove them, or give objects")
-PREDICTIONS = Kind("annotations have a `score`", "give labels: these are the boxes that a detector found")
-OTHER_MODE = Kind("annotations have a `bbox_mode` other than 1", "give x, y, width, height: `bbox_mode: 1`")
-IGNORED = Kind("annotations have `ignore: 1`", "taken for crowds, which are neither learnt nor scored")
-FROM_MASK = Kind("annotations have a mask and no box", "the box around the mask is used")
-NO_ID = Kind("entries have no id", "give each image and each class an integer, or a text, as `id`")
-NO_NAME = Kind("entries have no name", "give each image a `file_name`, and each class a `name`")
-ABSOLUTE = Kind("images are named by an absolute path", "name them relative to the folder of the images")
-OUTSIDE_ROOT = Kind(
+UNREADABLE = Finding("annotation files cannot be read", "replace them, or correct their names under `data`")
+NO_LIST = Finding("annotation files lack a list", "give `images`, `annotations` and `categories`, lists of objects")
+NO_OBJECT = Finding("entries of annotation files are no objects", "remove them, or give objects")
+PREDICTIONS = Finding("annotations have a `score`", "give labels: these are the boxes that a detector found")
+OTHER_MODE = Finding("annotations have a `bbox_mode` other than 1", "give x, y, width, height: `bbox_mode: 1`")
+IGNORED = Finding("annotations have `ignore: 1`", "taken for crowds, which are neither learnt nor scored")
+FROM_MASK = Finding("annotations have a mask and no box", "the box around the mask is used")
+NO_ID = Finding("entries have no id", "give each image and each class an integer, or a text, as `id`")
+NO_NAME = Finding("entries have no name", "give each image a `file_name`, and each class a `name`")
+ABSOLUTE = Finding("images are named by an absolute path", "name them relative to the folder of the images")
+OUTSIDE_ROOT = Finding(
     "images are named by a path that leaves the data folder",
     "name them inside it, or set `data.root` to one above",
 )
-NO_SIZE = Kind("images have a size that is not valid", "give `width` and `height` as whole pixels, or leave both out")
-NO_BOX = Kind("annotations have a `bbox` that is not valid", "give x, y, width, height as numbers, sizes from 0")
-NO_CROWD_FLAG = Kind("annotations have an `iscrowd` that is neither 0 nor 1", "give 0, or 1 for a crowd")
-UNKNOWN = Kind(
+NO_SIZE = Finding(
+    "images have a size that is not valid", "give `width` and `height` as whole pixels, or leave both out"
+)
+NO_BOX = Finding("annotations have a `bbox` that is not valid", "give x, y, width, height as numbers, sizes from 0")
+NO_CROWD_FLAG = Finding("annotations have an `iscrowd` that is neither 0 nor 1", "give 0, or 1 for a crowd")
+UNKNOWN = Finding(
     "annotations name an image or a class that is not in their file", "correct or remove them, or add what they name"
 )
-WITHOUT_BOX = Kind("annotations have no box", "left out (`data.strict` makes them faults)")
-WITHOUT_BOX_STRICT = Kind("annotations have no box", "give them one, or set `data.strict: false` to leave them out")
-NO_AREA = Kind("annotations have an `area` that cannot be the object's", "the area of the box is taken")
+WITHOUT_BOX = Finding("annotations have no box", "left out (`data.strict` makes them faults)")
+WITHOUT_BOX_STRICT = Finding(
+    "annotations have no box", "give them one, or set `data.strict: false` to leave them out"
+)
+NO_AREA = Finding("annotations have an `area` that cannot be the object's", "the area of the box is taken")
 THINNEST = 0.001
 """Least part of its box that an object covers. An area below it, as 0, 1 or a share of the image, stands for none."""
 ROUNDED = 2
 """Pixels that a mask may be wider and higher than its box: sides are rounded, or counted without the last pixel."""
-RENUMBERED = Kind("annotation files have ids of annotations that repeat, or are no positive numbers", "numbered anew")
-RENAMED_IDS = Kind("annotation files have ids that are no numbers of 64 bits", "numbered; the ids are kept beside")
-ACCENTS = Kind("image names write accents in another way than the disk", "such files are there, and are used")
-BACKSLASHES = Kind("image names have backslashes", "read as slashes, as such files are there")
-CONVERTED = Kind("fields hold whole numbers as text, or with a decimal point", "read as whole numbers")
-TWICE = Kind("image entries are there twice, alike", "used once")
+RENUMBERED = Finding(
+    "annotation files have ids of annotations that repeat, or are no positive numbers", "numbered anew"
+)
+RENAMED_IDS = Finding("annotation files have ids that are no numbers of 64 bits", "numbered; the ids are kept beside")
+ACCENTS = Finding("image names write accents in another way than the disk", "such files are there, and are used")
+BACKSLASHES = Finding("image names have backslashes", "read as slashes, as such files are there")
+CONVERTED = Finding("fields hold whole numbers as text, or with a decimal point", "read as whole numbers")
+TWICE = Finding("image entries are there twice, alike", "used once")
 
 Ids = Mapping[int | str, int]
 

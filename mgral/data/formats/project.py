@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgral.config import ProjectData
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.formats.snapshot import PICTURES, Labelled, Picture, Snapshot, load_chunk, load_snapshot
 from mgral.data.records import Annotation, CategoryRecord, Coco, Image
 
-INCOMPLETE = Kind(
+INCOMPLETE = Finding(
     "labelled images were not looked through for a class that came later",
     "left out of training and evaluation until somebody has looked again",
 )
-UNKNOWN = Kind("images of the snapshot are in none of its chunks", "restore the file from a copy or from Git")
-NO_CLASS = Kind("boxes are of no class of the snapshot", "restore the file from a copy or from Git")
-NOTHING = Kind("rounds have no image to learn from and none to choose", "add pictures to the project")
+UNKNOWN = Finding("images of the snapshot are in none of its chunks", "restore the file from a copy or from Git")
+NO_CLASS = Finding("boxes are of no class of the snapshot", "restore the file from a copy or from Git")
+NOTHING = Finding("rounds have no image to learn from and none to choose", "add pictures to the project")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mgral.compute.progress import tracked
 from mgral.config import VocData
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.formats.text import text_lines
 from mgral.data.formats.voc_xml import VocObject, read_annotation
 from mgral.data.paths import is_file, is_text, shown_files, spelling_on_disk
@@ -19,29 +19,33 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 CLASS_LISTS = ("labels.txt", "classes.txt")
 """Files in the root that list the classes, a name a line, as labelImg and CVAT write them."""
 
-NO_LIST = Kind("lists of images cannot be read", "correct `data.root` and the names of the splits, or add the lists")
-BAD_LINE = Kind("lines of lists are no names of images", "give names of images, without suffix")
-LISTED_TWICE = Kind("images are listed more than once", "each is used once")
-LABEL_COLUMN = Kind("lists have a column behind the names", "the first column is read")
+NO_LIST = Finding(
+    "lists of images cannot be read", "correct `data.root` and the names of the splits, or add the lists"
+)
+BAD_LINE = Finding("lines of lists are no names of images", "give names of images, without suffix")
+LISTED_TWICE = Finding("images are listed more than once", "each is used once")
+LABEL_COLUMN = Finding("lists have a column behind the names", "the first column is read")
 COLUMN = re.compile(r"(\s+|,\s*)([-+]?1|0)$")
-WITH_FOLDER = Kind("lines of lists have a folder", "read without it")
-WITH_SUFFIX = Kind("lines of lists have a suffix", "read without it")
-OTHER_FILE_NAME = Kind(
+WITH_FOLDER = Finding("lines of lists have a folder", "read without it")
+WITH_SUFFIX = Finding("lines of lists have a suffix", "read without it")
+OTHER_FILE_NAME = Finding(
     "annotation files name a picture of another name in <filename>", "the picture of the XML file's own name is used"
 )
-ONLY_FILE_NAME = Kind(
+ONLY_FILE_NAME = Finding(
     "annotation files name a picture of another name in <filename>, and there is none of their own", "it is used"
 )
-SEVERAL_PICTURES = Kind("images have several pictures of their name", "remove the others, or name one in <filename>")
-UNKNOWN_CLASS = Kind("boxes have a class that the class list lacks", "correct the name, or add it to the list")
-UNDECLARED = Kind(
+SEVERAL_PICTURES = Finding(
+    "images have several pictures of their name", "remove the others, or name one in <filename>"
+)
+UNKNOWN_CLASS = Finding("boxes have a class that the class list lacks", "correct the name, or add it to the list")
+UNDECLARED = Finding(
     "boxes of the training images have a class that no test image shows",
     "correct the name, or declare all classes under `data.classes`, as the labels of the pool may not decide on them",
 )
-MISSPELT = Kind("names of `data.classes` differ from those of the boxes", "correct them, or leave those out")
-NO_CLASS_LIST = Kind("class lists cannot be read", "save them as text in UTF-8")
-TWO_LISTS = Kind("class lists contradict each other", "remove one, or declare the classes under `data.classes`")
-CLASSES_OF_TEST = Kind(
+MISSPELT = Finding("names of `data.classes` differ from those of the boxes", "correct them, or leave those out")
+NO_CLASS_LIST = Finding("class lists cannot be read", "save them as text in UTF-8")
+TWO_LISTS = Finding("class lists contradict each other", "remove one, or declare the classes under `data.classes`")
+CLASSES_OF_TEST = Finding(
     "classes are not declared", "taken from the test images' annotations; `data.classes` declares them"
 )
 
@@ -153,7 +157,11 @@ def _class_names(
 
 
 def _note_others(
-    boxes: Mapping[_Key, tuple[VocObject, ...]], keys: Iterable[_Key], names: set[str], kind: Kind, reading: _Reading
+    boxes: Mapping[_Key, tuple[VocObject, ...]],
+    keys: Iterable[_Key],
+    names: set[str],
+    kind: Finding,
+    reading: _Reading,
 ) -> None:
     for key in keys:
         for found in boxes[key]:
@@ -237,7 +245,7 @@ def _has_file(layout: Path, stem: str) -> bool:
     return any(is_file(layout / place) for place in places)
 
 
-def _text_lines(path: Path, kind: Kind, findings: Findings) -> list[str]:
+def _text_lines(path: Path, kind: Finding, findings: Findings) -> list[str]:
     try:
         if path.exists() and not is_file(path):
             raise OSError(0, "it is no file")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from mgral.artefacts.integrity import read_verified
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.formats.safe_xml import XmlError, parse_xml
 from mgral.data.paths import is_text
 from mgral.data.records import LARGEST_SIDE, UNKNOWN_SIZE
@@ -13,16 +13,16 @@ from mgral.data.values import flag, number, whole
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
-BAD_XML = Kind("annotation files cannot be read", "correct or remove them")
-NO_VOC = Kind(
+BAD_XML = Finding("annotation files cannot be read", "correct or remove them")
+NO_VOC = Finding(
     "XML files are no VOC annotations", "give <annotation> with <object>s, without a namespace, or convert them"
 )
-BAD_ENTRY = Kind("entries of annotation files are missing, or are not what they should be", "correct them")
-NO_FLAG = Kind("objects have a `difficult` that is neither 0 nor 1", "give 0 or 1")
-BAD_CORNERS = Kind(
+BAD_ENTRY = Finding("entries of annotation files are missing, or are not what they should be", "correct them")
+NO_FLAG = Finding("objects have a `difficult` that is neither 0 nor 1", "give 0 or 1")
+BAD_CORNERS = Finding(
     "objects have their corners in the wrong order", "give xmin, ymin, xmax, ymax; are they x, y, width and height?"
 )
-FRACTIONS = Kind("annotation files have all corners within 0..1", "give pixels; these are fractions of the image")
+FRACTIONS = Finding("annotation files have all corners within 0..1", "give pixels; these are fractions of the image")
 
 
 class VocObject(NamedTuple):

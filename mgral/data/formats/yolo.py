@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mgral.compute.progress import tracked
 from mgral.config import YoloData
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.formats.text import text_lines
 from mgral.data.formats.yolo_yaml import SUFFIXES, Listing, read_listing
 from mgral.data.headers import picture_size
@@ -23,26 +23,26 @@ from mgral.errors import InputError
 BEYOND = 0.01
 """Tolerance for coordinates outside of 0..1, as in Ultralytics; boxes are clipped to the picture later."""
 
-BAD_FILE = Kind("label files cannot be read", "save them as text in UTF-8, or remove them")
-SHARED = Kind("pictures have the same label file", "give each a name of its own before its suffix")
-BAD_LINE = Kind("lines of labels are not as they should be", "give `class x y width height`, blanks between them")
-COMMAS = Kind("lines of labels have commas", "separate numbers by blanks, and write decimal points")
-BAD_CLASS = Kind("lines of labels do not begin with an integer", "give the number of the class in data.yaml")
-UNKNOWN_CLASS = Kind("lines of labels have a class that data.yaml lacks", "correct them; classes count from 0")
-PREDICTIONS = Kind(
+BAD_FILE = Finding("label files cannot be read", "save them as text in UTF-8, or remove them")
+SHARED = Finding("pictures have the same label file", "give each a name of its own before its suffix")
+BAD_LINE = Finding("lines of labels are not as they should be", "give `class x y width height`, blanks between them")
+COMMAS = Finding("lines of labels have commas", "separate numbers by blanks, and write decimal points")
+BAD_CLASS = Finding("lines of labels do not begin with an integer", "give the number of the class in data.yaml")
+UNKNOWN_CLASS = Finding("lines of labels have a class that data.yaml lacks", "correct them; classes count from 0")
+PREDICTIONS = Finding(
     "lines of labels have a sixth number", "remove it: it is the confidence of a prediction, and labels have none"
 )
-NO_FRACTIONS = Kind(
+NO_FRACTIONS = Finding(
     "lines of labels have numbers outside of 0..1",
     "give fractions of the picture's width and height; larger numbers are mostly pixels",
 )
-POLYGONS = Kind("lines of labels are polygons, or boxes that are turned", "the box around each is used")
-KEYPOINTS = Kind("lines of labels have keypoints", "the box is used")
-POSE = Kind(
+POLYGONS = Finding("lines of labels are polygons, or boxes that are turned", "the box around each is used")
+KEYPOINTS = Finding("lines of labels have keypoints", "the box is used")
+POSE = Finding(
     "lines of labels may be keypoints, or polygons",
     "give `kpt_shape` in data.yaml for keypoints; polygons of keypoints cannot be told from them",
 )
-CAPITALS = Kind("label files have a suffix in capitals", "read as .txt")
+CAPITALS = Finding("label files have a suffix in capitals", "read as .txt")
 MOST = 0.9
 """Share of the lines that must read as keypoints: single points may lie outside of their box."""
 SPANNED = 0.25
@@ -50,9 +50,9 @@ SPANNED = 0.25
 box is the distance of a point from the picture's corner."""
 FEWEST = 5
 """Fewest lines that can tell keypoints from polygons if each line has a single point."""
-REPEATED = Kind("lines of labels give a box that is there already", "used once")
-BESIDE = Kind("label files lie beside their pictures", "read there, as their folder in `labels` has none")
-NO_PICTURE = Kind("label files have no picture", "add the pictures, or remove the label files")
+REPEATED = Finding("lines of labels give a box that is there already", "used once")
+BESIDE = Finding("label files lie beside their pictures", "read there, as their folder in `labels` has none")
+NO_PICTURE = Finding("label files have no picture", "add the pictures, or remove the label files")
 CLASS_LIST = "classes.txt"
 """Where labelImg lists the classes, beside the labels."""
 
@@ -211,7 +211,7 @@ def _read_labels(picture: str, name: str, labels: _Labels) -> list[FractionBox] 
             continue
         found, repair = read_line(words, labels.listing.names, labels.listing.keypoints)
         place = f"{path}:{count}"
-        if isinstance(found, Kind):
+        if isinstance(found, Finding):
             labels.findings.fault(found, f"{place}: {' '.join(words)[:80]}")
         elif found in boxes:
             labels.findings.repair(REPEATED, place)
@@ -226,7 +226,7 @@ def _read_labels(picture: str, name: str, labels: _Labels) -> list[FractionBox] 
 
 def read_line(
     words: tuple[str, ...], names: Collection[int], keypoints: int | None
-) -> tuple[FractionBox | Kind, Kind | None]:
+) -> tuple[FractionBox | Finding, Finding | None]:
     """Return the box of a line, or what is wrong with it, and what had to be done to read it.
 
     `names` has the numbers of the classes. `keypoints` is how many numbers follow a box; None without keypoints.

@@ -10,7 +10,7 @@ import yaml
 
 from mgral.artefacts.integrity import read_verified
 from mgral.config import YoloData
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.formats.text import text_lines
 from mgral.data.paths import shown_files
 from mgral.data.values import whole
@@ -24,29 +24,29 @@ NOTHING = ("", "~", "null", "Null", "NULL")
 TEST_SPLITS = ("test", "val", "validation")
 """Keys of data.yaml; the first that is there names the test split if `data.test_split` is not set."""
 
-UNREADABLE = Kind("YAML files cannot be read", "correct them, or `data.data_yaml`")
-NO_NAMES = Kind(
+UNREADABLE = Finding("YAML files cannot be read", "correct them, or `data.data_yaml`")
+NO_NAMES = Finding(
     "YAML files have no `names`, or not as they should be", "give a list of texts, or a text for each number"
 )
-OTHER_COUNT = Kind("YAML files have an `nc` that `names` contradicts", "correct one of them, or remove `nc`")
-BAD_KEYPOINTS = Kind("YAML files have a `kpt_shape` that is not valid", "give [points, 2] or [points, 3]")
-NO_SPLIT = Kind(
+OTHER_COUNT = Finding("YAML files have an `nc` that `names` contradicts", "correct one of them, or remove `nc`")
+BAD_KEYPOINTS = Finding("YAML files have a `kpt_shape` that is not valid", "give [points, 2] or [points, 3]")
+NO_SPLIT = Finding(
     "splits are not in data.yaml, or not as they should be",
     "name a folder, a list of folders or a .txt file there, or correct `data.train_split` or `data.test_split`",
 )
-NO_FOLDER = Kind(
+NO_FOLDER = Finding(
     "folders or lists of a split are not on disk",
     "add them, correct data.yaml, or name another split, such as `data.test_split: val`",
 )
-OUTSIDE = Kind(
+OUTSIDE = Finding(
     "paths leave the data folder", "name files inside it, relative to `path`, or set `data.root` to a folder above"
 )
-BAD_LIST = Kind("lists of pictures cannot be read", "save them as text in UTF-8")
-BAD_ENTRY = Kind("lines of lists name a folder", "name a picture in each line, and folders in data.yaml")
-OTHER_PATH = Kind("YAML files have a `path` that is not on disk", "their own folder is taken for it")
-ONE_UP = Kind("splits are named by a path that begins with `../`", "read without it, as Ultralytics does")
-BACKSLASHES = Kind("paths have backslashes", "read as slashes, as such files are there")
-LISTED_TWICE = Kind("pictures are listed more than once", "each is used once")
+BAD_LIST = Finding("lists of pictures cannot be read", "save them as text in UTF-8")
+BAD_ENTRY = Finding("lines of lists name a folder", "name a picture in each line, and folders in data.yaml")
+OTHER_PATH = Finding("YAML files have a `path` that is not on disk", "their own folder is taken for it")
+ONE_UP = Finding("splits are named by a path that begins with `../`", "read without it, as Ultralytics does")
+BACKSLASHES = Finding("paths have backslashes", "read as slashes, as such files are there")
+LISTED_TWICE = Finding("pictures are listed more than once", "each is used once")
 
 
 @dataclass(frozen=True)

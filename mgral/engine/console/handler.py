@@ -13,7 +13,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from mgral.engine.console.dry_run import DryRun, reason_of
-from mgral.engine.console.jobs import Job, job_title, last_words
+from mgral.engine.console.jobs import StartedJob, job_title, last_words
 from mgral.engine.console.live import live_lines
 from mgral.engine.console.outcome import not_compared, result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
@@ -60,9 +60,9 @@ class LogHandler(LogHandlerBase):
         self.live: Live | None = None
         self.dry_run = DryRun() if given.dryrun else None
         self.times = TimeLeft({}, [])
-        self.jobs: dict[int, Job] = {}
-        self.running: dict[int, Job] = {}
-        self.done: dict[int, Job] = {}
+        self.jobs: dict[int, StartedJob] = {}
+        self.running: dict[int, StartedJob] = {}
+        self.done: dict[int, StartedJob] = {}
         self.failed: dict[int, tuple[str, list[str], tuple[Path, ...], float]] = {}
         """Title, what explains the failure, logs, and when it was."""
         self.group_logs: tuple[Path, ...] = ()
@@ -125,7 +125,7 @@ class LogHandler(LogHandlerBase):
         if not self.jobs and not self.quiet:
             self.live = live_lines(self.stream, self._lines, self.common_settings.nocolor)
         logs = tuple(map(Path, fields["log"]))
-        job = Job(fields["rule_name"], title, logs, tuple(fields["output"]), now, bool(fields["indent"]))
+        job = StartedJob(fields["rule_name"], title, logs, tuple(fields["output"]), now, bool(fields["indent"]))
         self.jobs[fields["jobid"]] = self.running[fields["jobid"]] = job
         self.failed.pop(fields["jobid"], None)  # it is tried again
 

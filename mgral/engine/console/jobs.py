@@ -17,7 +17,7 @@ WARNING = re.compile(r"^(?:warning: |note: |\S+:\d+: \w*Warning: ).*(?:\n[ \t].*
 
 
 @dataclass(frozen=True)
-class Job:
+class StartedJob:
     """A job that was started."""
 
     rule: str

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mgral.data.classes import DIFFERENT
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.data.formats.coco import NO_ID, NO_NAME, OTHER_MODE, PREDICTIONS, UNKNOWN
 from mgral.data.masks import around_mask
 from mgral.data.paths import is_text
@@ -13,8 +13,8 @@ from mgral.labelling.exchange.outlines import Corners, around_turned, centre
 from mgral.labelling.exchange.reading import NO_NUMBERS, NO_PICTURE, NOT_ALL, Content, Reading
 from mgral.labelling.records import Box, Returned
 
-CROWDS = Kind("annotations are crowds (`iscrowd: 1`), as CVAT writes masks", "taken for objects")
-DIFFERENT_PICTURES = Kind("pictures share an id", "give each its own, and export again")
+CROWDS = Finding("annotations are crowds (`iscrowd: 1`), as CVAT writes masks", "taken for objects")
+DIFFERENT_PICTURES = Finding("pictures share an id", "give each its own, and export again")
 _Json = Mapping[str, Any]
 _Key = int | str
 

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.data.formats.safe_xml import XmlError, parse_xml
 from mgral.data.paths import is_text
 from mgral.data.values import number, whole
@@ -19,7 +19,7 @@ from mgral.labelling.exchange.reading import (
 )
 from mgral.labelling.records import Box, Returned
 
-VIDEO = Kind("files are of the format `CVAT for video`", "export `CVAT for images 1.1`, which has each picture")
+VIDEO = Finding("files are of the format `CVAT for video`", "export `CVAT for images 1.1`, which has each picture")
 AUTOMATIC = "auto"
 """Source of shapes that a program drew, and that nobody changed."""
 

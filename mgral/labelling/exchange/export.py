@@ -12,7 +12,7 @@ from mgral.artefacts.files import atomic_path
 from mgral.compute.progress import tracked
 from mgral.data.check import ROUNDING
 from mgral.data.convert import FORMATS, FormatName
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.formats.write_coco import write_coco
 from mgral.data.formats.write_voc import write_voc
 from mgral.data.formats.write_yolo import write_yolo
@@ -23,15 +23,19 @@ from mgral.labelling.records import Box
 
 Pictures = Literal["link", "copy", "none"]
 
-UNKNOWN_CLASS = Kind("boxes have a class that is none of the project", "correct it, or add the class")
-NOT_FINITE = Kind("boxes are not finite numbers, or have negative sides", "do not use the detector that found them")
-BEYOND = Kind("boxes lie beyond their picture", "cut them at its border, or use the detector on the right pictures")
-BAD_NAME = Kind("names have slashes or characters that cannot be shown", "rename them")
-SAME_NAME = Kind("pictures have the same name", "give each a name of its own")
-SAME_STEM = Kind(
+UNKNOWN_CLASS = Finding("boxes have a class that is none of the project", "correct it, or add the class")
+NOT_FINITE = Finding(
+    "boxes are not finite numbers, or have negative sides", "do not use the detector that found them"
+)
+BEYOND = Finding(
+    "boxes lie beyond their picture", "cut them at its border, or use the detector on the right pictures"
+)
+BAD_NAME = Finding("names have slashes or characters that cannot be shown", "rename them")
+SAME_NAME = Finding("pictures have the same name", "give each a name of its own")
+SAME_STEM = Finding(
     "pictures have the same name but for the suffix, and so the same label file", "give each a name of its own"
 )
-NO_SUFFIX = Kind("pictures have no suffix that the format knows", "rename them")
+NO_SUFFIX = Finding("pictures have no suffix that the format knows", "rename them")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.data.formats.coco import PREDICTIONS
 from mgral.data.formats.yolo_yaml import SUFFIXES
 from mgral.data.paths import is_text
@@ -26,18 +26,20 @@ from mgral.labelling.exchange.reading import (
 )
 from mgral.labelling.records import Box, Returned
 
-JSON_MIN = Kind(
+JSON_MIN = Finding(
     "files are Label Studio's JSON_MIN, which has no states", "export JSON instead, the first of its formats"
 )
-TURNED_PICTURE = Kind("pictures were turned in Label Studio", "turn them back there, submit them, and export again")
-SEVERAL_PROJECTS = Kind("tasks are of several projects", "export each project of the labelling tool by itself")
-BEGUN_AGAIN = Kind("drafts change labels that were submitted", "the submitted ones are used")
-NO_ANNOTATIONS = Kind(
+TURNED_PICTURE = Finding(
+    "pictures were turned in Label Studio", "turn them back there, submit them, and export again"
+)
+SEVERAL_PROJECTS = Finding("tasks are of several projects", "export each project of the labelling tool by itself")
+BEGUN_AGAIN = Finding("drafts change labels that were submitted", "the submitted ones are used")
+NO_ANNOTATIONS = Finding(
     "tasks have no list of `annotations`, or only their numbers, so what people did is lost",
     "export JSON from Label Studio 1.0 or newer",
 )
-NO_RESULT = Kind("annotations have no list of regions as `result`", "export JSON again; other formats lose them")
-SEVERAL_SIZES = Kind(
+NO_RESULT = Finding("annotations have no list of regions as `result`", "export JSON again; other formats lose them")
+SEVERAL_SIZES = Finding(
     "pictures had several sizes while they were labelled", "draw the boxes anew on one, and export again"
 )
 OUTLINE = ("x", "y", "width", "height", "rotation", "radiusX", "radiusY", "points", "rle")
@@ -164,7 +166,7 @@ def _add_region(boxes: list[Box], parts: list[_Json], size: tuple[int, int], pla
     outline, place = _outline(parts[0]["value"], size), f"{place}, {parts[0].get('type')}"
     if len(labels) != 1:
         reading.findings.fault(SEVERAL_CLASSES if labels else NO_CLASS, place)
-    elif isinstance(outline, Kind):
+    elif isinstance(outline, Finding):
         reading.findings.fault(outline, place)
     elif outline.upright or reading.takes_shape(place):
         reading.add_box(boxes, labels.pop(), outline.corners, size, place)
@@ -176,7 +178,7 @@ class _Outline(NamedTuple):
     """Whether the shape itself is this box."""
 
 
-def _outline(value: _Json, size: tuple[int, int]) -> _Outline | Kind:
+def _outline(value: _Json, size: tuple[int, int]) -> _Outline | Finding:
     """Return the box around a shape in pixels, or what is wrong with it; its numbers are percent of the picture."""
     across, down = size[0] / 100, size[1] / 100
     if "rle" in value:

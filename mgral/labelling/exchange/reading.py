@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mgral.data.check import DUPLICATES, LEAST_SIDE, ROUNDING
-from mgral.data.findings import Findings, Kind
+from mgral.data.findings import Finding, Findings
 from mgral.data.paths import is_text
 from mgral.labelling.exchange.outlines import Corners
 from mgral.labelling.exchange.sources import Source
@@ -19,34 +19,36 @@ SentBoxes = Callable[[str], Sequence[Box]]
 Shapes = Literal["envelope", "refuse"]
 Empty = Literal["unknown", "checked"]
 
-UNREADABLE = Kind("files of labels cannot be read", "export them again, or copy them again")
-NOT_ALL = Kind("files of labels lack what their format asks for", "export them again, in the format that is meant")
-NO_PICTURE = Kind("entries name no picture", "give each a file name, or remove them")
-NO_CLASS = Kind("boxes have no class", "choose one in the labelling tool, or remove the boxes, and export again")
-SEVERAL_CLASSES = Kind("boxes have several classes", "leave one in the labelling tool, and export again")
-NO_NUMBERS = Kind("boxes are not finite numbers, or have negative sides", "correct or remove them")
-OUTSIDE = Kind("boxes lie outside of their picture", "correct or remove them; are they of a picture of another size?")
-CUT = Kind("boxes leave their picture", "cut at its border")
-NO_AREA = Kind("boxes have no area", "left out")
-NO_BOX = Kind("shapes are none that a box can be drawn around", "draw boxes in their place, or remove them")
-FRACTIONS = Kind(
+UNREADABLE = Finding("files of labels cannot be read", "export them again, or copy them again")
+NOT_ALL = Finding("files of labels lack what their format asks for", "export them again, in the format that is meant")
+NO_PICTURE = Finding("entries name no picture", "give each a file name, or remove them")
+NO_CLASS = Finding("boxes have no class", "choose one in the labelling tool, or remove the boxes, and export again")
+SEVERAL_CLASSES = Finding("boxes have several classes", "leave one in the labelling tool, and export again")
+NO_NUMBERS = Finding("boxes are not finite numbers, or have negative sides", "correct or remove them")
+OUTSIDE = Finding(
+    "boxes lie outside of their picture", "correct or remove them; are they of a picture of another size?"
+)
+CUT = Finding("boxes leave their picture", "cut at its border")
+NO_AREA = Finding("boxes have no area", "left out")
+NO_BOX = Finding("shapes are none that a box can be drawn around", "draw boxes in their place, or remove them")
+FRACTIONS = Finding(
     "files have all boxes within the first pixel of their pictures", "give pixels; these are fractions of the picture"
 )
-NO_LABELS = Kind("files contain no picture and no task", "nothing is imported; export the right project")
-NO_SIZE = Kind(
+NO_LABELS = Finding("files contain no picture and no task", "nothing is imported; export the right project")
+NO_SIZE = Finding(
     "pictures of unknown size have labels in fractions", "add the pictures to the project, or remove their labels"
 )
-ENVELOPES = Kind("shapes are polygons, masks, ellipses or turned boxes", "the upright box around each is used")
-SHAPES_REFUSED = Kind(
+ENVELOPES = Finding("shapes are polygons, masks, ellipses or turned boxes", "the upright box around each is used")
+SHAPES_REFUSED = Finding(
     "shapes are polygons, masks, ellipses or turned boxes",
     "draw boxes in their place, or set `shapes: envelope`, which uses the upright box around each",
 )
-OTHER_ANSWERS = Kind("answers are no boxes, such as tags, choices or texts", "left out")
-NOT_TOLD = Kind(
+OTHER_ANSWERS = Finding("answers are no boxes, such as tags, choices or texts", "left out")
+NOT_TOLD = Finding(
     "pictures have no box, and the format does not show whether somebody checked them",
     "left as they are; if people checked every picture, `--empty checked` counts them as empty",
 )
-UNCHANGED = Kind(
+UNCHANGED = Finding(
     "pictures have exactly the boxes that they were sent with, and the format does not show whether somebody checked",
     "left as they are; if people checked every picture, `--empty checked` counts them as labelled",
 )

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import yaml
 
 from mgral.artefacts.files import atomic_path, write_json
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.data.formats.write_voc import write_voc
 from mgral.data.formats.write_yolo import write_yolo
 from mgral.labelling.exchange.cvat import AUTOMATIC
@@ -17,7 +17,7 @@ from mgral.labelling.exchange.label_studio_tasks import label_config, label_stud
 from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.records import Batch, FoundBox, Task
 
-BAD_SCORE = Kind("scores of boxes are not between 0 and 1", "do not use the detector that found them")
+BAD_SCORE = Finding("scores of boxes are not between 0 and 1", "do not use the detector that found them")
 LEAST_SIDE = 0.05
 """Pixels of a box's sides at least: thinner ones would have no area in CVAT's two decimals."""
 

@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.data.formats.text import lines_of
 from mgral.data.formats.voc import CLASS_LISTS
 from mgral.data.formats.voc_xml import parse_annotation
@@ -12,7 +12,7 @@ from mgral.labelling.records import Box, Returned
 
 ANNOTATIONS = "Annotations"
 """Folder of the XML files in VOC's layout."""
-OTHER_PICTURE = Kind(
+OTHER_PICTURE = Finding(
     "XML files name another picture in <filename> than their own name does, and both are known",
     "correct <filename>, or rename the file",
 )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from mgral.data.findings import Kind
+from mgral.data.findings import Finding
 from mgral.data.formats.text import lines_of
 from mgral.data.formats.yolo import CLASS_LIST, POLYGONS, POSE, SHARED, label_file, may_be_keypoints, read_line
 from mgral.data.formats.yolo_yaml import SUFFIXES, class_names, keypoint_numbers, parse_yaml
@@ -13,18 +13,18 @@ from mgral.labelling.exchange.outlines import Corners
 from mgral.labelling.exchange.reading import UNREADABLE, Content, Reading
 from mgral.labelling.records import Box, Returned
 
-NO_CLASSES = Kind(
+NO_CLASSES = Finding(
     "YOLO labels have no list of classes", "add data.yaml with `names`, or classes.txt, one name a line"
 )
-NO_NAME = Kind("lists of classes have empty lines", "remove them, or fill them in: a class is a line, from 0")
-SEVERAL_LISTS = Kind(
+NO_NAME = Finding("lists of classes have empty lines", "remove them, or fill them in: a class is a line, from 0")
+SEVERAL_LISTS = Finding(
     "YOLO labels have several data.yaml, or lists of classes that differ", "import each folder by itself"
 )
-OTHER_LIST = Kind(
+OTHER_LIST = Finding(
     "lists of classes differ from data.yaml",
     "data.yaml is used; if the labels were written by the list, remove data.yaml and import them again",
 )
-NO_FILE = Kind("pictures have no label file", "taken for untouched; an empty file says that there is no object")
+NO_FILE = Finding("pictures have no label file", "taken for untouched; an empty file says that there is no object")
 LISTS = ("train.txt", "val.txt", "valid.txt", "test.txt")
 """Lists of pictures, also where they are empty."""
 CLASS_LISTS = (CLASS_LIST, "obj.names")
@@ -185,7 +185,7 @@ def _read_boxes(
         if not words:
             continue
         found, repair = read_line(words, classes.names, classes.keypoints)
-        if isinstance(found, Kind):
+        if isinstance(found, Finding):
             reading.findings.fault(found, f"{place}: {' '.join(words)[:80]}")
             continue
         if repair is POLYGONS:

@@ -9,7 +9,7 @@ from typing import Any
 from mgral.artefacts.files import write_bytes
 from mgral.config import PictureSettings
 from mgral.errors import number_of, program
-from mgral.evaluation.label_errors import Kind, Suspect
+from mgral.evaluation.label_errors import ErrorKind, Suspect
 from mgral.labelling.batch_files import SHEET
 from mgral.labelling.batches import second_look
 from mgral.labelling.experiments.checks import ERRORS, Check
@@ -22,7 +22,7 @@ from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.sheet import contact_sheet, thumbnails
 from mgral.labelling.state import Project, load_project
 
-WORDS: dict[Kind, str] = {
+WORDS: dict[ErrorKind, str] = {
     "people": "pictures that two people labelled differently",
     "missing": "objects without a label",
     "class": "labels of another class",

@@ -22,7 +22,7 @@ DISTANCES: tuple[Distance, ...] = get_args(Distance)
 NO_TABLE = "no_table"
 
 
-class Kind(NamedTuple):
+class LookupKind(NamedTuple):
     """One way to predict what a batch is worth."""
 
     labels: str
@@ -68,7 +68,7 @@ def lookup_everywhere(
     embedding: EmbeddingConfig,
     reward: RewardConfig,
     seed: int,
-) -> dict[Kind, LookedUp]:
+) -> dict[LookupKind, LookedUp]:
     """Return the looked-up mAP of the batches 1..M by every embedding, distance and estimator.
 
     Several tables are used together, as strategies do: a regression learns from the variants of all of them, and the
@@ -89,7 +89,7 @@ def lookup_everywhere(
         for estimator in estimators_of(distance):
             by = own.model_copy(update={"estimator": estimator})
             together = [as_tables(arrays[:count], of_images, embedding, by) for count in range(1, len(splits) + 1)]
-            kind = Kind(first.labels, first.start, name, distance, estimator)
+            kind = LookupKind(first.labels, first.start, name, distance, estimator)
             by_prior = tuple(isinstance(one, LearnedTables) and not one.regression.valid for one in together)
             found[kind] = LookedUp(np.stack([tables.reward(ids) for tables in together]), by_prior)
     return found
@@ -97,7 +97,7 @@ def lookup_everywhere(
 
 def expect_without_table(
     candidates: Sequence[Candidate], labelled: npt.NDArray[np.int64], embeddings: Mapping[str, Embeddings]
-) -> dict[Kind, npt.NDArray[np.float64]]:
+) -> dict[LookupKind, npt.NDArray[np.float64]]:
     """Return three scores of the batches 1..M that need predicted objects only, float64 [M], by every embedding.
 
     The first is the number of objects in the batch, by which `most_objects` chooses. The second is the sum over
@@ -116,8 +116,10 @@ def expect_without_table(
         batches = [one.images for one in candidates[1:]]
         brought = of_images.counts_of(batches).sum(axis=1, dtype=np.float64)
         shown = of_images.presence_of(batches).sum(axis=1, dtype=np.float64)
-        found[Kind(NO_TABLE, "", name, "", "total_objects")] = brought.sum(axis=1)
-        found[Kind(NO_TABLE, "", name, "", "roots_of_objects")] = np.sqrt(labelled.sum(axis=0) + brought).sum(axis=1)
+        found[LookupKind(NO_TABLE, "", name, "", "total_objects")] = brought.sum(axis=1)
+        found[LookupKind(NO_TABLE, "", name, "", "roots_of_objects")] = np.sqrt(labelled.sum(axis=0) + brought).sum(
+            axis=1
+        )
         images = (labelled > 0).sum(axis=0) + shown
-        found[Kind(NO_TABLE, "", name, "", "images_of_classes")] = np.log1p(images).sum(axis=1)
+        found[LookupKind(NO_TABLE, "", name, "", "images_of_classes")] = np.log1p(images).sum(axis=1)
     return found
