@@ -66,8 +66,8 @@ class _Image:
     scores: Array
     overlap: Array
     """IoU, [m, n]."""
-    of: npt.NDArray[np.int64]
-    """[m]: the labelled box of its class that each detection is of, as COCO matches them at an IoU of 0.5; or -1."""
+    matched: npt.NDArray[np.int64]
+    """[m]: the labelled box of its class that each detection takes, as COCO matches them at an IoU of 0.5; or -1."""
 
 
 def likely_errors(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> list[Suspect]:
@@ -82,16 +82,16 @@ def likely_errors(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) 
     """
     names = {one["id"]: one["name"] for one in truth["categories"]}
     images = _by_image(truth, found)
-    if not any(len(one.scores) for one in images) or not any(len(one.labels) for one in images):
+    if not any(len(image.scores) for image in images) or not any(len(image.labels) for image in images):
         return []
     right_at, agrees_at = _calibrated(images)
     suspects: list[Suspect] = []
     seen: list[npt.NDArray[np.bool_]] = []
-    for one in images:
-        right = right_at(one.scores)
-        own, explained = _by_detections(one, right, agrees_at(one.scores), names)
-        suspects += own
-        seen.append(explained | (one.overlap[right >= NOISE] >= OVERLAP).any(axis=0))
+    for image in images:
+        right = right_at(image.scores)
+        by_detections, explained = _by_detections(image, right, agrees_at(image.scores), names)
+        suspects += by_detections
+        seen.append(explained | (image.overlap[right >= NOISE] >= OVERLAP).any(axis=0))
     suspects += _not_found(images, seen, names)
     return sorted(suspects, key=lambda one: (-one.sure, one.image, one.kind, one.box or ()))
 
@@ -114,8 +114,8 @@ def _by_image(truth: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> l
         )
         scores = np.array([one["score"] for one in best], dtype=np.float64)
         overlap = overlaps(found_boxes, boxes)
-        of = _matched(np.where(found_labels[:, None] == labels, overlap, 0.0))
-        images.append(_Image(number, labels, boxes, found_labels, found_boxes, scores, overlap, of))
+        matched = _matched(np.where(found_labels[:, None] == labels, overlap, 0.0))
+        images.append(_Image(number, labels, boxes, found_labels, found_boxes, scores, overlap, matched))
     return images
 
 
@@ -144,18 +144,18 @@ def _rising(scores: Array, outcomes: npt.NDArray[np.bool_]) -> Callable[[Array],
 
 def _calibrated(images: Sequence[_Image]) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """Return how often a detection has a label, and how often one at a label has its class, by their scores."""
-    scores = np.concatenate([one.scores for one in images])
-    of = np.concatenate([one.of for one in images])
-    at = np.concatenate([(one.overlap >= OVERLAP).any(axis=1) for one in images])
+    scores = np.concatenate([image.scores for image in images])
+    matched = np.concatenate([image.matched for image in images])
+    at = np.concatenate([(image.overlap >= OVERLAP).any(axis=1) for image in images])
     same = np.concatenate(
-        [((one.overlap >= OVERLAP) & (one.found_labels[:, None] == one.labels)).any(axis=1) for one in images]
+        [((image.overlap >= OVERLAP) & (image.found_labels[:, None] == image.labels)).any(axis=1) for image in images]
     )
-    right = _rising(scores, of >= 0)
+    right = _rising(scores, matched >= 0)
     return right, _rising(scores[at], same[at]) if at.any() else right
 
 
 def _by_detections(
-    one: _Image, right: Array, agrees: Array, names: Mapping[int, str]
+    image: _Image, right: Array, agrees: Array, names: Mapping[int, str]
 ) -> tuple[list[Suspect], npt.NDArray[np.bool_]]:
     """Return what detections without a label say of an image, and which of its labels that is about, [n].
 
@@ -167,37 +167,37 @@ def _by_detections(
     agrees
         Probability that a detection at a label has the label's class, [m].
     """
-    free = np.ones(len(one.labels), dtype=np.bool_)
-    free[one.of[(one.of >= 0) & (right >= PRECISION)]] = False
-    explained = np.zeros(len(one.labels), dtype=np.bool_)
+    free = np.ones(len(image.labels), dtype=np.bool_)
+    free[image.matched[(image.matched >= 0) & (right >= PRECISION)]] = False
+    explained = np.zeros(len(image.labels), dtype=np.bool_)
     missing: list[int] = []
     suspects: list[Suspect] = []
 
-    def note(kind: ErrorKind, category: int, box: Array, sure: float, said: str) -> None:
-        suspects.append(Suspect(one.image, kind, category, _as_box(box), sure, said))
+    def note(kind: ErrorKind, category: int, box: Array, sure: float, reason: str) -> None:
+        suspects.append(Suspect(image.image, kind, category, _as_box(box), sure, reason))
 
-    for place in np.flatnonzero(one.of < 0).tolist():
-        category, overlap = int(one.found_labels[place]), one.overlap[place]
+    for place in np.flatnonzero(image.matched < 0).tolist():
+        category, overlap = int(image.found_labels[place]), image.overlap[place]
         often = f"{right[place]:.0%} of what is found as clearly is labelled so"
-        others = np.where(free & (one.labels != category) & (overlap >= OVERLAP), overlap, 0.0)
-        badly = np.where(free & (one.labels == category) & (overlap >= NEAR), overlap, 0.0)
+        others = np.where(free & (image.labels != category) & (overlap >= OVERLAP), overlap, 0.0)
+        badly = np.where(free & (image.labels == category) & (overlap >= NEAR), overlap, 0.0)
         if others.any() and agrees[place] >= USUALLY:
             label = int(others.argmax())
             free[label], explained[label] = False, True
-            said = f"labelled {names[int(one.labels[label])]}, found as {names[category]}"
+            difference = f"labelled {names[int(image.labels[label])]}, found as {names[category]}"
             why = f"{agrees[place]:.0%} of what is found as clearly at a label has its class"
-            note("class", int(one.labels[label]), one.boxes[label], float(agrees[place]), f"{said}; {why}")
+            note("class", int(image.labels[label]), image.boxes[label], float(agrees[place]), f"{difference}; {why}")
         elif right[place] < USUALLY:
             continue
         elif badly.any():
             label = int(badly.argmax())
             free[label], explained[label] = False, True
-            said = f"{names[category]} found beside its label, which it overlaps by {overlap[label]:.0%}"
-            note("place", category, one.boxes[label], float(right[place]), f"{said}; {often}")
-        elif not (overlap >= BESIDE).any() and not _is_near(one, place, missing):
+            difference = f"{names[category]} found beside its label, which it overlaps by {overlap[label]:.0%}"
+            note("place", category, image.boxes[label], float(right[place]), f"{difference}; {often}")
+        elif not (overlap >= BESIDE).any() and not _is_near(image, place, missing):
             missing.append(place)
-            said = f"{names[category]} found, and not labelled"
-            note("missing", category, one.found_boxes[place], float(right[place]), f"{said}; {often}")
+            difference = f"{names[category]} found, and not labelled"
+            note("missing", category, image.found_boxes[place], float(right[place]), f"{difference}; {often}")
     return suspects, explained
 
 
@@ -206,11 +206,11 @@ def _as_box(sides: Array) -> Box:
     return x, y, width, height
 
 
-def _is_near(one: _Image, place: int, others: Sequence[int]) -> bool:
+def _is_near(image: _Image, place: int, others: Sequence[int]) -> bool:
     """Return whether a detection overlaps one of some others, as a second one of the same object does."""
     if not others:
         return False
-    return bool((overlaps(one.found_boxes[[place]], one.found_boxes[list(others)]) >= BESIDE).any())
+    return bool((overlaps(image.found_boxes[[place]], image.found_boxes[list(others)]) >= BESIDE).any())
 
 
 def _not_found(
@@ -223,7 +223,7 @@ def _not_found(
     seen
         Of each image, which of its labels something was found at, [n].
     """
-    labels, boxes = (np.concatenate([getattr(one, name) for one in images]) for name in ("labels", "boxes"))
+    labels, boxes = (np.concatenate([getattr(image, name) for image in images]) for name in ("labels", "boxes"))
     found = np.concatenate(seen)
     if found.all() or not found.any():
         return []
@@ -231,7 +231,7 @@ def _not_found(
     sizes = (sizes - sizes.mean()) / max(sizes.std(), 1e-9)
     values = np.column_stack([labels[:, None] == sorted(names), sizes, sizes**2])
     usually = LogisticRegression(max_iter=1000).fit(values, found).predict_proba(values)[:, 1]
-    owners = np.repeat([one.image for one in images], [len(one.labels) for one in images])
+    owners = np.repeat([image.image for image in images], [len(image.labels) for image in images])
     return [
         Suspect(
             int(owners[row]),

@@ -80,13 +80,13 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     full = results.full["map"].to_numpy()
     costs, of_tables = cost_rows(results, by_map[first]), table_costs(results)
     own = {name: cost.detectors for cost in of_tables for name in cost.strategies}
-    said = verdict(
+    first_screen = verdict(
         Evidence(config, by_map, random_labels[first], full, notes_of(results), own, results.notes.groups, missing)
     )
     lookup = table_sections(results)
     figures = {
-        "first": [short_figure(results, said.subject, said.others)],
-        "curves": curve_figures(results, said.subject),
+        "first": [short_figure(results, first_screen.subject, first_screen.others)],
+        "curves": curve_figures(results, first_screen.subject),
         "balance": balance_figures(results),
         "cycles": cycle_figures(results),
         "differences": difference_figures(results, ranked),
@@ -100,7 +100,7 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     tables += [Table("agents", results.agents)] if len(results.agents) else []
     tables += [table_costs_table(of_tables)] if of_tables else []
     at_random, noted = (unusual_rounds_table(results, why) for why in STEMS)
-    tables += [of for of in (at_random, noted) if len(of.rows)]
+    tables += [table for table in (at_random, noted) if len(table.rows)]
     html = render(
         "report.html.jinja",
         {
@@ -114,7 +114,7 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         results=results,
         notes=results.notes,
         missing=missing,
-        verdict=said,
+        verdict=first_screen,
         context=in_short(results),
         facts=facts(results),
         labelled=at_the_end(results),

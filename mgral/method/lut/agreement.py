@@ -63,4 +63,5 @@ def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[Comp
 def _by_regression(samples: Sequence[Sample]) -> list[Compared]:
     found = predict_left_out(samples)
     ends = np.cumsum([len(one.values) for one in samples])[:-1]
-    return [Compared(*of) for of in zip(np.split(found.measured, ends), np.split(found.learned, ends), strict=True)]
+    by_table = zip(np.split(found.measured, ends), np.split(found.learned, ends), strict=True)
+    return [Compared(measured, predicted) for measured, predicted in by_table]

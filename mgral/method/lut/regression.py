@@ -158,13 +158,13 @@ class _Problem:
         self.tables = np.repeat(np.arange(len(samples)), variants)
         folds = self.tables if len(samples) > 1 else np.arange(len(self.tables)) % FOLDS
         self.folds = [folds == fold for fold in np.unique(folds)]
-        self.of_tables = [self.tables == table for table in range(len(samples))]
+        self.rows_of_tables = [self.tables == table for table in range(len(samples))]
 
     def choose(self) -> tuple[int, float, Predicted]:
         """Return the index of the best penalties, their correlation with mAP, and their predictions."""
         correlations, predictions = self.cross_validate(self.values)
         best = int(correlations.argmax())
-        return best, float(correlations[best]), Predicted(self.of_map(self.values), predictions[best])
+        return best, float(correlations[best]), Predicted(self.mean_over_classes(self.values), predictions[best])
 
     def cross_validate(self, values: Float64) -> tuple[Float64, Float64]:
         """Predict each fold from the others, by each pair of penalties.
@@ -178,8 +178,8 @@ class _Problem:
         for fold in self.folds:
             weights = self.fit(~fold, values)
             predicted[:, fold] = np.einsum("kcf,acf->ak", self.features[fold], weights) / self.classes[fold]
-        of_map = self.of_map(values)
-        parts = [_correlation(predicted[:, of], of_map[of]) for of in self.of_tables]
+        maps = self.mean_over_classes(values)
+        parts = [_correlation(predicted[:, rows], maps[rows]) for rows in self.rows_of_tables]
         return np.mean(parts, axis=0), predicted
 
     def fit(self, rows: Mask, values: Float64) -> Float64:
@@ -197,7 +197,7 @@ class _Problem:
         found: Float64 = weights * scale[:, None, None]
         return found
 
-    def of_map(self, values: Float64) -> Float64:
+    def mean_over_classes(self, values: Float64) -> Float64:
         """Return the mean of values, [K, C], over the classes that have an AP: [K]."""
         mean: Float64 = values.sum(axis=1) / self.classes
         return mean
