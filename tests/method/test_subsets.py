@@ -15,7 +15,8 @@ from mgral.config import Config, EmbeddingConfig, LutConfig
 from mgral.data.dataset import Category, Dataset
 from mgral.errors import InputError, SparseError
 from mgral.method.lut.plan import SubsetPlan, load_plan
-from mgral.method.lut.subsets import cluster, draw_subsets, plan_subsets, reward_order, split_reward
+from mgral.method.lut.subsets import draw_subsets, plan_subsets, reward_order, split_reward
+from mgral.selection.clusters import cluster
 
 LABELS = st.lists(st.sets(st.integers(0, 5), max_size=4), min_size=2, max_size=30)
 

@@ -6,9 +6,10 @@ from made_embeddings import made_embeddings
 
 from mgral.config import Config
 from mgral.data.dataset import Category, Dataset
+from mgral.selection.clusters import cluster
 from mgral.selection.query import Query
 from mgral.selection.selecting import choose
-from mgral.selection.strategies.typiclust import cluster, typical_of_clusters, typicality
+from mgral.selection.strategies.typiclust import typical_of_clusters, typicality
 
 RING = np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [0, 0], [9, 0]], np.float32)
 """Four points around a fifth, and one far away."""

@@ -13,7 +13,8 @@ from mgral.artefacts.files import REASON, read_json
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import registry
 from mgral.errors import InputError
-from mgral.method.lut.subsets import cluster, draw_subsets
+from mgral.method.lut.subsets import draw_subsets
+from mgral.selection.clusters import cluster
 from mgral.selection.query import Query
 from mgral.selection.selecting import choose
 
@@ -86,7 +87,7 @@ def _at_random(query: Query, count: int) -> Iterator[Candidate]:
         yield _candidate("random", rng.choice(query.pool, query.budget, replace=False))
     assert query.embeddings is not None
     seed = derive_seed(query.seed, "fidelity clusters", query.cycle)
-    assignment = cluster(query.embeddings.components_of(query.pool), query.config.lut.clusters, seed)
+    assignment = cluster(query.embeddings.components_of(query.pool), query.config.lut.clusters, seed, starts=4)
     concentrations = np.geomspace(PUREST, MOST_MIXED, count - count // 2).tolist()
     for rows in draw_subsets(assignment, [query.budget] * len(concentrations), concentrations, rng):
         yield _candidate("mixture", query.pool[rows])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mgral.data.dataset import find_rows
 from mgral.errors import InputError
-from mgral.method.lut.subsets import cluster
+from mgral.selection.clusters import cluster
 from mgral.selection.embeddings import Embeddings
 
 Float32 = npt.NDArray[np.float32]
@@ -40,7 +40,7 @@ class Composition:
     @classmethod
     def of(cls, embeddings: Embeddings) -> "Composition":
         """Return the amounts of all images, given their embeddings and predicted object counts."""
-        kinds = cluster(embeddings.components, KINDS, seed=0)
+        kinds = cluster(embeddings.components, KINDS, seed=0, starts=4)
         one = np.ones((len(kinds), 1), np.float32)
         each = np.eye(kinds.max() + 1, dtype=np.float32)[kinds]
         amounts = np.concatenate([one, embeddings.presence, embeddings.counts, each], axis=1)

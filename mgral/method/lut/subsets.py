@@ -13,14 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config import Config, images_in
 from mgral.data.dataset import Dataset
 from mgral.errors import SparseError
 from mgral.method.lut.plan import SubsetPlan, rewards_of_pool, sizes_of
+from mgral.selection.clusters import cluster
 from mgral.selection.embeddings import Embeddings
 from mgral.selection.pool import unlabelled
 from mgral.selection.spending import in_images
@@ -88,16 +87,6 @@ def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[
     if not taken.any():
         taken[order[0]] = True
     return np.flatnonzero(taken), np.flatnonzero(~taken)
-
-
-def cluster(vectors: npt.NDArray[np.float32], clusters: int, seed: int) -> Rows:
-    """Return the k-means cluster of each vector, int64 [N]; at most as many clusters as distinct vectors."""
-    distinct = len(np.unique(vectors, axis=0))
-    means = KMeans(n_clusters=min(clusters, distinct), n_init=4, random_state=seed % 2**32)
-    # Several threads would add their parts of a centre in varying order, which changes its last bits.
-    with threadpool_limits(limits=1):
-        found: Rows = means.fit_predict(vectors).astype(np.int64)
-    return found
 
 
 def draw_subsets(
@@ -196,7 +185,7 @@ def plan_subsets(
     if not anew and sizes[0] > len(source):
         raise SparseError(f"subsets of {size} images need as many in the pool, and there {_are(len(source))}")
     vectors = embeddings.features_of(source, config.embedding).vectors
-    assignment = cluster(vectors, lut.clusters, derive_seed(seed, "clusters", cycle, split))
+    assignment = cluster(vectors, lut.clusters, derive_seed(seed, "clusters", cycle, split), starts=4)
     subsets = draw_subsets(assignment, sizes, concentrations.tolist(), draws)
     return SubsetPlan(
         labels=lut.labels,

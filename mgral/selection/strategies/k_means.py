@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
+from mgral.selection.clusters import cluster
 from mgral.selection.query import Choice, Query
-from mgral.selection.strategies.typiclust import cluster
 
 
 @register("k_means", "the image nearest to the centre of each cluster of the embeddings", requires=("embeddings",))
@@ -33,7 +33,7 @@ def choose(query: Query) -> Choice:
     pool = query.embeddings.components_of(query.pool)
     if (pool == pool[0]).all():
         return Choice(np.arange(query.budget), np.zeros(query.budget), undecided=True)
-    seed = derive_seed(query.seed, "k-means", query.cycle) % 2**32
+    seed = derive_seed(query.seed, "k-means", query.cycle)
     return middles(pool, cluster(pool, query.budget, seed), query.budget)
 
 

@@ -27,17 +27,15 @@ out, which would choose too few images from a small pool.
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.config.registry import register
+from mgral.selection.clusters import cluster
 from mgral.selection.query import Choice, Query
 
 MOST_CLUSTERS = 500
-WHOLE_PASSES = 50
-"""Clusters up to which k-means looks at all images in each step."""
 NEIGHBOURS = 20
 """Whose mean distance says how typical an image is."""
 SMALL = 5
@@ -55,20 +53,10 @@ def choose(query: Query) -> Choice:
     pool, labelled = (query.embeddings.components_of(ids) for ids in (query.pool, query.labelled))
     if (pool == pool[0]).all():
         return Choice(np.arange(query.budget), np.zeros(query.budget), undecided=True)
-    seed = derive_seed(query.seed, "typiclust", query.cycle) % 2**32
+    seed = derive_seed(query.seed, "typiclust", query.cycle)
     count = min(len(labelled) + query.budget, MOST_CLUSTERS)
     clusters = cluster(np.concatenate([pool, labelled]), count, seed)
     return typical_of_clusters(pool, clusters[: len(pool)], clusters[len(pool) :], query.budget)
-
-
-def cluster(vectors: Vectors, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the cluster of each vector, int64 [N], of at most `count`."""
-    count = min(count, len(np.unique(vectors, axis=0)))
-    whole = KMeans(count, n_init=1, random_state=seed)
-    batches = MiniBatchKMeans(count, batch_size=5000, n_init=1, random_state=seed)
-    with threadpool_limits(limits=1):  # threads add up in the order in which they finish
-        found = (whole if count <= WHOLE_PASSES else batches).fit_predict(vectors)
-    return np.asarray(found, dtype=np.int64)
 
 
 def typical_of_clusters(
