@@ -12,6 +12,7 @@ from mgral.artefacts.integrity import record_path
 from mgral.config import Config, load_config
 from mgral.data.derive import load_settings
 from mgral.errors import InputError
+from mgral.report.results_page import markdown_table
 
 ROUNDS = ("initial", "full")
 """Rounds of the pipeline whose detectors learn from the initial labels, and from all."""
@@ -69,8 +70,7 @@ def command(folders: Sequence[Path], output: Path) -> None:
     rows = {_training(line): line for line in _rows(output)}
     rows |= {_training(line): line for folder in folders for line in _lines(folder)}
     lines = [rows[key] for key in sorted(rows, key=_place)]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in [COLUMNS, ("---",) * len(COLUMNS), *lines])
-    output.write_text(f"{INTRODUCTION}\n{table}\n", encoding="utf-8")
+    output.write_text(f"{INTRODUCTION}\n{markdown_table(COLUMNS, lines)}\n", encoding="utf-8")
 
 
 def _rows(page: Path) -> list[tuple[str, ...]]:

@@ -23,6 +23,7 @@ from mgral.method.lut.learned import LearnedTables
 from mgral.method.lut.reward import load_tables
 from mgral.report.curves import mean_heights
 from mgral.report.detectors import TABLE, scores_of
+from mgral.report.results_page import markdown_table
 from mgral.report.spread import points
 from mgral.selection.embeddings import load_embeddings
 from mgral.selection.object_counts import count_again
@@ -252,7 +253,6 @@ def explained(gains: Float64, features: Sequence[Float64]) -> float:
 
 
 def _table(names: Sequence[str], columns: Sequence[Mapping[str, str]]) -> str:
-    rows = [["", *names], ["---"] * (len(names) + 1)]
     every = dict.fromkeys(name for column in columns for name in column)
-    rows += [[name, *(column.get(name, "–") for column in columns)] for name in every]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    rows = [[name, *(column.get(name, "–") for column in columns)] for name in every]
+    return markdown_table(("", *names), rows) + "\n"

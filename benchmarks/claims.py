@@ -15,6 +15,7 @@ from mgral.errors import InputError
 from mgral.report.bootstrap import FEWEST_SEEDS
 from mgral.report.curves import mean_heights
 from mgral.report.detectors import TABLE, Array, scores_of
+from mgral.report.results_page import markdown_table
 from mgral.report.spread import PairedDifference, points, points_interval
 
 METHOD = "mgral_greedy"
@@ -75,7 +76,7 @@ def command(configurations: Sequence[Path], output: Path) -> None:
     lines = [line for path in configurations for line in _lines(path, output.parent)]
     corrected = holm([line.p for line in lines])
     rows = [_cells(line, value) for line, value in zip(lines, corrected, strict=True)]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in [COLUMNS, ("---",) * len(COLUMNS), *rows])
+    table = markdown_table(COLUMNS, rows)
     introduction = INTRODUCTION.format(configurations=" ".join(map(str, configurations)), output=output)
     planned = max(len(load_config(path).seeds) for path in configurations)
     if (found := min(line.by["images"].spread.n for line in lines)) < planned:

@@ -15,13 +15,14 @@ import yaml
 from benchmarks.label_studio_people import DRAFT, SAME, SECOND, SKIPPED, People, Truth, read_truth, region_of
 from benchmarks.label_studio_server import READY, TOKEN, Running, label_studio
 from benchmarks.machine import machine
-from benchmarks.pool import CLASSES, HEIGHT, MGRAL, WIDTH, make_pictures, measure, objects, table
+from benchmarks.pool import CLASSES, HEIGHT, MGRAL, WIDTH, make_pictures, measure, objects
 from mgral.artefacts.commit import commit
 from mgral.artefacts.files import read_json, write_json
 from mgral.errors import InputError
 from mgral.labelling.batches import detector_folder
 from mgral.labelling.settings import load_project_settings, write_project_settings
 from mgral.labelling.state import load_project
+from mgral.report.results_page import markdown_table
 
 SPEED = """# Push and pull with Label Studio, {tasks:,} tasks
 
@@ -89,7 +90,7 @@ def speed(folder: Path, tasks: int, output: Path) -> None:
     with label_studio(_emptied(folder / "label-studio"), folder) as server:
         rows = _timed(server, project)
     head = SPEED.format(width=WIDTH, height=HEIGHT, **said, **machine())
-    output.write_text(head + table(SPEED_COLUMNS, rows) + "\n", encoding="utf-8")
+    output.write_text(head + markdown_table(SPEED_COLUMNS, rows) + "\n", encoding="utf-8")
 
 
 @command.command("rounds")
@@ -131,7 +132,7 @@ def several(
     people_do = {"same": SAME, "skipped": SKIPPED, "draft": DRAFT, "second": SECOND}
     head = ROUNDS.format(settings=json.dumps(more), **people_do, **said, **machine())
     end = f"\n\nIn the end `mgral project status` says:\n\n    {status.rstrip()}\n"
-    output.write_text(head + table(ROUND_COLUMNS, rows) + end, encoding="utf-8")
+    output.write_text(head + markdown_table(ROUND_COLUMNS, rows) + end, encoding="utf-8")
 
 
 def _begin(project: Path, pictures: Path, classes: Sequence[str], budget: int, batch: int) -> None:

@@ -22,6 +22,7 @@ from mgral.artefacts.files import read_csv, read_json, write_json
 from mgral.compute.progress import tracked
 from mgral.engine.steps import STEPS
 from mgral.labelling.settings import load_project_settings, write_project_settings
+from mgral.report.results_page import markdown_table
 from mgral.report.times import TimedJob, step_costs
 
 WIDTH, HEIGHT, PATCH = 64, 48, 8
@@ -223,7 +224,9 @@ def _page(project: Path, costs: Iterable[tuple[str, Cost]], said: Mapping[str, o
         **said,
         **machine(),
     )
-    return "\n".join([head, table(COLUMNS, rows), JOBS, table(JOB_COLUMNS, list(_job_rows(project))), ""])
+    return "\n".join(
+        [head, markdown_table(COLUMNS, rows), JOBS, markdown_table(JOB_COLUMNS, list(_job_rows(project))), ""]
+    )
 
 
 def _job_rows(project: Path) -> Iterable[tuple[str, ...]]:
@@ -244,8 +247,3 @@ def _job(row: Mapping[str, str]) -> TimedJob:
 
 def _numbers(wall: float, core: float, memory: float) -> tuple[str, str, str]:
     return f"{wall:.1f}", f"{core:.1f}", f"{memory:.0f}"
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of a page."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in [columns, ("---",) * len(columns), *rows])

@@ -25,6 +25,7 @@ from mgral.evaluation.detect import detect_images
 from mgral.models.build import random_detector
 from mgral.models.interface import DetectorModel
 from mgral.models.weights import obtain_weights, start_of
+from mgral.report.results_page import markdown_table
 from mgral.training.batches import training_images
 from mgral.training.loop import train_detector
 
@@ -55,8 +56,7 @@ def command(configfile: Path, images: int | None, seeds: str, tried: Sequence[st
         lines.append((settings, *(_spread([one[key] for one in found]) for key in KEYS), found[0]["iterations"]))
         click.echo(f"{lines[-1]}", err=True)
     columns = ("settings", "AP50", "mAP", "core seconds", "iterations")
-    rows = [columns, ("---",) * len(columns), *lines]
-    click.echo("\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows))
+    click.echo(markdown_table(columns, lines))
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

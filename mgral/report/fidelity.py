@@ -23,6 +23,7 @@ from mgral.report.fidelity_trials import (
     fidelity_rows,
 )
 from mgral.report.rendering import render
+from mgral.report.spread import signed
 
 CHOSEN_COLOUR = "#D55E00"
 ROUNDING = 1e-9
@@ -59,7 +60,7 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
     sentence = in_a_sentence(comparisons["all"])
     html = render(
         "fidelity.html.jinja",
-        {"correlation": _signed, "percent": _percent},
+        {"correlation": signed, "percent": _percent},
         config=config,
         rows=rows,
         parts=PARTS,
@@ -88,10 +89,10 @@ def in_a_sentence(found: BesideCounts) -> str:
         verdict = "The reward in use ranks batches worse than counts alone, by"
     else:
         verdict = "Whether the reward in use ranks batches better than counts alone stays open, with a difference of"
-    verdict += f" {_signed(gap.mean)} in rank correlation (95 %: {_signed(gap.low)} to {_signed(gap.high)})"
+    verdict += f" {signed(gap.mean)} in rank correlation (95 %: {signed(gap.low)} to {signed(gap.high)})"
     if found.reached is None:
         return f"{verdict}; repeated trainings disagree so much that no reward could rank these batches."
-    return f"{verdict}; it reaches {_percent(found.reached)} of the noise ceiling, {_signed(found.ceiling)}."
+    return f"{verdict}; it reaches {_percent(found.reached)} of the noise ceiling, {signed(found.ceiling)}."
 
 
 def _size(config: Config) -> str:
@@ -135,8 +136,8 @@ def _forest(rows: Sequence[FidelityRow], ceilings: Mapping[str, float]) -> Figur
     drawing = draw(stem, 8.0, 1.0 + 0.24 * len(rows), paint)
     table = Table(stem, pd.DataFrame(cells))
     best = rows[0]
-    possible = f"at most {_signed(ceiling)} is possible" if ceiling else "by chance, as repeated trainings disagree"
-    conclusion = f"Best: {best.kind}, with a rank correlation of {_signed(best.fidelity.mean)}; {possible}."
+    possible = f"at most {signed(ceiling)} is possible" if ceiling else "by chance, as repeated trainings disagree"
+    conclusion = f"Best: {best.kind}, with a rank correlation of {signed(best.fidelity.mean)}; {possible}."
     return Figure(stem, "How well rewards rank batches", conclusion, caption, drawing, table)
 
 
@@ -147,10 +148,6 @@ def _interval(name: str, found: Fidelity) -> dict[str, float]:
 
 def _percent(part: float | None) -> str:
     return "–" if part is None else f"{100 * part:.0f} %".replace("-", "−")
-
-
-def _signed(correlation: float) -> str:
-    return "–" if math.isnan(correlation) else f"{correlation:+.2f}".replace("-", "−")
 
 
 def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
@@ -188,7 +185,7 @@ def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
         "errors over repeated trainings."
     )
     by_seed = ", ".join(
-        f"{_signed(value)} in seed {seed}" for seed, value in zip(trials, row.fidelity.by_seed, strict=True)
+        f"{signed(value)} in seed {seed}" for seed, value in zip(trials, row.fidelity.by_seed, strict=True)
     )
     conclusion = f"Rank correlation of looked-up and true gains: {by_seed}."
     drawing = draw(stem, 5.0, 3.7, paint)
@@ -218,7 +215,7 @@ def _splits(kind: LookupKind, trials: Mapping[int, Trial], ceiling: float) -> Fi
     caption = "The configured lookup with the tables of the first reward splits only. Dashed: the noise ceiling."
     table = Table(stem, pd.DataFrame(cells))
     one, every = (float(np.mean([values[place] for values in by_seed.values()])) for place in (0, -1))
-    conclusion = f"One table ranks batches with a correlation of {_signed(one)}, all {splits} with {_signed(every)}."
+    conclusion = f"One table ranks batches with a correlation of {signed(one)}, all {splits} with {signed(every)}."
     title = "How many reward splits are needed"
     return Figure(stem, title, conclusion, caption, draw(stem, 5.0, 3.7, paint), table)
 

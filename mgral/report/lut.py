@@ -26,7 +26,7 @@ from mgral.report.drawing import (
 )
 from mgral.report.ranking import listed
 from mgral.report.results import COUNTS_ALONE, INITIAL, TABLE, LookupTables, Results, notes_of
-from mgral.report.spread import points
+from mgral.report.spread import points, signed
 
 TITLES: dict[Estimator, str] = {
     "nearest": "the nearest variant",
@@ -220,7 +220,7 @@ def _beside_counts(drawn: pd.DataFrame, counts: pd.DataFrame) -> str:
         return ""
     learned, alone = (_explained(one) for one in (drawn, counts))
     ranks = _ranked(measured, predicted)
-    correlation = f", with a rank correlation of {_signed(_mean_product(ranks))}" if ranks else ""
+    correlation = f", with a rank correlation of {signed(_mean_product(ranks))}" if ranks else ""
     return (
         f" R² {learned:.2f}; by the roots of object counts alone, fitted likewise, {alone:.2f}{correlation}."
     ).replace("-", "−")
@@ -295,14 +295,10 @@ def _conclude(correlation: RankCorrelation, kind: str, *, tested: bool) -> str:
             if kind == "agreement"
             else "Left-out variants are predicted"
         )
-        return f"{who} with a rank correlation of {_signed(correlation.mean)}."
+        return f"{who} with a rank correlation of {signed(correlation.mean)}."
     better = "better than chance" if correlation.p_value <= ERROR_RATE else "no better than chance"
     who = "The tables of other splits rank variants" if kind == "agreement" else "Left-out variants are ranked"
-    return f"{who} {better} (rank correlation {_signed(correlation.mean)}, p = {correlation.p_value:.2g})."
-
-
-def _signed(correlation: float) -> str:
-    return f"{correlation:+.2f}".replace("-", "−")
+    return f"{who} {better} (rank correlation {signed(correlation.mean)}, p = {correlation.p_value:.2g})."
 
 
 def _describe(correlation: RankCorrelation, *, tested: bool) -> str:
@@ -315,7 +311,7 @@ def _describe(correlation: RankCorrelation, *, tested: bool) -> str:
     """
     if np.isnan(correlation.mean):
         return "Spearman’s rank correlation is undefined: all values on one axis are equal."
-    rho = _signed(correlation.mean)
+    rho = signed(correlation.mean)
     where = "within the table" if correlation.tables == 1 else f"within tables, mean of {correlation.tables}"
     of = f"Spearman’s rank correlation {rho} ({where}; n = {correlation.variants} variants in all"
     if not tested:

@@ -145,7 +145,7 @@ def _made_by(joined: Joined, folder: Path) -> str:
         ),
     ]
     commands = "\n".join(f"    {command}" for run in runs for command in run.commands)
-    return f"{commands}\n\n" + _table(("", ""), rows)
+    return f"{commands}\n\n" + markdown_table(("", ""), rows)
 
 
 def _commits(run: Run) -> str:
@@ -171,7 +171,7 @@ def _curves(detectors: DetectorScores) -> str:
         f"A detector of all training images reaches {full} %. Labels and scores of each detector: "
         f"[{TABLE}.csv]({config.experiment}/{TABLE}.csv)."
     )
-    return f"{title}\n\n{_table(('strategy', *map(str, at)), lines)}\n\n{note}"
+    return f"{title}\n\n{markdown_table(('strategy', *map(str, at)), lines)}\n\n{note}"
 
 
 def _ranking(rows: Sequence[Row], config: Config) -> str:
@@ -192,7 +192,7 @@ def _ranking(rows: Sequence[Row], config: Config) -> str:
     columns = chain.from_iterable(
         (f"place by {cost}", "mean mAP", "to random", "95 % (outer ends)", "clear") for cost in by_cost
     )
-    return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
+    return f"{title}\n\n{markdown_table(('strategy', *columns), lines)}\n\n{note}"
 
 
 def _beyond_counts(rows: Sequence[Row], config: Config) -> list[str]:
@@ -233,7 +233,7 @@ def _saved(rows: Mapping[str, Sequence[Row]], config: Config) -> str:
         f"after its last cycle. {INTERVALS}"
     )
     columns = chain.from_iterable((cost, f"{cost} saved", "95 % (outer ends)", "clear") for cost in by_cost)
-    return f"{title}\n\n{_table(('strategy', *columns), lines)}\n\n{note}"
+    return f"{title}\n\n{markdown_table(('strategy', *columns), lines)}\n\n{note}"
 
 
 def _labels_cells(row: Row, seeds: int) -> tuple[str, ...]:
@@ -276,7 +276,7 @@ def _fidelity(rows: Sequence[Row]) -> str:
         "images; no choice is made by them. The last two columns are over the batches that were drawn at random, and "
         "over those that strategies chose."
     )
-    return f"{title}\n\n{_table((*kinds, 'Spearman', '95 %', 'random', 'strategies'), lines)}"
+    return f"{title}\n\n{markdown_table((*kinds, 'Spearman', '95 %', 'random', 'strategies'), lines)}"
 
 
 def _correlation(value: str) -> str:
@@ -296,7 +296,8 @@ def _image(config: Config, stem: str, title: str) -> str:
     return f"![{title}]({config.experiment}/{stem}.svg)"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table as Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 

@@ -102,12 +102,17 @@ def _known(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return every[~np.isnan(every)]
 
 
+def signed(value: float) -> str:
+    """Write a correlation with its sign, or an en dash for NaN."""
+    return "–" if np.isnan(value) else f"{value:+.2f}".replace("-", "−")
+
+
 def points(value: float, digits: int = 1, sign: bool = False) -> str:
     """Write a score between 0 and 1 in per cent, what rounds to 0 without a sign, or an en dash for NaN."""
     if np.isnan(value):
         return "–"
-    signed = sign and not rounds_to_zero(value, digits)
-    return f"{100 * value:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
+    with_sign = sign and not rounds_to_zero(value, digits)
+    return f"{100 * value:{'+' if with_sign else ''}z.{digits}f}".replace("-", "−")
 
 
 def rounds_to_zero(value: float, digits: int = 1) -> bool:
