@@ -34,6 +34,7 @@ from mgral.report.lut import table_sections
 from mgral.report.partial import Missing
 from mgral.report.picks import SHOWN, contact_sheets, legend, picks_table
 from mgral.report.ranking import (
+    Rankings,
     beyond_counts,
     conclusions,
     difference_figures,
@@ -46,7 +47,7 @@ from mgral.report.results import Results, notes_of
 from mgral.report.scores import SCORE_NAMES, class_scores, overall_scores, score_rows
 from mgral.report.spread import points, points_interval, points_with_spread
 from mgral.report.unusual_rounds import STEMS, unusual_rounds, unusual_rounds_table
-from mgral.report.verdict import Evidence, verdict
+from mgral.report.verdict import Evidence, Verdict, verdict
 
 
 @dataclass(frozen=True)
@@ -84,22 +85,15 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         Evidence(config, by_map, random_labels[first], full, notes_of(results), own, results.notes.groups, missing)
     )
     lookup = table_sections(results)
-    figures = {
-        "first": [short_figure(results, first_screen.subject, first_screen.others)],
-        "curves": curve_figures(results, first_screen.subject),
-        "balance": balance_figures(results),
-        "cycles": cycle_figures(results),
-        "differences": difference_figures(results, ranked),
-        "agent": agent_figures(results),
-    }
+    figures = _figures(results, ranked, first_screen)
     overall, classes = overall_scores(results), class_scores(results)
+    at_random, noted = (unusual_rounds_table(results, why) for why in STEMS)
     tables = [summary_table(rows), detectors_table(results), *curve_tables(results)]
     tables += [picks_table(sheets), ranking_table(ranked), ranking_by_seed(ranked, config.seeds), costs_table(costs)]
     tables += [make(results, cost) for make in (needed_table, saved_table) for cost in costs_of(config)]
     tables += [overall, *classes.values()]
     tables += [Table("agents", results.agents)] if len(results.agents) else []
     tables += [table_costs_table(of_tables)] if of_tables else []
-    at_random, noted = (unusual_rounds_table(results, why) for why in STEMS)
     tables += [table for table in (at_random, noted) if len(table.rows)]
     html = render(
         "report.html.jinja",
@@ -158,6 +152,18 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     # Several figures can share a table.
     written = {table.stem: table for table in (*(figure.table for figure in drawn), *tables)}
     return Report(html, tuple(drawn), tuple(written.values()), tuple(rows))
+
+
+def _figures(results: Results, ranked: Rankings, first_screen: Verdict) -> dict[str, list[Figure]]:
+    """Return the figures of each section but that of the lookup tables."""
+    return {
+        "first": [short_figure(results, first_screen.subject, first_screen.others)],
+        "curves": curve_figures(results, first_screen.subject),
+        "balance": balance_figures(results),
+        "cycles": cycle_figures(results),
+        "differences": difference_figures(results, ranked),
+        "agent": agent_figures(results),
+    }
 
 
 def _needed(results: Results, target: Target) -> dict[str, dict[str, LabelsNeeded]]:
