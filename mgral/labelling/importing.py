@@ -218,10 +218,10 @@ def _names_of_others(project: Project, found: ReturnedFile, names: Names, findin
     for image, given in by_image.items():
         file = project.files[image]
         for name, known in given.items() if image in touched else ():
-            is_like = len(given) > 1 and (known.of_folder or known.uploaded)
+            is_like = len(given) > 1 and (known.of_folder or known.uploaded or known.other_suffix)
             if is_like or (known.sent and any("/" in other and one.complete for other, one in given.items())):
                 others[name] = f"{name}: not {file}, which the file has by another name"
-            elif known.uploaded or (known.of_folder and file.count("/") > 1):
+            elif known.uploaded or known.other_suffix or (known.of_folder and file.count("/") > 1):
                 findings.repair(LIKE_NAMES, f"{name}: {file}")
     return others
 

@@ -1,13 +1,13 @@
 """Finds the picture that a file of a labelling tool means by a name."""
 
 import re
-from collections import defaultdict
 from pathlib import PurePosixPath
 from posixpath import splitext
 from typing import NamedTuple
 from unicodedata import normalize
 from urllib.parse import unquote
 
+from mgral.labelling.scanning import SUFFIXES
 from mgral.labelling.state import Project
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
@@ -24,28 +24,31 @@ class NamedImages(NamedTuple):
     """Whether they were found only without what Label Studio may have put before the name."""
     sent: bool = False
     """Whether they were found only by the name in a batch, without the folders of the name."""
+    other_suffix: bool = False
+    """Whether they were found only without the suffix of the name, which is that of a picture."""
 
     @property
     def complete(self) -> bool:
         """Whether nothing of the name was left out."""
-        return not (self.of_folder or self.uploaded or self.sent)
+        return not (self.of_folder or self.uploaded or self.sent or self.other_suffix)
 
 
 class Names:
     """Finds the image that a file of a labelling tool means by a name."""
 
     def __init__(self, project: Project) -> None:
-        self._found: dict[str, set[int]] = defaultdict(set)
+        self._whole, self._without_suffix = _Known({}, {}), _Known({}, {})
         for image, given in project.files.items():
             file = normalize("NFC", given)
             below, last = file.partition("/")[2], file.rpartition("/")[2]
-            for name in (file, below, last, splitext(below)[0], splitext(last)[0]):
-                self._found[name].add(image)
-        self._sent: dict[str, set[int]] = defaultdict(set)
+            for name in (file, below, last):
+                self._whole.found.setdefault(name, set()).add(image)
+            for name in (below, last):
+                self._without_suffix.found.setdefault(splitext(name)[0], set()).add(image)
         for image, state in project.images.items():
             for name in (normalize("NFC", one) for one in state.names):
-                self._sent[name].add(image)
-                self._sent[PurePosixPath(name).stem].add(image)
+                self._whole.sent.setdefault(name, set()).add(image)
+                self._without_suffix.sent.setdefault(PurePosixPath(name).stem, set()).add(image)
 
     def find(self, name: str) -> set[int]:
         """Return the images that a name can mean; one where it is clear."""
@@ -54,25 +57,43 @@ class Names:
     def look_up(self, name: str) -> NamedImages:
         """Return the images that a name can mean, and what was left out of the name to find them.
 
-        By the complete path, by the end of the path or the name in a batch, by the last part of the path alone,
-        and by that without its suffix.
+        By the complete path, by the end of the path or the name in a batch, by the last part of the path alone. Only
+        if none is called so, by these without a suffix.
         """
         path = PurePosixPath(plain := normalize("NFC", name.replace("\\", "/").removeprefix("./")))
-        # A name without folders is first of all what a picture was sent under, whatever is called so now.
-        if path.name != plain and (known := self._found.get(plain)):
-            return NamedImages(known)
-        ends = ("/".join(path.parts[start:]) for start in range(1, len(path.parts) - 1))
-        below = next((known for end in ends if (known := self._found.get(end))), set[int]())
-        ways = [(cut(one), cut is not str) for one in (path.name, path.stem) for cut in (str, _not_uploaded)]
-        nothing: tuple[set[int], bool] = set(), False
-        sent, uploaded = next(((known, cut) for way, cut in ways if (known := self._sent.get(way))), nothing)
-        if below or sent:
-            return NamedImages(
-                below & sent or below | sent, False, uploaded and not below, path.name != plain and not below
-            )
-        found, uploaded = next(((known, cut) for way, cut in ways if (known := self._found.get(way))), nothing)
+        if (known := _look_up(self._whole, path, plain, (path.name,))).images:
+            return known
+        known = _look_up(self._without_suffix, path, plain, (path.name, path.stem))
         plainer = unquote(name)
-        return NamedImages(found, path.name != plain, uploaded) if found or plainer == name else self.look_up(plainer)
+        if not known.images and plainer != name:
+            return self.look_up(plainer)
+        return known._replace(other_suffix=path.suffix.lower() in SUFFIXES)
+
+
+class _Known(NamedTuple):
+    """Images by what they are called, with or without a suffix."""
+
+    found: dict[str, set[int]]
+    """By ends of their paths in the project's folders."""
+    sent: dict[str, set[int]]
+    """By their names in batches."""
+
+
+def _look_up(known: _Known, path: PurePosixPath, plain: str, last: tuple[str, ...]) -> NamedImages:
+    """Return the images by a path, as it is and as text, or by what its last part can be."""
+    # A name without folders is first of all what a picture was sent under, whatever is called so now.
+    if path.name != plain and plain in known.found:
+        return NamedImages(known.found[plain])
+    ends = ("/".join(path.parts[start:]) for start in range(1, len(path.parts) - 1))
+    below = next((known.found[end] for end in ends if end in known.found), set[int]())
+    ways = [(cut(one), cut is not str) for one in last for cut in (str, _not_uploaded)]
+    nothing: tuple[set[int], bool] = set(), False
+    sent, uploaded = next(((known.sent[way], cut) for way, cut in ways if way in known.sent), nothing)
+    if below or sent:
+        images = below & sent or below | sent
+        return NamedImages(images, False, uploaded and not below, path.name != plain and not below)
+    found, uploaded = next(((known.found[way], cut) for way, cut in ways if way in known.found), nothing)
+    return NamedImages(found, path.name != plain, uploaded)
 
 
 def _not_uploaded(name: str) -> str:

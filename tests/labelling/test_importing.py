@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_project import MadeProject, change, label_file, moment, returned
+from made_project import SIZE, MadeProject, change, label_file, moment, returned
 
 from mgral.data.findings import Findings
 from mgral.labelling.importing import changes_by
@@ -178,11 +178,26 @@ FILE = st.builds("{}/{}.{}".format, st.lists(PART, min_size=1, max_size=3).map("
 def test_a_picture_is_found_by_each_end_of_its_path_with_and_without_its_suffix(files):
     def names_of(file):
         below = PurePosixPath(*PurePosixPath(file).parts[1:])
-        return {file, str(below), below.name, str(below.with_suffix("")), below.stem}
+        return {file, str(below), below.name}, {str(below.with_suffix("")), below.stem}
 
     names = Names(Project(files=dict(enumerate(files))))
-    for name in {name for file in files for name in names_of(file)}:
-        assert names.find(name) == {image for image, file in enumerate(files) if name in names_of(file)}
+    for name in {name for file in files for name in set.union(*names_of(file))}:
+        whole, without = ({at for at, file in enumerate(files) if name in names_of(file)[way]} for way in (0, 1))
+        assert names.find(name) == whole or without
+
+
+def test_of_pictures_that_differ_by_their_suffix_each_has_its_own_labels():
+    """Also where one of them alone was sent. Another suffix is taken for a picture that has no other name there."""
+    twin = {"id": 4, "sha256": 64 * "f", "file": "photos/p2.png", "width": SIZE[0], "height": SIZE[1]}
+    made = MadeProject().add("pictures", twin).send(1, 2)
+    names = Names(made.project)
+    assert [names.find(name) for name in ("p2.jpg", "p2.png", "p2")] == [{2}, {4}, {2}]
+    changes, faults, repairs = imported(made, returned("p2.jpg", CAR), returned("p2.png", DOG))
+    assert (len(changes.events), faults, repairs) == (2, {}, {})
+    changes, faults, _ = imported(made, returned("p1.jpg", CAR), returned("p1.tif", DOG))
+    assert (len(changes.events), list(faults.values())) == (1, [1])
+    changes, faults, repairs = imported(made, returned("p1.tif", CAR))
+    assert (len(changes.events), faults, list(repairs.values())) == (1, {}, [1])
 
 
 @settings(max_examples=50)
