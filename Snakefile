@@ -92,6 +92,8 @@ def no_gpus_because():
 
 
 try:
+    if workflow.resource_settings.cores == 0:  # Snakemake would wait for ever
+        raise InputError("--cores is 0; give a number of cores, from 1, or all")
     CONFIG = configure(CONFIG_FILES, OVERRIDES)
     check_jobs(CONFIG)
     if workflow.is_main_process:

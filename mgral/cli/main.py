@@ -1,6 +1,7 @@
 """The command line: `mgral STEP`, exit codes 0 done, 1 failed, 2 wrong usage or input."""
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -107,6 +108,9 @@ def mgral() -> None:
 
 def main() -> None:
     """Run the command line and turn the project's errors into a message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal's encoding may lack letters of names
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     try:
         mgral(prog_name="mgral")
     except InputError as error:

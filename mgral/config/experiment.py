@@ -368,7 +368,7 @@ def load_config(path: Path) -> Config:
 
 def completed(given: Mapping[Any, Any], defaults: Mapping[str, Any]) -> dict[Any, Any]:
     """Return the given settings completed by `defaults`, also within nested sections."""
-    both = {name for name in defaults if isinstance(given.get(name), dict)}
+    both = {name for name in defaults if isinstance(given.get(name), dict) and isinstance(defaults[name], Mapping)}
     return {**defaults, **given} | {name: completed(given[name], defaults[name]) for name in both}
 
 

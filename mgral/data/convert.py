@@ -15,11 +15,11 @@ from mgral.config import DataConfig, PictureSettings, ProjectData, SyntheticData
 from mgral.config.data import FolderData
 from mgral.data.check import UNLABELLED, Checked
 from mgral.data.findings import Findings
-from mgral.data.formats import voc, yolo_yaml
+from mgral.data.formats import yolo_yaml
 from mgral.data.formats.write_coco import write_coco
 from mgral.data.formats.write_voc import write_voc
 from mgral.data.formats.write_yolo import write_yolo
-from mgral.data.paths import link_or_copy
+from mgral.data.paths import PICTURES, link_or_copy
 from mgral.data.read import read_splits
 from mgral.data.records import Coco
 from mgral.errors import InputError, number_of, program
@@ -39,7 +39,7 @@ class _Format(NamedTuple):
 
 FORMATS: Mapping[FormatName, _Format] = {
     "coco": _Format(write_coco, "{split}", ("",)),
-    "voc": _Format(write_voc, "JPEGImages", voc.SUFFIXES),
+    "voc": _Format(write_voc, "JPEGImages", PICTURES),
     "yolo": _Format(write_yolo, "images/{split}", yolo_yaml.SUFFIXES),
 }
 

@@ -6,6 +6,13 @@ import unicodedata
 from collections import deque
 from pathlib import Path, PurePosixPath
 
+from mgral.errors import InputError
+
+PICTURES = (
+    ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif", ".ppm", ".pgm",
+)  # fmt: skip
+"""Suffixes of picture files, in small letters."""
+
 
 def is_file(path: Path) -> bool:
     """Return whether there is a regular file of this name; a name that cannot be one is none."""
@@ -16,10 +23,16 @@ def is_file(path: Path) -> bool:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return all files in a folder, sorted; linked folders are followed, each once."""
+    """Return all files in a folder, sorted; linked folders are followed, each once.
+
+    Raises
+    ------
+    InputError
+        Where a folder cannot be read.
+    """
     found: list[Path] = []
     seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
@@ -55,13 +68,14 @@ def shown_files(root: Path, folder: str, suffixes: tuple[str, ...]) -> list[str]
     The folder and the files are relative to the root. Suffixes are in small letters, and those of files in any.
 
     Links to folders are followed after all else, so that each folder is read once, under the same name everywhere.
+    Raises InputError where a folder cannot be read.
     """
     found: list[str] = []
     seen: set[str] = set()
     waiting = deque([folder])
     while waiting:
         start = waiting.popleft()
-        for place, folders, files in os.walk(root / start):
+        for place, folders, files in os.walk(root / start, onerror=_refuse):
             real = os.path.realpath(place)
             shown = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
             links = [name for name in shown if Path(place, name).is_symlink()]
@@ -75,6 +89,12 @@ def shown_files(root: Path, folder: str, suffixes: tuple[str, ...]) -> list[str]
                 str(inside / name) for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
             ]
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    """Raise InputError for a folder that cannot be read; one that is not there has no files."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise InputError(f"{error.filename}: {error.strerror}; correct its permissions or the disk, and run again")
 
 
 def link_or_copy(source: Path, target: Path) -> bool:

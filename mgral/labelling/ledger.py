@@ -65,6 +65,8 @@ def read_ledger(folder: Path) -> list[Line]:
         content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(_no_project(folder)) from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; correct its permissions or the disk, and run again") from None
     lines = []
     for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:

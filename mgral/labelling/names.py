@@ -7,7 +7,7 @@ from typing import NamedTuple
 from unicodedata import normalize
 from urllib.parse import unquote
 
-from mgral.labelling.scanning import SUFFIXES
+from mgral.data.paths import PICTURES
 from mgral.labelling.state import Project
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
@@ -67,7 +67,7 @@ class Names:
         plainer = unquote(name)
         if not known.images and plainer != name:
             return self.look_up(plainer)
-        return known._replace(other_suffix=path.suffix.lower() in SUFFIXES)
+        return known._replace(other_suffix=path.suffix.lower() in PICTURES)
 
 
 class _Known(NamedTuple):

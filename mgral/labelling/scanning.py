@@ -18,13 +18,11 @@ from mgral.data.decoding import DEEP, OUT_OF_RANGE, PictureError, decode, pillow
 from mgral.data.findings import Finding, Findings
 from mgral.data.formats.snapshot import Picture
 from mgral.data.headers import picture_size
+from mgral.data.paths import PICTURES
 from mgral.errors import InputError, program
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 
-SUFFIXES = (
-    ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif", ".ppm", ".pgm",
-)  # fmt: skip
 OWN = re.compile(r"(round|check|replay)[0-9]+|results")
 """Folders of rounds, experiments and results, which have copies of pictures.
 
@@ -156,7 +154,7 @@ def _files(top: Path, project: Path, findings: Findings) -> Iterator[str]:
         folders[:] = [one for one in folders if not one.startswith(".") and not (own and OWN.fullmatch(one))]
         below = "" if place == str(top) else os.path.relpath(place, top) + "/"
         for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            if name.lower().endswith(PICTURES) and not name.startswith("."):
                 yield below + name
 
 

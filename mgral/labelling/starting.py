@@ -231,8 +231,11 @@ def digest_of(path: Path) -> str:
     digest = hashlib.sha256()
     for one in files_below(path) if path.is_dir() else [path] if path.is_file() else []:
         digest.update(f"{one.relative_to(path)}\n".encode(errors="surrogateescape"))
-        with one.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        try:
+            with one.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise InputError(f"{one}: {error.strerror}; correct its permissions, and run again") from None
     return digest.hexdigest()
 
 

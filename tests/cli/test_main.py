@@ -1,5 +1,9 @@
 """The command line itself: names of commands, and errors that become a sentence."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -52,3 +56,19 @@ def test_other_errors_keep_their_traceback(monkeypatch):
     monkeypatch.setattr(command_line, "mgral", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         command_line.main()
+
+
+def test_a_terminal_that_lacks_a_letter_gets_its_number(tmp_path):
+    (tmp_path / "図.yaml").write_text("seeds: [\n", encoding="utf-8")
+    words = [sys.executable, "-m", "mgral", "config", "--configfile", tmp_path / "図.yaml"]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1:strict"}
+    done = subprocess.run(words, capture_output=True, env=environment)
+    assert done.returncode == 2
+    assert b"\\u56f3.yaml is not YAML" in done.stderr
+
+
+@pytest.mark.parametrize("cores", ["0", "-1", "many"])
+def test_cores_are_a_number_from_1_or_all(cores):
+    done = CliRunner().invoke(mgral, ["project", "next", "--cores", cores])
+    assert done.exit_code == 2
+    assert "neither a number of cores, from 1, nor all" in done.output

@@ -143,3 +143,11 @@ def test_the_home_folder_may_be_written_short(tmp_path, monkeypatch):
     path = tmp_path / "home.yaml"
     path.write_text("data: {format: coco, root: ~/pictures}\n")
     assert load_config(path).data.root == "/home/someone/pictures"
+
+
+@pytest.mark.parametrize(
+    "values", [{"iterations": {"detector": {"small_ssd": 60}}}, {"training": {"momentum": {"a": 1}}}]
+)
+def test_a_section_in_the_place_of_a_number_is_refused(values):
+    with pytest.raises(InputError, match="the configuration is not valid"):
+        resolve_config({"detector": {"name": "small_ssd"}} | values)

@@ -14,7 +14,9 @@ from PIL import Image
 
 from mgral.cli.main import mgral
 from mgral.config import DiskData, resolve_config
+from mgral.data.convert import FORMATS as KNOWN_FORMATS
 from mgral.data.convert import Conversion, convert
+from mgral.data.paths import PICTURES
 from mgral.data.read import read_splits
 from mgral.data.records import Coco
 from mgral.errors import InputError
@@ -348,3 +350,8 @@ def test_a_class_that_voc_cannot_name_is_refused_and_other_formats_keep_it(tmp_p
     run(configured(root), "yolo", tmp_path / "yolo")
     converted = read_splits(configured(tmp_path / "yolo", "yolo"), tmp_path / "yolo")
     assert name in [category["name"] for category in converted.train["categories"]]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_each_format_takes_every_picture_that_a_project_takes(to):
+    assert all(f"a{suffix}".endswith(KNOWN_FORMATS[to].suffixes) for suffix in PICTURES)

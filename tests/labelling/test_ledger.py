@@ -85,3 +85,12 @@ def test_no_project(tmp_path):
     with pytest.raises(InputError, match="mgral project init"), writing(tmp_path / "elsewhere"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_ledger_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(InputError, match=r"ledger.jsonl: Permission denied; correct its permissions"):
+        read_ledger(tmp_path)

@@ -1,6 +1,8 @@
 """Files that are damaged or of another kind than they seem: said so, or read as what they are, never read wrongly."""
 
+import errno
 import json
+import os
 
 import pytest
 from labelling_files import annotation, boxes, faults, read, read_tasks, read_text, region, repairs, states
@@ -149,3 +151,25 @@ def coco(*annotations):
             "categories": [{"id": 1, "name": "car"}],
         }
     )
+
+
+def test_a_key_that_is_there_twice_is_a_fault(tmp_path):
+    coco = {"images": [{"id": 1, "file_name": "a.jpg", "width": 99, "height": 99}], "categories": []}
+    text = json.dumps(coco | {"annotations": []})[:-1] + ', "annotations": [{"id": 1}]}'
+    found = read_text(tmp_path, "instances.json", text)
+    assert faults(found) == {reading.UNREADABLE.title: 1}
+
+
+def test_a_folder_of_labels_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "labels" / "closed").mkdir(parents=True)
+    (tmp_path / "labels" / "a.json").write_text(json.dumps([TASK]))
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"closed: Permission denied"):
+        read(tmp_path / "labels")

@@ -28,7 +28,17 @@ task_formats = click.option(
     show_default="all",
     help="Labelling tools to write tasks for; may be repeated.",
 )
-cores = click.option("--cores", help="Cores of this machine to use.  [default: all, or those of the profile]")
+
+
+def _cores(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and value != "all" and not (value.isascii() and value.isdecimal() and int(value) > 0):
+        raise click.BadParameter(f"{value!r} is neither a number of cores, from 1, nor all")
+    return value
+
+
+cores = click.option(
+    "--cores", callback=_cores, help="Cores of this machine to use.  [default: all, or those of the profile]"
+)
 profile = click.option("--profile", type=click.Path(path_type=Path), help="Profile of Snakemake: slurm, or a folder.")
 cpu = options.cpu
 snakemake_words = click.argument("words", metavar="[-- SNAKEMAKE OPTIONS]", nargs=-1, type=click.UNPROCESSED)

@@ -11,15 +11,15 @@ from mgral.compute.device import choose_device
 from mgral.compute.gpus import HELP
 from mgral.config import PictureSettings
 from mgral.data.findings import Finding, Findings, described
+from mgral.data.paths import PICTURES
 from mgral.errors import StepError, number_of
 from mgral.evaluation.precision import WITHOUT_LABELS, trusted_score
 from mgral.evaluation.predict import found_json, predict
 from mgral.evaluation.trained import TrainedDetector, find_trained
-from mgral.labelling.scanning import SUFFIXES
 
 NOT_THERE = Finding("files or folders are not there", "correct their paths")
 NO_PICTURES = Finding(
-    "folders contain no pictures", f"name files, or folders with files ending in {' '.join(SUFFIXES)}"
+    "folders contain no pictures", f"name files, or folders with files ending in {' '.join(PICTURES)}"
 )
 
 
@@ -94,7 +94,7 @@ def _pictures(given: tuple[Path, ...]) -> list[Path]:
 def _below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+        if path.suffix.lower() in PICTURES and not hidden and path.is_file():
             yield path
 
 

@@ -1,5 +1,6 @@
 """Reader of COCO JSON (Lin et al., ECCV 2014); image, annotation and category ids stay what they are."""
 
+import os
 import posixpath
 from collections import Counter
 from collections.abc import Mapping
@@ -126,7 +127,7 @@ def load_lists(path: Path, findings: Findings) -> dict[str, list[dict[str, Any]]
     """Return the lists of images, annotations and categories of a file; empty ones, and a note, where it has none."""
     lists: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": []}
     try:
-        if path.exists() and not is_file(path):
+        if os.path.exists(path) and not is_file(path):  # noqa: PTH110 - Path.exists raises where it may not look
             raise InputError(f"{path}: it is no file")
         content = read_json(path, unique_keys=True)
     except InputError as error:

@@ -12,10 +12,9 @@ from mgral.config import VocData
 from mgral.data.findings import Finding, Findings
 from mgral.data.formats.text import text_lines
 from mgral.data.formats.voc_xml import VocObject, read_annotation
-from mgral.data.paths import is_file, is_text, shown_files, spelling_on_disk
+from mgral.data.paths import PICTURES, is_file, is_text, shown_files, spelling_on_disk
 from mgral.data.records import Annotation, CategoryRecord, Coco, Image, Split
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 CLASS_LISTS = ("labels.txt", "classes.txt")
 """Files in the root that list the classes, a name a line, as labelImg and CVAT write them."""
 
@@ -230,7 +229,7 @@ def _stem(line: str, path: Path, layout: Path, findings: Findings) -> str | None
         findings.repair(WITH_FOLDER, f"{path}: {line}")
         name = name.removeprefix(f"{folder}/")
     suffix = PurePosixPath(name).suffix
-    if suffix.lower() in (*SUFFIXES, ".xml") and not _has_file(layout, name):
+    if suffix.lower() in (*PICTURES, ".xml") and not _has_file(layout, name):
         findings.repair(WITH_SUFFIX, f"{path}: {line}")
         name = name.removesuffix(suffix)
     comment = name.startswith("#") and not _has_file(layout, name)
@@ -241,7 +240,7 @@ def _stem(line: str, path: Path, layout: Path, findings: Findings) -> str | None
 
 
 def _has_file(layout: Path, stem: str) -> bool:
-    places = [f"Annotations/{stem}.xml", *(f"JPEGImages/{stem}{suffix}" for suffix in SUFFIXES)]
+    places = [f"Annotations/{stem}.xml", *(f"JPEGImages/{stem}{suffix}" for suffix in PICTURES)]
     return any(is_file(layout / place) for place in places)
 
 
@@ -302,7 +301,7 @@ def _picture(key: _Key, file_name: str | None, reading: _Reading) -> str:
 
 def _pictures_by_stem(folder: Path) -> dict[str, list[str]]:
     by_stem: dict[str, list[str]] = {}
-    for name in shown_files(folder, ".", SUFFIXES):
+    for name in shown_files(folder, ".", PICTURES):
         stem = unicodedata.normalize("NFC", str(PurePosixPath(name).with_suffix("")))
         by_stem.setdefault(stem, []).append(name)
     return by_stem
