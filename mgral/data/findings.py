@@ -10,6 +10,8 @@ LONGEST = 1000
 """Characters of a place that are kept."""
 NAMED = 5
 """Places of a kind that a message names; `mgral data --json` lists all."""
+NAMED_HERE = 1000
+"""Places of a kind that a message names where nothing else lists them."""
 ALL_LISTED = " (--json lists all)"
 """Text after the number of places that a message leaves out."""
 IN_LOG = " (the log of the step lists all, above this message)"
@@ -61,7 +63,8 @@ class FaultyDataError(InputError):
         total = sum(map(len, findings.faults.values()))
         kinds = len(findings.faults)
         head = f"{what} cannot be used: {total} fault{'s' * (total > 1)} of {kinds} kind{'s' * (kinds > 1)}"
-        super().__init__("\n".join([f"{head}; nothing is written", *described(findings.faults, all_listed)]))
+        named = NAMED if all_listed else NAMED_HERE
+        super().__init__("\n".join([f"{head}; nothing is written", *described(findings.faults, all_listed, named)]))
 
 
 def described(

@@ -1,5 +1,7 @@
 """What an experiment needs before its first job: files of its data, packages and weights."""
 
+import shlex
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from mgral.models.detectors.timm import PACKAGED, TimmConfig, backbone_fault
 def check_files(config: Config) -> None:
     """Raise InputError that names all that is missing: files of the data set, packages and weights."""
     faults = []
-    for check in (check_data, check_detector):
+    for check in (check_data, check_detector, check_times):
         try:
             check(config)
         except InputError as error:
@@ -63,6 +65,22 @@ def check_data(config: Config) -> None:
     for file in annotation_files(config):
         if not Path(file).is_file():
             raise InputError(f"data: there is no file {file}; correct the annotations or the split under data")
+
+
+def check_times(config: Config) -> None:
+    """Raise InputError where files of the data set or of weights are from the future.
+
+    Snakemake would end with a fault of the clock, as whatever is made of them is older than they are.
+    """
+    weights = config.detector.trained.weights_file
+    files = [*annotation_files(config), *label_folders(config), *([weights] if weights else [])]
+    now = time.time()
+    late = [str(file) for file in files if Path(file).exists() and Path(file).stat().st_mtime > now]
+    if late and download_of(config.data) is None:
+        raise InputError(
+            "data: files were changed in the future, by the clock of this machine; if that is right, give them its "
+            f"time: touch {shlex.join(late)}"
+        )
 
 
 def _check_round(config: Config, data: ProjectData) -> None:

@@ -204,7 +204,8 @@ def picture_path(folder: Path, settings: ProjectSettings, file: str) -> Path:
     if name not in folders:
         raise InputError(
             f"project.yaml names no folder of pictures {name!r}, where {file} was; name it so again, or look for "
-            f"the pictures elsewhere: {program()} project scan"
+            f"the pictures elsewhere ({program()} project scan), or take those of this folder out of the project: "
+            f"{program()} project withdraw PICTURES"
         )
     return folder / folders[name] / below
 

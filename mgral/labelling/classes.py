@@ -1,5 +1,6 @@
 """Changes of a project's classes: added, renamed, merged, split."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,6 +112,7 @@ def _check_new(project: Project, names: Sequence[str], leaving: Sequence[str] = 
                 f"classes: {name} and {other} differ by capital letters only; choose another name, or take one for "
                 f"the other where labels have both (--rename {name}={other})"
             )
-    taken = sorted({name for name in names if name in {*project.classes.values()} - {*leaving}})
-    if taken or len(set(names)) < len(names):
-        raise InputError(f"classes: {', '.join(taken) or 'a name'} exists already; choose another name")
+    if taken := sorted({name for name in names if name in {*project.classes.values()} - {*leaving}}):
+        raise InputError(f"classes: {', '.join(taken)} exists already; choose another name")
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise InputError(f"classes: {', '.join(twice)} is named more than once; name each class once")

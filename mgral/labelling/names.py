@@ -37,7 +37,7 @@ class Names:
     """Finds the image that a file of a labelling tool means by a name."""
 
     def __init__(self, project: Project) -> None:
-        self._whole, self._without_suffix = _Known({}, {}), _Known({}, {})
+        self._whole, self._without_suffix, self._cleaned = _Known({}, {}), _Known({}, {}), _Known({}, {})
         for image, given in project.files.items():
             file = normalize("NFC", given)
             below, last = file.partition("/")[2], file.rpartition("/")[2]
@@ -45,10 +45,14 @@ class Names:
                 self._whole.found.setdefault(name, set()).add(image)
             for name in (below, last):
                 self._without_suffix.found.setdefault(splitext(name)[0], set()).add(image)
+            for name in (last, splitext(last)[0]):
+                self._cleaned.found.setdefault(_cleaned(name), set()).add(image)
         for image, state in project.images.items():
             for name in (normalize("NFC", one) for one in state.names):
                 self._whole.sent.setdefault(name, set()).add(image)
                 self._without_suffix.sent.setdefault(PurePosixPath(name).stem, set()).add(image)
+                for kept in (name, PurePosixPath(name).stem):
+                    self._cleaned.sent.setdefault(_cleaned(kept), set()).add(image)
 
     def find(self, name: str) -> set[int]:
         """Return the images that a name can mean; one where it is clear."""
@@ -63,6 +67,10 @@ class Names:
         path = PurePosixPath(plain := normalize("NFC", name.replace("\\", "/").removeprefix("./")))
         if (known := _look_up(self._whole, path, plain, (path.name,))).images:
             return known
+        if UPLOADED.match(path.name):
+            last = _not_uploaded(path.name)
+            if (known := _look_up(self._cleaned, PurePosixPath(last), last, (last,))).images:
+                return known._replace(of_folder=path.name != plain and not known.sent, uploaded=True)
         known = _look_up(self._without_suffix, path, plain, (path.name, path.stem))
         plainer = unquote(name)
         if not known.images and plainer != name:
@@ -98,3 +106,8 @@ def _look_up(known: _Known, path: PurePosixPath, plain: str, last: tuple[str, ..
 
 def _not_uploaded(name: str) -> str:
     return UPLOADED.sub("", name)
+
+
+def _cleaned(name: str) -> str:
+    """Return a name as Django stores an uploaded file: blanks become `_`, and many other characters are left out."""
+    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from mgral.data.findings import Findings
+from mgral.data.findings import Finding, Findings
+from mgral.errors import InputError
 from mgral.labelling.classes import name_today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
 from mgral.labelling.importing import Changes, changes_by, note_unused, source_name
@@ -16,6 +17,8 @@ from mgral.labelling.records import ReturnedFile
 from mgral.labelling.settings import Shapes, load_project_settings
 from mgral.labelling.starting import digest_of, merge_findings, sent_finder, size_finder
 from mgral.labelling.state import Project, project_lines, replay
+
+NO_LABELS = Finding("files are no labels that can be read", "correct them, or leave them out")
 
 
 def import_files(
@@ -46,16 +49,22 @@ def import_files(
         read: list[ReturnedFile] = []
         for path in files:
             project, digest = replay([*ledger, *added]), _digest(path, renamed)
-            found = read_labels(
-                path,
-                size_finder(project),
-                format=label_format,
-                shapes=shapes or settings.shapes,
-                empty=empty,
-                sent=sent_finder(project),
-                today=partial(_today, project, renamed),
-                leave_out_unknown=leave_out_unknown,
-            )
+            try:
+                found = read_labels(
+                    path,
+                    size_finder(project),
+                    format=label_format,
+                    shapes=shapes or settings.shapes,
+                    empty=empty,
+                    sent=sent_finder(project),
+                    today=partial(_today, project, renamed),
+                    leave_out_unknown=leave_out_unknown,
+                )
+            except InputError as error:
+                if len(files) == 1:
+                    raise
+                findings.fault(NO_LABELS, str(error))  # those of the other files are named too
+                continue
             read.append(found)
             merge_findings(findings, found.findings)
             before = project.imported.get(digest, set())

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -47,6 +47,15 @@ DEEP_GREY = {
         (OUT_OF_RANGE, "`deep_grey: own_range`"),
     )
 }
+OTHER_SUFFIX = Finding(
+    "kinds of picture files are not read",
+    "left out of the project; convert them to JPEG or PNG, or correct the suffix",
+)
+OTHER_PICTURES = (
+    ".heic", ".heif", ".mpo", ".jxl", ".j2k", ".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
+    ".psd", ".svg", ".jpg_large", ".jpe",
+)  # fmt: skip
+"""Suffixes of pictures that are not read."""
 NOT_READ = Finding("pictures or their folders cannot be read", "correct their permissions or the disk, and run again")
 COPIES = Finding("pictures are copies of another one, byte for byte", "one of them is used")
 BAD_NAMES = Finding("pictures have names that are not UTF-8", "left out; rename them")
@@ -125,9 +134,16 @@ def _places(folder: Path, settings: ProjectSettings, findings: Findings) -> Iter
         if not top.is_dir():
             findings.fault(NO_FOLDER, f"{name}: {top}")
             continue
-        found = sorted(_files(top, folder.resolve(), findings))
+        passed_over: Counter[str] = Counter()
+        found = sorted(_files(top, folder.resolve(), findings, passed_over))
         if not found:
-            findings.fault(NO_PICTURES, f"{name}: {top}")
+            there = ", ".join(
+                f"{count} {suffix or 'without a suffix'}" for suffix, count in passed_over.most_common(5)
+            )
+            findings.fault(NO_PICTURES, f"{name}: {top}{f' (files there: {there})' if there else ''}")
+        for suffix in OTHER_PICTURES if found else ():
+            if count := passed_over[suffix]:
+                findings.repair(OTHER_SUFFIX, f"{name}: {count} {suffix}")
         for below in found:
             try:
                 below.encode()
@@ -137,8 +153,11 @@ def _places(folder: Path, settings: ProjectSettings, findings: Findings) -> Iter
             yield f"{name}/{below}", top / below
 
 
-def _files(top: Path, project: Path, findings: Findings) -> Iterator[str]:
-    """Yield the paths below a folder of files named as pictures; hidden ones and a project's own are passed over."""
+def _files(top: Path, project: Path, findings: Findings, passed_over: Counter[str]) -> Iterator[str]:
+    """Yield the paths below a folder of files named as pictures, and count the others by their suffix.
+
+    Hidden ones and a project's own are passed over.
+    """
 
     def not_read(error: OSError) -> None:
         findings.fault(NOT_READ, f"{error.filename}: {error.strerror}")
@@ -154,8 +173,12 @@ def _files(top: Path, project: Path, findings: Findings) -> Iterator[str]:
         folders[:] = [one for one in folders if not one.startswith(".") and not (own and OWN.fullmatch(one))]
         below = "" if place == str(top) else os.path.relpath(place, top) + "/"
         for name in files:
-            if name.lower().endswith(PICTURES) and not name.startswith("."):
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(PICTURES):
                 yield below + name
+            else:
+                passed_over[os.path.splitext(name.lower())[1]] += 1  # noqa: PTH122 - millions of them
 
 
 def _read(known: Mapping[str, Seen], places: Mapping[str, Path], findings: Findings) -> dict[str, Seen]:
@@ -236,6 +259,7 @@ def _add_new(
 ) -> None:
     known = {picture.sha256: project.files[picture.id] for picture in project.pictures.values()}
     fresh: dict[str, str] = {}
+    copies: list[tuple[Finding, str, str]] = []
     # Those of the test set first: a picture that is in both is of the test set.
     for name in sorted(digests, key=lambda name: (name.split("/")[0] not in settings.test_pictures, name)):
         sha = digests[name]
@@ -245,7 +269,7 @@ def _add_new(
         elif first != name and first in digests and digests[first] == sha:
             both = (first.split("/")[0] in settings.test_pictures) != (name.split("/")[0] in settings.test_pictures)
             kind = COPIES if not both else KNOWN_BOTH if sha in known else BOTH
-            scan.findings.repair(kind, f"{name} is {first}")
+            copies.append((kind, name, first))
     number = max(project.pictures, default=0)
     usable = _usable(settings, {name: places[name] for name in sorted(fresh.values())}, scan.findings)
     shas = {name: sha for sha, name in fresh.items()}
@@ -254,6 +278,12 @@ def _add_new(
         scan.new.append(Picture(number, shas[name], name, width, height))
         if name.split("/")[0] in settings.test_pictures:
             scan.new_test.append(number)
+    unusable = {*fresh.values()} - {picture.file for picture in scan.new}
+    for kind, name, first in copies:
+        if first in unusable:
+            scan.findings.repair(UNREADABLE, f"{name}: the same bytes as {first}")
+        else:
+            scan.findings.repair(kind, f"{name} is {first}")
 
 
 def _usable(

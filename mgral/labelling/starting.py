@@ -11,13 +11,13 @@ from pathlib import Path
 
 from mgral.artefacts.files import write_bytes
 from mgral.config import Config, DeepGrey, registry
-from mgral.data.findings import Findings, described
+from mgral.data.findings import Finding, Findings, described
 from mgral.data.headers import Exif
 from mgral.data.paths import files_below
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
 from mgral.labelling.exchange.read import FormatName, labels_at, read_labels
-from mgral.labelling.importing import changes_by, classes_of, note_unused
+from mgral.labelling.importing import UNKNOWN_CLASSES, UNKNOWN_PICTURES, changes_by, classes_of, note_unused
 from mgral.labelling.ledger import FILE as LEDGER
 from mgral.labelling.ledger import LOCK, Line, line_text, new_line
 from mgral.labelling.names import Names
@@ -28,6 +28,17 @@ from mgral.labelling.settings import FILE, ProjectSettings, audit_size, valid_se
 from mgral.labelling.state import Project, replay
 from mgral.labelling.status import ADD_CLASSES, status_lines
 
+AT_START = {
+    UNKNOWN_PICTURES: Finding(
+        UNKNOWN_PICTURES.title,
+        f"correct the names; or begin without these labels, and then `{program()} project import FILE --unknown "
+        "leave_out` imports the others",
+    ),
+    UNKNOWN_CLASSES: Finding(
+        UNKNOWN_CLASSES.title, "name them in --classes, or give their names here (`--rename THEIRS=OURS`)"
+    ),
+}
+"""What is advised where there is no project yet."""
 NOT_IN_GIT = ".gitignore"
 PULLED = "pulled"
 """Folder in the project's folder for the last answers of labelling tools' servers."""
@@ -114,6 +125,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
         changes = changes_by(replay(lines), found, findings, start.renames)
         lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(labels_at(path))))
     note_unused(start.renames, files.values(), findings)
+    findings.faults = {AT_START.get(kind, kind): places for kind, places in findings.faults.items()}
     findings.raise_faults("the project", "")
     own = [LEDGER, SEEN]
     if not (folder / NOT_IN_GIT).exists():

@@ -106,6 +106,7 @@ def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[n
     # The covariance of more features than images would take a minute to decompose.
     solver = "covariance_eigh" if len(features) >= features.shape[1] else "full"
     pca = PCA(min(dimensions, *features.shape), svd_solver=solver, copy=False)
-    embeddings: npt.NDArray[np.float32] = pca.fit_transform(scaler.transform(features))
+    with np.errstate(invalid="ignore"):  # where all images are alike, there is no variance to explain
+        embeddings: npt.NDArray[np.float32] = pca.fit_transform(scaler.transform(features))
     norm = np.sqrt(np.square(embeddings).sum(axis=1).mean())
     return embeddings / (norm if norm > 0 else 1)

@@ -1,5 +1,8 @@
 """A backbone that timm has not is refused before the first job, and so are files that Snakemake cannot name."""
 
+import os
+import time
+
 import pytest
 
 from mgral.config import resolve_config
@@ -44,4 +47,16 @@ def test_braces_in_the_path_of_data_are_refused(tmp_path):
     folder.mkdir()
     data = {"format": "coco", "root": str(folder)}
     with pytest.raises(InputError, match=r"data: Snakemake takes the braces in .*\{seed\} for"):
+        check_files(resolve_config({"data": data, "cycles": 1, "initial": 2, "budget": 2}))
+
+
+def test_files_from_the_future_are_named_with_what_to_do(tmp_path):
+    """Snakemake would take all that is made of them for outdated, and end."""
+    for name in ("train.json", "test.json"):
+        (tmp_path / name).write_text("{}")
+    tomorrow = time.time() + 86400
+    os.utime(tmp_path / "train.json", (tomorrow, tomorrow))
+    data = {"format": "coco", "root": str(tmp_path)} | dict.fromkeys(("train_images", "test_images"), ".")
+    data |= {"train_annotations": "train.json", "test_annotations": "test.json"}
+    with pytest.raises(InputError, match=r"changed in the future.*touch \S+train\.json$"):
         check_files(resolve_config({"data": data, "cycles": 1, "initial": 2, "budget": 2}))

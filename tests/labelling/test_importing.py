@@ -354,3 +354,11 @@ def test_a_name_that_another_class_has_now_is_asked_for():
     assert (faults, made.project.images[1].confirmed.boxes[0][4]) == ({}, 2)
     _, faults, _ = imported(made, returned("p2.jpg", CAR))  # which was not sent before
     assert (faults, made.project.images[2].confirmed.boxes[0][4]) == ({}, 2)
+
+
+def test_an_uploaded_picture_is_found_though_django_changed_its_name():
+    odd = {"id": 4, "sha256": 64 * "f", "file": "photos/IMG (1) #2.png", "width": SIZE[0], "height": SIZE[1]}
+    names = Names(MadeProject().add("pictures", odd).project)
+    for name in ("1a2b3c4d-IMG_1_2.png", "/data/upload/3/1a2b3c4d-IMG_1_2.png", "1a2b3c4d__IMG_1_2"):
+        assert names.find(name) == {4}, name
+    assert names.find("IMG_1_2.png") == set()

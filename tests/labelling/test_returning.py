@@ -97,3 +97,30 @@ def test_what_is_not_finished_is_told_apart(tmp_path):
     run("next", "--folder", project)
     export = answered(project, 1, state=lambda place: {0: "draft", 1: "skipped"}.get(place, "done"))
     assert "8 new; of them 1 draft, 1 skipped\n" in run("import", export, "--folder", project)
+
+
+def test_a_file_of_no_known_format_hides_no_faults_of_others(tmp_path):
+    project = start(tmp_path)
+    faulty = coco_labels(tmp_path / "a.json", {"other.png": [(2, 3, 20, 10, "car")]})
+    (tmp_path / "b.csv").write_text("a;b")
+    said = run("import", tmp_path / "b.csv", faulty, "--folder", project, fails=2)
+    assert "b.csv" in said
+    assert "other.png" in said
+
+
+def test_labels_that_do_not_fit_are_refused_at_the_start_by_what_can_be_done_then(tmp_path):
+    pictures = photo_project.photos(tmp_path / "photos", 2)
+    labels = coco_labels(tmp_path / "a.json", {"p1.png": [(2, 3, 20, 10, "buoy")], "other.png": []})
+    words = ["init", tmp_path / "mine", "--pictures", pictures, "--budget", 2, "--labels", labels, "--classes"]
+    said = run(*words, "kite", fails=2)
+    assert "begin without these labels" in said
+    assert "name them in --classes" in said
+    assert "project scan" not in said
+    assert "kite is named more than once" in run(*words[:6], "--classes", "kite,car,kite", fails=2)
+
+
+def test_all_faults_are_listed(tmp_path):
+    project = start(tmp_path)
+    labels = coco_labels(tmp_path / "a.json", {f"other{n}.png": [] for n in range(40)})
+    said = run("import", labels, "--folder", project, fails=2)
+    assert all(f"other{n}.png" in said for n in range(40))

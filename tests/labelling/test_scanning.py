@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mgral.data.findings import FaultyDataError
+from mgral.labelling import scanning
 from mgral.labelling.ledger import new_line
 from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
 from mgral.labelling.settings import ProjectSettings
@@ -184,3 +185,20 @@ def test_files_are_named_by_their_place_below_the_folder_links_and_dots_included
         *(f"photos/a/{number}.png" for number in range(3)),
         *("photos/top.png", "photos/a/b.c/deep.png", "photos/link/linked.png"),
     }
+
+
+def test_copies_of_what_is_no_picture_are_none_either(place):
+    for name in ("x.png", "y.png", "z.png"):
+        (place / "photos" / name).write_bytes(b"<html>404</html>")
+    found, *_ = scanned(place)
+    assert repairs(found) == {scanning.UNREADABLE.title: 3}
+
+
+def test_pictures_of_other_suffixes_are_counted(place):
+    for name in ("x.HEIC", "y.heic", "notes.txt"):
+        (place / "photos" / name).touch()
+    found, *_ = scanned(place)
+    assert found.findings.repairs == {scanning.OTHER_SUFFIX: ["photos: 2 .heic"]}
+    shutil.rmtree(place / "photos" / "a")
+    with pytest.raises(FaultyDataError, match=r"files there: 2 \.heic, 1 \.txt"):
+        scanned(place)
