@@ -140,20 +140,22 @@ def select(
     pool = unlabelled(dataset.image_ids, labelled)
     hidden = dataset.without_labels(pool)
     boxes = to_spend(config.budget, unspent) if isinstance(config.budget, BudgetConfig) else None
-    reserve = images_in(in_images(config, hidden, labelled, unspent, RESERVE).budget)
-    budget = images_in(in_images(config, hidden, labelled, unspent).budget)
+    with_reserve = in_images(config, hidden, labelled, unspent, RESERVE)
+    config = in_images(config, hidden, labelled, unspent)
     one_each = groups is not None and ("groups" not in info.requires or isinstance(config.data, ProjectData))
     if groups is not None and one_each:
         pool = one_of_each(pool, groups, derive_seed(seed, "one of each group", cycle))
         if not len(pool):
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
-        budget, reserve = min(budget, len(pool)), min(reserve, len(pool))
-    check_pool(pool, budget)
+        config, with_reserve = (
+            one.model_copy(update={"budget": min(images_in(one.budget), len(pool))}) for one in (config, with_reserve)
+        )
+    check_pool(pool, images_in(config.budget))
     query = Query(
         hidden,
         labelled,
         pool,
-        config.model_copy(update={"budget": budget}),
+        config,
         seed,
         cycle,
         images=images,
@@ -169,10 +171,9 @@ def select(
     if one_each:
         function = partial(choose_near_copies_last, function)
     choice = function(query)
-    if boxes is not None and reserve != budget:
+    if boxes is not None and with_reserve.budget != config.budget:
         # Batches are planned as a whole, so first those that are likely to be paid.
-        more = replace(query, config=config.model_copy(update={"budget": reserve}))
-        choice = followed_by(choice, function(more))
+        choice = followed_by(choice, function(replace(query, config=with_reserve)))
     return Selection(
         strategy,
         pool[choice.rows],

@@ -79,7 +79,8 @@ def test_a_class_that_is_not_labelled_comes_first_and_an_empty_image_last():
     )
     choice = choose_diverse([{}, cat, mixed_up, dog, dog], [cat, {}], 5, classes=2)
     # After a dog is chosen the other one is at distance 0, as is the cat, and as empty images are throughout.
-    assert choice.rows.tolist()[:2] == [3, 2]
+    assert choice.rows[0] in (3, 4)
+    assert choice.rows[1] == 2
     expected = [-2 * math.log(SMALLEST), symmetric_kl([0.1, 0.8, 0.1], [0.1, 0.5, 0.4]), 0, 0, 0]
     assert choice.scores == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
