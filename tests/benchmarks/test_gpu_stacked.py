@@ -16,7 +16,10 @@ def setting(tmp_path_factory):
 
 
 def test_each_training_has_its_own_gradient(setting):
-    """But for rounding; weights before a normalisation have a gradient of next to nothing, so all count together."""
+    """But for rounding, 0.6 % on a processor with AVX2; those of two trainings differ by far more.
+
+    Weights before a normalisation have a gradient of next to nothing, so all count together.
+    """
     stacked = Stacked(setting, 0, 10, trainings=3)
     with as_on_a_gpu():
         shown = stacked.shown()
@@ -24,8 +27,8 @@ def test_each_training_has_its_own_gradient(setting):
         for detector, (images, targets), found in zip(stacked.detectors, shown, together, strict=True):
             torch.stack(list(detector(images, targets).values())).sum().backward()
             alone = torch.cat([one.grad.flatten() for one in detector.parameters()])
-            assert (found - alone).norm() < 1e-3 * alone.norm()
-    assert not torch.allclose(together[0], together[1], rtol=0.1)
+            assert (found - alone).norm() < 0.02 * alone.norm()
+    assert (together[0] - together[1]).norm() > 0.2 * together[0].norm()
 
 
 def test_a_step_moves_weights_and_statistics(setting):
