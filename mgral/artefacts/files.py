@@ -114,7 +114,7 @@ def json_text(value: Any) -> str:
 def read_json(path: Path, unique_keys: bool = False) -> Any:
     """Read JSON; raises InputError where the file is missing or is not JSON, or, if asked to, repeats a key."""
     try:
-        return json.loads(read_verified(path), object_pairs_hook=unique if unique_keys else None)
+        return json.loads(read_verified(path), object_pairs_hook=refuse_repeated if unique_keys else None)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; check the path, or run the step that makes it") from None
     except ValueError as error:
@@ -123,7 +123,7 @@ def read_json(path: Path, unique_keys: bool = False) -> Any:
         raise InputError(f"{path}: its lists and objects are nested too deeply; replace it") from None
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON; raises ValueError where it has a key twice. For `object_pairs_hook`."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -19,7 +19,7 @@ from mgral.config.detector import DetectorConfig, EvaluationConfig
 from mgral.config.experiment import (
     Config,
     ContainerConfig,
-    SharedKind,
+    SharedArtefact,
     check_budget,
     config_schema,
     config_yaml,
@@ -77,7 +77,7 @@ __all__ = [
     "ProjectData",
     "RewardConfig",
     "SemiSupervisedConfig",
-    "SharedKind",
+    "SharedArtefact",
     "Start",
     "StrategyConfig",
     "SyntheticData",

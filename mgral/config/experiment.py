@@ -47,7 +47,7 @@ class ContainerConfig(Section):
     image` builds in a clone."""
 
 
-SharedKind = Literal["embedding", "table", "reward"]
+SharedArtefact = Literal["embedding", "table", "reward"]
 """Artefacts that instances with equal settings share."""
 ORDER = ("version", "experiment", "seeds", "strategies")
 """Keys that config.yaml has first. `Config` has `strategies` last, as its validation needs the other sections."""
@@ -263,11 +263,11 @@ class Config(Section):
         main = next((name for name in ("mgral_greedy", "mgral") if name in self.with_tables), None)
         return tuple(sorted(self.with_tables, key=lambda name: name != main))
 
-    def name_of(self, kind: SharedKind, strategy: str) -> str:
+    def name_of(self, kind: SharedArtefact, strategy: str) -> str:
         """Return the name of the settings that decide about an artefact of an instance."""
         return settings_name(self.for_strategy(strategy)._deciding(kind), self._deciding(kind))
 
-    def with_settings(self, kind: SharedKind, name: str) -> "Config":
+    def with_settings(self, kind: SharedArtefact, name: str) -> "Config":
         """Return the experiment with the settings of this name in place of its own; InputError if there are none."""
         common = self._deciding(kind)
         for candidate in (self, *map(self.for_strategy, self.strategies), *self._fidelity_settings()):
@@ -277,7 +277,7 @@ class Config(Section):
             f"--{kind} {name}: no strategy of the configuration has settings of this name; run snakemake"
         )
 
-    def owner_of(self, kind: SharedKind, name: str) -> str | None:
+    def owner_of(self, kind: SharedArtefact, name: str) -> str | None:
         """Return the first instance whose settings have this name; None for `default` and where there is none."""
         owners = (strategy for strategy in self.strategies if self.name_of(kind, strategy) == name)
         return None if name == DEFAULT else next(owners, None)
@@ -306,7 +306,7 @@ class Config(Section):
             lut = self.lut.model_copy(update={"labels": labels, "start": start})
             yield self.model_copy(update={"lut": lut})
 
-    def _deciding(self, kind: SharedKind) -> dict[str, dict[str, Any]]:
+    def _deciding(self, kind: SharedArtefact) -> dict[str, dict[str, Any]]:
         """Return the settings that decide about an artefact, by section."""
         if kind == "reward":
             return {"reward": self.reward.model_dump(mode="json", include={"distance", "projections"})}

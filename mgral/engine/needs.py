@@ -13,6 +13,9 @@ from mgral.engine.data_files import annotation_files, label_folders, round_data
 from mgral.errors import InputError
 from mgral.models.detectors.timm import PACKAGED, TimmConfig, backbone_fault
 
+CLOCKS = 2.0
+"""Seconds that the clock of a file server may be ahead: no job ends sooner."""
+
 
 def check_files(config: Config) -> None:
     """Raise InputError that names all that is missing: files of the data set, packages and weights."""
@@ -74,8 +77,8 @@ def check_times(config: Config) -> None:
     """
     weights = config.detector.trained.weights_file
     files = [*annotation_files(config), *label_folders(config), *([weights] if weights else [])]
-    now = time.time()
-    late = [str(file) for file in files if Path(file).exists() and Path(file).stat().st_mtime > now]
+    latest = time.time() + CLOCKS
+    late = [str(file) for file in files if Path(file).exists() and Path(file).stat().st_mtime > latest]
     if late and download_of(config.data) is None:
         raise InputError(
             "data: files were changed in the future, by the clock of this machine; if that is right, give them its "

@@ -22,7 +22,7 @@ from mgral.artefacts import integrity
 from mgral.artefacts.commit import commit
 from mgral.artefacts.files import write_json
 from mgral.compute.gpus import find_cards, only_cpu
-from mgral.config import Config, SharedKind, load_config, registry
+from mgral.config import Config, SharedArtefact, load_config, registry
 from mgral.engine.ownership import check_stage
 from mgral.engine.pins import installed_version
 from mgral.engine.steps import VERSIONS
@@ -140,7 +140,9 @@ def settings_read(step: str, arguments: Mapping[str, Any], config: Config | None
 def _names(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return the names by which a job has settings of its own; the step `initial` has none for all images."""
     names = {
-        name: arguments[name] for name in ("strategy", *get_args(SharedKind)) if isinstance(arguments.get(name), str)
+        name: arguments[name]
+        for name in ("strategy", *get_args(SharedArtefact))
+        if isinstance(arguments.get(name), str)
     }
     names |= {"type": arguments["strategy_type"]} if "strategy_type" in arguments else {}
     return names | ({"round": "full"} if arguments.get("label_all") else {})

@@ -12,7 +12,7 @@ from mgral.artefacts.files import write_bytes
 from mgral.config import (
     Config,
     LutConfig,
-    SharedKind,
+    SharedArtefact,
     config_yaml,
     detectors,
     read_values,
@@ -111,7 +111,7 @@ def with_names(config: Config, names: Names) -> Config:
     """Return the configuration with the settings that a job's names stand for."""
     if "strategy" in names:
         config = config.for_strategy(names["strategy"])
-    for kind in get_args(SharedKind):
+    for kind in get_args(SharedArtefact):
         if kind in names:
             config = config.with_settings(kind, names[kind])
     return config
@@ -185,7 +185,7 @@ def keys_in_file(config: Config, step: str, names: Names) -> list[str]:
     """
     keys = keys_read(config, step, names)
     owners = {names.get("strategy")}
-    owners |= {config.owner_of(kind, names[kind]) for kind in get_args(SharedKind) if kind in names}
+    owners |= {config.owner_of(kind, names[kind]) for kind in get_args(SharedArtefact) if kind in names}
     written = config.model_dump(mode="json")["strategies"]
     sections = {key.split(".")[0] for key in keys} | ({"type"} if step == "select" else set())
     for owner in sorted(owner for owner in owners if owner):

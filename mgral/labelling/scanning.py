@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from posixpath import splitext
 from typing import NamedTuple
 
 from mgral.artefacts.files import read_json, write_json
@@ -178,7 +179,7 @@ def _files(top: Path, project: Path, findings: Findings, passed_over: Counter[st
             if name.lower().endswith(PICTURES):
                 yield below + name
             else:
-                passed_over[os.path.splitext(name.lower())[1]] += 1  # noqa: PTH122 - millions of them
+                passed_over[splitext(name.lower())[1]] += 1
 
 
 def _read(known: Mapping[str, Seen], places: Mapping[str, Path], findings: Findings) -> dict[str, Seen]:

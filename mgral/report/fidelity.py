@@ -14,7 +14,7 @@ from mgral.method.fidelity.lookups import LookupKind
 from mgral.report.drawing import FAINT, INK, Figure, Table, draw, seed_colour
 from mgral.report.fidelity_trials import (
     PARTS,
-    BesideCounts,
+    CountsComparison,
     FidelityRow,
     Trial,
     ceilings_by_seed,
@@ -40,7 +40,7 @@ class FidelityReport:
     tables: tuple[Table, ...]
     rows: tuple[FidelityRow, ...]
     """The best over all batches first."""
-    comparisons: Mapping[str, BesideCounts]
+    comparisons: Mapping[str, CountsComparison]
     """The reward in use beside counts alone, for each of `PARTS`."""
     sentence: str
     """What they say over all batches."""
@@ -80,7 +80,7 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
     return FidelityReport(html, figures, tables, tuple(rows), comparisons, sentence)
 
 
-def in_a_sentence(found: BesideCounts) -> str:
+def in_a_sentence(found: CountsComparison) -> str:
     """Say whether the reward in use beats counts alone, and what part of the noise ceiling it reaches."""
     gap = found.difference
     if gap.low > ROUNDING:
@@ -220,7 +220,7 @@ def _splits(kind: LookupKind, trials: Mapping[int, Trial], ceiling: float) -> Fi
     return Figure(stem, title, conclusion, caption, draw(stem, 5.0, 3.7, paint), table)
 
 
-def _comparison_table(comparisons: Mapping[str, BesideCounts]) -> Table:
+def _comparison_table(comparisons: Mapping[str, CountsComparison]) -> Table:
     rows = [
         {
             "batches": part,

@@ -68,7 +68,7 @@ class FidelityRow:
 
 
 @dataclass(frozen=True)
-class BesideCounts:
+class CountsComparison:
     """The reward in use beside counts alone, over a part of the batches."""
 
     reward: Fidelity
@@ -170,7 +170,7 @@ def ceilings_by_seed(trials: Mapping[int, Trial]) -> dict[str, dict[int, float]]
 
 def compare_with_counts(
     rows: Sequence[FidelityRow], trials: Sequence[Trial], ceilings: Mapping[str, float], seed: int
-) -> dict[str, BesideCounts]:
+) -> dict[str, CountsComparison]:
     """Compare the reward in use with counts alone for each of `PARTS`.
 
     Counts alone are the best reward without a table, over all batches: the hardest to beat.
@@ -182,7 +182,7 @@ def compare_with_counts(
         )
     counts = next(row for row in rows if not row.kind.has_table)
     return {
-        part: BesideCounts(
+        part: CountsComparison(
             used.by_part[part],
             counts.by_part[part],
             difference(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from mgral.config import Config, SharedKind, registry
+from mgral.config import Config, SharedArtefact, registry
 
 # The stages of the paper's cost table, and the steps of this pipeline that belong to each.
 STAGES = {
@@ -92,7 +92,7 @@ def cycle_costs(jobs: list[TimedJob], config: Config) -> list[CycleCost]:
 
 def _lut_cost(jobs: list[TimedJob], config: Config, strategy: str) -> float | None:
     """Return the seconds of a strategy's tables, which others may share, and of the embeddings behind them."""
-    names = {kind: config.name_of(kind, strategy) for kind in get_args(SharedKind)}
+    names = {kind: config.name_of(kind, strategy) for kind in get_args(SharedArtefact)}
     own = [
         job
         for job in jobs

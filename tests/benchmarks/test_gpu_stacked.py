@@ -6,6 +6,7 @@ import torch
 from benchmarks.gpu import write_data
 from benchmarks.gpu_stacked import Stacked, as_on_a_gpu
 from benchmarks.gpu_ways import Setting
+from mgral.models.interface import Targets
 
 
 @pytest.fixture(scope="module")
@@ -16,19 +17,23 @@ def setting(tmp_path_factory):
 
 
 def test_each_training_has_its_own_gradient(setting):
-    """But for rounding, 0.6 % on a processor with AVX2; those of two trainings differ by far more.
+    """In float64: normalisation of small batches amplifies what is rounded, on some processors more than on others.
 
     Weights before a normalisation have a gradient of next to nothing, so all count together.
     """
     stacked = Stacked(setting, 0, 10, trainings=3)
+    stacked.weights = stacked.weights.detach().double().requires_grad_()
+    stacked.buffers = {
+        name: one.double() if one.is_floating_point() else one for name, one in stacked.buffers.items()
+    }
     with as_on_a_gpu():
-        shown = stacked.shown()
+        shown = [(images, Targets(boxes.double(), labels)) for images, (boxes, labels) in stacked.shown()]
         together = stacked.gradients(shown)
         for detector, (images, targets), found in zip(stacked.detectors, shown, together, strict=True):
-            torch.stack(list(detector(images, targets).values())).sum().backward()
+            torch.stack(list(detector.double()(images, targets).values())).sum().backward()
             alone = torch.cat([one.grad.flatten() for one in detector.parameters()])
-            assert (found - alone).norm() < 0.02 * alone.norm()
-    assert (together[0] - together[1]).norm() > 0.2 * together[0].norm()
+            assert (found - alone).norm() < 1e-9 * alone.norm()
+    assert not torch.allclose(together[0], together[1], rtol=0.1)
 
 
 def test_a_step_moves_weights_and_statistics(setting):

@@ -12,7 +12,7 @@ from mgral.method.fidelity.lookups import NO_TABLE, LookupKind
 from mgral.report.fidelity import build_fidelity_report, in_a_sentence
 from mgral.report.fidelity_trials import (
     PARTS,
-    BesideCounts,
+    CountsComparison,
     Trial,
     ceilings_by_seed,
     compare_with_counts,
@@ -96,7 +96,7 @@ def test_a_difference_is_on_the_same_resamples_of_batches():
 
 def comparison(low, high, ceiling=0.8):
     gap = Fidelity((low + high) / 2, low, high, ())
-    return BesideCounts(Fidelity(0.6, 0.5, 0.7, ()), Fidelity(0.4, 0.3, 0.5, ()), gap, ceiling)
+    return CountsComparison(Fidelity(0.6, 0.5, 0.7, ()), Fidelity(0.4, 0.3, 0.5, ()), gap, ceiling)
 
 
 @pytest.mark.parametrize(

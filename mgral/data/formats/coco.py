@@ -1,6 +1,5 @@
 """Reader of COCO JSON (Lin et al., ECCV 2014); image, annotation and category ids stay what they are."""
 
-import os
 import posixpath
 from collections import Counter
 from collections.abc import Mapping
@@ -127,9 +126,12 @@ def load_lists(path: Path, findings: Findings) -> dict[str, list[dict[str, Any]]
     """Return the lists of images, annotations and categories of a file; empty ones, and a note, where it has none."""
     lists: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": []}
     try:
-        if os.path.exists(path) and not is_file(path):  # noqa: PTH110 - Path.exists raises where it may not look
+        if path.exists() and not is_file(path):
             raise InputError(f"{path}: it is no file")
         content = read_json(path, unique_keys=True)
+    except PermissionError as error:  # of a folder above
+        findings.fault(UNREADABLE, f"{path}: {error.strerror}")
+        return lists
     except InputError as error:
         findings.fault(UNREADABLE, str(error))
         return lists

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from mgral.artefacts.files import unique
+from mgral.artefacts.files import refuse_repeated
 from mgral.data.check import DUPLICATES, LEAST_SIDE, ROUNDING
 from mgral.data.findings import Finding, Findings
 from mgral.data.paths import is_text
@@ -96,7 +96,7 @@ class Reading:
         if content is None:
             return None
         try:
-            return json.loads(content, object_pairs_hook=unique)
+            return json.loads(content, object_pairs_hook=refuse_repeated)
         except (ValueError, RecursionError) as error:
             self.findings.fault(UNREADABLE, f"{self.source.place(name)} is not JSON, or only a part: {error}")
             return None

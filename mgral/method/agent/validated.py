@@ -26,7 +26,7 @@ RANDOM_BATCHES = 200
 """Number of uniformly drawn batches with which the agent's batch is compared."""
 
 
-class BesideRandom(NamedTuple):
+class AgainstRandom(NamedTuple):
     """Looked-up mAP of an agent's batch and of uniformly drawn batches."""
 
     selected: float
@@ -38,11 +38,11 @@ class BesideRandom(NamedTuple):
 
 def compare_with_random(
     rows: npt.NDArray[np.int64], reward: Reward, pool: int, rng: np.random.Generator
-) -> BesideRandom:
+) -> AgainstRandom:
     """Look up a batch, rows int64 [B] of a pool of N images, and uniformly drawn batches of the same size."""
     selected = reward.lookup(rows[None])
     uniform = reward.lookup(uniform_batches(pool, len(rows), RANDOM_BATCHES, rng))
-    return BesideRandom(float(selected[0]), float(uniform.mean()), float(uniform.std(ddof=1)))
+    return AgainstRandom(float(selected[0]), float(uniform.mean()), float(uniform.std(ddof=1)))
 
 
 class TrainedAgent(NamedTuple):
@@ -113,7 +113,7 @@ def train_validated_agent(
     return TrainedAgent(agent, log, summary)
 
 
-def _summarise(compared: BesideRandom, validation: Validation | None) -> dict[str, float | int | None]:
+def _summarise(compared: AgainstRandom, validation: Validation | None) -> dict[str, float | int | None]:
     selected, mean, deviation = compared
     return {
         "selected_reward": selected,

@@ -58,7 +58,7 @@ def choose(query: Query) -> Choice:
 
 
 def most_inconsistent(scores: npt.NDArray[np.float64], entropies: npt.NDArray[np.float64], budget: int) -> Choice:
-    """Choose the highest scores among the images of the highest entropies; undecided where both tell none apart."""
+    """Choose the highest scores among the images of the highest entropies; undecided if all of both are equal."""
     candidates = highest(entropies, CANDIDATES_PER_CHOSEN * budget)
     undecided = all_equal(scores) and all_equal(entropies)
     return replace(Choice.best(scores[candidates], budget).among(candidates), undecided=undecided)
