@@ -2,11 +2,13 @@
 
 from mgral.config.budget import Budget, BudgetConfig, images_in, in_words, unit_of
 from mgral.config.data import (
+    MAX_PIXELS,
     CocoData,
     DataConfig,
     DeepGrey,
     DiskData,
     Exif,
+    MaxPixels,
     NearCopiesConfig,
     PictureSettings,
     ProjectData,
@@ -50,6 +52,7 @@ from mgral.config.training import (
 
 __all__ = [
     "DEFAULT",
+    "MAX_PIXELS",
     "OWN_SECTIONS",
     "AgentConfig",
     "AugmentationConfig",
@@ -71,6 +74,7 @@ __all__ = [
     "IterationsConfig",
     "Labels",
     "LutConfig",
+    "MaxPixels",
     "NearCopiesConfig",
     "PictureSettings",
     "Precision",

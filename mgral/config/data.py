@@ -10,6 +10,9 @@ from mgral.config.section import Count, PathText, Section
 
 Exif = Literal["apply", "ignore"]
 DeepGrey = Literal["refuse", "full_range", "own_range"]
+MaxPixels = Annotated[int, Field(ge=2)]
+MAX_PIXELS = 178_956_970
+"""Pillow's limit."""
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 VocSplit = Annotated[str, Field(pattern=r"^([^/.][^/]*/)*[^/.][^/]*$")]
 VocSplits = Annotated[
@@ -53,7 +56,7 @@ class PictureSettings(Section):
     """Grey pictures of more than 8 bits: refuse them, or scale them to 8 bits. `full_range` scales from the full
     range of their type (16 bits from 0 to 65535, floats from 0 to 1), `own_range` from the lowest to the highest
     value of each picture."""
-    max_pixels: Annotated[int, Field(ge=2)] = 178_956_970
+    max_pixels: MaxPixels = MAX_PIXELS
     """Largest number of pixels of a picture. Larger pictures are refused, because a small file can declare any size
     and fill the memory. The default is Pillow's limit. Decoding takes about 8 bytes a pixel."""
 

@@ -19,7 +19,7 @@ from mgral.errors import InputError
 DAMAGED = Finding("images cannot be decoded", "replace the files, or convert them to 8-bit RGB in JPEG or PNG")
 UNKNOWN = Finding("files are of no format that is read", "convert them to JPEG or PNG, or replace them")
 TOO_LARGE = Finding(
-    "images have more pixels than `data.max_pixels`",
+    "images have more pixels than `max_pixels` allows",
     "set `data.max_pixels` to the pixels of the largest if they are genuine, or scale them and their boxes down",
 )
 OTHER_SIZE = Finding(

@@ -6,15 +6,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image
 from PIL.ExifTags import Base
 
+from mgral.config import Exif
 from mgral.errors import InputError
 
-Exif = Literal["apply", "ignore"]
-"""Whether a picture's width and height are those of the upright picture, or those of the stored pixels."""
 SIDEWAYS = range(5, 9)
 """Values of the EXIF orientation that swap width and height."""
 

@@ -14,8 +14,8 @@ from mgral.compute.progress import tracked
 from mgral.config import EvaluationConfig, PictureSettings
 from mgral.config.canvas import Canvas
 from mgral.data.dataset import Category, Dataset
-from mgral.data.decoding import DAMAGED, PictureError, decode, pillow_limits
-from mgral.data.findings import Findings
+from mgral.data.decoding import DAMAGED, DEEP, OUT_OF_RANGE, TOO_LARGE, PictureError, decode, pillow_limits
+from mgral.data.findings import Finding, Findings
 from mgral.data.headers import picture_size
 from mgral.data.images import DECODERS, to_canvas
 from mgral.errors import InputError
@@ -24,6 +24,16 @@ from mgral.models.interface import DetectorModel
 from mgral.models.view import show
 
 Pixels = npt.NDArray[np.uint8]
+
+WITHOUT_SETTINGS = {
+    kind: Finding(kind.title, f"{advice}; the settings are those that the detector was trained with")
+    for kind, advice in (
+        (DEEP, "convert them to 8 bits"),
+        (OUT_OF_RANGE, "convert them to 8 bits"),
+        (TOO_LARGE, "scale them down"),
+    )
+}
+"""What is wrong with pictures that other settings would admit: the detector has not seen pictures read by others."""
 
 
 @dataclass
@@ -118,7 +128,7 @@ def _read(
         for future in current:
             one = future.result()
             if isinstance(one, PictureError):
-                findings.fault(one.kind, one.place)
+                findings.fault(WITHOUT_SETTINGS.get(one.kind, one.kind), one.place)
             else:
                 read.append(one)
         if read:

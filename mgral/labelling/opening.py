@@ -208,8 +208,7 @@ def _values(settings: ProjectSettings, name: str, images: int) -> dict[str, Any]
         "data": {
             "format": "project",
             "snapshot": f"{name}/{SNAPSHOT}",
-            "exif": settings.exif,
-            "deep_grey": settings.deep_grey,
+            **settings.decoding.model_dump(),
         },
     }
     if settings.video_names is not None and isinstance(copies := values.get("near_copies", {}), dict):

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mgral.artefacts.files import read_json
-from mgral.config import PictureSettings, load_config
+from mgral.config import load_config
 from mgral.data.findings import Findings
 from mgral.data.formats.project import complete
 from mgral.data.formats.snapshot import load_snapshot
@@ -158,7 +158,6 @@ def _written(
     results: Sequence[ClassResult],
 ) -> list[dict[str, object]]:
     """Write the files of a batch, and return what is sent, as the ledger has it."""
-    own = PictureSettings(exif=settings.exif, deep_grey=settings.deep_grey)
     write_batch(
         batch,
         output,
@@ -167,7 +166,7 @@ def _written(
         people=options.people,
         shared=options.shared,
         prefix=prefix,
-        settings=own,
+        settings=settings.decoding,
         results=results,
     )
     ids = {name: number for number, name in project.classes.items()}

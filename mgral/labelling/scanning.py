@@ -15,7 +15,7 @@ from typing import NamedTuple
 from mgral.artefacts.files import read_json, write_json
 from mgral.compute.progress import tracked
 from mgral.config import PictureSettings
-from mgral.data.decoding import DEEP, OUT_OF_RANGE, PictureError, decode, pillow_limits
+from mgral.data.decoding import DEEP, OUT_OF_RANGE, TOO_LARGE, PictureError, decode, pillow_limits
 from mgral.data.findings import Finding, Findings
 from mgral.data.formats.snapshot import Picture
 from mgral.data.headers import picture_size
@@ -37,17 +37,24 @@ NO_PICTURES = Finding(
     "folders contain no pictures", "correct --pictures, or `pictures` in project.yaml, or put pictures there"
 )
 UNREADABLE = Finding("files are no pictures that can be used", "left out of the project; replace or remove them")
-DEEP_GREY = {
+BY_SETTING = {
     kind: Finding(
         kind.title,
         f"left out of the project; set {way} in project.yaml, and run `{program()} project scan`, or give "
-        "--deep-grey to `project init`; or convert them to 8 bits",
+        f"{option} to `project init`; or {otherwise}",
     )
-    for kind, way in (
-        (DEEP, "`deep_grey: full_range`, or `own_range` where they are dark like that,"),
-        (OUT_OF_RANGE, "`deep_grey: own_range`"),
+    for kind, way, option, otherwise in (
+        (
+            DEEP,
+            "`deep_grey: full_range`, or `own_range` where they are dark like that,",
+            "--deep-grey",
+            "convert them to 8 bits",
+        ),
+        (OUT_OF_RANGE, "`deep_grey: own_range`", "--deep-grey", "convert them to 8 bits"),
+        (TOO_LARGE, "`max_pixels` to the pixels of the largest", "--max-pixels", "scale them down"),
     )
 }
+"""What is wrong with pictures that a setting of the project admits."""
 OTHER_SUFFIX = Finding(
     "kinds of picture files are not read",
     "left out of the project; convert them to JPEG or PNG, or correct the suffix",
@@ -291,7 +298,7 @@ def _usable(
     settings: ProjectSettings, places: Mapping[str, Path], findings: Findings
 ) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the name and the upright size of each picture that can be decoded, and note the others."""
-    own = PictureSettings(exif=settings.exif, deep_grey=settings.deep_grey)
+    own = settings.decoding
 
     def opened(given: tuple[str, Path, tuple[int, int]]) -> tuple[str, tuple[int, int] | PictureError]:
         name, path, size = given
@@ -307,8 +314,8 @@ def _usable(
         sized = list(_sized(places, own, findings))
         for name, found in tracked(pool.map(opened, sized), "decode", len(sized), "picture"):
             if isinstance(found, PictureError):
-                if found.kind in DEEP_GREY:
-                    findings.repair(DEEP_GREY[found.kind], found.place)
+                if found.kind in BY_SETTING:
+                    findings.repair(BY_SETTING[found.kind], found.place)
                 else:
                     findings.repair(UNREADABLE, f"{found.place}: {found.kind.title}")
             else:

@@ -8,7 +8,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from mgral.artefacts.files import write_bytes
-from mgral.config import resolve_config
+from mgral.config import MAX_PIXELS, DeepGrey, Exif, MaxPixels, PictureSettings, resolve_config
 from mgral.config.faults import explain
 from mgral.config.reading import read_values
 from mgral.config.section import Count, Name, PathText, Section
@@ -59,10 +59,12 @@ class ProjectSettings(Section):
     them corrects the picture."""
     shapes: Shapes = "envelope"
     """Polygons, masks and turned boxes in imports: their upright envelope, or refused."""
-    exif: Literal["apply", "ignore"] = "apply"
+    exif: Exif = "apply"
     """Whether labelling tools show pictures upright, as their EXIF orientation says."""
-    deep_grey: Literal["refuse", "full_range", "own_range"] = "refuse"
+    deep_grey: DeepGrey = "refuse"
     """Grey pictures of more than 8 bits, see `data.deep_grey`."""
+    max_pixels: MaxPixels = MAX_PIXELS
+    """Largest number of pixels of a picture, see `data.max_pixels`; larger pictures are left out."""
     settings: Annotated[dict[str, Any], AfterValidator(_not_reserved)] = Field(default_factory=dict)
     """Further sections of a configuration, such as `detector` or `training`."""
 
@@ -88,6 +90,11 @@ class ProjectSettings(Section):
         except re.error as error:
             raise ValueError(f"video_names: it is no regular expression ({error}); correct it") from None
         return given
+
+    @property
+    def decoding(self) -> PictureSettings:
+        """How the files of pictures become pixels."""
+        return PictureSettings(exif=self.exif, deep_grey=self.deep_grey, max_pixels=self.max_pixels)
 
     @property
     def target_score(self) -> tuple[str, float | None]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgral.artefacts.files import write_bytes
-from mgral.config import Config, DeepGrey, registry
+from mgral.config import Config, DeepGrey, Exif, registry
 from mgral.data.findings import Finding, Findings, described
-from mgral.data.headers import Exif
 from mgral.data.paths import files_below
 from mgral.errors import InputError, program
 from mgral.labelling.classes import add_classes, today
@@ -74,6 +73,7 @@ class Start:
     video_names: str | None
     exif: Exif
     deep_grey: DeepGrey
+    max_pixels: int
 
 
 def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str], Findings]:
@@ -157,6 +157,7 @@ def _settings(folder: Path, start: Start) -> ProjectSettings:
         "video_names": start.video_names,
         "exif": start.exif,
         "deep_grey": start.deep_grey,
+        "max_pixels": start.max_pixels,
     }
     settings = valid_settings(values, "what is asked for")
     if start.test_labels and not start.test_pictures:

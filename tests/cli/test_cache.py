@@ -244,7 +244,7 @@ def test_deep_grey_and_the_limit_of_pixels_are_settings(folder: Path) -> None:
     images = load_images(folder / "out" / "train.npy", load_dataset(folder / "train.json"), Canvas(12, 8)).stored
     assert (images[2] == round(40000 / 65535 * 255)).all()
     configure(folder, ", deep_grey: full_range, max_pixels: 1598")
-    with pytest.raises(FaultyDataError, match=r"more pixels than `data.max_pixels` \(2\): set"):
+    with pytest.raises(FaultyDataError, match=r"more pixels than `max_pixels` allows \(2\): set"):
         raise run(folder).exception or AssertionError
 
 

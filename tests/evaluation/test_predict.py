@@ -107,6 +107,7 @@ def test_bad_pictures_are_left_out_and_named(detector, pixels, tmp_path):
     places = " ".join(place for places in found.findings.faults.values() for place in places)
     assert sum(map(len, found.findings.faults.values())) == 5
     assert all(name in places for name in names if name != "good.jpg")
+    assert not [kind for kind in found.findings.faults if "data." in kind.advice]
     assert found_in(detector, tmp_path / "text.jpg").images == []
 
 

@@ -103,6 +103,16 @@ def test_grey_of_more_than_8_bits_is_left_out_until_a_person_says_how_to_scale_i
     assert "3 pictures, 2 new" in run("scan", "--folder", tmp_path / "other")
 
 
+def test_pictures_of_too_many_pixels_are_left_out_until_the_project_allows_them(tmp_path):
+    Image.new("L", (60, 40)).save(photos(tmp_path / "photos", 8) / "large.png")
+    words = "--pictures", tmp_path / "photos", "--classes", "car", "--budget", 8
+    said = run("init", tmp_path / "mine", *words, "--max-pixels", 2398)
+    assert "Images have more pixels than `max_pixels` allows (1): left out of the project; set `max_pixels`" in said
+    assert "8 pictures, 0 new" in run("scan", "--folder", tmp_path / "mine")
+    set_key(tmp_path / "mine", max_pixels=2400)
+    assert "9 pictures, 1 new" in run("scan", "--folder", tmp_path / "mine")
+
+
 @pytest.mark.parametrize("names", ["car\nx", "CAR", "\udcff", "x,x", "x,"])
 def test_names_of_classes_that_tools_would_stumble_over_are_refused(tmp_path, names):
     project = start(tmp_path)

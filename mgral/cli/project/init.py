@@ -9,8 +9,7 @@ import click
 from mgral.cli import options as shared
 from mgral.cli.found import show_repairs
 from mgral.cli.project import options
-from mgral.config import DeepGrey
-from mgral.data.headers import Exif
+from mgral.config import MAX_PIXELS, DeepGrey, Exif
 from mgral.labelling.exchange.read import FormatName
 
 
@@ -62,6 +61,13 @@ from mgral.labelling.exchange.read import FormatName
     show_default=True,
     help="Grey pictures of more than 8 bits: left out, or scaled from the range of their type or from their own.",
 )
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=2),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Largest number of pixels of a picture; larger ones are left out.",
+)
 def command(
     folder: Path,
     pictures: tuple[Path, ...],
@@ -79,6 +85,7 @@ def command(
     video_names: str | None,
     exif: Exif,
     deep_grey: DeepGrey,
+    max_pixels: int,
 ) -> None:
     """Make a project in FOLDER, and print what was found.
 
@@ -102,6 +109,7 @@ def command(
         video_names=video_names,
         exif=exif,
         deep_grey=deep_grey,
+        max_pixels=max_pixels,
     )
     lines, findings = start_project(folder, start, str(uuid.uuid4()))
     show_repairs(findings, all_listed="")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mgral.artefacts.files import write_bytes
-from mgral.config import PictureSettings
 from mgral.errors import number_of, program
 from mgral.evaluation.label_errors import ErrorKind, Suspect
 from mgral.labelling.batch_files import SHEET
@@ -110,8 +109,7 @@ def write_page(check: Check, most: int) -> None:
         for task in batch.tasks
     ]
     drawn = replace(batch, classes=(*batch.classes, SUSPECT), tasks=tuple(tasks))
-    pictures = PictureSettings(exif=settings.exif, deep_grey=settings.deep_grey)
-    page = contact_sheet(drawn, [NOTE], thumbnails(drawn.tasks, pictures))
+    page = contact_sheet(drawn, [NOTE], thumbnails(drawn.tasks, settings.decoding))
     write_bytes(check.experiment.own / SHEET, page.encode())
 
 

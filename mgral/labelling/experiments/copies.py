@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mgral.compute.progress import tracked
-from mgral.config import NearCopiesConfig, PictureSettings
+from mgral.config import NearCopiesConfig
 from mgral.data.decoding import PictureError, decode, pillow_limits
 from mgral.data.formats.snapshot import Picture
 from mgral.data.groups import Bytes, find_groups, groups_by_name
@@ -32,7 +32,7 @@ def near_copies(
     ids = np.array(images, dtype=np.int64)
     if config.pattern is not None:
         return groups_by_name(ids, [one.file for one in pictures], config.pattern)
-    own = PictureSettings(exif=settings.exif, deep_grey=settings.deep_grey)
+    own = settings.decoding
 
     def small(picture: Picture) -> Bytes | None:
         path = picture_path(folder, settings, project.files[picture.id])

@@ -175,8 +175,7 @@ def _values(
         "data": {
             "format": "coco",
             "root": f"{name or 'replay'}/{DATA}",
-            "exif": settings.exif,
-            "deep_grey": settings.deep_grey,
+            **settings.decoding.model_dump(),
         },
     }
 
