@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mgral.data.findings import Finding, Findings
@@ -202,7 +202,10 @@ def _names_of_others(project: Project, found: ReturnedFile, names: Names, findin
 
     Those that are like the name of a picture which the file does not have otherwise are noted.
     """
-    by_image: dict[int, dict[str, NamedImages]] = defaultdict(dict)
+    copies: dict[int, set[str]] = defaultdict(set)
+    for file, image in project.copies.items():
+        copies[image].add(PurePosixPath(file).stem)
+    by_picture: dict[tuple[int, str], dict[str, NamedImages]] = defaultdict(dict)
     touched = set()
     for one in found.labels:
         known = names.look_up(one.file)
@@ -212,10 +215,11 @@ def _names_of_others(project: Project, found: ReturnedFile, names: Names, findin
         )
         if len(known.images) == 1 and not is_clear:
             (image,) = known.images
-            by_image[image][one.file] = known
+            stem = PurePosixPath(one.file).stem
+            by_picture[image, stem if stem in copies[image] else ""][one.file] = known  # a copy has a name of its own
             touched |= {image} if one.state != "untouched" else set()
     others = {}
-    for image, given in by_image.items():
+    for (image, _), given in by_picture.items():
         file = project.files[image]
         for name, known in given.items() if image in touched else ():
             is_like = len(given) > 1 and (known.of_folder or known.uploaded or known.other_suffix)

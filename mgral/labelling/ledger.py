@@ -20,6 +20,7 @@ What = Literal[
     "project",
     "pictures",
     "moved",
+    "copies",
     "classes",
     "audit",
     "test",

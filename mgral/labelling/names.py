@@ -38,7 +38,8 @@ class Names:
 
     def __init__(self, project: Project) -> None:
         self._whole, self._without_suffix, self._cleaned = _Known({}, {}), _Known({}, {}), _Known({}, {})
-        for image, given in project.files.items():
+        copies = ((image, file) for file, image in project.copies.items())
+        for image, given in (*project.files.items(), *copies):
             file = normalize("NFC", given)
             below, last = file.partition("/")[2], file.rpartition("/")[2]
             for name in (file, below, last):

@@ -26,7 +26,7 @@ from mgral.labelling.opening import (
     write_chunks,
     write_round,
 )
-from mgral.labelling.scanning import moved_json, picture_events, remember_files, scan_pictures
+from mgral.labelling.scanning import moved_json, remember_files, scan_events, scan_pictures
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 from mgral.labelling.status import ADD_CLASSES, IMPORT, spent
@@ -58,10 +58,10 @@ def record_pictures(
     check_exif(folder, settings, project)
     scan = scan_pictures(folder, settings, project, take_changed)
     remember_files(folder, scan)
-    writer.add("pictures", picture_events(scan))
-    writer.add("test", [{"image": number} for number in scan.new_test])
-    writer.add("moved", [{"id": number, "file": file} for number, file in scan.moved.items()])
-    if scan.new or scan.moved:
+    events = scan_events(scan)
+    for what, changes in events.items():
+        writer.add(what, changes)
+    if any(events.values()):
         project = load_project(folder)
     path = folder / PICTURES / "moved.json"
     if scan.moved or scan.missing or path.exists():

@@ -21,6 +21,7 @@ from mgral.data.formats.snapshot import Picture
 from mgral.data.headers import picture_size
 from mgral.data.paths import PICTURES
 from mgral.errors import InputError, program
+from mgral.labelling.ledger import Event, What
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
 
@@ -98,6 +99,8 @@ class Scan:
     new: list[Picture] = field(default_factory=list)
     new_test: list[int] = field(default_factory=list)
     """Numbers of those new pictures that are of the test set."""
+    copies: dict[str, int] = field(default_factory=dict)
+    """Numbers of the pictures of which other files are copies, by these files, where the project does not know it."""
     moved: dict[int, str] = field(default_factory=dict)
     """New places of pictures that were renamed."""
     missing: set[int] = field(default_factory=set)
@@ -286,12 +289,14 @@ def _add_new(
         scan.new.append(Picture(number, shas[name], name, width, height))
         if name.split("/")[0] in settings.test_pictures:
             scan.new_test.append(number)
-    unusable = {*fresh.values()} - {picture.file for picture in scan.new}
+    numbers = {file: image for image, file in project.files.items()} | {one.file: one.id for one in scan.new}
     for kind, name, first in copies:
-        if first in unusable:
+        if first not in numbers:
             scan.findings.repair(UNREADABLE, f"{name}: the same bytes as {first}")
-        else:
-            scan.findings.repair(kind, f"{name} is {first}")
+            continue
+        scan.findings.repair(kind, f"{name} is {first}")
+        if project.copies.get(name) != numbers[first]:
+            scan.copies[name] = numbers[first]
 
 
 def _usable(
@@ -332,9 +337,14 @@ def _sized(
             findings.repair(UNREADABLE, str(error).replace(str(path), name, 1))
 
 
-def picture_events(scan: Scan) -> list[dict[str, object]]:
-    """Return the new pictures as the ledger has them."""
-    return [asdict(picture) for picture in scan.new]
+def scan_events(scan: Scan) -> dict[What, list[Event]]:
+    """Return what is new as the ledger has it, in its order."""
+    return {
+        "pictures": [asdict(picture) for picture in scan.new],
+        "test": [{"image": number} for number in scan.new_test],
+        "moved": [{"id": number, "file": file} for number, file in scan.moved.items()],
+        "copies": [{"image": number, "file": file} for file, number in scan.copies.items()],
+    }
 
 
 def moved_json(project: Project, missing: Collection[int]) -> bytes:

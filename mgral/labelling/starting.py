@@ -22,7 +22,7 @@ from mgral.labelling.ledger import LOCK, Line, line_text, new_line
 from mgral.labelling.names import Names
 from mgral.labelling.opening import planned_config
 from mgral.labelling.records import CONFIRMED, Box, ReturnedFile
-from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
+from mgral.labelling.scanning import SEEN, remember_files, scan_events, scan_pictures
 from mgral.labelling.settings import FILE, ProjectSettings, audit_size, valid_settings, write_project_settings
 from mgral.labelling.state import Project, replay
 from mgral.labelling.status import ADD_CLASSES, status_lines
@@ -114,8 +114,7 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
             "--pictures or --test-pictures:"
         )
         raise InputError("\n".join([head, *described(findings.repairs, "")]))
-    lines.append(new_line("pictures", picture_events(scan)))
-    lines.append(new_line("test", [{"image": number} for number in scan.new_test]))
+    lines += [new_line(what, events) for what, events in scan_events(scan).items()]
     project = replay(lines)
     files = _label_files(settings, start, project, findings)
     names = start.classes or tuple(dict.fromkeys(start.renames.get(one, one) for one in classes_of(files.values())))

@@ -132,6 +132,8 @@ class Project:
     """Pictures by number, with the files in which they were first found."""
     files: dict[int, str] = field(default_factory=dict)
     """Present file of each picture by number, FOLDER/path; of missing ones the last known."""
+    copies: dict[str, int] = field(default_factory=dict)
+    """Pictures of which other files are copies, byte for byte, by these files, FOLDER/path."""
     images: dict[int, ImageState] = field(default_factory=dict)
     classes: dict[int, str] = field(default_factory=dict)
     """Classes that there are, by id."""
@@ -260,11 +262,17 @@ def _picture(project: Project, event: Event, number: int, line: Line) -> None:
         raise ValueError(f"picture {picture.id} is there already")
     project.pictures[picture.id] = picture
     project.files[picture.id] = picture.file
+    project.copies.pop(picture.file, None)
     project.images[picture.id] = ImageState()
 
 
 def _moved(project: Project, event: Event, number: int, line: Line) -> None:
     project.files[event["id"]] = event["file"]
+    project.copies.pop(event["file"], None)
+
+
+def _copy(project: Project, event: Event, number: int, line: Line) -> None:
+    project.copies[event["file"]] = project.pictures[event["image"]].id
 
 
 def _classes(project: Project, event: Event, number: int, line: Line) -> None:
@@ -370,6 +378,7 @@ _APPLY = {
     "project": _project,
     "pictures": _picture,
     "moved": _moved,
+    "copies": _copy,
     "classes": _classes,
     "audit": _role,
     "test": _role,

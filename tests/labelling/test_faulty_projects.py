@@ -81,6 +81,7 @@ def test_pictures_that_are_all_of_the_test_set_are_refused_and_named(tmp_path):
     for path in same.iterdir():
         path.unlink()
     shutil.copy(tmp_path / "test" / "p100.png", same)
+    run("scan", "--folder", tmp_path / "mine")
     assert "no picture left to choose: 3 of the audit or test set, 8 missing; put" in refused(
         tmp_path / "mine", "next"
     )
@@ -382,3 +383,34 @@ def test_a_class_that_came_between_two_looks_is_no_disagreement(tmp_path):
     assert "disagree" not in run("status", "--folder", project)
     run("import", answered(project, 1, by=2, boxes=[new], later=200), "--folder", project)
     assert "people disagree on 8 pictures" in run("status", "--folder", project)
+
+
+@pytest.mark.parametrize("folder", ["", "train/"])
+def test_labels_of_a_copy_are_of_the_picture_that_it_copies(tmp_path, folder):
+    pictures = photos(tmp_path / "photos", 8)
+    (pictures / "p1_copy.png").write_bytes((pictures / "p1.png").read_bytes())
+    (pictures / "sub").mkdir()
+    (pictures / "sub" / "p2.png").write_bytes((pictures / "p2.png").read_bytes())
+    boxes = {"p1.png": (4, 4, 10, 10, "car"), "p1_copy.png": (4, 4, 10, 10, "car"), "sub/p2.png": (1, 1, 5, 5, "car")}
+    labels = coco_labels(tmp_path / "a.json", {folder + name: [box] for name, box in boxes.items()})
+    project = start(tmp_path, "--labels", labels, count=8, budget=8)
+    known = load_project(project)
+    assert known.copies == {"photos/p1_copy.png": 1, "photos/sub/p2.png": 2}
+    assert {image: len(state.labels) for image, state in known.images.items() if state.labels} == {1: 1, 2: 1}
+    before = (project / LEDGER).read_bytes()
+    run("scan", "--folder", project)
+    assert (project / LEDGER).read_bytes() == before
+
+
+def test_a_copy_that_becomes_another_picture_has_labels_of_its_own(tmp_path):
+    pictures = photos(tmp_path / "photos", 8)
+    copy = pictures / "p1_copy.png"
+    copy.write_bytes((pictures / "p1.png").read_bytes())
+    project = start(tmp_path, count=8, budget=8)
+    (photos(tmp_path / "other", 1, first=20) / "p20.png").replace(copy)
+    run("scan", "--folder", project)
+    labels = coco_labels(tmp_path / "a.json", {"p1_copy.png": [(1, 1, 5, 5, "car")]})
+    run("import", labels, "--folder", project)
+    known = load_project(project)
+    assert not known.copies
+    assert [image for image, state in known.images.items() if state.labels] == [9]

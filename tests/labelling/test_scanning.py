@@ -10,7 +10,7 @@ from PIL import Image
 from mgral.data.findings import FaultyDataError
 from mgral.labelling import scanning
 from mgral.labelling.ledger import new_line
-from mgral.labelling.scanning import SEEN, picture_events, remember_files, scan_pictures
+from mgral.labelling.scanning import SEEN, remember_files, scan_events, scan_pictures
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project, replay
 
@@ -38,8 +38,7 @@ def scanned(place, project=None, lines=(), **more):
     project = project or Project()
     found = scan_pictures(place, settings(**more), project)
     remember_files(place, found)
-    added = [*lines, new_line("pictures", picture_events(found))]
-    added.append(new_line("moved", [{"id": number, "file": file} for number, file in found.moved.items()]))
+    added = [*lines, *(new_line(what, events) for what, events in scan_events(found).items())]
     return found, added, replay(added)
 
 
