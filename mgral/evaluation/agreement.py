@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from mgral.evaluation.resampled import overlaps
-
-OVERLAP = 0.5
-"""IoU from which two boxes of a class are of the same object."""
+from mgral.evaluation.overlap import OVERLAP, overlaps
 
 
 def agreement(first: Iterable[Mapping[str, Any]], second: Iterable[Mapping[str, Any]]) -> float | None:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.errors import InputError
-from mgral.evaluation.resampled import Array, match_class
+from mgral.evaluation.overlap import Array
+from mgral.evaluation.resampled import match_class
 
 RESAMPLES = 1000
 TAILS = (0.025, 0.975)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.evaluation.cross_validation import class_means, precision_table, resampled_weights
-from mgral.evaluation.resampled import Array
+from mgral.evaluation.overlap import Array
 
 Verdict = Literal["better", "worse", "unknown"]
 LEVEL = 0.95

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from mgral.evaluation.precision import OVERLAP, PRECISION
-from mgral.evaluation.resampled import Array, overlaps
+from mgral.evaluation.overlap import OVERLAP, Array, overlaps
+from mgral.evaluation.precision import PRECISION
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mgral.evaluation.resampled import overlaps
+from mgral.evaluation.overlap import OVERLAP, overlaps
 
-OVERLAP = 0.5
-"""IoU from which a detection is that of a labelled box of its class."""
 PRECISION = 0.5
 """Part of the detections that are right."""
 WITHOUT_LABELS = 0.5

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from mgral.evaluation.overlap import Array, overlaps
+
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 """IoU from which a detection finds a box: AP50 has the first, mAP the mean over all."""
 RECALLS = np.linspace(0, 1, 101)
@@ -20,8 +22,6 @@ MOST = 100
 """Detections of a class in an image that count, best first."""
 _AT_ONCE = 4_000_000
 """Numbers of a table that is held at once."""
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -125,16 +125,6 @@ def _take(overlap: Array) -> npt.NDArray[np.bool_]:
         right[:, place] = wanted[rows, best] >= 0
         free[rows[right[:, place]], best[right[:, place]]] = False
     return right
-
-
-def overlaps(ours: Array, theirs: Array) -> Array:
-    """Return intersection over union, [n, m], of boxes [n, 4] and [m, 4]: x, y, width, height."""
-    starts = np.maximum(ours[:, None, :2], theirs[:, :2])
-    ends = np.minimum(ours[:, None, :2] + ours[:, None, 2:], theirs[:, :2] + theirs[:, 2:])
-    shared = (ends - starts).clip(min=0).prod(axis=2)
-    union = ours[:, 2:].prod(axis=1)[:, None] + theirs[:, 2:].prod(axis=1) - shared
-    found: Array = shared / np.maximum(union, np.spacing(1))
-    return found
 
 
 def _boxes(entries: Sequence[Mapping[str, Any]]) -> Array:

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-OVERLAP = 0.5
-"""Intersection over union from which a detection finds a box."""
+from mgral.evaluation.overlap import OVERLAP, Array, overlaps
+
 VOC_SCORES = ("ap50_11point", "ap50_area")
 """The rule of VOC 2007 and that of 2010 and later."""
 
 Entries = list[dict[str, Any]]
 """Boxes or detections as in COCO JSON."""
-_Array = npt.NDArray[np.float64]
 
 
 def is_voc(truth: Mapping[str, Any]) -> bool:
@@ -49,7 +48,7 @@ def score_class(boxes: Entries, detections: Entries) -> dict[str, float | None]:
     return {"ap50_11point": eleven_point_ap(precision, recall), "ap50_area": area_ap(precision, recall)}
 
 
-def precision_recall(hits: npt.NDArray[np.bool_], boxes: int) -> tuple[_Array, _Array]:
+def precision_recall(hits: npt.NDArray[np.bool_], boxes: int) -> tuple[Array, Array]:
     """Return precision and recall after each detection.
 
     Parameters
@@ -63,13 +62,13 @@ def precision_recall(hits: npt.NDArray[np.bool_], boxes: int) -> tuple[_Array, _
     return true / np.arange(1, len(hits) + 1), true / boxes
 
 
-def eleven_point_ap(precision: _Array, recall: _Array) -> float:
+def eleven_point_ap(precision: Array, recall: Array) -> float:
     """Return the mean, over the recalls 0, 0.1 ... 1, of the highest precision from that recall on (VOC 2007)."""
     # k / 10 and not k * 0.1: a recall of 3 boxes in 10 reaches 0.3.
     return float(np.mean([precision[recall >= k / 10].max(initial=0) for k in range(11)]))
 
 
-def area_ap(precision: _Array, recall: _Array) -> float:
+def area_ap(precision: Array, recall: Array) -> float:
     """Return the area under the highest precision from each recall on (VOC 2010 and later)."""
     highest = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0) * highest))
@@ -88,7 +87,7 @@ def _find_boxes(boxes: Entries, detections: Entries) -> npt.NDArray[np.bool_]:
     return hits[counts]
 
 
-def _best_boxes(boxes: Entries, detections: Entries) -> tuple[npt.NDArray[np.int64], _Array]:
+def _best_boxes(boxes: Entries, detections: Entries) -> tuple[npt.NDArray[np.int64], Array]:
     """Return the box in its image that each detection overlaps most, as an index, and by how much; or 0 and 0."""
     rows_of, ranks_of = defaultdict(list), defaultdict(list)
     for row, box in enumerate(boxes):
@@ -96,28 +95,18 @@ def _best_boxes(boxes: Entries, detections: Entries) -> tuple[npt.NDArray[np.int
     for rank, one in enumerate(detections):
         ranks_of[one["image_id"]].append(rank)
     best, overlap = np.zeros(len(detections), dtype=np.int64), np.zeros(len(detections))
-    there, sought = _corners(boxes), _corners(detections)
+    there, sought = _with_last_pixel(boxes), _with_last_pixel(detections)
     for image in rows_of.keys() & ranks_of.keys():
         rows, ranks = np.array(rows_of[image]), np.array(ranks_of[image])
-        overlaps = _overlaps(sought[ranks], there[rows])
-        best[ranks], overlap[ranks] = rows[overlaps.argmax(axis=1)], overlaps.max(axis=1)
+        shared = overlaps(sought[ranks], there[rows])
+        best[ranks], overlap[ranks] = rows[shared.argmax(axis=1)], shared.max(axis=1)
     return best, overlap
 
 
-def _corners(entries: Entries) -> _Array:
-    """Return x1, y1, x2, y2, [n, 4]; the pixel on which a box ends in VOC's files belongs to it."""
+def _with_last_pixel(entries: Entries) -> Array:
+    """Return x, y, width, height, [n, 4]; the pixel on which a box ends in VOC's files belongs to it."""
     boxes = np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
-    return np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:] + 1])
-
-
-def _overlaps(ours: _Array, theirs: _Array) -> _Array:
-    """Return intersection over union, [len(ours), len(theirs)]."""
-    sides = np.minimum(ours[:, None, 2:], theirs[:, 2:]) - np.maximum(ours[:, None, :2], theirs[:, :2])
-    intersection = sides.clip(min=0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (ours, theirs)]
-    union = areas[0][:, None] + areas[1] - intersection
-    overlaps: _Array = intersection / union
-    return overlaps
+    return np.hstack([boxes[:, :2], boxes[:, 2:] + 1])
 
 
 def _by_class(entries: Entries) -> defaultdict[int, Entries]:

@@ -7,8 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mgral.data.findings import Finding, Findings
 from mgral.errors import program
+from mgral.evaluation.overlap import pairs
 from mgral.labelling.classes import classes_called, today
 from mgral.labelling.names import NamedImages, Names
 from mgral.labelling.records import CONFIRMED, Box, Returned, ReturnedFile
@@ -58,8 +62,6 @@ SEVERAL_MEANINGS = Finding(
 STALE = Finding("labels are older than another label of the same person", "left out")
 DRAFTS = Finding("drafts are of pictures that the same person has finished", "left out")
 WITHDRAWN = Finding("pictures are withdrawn", f"kept, and not used until `{program()} project recall`")
-SAME_IOU = 0.5
-"""Smallest IoU at which two people's boxes of a class are of the same object."""
 
 
 @dataclass
@@ -333,7 +335,7 @@ def disagreeing(image: ImageState, project: Project) -> bool:
 def contradicting(project: Project, labels: Sequence[Label]) -> bool:
     """Return whether the confirmed labels of an image by different people differ in an object.
 
-    Boxes match if they have the same class and an IoU of `SAME_IOU` or more. A class that was added after one of the
+    Boxes match if they have the same class and an IoU of 0.5 or more. A class that was added after one of the
     people had looked is not compared.
     """
     return any(not _same_objects(*_of_shared_classes(project, labels[0], other)) for other in labels[1:])
@@ -347,23 +349,17 @@ def _of_shared_classes(project: Project, *labels: Label) -> list[list[BoxRow]]:
 
 
 def _same_objects(first: Sequence[BoxRow], second: Sequence[BoxRow]) -> bool:
-    if len(first) != len(second):
-        return False
-    left = list(second)
-    for box in first:
-        best = max(left, key=lambda other: _iou(box, other) if other[4] == box[4] else -1.0)
-        if best[4] != box[4] or _iou(box, best) < SAME_IOU:
-            return False
-        left.remove(best)
-    return True
+    ours, theirs = _by_class(first), _by_class(second)
+    return ours.keys() == theirs.keys() and all(
+        len(boxes) == len(theirs[number]) == pairs(boxes, theirs[number]) for number, boxes in ours.items()
+    )
 
 
-def _iou(first: BoxRow, second: BoxRow) -> float:
-    across = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
-    down = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
-    shared = max(across, 0.0) * max(down, 0.0)
-    union = first[2] * first[3] + second[2] * second[3] - shared
-    return shared / union if union else 0.0
+def _by_class(boxes: Sequence[BoxRow]) -> dict[int, npt.NDArray[np.float64]]:
+    gathered: dict[int, list[tuple[float, ...]]] = defaultdict(list)
+    for *sides, number in boxes:
+        gathered[number].append(tuple(sides))
+    return {number: np.array(rows) for number, rows in gathered.items()}
 
 
 def _moment(at: str) -> datetime | None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mgral.evaluation.agreement import OVERLAP
-from mgral.evaluation.resampled import overlaps
+from mgral.evaluation.overlap import pairs
 from mgral.labelling.exchange.reading import SAME
 from mgral.labelling.ledger import Event, Line
 from mgral.labelling.records import CONFIRMED
@@ -68,7 +67,7 @@ class Accepted:
 
     unchanged: int = 0
     moved: int = 0
-    """Boxes that people corrected: changed by more than `SAME` pixels but still with an IoU of `OVERLAP`, or of
+    """Boxes that people corrected: changed by more than `SAME` pixels but still with an IoU of 0.5, or of
     another class."""
     removed: int = 0
     added: int = 0
@@ -146,13 +145,7 @@ def _compare(proposed: list[BoxRow], confirmed: list[BoxRow], into: Accepted) ->
         else:
             left.remove(same)
             into.unchanged += 1
-    moved = 0
-    if changed and left:
-        shared = overlaps(_sides(changed), _sides(left))
-        while shared.max() >= OVERLAP:
-            row, column = np.unravel_index(shared.argmax(), shared.shape)
-            shared[row], shared[:, column] = -1, -1
-            moved += 1
+    moved = pairs(_sides(changed), _sides(left))
     into.moved += moved
     into.removed += len(changed) - moved
     into.added += len(left) - moved
@@ -168,4 +161,4 @@ def _corners(box: BoxRow) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 
 
 def _sides(boxes: Sequence[BoxRow]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return np.array([box[:4] for box in boxes], dtype=np.float64)
+    return np.array([box[:4] for box in boxes], dtype=np.float64).reshape(-1, 4)
