@@ -10,8 +10,8 @@ from mgral.labelling.batches import picture_path
 from mgral.labelling.exchange.export import LabelledPicture, export_labels, refuse_filled
 from mgral.labelling.opening import usable_label
 from mgral.labelling.records import CONFIRMED, Box
-from mgral.labelling.settings import load_project_settings
-from mgral.labelling.state import load_project
+from mgral.labelling.settings import ProjectSettings, load_project_settings
+from mgral.labelling.state import Project, load_project
 from mgral.labelling.status import IMPORT
 
 
@@ -26,17 +26,8 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
         Where it cannot be written.
     """
     settings, project = load_project_settings(folder), load_project(folder)
-    found: dict[str, list[int]] = {"train": [], "audit": []}
-    boxes: dict[int, tuple[Box, ...]] = {}
-    left_out = 0
-    for image, state in sorted(project.images.items()):
-        label = usable_label(project, state, settings.conflicts)
-        if label is None or project.incomplete(label):
-            left_out += state.state in CONFIRMED
-            continue
-        rows = project.final_boxes(label)
-        boxes[image] = tuple(Box(x, y, w, h, project.classes[one]) for x, y, w, h, one in rows)
-        found["audit" if state.role else "train"].append(image)
+    boxes = _labelled(settings, project)
+    left_out = sum(state.state in CONFIRMED and image not in boxes for image, state in project.images.items())
     if not boxes and left_out:
         raise InputError(
             f"no labelled picture can be exported: people disagree on {left_out}, or they must be checked again; "
@@ -44,33 +35,19 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
         )
     if not boxes:
         raise InputError(f"no picture is labelled yet; import labels first: {program()} project {IMPORT}")
-    order = sorted(boxes)
-    paths = [picture_path(folder, settings, project.files[image]) for image in order]
-    names = dict(zip(order, unique_names(paths), strict=True))
-    places = dict(zip(order, paths, strict=True))
+    paths = [picture_path(folder, settings, project.files[image]) for image in boxes]
     refuse_filled(output)
     if pictures != "none":
         check_pictures(paths, "the labelled set")
-    written = {
-        part: [
-            LabelledPicture(
-                id=image,
-                path=places[image],
-                name=names[image],
-                width=project.pictures[image].width,
-                height=project.pictures[image].height,
-                boxes=boxes[image],
-            )
-            for image in images
-        ]
-        for part, images in found.items()
-    }
+    train: list[LabelledPicture] = []
+    audit: list[LabelledPicture] = []
+    for (image, own), path, name in zip(boxes.items(), paths, unique_names(paths), strict=True):
+        size = {"width": project.pictures[image].width, "height": project.pictures[image].height}
+        part = audit if project.images[image].role else train
+        part.append(LabelledPicture(id=image, path=path, name=name, boxes=own, **size))
     classes = [name for _, name in sorted(project.classes.items())]
-    lost = export_labels(label_format, output, written["train"], classes, audit=written["audit"], pictures=pictures)
-    lines = [
-        f"{output}: {number_of(len(written['train']), 'picture')} to train on, {len(written['audit'])} "
-        "of the audit or test set"
-    ]
+    lost = export_labels(label_format, output, train, classes, audit=audit, pictures=pictures)
+    lines = [f"{output}: {number_of(len(train), 'picture')} to train on, {len(audit)} of the audit or test set"]
     lines += [f"  {count} {statement}" for statement, count in lost.items()]
     if left_out:
         lines.append(
@@ -78,3 +55,14 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
             "disagree, or they lack a class"
         )
     return lines
+
+
+def _labelled(settings: ProjectSettings, project: Project) -> dict[int, tuple[Box, ...]]:
+    """Return the boxes of each image whose label is complete and undisputed, by its number."""
+    found = {}
+    for image, state in sorted(project.images.items()):
+        label = usable_label(project, state, settings.conflicts)
+        if label is not None and not project.incomplete(label):
+            rows = project.final_boxes(label)
+            found[image] = tuple(Box(x, y, w, h, project.classes[one]) for x, y, w, h, one in rows)
+    return found

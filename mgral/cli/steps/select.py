@@ -20,7 +20,7 @@ from mgral.errors import SparseError, number_of
 from mgral.selection.embeddings import Embeddings, load_embeddings
 from mgral.selection.pool import load_labelled
 from mgral.selection.query import NotMade
-from mgral.selection.selecting import select
+from mgral.selection.selecting import Selection, select
 from mgral.selection.spending import load_unspent
 
 Rows = npt.NDArray[np.int64]
@@ -129,6 +129,11 @@ def command(
     if data.source_ids is not None:
         content["source_ids"] = [data.source_ids[row] for row in data.rows(content["images"])]
     write_json(output, content)
+    _warn(selection, config)
+
+
+def _warn(selection: Selection, config: Config) -> None:
+    """Say what a person would not expect of a selection."""
     if selection.boxes is None and len(selection.images) < images_in(config.budget):
         alike = "near-copies of a chosen one (see near_copies)"
         if config.near_copies.pattern is not None:

@@ -26,7 +26,7 @@ from mgral.engine.cost import (
     planned_in_images,
     work_of_jobs,
 )
-from mgral.engine.plan import plan_all
+from mgral.engine.plan import PlannedJob, plan_all
 from mgral.engine.schedule import schedule
 from mgral.engine.workflow import configure
 from mgral.errors import InputError, number_of, program
@@ -109,7 +109,7 @@ def command(
     plan = plan_experiment(files, config, given)
     derived = derive_here(config, results)
     config = derived or assume_settings(config)
-    work, of_jobs = plan_work(config, known, plan), work_of_jobs(config, known, plan)
+    work = plan_work(config, known, plan)
     jobs = cores or (1 if gpus else _cores_here())
     rates = measured_here(config, known, gpus, jobs) if measure else {}
     measured = load_speeds(speeds, config, rates)
@@ -126,12 +126,9 @@ def command(
     )
     click.echo("\n".join(_lines(work, hours)))
     if _sum(hours.values()) is not None:
+        of_jobs = work_of_jobs(config, known, plan)
         lengths = [measured.hours(job.rule, one) or 0.0 for job, one in zip(plan, of_jobs, strict=True)]
-        lasts = schedule(plan, lengths, jobs)
-        click.echo(
-            f"\nWith {jobs} job{'s'[: jobs > 1]} at once: {lasts.side_by_side:.2f} hours, and never below "
-            f"{lasts.longest_chain:.2f}, the longest chain of jobs that wait for each other"
-        )
+        click.echo(_duration(plan, lengths, jobs))
     if isinstance(config.budget, BudgetConfig):
         planned = images_in(planned_in_images(config, known).budget)
         why = "" if known.boxes else ", the most that they can pay for: the boxes of an image are not known yet"
@@ -139,10 +136,11 @@ def command(
     if derived is None:
         click.echo(ASSUMED)
     click.echo("\nDisk beside the data set, in GB (detections: at most)")
-    for name, size in {**disk, "together": sum(disk.values())}.items():
-        click.echo(f"{name:12}{size / 1e9:12.3f}")
+    click.echo(
+        "\n".join(f"{name:12}{size / 1e9:12.3f}" for name, size in (disk | {"together": sum(disk.values())}).items())
+    )
+    beside = f", each of {jobs} jobs side by side" if jobs > 1 else ""
     for name, rate in rates.items():
-        beside = f", each of {jobs} jobs side by side" if jobs > 1 else ""
         click.echo(f"\nMeasured here: {rate:.1f} {name.replace('_', ' ')}{beside}")
     if not speeds and not measure:
         click.echo(WITHOUT_SPEEDS)
@@ -255,6 +253,15 @@ def _lines(work: dict[str, Work], hours: dict[str, float | None]) -> list[str]:
         without = f", without {', '.join(unknown)}, of which no speed is known" if unknown else ""
         lines.append(f"\nHours of the steps that can use a GPU: {_shown(_sum(on_gpus)).strip()}{without}")
     return lines
+
+
+def _duration(plan: Sequence[PlannedJob], lengths: Sequence[float], jobs: int) -> str:
+    """Return how long jobs of these lengths, in hours, last together if so many run at once."""
+    lasts = schedule(plan, lengths, jobs)
+    return (
+        f"\nWith {jobs} job{'s'[: jobs > 1]} at once: {lasts.side_by_side:.2f} hours, and never below "
+        f"{lasts.longest_chain:.2f}, the longest chain of jobs that wait for each other"
+    )
 
 
 def _sum(hours: Iterable[float | None]) -> float | None:

@@ -256,6 +256,26 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
         kind = PREDICTIONS if "score" in entry else OTHER_MODE
         file.findings.fault(kind, file.place(entry, "annotation", position))
         return None
+    box = _read_box(entry, position, file)
+    if box is None:
+        return None
+    crowd = _read_crowd(entry, position, file)
+    if crowd is None:
+        return None
+    annotation = Annotation(
+        id=whole(entry.get("id")) or 0,
+        image_id=images[image],
+        category_id=file.categories[category],
+        bbox=box,
+        iscrowd=crowd,
+    )
+    if (area := _area(entry, position, box[2], box[3], file)) is not None:
+        annotation["area"] = area
+    return annotation
+
+
+def _read_box(entry: dict[str, Any], position: int, file: _File) -> list[float] | None:
+    """Return x, y, width and height of an annotation, or of its mask; None, and a note, where there are none."""
     given = entry.get("bbox")
     if given in (None, [], [None] * 4, [0] * 4) and (around := around_mask(entry.get("segmentation"))):
         file.findings.repair(FROM_MASK, file.place(entry, "annotation", position))
@@ -276,6 +296,12 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
         place = f"{file.place(entry, 'annotation', position)} of image {entry.get('image_id')!r}"
         file.findings.fault(NO_BOX, f"{place}: {str(given)[:80]}")
         return None
+    return [x, y, width, height]
+
+
+def _read_crowd(entry: dict[str, Any], position: int, file: _File) -> int | None:
+    """Return 1 for a box that stands for many objects or is not to be scored, 0 for others; None, and a note, where
+    that is not clear."""
     crowd = file.whole(entry, "iscrowd", flag(entry.get("iscrowd")))
     if crowd is None:
         place = file.place(entry, "annotation", position)
@@ -284,16 +310,7 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
     if flag(entry.get("ignore")):
         file.findings.repair(IGNORED, file.place(entry, "annotation", position))
         crowd = 1
-    annotation = Annotation(
-        id=whole(entry.get("id")) or 0,
-        image_id=images[image],
-        category_id=file.categories[category],
-        bbox=[x, y, width, height],
-        iscrowd=crowd,
-    )
-    if (area := _area(entry, position, width, height, file)) is not None:
-        annotation["area"] = area
-    return annotation
+    return crowd
 
 
 def _area(entry: dict[str, Any], position: int, width: float, height: float, file: _File) -> float | None:

@@ -103,7 +103,7 @@ class Cvat:
         with self._login.session() as client:
             project = self._project(client, share, known)
             lines = [f"{tasks.lost} proposed boxes are left out: their class was split since"] if tasks.lost else []
-            lines += _add_classes(client, project, share)
+            lines += _add_classes(project, share)
             wanted = _wanted(share, tasks)
             task = _find_task(client, project, tasks, wanted)
             made = task is None
@@ -249,7 +249,7 @@ def _label(name: str) -> Any:
     return models.PatchedLabelRequest(name=name, type="rectangle")
 
 
-def _add_classes(client: Any, project: Any, share: Share) -> list[str]:
+def _add_classes(project: Any, share: Share) -> list[str]:
     """Add the classes that a project lacks; return lines about labels that are none of ours."""
     there = {label.name for label in project.get_labels()}
     ours = list(share.project.classes.values())
