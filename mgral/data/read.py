@@ -113,7 +113,7 @@ def _read(data: DiskData, root: Path, findings: Findings) -> tuple[Split, Split]
     return read_yolo(root, data, findings)
 
 
-def read_data(config: Config, cache: Path | str, root: Path | str | None = None) -> tuple[ImageSet, ImageSet]:
+def read_data(config: Config, cache: Path | str) -> tuple[ImageSet, ImageSet]:
     """Read and check a data set in COCO, VOC or YOLO format, and decode its images.
 
     Parameters
@@ -121,9 +121,8 @@ def read_data(config: Config, cache: Path | str, root: Path | str | None = None)
     config
         `data` says where the data set is, `detector` at which size its images are needed; null is derived.
     cache
-        Folder for the decoded images; train.npy, test.npy and their thumbnails in it are replaced.
-    root
-        The data set's folder, in place of `data.root`. Synthetic data is drawn into `cache` unless it is given.
+        Folder for the decoded images; train.npy, test.npy and their thumbnails in it are replaced. Synthetic data is
+        drawn into it.
 
     Returns
     -------
@@ -137,11 +136,12 @@ def read_data(config: Config, cache: Path | str, root: Path | str | None = None)
     cache = Path(cache)
     if isinstance(config.data, ProjectData):
         raise InputError("data.format: a round of a project is read by snakemake only; run it, and load its files")
-    if isinstance(config.data, SyntheticData) and root is None:
+    root = None
+    if isinstance(config.data, SyntheticData):
         root = cache / "synthetic"
         if not root.exists():
             write_synthetic(config.data, root)
-    folder = data_folder(config.data, None if root is None else Path(root))
+    folder = data_folder(config.data, root)
     checked = read_splits(config.data, folder)
     contents = {"train": checked.train, "test": checked.test}
     splits = [

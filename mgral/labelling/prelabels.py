@@ -17,7 +17,6 @@ def proposed_boxes(
     classes: Mapping[int, str],
     sizes: Mapping[int, tuple[int, int]],
     threshold: float | None,
-    most: int = MOST_BOXES,
 ) -> dict[int, tuple[FoundBox, ...]]:
     """Return the boxes to propose for images of a round, by their numbers, best first.
 
@@ -32,8 +31,6 @@ def proposed_boxes(
     threshold
         Score from which a detection is proposed, as `mgral.evaluation.precision.trusted_score` gives it: correcting
         bad boxes takes longer than drawing good ones. None proposes nothing.
-    most
-        Boxes of an image at most.
     """
     boxes: dict[int, list[FoundBox]] = defaultdict(list)
     for one in found:
@@ -43,7 +40,9 @@ def proposed_boxes(
         box = _cut(one["bbox"], sizes[image], label)
         if min(box.width, box.height) >= LEAST_SIDE:
             boxes[image].append(FoundBox(box, one["score"]))
-    return {image: tuple(sorted(own, key=lambda one: (-one.score, one.box))[:most]) for image, own in boxes.items()}
+    return {
+        image: tuple(sorted(own, key=lambda one: (-one.score, one.box))[:MOST_BOXES]) for image, own in boxes.items()
+    }
 
 
 def _cut(bbox: list[float], size: tuple[int, int], label: str) -> Box:

@@ -21,9 +21,7 @@ class ClassResult:
     """The AP in percent, or why there is none."""
 
 
-def class_results(
-    metrics: Mapping[str, Any], boxes: Mapping[str, int], least: int = LEAST_BOXES
-) -> list[ClassResult]:
+def class_results(metrics: Mapping[str, Any], boxes: Mapping[str, int]) -> list[ClassResult]:
     """Return the AP of each class, or that it has too few boxes in the audit set for one.
 
     Parameters
@@ -32,14 +30,18 @@ def class_results(
         Content of metrics.json, as the step `evaluate` writes it.
     boxes
         Labelled boxes in the audit set by the name of the class; every class of the project, in its order.
-    least
-        Boxes that a class must have.
     """
     known = {one["name"]: one["map"] for one in metrics["per_class"]}
     rows = []
     for name, count in boxes.items():
-        ap = known.get(name) if count >= least else None
-        words = f"too few boxes ({count} of {least})" if count < least else "-" if ap is None else f"{100 * ap:.1f}"
+        ap = known.get(name) if count >= LEAST_BOXES else None
+        words = (
+            f"too few boxes ({count} of {LEAST_BOXES})"
+            if count < LEAST_BOXES
+            else "-"
+            if ap is None
+            else f"{100 * ap:.1f}"
+        )
         rows.append(ClassResult(name, count, ap, words))
     return rows
 

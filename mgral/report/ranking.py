@@ -26,6 +26,8 @@ COUNTS = "sqrt_counts"
 """The strategy that a method has to beat: it needs no table, no agent and no training."""
 METHODS_IN_WORDS = 3
 """Instances with lookup tables that have a sentence of their own above the ranking."""
+FEW = 4
+"""Names that a sentence lists where there are more than one beyond them."""
 
 
 @dataclass(frozen=True)
@@ -268,5 +270,5 @@ def differences_in_words(rows: Sequence[RankingRow], random: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def _few(names: Sequence[str], most: int = 4) -> str:
-    return listed(names) if len(names) <= most + 1 else f"{', '.join(names[:most])} and {len(names) - most} more"
+def _few(names: Sequence[str]) -> str:
+    return listed(names) if len(names) <= FEW + 1 else f"{', '.join(names[:FEW])} and {len(names) - FEW} more"
